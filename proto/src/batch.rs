@@ -1,11 +1,16 @@
 //! What a worker hands to the service: reading it strictly, since any plugin in the process can write to the queue.
 
+mod writer;
+
+pub use writer::BatchWriter;
+
 use prost::Message;
 
 use crate::attributes::{self, AttributesError};
+use crate::counter;
 use crate::generated::batch as wire;
 use crate::histogram::Histogram;
-use crate::limits::{BATCH_BYTES_MAX, COUNTER_KEY_BYTES_MAX, COUNTERS_MAX, GROUPS_MAX, METRICS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX, GROUPS_MAX, METRICS_MAX};
 use crate::metric::{Kind, Metric, MetricError};
 
 /// One hand-over of one producer, checked.
@@ -59,7 +64,7 @@ pub enum BatchError {
     Malformed,
     /// A sequence starts with 1.
     NoSequence,
-    /// More groups, metrics or counters than their limits, or a counter's key that is empty or too long.
+    /// More groups, metrics or counters than their limits, or a counter key that is none.
     TooMany,
     /// A metric that is none.
     Metric(MetricError),
@@ -86,7 +91,7 @@ impl Batch {
         if batch.sequence == 0 {
             return Err(BatchError::NoSequence);
         }
-        let key_fits = |key: &String| (1..=COUNTER_KEY_BYTES_MAX).contains(&key.len());
+        let key_fits = |key: &String| counter::is_key(key);
         if batch.groups.len() > GROUPS_MAX
             || batch.counters.len() > COUNTERS_MAX
             || !batch.counters.iter().all(key_fits)

@@ -9,6 +9,7 @@ pub mod limits;
 pub mod attributes;
 pub mod batch;
 pub mod config;
+pub mod counter;
 pub mod duration;
 pub mod histogram;
 pub mod metric;
