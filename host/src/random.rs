@@ -1,7 +1,22 @@
 //! Randomness: the standard library's hash seeds are fixed on this target, and attribute values come from strangers.
 
+use std::sync::OnceLock;
+
+use foldhash::SharedSeed;
+
 use crate::raw;
 use crate::status::Status;
+
+/// Hashes keys that strangers choose.
+pub type Hasher = foldhash::fast::SeedableRandomState;
+
+/// A hasher whose seeds, both of them, come from the host's randomness: with the shared seed that foldhash has by default,
+/// inputs can be built that collide under any other seed.
+pub fn hasher() -> Hasher {
+    static SHARED: OnceLock<SharedSeed> = OnceLock::new();
+    let seed = || number().unwrap_or_else(|_| crate::clock::now_unix_nano());
+    Hasher::with_seed(seed(), SHARED.get_or_init(|| SharedSeed::from_u64(seed())))
+}
 
 /// A random number.
 pub fn number() -> Result<u64, Status> {

@@ -34,6 +34,7 @@ pub struct Section<'a> {
     path: String,
     values: Map<String, Value>,
     asked: Vec<&'static str>,
+    required: bool,
     problems: &'a mut Problems,
 }
 
@@ -67,13 +68,19 @@ pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result
             }
         }
     };
-    let mut section = Section { path: String::new(), values, asked: Vec::new(), problems: &mut problems };
+    let mut section = Section { path: String::new(), values, asked: Vec::new(), required: false, problems: &mut problems };
     let result = read(&mut section);
     section.finish();
     if problems.0.is_empty() { Ok(result) } else { Err(problems) }
 }
 
 impl Section<'_> {
+    /// Makes the key that is asked for next one that must be there.
+    pub fn required(&mut self) -> &mut Self {
+        self.required = true;
+        self
+    }
+
     /// Text of the given length in bytes.
     pub fn text(&mut self, key: &'static str, bytes: RangeInclusive<usize>) -> Option<String> {
         let allowed = format!("text of {} to {} bytes", bytes.start(), bytes.end());
@@ -108,7 +115,7 @@ impl Section<'_> {
         let taken = self.take(key, "an object", |value| value.as_object().cloned());
         let path = self.path_of(key);
         let values = taken.unwrap_or_default();
-        let mut section = Section { path, values, asked: Vec::new(), problems: self.problems };
+        let mut section = Section { path, values, asked: Vec::new(), required: false, problems: self.problems };
         let result = read(&mut section);
         section.finish();
         result
@@ -132,7 +139,7 @@ impl Section<'_> {
                 self.problems.note(&path, &item.to_string(), "an object");
                 continue;
             };
-            let mut section = Section { path, values, asked: Vec::new(), problems: self.problems };
+            let mut section = Section { path, values, asked: Vec::new(), required: false, problems: self.problems };
             results.push(read(&mut section));
             section.finish();
         }
@@ -173,7 +180,14 @@ impl Section<'_> {
         check: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
         self.asked.push(key);
-        let value = self.values.remove(key).filter(|value| !value.is_null())?;
+        let required = std::mem::take(&mut self.required);
+        let Some(value) = self.values.remove(key).filter(|value| !value.is_null()) else {
+            if required {
+                let path = self.path_of(key);
+                self.problems.note(&path, "nothing", allowed);
+            }
+            return None;
+        };
         let checked = check(&value);
         if checked.is_none() {
             let path = self.path_of(key);
@@ -248,6 +262,7 @@ mod tests {
             section.sections("list", 0..=2, |item| item.number("n", 0..=9));
             section.word("word", &["a", "b"]);
             section.texts("map", 1, 9);
+            section.required().number("must", 1..=2);
         });
         assert_eq!(
             found,
@@ -258,6 +273,7 @@ mod tests {
                 "list[1]: found 7, allowed: an object",
                 r#"word: found "c", allowed: one of a, b"#,
                 r#"map: found {"a":1}, allowed: an object of at most 1 texts of at most 9 bytes"#,
+                "must: found nothing, allowed: a whole number from 1 to 2",
             ]
         );
     }
