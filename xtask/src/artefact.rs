@@ -3,6 +3,8 @@
 //! This is the one place to change when a module needs one more callback or host function. Each is a decision: every
 //! exported callback costs each request an entry into the VM, and every import must exist in every Envoy supported.
 
+use std::collections::BTreeSet;
+
 /// One module in target/wasm.
 pub(crate) struct Artefact {
     /// The file's name without `.wasm`.
@@ -53,6 +55,11 @@ pub(crate) const ALL: [Artefact; 3] = [
         budget_bytes: 300 * 1024,
     },
 ];
+
+/// The packages that the artefacts are linked from.
+pub(crate) fn packages() -> BTreeSet<&'static str> {
+    ALL.iter().map(|artefact| artefact.package).collect()
+}
 
 /// What every plugin needs: names of the Proxy-Wasm ABI 0.2.1, and the allocator by which Envoy hands over bytes.
 const BASE: &[&str] = &[
@@ -138,8 +145,6 @@ const WASI: &[&str] = &["clock_time_get", "environ_get", "environ_sizes_get", "r
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::artefact::{ALL, Artefact};
+use crate::artefact::{self, ALL, Artefact};
 use crate::compiler::TARGET;
 use crate::contract::Surface;
 use crate::optimiser::Optimiser;
@@ -83,7 +83,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 }
 
 /// Makes every module; an error lists all that is wrong with any of them.
-pub(crate) fn modules(workspace: &Workspace, toolchain: &Toolchain, options: &Options) -> Result<Vec<Module>> {
+pub(crate) fn modules(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    options: &Options,
+) -> Result<Vec<Module>> {
     let optimiser = if options.no_opt { None } else { Some(Optimiser::find()?) };
     eprintln!("compiling with {toolchain}");
     link(workspace, toolchain)?;
@@ -94,7 +98,9 @@ pub(crate) fn modules(workspace: &Workspace, toolchain: &Toolchain, options: &Op
     for artefact in &ALL {
         match finish(artefact, &linked, &folder, optimiser.as_ref(), options)? {
             Ok(module) => modules.push(module),
-            Err(lines) => faults.extend(lines.into_iter().map(|line| format!("\n  {} {line}", artefact.file()))),
+            Err(lines) => {
+                faults.extend(lines.into_iter().map(|line| format!("\n  {} {line}", artefact.file())))
+            }
         }
     }
     if !faults.is_empty() {
@@ -105,11 +111,17 @@ pub(crate) fn modules(workspace: &Workspace, toolchain: &Toolchain, options: &Op
 
 /// Links each package by itself: together, each would be built with the features that the other one asks for.
 fn link(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    let mut packages: Vec<_> = ALL.iter().map(|artefact| artefact.package).collect();
-    packages.dedup();
-    for package in packages {
+    for package in artefact::packages() {
         let mut cargo = toolchain.cargo(workspace);
-        process::aloud(cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", package]))?;
+        process::aloud(cargo.args([
+            "build",
+            "--release",
+            "--lib",
+            "--target",
+            TARGET,
+            "--package",
+            package,
+        ]))?;
     }
     Ok(())
 }
@@ -182,7 +194,8 @@ fn readable_by_all(_: &fs::File) -> Result<()> {
     Ok(())
 }
 
-fn table(modules: &[Module]) -> Table {
+/// The modules and their sizes, for people.
+pub(crate) fn table(modules: &[Module]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(["artefact", "linked", "stripped", "final", "budget", "exports", "imports"]);

@@ -73,8 +73,7 @@ impl Version {
         let commit = field("commit-hash")
             .filter(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
             .map(|hash| hash.chars().take(COMMIT_DIGITS).collect());
-        let llvm_major =
-            field("LLVM version").and_then(|version| version.split('.').next()?.parse().ok());
+        let llvm_major = field("LLVM version").and_then(|version| version.split('.').next()?.parse().ok());
         Ok(Self { release: release.to_owned(), commit, llvm_major })
     }
 

@@ -2,18 +2,18 @@
 
 mod artefact;
 mod build;
-
+mod ci;
 mod compiler;
 mod contract;
 mod debian;
-
+mod dependency;
 mod optimiser;
 mod process;
 mod progress;
-
+mod report;
 mod strip;
-
-
+mod test;
+mod tidy;
 mod toolchain;
 mod wasm_std;
 mod workspace;
@@ -36,16 +36,18 @@ struct Cli {
 enum Command {
     /// Make the Wasm modules in target/wasm, optimised and checked.
     Build(build::Args),
-
-
+    /// Run the native tests, then the end-to-end tests on a real Envoy.
+    Test(test::Args),
+    /// Run every check that a change must pass: layout, format, lints, docs, tests.
+    Ci(ci::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = Workspace::locate().and_then(|workspace| match cli.command {
         Command::Build(args) => build::run(&workspace, &args),
-
-
+        Command::Test(args) => test::run(&workspace, &args),
+        Command::Ci(args) => ci::run(&workspace, &args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! Runs other programs: aloud with their output passed on, or quietly with it kept, and never for ever.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ pub(crate) fn quietly(command: &mut Command, timeout: Duration) -> Result<String
         .stdin(Stdio::null())
         .stdout(stdout.try_clone()?)
         .stderr(stderr.try_clone()?)
+        // The end of the output is repeated to a person: a program's own backtrace would push the reason out of it.
+        .env("RUST_BACKTRACE", "0")
         .spawn()
         .with_context(|| format!("cannot start `{line}`"))?;
     let status = wait(&mut child, timeout)?;
@@ -68,7 +70,6 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
 
 /// Reads what a child wrote, from the start: the handles share one position.
 fn read_back(file: &mut File) -> Result<String> {
-    use std::io::Seek;
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;

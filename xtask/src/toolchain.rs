@@ -67,7 +67,9 @@ impl Toolchain {
         for way in choice.ways() {
             match way.open() {
                 Ok(toolchain) => return Ok(toolchain),
-                Err(error) => failures.push_str(&format!("\n  {way}: {error:#}\n    to do: {}", way.remedy())),
+                Err(error) => {
+                    failures.push_str(&format!("\n  {way}: {error:#}\n    to do: {}", way.remedy()))
+                }
             }
         }
         bail!("no standard library for {TARGET}; one of these ways must work:{failures}")
@@ -147,7 +149,9 @@ impl Way {
             Self::Installed => "install the package of your distribution that has rustc's wasm32 libraries",
             Self::Rustup => "run `rustup target add wasm32-unknown-unknown` where the network allows it",
             Self::Source => "run `rustup component add rust-src`, or install the sources of this very rustc",
-            Self::Debian => "run `apt-get install rustc-web cargo-web rust-web-src lld` as root, then this again",
+            Self::Debian => {
+                "run `apt-get install rustc-web cargo-web rust-web-src lld` as root, then this again"
+            }
         }
     }
 }

@@ -68,7 +68,8 @@ fn cache_folder() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
         // The XDG base directory specification: a relative path is to be ignored.
         Some(folder) if folder.is_absolute() => folder,
-        _ => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache"),
+        _ => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
+            .join(".cache"),
     };
     Ok(base.join("tributary").join("wasm-std"))
 }
