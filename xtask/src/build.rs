@@ -1,6 +1,7 @@
 //! `cargo xtask build`: links the Wasm crates, takes away what is not used, optimises, checks.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
@@ -148,10 +149,11 @@ fn finish(
     let shipped = optimiser.is_some() && !options.debug_names;
     let violations = surface.violations(artefact, shipped);
     let path = folder.join(artefact.file());
+    let refused = folder.join("refused");
+    remove(&refused.join(artefact.file()))?;
     if !violations.is_empty() {
         // No older module may be taken for this one.
-        fs::remove_file(&path).or_else(|error| if path.exists() { Err(error) } else { Ok(()) })?;
-        let refused = folder.join("refused");
+        remove(&path)?;
         fs::create_dir_all(&refused)?;
         fs::write(refused.join(artefact.file()), &finished)?;
         return Ok(Err(violations));
@@ -178,8 +180,18 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().context("a file without a folder")?;
     let file = tempfile::Builder::new().suffix(".wasm").tempfile_in(folder)?;
     fs::write(file.path(), bytes)?;
-    let file = file.persist(path)?;
-    readable_by_all(&file)
+    readable_by_all(file.as_file())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Envoy often runs as a user of its own.
@@ -241,5 +253,15 @@ mod tests {
         replace(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_module_that_was_never_made_needs_no_removal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.wasm");
+        remove(&path).unwrap();
+        fs::write(&path, b"old").unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
     }
 }

@@ -146,7 +146,7 @@ impl Way {
 
     fn remedy(self) -> &'static str {
         match self {
-            Self::Installed => "install the package of your distribution that has rustc's wasm32 libraries",
+            Self::Installed => "run cargo with a rustc that has it, by PATH or by RUSTC",
             Self::Rustup => "run `rustup target add wasm32-unknown-unknown` where the network allows it",
             Self::Source => "run `rustup component add rust-src`, or install the sources of this very rustc",
             Self::Debian => {
