@@ -32,7 +32,7 @@ pub struct Problems(Vec<Problem>);
 /// One object of a configuration while it is read.
 pub struct Section<'a> {
     path: String,
-    values: Map<String, Value>,
+    values: &'a Map<String, Value>,
     asked: Vec<&'static str>,
     required: bool,
     problems: &'a mut Problems,
@@ -46,35 +46,45 @@ const FOUND_BYTES: usize = 80;
 /// No bytes at all are an empty object, as Envoy gives for a plugin without `configuration`.
 pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result<T, Problems> {
     let mut problems = Problems::default();
-    let values = if bytes.is_empty() {
-        Map::new()
-    } else if bytes.len() > CONFIGURATION_BYTES_MAX {
-        problems.note(
-            "",
-            &format!("{} bytes", bytes.len()),
-            &format!("at most {CONFIGURATION_BYTES_MAX} bytes"),
-        );
-        return Err(problems);
-    } else {
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(values)) => values,
-            Ok(other) => {
-                problems.note("", &other.to_string(), "a JSON object");
-                return Err(problems);
-            }
-            Err(error) => {
-                problems.note("", &error.to_string(), "a JSON object");
-                return Err(problems);
-            }
+    let values = match object(bytes) {
+        Ok(values) => values,
+        Err(found) => {
+            problems.note("", &found, &format!("a JSON object of at most {CONFIGURATION_BYTES_MAX} bytes"));
+            return Err(problems);
         }
     };
-    let mut section = Section { path: String::new(), values, asked: Vec::new(), required: false, problems: &mut problems };
-    let result = read(&mut section);
-    section.finish();
+    let result = read_section(String::new(), &values, &mut problems, read);
     if problems.0.is_empty() { Ok(result) } else { Err(problems) }
 }
 
-impl Section<'_> {
+/// The object that a configuration is, or what it is instead.
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    if bytes.len() > CONFIGURATION_BYTES_MAX {
+        return Err(format!("{} bytes or more", bytes.len()));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(values)) => Ok(values),
+        Ok(other) => Err(excerpt(&other)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn read_section<T>(
+    path: String,
+    values: &Map<String, Value>,
+    problems: &mut Problems,
+    read: impl FnOnce(&mut Section<'_>) -> T,
+) -> T {
+    let mut section = Section { path, values, asked: Vec::new(), required: false, problems };
+    let result = read(&mut section);
+    section.finish();
+    result
+}
+
+impl<'a> Section<'a> {
     /// Makes the key that is asked for next one that must be there.
     pub fn required(&mut self) -> &mut Self {
         self.required = true;
@@ -112,13 +122,9 @@ impl Section<'_> {
 
     /// An object; `read` takes it apart. An absent one is read as empty, so that its defaults are defined in one place.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        let taken = self.take(key, "an object", |value| value.as_object().cloned());
-        let path = self.path_of(key);
-        let values = taken.unwrap_or_default();
-        let mut section = Section { path, values, asked: Vec::new(), required: false, problems: self.problems };
-        let result = read(&mut section);
-        section.finish();
-        result
+        let nothing = Map::new();
+        let values = self.take(key, "an object", Value::as_object).unwrap_or(&nothing);
+        read_section(self.path_of(key), values, self.problems, read)
     }
 
     /// A list of objects, each taken apart by `read`; none if the key is absent.
@@ -129,19 +135,15 @@ impl Section<'_> {
         mut read: impl FnMut(&mut Section<'_>) -> T,
     ) -> Option<Vec<T>> {
         let allowed = format!("a list of {} to {} objects", count.start(), count.end());
-        let items = self.take(key, &allowed, |value| {
-            value.as_array().filter(|items| count.contains(&items.len())).cloned()
-        })?;
+        let items =
+            self.take(key, &allowed, |value| value.as_array().filter(|items| count.contains(&items.len())))?;
         let mut results = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
+        for (index, item) in items.iter().enumerate() {
             let path = format!("{}[{index}]", self.path_of(key));
-            let Value::Object(values) = item else {
-                self.problems.note(&path, &item.to_string(), "an object");
-                continue;
-            };
-            let mut section = Section { path, values, asked: Vec::new(), required: false, problems: self.problems };
-            results.push(read(&mut section));
-            section.finish();
+            match item {
+                Value::Object(values) => results.push(read_section(path, values, self.problems, &mut read)),
+                other => self.problems.note(&path, &excerpt(other), "an object"),
+            }
         }
         Some(results)
     }
@@ -177,29 +179,24 @@ impl Section<'_> {
         &mut self,
         key: &'static str,
         allowed: &str,
-        check: impl FnOnce(&Value) -> Option<T>,
+        check: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Option<T> {
         self.asked.push(key);
         let required = std::mem::take(&mut self.required);
-        let Some(value) = self.values.remove(key).filter(|value| !value.is_null()) else {
-            if required {
-                let path = self.path_of(key);
-                self.problems.note(&path, "nothing", allowed);
-            }
-            return None;
-        };
-        let checked = check(&value);
-        if checked.is_none() {
+        let value = self.values.get(key).filter(|value| !value.is_null());
+        let checked = value.and_then(check);
+        if checked.is_none() && (value.is_some() || required) {
+            let found = value.map_or_else(|| "nothing".to_owned(), excerpt);
             let path = self.path_of(key);
-            self.problems.note(&path, &value.to_string(), allowed);
+            self.problems.note(&path, &found, allowed);
         }
         checked
     }
 
     fn finish(self) {
         for key in self.values.keys().filter(|key| !self.asked.iter().any(|asked| asked == key)) {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            self.problems.note(&path, "an unknown key", &format!("one of {}", self.asked.join(", ")));
+            let allowed = format!("one of {}", self.asked.join(", "));
+            self.problems.note(&self.path_of(key), "an unknown key", &allowed);
         }
     }
 
@@ -224,6 +221,19 @@ impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "the whole configuration" } else { &self.path };
         write!(out, "{path}: found {}, allowed: {}", self.found, self.allowed)
+    }
+}
+
+/// What a value is, in a few words. A whole configuration does not belong in a log, nor does the code to print one belong in
+/// a module.
+fn excerpt(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => format!("{:?}", clip(text, FOUND_BYTES)),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(entries) => format!("an object of {}", entries.len()),
     }
 }
 
@@ -272,7 +282,7 @@ mod tests {
                 "list[0].n: found -1, allowed: a whole number from 0 to 9",
                 "list[1]: found 7, allowed: an object",
                 r#"word: found "c", allowed: one of a, b"#,
-                r#"map: found {"a":1}, allowed: an object of at most 1 texts of at most 9 bytes"#,
+                "map: found an object of 1, allowed: an object of at most 1 texts of at most 9 bytes",
                 "must: found nothing, allowed: a whole number from 1 to 2",
             ]
         );
@@ -293,7 +303,8 @@ mod tests {
     #[test]
     fn a_configuration_of_two_mebibytes_is_refused_unread() {
         let found = problems(&" ".repeat(2 * 1024 * 1024), |_| ());
-        assert_eq!(found, ["the whole configuration: found 2097152 bytes, allowed: at most 1048576 bytes"]);
+        let expected = "the whole configuration: found 2097152 bytes or more, allowed: a JSON object of at most 1048576 bytes";
+        assert_eq!(found, [expected]);
     }
 
     #[test]

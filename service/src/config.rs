@@ -181,7 +181,7 @@ mod tests {
                 r#"destinations[2].headers: found "Host", allowed: lower-case header names, none that the service sets itself"#,
                 r#"destinations[2].headers: found a control character in the value of "x-key", allowed: printable text"#,
                 r#"destinations[2].name: found "b" again, allowed: each name once (a destination without one is called as its cluster)"#,
-                "resource: found [], allowed: an object of at most 32 texts of at most 1024 bytes",
+                "resource: found a list of 0, allowed: an object of at most 32 texts of at most 1024 bytes",
                 "intervall: found an unknown key, allowed: one of interval, destinations, resource, limits",
             ]
         );
