@@ -1,1 +1,7 @@
-//! Parts of the end-to-end tests.
+//! The parts that end-to-end tests and the demo are made of: a real Envoy, real and scripted collectors, an
+//! application server, a load generator that counts exactly, and the one place that waits.
+
+pub mod poll;
+pub mod ports;
+pub mod process;
+pub mod repository;
