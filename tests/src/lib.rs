@@ -5,3 +5,4 @@ pub mod poll;
 pub mod ports;
 pub mod process;
 pub mod repository;
+pub mod tools;
