@@ -1,7 +1,9 @@
 //! The parts that end-to-end tests and the demo are made of: a real Envoy, real and scripted collectors, an
 //! application server, a load generator that counts exactly, and the one place that waits.
 
+pub mod admin;
 pub mod config;
+pub mod envoy;
 pub mod poll;
 pub mod ports;
 pub mod process;
