@@ -4,8 +4,10 @@
 pub mod admin;
 pub mod config;
 pub mod envoy;
+mod http_server;
 pub mod poll;
 pub mod ports;
 pub mod process;
 pub mod repository;
 pub mod tools;
+pub mod upstream;
