@@ -5,6 +5,7 @@ pub mod admin;
 pub mod config;
 pub mod envoy;
 mod http_server;
+pub mod load;
 pub mod poll;
 pub mod ports;
 pub mod process;
