@@ -14,3 +14,4 @@ pub mod repository;
 pub mod sink;
 pub mod tools;
 pub mod upstream;
+pub mod victoria_metrics;

@@ -9,8 +9,8 @@ use super::{announce, from_environment, install, on_path, output};
 
 /// Names a VictoriaMetrics binary to use instead of an installed or a fetched one.
 pub const BINARY_VARIABLE: &str = "VICTORIA_METRICS_BIN";
-/// The first release line 1.x that takes OTLP at `/opentelemetry/v1/metrics`; older ones on PATH are passed over.
-const FIRST_MINOR_VERSION: u32 = 104;
+/// A flag of every release that takes OTLP where newer ones do; an older program on PATH is passed over.
+const OTLP_FLAG: &str = "-opentelemetry.usePrometheusNaming";
 /// The Debian release whose package is unpacked; its programs run on the release before it too.
 const SUITE: &str = "trixie";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -24,17 +24,17 @@ pub async fn binary() -> Result<PathBuf> {
         return Ok(binary);
     }
     if let Some(installed) = on_path("victoria-metrics") {
-        if is_recent(&installed).await {
+        if takes_otlp(&installed).await {
             return Ok(installed);
         }
-        announce(&format!("{} is older than 1.{FIRST_MINOR_VERSION} and not used", installed.display()));
+        announce(&format!("{} is too old to take OTLP and is not used", installed.display()));
     }
     let directory = install(&format!("victoria-metrics-{SUITE}"), async |directory| {
         announce("Fetching VictoriaMetrics (41 MB)");
         unpack_debian_package("victoria-metrics", directory).await.with_context(|| {
             format!(
-                "cannot fetch VictoriaMetrics from Debian {SUITE}; install release 1.{FIRST_MINOR_VERSION} or \
-                 later by hand and set {BINARY_VARIABLE} to its binary"
+                "cannot fetch VictoriaMetrics from Debian {SUITE}; install release 1.112 or later by hand and \
+                 set {BINARY_VARIABLE} to its binary"
             )
         })
     })
@@ -44,17 +44,10 @@ pub async fn binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-async fn is_recent(binary: &Path) -> bool {
+async fn takes_otlp(binary: &Path) -> bool {
     let mut command = Command::new(binary);
-    command.arg("-version");
-    let text = output(command).await.unwrap_or_default();
-    minor_version(&text).is_some_and(|minor| minor >= FIRST_MINOR_VERSION)
-}
-
-/// The 112 of `victoria-metrics-20250101-tags-v1.112.0-…`.
-fn minor_version(text: &str) -> Option<u32> {
-    let (_, version) = text.split_once("v1.")?;
-    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    command.arg("-help");
+    output(command).await.is_ok_and(|help| help.contains(OTLP_FLAG))
 }
 
 /// Unpacks a package of [`SUITE`] into `destination` and leaves the system's apt as it is.
@@ -146,13 +139,6 @@ fn debian_codename(os_release: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_minor_version_is_read_from_what_the_program_says() {
-        assert_eq!(minor_version("victoria-metrics-20250224-133130-tags-v1.112.0-0-g1"), Some(112));
-        assert_eq!(minor_version("victoria-metrics-tags-v1.79.5+ds1"), Some(79));
-        assert_eq!(minor_version("something else"), None);
-    }
 
     #[test]
     fn only_debian_has_debian_packages() {
