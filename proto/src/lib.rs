@@ -1,1 +1,32 @@
-//! tributary-proto
+//! The contract between the VMs and with collectors, free of any host: what a batch is, what a series is, how histograms
+//! are counted, merged and bounded, and how a configuration is read.
+//!
+//! In the order of a request's way: a worker folds into [`histogram`]s under [`attributes`], a [`metric`] says what the
+//! numbers mean, a [`batch`] carries them within [`limits`], and [`otlp`] is what a collector gets.
+
+pub mod limits;
+
+pub mod attributes;
+pub mod batch;
+pub mod config;
+pub mod counter;
+pub mod duration;
+pub mod histogram;
+pub mod metric;
+pub mod otlp;
+
+#[cfg(test)]
+mod proptests;
+
+/// Types generated from `schema/`; `tests/generated.rs` holds them to it.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod generated {
+    /// `schema/batch.proto`.
+    pub mod batch {
+        include!("generated/tributary.batch.v1.rs");
+    }
+    /// `schema/otlp.proto`.
+    pub mod otlp {
+        include!("generated/tributary.otlp.v1.rs");
+    }
+}

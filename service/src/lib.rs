@@ -1,1 +1,29 @@
-//! tributary-service
+//! The module of the main thread, one VM per Envoy: `service.wasm`.
+//!
+//! A batch's way through it, file by file: [`root`] is told that a queue has something; [`intake`] takes it out and has
+//! [`producers`] check its sequence; the [`table`] adds it up. When a destination is due, [`delivery`] says so, [`export`]
+//! makes a request of a part of the table under the [`resource`], and [`answer`] reads what came of it. [`service`] holds
+//! these together; the [`config`] says where to.
+
+pub mod root;
+
+pub mod service;
+
+pub mod answer;
+pub mod backoff;
+pub mod config;
+pub mod delivery;
+pub mod export;
+pub mod intake;
+pub mod producers;
+pub mod resource;
+pub mod stats;
+pub mod table;
+
+#[cfg(target_arch = "wasm32")]
+#[allow(missing_docs, reason = "the macro defines `_initialize` without one")]
+mod start {
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| Box::new(crate::root::ServiceRoot::default()));
+    }}
+}

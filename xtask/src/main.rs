@@ -1,3 +1,59 @@
-//! Builds, runs, tests and measures Tributary.
+//! Builds, runs, tests and measures Tributary: `cargo xtask help` lists the commands.
 
-fn main() {}
+mod artefact;
+mod build;
+mod ci;
+mod compiler;
+mod contract;
+mod debian;
+mod dependency;
+mod optimiser;
+mod process;
+mod progress;
+mod report;
+mod strip;
+mod test;
+mod tidy;
+mod toolchain;
+mod wasm_std;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, runs, tests and measures Tributary.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the Wasm modules in target/wasm, optimised and checked.
+    Build(build::Args),
+    /// Run the native tests, then the end-to-end tests on a real Envoy.
+    Test(test::Args),
+    /// Run every check that a change must pass: layout, format, lints, docs, tests.
+    Ci(ci::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = Workspace::locate().and_then(|workspace| match cli.command {
+        Command::Build(args) => build::run(&workspace, &args),
+        Command::Test(args) => test::run(&workspace, &args),
+        Command::Ci(args) => ci::run(&workspace, &args),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What time it is, and when to be called again.
+
+use std::time::Duration;
+
+use crate::raw;
+use crate::status::Status;
+
+/// Now, in nanoseconds since the Unix epoch, by the wall clock: the only one the ABI has. It may go backwards.
+pub fn now_unix_nano() -> u64 {
+    // The host cannot fail here short of a capability restriction; a clock that stands at the epoch does no harm.
+    raw::now_unix_nano().unwrap_or(0)
+}
+
+/// Asks for `on_tick` every `period`, in whole milliseconds and at least one.
+pub fn tick_every(period: Duration) -> Result<(), Status> {
+    raw::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1))
+}

@@ -1,0 +1,48 @@
+//! Shared data as `shared_data.cc` of proxy-wasm-cpp-host keeps it.
+
+use std::collections::HashMap;
+
+use crate::status::Status;
+
+/// Values with their versions.
+#[derive(Debug, Default)]
+pub struct Store {
+    values: HashMap<String, (Vec<u8>, u32)>,
+    versions: u32,
+}
+
+impl Store {
+    /// The value and its version.
+    pub fn get(&self, key: &str) -> Result<(Vec<u8>, u32), Status> {
+        self.values.get(key).cloned().ok_or(Status::NotFound)
+    }
+
+    /// Stores if the key is absent, if `version` is 0, or if it is the present one.
+    pub fn set(&mut self, key: &str, value: &[u8], version: u32) -> Result<(), Status> {
+        if self.values.get(key).is_some_and(|(_, present)| version != 0 && version != *present) {
+            return Err(Status::CasMismatch);
+        }
+        self.versions = self.versions.wrapping_add(1).max(1);
+        self.values.insert(key.to_owned(), (value.to_vec(), self.versions));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_version_creates_an_absent_key_and_only_the_present_one_changes_it() {
+        let mut store = Store::default();
+        assert_eq!(store.get("key"), Err(Status::NotFound));
+        assert_eq!(store.set("key", b"a", 77), Ok(()));
+        assert_eq!(store.set("key", b"b", 77), Err(Status::CasMismatch));
+        let (value, version) = store.get("key").unwrap();
+        assert_eq!(value, b"a");
+        assert_eq!(store.set("key", b"b", version), Ok(()));
+        assert_eq!(store.set("key", b"c", version), Err(Status::CasMismatch));
+        assert_eq!(store.set("key", b"", 0), Ok(()));
+        assert_eq!(store.get("key").unwrap().0, b"");
+    }
+}

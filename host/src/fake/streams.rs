@@ -1,0 +1,84 @@
+//! The current stream's attributes, read one by one or by an expression.
+
+use std::collections::BTreeMap;
+
+use crate::status::Status;
+
+/// Attributes of the current stream by their dotted path, and the expressions that were compiled.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Wire form by path: `request.method`, `response.code`.
+    pub attributes: BTreeMap<String, Vec<u8>>,
+    /// A host without `expr_create`.
+    pub without_expressions: bool,
+    /// How many expressions were evaluated.
+    pub evaluations: u64,
+    /// How many properties were read.
+    pub properties: u64,
+    expressions: Vec<Vec<String>>,
+}
+
+impl Streams {
+    /// Another stream, with these attributes.
+    pub fn begin(&mut self, attributes: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
+        self.attributes = attributes.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
+    }
+
+    /// The attribute at a path with NUL between its segments.
+    pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
+        self.properties = self.properties.saturating_add(1);
+        let path = String::from_utf8_lossy(path).replace('\0', ".");
+        self.attributes.get(&path).cloned().ok_or(Status::NotFound)
+    }
+
+    /// `expr_create` and `expr_evaluate`, for lists of plain paths.
+    pub fn foreign_function(&mut self, name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+        match name {
+            _ if self.without_expressions => Err(Status::NotFound),
+            "expr_create" => self.compile(&String::from_utf8_lossy(arguments)),
+            "expr_evaluate" => self.evaluate(arguments),
+            _ => Err(Status::NotFound),
+        }
+    }
+
+    fn compile(&mut self, text: &str) -> Result<Vec<u8>, Status> {
+        let list =
+            text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or(Status::BadArgument)?;
+        let token = u32::try_from(self.expressions.len()).unwrap_or(u32::MAX);
+        self.expressions.push(list.split(", ").map(str::to_owned).collect());
+        Ok(token.to_le_bytes().to_vec())
+    }
+
+    /// The list's wire form: a count, then each item's length with an empty value's, then each item, both NUL-terminated.
+    fn evaluate(&mut self, token: &[u8]) -> Result<Vec<u8>, Status> {
+        self.evaluations = self.evaluations.saturating_add(1);
+        let token = token.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or(Status::BadArgument)?;
+        let index = usize::try_from(token).map_err(|_| Status::BadArgument)?;
+        let paths = self.expressions.get(index).ok_or(Status::NotFound)?;
+        let items: Option<Vec<_>> = paths.iter().map(|path| self.attributes.get(path)).collect();
+        let items = items.ok_or(Status::InternalFailure)?;
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        let mut wire = number(items.len()).to_vec();
+        items.iter().for_each(|item| wire.extend([number(item.len()), number(0)].concat()));
+        items.iter().for_each(|item| wire.extend([item.as_slice(), b"\0\0"].concat()));
+        Ok(wire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_attribute_fails_the_whole_list() {
+        let mut streams = Streams::default();
+        let token = streams.foreign_function("expr_create", b"[request.method, response.code]").unwrap();
+        streams.begin([("request.method", b"GET".to_vec())]);
+        assert_eq!(streams.foreign_function("expr_evaluate", &token), Err(Status::InternalFailure));
+        assert_eq!(streams.property(b"request\0method"), Ok(b"GET".to_vec()));
+        streams
+            .begin([("request.method", b"GET".to_vec()), ("response.code", vec![200, 0, 0, 0, 0, 0, 0, 0])]);
+        let wire = streams.foreign_function("expr_evaluate", &token).unwrap();
+        assert_eq!(wire, b"\x02\0\0\0\x03\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0GET\0\0\xc8\0\0\0\0\0\0\0\0\0");
+    }
+}

@@ -1,0 +1,58 @@
+//! HTTP calls to a cluster of Envoy, and their answers.
+//!
+//! What the host does (Envoy 1.40): a timeout, a refused connection and a reset before the headers come back as answers
+//! with status 504 or 503 that Envoy made itself; a reset after the headers comes back with no headers at all; a cluster
+//! without hosts refuses the call at once and never answers.
+
+use std::time::Duration;
+
+use crate::raw;
+use crate::status::Status;
+
+/// A call under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call(u32);
+
+impl Call {
+    /// The call that an answer with this number belongs to.
+    pub fn from_token(token: u32) -> Self {
+        Self(token)
+    }
+}
+
+/// A POST to be sent.
+#[derive(Clone, Debug)]
+pub struct Post<'a> {
+    /// The cluster's name.
+    pub cluster: &'a str,
+    /// The `:path`.
+    pub path: &'a str,
+    /// The `:authority`.
+    pub authority: &'a str,
+    /// Further headers; names in lower case.
+    pub headers: &'a [(String, String)],
+    /// The body.
+    pub body: &'a [u8],
+    /// After this Envoy answers 504 itself. Must not be zero, which means for ever.
+    pub timeout: Duration,
+}
+
+/// Sends it. [`Status::BadArgument`]: no such cluster (yet); [`Status::InternalFailure`]: a cluster without a host, or
+/// with its circuit breaker open. Neither is ever answered.
+///
+/// Never in `on_done` of the service: Envoy 1.40 crashes.
+pub fn post(post: &Post<'_>) -> Result<Call, Status> {
+    let fixed = [(":method", "POST"), (":path", post.path), (":authority", post.authority)];
+    let more = post.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    raw::http_call(post.cluster, fixed.into_iter().chain(more).collect(), post.body, post.timeout).map(Call)
+}
+
+/// A header of the answer; only in the callback that brings it, and only if it has headers.
+pub fn answer_header(name: &str) -> Option<Vec<u8>> {
+    raw::http_call_header(name).ok()
+}
+
+/// At most `bytes_max` bytes of the answer's body; only in the callback that brings it.
+pub fn answer_body(bytes_max: usize) -> Vec<u8> {
+    raw::http_call_body(bytes_max).unwrap_or_default()
+}

@@ -1,0 +1,114 @@
+//! Writing batches series by series, so that none grows past [`BATCH_BYTES`] and nothing is encoded twice.
+
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+use super::Point;
+use crate::generated::batch as wire;
+use crate::limits::BATCH_BYTES;
+use crate::metric::Metric;
+
+/// Field number of `Batch.groups` in `schema/batch.proto`.
+const BATCH_GROUPS: u32 = 3;
+/// Field number of `Group.series` in the same.
+const GROUP_SERIES: u32 = 2;
+
+/// Writes the batches of one producer, whose series share their metrics.
+///
+/// [`push`](Self::push) each series; it gives a finished batch whenever one is full. [`finish`](Self::finish) gives the
+/// last. Sequence numbers run on over the writer's life.
+#[derive(Clone, Debug)]
+pub struct BatchWriter {
+    producer: u64,
+    sequence: u64,
+    counters: Vec<String>,
+    /// The group's beginning, the same in every batch: its metrics, encoded.
+    metrics: Vec<u8>,
+    /// The series so far, encoded behind their field keys.
+    series: Vec<u8>,
+}
+
+impl BatchWriter {
+    /// A writer whose first batch has sequence 1.
+    pub fn new(producer: u64, counters: Vec<String>, metrics: &[Metric]) -> Self {
+        let metrics = metrics.iter().map(Metric::to_wire).collect();
+        let metrics = wire::Group { metrics, series: Vec::new() }.encode_to_vec();
+        Self { producer, sequence: 0, counters, metrics, series: Vec::new() }
+    }
+
+    /// Appends a series. Gives the batch before it if the series did not fit into that one any more.
+    pub fn push(&mut self, attributes: &[u8], observations: u64, points: &[Point]) -> Option<Vec<u8>> {
+        let points = points.iter().map(Point::to_wire).collect();
+        let series = wire::Series { attributes: attributes.to_vec(), observations, points };
+        let full = self.metrics.len() + self.series.len() + series.encoded_len() > BATCH_BYTES;
+        let finished = if full { self.finish() } else { None };
+        prost::encoding::message::encode(GROUP_SERIES, &series, &mut self.series);
+        finished
+    }
+
+    /// The batch of the series that were pushed since the last one; none if there are none.
+    pub fn finish(&mut self) -> Option<Vec<u8>> {
+        if self.series.is_empty() {
+            return None;
+        }
+        self.sequence = self.sequence.saturating_add(1);
+        let (producer, sequence, counters) = (self.producer, self.sequence, self.counters.clone());
+        let mut batch = wire::Batch { producer, sequence, counters, groups: Vec::new() }.encode_to_vec();
+        encode_key(BATCH_GROUPS, WireType::LengthDelimited, &mut batch);
+        // usize is at most 64 bits wide on every target there is.
+        let length = self.metrics.len().saturating_add(self.series.len());
+        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), &mut batch);
+        batch.extend_from_slice(&self.metrics);
+        batch.append(&mut self.series);
+        Some(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes;
+    use crate::batch::{Batch, Group, Series};
+    use crate::limits::BATCH_BYTES_MAX;
+    use crate::metric::Kind;
+
+    fn metric() -> Metric {
+        let (name, unit, description) = ("requests".into(), "1".into(), String::new());
+        Metric { name, unit, description, divisor: 1, kind: Kind::Counter }
+    }
+
+    fn series(number: usize) -> Series {
+        let attributes = attributes::encode(vec![attributes::text("path", &format!("{number:01000}"))]);
+        Series { attributes, observations: 2, points: vec![Point::Counter(2)] }
+    }
+
+    #[test]
+    fn writes_what_a_batch_reads() {
+        let mut writer = BatchWriter::new(7, vec!["requests".into()], &[metric()]);
+        let only = series(1);
+        assert_eq!(writer.finish(), None, "nothing to say, nothing said");
+        assert_eq!(writer.push(&only.attributes, only.observations, &only.points), None);
+        let written = writer.finish().unwrap();
+        let groups = vec![Group { metrics: vec![metric()], series: vec![only] }];
+        let batch = Batch { producer: 7, sequence: 1, counters: vec!["requests".into()], groups };
+        assert_eq!(Batch::decode(&written), Ok(batch.clone()));
+        assert_eq!(written.len(), batch.encode().len());
+    }
+
+    #[test]
+    fn splits_before_the_limit_and_loses_nothing() {
+        let mut writer = BatchWriter::new(7, vec![], &[metric()]);
+        let all: Vec<Series> = (0..600).map(series).collect();
+        let push = |s: &Series| writer.push(&s.attributes, s.observations, &s.points);
+        let mut written: Vec<_> = all.iter().filter_map(push).collect();
+        written.extend(writer.finish());
+        assert!(written.len() > 2, "{}", written.len());
+        assert!(written.iter().all(|bytes| bytes.len() <= BATCH_BYTES_MAX));
+        let batches: Vec<Batch> = written.iter().map(|bytes| Batch::decode(bytes).unwrap()).collect();
+        let sequences: Vec<u64> = batches.iter().map(|batch| batch.sequence).collect();
+        assert_eq!(sequences, (1..=batches.len() as u64).collect::<Vec<_>>());
+        let read: Vec<Series> =
+            batches.into_iter().flat_map(|batch| batch.groups).flat_map(|g| g.series).collect();
+        assert_eq!(read, all);
+    }
+}

@@ -1,0 +1,333 @@
+//! Reading a plugin's JSON configuration so that every problem in it is found at once, each with its path, what was found
+//! and what is allowed.
+//!
+//! A [`Section`] is one object. Each key is asked for by a method that checks it and gives its value, or, having noted the
+//! problem, none; [`Section::finish`] then notes the keys that nobody asked for.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::attributes::clip;
+use crate::duration;
+use crate::limits::CONFIGURATION_BYTES_MAX;
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, such as `flush.interval`; empty for the whole.
+    pub path: String,
+    /// What is there, cut to a readable length.
+    pub found: String,
+    /// What may be there.
+    pub allowed: String,
+}
+
+/// Everything that is wrong with a configuration, in the order of reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+/// One object of a configuration while it is read.
+pub struct Section<'a> {
+    path: String,
+    values: &'a Map<String, Value>,
+    asked: Vec<&'static str>,
+    required: bool,
+    problems: &'a mut Problems,
+}
+
+/// Longest excerpt of a value in a problem; whole configurations do not belong in a log.
+const FOUND_BYTES: usize = 80;
+
+/// Reads a whole configuration: `read` takes it apart, and what it gives counts only if there was no problem.
+///
+/// No bytes at all are an empty object, as Envoy gives for a plugin without `configuration`.
+pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result<T, Problems> {
+    let mut problems = Problems::default();
+    let values = match object(bytes) {
+        Ok(values) => values,
+        Err(found) => {
+            problems.note("", &found, &format!("a JSON object of at most {CONFIGURATION_BYTES_MAX} bytes"));
+            return Err(problems);
+        }
+    };
+    let result = read_section(String::new(), &values, &mut problems, read);
+    if problems.0.is_empty() { Ok(result) } else { Err(problems) }
+}
+
+/// The object that a configuration is, or what it is instead.
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    if bytes.len() > CONFIGURATION_BYTES_MAX {
+        return Err(format!("{} bytes or more", bytes.len()));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(values)) => Ok(values),
+        Ok(other) => Err(excerpt(&other)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn read_section<T>(
+    path: String,
+    values: &Map<String, Value>,
+    problems: &mut Problems,
+    read: impl FnOnce(&mut Section<'_>) -> T,
+) -> T {
+    let mut section = Section { path, values, asked: Vec::new(), required: false, problems };
+    let result = read(&mut section);
+    section.finish();
+    result
+}
+
+impl<'a> Section<'a> {
+    /// Makes the key that is asked for next one that must be there.
+    pub fn required(&mut self) -> &mut Self {
+        self.required = true;
+        self
+    }
+
+    /// Text of the given length in bytes.
+    pub fn text(&mut self, key: &'static str, bytes: RangeInclusive<usize>) -> Option<String> {
+        let allowed = format!("text of {} to {} bytes", bytes.start(), bytes.end());
+        self.take(key, &allowed, |value| {
+            value.as_str().filter(|text| bytes.contains(&text.len())).map(str::to_owned)
+        })
+    }
+
+    /// One of a few words.
+    pub fn word(&mut self, key: &'static str, words: &[&'static str]) -> Option<&'static str> {
+        let allowed = format!("one of {}", words.join(", "));
+        self.take(key, &allowed, |value| words.iter().find(|word| value.as_str() == Some(**word)).copied())
+    }
+
+    /// A whole number. Envoy's Struct knows only doubles, so `5.0` is one too.
+    pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        self.take(key, &allowed, |value| whole(value).filter(|number| range.contains(number)))
+    }
+
+    /// A length of time such as `1s` or `250ms`.
+    pub fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let (least, most) = (duration::format(*range.start()), duration::format(*range.end()));
+        let allowed = format!("a duration from {least} to {most}, such as \"1s\" or \"250ms\"");
+        self.take(key, &allowed, |value| {
+            value.as_str().and_then(duration::parse).filter(|d| range.contains(d))
+        })
+    }
+
+    /// An object; `read` takes it apart. An absent one is read as empty, so that its defaults are defined in one place.
+    pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let nothing = Map::new();
+        let values = self.take(key, "an object", Value::as_object).unwrap_or(&nothing);
+        read_section(self.path_of(key), values, self.problems, read)
+    }
+
+    /// A list of objects, each taken apart by `read`; none if the key is absent.
+    pub fn sections<T>(
+        &mut self,
+        key: &'static str,
+        count: RangeInclusive<usize>,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
+    ) -> Option<Vec<T>> {
+        let allowed = format!("a list of {} to {} objects", count.start(), count.end());
+        let items =
+            self.take(key, &allowed, |value| value.as_array().filter(|items| count.contains(&items.len())))?;
+        let mut results = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{}[{index}]", self.path_of(key));
+            match item {
+                Value::Object(values) => results.push(read_section(path, values, self.problems, &mut read)),
+                other => self.problems.note(&path, &excerpt(other), "an object"),
+            }
+        }
+        Some(results)
+    }
+
+    /// An object from names to texts, such as headers or attributes, in the order of the names.
+    pub fn texts(&mut self, key: &'static str, count: usize, bytes: usize) -> Vec<(String, String)> {
+        let allowed = format!("an object of at most {count} texts of at most {bytes} bytes");
+        let taken = self.take(key, &allowed, |value| {
+            let entries = value.as_object().filter(|entries| entries.len() <= count)?;
+            let texts = entries.iter().map(|(name, value)| {
+                let text = value
+                    .as_str()
+                    .filter(|text| text.len() <= bytes && name.len() <= bytes && !name.is_empty());
+                text.map(|text| (name.clone(), text.to_owned()))
+            });
+            texts.collect::<Option<Vec<_>>>()
+        });
+        taken.unwrap_or_default()
+    }
+
+    /// Notes a problem with `key` that its reader found, such as a reference to nothing.
+    pub fn note(&mut self, key: &str, found: &str, allowed: &str) {
+        let path = self.path_of(key);
+        self.problems.note(&path, found, allowed);
+    }
+
+    /// Whether the key is there at all.
+    pub fn has(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    fn take<T>(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        check: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        self.asked.push(key);
+        let required = std::mem::take(&mut self.required);
+        let value = self.values.get(key).filter(|value| !value.is_null());
+        let checked = value.and_then(check);
+        if checked.is_none() && (value.is_some() || required) {
+            let found = value.map_or_else(|| "nothing".to_owned(), excerpt);
+            let path = self.path_of(key);
+            self.problems.note(&path, &found, allowed);
+        }
+        checked
+    }
+
+    fn finish(self) {
+        for key in self.values.keys().filter(|key| !self.asked.iter().any(|asked| asked == key)) {
+            let allowed = format!("one of {}", self.asked.join(", "));
+            self.problems.note(&self.path_of(key), "an unknown key", &allowed);
+        }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+impl Problems {
+    /// Each in turn.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    fn note(&mut self, path: &str, found: &str, allowed: &str) {
+        let found = clip(found, FOUND_BYTES).to_owned();
+        self.0.push(Problem { path: clip(path, FOUND_BYTES).to_owned(), found, allowed: allowed.to_owned() });
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path.is_empty() { "the whole configuration" } else { &self.path };
+        write!(out, "{path}: found {}, allowed: {}", self.found, self.allowed)
+    }
+}
+
+/// What a value is, in a few words. A whole configuration does not belong in a log, nor does the code to print one belong in
+/// a module.
+fn excerpt(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => format!("{:?}", clip(text, FOUND_BYTES)),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(entries) => format!("an object of {}", entries.len()),
+    }
+}
+
+fn whole(value: &Value) -> Option<u64> {
+    // 2^53: doubles count by ones up to there, so no digit can be lost in the conversion.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be whole and in range"
+    )]
+    let from_double =
+        |double: f64| (double.fract() == 0.0 && (0.0..=EXACT).contains(&double)).then_some(double as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(from_double))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(json: &str, take_apart: impl FnOnce(&mut Section<'_>)) -> Vec<String> {
+        match read(json.as_bytes(), take_apart) {
+            Ok(()) => Vec::new(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn every_problem_is_found_at_once_with_its_path() {
+        let json =
+            r#"{"flush": {"interval": 5, "speed": 1}, "list": [{"n": -1}, 7], "word": "c", "map": {"a": 1}}"#;
+        let found = problems(json, |section| {
+            section.section("flush", |flush| {
+                flush.duration("interval", Duration::ZERO..=Duration::from_secs(60))
+            });
+            section.sections("list", 0..=2, |item| item.number("n", 0..=9));
+            section.word("word", &["a", "b"]);
+            section.texts("map", 1, 9);
+            section.required().number("must", 1..=2);
+        });
+        assert_eq!(
+            found,
+            [
+                r#"flush.interval: found 5, allowed: a duration from 0s to 1m, such as "1s" or "250ms""#,
+                "flush.speed: found an unknown key, allowed: one of interval",
+                "list[0].n: found -1, allowed: a whole number from 0 to 9",
+                "list[1]: found 7, allowed: an object",
+                r#"word: found "c", allowed: one of a, b"#,
+                "map: found an object of 1, allowed: an object of at most 1 texts of at most 9 bytes",
+                "must: found nothing, allowed: a whole number from 1 to 2",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_one_problem() {
+        for json in ["[]", "{", "\"text\"", "\u{0}"] {
+            assert_eq!(problems(json, |_| ()).len(), 1, "{json}");
+        }
+        assert_eq!(
+            problems("", |_| ()),
+            Vec::<String>::new(),
+            "a plugin without a configuration has the defaults"
+        );
+    }
+
+    #[test]
+    fn a_configuration_of_two_mebibytes_is_refused_unread() {
+        let found = problems(&" ".repeat(2 * 1024 * 1024), |_| ());
+        let expected = "the whole configuration: found 2097152 bytes or more, allowed: a JSON object of at most 1048576 bytes";
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_doubles() {
+        for (json, expected) in
+            [("5", Some(5)), ("5.0", Some(5)), ("5.5", None), ("-1", None), ("1e300", None)]
+        {
+            assert_eq!(whole(&serde_json::from_str(json).unwrap()), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_cut_in_its_problem() {
+        let json = format!(r#"{{"word": "{}"}}"#, "x".repeat(10_000));
+        let found = problems(&json, |section| {
+            section.word("word", &["a"]);
+        });
+        assert!(found[0].len() < 200, "{}", found[0]);
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let read = read(br#"{"n": null}"#, |section| (section.has("n"), section.number("n", 0..=9)));
+        assert_eq!(read, Ok((false, None)));
+    }
+}

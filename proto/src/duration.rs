@@ -1,0 +1,70 @@
+//! Lengths of time as people write them in a configuration: `250ms`, `1s`, `1.5s`, `2m`, `1h`.
+
+use std::time::Duration;
+
+/// The length of time that `text` writes, to the millisecond; none if it writes none.
+pub fn parse(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let whole_ms = whole.parse::<u64>().ok()?.checked_mul(unit_ms)?;
+    let scale = 10u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let fraction_ms = fraction.parse::<u64>().ok()?.checked_mul(unit_ms)?.checked_div(scale)?;
+    Some(Duration::from_millis(whole_ms.checked_add(fraction_ms)?))
+}
+
+/// As [`parse`] reads it back.
+pub fn format(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    match ms {
+        0 => "0s".to_owned(),
+        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
+        _ => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for (text, expected_ms) in [
+            ("250ms", Some(250)),
+            ("1s", Some(1_000)),
+            ("1.5s", Some(1_500)),
+            ("0.25s", Some(250)),
+            ("2m", Some(120_000)),
+            ("1h", Some(3_600_000)),
+            ("0s", Some(0)),
+            ("", None),
+            ("1", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.2.3s", None),
+            ("1 s", None),
+            ("1d", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615h", None),
+        ] {
+            assert_eq!(parse(text), expected_ms.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000] {
+            let duration = Duration::from_millis(ms);
+            assert_eq!(parse(&format(duration)), Some(duration), "{ms}");
+        }
+    }
+}

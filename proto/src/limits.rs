@@ -1,0 +1,57 @@
+//! Every cap that both sides share, and how the caps hold together. What is done at a cap is said where it is applied.
+
+/// Name of the queue that carries observations of HTTP streams.
+pub const QUEUE_HTTP: &str = "http";
+/// Name of the queue that carries observations of TCP connections.
+pub const QUEUE_TCP: &str = "tcp";
+
+/// Bytes of one batch at which a worker begins another; the service refuses one of more than twice that size.
+///
+/// The main thread decodes a batch in one piece, so this bounds its longest step: 256 KiB hold about 1,500 series of one
+/// histogram and four attributes.
+pub const BATCH_BYTES: usize = 256 * 1024;
+/// Bytes of a batch that the service still reads. One series past [`BATCH_BYTES`] always fits under it.
+pub const BATCH_BYTES_MAX: usize = 2 * BATCH_BYTES;
+
+/// Groups in one batch.
+pub const GROUPS_MAX: usize = 16;
+/// Metrics in one group.
+pub const METRICS_MAX: usize = 64;
+/// Bounds of one histogram.
+pub const BOUNDS_MAX: usize = 256;
+/// Attributes of one series.
+pub const ATTRIBUTES_MAX: usize = 32;
+/// Bytes of a metric's name; the OpenTelemetry API allows 255 characters.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a unit; the OpenTelemetry API allows 63 characters.
+pub const UNIT_BYTES_MAX: usize = 63;
+/// Bytes of a metric's description.
+pub const DESCRIPTION_BYTES_MAX: usize = 1024;
+/// Bytes of one attribute's key.
+pub const ATTRIBUTE_KEY_BYTES_MAX: usize = 255;
+/// Bytes of one attribute's value; what is longer is cut at a character's end.
+pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 1024;
+
+/// Counters in shared data. The host can neither delete nor list keys, so the set must be small and fixed.
+pub const COUNTERS_MAX: usize = 64;
+/// Bytes of a counter's key.
+pub const COUNTER_KEY_BYTES_MAX: usize = 128;
+
+/// Series of one metric before further ones are counted in its overflow series: the default cardinality limit of the
+/// OpenTelemetry SDK specification.
+pub const SERIES_DEFAULT: usize = 2_000;
+/// The most series that a configuration may ask for.
+pub const SERIES_MAX: usize = 1_000_000;
+
+/// Bytes of a plugin's configuration. Envoy has no limit of its own.
+pub const CONFIGURATION_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(
+    METRICS_MAX * (NAME_BYTES_MAX + UNIT_BYTES_MAX + DESCRIPTION_BYTES_MAX) < BATCH_BYTES,
+    "the metrics' definitions alone must not fill a batch"
+);
+const _: () = assert!(
+    ATTRIBUTES_MAX * (ATTRIBUTE_KEY_BYTES_MAX + ATTRIBUTE_VALUE_BYTES_MAX) + METRICS_MAX * BOUNDS_MAX * 10
+        < BATCH_BYTES,
+    "the largest series must fit into what lies between the two limits of a batch"
+);

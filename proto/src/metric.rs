@@ -1,0 +1,153 @@
+//! What the numbers of a series mean: name, unit, kind, and how a travelling integer becomes a value of the unit.
+
+use crate::generated::batch;
+use crate::limits::{BOUNDS_MAX, DESCRIPTION_BYTES_MAX, NAME_BYTES_MAX, UNIT_BYTES_MAX};
+
+/// One metric. Two metrics are the same stream only if all of this is equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Metric {
+    /// Such as `http.server.request.duration`.
+    pub name: String,
+    /// UCUM, such as `s` or `By`.
+    pub unit: String,
+    /// One sentence for a person.
+    pub description: String,
+    /// How many of the integers in which values travel make one unit; never 0.
+    pub divisor: u64,
+    /// How values are added up.
+    pub kind: Kind,
+}
+
+/// How the values of a metric are added up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A sum that only grows.
+    Counter,
+    /// Counts of values between bounds.
+    Histogram {
+        /// Inclusive upper bounds, ascending, in travelling integers.
+        bounds: Box<[u64]>,
+    },
+}
+
+/// Why a metric in a batch is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricError {
+    /// Its name is empty, too long, or not as the OpenTelemetry API allows.
+    Name,
+    /// Its unit or its description is too long.
+    Text,
+    /// Its kind is not known.
+    Kind,
+    /// Its divisor is 0.
+    Divisor,
+    /// Its bounds are too many, not ascending, or belong to a counter.
+    Bounds,
+}
+
+impl Metric {
+    /// As it travels in a batch.
+    pub fn to_wire(&self) -> batch::Metric {
+        let (kind, bounds) = match &self.kind {
+            Kind::Counter => (batch::metric::Kind::Counter, Vec::new()),
+            Kind::Histogram { bounds } => (batch::metric::Kind::Histogram, bounds.to_vec()),
+        };
+        batch::Metric {
+            name: self.name.clone(),
+            unit: self.unit.clone(),
+            description: self.description.clone(),
+            kind: kind.into(),
+            divisor: self.divisor,
+            bounds,
+        }
+    }
+
+    /// From a batch, checked.
+    pub fn from_wire(wire: batch::Metric) -> Result<Self, MetricError> {
+        if !is_name(&wire.name) {
+            return Err(MetricError::Name);
+        }
+        if wire.unit.len() > UNIT_BYTES_MAX || wire.description.len() > DESCRIPTION_BYTES_MAX {
+            return Err(MetricError::Text);
+        }
+        if wire.divisor == 0 {
+            return Err(MetricError::Divisor);
+        }
+        let ascending = wire.bounds.iter().zip(wire.bounds.iter().skip(1)).all(|(a, b)| a < b);
+        let kind = match batch::metric::Kind::try_from(wire.kind) {
+            Ok(batch::metric::Kind::Counter) if wire.bounds.is_empty() => Kind::Counter,
+            Ok(batch::metric::Kind::Histogram) if ascending && wire.bounds.len() <= BOUNDS_MAX => {
+                Kind::Histogram { bounds: wire.bounds.into_boxed_slice() }
+            }
+            Ok(batch::metric::Kind::Counter | batch::metric::Kind::Histogram) => {
+                return Err(MetricError::Bounds);
+            }
+            Ok(batch::metric::Kind::Unspecified) | Err(_) => return Err(MetricError::Kind),
+        };
+        let (name, unit, description, divisor) = (wire.name, wire.unit, wire.description, wire.divisor);
+        Ok(Self { name, unit, description, divisor, kind })
+    }
+
+    /// A travelling integer as a value of the unit, to the precision of a double.
+    ///
+    /// Divides rather than multiplies by an inverse: 5,000,000 ns are 0.005 s then, not 0.005000000000000001.
+    #[expect(clippy::cast_precision_loss, reason = "collectors take doubles: 53 bits are what there is")]
+    pub fn in_unit(&self, value: u128) -> f64 {
+        value as f64 / self.divisor as f64
+    }
+}
+
+/// Whether `name` is an instrument name by the OpenTelemetry metrics API specification: a letter, then letters, digits,
+/// `_`, `.`, `-` or `/`, 255 at most.
+pub fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/'))
+        && name.len() <= NAME_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn duration() -> Metric {
+        Metric {
+            name: "http.server.request.duration".into(),
+            unit: "s".into(),
+            description: "Duration of HTTP server requests.".into(),
+            divisor: 1_000_000_000,
+            kind: Kind::Histogram { bounds: [5_000_000, 10_000_000].into() },
+        }
+    }
+
+    #[test]
+    fn a_metric_survives_the_wire() {
+        assert_eq!(Metric::from_wire(duration().to_wire()), Ok(duration()));
+        let counter = Metric { kind: Kind::Counter, ..duration() };
+        assert_eq!(Metric::from_wire(counter.to_wire()), Ok(counter));
+    }
+
+    #[test]
+    fn nanoseconds_become_the_bounds_that_the_conventions_write() {
+        for (value, expected) in [(5_000_000, 0.005), (75_000_000, 0.075), (7_500_000_000, 7.5)] {
+            assert_eq!(duration().in_unit(value).to_string(), expected.to_string());
+        }
+    }
+
+    #[test]
+    fn a_metric_that_makes_no_sense_is_refused() {
+        let wire = || duration().to_wire();
+        for (wire, expected) in [
+            (batch::Metric { name: "1st".into(), ..wire() }, MetricError::Name),
+            (batch::Metric { name: "a b".into(), ..wire() }, MetricError::Name),
+            (batch::Metric { name: "a".repeat(256), ..wire() }, MetricError::Name),
+            (batch::Metric { unit: "s".repeat(64), ..wire() }, MetricError::Text),
+            (batch::Metric { divisor: 0, ..wire() }, MetricError::Divisor),
+            (batch::Metric { kind: 9, ..wire() }, MetricError::Kind),
+            (batch::Metric { kind: 1, ..wire() }, MetricError::Bounds),
+            (batch::Metric { bounds: vec![2, 2], ..wire() }, MetricError::Bounds),
+        ] {
+            assert_eq!(Metric::from_wire(wire), Err(expected));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The service's configuration: JSON in, checked values out.
+
+use std::time::Duration;
+
+use tributary_proto::config::{self, Problems, Section};
+use tributary_proto::limits::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, SERIES_DEFAULT, SERIES_MAX};
+use tributary_proto::otlp::DEFAULT_PATH;
+
+/// The most destinations side by side.
+pub const DESTINATIONS_MAX: usize = 16;
+
+/// What the service is told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// Where the sums go.
+    pub destinations: Vec<Destination>,
+    /// Attributes of the resource; they win over what Envoy says of itself.
+    pub resource: Vec<(String, String)>,
+    /// Series of one metric before further ones are counted in its overflow series.
+    pub series_max: usize,
+}
+
+/// A collector that takes OTLP/HTTP in protobuf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// What logs call it.
+    pub name: String,
+    /// Envoy's cluster.
+    pub cluster: String,
+    /// The path of the request.
+    pub path: String,
+    /// The authority of the request.
+    pub authority: String,
+    /// Further headers of the request.
+    pub headers: Vec<(String, String)>,
+    /// From one export's beginning to the next one's.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// The OTLP exporters' default (OpenTelemetry specification, `protocol/exporter.md`).
+const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// Headers that the service sets itself or that HTTP/2 forbids.
+const HEADERS_RESERVED: [&str; 5] =
+    ["content-type", "content-length", "host", "connection", "transfer-encoding"];
+
+impl ServiceConfig {
+    /// Reads a configuration, or says everything that is wrong with it.
+    pub fn parse(json: &[u8]) -> Result<Self, Problems> {
+        config::read(json, |root| {
+            let interval = root.duration("interval", INTERVAL_MIN..=INTERVAL_MAX).unwrap_or(INTERVAL);
+            let mut names = Vec::new();
+            let destinations = root
+                .required()
+                .sections("destinations", 1..=DESTINATIONS_MAX, |section| {
+                    Destination::read(section, interval, &mut names)
+                })
+                .unwrap_or_default();
+            let resource = root.texts("resource", ATTRIBUTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX);
+            let series_max = root.section("limits", |limits| {
+                let series = limits.number("series", 1..=u64::try_from(SERIES_MAX).unwrap_or(u64::MAX));
+                series.and_then(|series| usize::try_from(series).ok()).unwrap_or(SERIES_DEFAULT)
+            });
+            Self { destinations: destinations.into_iter().flatten().collect(), resource, series_max }
+        })
+    }
+}
+
+impl Destination {
+    fn read(section: &mut Section<'_>, interval: Duration, names: &mut Vec<String>) -> Option<Self> {
+        let cluster = section.required().text("cluster", 1..=255);
+        let name = section.text("name", 1..=64).or_else(|| cluster.clone());
+        let path = section.text("path", 1..=1024);
+        let authority = section.text("authority", 1..=255);
+        let headers = section.texts("headers", 32, 8192);
+        let interval = section.duration("interval", INTERVAL_MIN..=INTERVAL_MAX).unwrap_or(interval);
+        let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX).unwrap_or(TIMEOUT);
+
+        for (header, value) in &headers {
+            if !is_header_name(header) || HEADERS_RESERVED.contains(&header.as_str()) {
+                section.note(
+                    "headers",
+                    &format!("{header:?}"),
+                    "lower-case header names, none that the service sets itself",
+                );
+            }
+            // The value may be a secret, so it is not repeated.
+            if value.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
+                section.note(
+                    "headers",
+                    &format!("a control character in the value of {header:?}"),
+                    "printable text",
+                );
+            }
+        }
+        if let Some(path) = &path
+            && (!path.starts_with('/') || path.bytes().any(|byte| byte <= b' '))
+        {
+            section.note("path", &format!("{path:?}"), "a path that begins with '/' and has no blanks");
+        }
+        let (name, cluster) = (name?, cluster?);
+        if names.contains(&name) {
+            section.note(
+                "name",
+                &format!("{name:?} again"),
+                "each name once (a destination without one is called as its cluster)",
+            );
+        }
+        names.push(name.clone());
+        let authority = authority.unwrap_or_else(|| cluster.clone());
+        let path = path.unwrap_or_else(|| DEFAULT_PATH.to_owned());
+        Some(Self { name, cluster, path, authority, headers, interval, timeout })
+    }
+}
+
+/// Whether this is a header name as HTTP/2 sends it: a token (RFC 9110) in lower case.
+fn is_header_name(name: &str) -> bool {
+    let token =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_enough() {
+        let config = ServiceConfig::parse(br#"{"destinations": [{"cluster": "collector"}]}"#).unwrap();
+        let expected = Destination {
+            name: "collector".into(),
+            cluster: "collector".into(),
+            path: "/v1/metrics".into(),
+            authority: "collector".into(),
+            headers: vec![],
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+        };
+        assert_eq!(
+            config,
+            ServiceConfig { destinations: vec![expected], resource: vec![], series_max: 2_000 }
+        );
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5}, "destinations": [
+            {"cluster": "a"},
+            {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
+             "interval": "2s", "timeout": "3s"}]}"#;
+        let config = ServiceConfig::parse(json).unwrap();
+        let [first, second] = config.destinations.as_slice() else { panic!("two destinations") };
+        assert_eq!(first.interval, Duration::from_secs(1));
+        assert_eq!((second.interval, second.timeout), (Duration::from_secs(2), Duration::from_secs(3)));
+        assert_eq!((second.path.as_str(), second.authority.as_str()), ("/x", "h:1"));
+        assert_eq!(second.headers, [("x-tenant".to_owned(), "t".to_owned())]);
+        assert_eq!(config.resource, [("service.name".to_owned(), "edge".to_owned())]);
+        assert_eq!(config.series_max, 5);
+    }
+
+    #[test]
+    fn every_problem_is_said_at_once_and_no_secret_with_them() {
+        let json = r#"{"interval": "1ms", "destinations": [{"name": "a"}, {"cluster": "b", "path": "x", "timeout": "0s"},
+            {"cluster": "b", "headers": {"Host": "h", "x-key": "se\ncret"}}], "resource": [], "intervall": "1s"}"#;
+        let problems = ServiceConfig::parse(json.as_bytes()).unwrap_err();
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                r#"interval: found "1ms", allowed: a duration from 100ms to 1h, such as "1s" or "250ms""#,
+                "destinations[0].cluster: found nothing, allowed: text of 1 to 255 bytes",
+                r#"destinations[1].timeout: found "0s", allowed: a duration from 10ms to 5m, such as "1s" or "250ms""#,
+                r#"destinations[1].path: found "x", allowed: a path that begins with '/' and has no blanks"#,
+                r#"destinations[2].headers: found "Host", allowed: lower-case header names, none that the service sets itself"#,
+                r#"destinations[2].headers: found a control character in the value of "x-key", allowed: printable text"#,
+                r#"destinations[2].name: found "b" again, allowed: each name once (a destination without one is called as its cluster)"#,
+                "resource: found a list of 0, allowed: an object of at most 32 texts of at most 1024 bytes",
+                "intervall: found an unknown key, allowed: one of interval, destinations, resource, limits",
+            ]
+        );
+        assert!(ServiceConfig::parse(b"").is_err(), "a service must know where to");
+    }
+}

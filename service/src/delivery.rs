@@ -1,0 +1,150 @@
+//! The state of one destination: when to send, from where in the table, and what an answer changes. It has no clock and
+//! sends nothing; it is told the time and what happened.
+//!
+//! A cycle sends the whole table in slices, one call in flight. [`due`](Delivery::due) says whether and from where to send;
+//! then exactly one of [`sent`](Delivery::sent), [`unsendable`](Delivery::unsendable) and
+//! [`nothing_to_send`](Delivery::nothing_to_send) is called, and after `sent` exactly one of [`answered`](Delivery::answered)
+//! and, if no answer ever comes, a later `due` that gives up on it.
+//!
+//! Sums are cumulative, so nothing that failed is lost: a slice that is sent again is encoded again, with what came since.
+
+use std::time::Duration;
+
+use crate::answer::Verdict;
+use crate::backoff;
+use crate::table::Cursor;
+
+/// How much longer than its timeout a call may go without an answer. Envoy answers for the collector at the timeout, so
+/// this passes only when an answer got lost.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// One destination's progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    interval: Duration,
+    timeout: Duration,
+    state: State,
+    /// Where the slice begins that is in flight or due.
+    at: Cursor,
+    cycle_began_unix_nano: u64,
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting { until_unix_nano: u64 },
+    InFlight { next: Option<Cursor>, give_up_unix_nano: u64 },
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The slice was taken, after so many failures in a row.
+    Taken {
+        /// Failures before.
+        failures: u32,
+    },
+    /// The slice will be sent again, in so long.
+    Again {
+        /// Failures in a row.
+        failures: u32,
+        /// The wait.
+        wait: Duration,
+    },
+    /// The slice will not be sent again; the next cycle brings its sums anew.
+    GivenUp {
+        /// The collector's status.
+        status: u16,
+    },
+}
+
+impl Delivery {
+    /// The first cycle begins one interval from now.
+    pub fn new(interval: Duration, timeout: Duration, now_unix_nano: u64) -> Self {
+        let state = State::Waiting { until_unix_nano: after(now_unix_nano, interval) };
+        Self {
+            interval,
+            timeout,
+            state,
+            at: Cursor::default(),
+            cycle_began_unix_nano: now_unix_nano,
+            failures: 0,
+        }
+    }
+
+    /// Where to send from, if something is to be sent now.
+    pub fn due(&mut self, now_unix_nano: u64) -> Option<Cursor> {
+        let (until, longest) = match self.state {
+            State::Waiting { until_unix_nano } => (until_unix_nano, self.interval.max(backoff::LONGEST)),
+            State::InFlight { give_up_unix_nano, .. } => {
+                (give_up_unix_nano, self.timeout.saturating_add(GRACE))
+            }
+        };
+        // Further away than it was ever set: the wall clock went backwards. Waiting it out could take for ever.
+        let clock_went_back = until > after(now_unix_nano, longest);
+        if now_unix_nano < until && !clock_went_back {
+            return None;
+        }
+        if self.at == Cursor::default() {
+            self.cycle_began_unix_nano = now_unix_nano;
+        }
+        Some(self.at)
+    }
+
+    /// The slice is on its way; the one after it begins at `next`.
+    pub fn sent(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
+        let give_up_unix_nano = after(now_unix_nano, self.timeout.saturating_add(GRACE));
+        self.state = State::InFlight { next, give_up_unix_nano };
+    }
+
+    /// The host refused to send: no such cluster yet, or none of its hosts.
+    pub fn unsendable(&mut self, now_unix_nano: u64, jitter: u64) -> Outcome {
+        self.again(now_unix_nano, jitter)
+    }
+
+    /// There is nothing in the table.
+    pub fn nothing_to_send(&mut self, now_unix_nano: u64) {
+        self.go_on(now_unix_nano, None);
+    }
+
+    /// An answer came. None if nothing was in flight: an answer to a call that was given up.
+    pub fn answered(&mut self, now_unix_nano: u64, verdict: &Verdict, jitter: u64) -> Option<Outcome> {
+        let State::InFlight { next, .. } = self.state else { return None };
+        Some(match verdict {
+            Verdict::Retry => self.again(now_unix_nano, jitter),
+            Verdict::Taken { .. } => {
+                let failures = std::mem::take(&mut self.failures);
+                self.go_on(now_unix_nano, next);
+                Outcome::Taken { failures }
+            }
+            Verdict::Refused { status } => {
+                self.go_on(now_unix_nano, next);
+                Outcome::GivenUp { status: *status }
+            }
+        })
+    }
+
+    fn again(&mut self, now_unix_nano: u64, jitter: u64) -> Outcome {
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff::wait(self.failures, jitter);
+        self.state = State::Waiting { until_unix_nano: after(now_unix_nano, wait) };
+        Outcome::Again { failures: self.failures, wait }
+    }
+
+    /// The next slice at once; after the last, a new cycle one interval after this one began, or now if that has passed.
+    fn go_on(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
+        self.at = next.unwrap_or_default();
+        let until_unix_nano = match next {
+            Some(_) => now_unix_nano,
+            None => after(self.cycle_began_unix_nano, self.interval).max(now_unix_nano),
+        };
+        self.state = State::Waiting { until_unix_nano };
+    }
+}
+
+fn after(unix_nano: u64, wait: Duration) -> u64 {
+    unix_nano.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! One destination through time.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+const TAKEN: Verdict = Verdict::Taken { rejected: 0, message: String::new() };
+
+fn delivery() -> Delivery {
+    Delivery::new(Duration::from_secs(10), Duration::from_secs(5), 0)
+}
+
+fn cursor(row: u8) -> Cursor {
+    // A cursor that only a table can make: one slice of `row` rows of one metric.
+    let mut table = crate::table::Table::new(100, tributary_host::random::hasher());
+    let series = (0..=row).map(|n| tributary_proto::batch::Series {
+        attributes: tributary_proto::attributes::encode(vec![tributary_proto::attributes::integer(
+            "n",
+            i64::from(n),
+        )]),
+        observations: 1,
+        points: vec![tributary_proto::batch::Point::Counter(1)],
+    });
+    let metric = tributary_proto::metric::Metric {
+        name: "m".into(),
+        unit: String::new(),
+        description: String::new(),
+        divisor: 1,
+        kind: tributary_proto::metric::Kind::Counter,
+    };
+    let group = tributary_proto::batch::Group { metrics: vec![metric], series: series.collect() };
+    table.merge(
+        tributary_proto::batch::Batch { producer: 1, sequence: 1, counters: vec![], groups: vec![group] },
+        0,
+    );
+    table.slice(Cursor::default(), row.into()).1.unwrap()
+}
+
+#[test]
+fn cycles_begin_one_interval_apart_however_long_an_answer_takes() {
+    let mut delivery = delivery();
+    assert_eq!(delivery.due(9 * SECOND), None);
+    assert_eq!(delivery.due(10 * SECOND), Some(Cursor::default()));
+    delivery.sent(10 * SECOND, None);
+    assert_eq!(delivery.due(12 * SECOND), None, "one call in flight");
+    assert_eq!(delivery.answered(13 * SECOND, &TAKEN, 0), Some(Outcome::Taken { failures: 0 }));
+    assert_eq!(delivery.due(20 * SECOND - 1), None);
+    assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()));
+}
+
+#[test]
+fn slices_follow_each_other_at_once() {
+    let mut delivery = delivery();
+    delivery.due(10 * SECOND);
+    delivery.sent(10 * SECOND, Some(cursor(5)));
+    delivery.answered(11 * SECOND, &TAKEN, 0);
+    assert_eq!(delivery.due(11 * SECOND), Some(cursor(5)));
+    delivery.sent(11 * SECOND, None);
+    delivery.answered(12 * SECOND, &TAKEN, 0);
+    assert_eq!(delivery.due(12 * SECOND), None);
+    assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()), "the interval is that of whole cycles");
+}
+
+#[test]
+fn a_slice_that_failed_is_sent_again_from_where_it_began_after_growing_waits() {
+    let mut delivery = delivery();
+    delivery.due(10 * SECOND);
+    delivery.sent(10 * SECOND, Some(cursor(5)));
+    delivery.answered(10 * SECOND, &TAKEN, 0);
+    let mut now = 10 * SECOND;
+    for (failures, wait) in [(1, 1), (2, 2), (3, 4)] {
+        assert_eq!(delivery.due(now), Some(cursor(5)));
+        delivery.sent(now, None);
+        let again = Outcome::Again { failures, wait: Duration::from_secs(wait) };
+        assert_eq!(delivery.answered(now, &Verdict::Retry, 0), Some(again));
+        assert_eq!(delivery.due(now + wait * SECOND - 1), None);
+        now += wait * SECOND;
+    }
+    assert_eq!(delivery.due(now), Some(cursor(5)));
+    assert_eq!(delivery.unsendable(now, 0), Outcome::Again { failures: 4, wait: Duration::from_secs(8) });
+    delivery.due(now + 8 * SECOND);
+    delivery.sent(now + 8 * SECOND, None);
+    assert_eq!(delivery.answered(now + 8 * SECOND, &TAKEN, 0), Some(Outcome::Taken { failures: 4 }));
+}
+
+#[test]
+fn a_slice_that_is_refused_does_not_hold_up_the_next() {
+    let mut delivery = delivery();
+    delivery.due(10 * SECOND);
+    delivery.sent(10 * SECOND, Some(cursor(5)));
+    let refused = Verdict::Refused { status: 400 };
+    assert_eq!(delivery.answered(10 * SECOND, &refused, 0), Some(Outcome::GivenUp { status: 400 }));
+    assert_eq!(delivery.due(10 * SECOND), Some(cursor(5)));
+}
+
+#[test]
+fn an_answer_that_never_comes_is_given_up_and_a_late_one_ignored() {
+    let mut delivery = delivery();
+    delivery.due(10 * SECOND);
+    delivery.sent(10 * SECOND, None);
+    assert_eq!(delivery.due(45 * SECOND - 1), None);
+    assert_eq!(delivery.due(45 * SECOND), Some(Cursor::default()));
+    delivery.nothing_to_send(45 * SECOND);
+    assert_eq!(delivery.answered(46 * SECOND, &TAKEN, 0), None);
+}
+
+#[test]
+fn a_clock_that_goes_backwards_does_not_stop_the_export() {
+    let mut delivery = Delivery::new(Duration::from_secs(10), Duration::from_secs(5), 5_000 * SECOND);
+    assert_eq!(delivery.due(100 * SECOND), Some(Cursor::default()));
+    delivery.sent(100 * SECOND, None);
+    assert_eq!(delivery.due(10 * SECOND), Some(Cursor::default()), "the call in flight is given up");
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_something_is_due_within_the_longest_wait(
+        events in prop::collection::vec((0u64..40, 0u8..5, any::<u64>()), 0..60),
+    ) {
+        let mut delivery = delivery();
+        let mut now = 0;
+        for (seconds, event, jitter) in events {
+            now += seconds * SECOND;
+            if delivery.due(now).is_some() {
+                match event {
+                    0 => drop(delivery.unsendable(now, jitter)),
+                    1 => delivery.nothing_to_send(now),
+                    _ => delivery.sent(now, None),
+                }
+            } else {
+                let verdict = [TAKEN, Verdict::Retry, Verdict::Refused { status: 400 }][usize::from(event % 3)].clone();
+                delivery.answered(now, &verdict, jitter);
+            }
+            let mut later = delivery.clone();
+            prop_assert!(later.due(now + 60 * SECOND).is_some());
+        }
+    }
+}

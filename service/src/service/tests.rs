@@ -1,0 +1,224 @@
+//! The service on the fake host, read by a decoder that shares no code with this project.
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
+use prost::Message;
+use tributary_host::fake::{self, FakeAnswer};
+use tributary_host::logging::Level;
+use tributary_proto::batch::{Batch, Group, Point, Series};
+use tributary_proto::metric::{Kind, Metric};
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn service(json: &str) -> Service {
+    tributary_host::logging::install();
+    Service::new(ServiceConfig::parse(json.as_bytes()).unwrap()).unwrap()
+}
+
+fn one_destination() -> Service {
+    fake::reset();
+    service(r#"{"interval": "1s", "destinations": [{"cluster": "collector"}]}"#)
+}
+
+fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
+    let metric = Metric {
+        name: "requests".into(),
+        unit: "1".into(),
+        description: String::new(),
+        divisor: 1,
+        kind: Kind::Counter,
+    };
+    let series = series.iter().map(|(route, count)| Series {
+        attributes: tributary_proto::attributes::encode(vec![tributary_proto::attributes::text(
+            "route", route,
+        )]),
+        observations: *count,
+        points: vec![Point::Counter(*count)],
+    });
+    let groups = vec![Group { metrics: vec![metric], series: series.collect() }];
+    Batch { producer: 7, sequence, counters: vec!["requests".into()], groups }.encode()
+}
+
+fn enqueue(item: &[u8]) {
+    fake::with(|host| {
+        let token = host.queues.resolve(QUEUE_HTTP).unwrap();
+        host.queues.enqueue(token, item).unwrap();
+    });
+}
+
+fn tick_at(service: &mut Service, seconds: u64) {
+    fake::with(|host| host.now_unix_nano = seconds * SECOND);
+    service.tick();
+}
+
+fn answer(service: &mut Service, status: &str) {
+    let headers = [(":status".to_owned(), status.as_bytes().to_vec())].into();
+    let token = fake::with(|host| {
+        host.answer = Some(FakeAnswer { headers, body: vec![] });
+        host.posts.len()
+    });
+    service.answered(Call::from_token(u32::try_from(token).unwrap()), true);
+    fake::with(|host| host.answer = None);
+}
+
+fn posts() -> usize {
+    fake::with(|host| host.posts.len())
+}
+
+/// The sums of the last request: (metric, first attribute's value) to value.
+fn last_sums() -> Vec<(String, i64)> {
+    let body = fake::with(|host| host.posts.last().unwrap().body.clone());
+    let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
+    let metrics = request.resource_metrics[0].scope_metrics[0].metrics.iter();
+    let points = metrics.flat_map(|metric| {
+        let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
+        sum.data_points.iter().map(|point| match point.value {
+            Some(number_data_point::Value::AsInt(value)) => (metric.name.clone(), value),
+            other => panic!("an integer, not {other:?}"),
+        })
+    });
+    points.collect()
+}
+
+fn stat(name: &str) -> u64 {
+    fake::with(|host| host.stat(&format!("tributary_{name}")))
+}
+
+#[test]
+fn batches_are_added_up_and_exported_once_per_interval() {
+    let mut service = one_destination();
+    enqueue(&batch(1, &[("a", 2), ("b", 1)]));
+    enqueue(&batch(2, &[("a", 3)]));
+    fake::with(|host| host.store.set(&shared_key("requests"), &6_u64.to_le_bytes(), 0)).unwrap();
+    service.drain();
+    tick_at(&mut service, 0);
+    assert_eq!(posts(), 0, "nothing is due yet");
+    tick_at(&mut service, 1);
+    tick_at(&mut service, 2);
+    assert_eq!(posts(), 1, "one call in flight");
+    let sum = |name: &str, value| (name.to_owned(), value);
+    assert_eq!(last_sums(), [sum("requests", 5), sum("requests", 1), sum("tributary.counter", 6)]);
+    answer(&mut service, "200");
+    tick_at(&mut service, 3);
+    assert_eq!((posts(), stat("points_exported"), stat("observations_aggregated")), (2, 3, 6));
+}
+
+#[test]
+fn a_request_says_what_it_is() {
+    fake::reset();
+    let json = r#"{"interval": "1s", "destinations": [{"cluster": "c", "path": "/p", "authority": "h",
+        "headers": {"x-tenant": "t"}, "timeout": "2s"}]}"#;
+    let mut service = service(json);
+    enqueue(&batch(1, &[("a", 1)]));
+    tick_at(&mut service, 1);
+    let post = fake::with(|host| host.posts[0].clone());
+    assert_eq!((post.cluster.as_str(), post.timeout), ("c", Duration::from_secs(2)));
+    let headers: Vec<_> = post.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        headers,
+        [
+            (":method", "POST"),
+            (":path", "/p"),
+            (":authority", "h"),
+            ("x-tenant", "t"),
+            ("content-type", "application/x-protobuf"),
+            ("user-agent", concat!("tributary/", env!("CARGO_PKG_VERSION"))),
+        ]
+    );
+}
+
+#[test]
+fn a_table_of_more_than_one_slice_goes_out_slice_by_slice() {
+    let mut service = one_destination();
+    let names: Vec<String> = (0..1_500).map(|number| number.to_string()).collect();
+    let series: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    enqueue(&batch(1, &series));
+    tick_at(&mut service, 1);
+    assert_eq!((posts(), last_sums().len()), (1, 1_001), "a slice and the shared counter");
+    answer(&mut service, "200");
+    assert_eq!((posts(), last_sums().len()), (2, 500));
+    answer(&mut service, "200");
+    assert_eq!((posts(), stat("points_exported")), (2, 1_501));
+}
+
+#[test]
+fn an_outage_loses_nothing_and_is_said_once() {
+    let mut service = one_destination();
+    enqueue(&batch(1, &[("a", 1)]));
+    for seconds in 1..50 {
+        tick_at(&mut service, seconds);
+        answer(&mut service, "503");
+    }
+    let tried = posts();
+    assert!((4..10).contains(&tried), "waits grow: {tried} tries in 50 seconds");
+    enqueue(&batch(2, &[("a", 1)]));
+    tick_at(&mut service, 200);
+    assert_eq!(last_sums()[0].1, 2);
+    answer(&mut service, "200");
+    assert_eq!(fake::with(|host| host.logged(Level::Warn).len()), 1);
+    assert_eq!(fake::with(|host| host.logged(Level::Info).len()), 1, "and once when it is over");
+    assert_eq!(stat("exports_failed"), tried as u64);
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_tried_again() {
+    let mut service = one_destination();
+    fake::with(|host| host.refuse_calls = Some(tributary_host::Status::BadArgument));
+    enqueue(&batch(1, &[("a", 1)]));
+    tick_at(&mut service, 1);
+    let said = fake::with(|host| host.logged(Level::Warn).join("\n"));
+    assert!(said.contains("is there a cluster \"collector\" with a host?"), "{said}");
+    fake::with(|host| host.refuse_calls = None);
+    tick_at(&mut service, 3);
+    assert_eq!(last_sums()[0].1, 1);
+}
+
+#[test]
+fn what_a_collector_will_never_take_is_not_tried_again() {
+    let mut service = one_destination();
+    enqueue(&batch(1, &[("a", 1)]));
+    tick_at(&mut service, 1);
+    answer(&mut service, "400");
+    assert_eq!((posts(), stat("points_dropped")), (1, 2));
+    tick_at(&mut service, 2);
+    assert_eq!(posts(), 2, "the next cycle begins as if nothing had been");
+}
+
+#[test]
+fn destinations_do_not_wait_for_each_other() {
+    fake::reset();
+    let mut service = service(r#"{"interval": "1s", "destinations": [{"cluster": "a"}, {"cluster": "b"}]}"#);
+    enqueue(&batch(1, &[("a", 1)]));
+    tick_at(&mut service, 1);
+    let clusters =
+        || fake::with(|host| host.posts.iter().map(|post| post.cluster.clone()).collect::<Vec<_>>());
+    assert_eq!(clusters(), ["a", "b"]);
+    answer(&mut service, "200");
+    tick_at(&mut service, 2);
+    assert_eq!(clusters(), ["a", "b", "b"], "b was answered, a was not");
+}
+
+#[test]
+fn strange_items_are_refused_and_gaps_and_repeats_counted() {
+    let mut service = one_destination();
+    for item in
+        [b"".as_slice(), b"garbage", &batch(1, &[("a", 1)]), &batch(1, &[("a", 1)]), &batch(4, &[("a", 1)])]
+    {
+        enqueue(item);
+    }
+    service.drain();
+    let stats = ["batches_refused", "batches_received", "batches_duplicate", "batches_missing"].map(stat);
+    assert_eq!(stats, [2, 2, 1, 2]);
+}
+
+#[test]
+fn one_callback_takes_a_bounded_part_and_the_end_takes_all() {
+    let mut service = one_destination();
+    (1..=1_000).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
+    service.drain();
+    assert_eq!(stat("batches_received"), 64);
+    service.finish();
+    assert_eq!((stat("batches_received"), posts()), (1_000, 0), "and sends nothing");
+}

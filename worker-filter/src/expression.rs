@@ -1,0 +1,75 @@
+//! The CEL list that reads everything a plan wants in one host call, and the form in which the host answers it.
+
+use crate::observation::Observation;
+use crate::plan::{SOURCES_MAX, Source};
+
+/// The list expression over `sources`, in their order.
+pub fn list(sources: &[Source]) -> String {
+    let paths: Vec<&str> = sources.iter().map(|source| source.path).collect();
+    format!("[{}]", paths.join(", "))
+}
+
+/// The values in the host's answer to a list of `count` sources; none if the answer has another form.
+///
+/// A list crosses the boundary as a map whose keys are the items and whose values are empty: the number of pairs, the
+/// lengths of each key and value, then each key and value with a NUL behind it; numbers are `u32` little-endian
+/// (proxy-wasm-cpp-host f2db56af, `include/proxy-wasm/pairs_util.h`; Envoy 1.40).
+pub fn values(answer: &[u8], count: usize) -> Option<Observation<'_>> {
+    let (pairs, rest) = number(answer)?;
+    if pairs != count || pairs > SOURCES_MAX {
+        return None;
+    }
+    let (mut lengths, mut bytes) = rest.split_at_checked(pairs.checked_mul(8)?)?;
+    let mut observation = Observation::default();
+    for place in observation.places_mut().iter_mut().take(pairs) {
+        let (length, rest) = number(lengths)?;
+        let (empty, rest) = number(rest)?;
+        lengths = rest;
+        let (item, rest) = bytes.split_at_checked(length)?;
+        bytes = rest.get(empty.checked_add(2)?..)?;
+        *place = Some(item);
+    }
+    Some(observation)
+}
+
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An answer as Envoy 1.40 gave it to `['ab', 7, '']`.
+    const ANSWER: &[u8] =
+        b"\x03\0\0\0\x02\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0ab\0\0\x07\0\0\0\0\0\0\0\0\0\0\0";
+
+    #[test]
+    fn a_list_is_written_and_its_answer_read() {
+        let sources = ["request.method", "response.code"].map(|path| Source { path });
+        assert_eq!(list(&sources), "[request.method, response.code]");
+        let observation = values(ANSWER, 3).unwrap();
+        assert_eq!(observation.text(0), Some(&b"ab"[..]));
+        assert_eq!(observation.integer(1), Some(7));
+        assert_eq!(observation.text(2), Some(&b""[..]));
+        assert_eq!(observation.text(3), None);
+    }
+
+    #[test]
+    fn an_answer_of_another_form_is_none() {
+        assert!(values(ANSWER, 2).is_none(), "fewer items than asked for");
+        for length in 0..ANSWER.len() {
+            assert!(values(&ANSWER[..length], 3).is_none(), "cut after {length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0usize..40) {
+            let _ = values(&bytes, count);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The fold, by what it hands over.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use proptest::prelude::*;
+use tributary_proto::otlp::any_value;
+
+use super::*;
+use crate::preset;
+
+type Seeded = BuildHasherDefault<DefaultHasher>;
+
+fn fold(series_max: usize) -> Fold<Seeded> {
+    Fold::new(preset::otel(), series_max, Seeded::default())
+}
+
+fn observe(fold: &mut Fold<Seeded>, route: &[u8], code: i64, duration_ns: i64) {
+    let (code, duration) = (code.to_le_bytes(), duration_ns.to_le_bytes());
+    let mut observation = Observation::default();
+    let values = [&b"GET"[..], &code, route, b"http", &duration];
+    observation.places_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
+    fold.record(&observation);
+}
+
+/// What a hand-over gives: count and sum by the route, or by "overflow".
+fn taken(fold: &mut Fold<Seeded>) -> BTreeMap<String, (u64, u128)> {
+    let mut taken = BTreeMap::new();
+    fold.take(|bytes, observations, points| {
+        let attributes = attributes::decode(bytes).unwrap();
+        let name = attributes.iter().find_map(|a| match (a.key.as_str(), a.value.clone()?.value?) {
+            ("http.route", any_value::Value::StringValue(route)) => Some(route),
+            (attributes::OVERFLOW, _) => Some("overflow".to_owned()),
+            _ => None,
+        });
+        let [Point::Histogram(histogram)] = points else { panic!("one histogram") };
+        assert_eq!(histogram.count(), observations);
+        let seen: &mut (u64, u128) = taken.entry(name.unwrap_or_default()).or_default();
+        *seen = (seen.0 + observations, seen.1 + histogram.sum());
+    });
+    taken
+}
+
+fn expected(series: &[(&str, u64, u128)]) -> BTreeMap<String, (u64, u128)> {
+    series.iter().map(|(name, count, sum)| ((*name).to_owned(), (*count, *sum))).collect()
+}
+
+#[test]
+fn observations_add_up_by_series_and_are_handed_over_once() {
+    let mut fold = fold(10);
+    observe(&mut fold, b"a", 200, 5);
+    observe(&mut fold, b"a", 200, 7);
+    observe(&mut fold, b"b", 200, 1);
+    assert_eq!(fold.observations(), 3);
+    assert_eq!(taken(&mut fold), expected(&[("a", 2, 12), ("b", 1, 1)]));
+    assert_eq!((taken(&mut fold), fold.observations()), (expected(&[]), 0));
+}
+
+#[test]
+fn past_the_limit_everything_still_counts_in_the_overflow_series() {
+    let mut fold = fold(2);
+    for route in 0..5 {
+        observe(&mut fold, format!("{route}").as_bytes(), 200, 1);
+    }
+    observe(&mut fold, b"0", 200, 1);
+    assert_eq!(taken(&mut fold), expected(&[("0", 2, 2), ("1", 1, 1), ("overflow", 3, 3)]));
+}
+
+#[test]
+fn a_full_fold_makes_room_of_series_that_were_not_seen_since_the_last_hand_over() {
+    let mut fold = fold(2);
+    observe(&mut fold, b"a", 200, 1);
+    observe(&mut fold, b"b", 200, 1);
+    taken(&mut fold);
+    observe(&mut fold, b"a", 200, 1);
+    taken(&mut fold);
+    observe(&mut fold, b"a", 200, 1);
+    observe(&mut fold, b"c", 200, 1);
+    assert_eq!(taken(&mut fold), expected(&[("a", 1, 1), ("c", 1, 1)]), "b gave way, a stayed");
+}
+
+#[test]
+fn an_idle_series_is_forgotten() {
+    let mut fold = fold(10);
+    observe(&mut fold, b"a", 200, 1);
+    for _ in 0..=IDLE_TAKES_MAX {
+        taken(&mut fold);
+    }
+    assert!(fold.slots.is_empty() && fold.index.is_empty());
+    observe(&mut fold, b"a", 200, 1);
+    assert_eq!(taken(&mut fold), expected(&[("a", 1, 1)]));
+}
+
+#[test]
+fn values_that_are_absent_or_negative_count_as_nothing_but_the_observation_counts() {
+    let mut fold = fold(10);
+    fold.record(&Observation::default());
+    observe(&mut fold, b"", 0, -5);
+    assert_eq!(taken(&mut fold), expected(&[("", 2, 0)]));
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_whatever_is_seen(
+        seen in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..6), 0i64..3, 0i64..1000, any::<bool>()), 0..300),
+        series_max in 1usize..20,
+    ) {
+        let mut fold = fold(series_max);
+        let (mut count, mut sum) = (0, 0);
+        let mut add = |fold: &mut Fold<Seeded>| {
+            taken(fold).values().for_each(|(c, s)| { count += c; sum += s });
+        };
+        for (route, code, duration, hand_over) in &seen {
+            observe(&mut fold, route, *code, *duration);
+            if *hand_over {
+                add(&mut fold);
+            }
+            prop_assert!(fold.slots.len() <= series_max);
+        }
+        add(&mut fold);
+        prop_assert_eq!(count, seen.len() as u64);
+        prop_assert_eq!(sum, seen.iter().map(|(_, _, duration, _)| u128::try_from(*duration).unwrap()).sum::<u128>());
+    }
+}

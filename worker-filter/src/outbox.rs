@@ -1,0 +1,91 @@
+//! Handing folds over: batches go into the service's queue, and wait here while it cannot be reached.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use tributary_host::Status;
+use tributary_host::queue::Queue;
+use tributary_proto::batch::BatchWriter;
+
+use crate::fold::Fold;
+
+/// The way into one queue of the service.
+#[derive(Debug)]
+pub struct Outbox {
+    service_vm_id: String,
+    queue_name: &'static str,
+    /// Once the service has registered it; the number holds for the life of the process.
+    queue: Option<Queue>,
+    writer: BatchWriter,
+    /// Batches that could not be put in, in order. No fold is taken while there are any, so these are the batches of one
+    /// fold at most.
+    unsent: VecDeque<Vec<u8>>,
+}
+
+/// What came of a hand-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOver {
+    /// How many batches went into the queue.
+    pub batches: u64,
+    /// Why what remains could not go.
+    pub held_back: Option<HeldBack>,
+}
+
+/// Why a fold is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// Nobody has registered the queue.
+    NoService,
+    /// The host refused.
+    Host(Status),
+}
+
+impl Outbox {
+    /// A way into the queue `queue_name` of the service with this `vm_id` (empty: our own), which may not be there yet.
+    pub fn new(service_vm_id: String, queue_name: &'static str, writer: BatchWriter) -> Self {
+        Self { service_vm_id, queue_name, queue: None, writer, unsent: VecDeque::new() }
+    }
+
+    /// Whether the service has been found.
+    pub fn is_open(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Puts everything folded into the queue, if the service is there. Otherwise the fold stays as it is and folds on.
+    pub fn hand_over(&mut self, fold: &mut Fold<impl BuildHasher>) -> HandedOver {
+        let mut handed_over = HandedOver { batches: 0, held_back: None };
+        if fold.observations() == 0 && self.unsent.is_empty() {
+            return handed_over;
+        }
+        let queue = match self.queue {
+            Some(queue) => queue,
+            None => match Queue::resolve(&self.service_vm_id, self.queue_name) {
+                Ok(queue) => *self.queue.insert(queue),
+                Err(status) => {
+                    let reason =
+                        if status == Status::NotFound { HeldBack::NoService } else { HeldBack::Host(status) };
+                    handed_over.held_back = Some(reason);
+                    return handed_over;
+                }
+            },
+        };
+        if self.unsent.is_empty() {
+            let (writer, unsent) = (&mut self.writer, &mut self.unsent);
+            fold.take(|attributes, observations, points| {
+                unsent.extend(writer.push(attributes, observations, points));
+            });
+            unsent.extend(writer.finish());
+        }
+        while let Some(batch) = self.unsent.front() {
+            if let Err(status) = queue.enqueue(batch) {
+                // The host lost the queue: look for it again. The batches keep their place and their numbers.
+                self.queue = None;
+                handed_over.held_back = Some(HeldBack::Host(status));
+                return handed_over;
+            }
+            self.unsent.pop_front();
+            handed_over.batches = handed_over.batches.saturating_add(1);
+        }
+        handed_over
+    }
+}

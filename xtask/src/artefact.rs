@@ -1,0 +1,171 @@
+//! The Wasm modules that are shipped: what each is made from, may export and import, and may weigh.
+//!
+//! This is the one place to change when a module needs one more callback or host function. Each is a decision: every
+//! exported callback costs each request an entry into the VM, and every import must exist in every Envoy supported.
+
+use std::collections::BTreeSet;
+
+/// One module in target/wasm.
+pub(crate) struct Artefact {
+    /// The file's name without `.wasm`.
+    pub(crate) name: &'static str,
+    /// The package that it is linked from.
+    pub(crate) package: &'static str,
+    /// Groups of exports: all of these, and no others.
+    exports: &'static [&'static [&'static str]],
+    /// The most that the file may weigh.
+    pub(crate) budget_bytes: usize,
+}
+
+impl Artefact {
+    /// The names that the module exports.
+    pub(crate) fn exports(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.exports.iter().flat_map(|group| group.iter().copied())
+    }
+
+    /// The file that cargo links.
+    pub(crate) fn linked_file(&self) -> String {
+        format!("{}.wasm", self.package.replace('-', "_"))
+    }
+
+    /// The file in target/wasm.
+    pub(crate) fn file(&self) -> String {
+        format!("{}.wasm", self.name)
+    }
+}
+
+/// Everything that `cargo xtask build` makes.
+pub(crate) const ALL: [Artefact; 3] = [
+    Artefact {
+        name: "worker_filter",
+        package: "tributary-worker-filter",
+        exports: &[BASE, &["proxy_on_log"]],
+        budget_bytes: 200 * 1024,
+    },
+    Artefact {
+        name: "worker_filter_full",
+        package: "tributary-worker-filter",
+        exports: &[BASE, &["proxy_on_log"], HTTP_CALL, HTTP_STREAM, TCP_STREAM],
+        budget_bytes: 220 * 1024,
+    },
+    Artefact {
+        name: "service",
+        package: "tributary-service",
+        exports: &[BASE, &["proxy_on_queue_ready"], HTTP_CALL],
+        budget_bytes: 300 * 1024,
+    },
+];
+
+/// The packages that the artefacts are linked from.
+pub(crate) fn packages() -> BTreeSet<&'static str> {
+    ALL.iter().map(|artefact| artefact.package).collect()
+}
+
+/// What every plugin needs: names of the Proxy-Wasm ABI 0.2.1, and the allocator by which Envoy hands over bytes.
+const BASE: &[&str] = &[
+    "memory",
+    "_initialize",
+    "malloc",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_tick",
+    "proxy_on_done",
+    "proxy_on_delete",
+];
+
+const HTTP_CALL: &[&str] = &["proxy_on_http_call_response"];
+
+const HTTP_STREAM: &[&str] = &[
+    "proxy_on_request_headers",
+    "proxy_on_request_body",
+    "proxy_on_request_trailers",
+    "proxy_on_response_headers",
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
+];
+
+const TCP_STREAM: &[&str] = &[
+    "proxy_on_new_connection",
+    "proxy_on_downstream_data",
+    "proxy_on_downstream_connection_close",
+    "proxy_on_upstream_data",
+    "proxy_on_upstream_connection_close",
+];
+
+/// The host functions that a module may import: module, then names.
+pub(crate) const IMPORTS: [(&str, &[&str]); 2] = [("env", PROXY), ("wasi_snapshot_preview1", WASI)];
+
+/// The Proxy-Wasm ABI 0.2.1, as crate proxy-wasm 0.2.5 declares it: Envoy 1.36 to 1.40 has each of them.
+///
+/// The gRPC functions are among them because the vtable of `dyn Context` holds a reference to each.
+const PROXY: &[&str] = &[
+    "proxy_add_header_map_value",
+    "proxy_call_foreign_function",
+    "proxy_close_stream",
+    "proxy_continue_stream",
+    "proxy_define_metric",
+    "proxy_dequeue_shared_queue",
+    "proxy_done",
+    "proxy_enqueue_shared_queue",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_header_map_value",
+    "proxy_get_log_level",
+    "proxy_get_metric",
+    "proxy_get_property",
+    "proxy_get_shared_data",
+    "proxy_get_status",
+    "proxy_grpc_call",
+    "proxy_grpc_cancel",
+    "proxy_grpc_close",
+    "proxy_grpc_send",
+    "proxy_grpc_stream",
+    "proxy_http_call",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_record_metric",
+    "proxy_register_shared_queue",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_resolve_shared_queue",
+    "proxy_send_local_response",
+    "proxy_set_buffer_bytes",
+    "proxy_set_effective_context",
+    "proxy_set_header_map_pairs",
+    "proxy_set_property",
+    "proxy_set_shared_data",
+    "proxy_set_tick_period_milliseconds",
+];
+
+/// What the ABI has no function for: a seed, the environment and a clock that never goes back.
+const WASI: &[&str] = &["clock_time_get", "environ_get", "environ_sizes_get", "random_get"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_small_worker_has_no_callback_that_a_running_request_would_enter() {
+        let [small, full, _] = &ALL;
+        let stream: BTreeSet<_> = HTTP_STREAM.iter().chain(TCP_STREAM).copied().collect();
+        assert!(small.exports().all(|name| !stream.contains(name)));
+        assert!(stream.iter().all(|name| full.exports().any(|export| export == *name)));
+    }
+
+    #[test]
+    fn no_name_is_listed_twice() {
+        for artefact in &ALL {
+            let names: Vec<_> = artefact.exports().collect();
+            let distinct: BTreeSet<_> = names.iter().collect();
+            assert_eq!(names.len(), distinct.len(), "{}", artefact.name);
+        }
+    }
+
+    #[test]
+    fn cargo_links_a_package_to_a_file_with_underscores() {
+        assert_eq!(ALL[0].linked_file(), "tributary_worker_filter.wasm");
+    }
+}

@@ -1,0 +1,267 @@
+//! `cargo xtask build`: links the Wasm crates, takes away what is not used, optimises, checks.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::artefact::{self, ALL, Artefact};
+use crate::compiler::TARGET;
+use crate::contract::Surface;
+use crate::optimiser::Optimiser;
+use crate::process;
+use crate::strip::strip;
+use crate::toolchain::{Choice, Toolchain};
+use crate::workspace::Workspace;
+
+/// What `cargo xtask build` can be told.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the modules are made; shared by every command that needs them.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How to get a Rust standard library for Wasm.
+    #[arg(long, value_enum, value_name = "WAY", default_value = "auto", env = "TRIBUTARY_WASM_TOOLCHAIN")]
+    pub(crate) toolchain: Choice,
+    /// Keep the functions' names, for profiles and backtraces; the size is then not checked.
+    #[arg(long)]
+    pub(crate) debug_names: bool,
+    /// Leave out wasm-opt; the size is then not checked.
+    #[arg(long)]
+    pub(crate) no_opt: bool,
+}
+
+/// A finished module, with its size after each step.
+#[derive(Serialize)]
+pub(crate) struct Module {
+    name: &'static str,
+    /// Relative to the repository's root.
+    path: String,
+    linked_bytes: usize,
+    stripped_bytes: usize,
+    /// The size of the file.
+    bytes: usize,
+    budget_bytes: usize,
+    exports: Vec<String>,
+    imports: Vec<String>,
+    exports_removed: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    artefacts: &'a [Module],
+    toolchain: String,
+    optimised: bool,
+    elapsed_s: f64,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let toolchain = Toolchain::find(args.options.toolchain)?;
+    let modules = modules(workspace, &toolchain, &args.options)?;
+    println!("{}", table(&modules));
+    if args.json {
+        let summary = Summary {
+            artefacts: &modules,
+            toolchain: toolchain.to_string(),
+            optimised: !args.options.no_opt,
+            elapsed_s: started.elapsed().as_secs_f64(),
+        };
+        println!("{}", serde_json::to_string(&summary)?);
+    }
+    Ok(())
+}
+
+/// Makes every module; an error lists all that is wrong with any of them.
+pub(crate) fn modules(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    options: &Options,
+) -> Result<Vec<Module>> {
+    let optimiser = if options.no_opt { None } else { Some(Optimiser::find()?) };
+    eprintln!("compiling with {toolchain}");
+    link(workspace, toolchain)?;
+    let folder = workspace.modules();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let linked = toolchain.target_dir(workspace).join(TARGET).join("release");
+    let (mut modules, mut faults) = (Vec::new(), Vec::new());
+    for artefact in &ALL {
+        match finish(artefact, &linked, &folder, optimiser.as_ref(), options)? {
+            Ok(module) => modules.push(module),
+            Err(lines) => {
+                faults.extend(lines.into_iter().map(|line| format!("\n  {} {line}", artefact.file())))
+            }
+        }
+    }
+    if !faults.is_empty() {
+        bail!("the modules are not as promised (the files are in target/wasm/refused):{}", faults.concat());
+    }
+    Ok(modules)
+}
+
+/// Links each package by itself: together, each would be built with the features that the other one asks for.
+fn link(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    for package in artefact::packages() {
+        let mut cargo = toolchain.cargo(workspace);
+        process::aloud(cargo.args([
+            "build",
+            "--release",
+            "--lib",
+            "--target",
+            TARGET,
+            "--package",
+            package,
+        ]))?;
+    }
+    Ok(())
+}
+
+/// Makes the file of one artefact, or gives what is wrong with it.
+fn finish(
+    artefact: &Artefact,
+    linked: &Path,
+    folder: &Path,
+    optimiser: Option<&Optimiser>,
+    options: &Options,
+) -> Result<Result<Module, Vec<String>>> {
+    let source = linked.join(artefact.linked_file());
+    let wasm = fs::read(&source).with_context(|| {
+        format!("cargo linked no {}; is {} a cdylib?", artefact.linked_file(), artefact.package)
+    })?;
+    let stripped = strip(&wasm, artefact.exports(), options.debug_names)
+        .with_context(|| format!("cannot strip {}", artefact.linked_file()))?;
+    let finished = match optimiser {
+        Some(optimiser) => optimiser.optimise(&stripped.wasm, options.debug_names)?,
+        None => stripped.wasm.clone(),
+    };
+    let surface = Surface::read(&finished)?;
+    let shipped = optimiser.is_some() && !options.debug_names;
+    let violations = surface.violations(artefact, shipped);
+    let path = folder.join(artefact.file());
+    let refused = folder.join("refused");
+    remove(&refused.join(artefact.file()))?;
+    if !violations.is_empty() {
+        // No older module may be taken for this one.
+        remove(&path)?;
+        fs::create_dir_all(&refused)?;
+        fs::write(refused.join(artefact.file()), &finished)?;
+        return Ok(Err(violations));
+    }
+    replace(&path, &finished).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Ok(Module {
+        name: artefact.name,
+        path: format!("target/wasm/{}", artefact.file()),
+        linked_bytes: wasm.len(),
+        stripped_bytes: stripped.wasm.len(),
+        bytes: finished.len(),
+        budget_bytes: artefact.budget_bytes,
+        exports: surface.exports.into_iter().collect(),
+        imports: surface.imports.into_iter().map(|(module, name)| format!("{module}.{name}")).collect(),
+        exports_removed: stripped.removed,
+    }))
+}
+
+/// Puts a file in its place at once: an Envoy that starts meanwhile reads the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().context("a file without a folder")?;
+    let file = tempfile::Builder::new().suffix(".wasm").tempfile_in(folder)?;
+    fs::write(file.path(), bytes)?;
+    readable_by_all(file.as_file())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Envoy often runs as a user of its own.
+#[cfg(unix)]
+fn readable_by_all(file: &fs::File) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(file.set_permissions(fs::Permissions::from_mode(0o644))?)
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &fs::File) -> Result<()> {
+    Ok(())
+}
+
+/// The modules and their sizes, for people.
+pub(crate) fn table(modules: &[Module]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["artefact", "linked", "stripped", "final", "budget", "exports", "imports"]);
+    for module in modules {
+        table.add_row([
+            module.path.clone(),
+            kib(module.linked_bytes),
+            kib(module.stripped_bytes),
+            kib(module.bytes),
+            kib(module.budget_bytes),
+            module.exports.len().to_string(),
+            module.imports.len().to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// A size for people, rounded up: what is over its budget must not look as if it were not.
+fn kib(bytes: usize) -> String {
+    let tenths = bytes.saturating_mul(10).div_ceil(1024);
+    format!("{}.{} KiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        assert_eq!(kib(0), "0.0 KiB");
+        assert_eq!(kib(200 * 1024), "200.0 KiB");
+        assert_eq!(kib(200 * 1024 + 1), "200.1 KiB");
+    }
+
+    #[test]
+    fn a_module_replaces_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.wasm");
+        replace(&path, b"first").unwrap();
+        replace(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_module_that_was_never_made_needs_no_removal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.wasm");
+        remove(&path).unwrap();
+        fs::write(&path, b"old").unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+    }
+}

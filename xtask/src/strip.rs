@@ -1,0 +1,112 @@
+//! Takes from a linked module what nobody calls: exports that are not wanted, what only they reached, and sections
+//! that only tools read.
+
+use anyhow::{Context, Result};
+use walrus::{ModuleConfig, passes};
+
+/// A module with fewer exports.
+pub(crate) struct Stripped {
+    pub(crate) wasm: Vec<u8>,
+    /// The exports that were taken away.
+    pub(crate) removed: Vec<String>,
+}
+
+/// Keeps only the exports that `keep` names, and what they reach; the functions' names stay if `debug_names`.
+pub(crate) fn strip<'a>(
+    wasm: &[u8],
+    keep: impl Iterator<Item = &'a str> + Clone,
+    debug_names: bool,
+) -> Result<Stripped> {
+    let mut config = ModuleConfig::new();
+    config.generate_producers_section(false).generate_name_section(debug_names);
+    let mut module = config.parse(wasm).context("the linked module is not valid Wasm")?;
+
+    let unwanted: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| !keep.clone().any(|name| name == export.name))
+        .map(|export| (export.id(), export.name.clone()))
+        .collect();
+    for (id, _) in &unwanted {
+        module.exports.delete(*id);
+    }
+    let sections: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
+    for id in sections {
+        module.customs.delete(id);
+    }
+    passes::gc::run(&mut module);
+    let removed = unwanted.into_iter().map(|(_, name)| name).collect();
+    Ok(Stripped { wasm: module.emit_wasm(), removed })
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus::Module;
+
+    use super::*;
+
+    const MODULE: &str = r#"(module
+        (import "env" "proxy_log" (func $log))
+        (import "env" "proxy_done" (func $done))
+        (import "env" "proxy_close_stream" (func $close))
+        (memory (export "memory") 1)
+        (global (export "__heap_base") i32 (i32.const 8))
+        (table 1 1 funcref)
+        (elem (i32.const 0) $indirect)
+        (func $indirect call $close)
+        (func $wanted (export "proxy_on_log") call $log i32.const 0 call_indirect)
+        (func $unwanted (export "proxy_on_request_body") call $only_for_body)
+        (func $only_for_body call $done)
+        (@custom "notes" "for tools")
+        (@producers (language "Rust" "1.95.0")))"#;
+
+    fn strip_to(keep: &[&str], debug_names: bool) -> (Module, Stripped) {
+        let wasm = wat::parse_str(MODULE).unwrap();
+        let stripped = strip(&wasm, keep.iter().copied(), debug_names).unwrap();
+        (Module::from_buffer(&stripped.wasm).unwrap(), stripped)
+    }
+
+    fn exports(module: &Module) -> Vec<&str> {
+        module.exports.iter().map(|export| export.name.as_str()).collect()
+    }
+
+    #[test]
+    fn only_wanted_exports_stay() {
+        let (module, stripped) = strip_to(&["memory", "proxy_on_log"], false);
+        assert_eq!(exports(&module), ["memory", "proxy_on_log"]);
+        assert_eq!(stripped.removed, ["__heap_base", "proxy_on_request_body"]);
+    }
+
+    #[test]
+    fn what_only_an_unwanted_export_reached_goes_with_it() {
+        let (module, _) = strip_to(&["memory", "proxy_on_log"], false);
+        let imports: Vec<_> = module.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(imports, ["proxy_log", "proxy_close_stream"]);
+        assert_eq!(module.globals.iter().count(), 0);
+    }
+
+    #[test]
+    fn what_a_wanted_export_reaches_through_the_table_stays() {
+        let (module, _) = strip_to(&["proxy_on_log"], false);
+        assert_eq!(module.tables.iter().count(), 1);
+        assert_eq!(module.elements.iter().count(), 1);
+    }
+
+    #[test]
+    fn sections_for_tools_go_and_names_stay_only_on_demand() {
+        let find = |wasm: &[u8], text: &str| wasm.windows(text.len()).any(|window| window == text.as_bytes());
+        let (_, release) = strip_to(&["proxy_on_log"], false);
+        for text in ["for tools", "producers", "wanted"] {
+            assert!(!find(&release.wasm, text), "{text}");
+        }
+        let (_, debug) = strip_to(&["proxy_on_log"], true);
+        assert!(find(&debug.wasm, "wanted"));
+        assert!(!find(&debug.wasm, "for tools"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_module_are_refused() {
+        let error = strip(b"not wasm", ["memory"].into_iter(), false).err().unwrap();
+        assert!(format!("{error:#}").starts_with("the linked module is not valid Wasm"), "{error:#}");
+    }
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask test`: the native tests, then the end-to-end tests with freshly built modules.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::build::{self, Options};
+use crate::process;
+use crate::report::Report;
+use crate::toolchain::Toolchain;
+use crate::workspace::Workspace;
+
+/// The packages of the product, whose tests need no Envoy.
+const NATIVE: [&str; 4] =
+    ["tributary-proto", "tributary-host", "tributary-worker-filter", "tributary-service"];
+/// Tested by itself: together with the product, cargo would compile all that it needs once more, with more features.
+const TOOL: &str = "xtask";
+/// Those of them whose code ships in a module, where arithmetic wraps and no `debug_assert!` is left.
+const SHIPPED: [&str; 3] = ["tributary-proto", "tributary-worker-filter", "tributary-service"];
+const END_TO_END: &str = "tributary-tests";
+/// The variable by which the end-to-end tests learn which Envoy to fetch.
+const ENVOY_VERSION: &str = "TRIBUTARY_ENVOY_VERSION";
+
+/// What `cargo xtask test` can be told.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only the tests whose name contains this.
+    filter: Option<String>,
+    /// Run only the native tests.
+    #[arg(long, conflicts_with = "e2e")]
+    native: bool,
+    /// Run only the end-to-end tests.
+    #[arg(long)]
+    e2e: bool,
+    /// The version of Envoy to test with, as in 1.40.0.
+    #[arg(long, value_name = "VERSION", conflicts_with = "native")]
+    envoy: Option<String>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Which tests to run.
+#[derive(Default)]
+pub(crate) struct Selection<'a> {
+    filter: Option<&'a str>,
+    envoy: Option<&'a str>,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let selection = Selection { filter: args.filter.as_deref(), envoy: args.envoy.as_deref() };
+    let mut report = Report::new();
+    if !args.e2e {
+        native(workspace, &selection, &mut report);
+    }
+    if !args.native {
+        let toolchain = report.run("Wasm toolchain", || Toolchain::find(args.options.toolchain));
+        end_to_end(workspace, &selection, toolchain.as_ref(), &args.options, &mut report);
+    }
+    report.finish()
+}
+
+/// Runs the tests that need no Envoy, once as developed and once as shipped.
+pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, report: &mut Report) {
+    report.run("native tests", || {
+        let mut cargo = cargo_test(workspace, &NATIVE, &[]);
+        process::aloud(cargo.arg("--").args(selection.filter))
+    });
+    report.run("native tests of xtask", || {
+        let mut cargo = cargo_test(workspace, &[TOOL], &[]);
+        process::aloud(cargo.arg("--").args(selection.filter))
+    });
+    report.run("native tests without debug assertions", || {
+        let mut cargo = cargo_test(workspace, &SHIPPED, &["--profile", "testrelease"]);
+        process::aloud(cargo.arg("--").args(selection.filter))
+    });
+}
+
+/// Builds the modules and runs the tests that put them into a real Envoy.
+pub(crate) fn end_to_end(
+    workspace: &Workspace,
+    selection: &Selection<'_>,
+    toolchain: Option<&Toolchain>,
+    options: &Options,
+    report: &mut Report,
+) {
+    let built = toolchain.and_then(|toolchain| {
+        report.run("Wasm modules", || {
+            let modules = build::modules(workspace, toolchain, options)?;
+            println!("{}", build::table(&modules));
+            Ok(())
+        })
+    });
+    if built.is_none() {
+        report.skip("end-to-end tests", "they need the Wasm modules");
+        return;
+    }
+    report.run("end-to-end tests", || {
+        let mut cargo = cargo_test(workspace, &[END_TO_END], &[]);
+        if let Some(version) = selection.envoy {
+            cargo.env(ENVOY_VERSION, version);
+        }
+        // One at a time: each measures an Envoy that should have the machine to itself.
+        process::aloud(cargo.args(["--", "--test-threads=1"]).args(selection.filter))
+    });
+}
+
+fn cargo_test(workspace: &Workspace, packages: &[&str], flags: &[&str]) -> Command {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--no-fail-fast"]).args(flags);
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
+    cargo
+}
