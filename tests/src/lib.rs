@@ -1,1 +1,17 @@
-//! Parts of the end-to-end tests.
+//! The parts that end-to-end tests and the demo are made of: a real Envoy, real and scripted collectors, an
+//! application server, a load generator that counts exactly, and the one place that waits.
+
+pub mod admin;
+pub mod config;
+pub mod envoy;
+mod http_server;
+pub mod load;
+pub mod metrics;
+pub mod poll;
+pub mod ports;
+pub mod process;
+pub mod repository;
+pub mod sink;
+pub mod tools;
+pub mod upstream;
+pub mod victoria_metrics;

@@ -1,0 +1,93 @@
+//! The second measuring instrument: what a real VictoriaMetrics was sent is what is read back from it.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
+    ScopeMetrics, Sum, metric::Data, number_data_point,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use tributary_tests::victoria_metrics::{OTLP_PATH, VictoriaMetrics};
+
+const COUNTER: &str = "tributary.counter";
+const DURATION: &str = "http.server.request.duration";
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, Value::StringValue(value.to_owned()))
+}
+
+/// What one process has seen after `count` requests, all of them in the middle one of three buckets.
+fn message(instance: &str, time: u64, count: u64) -> Result<ExportMetricsServiceRequest> {
+    let aggregation_temporality = AggregationTemporality::Cumulative.into();
+    let counter = NumberDataPoint {
+        attributes: vec![text("key", "requests")],
+        start_time_unix_nano: 1,
+        time_unix_nano: time,
+        value: Some(number_data_point::Value::AsInt(count.try_into()?)),
+        ..NumberDataPoint::default()
+    };
+    let sum = Sum { data_points: vec![counter], aggregation_temporality, is_monotonic: true };
+    let duration = HistogramDataPoint {
+        attributes: vec![
+            text("http.route", "users"),
+            attribute("http.response.status_code", Value::IntValue(200)),
+        ],
+        start_time_unix_nano: 1,
+        time_unix_nano: time,
+        count,
+        sum: Some(1.25),
+        bucket_counts: vec![0, count, 0],
+        explicit_bounds: vec![0.005, 0.01],
+        ..HistogramDataPoint::default()
+    };
+    let histogram = Histogram { data_points: vec![duration], aggregation_temporality };
+    let metric = |name: &str, data| Metric { name: name.to_owned(), data: Some(data), ..Metric::default() };
+    let metrics = vec![metric(COUNTER, Data::Sum(sum)), metric(DURATION, Data::Histogram(histogram))];
+    let resource =
+        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
+    let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
+    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
+    Ok(ExportMetricsServiceRequest { resource_metrics: vec![metrics] })
+}
+
+#[tokio::test]
+async fn the_latest_values_of_all_instances_are_read_back() -> Result<()> {
+    let mut collector = VictoriaMetrics::start(0).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let client = reqwest::Client::new();
+    // Two exports of one process, one of another.
+    for (instance, seconds_ago, count) in [("a", 2, 10), ("a", 1, 25), ("b", 1, 7)] {
+        let time = (now - Duration::from_secs(seconds_ago)).as_nanos().try_into()?;
+        let body = message(instance, time, count)?.encode_to_vec();
+        let url = format!("http://{}{OTLP_PATH}", collector.address());
+        let post = client.post(url).header("content-type", "application/x-protobuf").body(body);
+        assert_eq!(post.send().await?.status(), 200);
+    }
+
+    assert_eq!(collector.sum(COUNTER, &[("key", "requests")]).await?, 32);
+    assert_eq!(collector.sum(COUNTER, &[("service.instance.id", "b")]).await?, 7);
+    assert_eq!(collector.sum(COUNTER, &[("key", "other")]).await?, 0);
+    assert_eq!(collector.total_count(DURATION).await?, 32);
+
+    let points = collector.histogram_points(DURATION).await?;
+    let found: Vec<_> = points.iter().map(|point| (point.instance.as_str(), point.histogram.count)).collect();
+    assert_eq!(found, [("a", 25), ("b", 7)]);
+    for point in &points {
+        assert_eq!(point.attributes["http.route"], "users".into());
+        assert_eq!(point.attributes["http.response.status_code"], "200".into());
+        assert_eq!(point.histogram.bounds, [0.005, 0.01]);
+        assert_eq!(point.histogram.buckets, [0, point.histogram.count, 0]);
+        assert!((point.histogram.sum - 1.25).abs() < 1e-9);
+    }
+    assert!(collector.terminate(LIMIT).await?.success());
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Envoy's admin interface: readiness and statistics.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// How long one request to the admin interface may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client of one Envoy's admin interface.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    address: SocketAddr,
+    client: reqwest::Client,
+}
+
+/// The counters and gauges of one moment, by their full names.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    counters: BTreeMap<String, u64>,
+    gauges: BTreeMap<String, u64>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    stats: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    name: Option<String>,
+    value: Option<u64>,
+}
+
+impl Admin {
+    /// A client of the admin interface at `address`.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, client: reqwest::Client::new() }
+    }
+
+    /// Where the admin interface listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether Envoy says that it is ready; `false` too while nothing answers.
+    pub async fn is_ready(&self) -> bool {
+        self.get("/ready").await.is_ok_and(|body| body.trim() == "LIVE")
+    }
+
+    /// The answer's body to `GET path`.
+    ///
+    /// # Errors
+    /// Nothing answers, or the status is not 200.
+    pub async fn get(&self, path: &str) -> Result<String> {
+        self.send(reqwest::Method::GET, path).await
+    }
+
+    /// The answer's body to `POST path`, for what changes something: `/drain_listeners`, `/logging?level=debug`.
+    ///
+    /// # Errors
+    /// Nothing answers, or the status is not 200.
+    pub async fn post(&self, path: &str) -> Result<String> {
+        self.send(reqwest::Method::POST, path).await
+    }
+
+    /// Every counter and gauge as they are now.
+    ///
+    /// # Errors
+    /// The admin interface does not answer, or not in the form of Envoy's `/stats?format=json`.
+    pub async fn stats(&self) -> Result<Stats> {
+        Ok(Stats { counters: self.read("Counters").await?, gauges: self.read("Gauges").await? })
+    }
+
+    /// One counter as it is now, such as `http.ingress.downstream_rq_completed`.
+    ///
+    /// # Errors
+    /// As for [`Admin::stats`], or Envoy has no such counter (yet).
+    pub async fn counter(&self, name: &str) -> Result<u64> {
+        self.stats().await?.counter(name)
+    }
+
+    async fn read(&self, kind: &str) -> Result<BTreeMap<String, u64>> {
+        let body = self.get(&format!("/stats?format=json&type={kind}")).await?;
+        let page: Page =
+            serde_json::from_str(&body).with_context(|| format!("{kind} of {}/stats", self.address))?;
+        Ok(page.stats.into_iter().filter_map(|entry| Some((entry.name?, entry.value?))).collect())
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str) -> Result<String> {
+        let url = format!("http://{}{path}", self.address);
+        let what = format!("{method} {url}");
+        let answer = self.client.request(method, url).timeout(TIMEOUT).send().await;
+        let answer = answer.with_context(|| what.clone())?;
+        let status = answer.status();
+        let body = answer.text().await.with_context(|| what.clone())?;
+        ensure!(status == 200, "{what} answered {status}: {body}");
+        Ok(body)
+    }
+}
+
+impl Stats {
+    /// The value of a counter.
+    ///
+    /// # Errors
+    /// There is no counter of this name; the error lists those whose names come closest.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        find(&self.counters, "counter", name)
+    }
+
+    /// The value of a gauge.
+    ///
+    /// # Errors
+    /// There is no gauge of this name; the error lists those whose names come closest.
+    pub fn gauge(&self, name: &str) -> Result<u64> {
+        find(&self.gauges, "gauge", name)
+    }
+
+    /// The counters whose names begin with `prefix`, such as `wasmcustom.tributary_`.
+    pub fn counters(&self, prefix: &str) -> BTreeMap<&str, u64> {
+        with_prefix(&self.counters, prefix)
+    }
+
+    /// The gauges whose names begin with `prefix`.
+    pub fn gauges(&self, prefix: &str) -> BTreeMap<&str, u64> {
+        with_prefix(&self.gauges, prefix)
+    }
+}
+
+fn find(stats: &BTreeMap<String, u64>, kind: &str, name: &str) -> Result<u64> {
+    stats.get(name).copied().with_context(|| {
+        let parent = name.rsplit_once(['.', '_']).map_or(name, |(parent, _)| parent);
+        let near: Vec<_> = with_prefix(stats, parent).into_keys().take(20).collect();
+        format!("Envoy has no {kind} {name:?}; names that begin with {parent:?}: {near:?}")
+    })
+}
+
+fn with_prefix<'a>(stats: &'a BTreeMap<String, u64>, prefix: &str) -> BTreeMap<&'a str, u64> {
+    let from_prefix = stats.range(prefix.to_owned()..);
+    from_prefix
+        .take_while(|(name, _)| name.starts_with(prefix))
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats() -> Stats {
+        let counters = [("http.a.rq_2xx", 4), ("http.a.rq_5xx", 1), ("http.b.rq_2xx", 7)];
+        let counters = counters.map(|(name, value)| (name.to_owned(), value)).into();
+        Stats { counters, gauges: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_missing_counter_is_an_error_that_names_its_neighbours() {
+        assert_eq!(stats().counter("http.a.rq_5xx").unwrap(), 1);
+        let error = stats().counter("http.a.rq_3xx").unwrap_err().to_string();
+        assert!(error.contains("http.a.rq_2xx") && !error.contains("http.b"), "{error}");
+        assert!(stats().gauge("http.a.rq_2xx").is_err());
+    }
+
+    #[test]
+    fn counters_are_listed_by_prefix() {
+        let stats = stats();
+        let found: Vec<_> = stats.counters("http.a.").into_iter().collect();
+        assert_eq!(found, [("http.a.rq_2xx", 4), ("http.a.rq_5xx", 1)]);
+    }
+}

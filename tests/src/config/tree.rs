@@ -1,0 +1,85 @@
+//! The parts of an Envoy configuration that edits look for: named listeners and clusters, Wasm plugins.
+
+use anyhow::{Context, Result, ensure};
+use serde_yaml_ng::Value;
+
+/// Applies `see` to `node` and everything below it, from the top down.
+pub(super) fn visit(node: &mut Value, see: &mut dyn FnMut(&mut Value)) {
+    see(node);
+    match node {
+        Value::Mapping(mapping) => mapping.iter_mut().for_each(|(_, value)| visit(value, see)),
+        Value::Sequence(sequence) => sequence.iter_mut().for_each(|value| visit(value, see)),
+        _ => {}
+    }
+}
+
+/// `static_resources.KIND` of the document.
+pub(super) fn sequence<'a>(document: &'a mut Value, kind: &str) -> Result<&'a mut Vec<Value>> {
+    let resources = document.get_mut("static_resources").and_then(|resources| resources.get_mut(kind));
+    let sequence = resources.and_then(Value::as_sequence_mut);
+    sequence.with_context(|| format!("the configuration has no static_resources.{kind}"))
+}
+
+/// The item called `name` of `static_resources.KIND`.
+pub(super) fn named<'a>(document: &'a mut Value, kind: &str, name: &str) -> Result<&'a mut Value> {
+    let known = names(document, kind);
+    let found = sequence(document, kind)?.iter_mut().find(|item| name_of(item) == Some(name));
+    found.with_context(|| format!("static_resources.{kind} has no {name:?}, but {known:?}"))
+}
+
+/// As [`named`], to read only.
+pub(super) fn find_named<'a>(document: &'a Value, kind: &str, name: &str) -> Result<&'a Value> {
+    let found = items(document, kind).find(|item| name_of(item) == Some(name));
+    found.with_context(|| format!("static_resources.{kind} has no {name:?}, but {:?}", names(document, kind)))
+}
+
+/// The names of the items of `static_resources.KIND`.
+pub(super) fn names(document: &Value, kind: &str) -> Vec<String> {
+    items(document, kind).filter_map(|item| name_of(item).map(str::to_owned)).collect()
+}
+
+/// Puts `item` in the place of the one of the same name, or before all others.
+pub(super) fn put_named(items: &mut Vec<Value>, item: Value) -> Result<()> {
+    let name = name_of(&item).context("what is added has no name")?.to_owned();
+    match items.iter_mut().find(|other| name_of(other) == Some(&name)) {
+        Some(other) => *other = item,
+        None => items.insert(0, item),
+    }
+    Ok(())
+}
+
+/// Applies `edit` to each `PluginConfig` (recognised by its `vm_config`) called `name`; there must be one.
+pub(super) fn each_plugin(
+    document: &mut Value,
+    name: &str,
+    mut edit: impl FnMut(&mut Value) -> Result<()>,
+) -> Result<()> {
+    let mut known = Vec::new();
+    let mut result = Ok(());
+    visit(document, &mut |node| {
+        if node.get("vm_config").is_some() {
+            let plugin = name_of(node).unwrap_or_default().to_owned();
+            if plugin == name && result.is_ok() {
+                result = edit(node);
+            }
+            known.push(plugin);
+        }
+    });
+    ensure!(known.iter().any(|plugin| plugin == name), "there is no Wasm plugin {name:?}, but {known:?}");
+    result
+}
+
+/// Whether a list item is an extension that runs a Wasm module.
+pub(super) fn is_wasm_extension(item: &Value) -> bool {
+    let kind = item.get("typed_config").and_then(|config| config.get("@type")).and_then(Value::as_str);
+    kind.is_some_and(|kind| kind.contains(".wasm.v3."))
+}
+
+fn items<'a>(document: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let resources = document.get("static_resources").and_then(|resources| resources.get(kind));
+    resources.and_then(Value::as_sequence).into_iter().flatten()
+}
+
+fn name_of(item: &Value) -> Option<&str> {
+    item.get("name").and_then(Value::as_str)
+}

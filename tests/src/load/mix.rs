@@ -1,0 +1,220 @@
+//! Which requests a load is made of: shapes with weights, drawn by a seed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+
+use crate::upstream::{BODY_BYTES_HEADER, DELAY_HEADER, FAULT_HEADER, Fault, STATUS_HEADER};
+
+/// How a request ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The client waits for the whole answer.
+    Answer,
+    /// The client closes the connection (FIN) as soon as the request is sent.
+    CloseBeforeAnswer,
+    /// The client resets the connection (RST) as soon as the request is sent.
+    ResetBeforeAnswer,
+    /// The client resets the connection (RST) once the answer's headers have come.
+    ResetDuringAnswer,
+    /// The client sends half of the request's head and closes the connection (FIN).
+    HalfHeader,
+}
+
+/// One kind of request.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    name: String,
+    weight: u32,
+    method: String,
+    path: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+    raw: Option<Vec<u8>>,
+    ending: Ending,
+    /// What goes over the wire, once the shape is part of a mix.
+    bytes: Vec<u8>,
+}
+
+/// A mixture of shapes; which one the n-th request has follows from the seed and n alone.
+#[derive(Debug, Clone)]
+pub struct Mix {
+    seed: u64,
+    shapes: Arc<[Shape]>,
+    /// For each shape the sum of the weights up to and with its own.
+    bounds: Arc<[u64]>,
+}
+
+impl Shape {
+    /// A `GET` of `path`, called `name` in the tally, of weight 1.
+    pub fn get(name: &str, path: &str) -> Self {
+        Self::new(name, "GET", path)
+    }
+
+    /// A request of any method, called `name` in the tally, of weight 1.
+    pub fn new(name: &str, method: &str, path: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            weight: 1,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            raw: None,
+            ending: Ending::Answer,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// A request of exactly these bytes, well-formed or not.
+    pub fn raw(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { raw: Some(bytes.into()), ..Self::new(name, "GET", "/") }
+    }
+
+    /// How often it comes, relative to the other shapes.
+    #[must_use]
+    pub fn weight(self, weight: u32) -> Self {
+        Self { weight, ..self }
+    }
+
+    /// Adds a header; the value may be any bytes.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Gives it a body.
+    #[must_use]
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    /// Asks the upstream for this status.
+    #[must_use]
+    pub fn status(self, status: u16) -> Self {
+        self.header(STATUS_HEADER, status.to_string())
+    }
+
+    /// Asks the upstream to wait before it answers.
+    #[must_use]
+    pub fn delay_ms(self, delay_ms: u64) -> Self {
+        self.header(DELAY_HEADER, delay_ms.to_string())
+    }
+
+    /// Asks the upstream for a body of this many bytes.
+    #[must_use]
+    pub fn body_bytes(self, bytes: usize) -> Self {
+        self.header(BODY_BYTES_HEADER, bytes.to_string())
+    }
+
+    /// Asks the upstream to fail.
+    #[must_use]
+    pub fn fault(self, fault: Fault) -> Self {
+        self.header(FAULT_HEADER, fault.name())
+    }
+
+    /// Lets it end in another way than by an answer.
+    #[must_use]
+    pub fn ending(self, ending: Ending) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// Its name in the tally.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn how_it_ends(&self) -> Ending {
+        self.ending
+    }
+
+    /// Whether the answer has no body whatever its headers say.
+    pub(super) fn is_head(&self) -> bool {
+        self.raw.is_none() && self.method == "HEAD"
+    }
+
+    /// What goes over the wire.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Fixes the bytes that go over the wire, so that sending costs no formatting.
+    fn assemble(&mut self) {
+        if let Some(raw) = &self.raw {
+            self.bytes.clone_from(raw);
+            return;
+        }
+        let mut bytes = format!("{} {} HTTP/1.1\r\nhost: shop\r\n", self.method, self.path).into_bytes();
+        for (name, value) in &self.headers {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        if self.ending == Ending::HalfHeader {
+            bytes.extend_from_slice(b"x-half-a-hea");
+        } else {
+            if !self.body.is_empty() {
+                bytes.extend_from_slice(format!("content-length: {}\r\n", self.body.len()).as_bytes());
+            }
+            bytes.extend_from_slice(b"\r\n");
+            bytes.extend_from_slice(&self.body);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Mix {
+    /// A mixture of `shapes`.
+    ///
+    /// # Errors
+    /// There is no shape with a weight, or two have one name.
+    pub fn new(seed: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<Self> {
+        let mut shapes: Vec<Shape> = shapes.into_iter().collect();
+        let names: BTreeMap<&str, ()> = shapes.iter().map(|shape| (shape.name(), ())).collect();
+        ensure!(names.len() == shapes.len(), "two shapes of a mix have the same name");
+        let mut total = 0;
+        let mut bounds = Vec::new();
+        for shape in &mut shapes {
+            total += u64::from(shape.weight);
+            bounds.push(total);
+            shape.assemble();
+        }
+        ensure!(total > 0, "a mix needs a shape with a weight");
+        Ok(Self { seed, shapes: shapes.into(), bounds: bounds.into() })
+    }
+
+    /// The shapes, in the order given.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// How many of the first `requests` requests have each shape, by name: known before anything is sent.
+    pub fn expected(&self, requests: u64) -> BTreeMap<&str, u64> {
+        let mut expected: BTreeMap<&str, u64> = self.shapes.iter().map(|shape| (shape.name(), 0)).collect();
+        for index in 0..requests {
+            *expected.entry(self.pick(index).1.name()).or_default() += 1;
+        }
+        expected
+    }
+
+    /// The shape of request number `index`, and its position.
+    pub(super) fn pick(&self, index: u64) -> (usize, &Shape) {
+        let total = self.bounds.last().copied().unwrap_or(1);
+        let draw = split_mix(self.seed, index) % total;
+        let position = self.bounds.partition_point(|bound| *bound <= draw);
+        // The draw is below the last bound, so the position is that of a shape.
+        #[expect(clippy::indexing_slicing)]
+        (position, &self.shapes[position])
+    }
+}
+
+/// The `index`-th output of the generator SplitMix64 (Steele, Lea and Flood, 2014).
+fn split_mix(seed: u64, index: u64) -> u64 {
+    let mut z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

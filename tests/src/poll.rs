@@ -1,0 +1,88 @@
+//! The one place that waits: asks again and again until something holds, and says what it last saw if it never does.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// The wait between the first two probes; it doubles from there.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// The longest wait between two probes.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What one probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// What was awaited has come; this is its value.
+    Ready(T),
+    /// Not yet; this describes what is there instead.
+    Pending(String),
+}
+
+impl<T> Seen<T> {
+    /// `Ready(value)` if `holds`, else `Pending` with the value in its debug form.
+    pub fn when(holds: bool, value: T) -> Self
+    where
+        T: std::fmt::Debug,
+    {
+        if holds { Self::Ready(value) } else { Self::Pending(format!("{value:?}")) }
+    }
+}
+
+/// Probes until `probe` is ready, for at most `limit`; `what` names the awaited state in the error.
+///
+/// The probe runs at least once. An error of the probe ends the wait at once: return `Pending` for what may
+/// still come right.
+///
+/// # Errors
+/// The probe's own error, or one that names `what`, the time waited and what the last probe saw.
+pub async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> Result<Seen<T>>,
+) -> Result<T> {
+    let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let seen = match probe().await? {
+            Seen::Ready(value) => return Ok(value),
+            Seen::Pending(seen) => seen,
+        };
+        let waited = start.elapsed();
+        if waited >= limit {
+            bail!("waited {:.1} s for {what}; last seen: {seen}", waited.as_secs_f64());
+        }
+        tokio::time::sleep(pause.min(limit.saturating_sub(waited))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn gives_back_the_value_of_the_first_ready_probe() {
+        let mut probes = 0;
+        let value = until("the third probe", Duration::from_secs(5), async || {
+            probes += 1;
+            Ok(Seen::when(probes == 3, probes))
+        });
+        assert_eq!(value.await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_expired_wait_says_what_was_awaited_and_what_was_seen() {
+        let never = until("a second moon", Duration::from_millis(10), async || Ok(Seen::when(false, 1)));
+        let error = never.await.unwrap_err().to_string();
+        assert!(error.contains("a second moon") && error.contains("last seen: 1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_probe_ends_the_wait_at_once() {
+        let start = Instant::now();
+        let broken =
+            until::<()>("anything", Duration::from_secs(60), async || bail!("the process has exited"));
+        assert_eq!(broken.await.unwrap_err().to_string(), "the process has exited");
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}

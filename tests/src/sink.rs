@@ -1,0 +1,264 @@
+//! An OTLP/HTTP collector inside this process: it decodes what arrives by OpenTelemetry's own types, checks it,
+//! keeps it, and misbehaves on request.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message;
+
+use crate::http_server::{CloseConnection, HttpServer};
+use crate::metrics::HistogramPoint;
+use crate::poll::{self, Seen};
+
+mod fault;
+mod store;
+
+pub use fault::Fault;
+pub use store::Store;
+
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// A running sink; dropping it closes its port.
+#[derive(Debug)]
+pub struct Sink {
+    server: HttpServer,
+    state: Arc<Mutex<State>>,
+}
+
+/// One request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// When its body was complete.
+    pub at: Instant,
+    /// Its path and query.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its size on the wire, in bytes.
+    pub wire_bytes: usize,
+    /// What it says; none if it could not be decoded.
+    pub message: Option<Arc<ExportMetricsServiceRequest>>,
+    /// The status of the answer; none if the connection was closed or left hanging on purpose.
+    pub answered: Option<u16>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    store: Store,
+    received: Vec<Received>,
+    problems: Vec<String>,
+    next_faults: VecDeque<Fault>,
+    standing_fault: Option<Fault>,
+}
+
+impl Sink {
+    /// Listens on `127.0.0.1:port`; 0 takes any free port. Every path is taken.
+    ///
+    /// # Errors
+    /// The port cannot be listened on.
+    pub async fn start(port: u16) -> Result<Self> {
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        let server = HttpServer::start(port, move |request| answer(request, Arc::clone(&shared))).await?;
+        Ok(Self { server, state })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address().port()
+    }
+
+    /// A copy of what it knows now.
+    pub fn store(&self) -> Store {
+        self.lock().store.clone()
+    }
+
+    /// The sum of the values of all series of the metric `name` that have the attributes `wanted`; 0 without any.
+    pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
+        self.lock().store.sum(name, wanted)
+    }
+
+    /// The sum of the counts of all series of the histogram `name`.
+    pub fn total_count(&self, name: &str) -> u64 {
+        self.lock().store.count(name, &[])
+    }
+
+    /// Every series of the histogram `name`.
+    pub fn histogram_points(&self, name: &str) -> Vec<HistogramPoint> {
+        self.lock().store.histogram_points(name)
+    }
+
+    /// Every request so far, in the order of arrival; those answered with a fault are among them.
+    pub fn received(&self) -> Vec<Received> {
+        self.lock().received.clone()
+    }
+
+    /// What was wrong with requests that it refused by itself (not by a [`Fault`]): empty for a correct exporter.
+    pub fn problems(&self) -> Vec<String> {
+        self.lock().problems.clone()
+    }
+
+    /// Misbehaves towards the next `times` requests, after those already asked for.
+    pub fn fail_next(&self, times: usize, fault: &Fault) {
+        self.lock().next_faults.extend(std::iter::repeat_n(fault.clone(), times));
+    }
+
+    /// Misbehaves towards every request until [`Sink::heal`].
+    pub fn fail_always(&self, fault: Fault) {
+        self.lock().standing_fault = Some(fault);
+    }
+
+    /// Forgets all faults asked for.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        state.standing_fault = None;
+        state.next_faults.clear();
+    }
+
+    /// Waits until `probe` is ready with what the sink knows; `what` names the awaited state in the error.
+    ///
+    /// # Errors
+    /// It was not in time; the error tells what was seen last and the problems of refused requests.
+    pub async fn wait_until<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut probe: impl FnMut(&Store) -> Seen<T>,
+    ) -> Result<T> {
+        let ready = poll::until(what, limit, async || Ok(probe(&self.store()))).await;
+        ready.with_context(|| {
+            let state = self.lock();
+            let (requests, metrics) = (state.received.len(), state.store.metrics());
+            format!("the sink has {requests} requests, series {metrics:?}, problems {:?}", state.problems)
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+) -> Result<Response<Full<Bytes>>, CloseConnection> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| CloseConnection)?.to_bytes();
+    let decoded = check(&head.method, &head.headers).and_then(|()| decode(&head.headers, &body));
+    let mut received = Received {
+        at: Instant::now(),
+        path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: head.headers,
+        wire_bytes: body.len(),
+        message: None,
+        answered: None,
+    };
+    let answer = {
+        let mut state = lock(&state);
+        let answer = match decoded {
+            Ok(message) => {
+                let message = received.message.insert(Arc::new(message));
+                state.answer(message)
+            }
+            Err(error) => Answer::Now(state.refuse(&error)),
+        };
+        if let Answer::Now(response) = &answer {
+            received.answered = Some(response.status().as_u16());
+        }
+        state.received.push(received);
+        answer
+    };
+    match answer {
+        Answer::Now(response) => Ok(response),
+        Answer::Never => std::future::pending().await,
+        Answer::Close => Err(CloseConnection),
+    }
+}
+
+enum Answer {
+    Now(Response<Full<Bytes>>),
+    Never,
+    Close,
+}
+
+impl State {
+    fn answer(&mut self, message: &ExportMetricsServiceRequest) -> Answer {
+        let partial_success = match self.next_faults.pop_front().or_else(|| self.standing_fault.clone()) {
+            Some(Fault::Status { status, headers }) => {
+                return Answer::Now(fault::refusal(status, headers, "a fault, as asked"));
+            }
+            Some(Fault::Hang) => return Answer::Never,
+            Some(Fault::Close) => return Answer::Close,
+            Some(Fault::PartialSuccess { rejected, message }) => {
+                Some(ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message: message })
+            }
+            None => None,
+        };
+        if let Err(error) = self.store.take(message) {
+            return Answer::Now(self.refuse(&error));
+        }
+        let body = ExportMetricsServiceResponse { partial_success }.encode_to_vec();
+        let mut response = Response::new(Full::from(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+        Answer::Now(response)
+    }
+
+    fn refuse(&mut self, error: &anyhow::Error) -> Response<Full<Bytes>> {
+        let text = format!("{error:#}");
+        let response = fault::refusal(StatusCode::BAD_REQUEST, HeaderMap::new(), &text);
+        self.problems.push(text);
+        response
+    }
+}
+
+fn check(method: &Method, headers: &HeaderMap) -> Result<()> {
+    ensure!(method == Method::POST, "the method is {method}, not POST");
+    let content_type = headers.get(CONTENT_TYPE);
+    ensure!(
+        content_type.is_some_and(|value| value == PROTOBUF),
+        "the content type is {content_type:?}, not {PROTOBUF}"
+    );
+    Ok(())
+}
+
+fn decode(headers: &HeaderMap, body: &[u8]) -> Result<ExportMetricsServiceRequest> {
+    let mut plain = Vec::new();
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => plain.extend_from_slice(body),
+        Some(b"gzip") => {
+            flate2::read::GzDecoder::new(body).read_to_end(&mut plain).context("the body is not gzip")?;
+        }
+        Some(b"deflate") => {
+            flate2::read::ZlibDecoder::new(body)
+                .read_to_end(&mut plain)
+                .context("the body is not deflate")?;
+        }
+        Some(other) => bail!("the content encoding {:?} is not known", String::from_utf8_lossy(other)),
+    }
+    ExportMetricsServiceRequest::decode(plain.as_slice())
+        .context("the body is no ExportMetricsServiceRequest")
+}
+
+#[cfg(test)]
+mod tests;

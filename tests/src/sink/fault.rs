@@ -1,0 +1,52 @@
+//! The ways in which a sink misbehaves when a test asks it to.
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// One misbehaviour of a sink towards one request.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Answers with this status and these headers, and takes nothing.
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// Headers such as `retry-after`.
+        headers: HeaderMap,
+    },
+    /// Never answers, and takes nothing.
+    Hang,
+    /// Closes the connection without an answer, and takes nothing.
+    Close,
+    /// Takes everything, answers 200 and says that it has rejected some of it.
+    PartialSuccess {
+        /// How many points it says it has rejected.
+        rejected: i64,
+        /// Why.
+        message: String,
+    },
+}
+
+impl Fault {
+    /// An answer with this status and no further headers; a number that is no status gives 500.
+    pub fn status(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::Status { status, headers: HeaderMap::new() }
+    }
+
+    /// Adds a header to an answer with a status; others stay as they are.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        if let Self::Status { headers, .. } = &mut self {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        self
+    }
+}
+
+/// An answer with a status and headers, and a body that says why.
+pub(super) fn refusal<B: From<String>>(status: StatusCode, headers: HeaderMap, text: &str) -> Response<B> {
+    let mut response = Response::new(B::from(text.to_owned()));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,241 @@
+use std::io::Write;
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
+    ScopeMetrics, Sum, number_data_point,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use super::*;
+use crate::metrics::AttributeValue;
+
+const COUNTER: &str = "tributary.counter";
+const DURATION: &str = "http.server.request.duration";
+const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+const DELTA: i32 = AggregationTemporality::Delta as i32;
+
+fn attribute(key: &str, value: any_value::Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, any_value::Value::StringValue(value.to_owned()))
+}
+
+fn counter(temporality: i32, start: u64, time: u64, value: i64) -> Metric {
+    let point = NumberDataPoint {
+        attributes: vec![text("key", "requests")],
+        start_time_unix_nano: start,
+        time_unix_nano: time,
+        value: Some(number_data_point::Value::AsInt(value)),
+        ..NumberDataPoint::default()
+    };
+    let sum = Sum { data_points: vec![point], aggregation_temporality: temporality, is_monotonic: true };
+    Metric { name: COUNTER.to_owned(), data: Some(Data::Sum(sum)), ..Metric::default() }
+}
+
+fn duration(time: u64, code: i64, buckets: [u64; 3]) -> Metric {
+    let point = HistogramDataPoint {
+        attributes: vec![
+            text("http.route", "users"),
+            attribute("http.response.status_code", any_value::Value::IntValue(code)),
+        ],
+        start_time_unix_nano: 1,
+        time_unix_nano: time,
+        count: buckets.iter().sum(),
+        sum: Some(0.5),
+        bucket_counts: buckets.to_vec(),
+        explicit_bounds: vec![0.1, 1.0],
+        ..HistogramDataPoint::default()
+    };
+    let histogram = Histogram { data_points: vec![point], aggregation_temporality: CUMULATIVE };
+    Metric { name: DURATION.to_owned(), data: Some(Data::Histogram(histogram)), ..Metric::default() }
+}
+
+fn request(instance: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
+    let resource =
+        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
+    let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
+    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
+    ExportMetricsServiceRequest { resource_metrics: vec![metrics] }
+}
+
+async fn post(sink: &Sink, message: &ExportMetricsServiceRequest) -> reqwest::Result<reqwest::Response> {
+    post_bytes(sink, message.encode_to_vec(), PROTOBUF, "identity").await
+}
+
+async fn post_bytes(
+    sink: &Sink,
+    body: Vec<u8>,
+    content_type: &str,
+    encoding: &str,
+) -> reqwest::Result<reqwest::Response> {
+    let post = reqwest::Client::new().post(format!("http://{}/v1/metrics", sink.address()));
+    let post = post.header("content-type", content_type).header("content-encoding", encoding);
+    post.timeout(Duration::from_secs(5)).body(body).send().await
+}
+
+#[tokio::test]
+async fn cumulative_points_replace_each_other_and_instances_add_up() {
+    let sink = Sink::start(0).await.unwrap();
+    for (instance, time, value) in [("a", 2, 10), ("a", 3, 25), ("b", 3, 7)] {
+        let message = request(instance, vec![counter(CUMULATIVE, 1, time, value)]);
+        assert_eq!(post(&sink, &message).await.unwrap().status(), 200);
+    }
+    assert_eq!(sink.sum(COUNTER, &[("key", "requests")]), 32);
+    assert_eq!(sink.sum(COUNTER, &[("key", "other")]), 0);
+    assert_eq!(sink.store().number_points(COUNTER).len(), 2);
+    assert_eq!(sink.received().len(), 3);
+    assert!(sink.problems().is_empty());
+}
+
+#[test]
+fn delta_points_add_up_and_a_new_start_continues_the_total() {
+    let mut store = Store::default();
+    for (start, value) in [(1, 10), (2, 5), (3, 0)] {
+        store.take(&request("delta", vec![counter(DELTA, start, start + 1, value)])).unwrap();
+    }
+    assert_eq!(store.sum(COUNTER, &[]), 15);
+    for (start, time, value) in [(1, 2, 10), (1, 3, 20), (4, 5, 3), (4, 6, 4)] {
+        store.take(&request("restarted", vec![counter(CUMULATIVE, start, time, value)])).unwrap();
+    }
+    assert_eq!(store.sum(COUNTER, &[]), 15 + 24);
+}
+
+#[tokio::test]
+async fn histograms_are_read_with_typed_attributes() {
+    let sink = Sink::start(0).await.unwrap();
+    post(&sink, &request("a", vec![duration(2, 200, [1, 2, 3])])).await.unwrap();
+    post(&sink, &request("a", vec![duration(3, 200, [4, 2, 3])])).await.unwrap();
+    post(&sink, &request("a", vec![duration(3, 404, [1, 0, 0])])).await.unwrap();
+    assert_eq!(sink.total_count(DURATION), 10);
+    let store = sink.store();
+    assert_eq!(store.count(DURATION, &[("http.response.status_code", "404")]), 1);
+    let points = store.histogram_points(DURATION);
+    let ok = &points[0];
+    assert_eq!(ok.attributes["http.response.status_code"], AttributeValue::Int(200));
+    assert_eq!(ok.attributes["http.route"], AttributeValue::Text("users".to_owned()));
+    assert_eq!((ok.instance.as_str(), ok.histogram.count), ("a", 9));
+    assert_eq!(
+        (ok.histogram.bounds.as_slice(), ok.histogram.buckets.as_slice()),
+        (&[0.1, 1.0][..], &[4, 2, 3][..])
+    );
+}
+
+#[tokio::test]
+async fn gzip_and_deflate_are_unpacked() {
+    let sink = Sink::start(0).await.unwrap();
+    let plain = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]).encode_to_vec();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    zlib.write_all(&plain).unwrap();
+    for (body, encoding) in [(gzip.finish().unwrap(), "gzip"), (zlib.finish().unwrap(), "deflate")] {
+        assert_eq!(post_bytes(&sink, body, PROTOBUF, encoding).await.unwrap().status(), 200, "{encoding}");
+    }
+    assert_eq!(sink.sum(COUNTER, &[]), 3);
+}
+
+#[tokio::test]
+async fn what_is_no_otlp_is_refused_and_remembered() {
+    let sink = Sink::start(0).await.unwrap();
+    let plain = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]).encode_to_vec();
+    for (body, content_type, encoding) in [
+        (b"\xff\xff\xff".to_vec(), PROTOBUF, "identity"),
+        (plain.clone(), "application/json", "identity"),
+        (plain.clone(), PROTOBUF, "gzip"),
+        (plain, PROTOBUF, "br"),
+    ] {
+        assert_eq!(post_bytes(&sink, body, content_type, encoding).await.unwrap().status(), 400);
+    }
+    assert_eq!(sink.problems().len(), 4, "{:?}", sink.problems());
+    assert_eq!(sink.sum(COUNTER, &[]), 0);
+}
+
+#[test]
+fn points_that_cannot_be_right_are_refused_with_their_whole_request() {
+    let mut wrong_count = duration(2, 200, [1, 2, 3]);
+    if let Some(Data::Histogram(histogram)) = &mut wrong_count.data {
+        histogram.data_points[0].count = 7;
+    }
+    let mut falling_bounds = duration(2, 200, [1, 2, 3]);
+    if let Some(Data::Histogram(histogram)) = &mut falling_bounds.data {
+        histogram.data_points[0].explicit_bounds = vec![1.0, 0.1];
+    }
+    let twice = vec![counter(CUMULATIVE, 1, 3, 10), counter(CUMULATIVE, 1, 3, 10)];
+    for (wrong, why) in [
+        (vec![counter(CUMULATIVE, 1, 3, 9)], "comes after"),
+        (vec![counter(CUMULATIVE, 1, 1, 11)], "older"),
+        (vec![counter(CUMULATIVE, 9, 8, 11)], "before its start"),
+        (vec![counter(0, 1, 3, 11)], "temporality"),
+        (vec![wrong_count], "in all buckets"),
+        (vec![falling_bounds], "do not rise"),
+        (twice, "twice"),
+    ] {
+        let mut store = Store::default();
+        store.take(&request("a", vec![counter(CUMULATIVE, 1, 2, 10)])).unwrap();
+        let mut metrics = vec![duration(2, 500, [1, 0, 0])];
+        metrics.extend(wrong);
+        let error = format!("{:#}", store.take(&request("a", metrics)).unwrap_err());
+        assert!(error.contains(why), "{why}: {error}");
+        assert_eq!((store.sum(COUNTER, &[]), store.count(DURATION, &[])), (10, 0), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn faults_come_as_asked_and_take_nothing() {
+    let sink = Sink::start(0).await.unwrap();
+    let message = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]);
+    sink.fail_next(1, &Fault::status(429).header("retry-after", "7"));
+    sink.fail_next(2, &Fault::Close);
+    let answer = post(&sink, &message).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["retry-after"]),
+        (429, &HeaderValue::from_static("7"))
+    );
+    assert!(post(&sink, &message).await.is_err());
+    assert!(post(&sink, &message).await.is_err());
+    assert_eq!(sink.sum(COUNTER, &[]), 0);
+
+    sink.fail_next(1, &Fault::PartialSuccess { rejected: 2, message: "too old".to_owned() });
+    let body = post(&sink, &message).await.unwrap().bytes().await.unwrap();
+    let partial = ExportMetricsServiceResponse::decode(body).unwrap().partial_success.unwrap();
+    assert_eq!((partial.rejected_data_points, partial.error_message.as_str()), (2, "too old"));
+
+    sink.fail_always(Fault::status(503));
+    for _ in 0..3 {
+        assert_eq!(post(&sink, &message).await.unwrap().status(), 503);
+    }
+    sink.heal();
+    assert_eq!(post(&sink, &message).await.unwrap().status(), 200);
+    let answered: Vec<_> = sink.received().iter().map(|received| received.answered).collect();
+    let expected = [Some(429), None, None, Some(200), Some(503), Some(503), Some(503), Some(200)];
+    assert_eq!(answered, expected);
+    assert!(sink.problems().is_empty());
+}
+
+#[tokio::test]
+async fn a_hanging_sink_does_not_answer() {
+    let sink = Sink::start(0).await.unwrap();
+    sink.fail_next(1, &Fault::Hang);
+    let post = reqwest::Client::new().post(format!("http://{}/", sink.address()));
+    let post = post.header("content-type", PROTOBUF).timeout(Duration::from_millis(100));
+    assert!(post.send().await.unwrap_err().is_timeout());
+    assert_eq!(sink.received().len(), 1);
+}
+
+#[tokio::test]
+async fn waiting_ends_with_what_the_sink_knows() {
+    let sink = Sink::start(0).await.unwrap();
+    let probe = |store: &Store| Seen::when(store.sum(COUNTER, &[]) == 3, store.sum(COUNTER, &[]));
+    let early = sink.wait_until("the counter to be 3", Duration::from_millis(5), probe).await;
+    let error = format!("{:#}", early.unwrap_err());
+    assert!(error.contains("0 requests") && error.contains("the counter to be 3"), "{error}");
+    let message = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]);
+    let (posted, waited) =
+        tokio::join!(post(&sink, &message), sink.wait_until("3", Duration::from_secs(5), probe));
+    assert_eq!(posted.unwrap().status(), 200);
+    assert_eq!(waited.unwrap(), 3);
+}

@@ -1,0 +1,29 @@
+//! The OpenTelemetry collector rotel: the one that ROTEL_BIN names, else the `rotel` wheel.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+
+use super::{announce, from_environment, install, pip_install};
+
+/// Names a rotel agent to use instead of a fetched one.
+pub const BINARY_VARIABLE: &str = "ROTEL_BIN";
+const VERSION: &str = "0.0.1a15";
+
+/// The rotel agent, fetched first if need be.
+///
+/// # Errors
+/// [`BINARY_VARIABLE`] names no file, or the wheel cannot be installed.
+pub async fn binary() -> Result<PathBuf> {
+    if let Some(binary) = from_environment(BINARY_VARIABLE)? {
+        return Ok(binary);
+    }
+    let directory = install(&format!("rotel-{VERSION}"), async |directory| {
+        announce(&format!("Fetching rotel {VERSION}; set {BINARY_VARIABLE} to use another"));
+        pip_install(&format!("rotel=={VERSION}"), directory).await
+    })
+    .await?;
+    let binary = directory.join("rotel/rotel-agent");
+    ensure!(binary.is_file(), "the wheel in {} holds no rotel/rotel-agent", directory.display());
+    Ok(binary)
+}

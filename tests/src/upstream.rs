@@ -1,0 +1,221 @@
+//! An application server whose answers the request decides, so that a test can drive every kind of answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::HeaderMap;
+use hyper::{Request, Response, StatusCode};
+
+use crate::http_server::{CloseConnection, HttpServer};
+
+/// Request header: the status of the answer; 200 without it.
+pub const STATUS_HEADER: &str = "x-status";
+/// Request header: how long to wait before the answer, in milliseconds; 0 without it.
+pub const DELAY_HEADER: &str = "x-delay-ms";
+/// Request header: how many bytes the answer's body has; 2 without it.
+pub const BODY_BYTES_HEADER: &str = "x-body-bytes";
+/// Request header: a [`Fault`] by its name.
+pub const FAULT_HEADER: &str = "x-fault";
+
+const DEFAULT_BODY_BYTES: usize = 2;
+
+/// A way in which the server fails on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `reset`: the connection is closed before any byte of the answer.
+    Reset,
+    /// `truncate`: the connection is closed after the headers and half of the body.
+    Truncate,
+}
+
+/// A running application server; dropping it closes its port and all its connections.
+#[derive(Debug)]
+pub struct Upstream {
+    server: HttpServer,
+    served: Arc<Mutex<Served>>,
+}
+
+/// What an [`Upstream`] has seen and done so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Requests whose headers have arrived.
+    pub received: u64,
+    /// Answers by status; truncated ones are among them.
+    pub answered: BTreeMap<u16, u64>,
+    /// Connections closed before any byte of the answer, as asked.
+    pub reset: u64,
+}
+
+impl Fault {
+    /// The fault's name, as [`FAULT_HEADER`] says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Truncate => "truncate",
+        }
+    }
+}
+
+impl Upstream {
+    /// Listens on `127.0.0.1:port`; 0 takes any free port.
+    ///
+    /// # Errors
+    /// The port cannot be listened on.
+    pub async fn start(port: u16) -> Result<Self> {
+        let served = Arc::new(Mutex::new(Served::default()));
+        let shared = Arc::clone(&served);
+        let server = HttpServer::start(port, move |request| answer(request, Arc::clone(&shared))).await?;
+        Ok(Self { server, served })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address().port()
+    }
+
+    /// What it has seen and done so far.
+    pub fn served(&self) -> Served {
+        lock(&self.served).clone()
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    served: Arc<Mutex<Served>>,
+) -> Result<Response<AnswerBody>, CloseConnection> {
+    lock(&served).received += 1;
+    let (head, body) = request.into_parts();
+    // The whole request first: an answer before its end would make the connection unfit for another.
+    if !body.is_end_stream() {
+        body.collect().await.map_err(|_| CloseConnection)?;
+    }
+    if let Some(delay_ms) = number(&head.headers, DELAY_HEADER) {
+        tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+    }
+    let fault = head.headers.get(FAULT_HEADER).map(|value| value.as_bytes());
+    if fault == Some(Fault::Reset.name().as_bytes()) {
+        lock(&served).reset += 1;
+        return Err(CloseConnection);
+    }
+    let status = number(&head.headers, STATUS_HEADER).unwrap_or(StatusCode::OK);
+    let bytes = number(&head.headers, BODY_BYTES_HEADER).unwrap_or(DEFAULT_BODY_BYTES);
+    let truncated = fault == Some(Fault::Truncate.name().as_bytes());
+    let mut response = Response::new(AnswerBody::new(bytes, truncated));
+    *response.status_mut() = status;
+    *lock(&served).answered.entry(status.as_u16()).or_default() += 1;
+    Ok(response)
+}
+
+/// The value of a header, if it is there and of the right form.
+fn number<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
+    served.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A body that declares its length and, if truncated, breaks off half way.
+#[derive(Debug)]
+struct AnswerBody {
+    declared: u64,
+    remaining: Option<Bytes>,
+    end: End,
+}
+
+/// What comes after the last byte of an [`AnswerBody`].
+#[derive(Debug)]
+enum End {
+    Complete,
+    /// First a pause in which the connection writes out what it has, then the error that cuts it off.
+    Flush,
+    Cut,
+}
+
+impl AnswerBody {
+    fn new(bytes: usize, truncated: bool) -> Self {
+        let (sent, end) = if truncated { (bytes / 2, End::Flush) } else { (bytes, End::Complete) };
+        let remaining = (sent > 0).then(|| Bytes::from(vec![b'.'; sent]));
+        Self { declared: u64::try_from(bytes).unwrap_or(u64::MAX), remaining, end }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = CloseConnection;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CloseConnection>>> {
+        if let Some(data) = self.remaining.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match self.end {
+            End::Complete => Poll::Ready(None),
+            End::Flush => {
+                self.end = End::Cut;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            End::Cut => Poll::Ready(Some(Err(CloseConnection))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining.is_none() && matches!(self.end, End::Complete)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.declared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn get(upstream: &Upstream, headers: &[(&str, &str)]) -> reqwest::Result<reqwest::Response> {
+        let request = reqwest::Client::new().get(format!("http://{}/", upstream.address()));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await
+    }
+
+    #[tokio::test]
+    async fn the_request_decides_the_answer() {
+        let upstream = Upstream::start(0).await.unwrap();
+        assert_eq!(get(&upstream, &[]).await.unwrap().status(), 200);
+        let answer = get(&upstream, &[(STATUS_HEADER, "404"), (BODY_BYTES_HEADER, "70000")]).await.unwrap();
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.bytes().await.unwrap().len(), 70_000);
+        let start = std::time::Instant::now();
+        assert_eq!(get(&upstream, &[(DELAY_HEADER, "50")]).await.unwrap().status(), 200);
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        let served = Served { received: 3, answered: [(200, 2), (404, 1)].into(), reset: 0 };
+        assert_eq!(upstream.served(), served);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_reset_or_an_answer_truncated_on_request() {
+        let upstream = Upstream::start(0).await.unwrap();
+        assert!(get(&upstream, &[(FAULT_HEADER, Fault::Reset.name())]).await.is_err());
+        let answer = get(&upstream, &[(FAULT_HEADER, Fault::Truncate.name())]).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.bytes().await.is_err());
+        let served = Served { received: 2, answered: [(200, 1)].into(), reset: 1 };
+        assert_eq!(upstream.served(), served);
+    }
+}
