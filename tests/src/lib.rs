@@ -11,6 +11,7 @@ pub mod poll;
 pub mod ports;
 pub mod process;
 pub mod repository;
+pub mod scene;
 pub mod sink;
 pub mod tools;
 pub mod upstream;

@@ -46,6 +46,18 @@ impl Outbox {
         Self { service_vm_id, queue_name, queue: None, writer, unsent: VecDeque::new() }
     }
 
+    /// Looks for the service, unless it has been found.
+    pub fn open(&mut self) -> Result<Queue, HeldBack> {
+        if let Some(queue) = self.queue {
+            return Ok(queue);
+        }
+        match Queue::resolve(&self.service_vm_id, self.queue_name) {
+            Ok(queue) => Ok(*self.queue.insert(queue)),
+            Err(Status::NotFound) => Err(HeldBack::NoService),
+            Err(status) => Err(HeldBack::Host(status)),
+        }
+    }
+
     /// Whether the service has been found.
     pub fn is_open(&self) -> bool {
         self.queue.is_some()

@@ -53,10 +53,14 @@ impl<S: BuildHasher> Worker<S> {
     pub fn new(config: WorkerConfig, producer: u64, hasher: S) -> Self {
         let keys = config.counters.iter().map(|counter| counter.key.clone()).collect();
         let writer = BatchWriter::new(producer, keys, &config.plan.metrics());
+        let mut outbox = Outbox::new(config.service_vm_id, QUEUE_HTTP, writer);
+        // On a worker the service is there by now; on the main thread, where no stream ever ends, it may not be (Envoy 1.40).
+        // Whoever is too early finds it on a tick.
+        let _ = outbox.open();
         Self {
             reader: Reader::new(&config.plan.sources),
             counters: Counters::new(&config.counters),
-            outbox: Outbox::new(config.service_vm_id, QUEUE_HTTP, writer),
+            outbox,
             max_requests: config.flush.max_requests,
             fold: Fold::new(config.plan, config.series_max, hasher),
             stats: Stats::define(),

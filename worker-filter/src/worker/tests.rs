@@ -76,12 +76,11 @@ fn a_tick_hands_over_one_batch_of_everything_seen() {
 }
 
 #[test]
-fn a_limit_of_one_request_makes_one_batch_of_each_once_the_service_is_there() {
+fn a_limit_of_one_request_makes_one_batch_of_each() {
     fake::reset();
+    let token = service();
     let mut worker = worker(r#"{"flush": {"max_requests": 1}}"#);
     observe(&mut worker, request("a"));
-    let token = service();
-    worker.flush();
     observe(&mut worker, request("a"));
     observe(&mut worker, request("a"));
     let seen: Vec<_> = batches(token).iter().map(|batch| (batch.sequence, batch.observations())).collect();

@@ -1,0 +1,152 @@
+//! What is missing or wrong around the modules: traffic goes on, nothing is lost, and the log says what it is.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use serde_yaml_ng::Value;
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::load::Shape;
+use tributary_tests::ports::ReservedPort;
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::sink::{Fault, Sink};
+
+const REQUESTS: u64 = 2_000;
+
+fn users() -> [Shape; 1] {
+    [Shape::get("users", "/users/1")]
+}
+
+/// How many lines of the modules' own in a log contain `text`.
+fn lines(log: &str, text: &str) -> usize {
+    log.lines().filter(|line| line.contains("tributary: ") && line.contains(text)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_service_traffic_goes_on_and_each_worker_says_once_what_is_missing() -> Result<()> {
+    let without_service = |config: EnvoyConfig| {
+        config.edit(|document| {
+            let root = document.as_mapping_mut().context("a mapping")?;
+            root.remove("bootstrap_extensions").map(|_: Value| ()).context("a bootstrap extension")
+        })
+    };
+    let scene = Scene::start(2, without_service).await?;
+    let tally = scene.load(REQUESTS, users()).await?;
+    assert_eq!(tally.answered_in_class(2), REQUESTS);
+    let mut envoy = scene.envoy;
+    envoy.wait_for_log("no service has registered the queue", LIMIT).await?;
+    // Ten more hand-overs that cannot be.
+    let held_back = "wasmcustom.tributary_handovers_held_back";
+    tributary_tests::poll::until("more hand-overs held back", LIMIT, async || {
+        let count = envoy.admin().counter(held_back).await?;
+        Ok(tributary_tests::poll::Seen::when(count > 10, count))
+    })
+    .await?;
+    let said = lines(&envoy.log()?, "no service has registered the queue");
+    assert!((1..=2).contains(&said), "{said} lines of two workers");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_comes_late_gets_everything() -> Result<()> {
+    let late = ReservedPort::new()?;
+    let port = late.port();
+    let mut scene = Scene::start(2, |config| config.cluster_port("otlp_collector", port)).await?;
+    let tally = scene.load(REQUESTS, users()).await?;
+    assert_eq!(tally.answered_in_class(2), REQUESTS);
+    scene.envoy.wait_for_log("destination \"collector\": status 503", LIMIT).await?;
+    drop(late);
+    scene.sink = Sink::start(port).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    assert_eq!(lines(&scene.envoy.log()?, "destination \"collector\": status 503"), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_collector_loses_and_doubles_nothing() -> Result<()> {
+    let scene = Scene::start(2, |config| config).await?;
+    scene.load(REQUESTS, users()).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    for fault in [Fault::status(503), Fault::status(429), Fault::status(400)] {
+        scene.sink.fail_always(fault);
+        let failed = scene.stats().await?.counter("wasmcustom.tributary_exports_failed")?;
+        scene.load(REQUESTS, users()).await?;
+        tributary_tests::poll::until("an export to fail", LIMIT, async || {
+            let now = scene.stats().await?.counter("wasmcustom.tributary_exports_failed")?;
+            Ok(tributary_tests::poll::Seen::when(now > failed, now))
+        })
+        .await?;
+        scene.sink.heal();
+    }
+    scene.wait_for_export(4 * REQUESTS).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_exist_holds_up_no_other_destination() -> Result<()> {
+    let destinations = json!([{"cluster": "nowhere"}, {"cluster": "otlp_collector"}]);
+    let mut scene = Scene::start(2, |config| config.service("destinations", destinations)).await?;
+    scene.load(REQUESTS, users()).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    scene.envoy.wait_for_log("is there a cluster \"nowhere\" with a host?", LIMIT).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_under_another_vm_id_is_found_by_its_name() -> Result<()> {
+    let elsewhere = |config: EnvoyConfig| {
+        let vm_id = "bootstrap_extensions[0].typed_config.config.vm_config.vm_id";
+        config.set(vm_id, "elsewhere").worker("service_vm_id", "elsewhere")
+    };
+    let scene = Scene::start(2, elsewhere).await?;
+    scene.load(REQUESTS, users()).await?;
+    let count = |store: &tributary_tests::sink::Store| store.count(DURATION, &[]);
+    let probe = |store: &_| tributary_tests::poll::Seen::when(count(store) == REQUESTS, count(store));
+    scene.sink.wait_until("every request", LIMIT, probe).await?;
+    // Shared data does not cross from one vm_id to another, so the counter is not seen there.
+    assert_eq!(scene.sink.sum(COUNTER, &[]), 0);
+    Ok(())
+}
+
+/// Starts an Envoy that must refuse its configuration, and gives its log.
+async fn refused(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<String> {
+    let config = edit(EnvoyConfig::minimal()?.free_ports());
+    let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
+    let status = envoy.wait_for_exit(LIMIT).await?;
+    assert!(!status.success(), "Envoy took the configuration");
+    envoy.log()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_configuration_of_the_filter_is_refused_with_one_line_per_problem() -> Result<()> {
+    let log = refused(|config| {
+        config
+            .worker("flush", json!({"interval": 5}))
+            .worker("counters", json!([{"key": "a b"}]))
+            .worker("flsh", 1)
+    })
+    .await?;
+    for problem in [
+        r#"configuration of the worker filter: flush.interval: found 5, allowed: a duration from 10ms to 5m"#,
+        r#"configuration of the worker filter: counters[0].key: found "a b", allowed: letters, digits"#,
+        r#"configuration of the worker filter: flsh: found an unknown key, allowed: one of preset, flush"#,
+    ] {
+        assert_eq!(lines(&log, problem), 1, "{problem}\n{log}");
+    }
+    assert_eq!(lines(&log, "configuration of the worker filter"), 3);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_configuration_of_the_service_is_refused_with_one_line_per_problem() -> Result<()> {
+    let log =
+        refused(|config| config.service("interval", "1 s").service("destinations[0].path", "v1/metrics"))
+            .await?;
+    for problem in [
+        r#"configuration of the service: interval: found "1 s", allowed: a duration from 100ms to 1h"#,
+        r#"configuration of the service: destinations[0].path: found "v1/metrics", allowed: a path that begins with '/'"#,
+    ] {
+        assert_eq!(lines(&log, problem), 1, "{problem}\n{log}");
+    }
+    assert_eq!(lines(&log, "configuration of the service"), 2);
+    Ok(())
+}
