@@ -1,8 +1,12 @@
 //! Reading a plugin's JSON configuration so that every problem in it is found at once, each with its path, what was found
 //! and what is allowed.
 //!
+//! It comes as JSON text (Envoy's StringValue or BytesValue) or as a serialised Struct; both are read alike.
+//!
 //! A [`Section`] is one object. Each key is asked for by a method that checks it and gives its value, or, having noted the
 //! problem, none; [`Section::finish`] then notes the keys that nobody asked for.
+
+mod structure;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -49,7 +53,11 @@ pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result
     let values = match object(bytes) {
         Ok(values) => values,
         Err(found) => {
-            problems.note("", &found, &format!("a JSON object of at most {CONFIGURATION_BYTES_MAX} bytes"));
+            problems.note(
+                "",
+                &found,
+                &format!("a Struct, or text of a JSON object, of at most {CONFIGURATION_BYTES_MAX} bytes"),
+            );
             return Err(problems);
         }
     };
@@ -68,7 +76,7 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(values)) => Ok(values),
         Ok(other) => Err(excerpt(&other)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => structure::decode(bytes).ok_or_else(|| error.to_string()),
     }
 }
 
@@ -301,9 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn a_struct_is_read_as_its_json_would_be() {
+        // As Envoy 1.40 gives {"interval": "5s", "n": 1}.
+        let bytes = b"\n\x10\n\x08interval\x12\x04\x1a\x025s\n\x0e\n\x01n\x12\x09\x11\0\0\0\0\0\0\xf0?";
+        let read = read(bytes, |section| {
+            let interval = section.duration("interval", Duration::ZERO..=Duration::MAX);
+            (interval, section.number("n", 0..=9))
+        });
+        assert_eq!(read, Ok((Some(Duration::from_secs(5)), Some(1))));
+    }
+
+    #[test]
     fn a_configuration_of_two_mebibytes_is_refused_unread() {
         let found = problems(&" ".repeat(2 * 1024 * 1024), |_| ());
-        let expected = "the whole configuration: found 2097152 bytes or more, allowed: a JSON object of at most 1048576 bytes";
+        let expected = "the whole configuration: found 2097152 bytes or more, allowed: a Struct, or text of a JSON object, of at most 1048576 bytes";
         assert_eq!(found, [expected]);
     }
 

@@ -20,12 +20,13 @@ const BYTES_MAX: usize = 1024 * 1024;
 pub struct Intake {
     producers: Producers,
     counters: Vec<String>,
+    observations: u64,
 }
 
 impl Intake {
     /// Nothing taken yet.
     pub fn new(producers: Producers) -> Self {
-        Self { producers, counters: Vec::new() }
+        Self { producers, counters: Vec::new(), observations: 0 }
     }
 
     /// Takes what the queue has, within the bounds of one callback; true if there may be more.
@@ -48,6 +49,11 @@ impl Intake {
         &self.counters
     }
 
+    /// Observations taken over in all.
+    pub fn observations(&self) -> u64 {
+        self.observations
+    }
+
     fn take(&mut self, item: &[u8], table: &mut Table, start_unix_nano: u64, stats: &Stats) {
         let Ok(batch) = Batch::decode(item) else {
             stats.batches_refused.add(1);
@@ -67,6 +73,7 @@ impl Intake {
             }
         }
         let merged = table.merge(batch, start_unix_nano);
+        self.observations = self.observations.saturating_add(merged.observations);
         stats.batches_received.add(1);
         stats.observations_aggregated.add(merged.observations);
         stats.points_dropped.add(merged.points_dropped);

@@ -88,11 +88,12 @@ impl Service {
         }
     }
 
-    /// Takes over everything, and sends nothing: the last thing a service does.
+    /// Takes over everything, says how much there was in all, and sends nothing: the last thing a service does.
     pub fn finish(&mut self) {
         for queue in &self.queues {
             while self.intake.drain(*queue, &mut self.table, self.start_unix_nano, &self.stats) {}
         }
+        info!("the service ends: {} requests taken over in all", self.intake.observations());
     }
 
     /// Takes over what came without a notice and sends what is due.

@@ -45,13 +45,13 @@ pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
         name: "worker_filter_full",
         package: "tributary-worker-filter",
-        exports: &[BASE, &["proxy_on_log"], HTTP_CALL, HTTP_STREAM, TCP_STREAM],
+        exports: &[BASE, &["proxy_on_log"], HTTP_STREAM],
         budget_bytes: 220 * 1024,
     },
     Artefact {
         name: "service",
         package: "tributary-service",
-        exports: &[BASE, &["proxy_on_queue_ready"], HTTP_CALL],
+        exports: &[BASE, &["proxy_on_done", "proxy_on_queue_ready", "proxy_on_http_call_response"]],
         budget_bytes: 300 * 1024,
     },
 ];
@@ -71,11 +71,8 @@ const BASE: &[&str] = &[
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_tick",
-    "proxy_on_done",
     "proxy_on_delete",
 ];
-
-const HTTP_CALL: &[&str] = &["proxy_on_http_call_response"];
 
 const HTTP_STREAM: &[&str] = &[
     "proxy_on_request_headers",
@@ -84,14 +81,6 @@ const HTTP_STREAM: &[&str] = &[
     "proxy_on_response_headers",
     "proxy_on_response_body",
     "proxy_on_response_trailers",
-];
-
-const TCP_STREAM: &[&str] = &[
-    "proxy_on_new_connection",
-    "proxy_on_downstream_data",
-    "proxy_on_downstream_connection_close",
-    "proxy_on_upstream_data",
-    "proxy_on_upstream_connection_close",
 ];
 
 /// The host functions that a module may import: module, then names.
@@ -150,7 +139,7 @@ mod tests {
     #[test]
     fn the_small_worker_has_no_callback_that_a_running_request_would_enter() {
         let [small, full, _] = &ALL;
-        let stream: BTreeSet<_> = HTTP_STREAM.iter().chain(TCP_STREAM).copied().collect();
+        let stream: BTreeSet<_> = HTTP_STREAM.iter().copied().collect();
         assert!(small.exports().all(|name| !stream.contains(name)));
         assert!(stream.iter().all(|name| full.exports().any(|export| export == *name)));
     }
