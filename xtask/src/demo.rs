@@ -87,8 +87,12 @@ async fn show(args: &Args) -> Result<()> {
         lost: totals.lost(),
         elapsed_s: elapsed.as_secs_f64(),
     };
-    screen.show(&format!("\n{}\n", routes::table(&stage.collector.durations().await?)?));
+    let durations = stage.collector.durations().await?;
+    screen.show(&format!("\n{}\n {}\n", routes::table(&durations)?, routes::NOTE));
     screen.show(&reckoning.to_string());
+    if args.json {
+        println!("{}", serde_json::to_string(&reckoning)?);
+    }
     if args.keep {
         screen.say(&stage.addresses()?);
         screen.say("press Ctrl-C to end");
@@ -96,9 +100,6 @@ async fn show(args: &Args) -> Result<()> {
     }
     let status = stage.envoy.terminate(EXIT_LIMIT).await?;
     ensure!(status.success(), "Envoy ended with {status}:\n{}", stage.envoy.process().log_tail());
-    if args.json {
-        println!("{}", serde_json::to_string(&reckoning)?);
-    }
     reckoning.verdict()
 }
 

@@ -10,6 +10,9 @@ const ROUTE: &str = "http.route";
 const STATUS: &str = "http.response.status_code";
 /// Envoy leaves the attribute out for a request that no route matches.
 const NO_ROUTE: &str = "(no route)";
+/// What a reader of the table should know.
+pub(crate) const NOTE: &str =
+    "(percentiles are estimates from the exported buckets, of which the first ends at 5 ms)";
 const FIRST_SERVER_ERROR: u16 = 500;
 
 #[derive(Debug, Default)]
