@@ -6,6 +6,7 @@ mod ci;
 mod compiler;
 mod contract;
 mod debian;
+mod demo;
 mod dependency;
 mod optimiser;
 mod process;
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// Make the Wasm modules in target/wasm, optimised and checked.
     Build(build::Args),
+    /// Show the main job: real requests through a real Envoy, and a reckoning of all counts.
+    Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
     Test(test::Args),
     /// Run every check that a change must pass: layout, format, lints, docs, tests.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = Workspace::locate().and_then(|workspace| match cli.command {
         Command::Build(args) => build::run(&workspace, &args),
+        Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Ci(args) => ci::run(&workspace, &args),
     });

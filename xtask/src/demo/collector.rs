@@ -1,0 +1,86 @@
+//! The two collectors that the demo can send to, asked the same questions.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use tributary_tests::metrics::HistogramPoint;
+use tributary_tests::sink::Sink;
+use tributary_tests::victoria_metrics::{self, VictoriaMetrics};
+
+const DURATION: &str = "http.server.request.duration";
+const COUNTER: &str = "tributary.counter";
+/// The series of [`COUNTER`] that every request adds one to.
+const REQUESTS: [(&str, &str); 1] = [("key", "requests")];
+
+/// Which collector to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// An OTLP/HTTP sink inside this process.
+    Embedded,
+    /// A real VictoriaMetrics, asked over its HTTP API.
+    VictoriaMetrics,
+}
+
+/// A running collector.
+pub(crate) enum Collector {
+    Embedded(Sink),
+    VictoriaMetrics(Box<VictoriaMetrics>),
+}
+
+impl Kind {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::VictoriaMetrics => "victoria-metrics",
+        }
+    }
+
+    /// Where it takes OTLP/HTTP.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Embedded => "/v1/metrics",
+            Self::VictoriaMetrics => victoria_metrics::OTLP_PATH,
+        }
+    }
+}
+
+impl Collector {
+    /// Starts one on `127.0.0.1:port`; 0 takes any free port.
+    pub(crate) async fn start(kind: Kind, port: u16) -> Result<Self> {
+        Ok(match kind {
+            Kind::Embedded => Self::Embedded(Sink::start(port).await?),
+            Kind::VictoriaMetrics => Self::VictoriaMetrics(Box::new(VictoriaMetrics::start(port).await?)),
+        })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Embedded(sink) => sink.port(),
+            Self::VictoriaMetrics(server) => server.port(),
+        }
+    }
+
+    /// The counter that the workers keep in shared data, as it was exported.
+    pub(crate) async fn counter(&self) -> Result<u64> {
+        match self {
+            Self::Embedded(sink) => Ok(sink.sum(COUNTER, &REQUESTS)),
+            Self::VictoriaMetrics(server) => server.sum(COUNTER, &REQUESTS).await,
+        }
+    }
+
+    /// How many requests are in the exported histograms.
+    pub(crate) async fn exported(&self) -> Result<u64> {
+        match self {
+            Self::Embedded(sink) => Ok(sink.total_count(DURATION)),
+            Self::VictoriaMetrics(server) => server.total_count(DURATION).await,
+        }
+    }
+
+    /// The exported histograms.
+    pub(crate) async fn durations(&self) -> Result<Vec<HistogramPoint>> {
+        match self {
+            Self::Embedded(sink) => Ok(sink.histogram_points(DURATION)),
+            Self::VictoriaMetrics(server) => server.histogram_points(DURATION).await,
+        }
+    }
+}
