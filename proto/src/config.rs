@@ -4,7 +4,7 @@
 //! It comes as JSON text (Envoy's StringValue or BytesValue) or as a serialised Struct; both are read alike.
 //!
 //! A [`Section`] is one object. Each key is asked for by a method that checks it and gives its value, or, having noted the
-//! problem, none; [`Section::finish`] then notes the keys that nobody asked for.
+//! problem, none; at its end the keys that nobody asked for are noted.
 
 mod structure;
 

@@ -1,6 +1,7 @@
 //! The main job: every request of every worker is counted once, whatever becomes of it.
 
 use anyhow::Result;
+use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::{Ending, Shape};
 use tributary_tests::metrics::AttributeValue;
 use tributary_tests::scene::{COUNTER, DURATION, Scene};
@@ -8,33 +9,33 @@ use tributary_tests::upstream::Fault;
 
 const REQUESTS: u64 = 200_000;
 
+/// Requests of every kind that a client can send and an upstream can fail.
+fn all_kinds() -> Vec<Shape> {
+    vec![
+        Shape::get("users", "/users/1").weight(40),
+        Shape::new("create", "POST", "/users").body("name=x").status(201).weight(10),
+        Shape::new("strange method", "PROPFIND", "/users").weight(2),
+        Shape::get("missing", "/orders/3").status(404).weight(10),
+        Shape::get("declined", "/payments").status(500).weight(5),
+        Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
+        Shape::get("no route", "/nowhere").weight(5),
+        Shape::get("health", "/health").weight(10),
+        Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),
+        Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeAnswer).weight(2),
+        Shape::get("reset", "/orders/1").delay_ms(60_000).ending(Ending::ResetBeforeAnswer).weight(2),
+        Shape::get("half a header", "/orders/2").ending(Ending::HalfHeader).weight(1),
+        Shape::get("reset later", "/orders/3")
+            .body_bytes(100_000)
+            .ending(Ending::ResetDuringAnswer)
+            .weight(2),
+        Shape::raw("malformed", "GET /users HTTP/1.1\r\nno colon\r\n\r\n").weight(1),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_thousand_requests_of_all_kinds_agree_with_envoys_own_counters() -> Result<()> {
     let scene = Scene::start(2, |config| config).await?;
-    let tally = scene
-        .load(
-            REQUESTS,
-            [
-                Shape::get("users", "/users/1").weight(40),
-                Shape::new("create", "POST", "/users").body("name=x").status(201).weight(10),
-                Shape::new("strange method", "PROPFIND", "/users").weight(2),
-                Shape::get("missing", "/orders/3").status(404).weight(10),
-                Shape::get("declined", "/payments").status(500).weight(5),
-                Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
-                Shape::get("no route", "/nowhere").weight(5),
-                Shape::get("health", "/health").weight(10),
-                Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),
-                Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeAnswer).weight(2),
-                Shape::get("reset", "/orders/1").delay_ms(60_000).ending(Ending::ResetBeforeAnswer).weight(2),
-                Shape::get("half a header", "/orders/2").ending(Ending::HalfHeader).weight(1),
-                Shape::get("reset later", "/orders/3")
-                    .body_bytes(100_000)
-                    .ending(Ending::ResetDuringAnswer)
-                    .weight(2),
-                Shape::raw("malformed", "GET /users HTTP/1.1\r\nno colon\r\n\r\n").weight(1),
-            ],
-        )
-        .await?;
+    let tally = scene.load(REQUESTS, all_kinds()).await?;
 
     // A stream whose headers never end never gets a filter: only an access logger could see it.
     let unseen = tally.shape("half a header").sent();
@@ -80,5 +81,15 @@ async fn two_hundred_thousand_requests_of_all_kinds_agree_with_envoys_own_counte
         assert_eq!(tributary(fault)?, 0, "{fault}");
     }
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_an_access_logger_it_sees_even_streams_whose_headers_never_end() -> Result<()> {
+    let requests = 20_000;
+    let scene = Scene::start(2, EnvoyConfig::as_access_logger).await?;
+    scene.load(requests, all_kinds()).await?;
+    scene.wait_for_export(requests).await?;
+    assert_eq!(scene.stats().await?.counter("http.ingress.downstream_rq_total")?, requests);
     Ok(())
 }

@@ -11,6 +11,7 @@ use serde_yaml_ng::Value;
 use crate::ports::{ReservedPort, localhost};
 use crate::repository;
 
+mod attach;
 mod path;
 mod tree;
 

@@ -1,7 +1,7 @@
 //! The fold: what one worker saw since its last hand-over, series by series, within a bound.
 //!
 //! Known series cost no allocation: a key is built in a buffer that stays, and found in a table. Series stay known from
-//! one hand-over to the next, until nothing was seen of them for [`IDLE_TAKES_MAX`] hand-overs.
+//! one hand-over to the next, until nothing was seen of them for sixty hand-overs.
 
 mod key;
 

@@ -1,0 +1,52 @@
+//! Other attach points for the worker filter than the one in the file, and what the file says to each plugin.
+
+use anyhow::{Result, ensure};
+use serde_yaml_ng::Value;
+
+use super::{EnvoyConfig, path, tree};
+
+const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
+
+impl EnvoyConfig {
+    /// Moves the worker filter from the HTTP filters to the access loggers of its connection manager.
+    #[must_use]
+    pub fn as_access_logger(self) -> Self {
+        self.edit(|document| {
+            let mut result = Ok(0);
+            tree::visit(document, &mut |node| {
+                let filters = node.get_mut("http_filters").and_then(Value::as_sequence_mut);
+                let filter = filters.and_then(|filters| {
+                    let at = filters.iter().position(tree::is_wasm_extension)?;
+                    Some(filters.remove(at))
+                });
+                if let (Some(filter), Ok(moved)) = (filter, &result) {
+                    result = attach_as_access_logger(node, filter).map(|()| moved + 1);
+                }
+            });
+            ensure!(result? > 0, "no connection manager has a Wasm filter");
+            Ok(())
+        })
+    }
+
+    /// The configuration of every Wasm plugin called `name`, as JSON text; empty for one that has none.
+    pub fn plugin_configurations(&self, name: &str) -> Result<Vec<String>> {
+        let mut document = self.document.clone();
+        let mut found = Vec::new();
+        tree::each_plugin(&mut document, name, |plugin| {
+            found.push(
+                match plugin.get("configuration").and_then(|configuration| configuration.get("value")) {
+                    Some(Value::String(text)) => text.clone(),
+                    Some(value) => serde_json::to_string(value)?,
+                    None => String::new(),
+                },
+            );
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+fn attach_as_access_logger(connection_manager: &mut Value, mut filter: Value) -> Result<()> {
+    path::set(&mut filter, "typed_config.@type", ACCESS_LOGGER.into())?;
+    path::set(connection_manager, "access_log", Value::Sequence(vec![filter]))
+}
