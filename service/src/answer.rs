@@ -1,10 +1,29 @@
 //! What a collector's answer means for what was sent.
 
+mod retry_after;
+
+pub use retry_after::LONGEST as LONGEST_WAIT;
+
+use std::time::Duration;
+
 use prost::Message;
-use tributary_proto::otlp::{CONTENT_TYPE_PROTOBUF, ExportMetricsServiceResponse};
+use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, ExportMetricsServiceResponse};
 
 /// What is read of an answer's body: the specification recommends a limit of 4 MiB, but a partial success is small.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// An answer as it came; all of it bytes, since a stranger sent it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer<'a> {
+    /// `:status`; none if the answer broke off before its headers, or never came.
+    pub status: Option<&'a [u8]>,
+    /// `content-type`.
+    pub content_type: Option<&'a [u8]>,
+    /// `retry-after`.
+    pub retry_after: Option<&'a [u8]>,
+    /// The beginning of the body.
+    pub body: &'a [u8],
+}
 
 /// What an answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +36,10 @@ pub enum Verdict {
         message: String,
     },
     /// Not now: 429, 502, 503, 504, or no answer at all.
-    Retry,
+    Retry {
+        /// How long the collector asks to be left alone.
+        after: Option<Duration>,
+    },
     /// Never: any other status.
     Refused {
         /// The status.
@@ -25,31 +47,56 @@ pub enum Verdict {
     },
 }
 
-/// Reads an answer (opentelemetry-proto, `docs/specification.md`, "OTLP/HTTP Response").
-///
-/// Envoy answers itself with 503 or 504 where the collector does not, and brings no status at all where an answer broke
-/// off; each is worth another try.
-pub fn judge(status: Option<&[u8]>, content_type: Option<&[u8]>, body: &[u8]) -> Verdict {
-    let Some(status) = status.and_then(|status| std::str::from_utf8(status).ok()?.parse::<u16>().ok()) else {
-        return Verdict::Retry;
-    };
-    match status {
-        200..=299 => taken(content_type, body),
-        429 | 502 | 503 | 504 => Verdict::Retry,
-        _ => Verdict::Refused { status },
+impl Answer<'_> {
+    /// Reads the answer (opentelemetry-proto, `docs/specification.md`, "OTLP/HTTP Response"; remote write 1.0 says the same
+    /// of what to try again). `now_unix_nano` is for a `retry-after` that is a date.
+    ///
+    /// Envoy answers itself with 503 or 504 where the collector does not, and brings no status at all where an answer broke
+    /// off; each is worth another try.
+    pub fn judge(&self, now_unix_nano: u64) -> Verdict {
+        let Some(status) =
+            self.status.and_then(|status| std::str::from_utf8(status).ok()?.parse::<u16>().ok())
+        else {
+            return Verdict::Retry { after: None };
+        };
+        match status {
+            200..=299 => self.taken(),
+            429 | 502 | 503 | 504 => {
+                let after = self.retry_after.and_then(|text| retry_after::parse(text, now_unix_nano));
+                Verdict::Retry { after }
+            }
+            _ => Verdict::Refused { status },
+        }
+    }
+
+    /// A success. An empty body is a full one whatever its type; a body that cannot be read does not turn a success into a
+    /// failure, for the data was taken.
+    fn taken(&self) -> Verdict {
+        let is = |kind: &str| self.content_type.is_some_and(|given| given.starts_with(kind.as_bytes()));
+        let partial = if is(CONTENT_TYPE_PROTOBUF) {
+            let response = ExportMetricsServiceResponse::decode(self.body).ok();
+            response
+                .and_then(|response| response.partial_success)
+                .map(|partial| (partial.rejected_data_points, partial.error_message))
+        } else if is(CONTENT_TYPE_JSON) {
+            partial_success_in_json(self.body)
+        } else {
+            None
+        };
+        let (rejected, message) = partial.unwrap_or_default();
+        Verdict::Taken { rejected: u64::try_from(rejected).unwrap_or(0), message }
     }
 }
 
-/// A success. An empty body is a full one whatever its type; a body that cannot be read does not turn a success into a
-/// failure, for the data was taken.
-fn taken(content_type: Option<&[u8]>, body: &[u8]) -> Verdict {
-    let is_protobuf = content_type.is_some_and(|given| given.starts_with(CONTENT_TYPE_PROTOBUF.as_bytes()));
-    let read = if is_protobuf { ExportMetricsServiceResponse::decode(body).ok() } else { None };
-    let partial = read.and_then(|response| response.partial_success).unwrap_or_default();
-    Verdict::Taken {
-        rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0),
-        message: partial.error_message,
-    }
+/// `{"partialSuccess": {"rejectedDataPoints": "3", "errorMessage": "…"}}`; the integer as a string, as the JSON mapping of
+/// protobuf writes 64-bit integers, or as a number, which it lets a reader accept.
+fn partial_success_in_json(body: &[u8]) -> Option<(i64, String)> {
+    let response: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let partial = response.get("partialSuccess")?;
+    let rejected = partial.get("rejectedDataPoints");
+    let rejected = rejected.and_then(|number| number.as_i64().or_else(|| number.as_str()?.parse().ok()));
+    let message = partial.get("errorMessage").and_then(|message| message.as_str()).unwrap_or_default();
+    Some((rejected.unwrap_or(0), message.to_owned()))
 }
 
 #[cfg(test)]
@@ -61,22 +108,35 @@ mod tests {
     #[test]
     fn the_status_decides() {
         let taken = Verdict::Taken { rejected: 0, message: String::new() };
+        let retry = Verdict::Retry { after: None };
         for (status, expected) in [
             (Some("200"), taken.clone()),
             (Some("204"), taken),
             (Some("400"), Verdict::Refused { status: 400 }),
             (Some("404"), Verdict::Refused { status: 404 }),
-            (Some("429"), Verdict::Retry),
+            (Some("429"), retry.clone()),
             (Some("500"), Verdict::Refused { status: 500 }),
-            (Some("502"), Verdict::Retry),
-            (Some("503"), Verdict::Retry),
-            (Some("504"), Verdict::Retry),
+            (Some("502"), retry.clone()),
+            (Some("503"), retry.clone()),
+            (Some("504"), retry.clone()),
             (Some("301"), Verdict::Refused { status: 301 }),
-            (Some("\u{fffd}"), Verdict::Retry),
-            (None, Verdict::Retry),
+            (Some("\u{fffd}"), retry.clone()),
+            (None, retry),
         ] {
-            assert_eq!(judge(status.map(str::as_bytes), None, b""), expected, "{status:?}");
+            let answer = Answer { status: status.map(str::as_bytes), ..Answer::default() };
+            assert_eq!(answer.judge(0), expected, "{status:?}");
         }
+    }
+
+    #[test]
+    fn a_collector_may_ask_to_be_left_alone() {
+        let answer = |status: &'static [u8]| Answer {
+            status: Some(status),
+            retry_after: Some(b"7"),
+            ..Answer::default()
+        };
+        assert_eq!(answer(b"503").judge(0), Verdict::Retry { after: Some(Duration::from_secs(7)) });
+        assert_eq!(answer(b"400").judge(0), Verdict::Refused { status: 400 });
     }
 
     #[test]
@@ -84,15 +144,31 @@ mod tests {
         let partial =
             ExportMetricsPartialSuccess { rejected_data_points: 3, error_message: "too old".into() };
         let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-        let judged =
-            |content_type: &str, body: &[u8]| judge(Some(b"200"), Some(content_type.as_bytes()), body);
+        let judged = |content_type: &str, body: &[u8]| {
+            let (status, content_type) = (Some(&b"200"[..]), Some(content_type.as_bytes()));
+            Answer { status, content_type, retry_after: None, body }.judge(0)
+        };
         let full = Verdict::Taken { rejected: 0, message: String::new() };
+        let three = Verdict::Taken { rejected: 3, message: "too old".into() };
+        let json = |text: &str| judged("application/json; charset=utf-8", text.as_bytes());
+        assert_eq!(judged("application/x-protobuf", &body), three);
         assert_eq!(
-            judged("application/x-protobuf", &body),
-            Verdict::Taken { rejected: 3, message: "too old".into() }
+            json(r#"{"partialSuccess": {"rejectedDataPoints": "3", "errorMessage": "too old"}}"#),
+            three
         );
-        assert_eq!(judged("application/x-protobuf", b"\xff\xff"), full);
-        assert_eq!(judged("text/html", &body), full);
-        assert_eq!(judged("application/x-protobuf", b""), full);
+        assert_eq!(
+            json(r#"{"partialSuccess": {"rejectedDataPoints": 3, "errorMessage": "too old"}}"#),
+            three
+        );
+        for other in [
+            judged("application/x-protobuf", b"\xff\xff"),
+            judged("text/html", &body),
+            judged("application/x-protobuf", b""),
+            json(r#"{"partialSuccess": null}"#),
+            json(r#"{"partialSuccess": {"rejectedDataPoints": -3}}"#),
+            json("{"),
+        ] {
+            assert_eq!(other, full);
+        }
     }
 }

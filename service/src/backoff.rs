@@ -2,18 +2,32 @@
 
 use std::time::Duration;
 
-/// The first wait, before jitter. A collector that restarts is back within seconds.
-pub const FIRST: Duration = Duration::from_secs(1);
-/// The longest wait, before jitter.
-pub const LONGEST: Duration = Duration::from_secs(60);
+/// How waits grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+}
 
-/// The wait after `failures` failures in a row (at least one): doubling from [`FIRST`] to [`LONGEST`], of which `jitter`, any
-/// number at all, takes away up to a half.
-pub fn wait(failures: u32, jitter: u64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let whole = FIRST.saturating_mul(1 << doublings).min(LONGEST);
-    let half_ns = u64::try_from(whole.as_nanos() / 2).unwrap_or(u64::MAX);
-    whole.saturating_sub(Duration::from_nanos(jitter.checked_rem(half_ns).unwrap_or(0)))
+impl Backoff {
+    /// Waits that double from `first` to `longest`, before jitter.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest: longest.max(first) }
+    }
+
+    /// The wait after `failures` failures in a row (at least one), of which `jitter`, any number at all, takes away up to a
+    /// half.
+    pub fn wait(&self, failures: u32, jitter: u64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
+        let whole = self.first.saturating_mul(1 << doublings).min(self.longest);
+        let half_ns = u64::try_from(whole.as_nanos() / 2).unwrap_or(u64::MAX);
+        whole.saturating_sub(Duration::from_nanos(jitter.checked_rem(half_ns).unwrap_or(0)))
+    }
+
+    /// The longest wait.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
 }
 
 #[cfg(test)]
@@ -24,16 +38,19 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let waits: Vec<u64> =
-            [0, 1, 2, 3, 6, 7, 8, u32::MAX].map(|failures| wait(failures, 0).as_secs()).into();
+            [0, 1, 2, 3, 6, 7, 8, u32::MAX].map(|failures| backoff.wait(failures, 0).as_secs()).into();
         assert_eq!(waits, [1, 1, 2, 4, 32, 60, 60, 60]);
     }
 
     proptest! {
         #[test]
-        fn jitter_takes_away_a_half_at_most(failures: u32, jitter: u64) {
-            let whole = wait(failures, 0);
-            let shortened = wait(failures, jitter);
+        fn jitter_takes_away_a_half_at_most(first in 1u64..100_000, longest in 1u64..100_000, failures: u32, jitter: u64) {
+            let backoff = Backoff::new(Duration::from_millis(first), Duration::from_millis(longest));
+            let whole = backoff.wait(failures, 0);
+            let shortened = backoff.wait(failures, jitter);
+            prop_assert!(whole >= Duration::from_millis(first) && whole <= backoff.longest());
             prop_assert!(shortened <= whole && shortened > whole / 2);
         }
     }

@@ -6,6 +6,8 @@ use tributary_proto::config::{self, Problems, Section};
 use tributary_proto::limits::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, SERIES_DEFAULT, SERIES_MAX};
 use tributary_proto::otlp::DEFAULT_PATH;
 
+use crate::backoff::Backoff;
+
 /// The most destinations side by side.
 pub const DESTINATIONS_MAX: usize = 16;
 
@@ -37,6 +39,8 @@ pub struct Destination {
     pub interval: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// How long to wait before trying again.
+    pub backoff: Backoff,
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -46,6 +50,11 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(3600);
 
 /// Headers that the service sets itself or that HTTP/2 forbids.
 const HEADERS_RESERVED: [&str; 5] =
@@ -82,6 +91,11 @@ impl Destination {
         let headers = section.texts("headers", 32, 8192);
         let interval = section.duration("interval", INTERVAL_MIN..=INTERVAL_MAX).unwrap_or(interval);
         let timeout = section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX).unwrap_or(TIMEOUT);
+        let backoff = section.section("retry", |retry| {
+            let first = retry.duration("initial_interval", RETRY_MIN..=RETRY_MAX).unwrap_or(RETRY_FIRST);
+            let longest = retry.duration("max_interval", RETRY_MIN..=RETRY_MAX).unwrap_or(RETRY_LONGEST);
+            Backoff::new(first, longest)
+        });
 
         for (header, value) in &headers {
             if !is_header_name(header) || HEADERS_RESERVED.contains(&header.as_str()) {
@@ -116,7 +130,7 @@ impl Destination {
         names.push(name.clone());
         let authority = authority.unwrap_or_else(|| cluster.clone());
         let path = path.unwrap_or_else(|| DEFAULT_PATH.to_owned());
-        Some(Self { name, cluster, path, authority, headers, interval, timeout })
+        Some(Self { name, cluster, path, authority, headers, interval, timeout, backoff })
     }
 }
 
@@ -142,6 +156,7 @@ mod tests {
             headers: vec![],
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         };
         assert_eq!(
             config,
@@ -154,11 +169,12 @@ mod tests {
         let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5}, "destinations": [
             {"cluster": "a"},
             {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
-             "interval": "2s", "timeout": "3s"}]}"#;
+             "interval": "2s", "timeout": "3s", "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
         let config = ServiceConfig::parse(json).unwrap();
         let [first, second] = config.destinations.as_slice() else { panic!("two destinations") };
         assert_eq!(first.interval, Duration::from_secs(1));
         assert_eq!((second.interval, second.timeout), (Duration::from_secs(2), Duration::from_secs(3)));
+        assert_eq!(second.backoff, Backoff::new(Duration::from_millis(20), Duration::from_secs(5)));
         assert_eq!((second.path.as_str(), second.authority.as_str()), ("/x", "h:1"));
         assert_eq!(second.headers, [("x-tenant".to_owned(), "t".to_owned())]);
         assert_eq!(config.resource, [("service.name".to_owned(), "edge".to_owned())]);

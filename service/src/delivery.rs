@@ -10,8 +10,8 @@
 
 use std::time::Duration;
 
-use crate::answer::Verdict;
-use crate::backoff;
+use crate::answer::{LONGEST_WAIT, Verdict};
+use crate::backoff::Backoff;
 use crate::table::Cursor;
 
 /// How much longer than its timeout a call may go without an answer. Envoy answers for the collector at the timeout, so
@@ -23,6 +23,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Delivery {
     interval: Duration,
     timeout: Duration,
+    backoff: Backoff,
     state: State,
     /// Where the slice begins that is in flight or due.
     at: Cursor,
@@ -60,22 +61,18 @@ pub enum Outcome {
 
 impl Delivery {
     /// The first cycle begins one interval from now.
-    pub fn new(interval: Duration, timeout: Duration, now_unix_nano: u64) -> Self {
+    pub fn new(interval: Duration, timeout: Duration, backoff: Backoff, now_unix_nano: u64) -> Self {
+        let (at, cycle_began_unix_nano) = (Cursor::default(), now_unix_nano);
         let state = State::Waiting { until_unix_nano: after(now_unix_nano, interval) };
-        Self {
-            interval,
-            timeout,
-            state,
-            at: Cursor::default(),
-            cycle_began_unix_nano: now_unix_nano,
-            failures: 0,
-        }
+        Self { interval, timeout, backoff, state, at, cycle_began_unix_nano, failures: 0 }
     }
 
     /// Where to send from, if something is to be sent now.
     pub fn due(&mut self, now_unix_nano: u64) -> Option<Cursor> {
         let (until, longest) = match self.state {
-            State::Waiting { until_unix_nano } => (until_unix_nano, self.interval.max(backoff::LONGEST)),
+            State::Waiting { until_unix_nano } => {
+                (until_unix_nano, self.interval.max(self.backoff.longest()).max(LONGEST_WAIT))
+            }
             State::InFlight { give_up_unix_nano, .. } => {
                 (give_up_unix_nano, self.timeout.saturating_add(GRACE))
             }
@@ -99,7 +96,7 @@ impl Delivery {
 
     /// The host refused to send: no such cluster yet, or none of its hosts.
     pub fn unsendable(&mut self, now_unix_nano: u64, jitter: u64) -> Outcome {
-        self.again(now_unix_nano, jitter)
+        self.again(now_unix_nano, None, jitter)
     }
 
     /// There is nothing in the table.
@@ -111,7 +108,7 @@ impl Delivery {
     pub fn answered(&mut self, now_unix_nano: u64, verdict: &Verdict, jitter: u64) -> Option<Outcome> {
         let State::InFlight { next, .. } = self.state else { return None };
         Some(match verdict {
-            Verdict::Retry => self.again(now_unix_nano, jitter),
+            Verdict::Retry { after } => self.again(now_unix_nano, *after, jitter),
             Verdict::Taken { .. } => {
                 let failures = std::mem::take(&mut self.failures);
                 self.go_on(now_unix_nano, next);
@@ -124,9 +121,10 @@ impl Delivery {
         })
     }
 
-    fn again(&mut self, now_unix_nano: u64, jitter: u64) -> Outcome {
+    /// After the backoff, or after what the collector asks for if that is longer.
+    fn again(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> Outcome {
         self.failures = self.failures.saturating_add(1);
-        let wait = backoff::wait(self.failures, jitter);
+        let wait = self.backoff.wait(self.failures, jitter).max(asked.unwrap_or_default());
         self.state = State::Waiting { until_unix_nano: after(now_unix_nano, wait) };
         Outcome::Again { failures: self.failures, wait }
     }

@@ -13,7 +13,7 @@ use tributary_proto::counter::shared_key;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::otlp::{CONTENT_TYPE_PROTOBUF, Resource};
 
-use crate::answer::{self, Verdict};
+use crate::answer::{self, Answer, Verdict};
 use crate::config::{Destination, ServiceConfig};
 use crate::delivery::{Delivery, Outcome};
 use crate::export::{self, SharedCounter};
@@ -149,7 +149,8 @@ impl Exporter {
                 headers.push((name.to_owned(), value.to_owned()));
             }
         }
-        let delivery = Delivery::new(destination.interval, destination.timeout, now_unix_nano);
+        let delivery =
+            Delivery::new(destination.interval, destination.timeout, destination.backoff, now_unix_nano);
         Self { destination, headers, delivery, in_flight: None, faults: RateLimit::new(LOG_INTERVAL) }
     }
 
@@ -182,10 +183,17 @@ impl Exporter {
     fn answered(&mut self, with_headers: bool, stats: &Stats) {
         let Some(in_flight) = self.in_flight.take() else { return };
         let header = |name| if with_headers { http_call::answer_header(name) } else { None };
-        let (status, content_type) = (header(":status"), header("content-type"));
+        let (status, content_type, retry_after) =
+            (header(":status"), header("content-type"), header("retry-after"));
         let body = if with_headers { http_call::answer_body(answer::BODY_BYTES_MAX) } else { Vec::new() };
-        let verdict = answer::judge(status.as_deref(), content_type.as_deref(), &body);
         let now = clock::now_unix_nano();
+        let verdict = Answer {
+            status: status.as_deref(),
+            content_type: content_type.as_deref(),
+            retry_after: retry_after.as_deref(),
+            body: &body,
+        }
+        .judge(now);
         let Some(outcome) = self.delivery.answered(now, &verdict, random::number().unwrap_or(0)) else {
             return;
         };

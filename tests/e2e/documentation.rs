@@ -105,7 +105,7 @@ fn every_key_of_a_configuration_is_documented_and_no_other() -> Result<()> {
     let worker = br#"{"?": 0, "flush": {"?": 0}, "limits": {"?": 0}, "counters": [{"?": 0}]}"#;
     let worker = WorkerConfig::parse(worker).err().context("unknown keys were taken")?;
     assert_eq!(keys(&worker), documented("Worker filter")?);
-    let service = br#"{"?": 0, "limits": {"?": 0}, "destinations": [{"?": 0}]}"#;
+    let service = br#"{"?": 0, "limits": {"?": 0}, "destinations": [{"?": 0, "retry": {"?": 0}}]}"#;
     let service = ServiceConfig::parse(service).err().context("unknown keys were taken")?;
     assert_eq!(keys(&service), documented("Service")?);
     Ok(())

@@ -5,10 +5,16 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
+const RETRY: Verdict = Verdict::Retry { after: None };
 const TAKEN: Verdict = Verdict::Taken { rejected: 0, message: String::new() };
 
 fn delivery() -> Delivery {
-    Delivery::new(Duration::from_secs(10), Duration::from_secs(5), 0)
+    from(0)
+}
+
+fn from(now_unix_nano: u64) -> Delivery {
+    let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    Delivery::new(Duration::from_secs(10), Duration::from_secs(5), backoff, now_unix_nano)
 }
 
 fn cursor(row: u8) -> Cursor {
@@ -73,7 +79,7 @@ fn a_slice_that_failed_is_sent_again_from_where_it_began_after_growing_waits() {
         assert_eq!(delivery.due(now), Some(cursor(5)));
         delivery.sent(now, None);
         let again = Outcome::Again { failures, wait: Duration::from_secs(wait) };
-        assert_eq!(delivery.answered(now, &Verdict::Retry, 0), Some(again));
+        assert_eq!(delivery.answered(now, &RETRY, 0), Some(again));
         assert_eq!(delivery.due(now + wait * SECOND - 1), None);
         now += wait * SECOND;
     }
@@ -82,6 +88,19 @@ fn a_slice_that_failed_is_sent_again_from_where_it_began_after_growing_waits() {
     delivery.due(now + 8 * SECOND);
     delivery.sent(now + 8 * SECOND, None);
     assert_eq!(delivery.answered(now + 8 * SECOND, &TAKEN, 0), Some(Outcome::Taken { failures: 4 }));
+}
+
+#[test]
+fn a_collector_that_asks_to_be_left_alone_longer_than_the_backoff_is() {
+    let mut delivery = delivery();
+    for (asked, expected) in [(7, 7), (1, 2)] {
+        let now = delivery.cycle_began_unix_nano + 1_000 * SECOND;
+        delivery.due(now);
+        delivery.sent(now, None);
+        let verdict = Verdict::Retry { after: Some(Duration::from_secs(asked)) };
+        let Some(Outcome::Again { wait, .. }) = delivery.answered(now, &verdict, 0) else { panic!("again") };
+        assert_eq!(wait, Duration::from_secs(expected));
+    }
 }
 
 #[test]
@@ -107,7 +126,7 @@ fn an_answer_that_never_comes_is_given_up_and_a_late_one_ignored() {
 
 #[test]
 fn a_clock_that_goes_backwards_does_not_stop_the_export() {
-    let mut delivery = Delivery::new(Duration::from_secs(10), Duration::from_secs(5), 5_000 * SECOND);
+    let mut delivery = from(5_000 * SECOND);
     assert_eq!(delivery.due(100 * SECOND), Some(Cursor::default()));
     delivery.sent(100 * SECOND, None);
     assert_eq!(delivery.due(10 * SECOND), Some(Cursor::default()), "the call in flight is given up");
@@ -129,7 +148,7 @@ proptest! {
                     _ => delivery.sent(now, None),
                 }
             } else {
-                let verdict = [TAKEN, Verdict::Retry, Verdict::Refused { status: 400 }][usize::from(event % 3)].clone();
+                let verdict = [TAKEN, RETRY, Verdict::Refused { status: 400 }][usize::from(event % 3)].clone();
                 delivery.answered(now, &verdict, jitter);
             }
             let mut later = delivery.clone();
