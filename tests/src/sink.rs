@@ -23,6 +23,10 @@ use crate::metrics::HistogramPoint;
 use crate::poll::{self, Seen};
 
 mod fault;
+mod point;
+#[cfg(test)]
+mod sample;
+mod series;
 mod store;
 
 pub use fault::Fault;
@@ -142,7 +146,7 @@ impl Sink {
         limit: Duration,
         mut probe: impl FnMut(&Store) -> Seen<T>,
     ) -> Result<T> {
-        let ready = poll::until(what, limit, async || Ok(probe(&self.store()))).await;
+        let ready = poll::until(what, limit, async || Ok(probe(&self.lock().store))).await;
         ready.with_context(|| {
             let state = self.lock();
             let (requests, metrics) = (state.received.len(), state.store.metrics());
