@@ -5,8 +5,10 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 
+mod classic;
 mod exponential;
 
+pub use classic::classic_histograms;
 pub use exponential::{Buckets, ExponentialHistogram, ExponentialPoint, MAX_BUCKETS};
 
 /// The attributes of one series, by key.

@@ -1,11 +1,13 @@
-//! What a sink knows after all it has received by OTLP: the state of every series, checked point by point.
+//! What a sink knows after all it has received: the state of every series, checked point by point.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
+use super::encoding::Message;
 use super::point::{self, Value};
+use super::remote_write::RemoteWriteStore;
 use super::series::Series;
 use crate::metrics::{
     Attributes, ExemplarPoint, ExponentialPoint, HistogramPoint, NumberPoint, matches, to_count,
@@ -13,13 +15,14 @@ use crate::metrics::{
 
 const INSTANCE_KEY: &str = "service.instance.id";
 
-/// The series of everything received and accepted.
+/// The series of everything received and accepted; what came by remote write is in a part of its own.
 ///
 /// Cumulative points replace their predecessor, those of a new start time continue it, and delta points add up:
 /// in each case a series has the total of what was measured. A series that was said to have ended keeps its total.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     series: BTreeMap<Key, Series>,
+    remote_write: RemoteWriteStore,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +33,11 @@ struct Key {
 }
 
 impl Store {
+    /// What came by remote write.
+    pub fn remote_write(&self) -> &RemoteWriteStore {
+        &self.remote_write
+    }
+
     /// The sum of the values of all series of the metric `name` that have the attributes `wanted`; 0 without any.
     pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
         let points = self.number_points(name).into_iter();
@@ -106,7 +114,14 @@ impl Store {
     }
 
     /// Takes all points of a request, or none: the error names the first point that cannot be right.
-    pub(super) fn take(&mut self, request: &ExportMetricsServiceRequest) -> Result<()> {
+    pub(super) fn take(&mut self, message: &Message) -> Result<()> {
+        match message {
+            Message::Otlp(request) => self.take_otlp(request),
+            Message::RemoteWrite(request) => self.remote_write.take(request),
+        }
+    }
+
+    fn take_otlp(&mut self, request: &ExportMetricsServiceRequest) -> Result<()> {
         let mut changed: BTreeMap<Key, Series> = BTreeMap::new();
         for resource_metrics in &request.resource_metrics {
             let resource = resource_metrics.resource.as_ref();

@@ -1,7 +1,12 @@
 use std::io::Write;
 
 use hyper::header::HeaderValue;
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message as _;
 
+use super::encoding::{JSON, PROTOBUF};
 use super::sample::{COUNTER, CUMULATIVE, DURATION, counter, duration, request};
 use super::*;
 use crate::metrics::AttributeValue;
@@ -67,6 +72,34 @@ async fn gzip_and_deflate_are_unpacked() {
         assert_eq!(post_bytes(&sink, body, PROTOBUF, encoding).await.unwrap().status(), 200, "{encoding}");
     }
     assert_eq!(sink.sum(COUNTER, &[]), 3);
+}
+
+#[tokio::test]
+async fn json_says_the_same_as_protobuf_and_is_told_apart() {
+    let sink = Sink::start(0).await.unwrap();
+    for (instance, json) in [("a", false), ("b", true)] {
+        let message = request(instance, vec![counter(CUMULATIVE, 1, 2, 3), duration(2, 200, [1, 2, 3])]);
+        let answer = if json {
+            post_bytes(&sink, serde_json::to_vec(&message).unwrap(), JSON, "identity").await.unwrap()
+        } else {
+            post(&sink, &message).await.unwrap()
+        };
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], if json { JSON } else { PROTOBUF });
+        assert_eq!(answer.bytes().await.unwrap(), if json { &b"{}"[..] } else { b"" });
+    }
+    let store = sink.store();
+    let [a, b] = &store.histogram_points(DURATION)[..] else { panic!("{:?}", store.metrics()) };
+    assert_eq!((&a.attributes, &a.histogram), (&b.attributes, &b.histogram));
+    let encodings: Vec<_> = sink.received().iter().map(|received| received.encoding).collect();
+    assert_eq!(encodings, [Some(Encoding::OtlpProtobuf), Some(Encoding::OtlpJson)]);
+
+    sink.fail_next(1, &Fault::PartialSuccess { rejected: 2, message: "too old".to_owned() });
+    let body = serde_json::to_vec(&request("c", vec![counter(CUMULATIVE, 1, 2, 3)])).unwrap();
+    let answer = post_bytes(&sink, body, JSON, "identity").await.unwrap().text().await.unwrap();
+    let partial: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let expected = serde_json::json!({"rejectedDataPoints": "2", "errorMessage": "too old"});
+    assert_eq!(partial["partialSuccess"], expected);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::metrics::Buckets;
 fn store(metrics: impl IntoIterator<Item = Metric>) -> Store {
     let mut store = Store::default();
     for metric in metrics {
-        store.take(&request("a", vec![metric])).unwrap();
+        store.take_otlp(&request("a", vec![metric])).unwrap();
     }
     store
 }
@@ -19,11 +19,11 @@ fn store(metrics: impl IntoIterator<Item = Metric>) -> Store {
 fn delta_points_add_up_and_a_new_start_continues_the_total() {
     let mut store = Store::default();
     for (start, value) in [(1, 10), (2, 5), (3, 0)] {
-        store.take(&request("delta", vec![counter(DELTA, start, start + 1, value)])).unwrap();
+        store.take_otlp(&request("delta", vec![counter(DELTA, start, start + 1, value)])).unwrap();
     }
     assert_eq!(store.sum(COUNTER, &[]), 15);
     for (start, time, value) in [(1, 2, 10), (1, 3, 20), (4, 5, 3), (4, 6, 4)] {
-        store.take(&request("restarted", vec![counter(CUMULATIVE, start, time, value)])).unwrap();
+        store.take_otlp(&request("restarted", vec![counter(CUMULATIVE, start, time, value)])).unwrap();
     }
     assert_eq!(store.sum(COUNTER, &[]), 15 + 24);
 }
@@ -49,10 +49,10 @@ fn points_that_cannot_be_right_are_refused_with_their_whole_request() {
         (twice, "twice"),
     ] {
         let mut store = Store::default();
-        store.take(&request("a", vec![counter(CUMULATIVE, 1, 2, 10)])).unwrap();
+        store.take_otlp(&request("a", vec![counter(CUMULATIVE, 1, 2, 10)])).unwrap();
         let mut metrics = vec![duration(2, 500, [1, 0, 0])];
         metrics.extend(wrong);
-        let error = format!("{:#}", store.take(&request("a", metrics)).unwrap_err());
+        let error = format!("{:#}", store.take_otlp(&request("a", metrics)).unwrap_err());
         assert!(error.contains(why), "{why}: {error}");
         assert_eq!((store.sum(COUNTER, &[]), store.count(DURATION, &[])), (10, 0), "{why}");
     }
@@ -62,19 +62,19 @@ fn points_that_cannot_be_right_are_refused_with_their_whole_request() {
 fn windows_of_deltas_must_touch() {
     for (start, time, why) in [(3, 5, "gap"), (1, 3, "overlaps"), (0, 2, "overlaps"), (0, 1, "older")] {
         let mut store = store([counter(DELTA, 1, 2, 10)]);
-        let error = store.take(&request("a", vec![counter(DELTA, start, time, 1)])).unwrap_err();
+        let error = store.take_otlp(&request("a", vec![counter(DELTA, start, time, 1)])).unwrap_err();
         assert!(format!("{error:#}").contains(why), "{why}: {error:#}");
         assert_eq!(store.sum(COUNTER, &[]), 10);
-        store.take(&request("b", vec![counter(DELTA, start, time, 1)])).unwrap();
+        store.take_otlp(&request("b", vec![counter(DELTA, start, time, 1)])).unwrap();
     }
-    let negative = store([]).take(&request("a", vec![counter(DELTA, 1, 2, -1)]));
+    let negative = store([]).take_otlp(&request("a", vec![counter(DELTA, 1, 2, -1)]));
     assert!(format!("{:#}", negative.unwrap_err()).contains("makes the sum fall"));
 }
 
 #[test]
 fn a_series_keeps_its_temporality() {
     let mut store = store([counter(DELTA, 1, 2, 10)]);
-    let error = store.take(&request("a", vec![counter(CUMULATIVE, 2, 3, 10)])).unwrap_err();
+    let error = store.take_otlp(&request("a", vec![counter(CUMULATIVE, 2, 3, 10)])).unwrap_err();
     assert!(format!("{error:#}").contains("Cumulative { monotonic: true } after Delta"), "{error:#}");
 }
 
@@ -85,9 +85,9 @@ fn a_series_that_ended_keeps_its_total_and_comes_back_with_a_new_start() {
         let now = |store: &Store| (store.sum(COUNTER, &[]), store.ended(COUNTER, &[("key", "requests")]));
         assert_eq!(now(&store), (10, 1));
         for (start, time) in [(1, 5), (3, 5), (1, 3)] {
-            store.take(&request("a", vec![counter(temporality, start, time, 10)])).unwrap_err();
+            store.take_otlp(&request("a", vec![counter(temporality, start, time, 10)])).unwrap_err();
         }
-        store.take(&request("a", vec![counter(temporality, 7, 8, 3)])).unwrap();
+        store.take_otlp(&request("a", vec![counter(temporality, 7, 8, 3)])).unwrap();
         assert_eq!(now(&store), (13, 0));
     }
 }
@@ -105,14 +105,14 @@ fn exponential_histograms_are_read_in_both_temporalities() {
         assert_eq!(points[0].attributes["http.route"], "users".into());
         assert_eq!(store.count(SIZE, &[]), count);
     }
-    let fallen =
-        store([size(CUMULATIVE, 1, 2, &[1, 2])]).take(&request("a", vec![size(CUMULATIVE, 1, 3, &[2, 1])]));
+    let fallen = store([size(CUMULATIVE, 1, 2, &[1, 2])])
+        .take_otlp(&request("a", vec![size(CUMULATIVE, 1, 3, &[2, 1])]));
     assert!(format!("{:#}", fallen.unwrap_err()).contains("comes after"));
     let mut off = size(CUMULATIVE, 1, 2, &[1]);
     if let Some(Data::ExponentialHistogram(histogram)) = &mut off.data {
         histogram.data_points[0].zero_count = 0;
     }
-    let off = store([]).take(&request("a", vec![off]));
+    let off = store([]).take_otlp(&request("a", vec![off]));
     assert!(format!("{:#}", off.unwrap_err()).contains("in all buckets"));
 }
 
@@ -123,7 +123,7 @@ fn exemplars_are_kept_once_each() {
     if let Some(Data::ExponentialHistogram(histogram)) = &mut again.data {
         histogram.data_points[0].exemplars[0].time_unix_nano = 3;
     }
-    store.take(&request("a", vec![again])).unwrap();
+    store.take_otlp(&request("a", vec![again])).unwrap();
     let [point] = &store.exemplars(SIZE)[..] else { panic!("{:?}", store.exemplars(SIZE)) };
     assert_eq!(point.attributes["http.route"], "users".into());
     let times: Vec<_> = point.exemplars.iter().map(|exemplar| exemplar.time_unix_nano).collect();
@@ -143,7 +143,7 @@ fn exemplars_that_cannot_be_right_are_refused() {
             let exemplar = &mut histogram.data_points[0].exemplars[0];
             (exemplar.trace_id, exemplar.span_id, exemplar.time_unix_nano) = (trace_id, span_id, time);
         }
-        let error = store([]).take(&request("a", vec![wrong])).unwrap_err();
+        let error = store([]).take_otlp(&request("a", vec![wrong])).unwrap_err();
         assert!(format!("{error:#}").contains("exemplar"), "{error:#}");
     }
 }
