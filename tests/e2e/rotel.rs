@@ -26,8 +26,8 @@ const JSON: &str = "application/json";
 const LIMIT: Duration = Duration::from_secs(30);
 /// Some day in 2023, in nanoseconds since 1970.
 const START: u64 = 1_700_000_000_000_000_000;
-const TRACE: &str = "5b8efff798038103d269b633813fc60c";
-const SPAN: &str = "eee19b7ec3c1b174";
+const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
+const SPAN: u64 = 0xeee1_9b7e_c3c1_b174;
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
@@ -38,15 +38,11 @@ fn text(key: &str, value: &str) -> KeyValue {
 }
 
 fn exemplar(time_unix_nano: u64) -> Exemplar {
-    let bytes = |hex: &str| {
-        let digits = |position| u8::from_str_radix(&hex[position..position + 2], 16);
-        (0..hex.len()).step_by(2).map(digits).collect::<Result<_, _>>()
-    };
     Exemplar {
         filtered_attributes: vec![text("user", "7")],
         time_unix_nano,
-        trace_id: bytes(TRACE).unwrap_or_default(),
-        span_id: bytes(SPAN).unwrap_or_default(),
+        trace_id: TRACE.to_be_bytes().to_vec(),
+        span_id: SPAN.to_be_bytes().to_vec(),
         value: Some(exemplar::Value::AsDouble(0.0078125)),
     }
 }
@@ -182,7 +178,8 @@ async fn both_encodings_are_understood_and_passed_on_unchanged() -> Result<()> {
         let points = store.exemplars(name);
         let [point] = &points[..] else { panic!("{name}: {points:?}") };
         let [exemplar] = &point.exemplars[..] else { panic!("{name}: {points:?}") };
-        assert_eq!((exemplar.trace_id.as_str(), exemplar.span_id.as_str()), (TRACE, SPAN));
+        assert_eq!(exemplar.trace_id, format!("{TRACE:032x}"));
+        assert_eq!(exemplar.span_id, format!("{SPAN:016x}"));
         assert_eq!((exemplar.value, &exemplar.attributes["user"]), (0.0078125, &"7".into()));
     }
     assert!(rotel.terminate(LIMIT).await?.success());
@@ -213,7 +210,8 @@ async fn without_a_collector_behind_it_it_prints_what_it_has_understood() -> Res
     let mut rotel = Rotel::start(0, None).await?;
     let body = message(AggregationTemporality::Cumulative, "a", 1).encode_to_vec();
     assert_eq!(send(&rotel, PROTOBUF, body).await?, 200);
-    for printed in [SIZE, "DataType: ExponentialHistogram", TRACE, SPAN] {
+    let (trace, span) = (format!("{TRACE:032x}"), format!("{SPAN:016x}"));
+    for printed in [SIZE, "DataType: ExponentialHistogram", &trace, &span] {
         rotel.process().wait_for_log(printed, LIMIT).await?;
     }
     assert_eq!(send(&rotel, PROTOBUF, b"\xff\xff\xff".to_vec()).await?, 400);

@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum, metric::Data, number_data_point,
+    AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data,
+    number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
@@ -100,6 +102,38 @@ async fn the_latest_values_of_all_instances_are_read_back() -> Result<()> {
     }
     assert_eq!(collector.quantile(0.5, DURATION, &[("http.route", "orders")], None).await?, None);
     assert!(collector.terminate(LIMIT).await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn quantiles_of_exponential_histograms_lie_in_their_buckets() -> Result<()> {
+    let collector = VictoriaMetrics::start(0).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let time = (now - Duration::from_secs(1)).as_nanos().try_into()?;
+    let mut body = message("a", time, 1)?;
+    let point = ExponentialHistogramDataPoint {
+        start_time_unix_nano: 1,
+        time_unix_nano: time,
+        count: 9,
+        sum: Some(20.0),
+        scale: 0,
+        positive: Some(Buckets { offset: -1, bucket_counts: vec![2, 3, 0, 4] }),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let aggregation_temporality = AggregationTemporality::Cumulative.into();
+    let histogram = ExponentialHistogram { data_points: vec![point], aggregation_temporality };
+    for metrics in body.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
+        let data = Some(Data::ExponentialHistogram(histogram.clone()));
+        metrics.metrics = vec![Metric { name: DURATION.to_owned(), data, ..Metric::default() }];
+    }
+    let url = format!("http://{}{OTLP_PATH}", collector.address());
+    let post = reqwest::Client::new().post(url).header("content-type", "application/x-protobuf");
+    assert_eq!(post.body(body.encode_to_vec()).send().await?.status(), 200);
+
+    for (quantile, lower, upper) in [(0.1, 0.5, 1.0), (0.5, 1.0, 2.0), (0.9, 4.0, 8.0)] {
+        let found = collector.quantile(quantile, DURATION, &[], None).await?;
+        assert!(found.is_some_and(|found| lower <= found && found <= upper), "{quantile}: {found:?}");
+    }
     Ok(())
 }
 

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::metrics::{
@@ -13,6 +12,11 @@ use crate::metrics::{
     matches, to_count,
 };
 use crate::remote_write::NAME_LABEL;
+
+mod answer;
+
+use answer::{Answer, QueryResult, Row, RowExemplar, SeriesExemplars, element};
+pub use answer::{Element, ElementValue, NativeBucket, NativeHistogram};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const TRACE_LABEL: &str = "trace_id";
@@ -26,90 +30,6 @@ pub struct PromQl {
     client: reqwest::Client,
     /// The label that holds a process' own id.
     instance_label: &'static str,
-}
-
-/// One element of what a query finds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Element {
-    /// Its labels, the metric's name among them unless the query dropped it.
-    pub labels: BTreeMap<String, String>,
-    /// Its value.
-    pub value: ElementValue,
-}
-
-/// The value of an element.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ElementValue {
-    /// A number, as of sums, gauges and buckets.
-    Number(f64),
-    /// A native histogram.
-    Histogram(NativeHistogram),
-}
-
-/// A native histogram as a query shows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NativeHistogram {
-    /// How many values were measured; a rate or an average makes it a fraction.
-    pub count: f64,
-    /// Their sum.
-    pub sum: f64,
-    /// The buckets that are not empty, from the lowest to the highest.
-    pub buckets: Vec<NativeBucket>,
-}
-
-/// One bucket of a native histogram.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NativeBucket {
-    /// Its lower bound.
-    pub lower: f64,
-    /// Its upper bound.
-    pub upper: f64,
-    /// How many values are in it.
-    pub count: f64,
-}
-
-#[derive(Deserialize)]
-struct Answer<T> {
-    data: T,
-}
-
-#[derive(Deserialize)]
-struct QueryResult {
-    #[serde(rename = "resultType")]
-    result_type: String,
-    result: Vec<Row>,
-}
-
-/// Numbers are text in it: JSON has no infinity.
-#[derive(Deserialize)]
-struct Row {
-    metric: BTreeMap<String, String>,
-    value: Option<(f64, String)>,
-    histogram: Option<(f64, RowHistogram)>,
-}
-
-#[derive(Deserialize)]
-struct RowHistogram {
-    count: String,
-    sum: String,
-    /// Which of its bounds are inclusive, both bounds, and the count.
-    #[serde(default)]
-    buckets: Vec<(u8, String, String, String)>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SeriesExemplars {
-    series_labels: BTreeMap<String, String>,
-    exemplars: Vec<RowExemplar>,
-}
-
-#[derive(Deserialize)]
-struct RowExemplar {
-    labels: BTreeMap<String, String>,
-    value: String,
-    /// In seconds.
-    timestamp: f64,
 }
 
 impl PromQl {
@@ -325,23 +245,6 @@ fn attributes(labels: BTreeMap<String, String>) -> Attributes {
     labels.map(|(name, value)| (name, AttributeValue::Text(value))).collect()
 }
 
-fn element(row: Row) -> Result<Element> {
-    let value = match (row.value, row.histogram) {
-        (Some((_, number)), None) => ElementValue::Number(number.parse()?),
-        (None, Some((_, histogram))) => ElementValue::Histogram(native_histogram(histogram)?),
-        _ => anyhow::bail!("{:?} has neither a number nor a histogram", row.metric),
-    };
-    Ok(Element { labels: row.metric, value })
-}
-
-fn native_histogram(row: RowHistogram) -> Result<NativeHistogram> {
-    let bucket = |(_, lower, upper, count): (u8, String, String, String)| -> Result<NativeBucket> {
-        Ok(NativeBucket { lower: lower.parse()?, upper: upper.parse()?, count: count.parse()? })
-    };
-    let buckets = row.buckets.into_iter().map(bucket).collect::<Result<_>>()?;
-    Ok(NativeHistogram { count: row.count.parse()?, sum: row.sum.parse()?, buckets })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,20 +258,5 @@ mod tests {
     #[test]
     fn times_are_asked_for_to_the_millisecond() {
         assert_eq!(seconds(1_700_000_000_042), "1700000000.042");
-    }
-
-    #[test]
-    fn numbers_and_native_histograms_are_told_apart() {
-        let row = |json: serde_json::Value| element(serde_json::from_value(json).unwrap());
-        let number = row(serde_json::json!({"metric": {"a": "b"}, "value": [1.5, "+Inf"]})).unwrap();
-        assert_eq!(number.value, ElementValue::Number(f64::INFINITY));
-        let histogram = serde_json::json!({"count": "3", "sum": "0.5", "buckets": [[0, "1", "2", "3"]]});
-        let histogram = row(serde_json::json!({"metric": {}, "histogram": [1.5, histogram]})).unwrap();
-        let buckets = vec![NativeBucket { lower: 1.0, upper: 2.0, count: 3.0 }];
-        assert_eq!(
-            histogram.value,
-            ElementValue::Histogram(NativeHistogram { count: 3.0, sum: 0.5, buckets })
-        );
-        assert!(row(serde_json::json!({"metric": {}})).is_err());
     }
 }
