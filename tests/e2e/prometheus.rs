@@ -9,6 +9,7 @@ use tributary_tests::promql::NativeBucket;
 use tributary_tests::remote_write::{
     BucketSpan, Histogram, MetricMetadata, TimeSeries, WriteRequest, post, stale_marker,
 };
+use tributary_tests::tools;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const TOTAL: &str = "http_requests_total";
@@ -155,6 +156,18 @@ async fn native_histograms_and_their_quantiles_are_read_back() -> Result<()> {
     send(&prometheus, vec![TimeSeries::new(NATIVE, &[("route", "users")]).histogram(end)]).await?;
     assert_eq!(query.ended(NATIVE, &[], time + 600).await?, 1);
     assert_eq!(query.native_histograms(NATIVE, None).await?, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn promtool_reads_the_same() -> Result<()> {
+    let prometheus = Prometheus::start(0).await?;
+    send(&prometheus, vec![total("users").sample(now()? - 1000, 12345.0)]).await?;
+    let mut promtool = tokio::process::Command::new(tools::prometheus::promtool().await?);
+    promtool.args(["query", "instant"]).arg(format!("http://{}", prometheus.address())).arg(TOTAL);
+    let output = promtool.output().await?;
+    let printed = String::from_utf8(output.stdout)?;
+    assert!(output.status.success() && printed.contains("=> 12345 @"), "{printed}");
     Ok(())
 }
 

@@ -23,7 +23,7 @@ impl Series {
     /// What was measured in all; none if nothing was.
     pub(super) fn total(&self) -> Option<Value> {
         match (&self.finished, &self.current) {
-            // Both went through `finish` or are of one metric; what cannot be added was refused before.
+            // What cannot be added was refused before.
             (Some(finished), Some(current)) => finished.clone().plus(current).ok(),
             (finished, current) => finished.clone().or_else(|| current.clone()),
         }
@@ -104,6 +104,9 @@ impl Series {
                         ensure!(!self.ended, "it had ended, and goes on without a new start time")
                     }
                     (None, None) => {}
+                }
+                if let Some(finished) = &self.finished {
+                    finished.clone().plus(&value)?;
                 }
                 self.current = Some(value);
             }

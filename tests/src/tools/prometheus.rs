@@ -89,11 +89,4 @@ mod tests {
         assert_eq!(parse_version(text).unwrap(), (2, 42));
         assert!(parse_version("prometheus, version unknown").is_err());
     }
-
-    #[tokio::test]
-    async fn promtool_comes_with_the_binary() {
-        let mut command = Command::new(promtool().await.unwrap());
-        command.arg("--version");
-        assert!(output(command).await.unwrap().starts_with("promtool, version "));
-    }
 }

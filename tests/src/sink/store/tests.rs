@@ -79,6 +79,24 @@ fn a_series_keeps_its_temporality() {
 }
 
 #[test]
+fn a_series_keeps_its_bounds_over_restarts() {
+    let restarted = |bounds: Vec<f64>| {
+        let mut metric = duration(9, 200, [1, 2, 3]);
+        if let Some(Data::Histogram(histogram)) = &mut metric.data {
+            let point = &mut histogram.data_points[0];
+            (point.start_time_unix_nano, point.explicit_bounds) = (5, bounds);
+        }
+        metric
+    };
+    let mut store = store([duration(2, 200, [1, 2, 3])]);
+    let error = store.take_otlp(&request("a", vec![restarted(vec![0.2, 1.0])])).unwrap_err();
+    assert!(format!("{error:#}").contains("different bounds"), "{error:#}");
+    assert_eq!(store.count(DURATION, &[]), 6);
+    store.take_otlp(&request("a", vec![restarted(vec![0.1, 1.0])])).unwrap();
+    assert_eq!(store.count(DURATION, &[]), 12);
+}
+
+#[test]
 fn a_series_that_ended_keeps_its_total_and_comes_back_with_a_new_start() {
     for temporality in [CUMULATIVE, DELTA] {
         let mut store = store([counter(temporality, 1, 2, 10), ended(temporality, 1, 4)]);
