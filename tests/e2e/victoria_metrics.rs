@@ -5,13 +5,16 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum, metric::Data, number_data_point,
+    AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data,
+    number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use tributary_tests::victoria_metrics::{OTLP_PATH, VictoriaMetrics};
+use tributary_tests::remote_write::{self, TimeSeries, WriteRequest, stale_marker};
+use tributary_tests::victoria_metrics::{OTLP_PATH, REMOTE_WRITE_PATH, VictoriaMetrics};
 
 const COUNTER: &str = "tributary.counter";
 const DURATION: &str = "http.server.request.duration";
@@ -88,6 +91,90 @@ async fn the_latest_values_of_all_instances_are_read_back() -> Result<()> {
         assert_eq!(point.histogram.buckets, [0, point.histogram.count, 0]);
         assert!((point.histogram.sum - 1.25).abs() < 1e-9);
     }
+
+    // Everything is between 0.005 and 0.01.
+    for (quantile, expected) in [(0.5, 0.0075), (0.99, 0.00995)] {
+        for wanted in [&[][..], &[("http.route", "users"), ("service.instance.id", "b")]] {
+            let found = collector.quantile(quantile, DURATION, wanted, None).await?;
+            let is_close = found.is_some_and(|found| (found - expected).abs() < 1e-9);
+            assert!(is_close, "{quantile} of {wanted:?}: {found:?}, not {expected}");
+        }
+    }
+    assert_eq!(collector.quantile(0.5, DURATION, &[("http.route", "orders")], None).await?, None);
     assert!(collector.terminate(LIMIT).await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn quantiles_of_exponential_histograms_lie_in_their_buckets() -> Result<()> {
+    let collector = VictoriaMetrics::start(0).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let time = (now - Duration::from_secs(1)).as_nanos().try_into()?;
+    let mut body = message("a", time, 1)?;
+    let point = ExponentialHistogramDataPoint {
+        start_time_unix_nano: 1,
+        time_unix_nano: time,
+        count: 9,
+        sum: Some(20.0),
+        scale: 0,
+        positive: Some(Buckets { offset: -1, bucket_counts: vec![2, 3, 0, 4] }),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let aggregation_temporality = AggregationTemporality::Cumulative.into();
+    let histogram = ExponentialHistogram { data_points: vec![point], aggregation_temporality };
+    for metrics in body.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
+        let data = Some(Data::ExponentialHistogram(histogram.clone()));
+        metrics.metrics = vec![Metric { name: DURATION.to_owned(), data, ..Metric::default() }];
+    }
+    let url = format!("http://{}{OTLP_PATH}", collector.address());
+    let post = reqwest::Client::new().post(url).header("content-type", "application/x-protobuf");
+    assert_eq!(post.body(body.encode_to_vec()).send().await?.status(), 200);
+
+    for (quantile, lower, upper) in [(0.1, 0.5, 1.0), (0.5, 1.0, 2.0), (0.9, 4.0, 8.0)] {
+        let found = collector.quantile(quantile, DURATION, &[], None).await?;
+        assert!(found.is_some_and(|found| lower <= found && found <= upper), "{quantile}: {found:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn remote_write_is_read_back_until_its_series_end() -> Result<()> {
+    const TOTAL: &str = "http_requests_total";
+    const SECONDS: &str = "duration_seconds";
+    let collector = VictoriaMetrics::start(0).await?;
+    let now: i64 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis().try_into()?;
+    let send = async |timeseries| {
+        let request = WriteRequest { timeseries, metadata: Vec::new() };
+        remote_write::post(collector.address(), REMOTE_WRITE_PATH, &request).await
+    };
+    let total = |route| TimeSeries::new(TOTAL, &[("route", route), ("instance", "a")]);
+    let bucket = |bound, count| {
+        TimeSeries::new(&format!("{SECONDS}_bucket"), &[("le", bound)]).sample(now - 3000, count)
+    };
+    send(vec![
+        total("users").sample(now - 3000, 9.0),
+        total("orders").sample(now - 3000, 4.0),
+        bucket("0.5", 2.0),
+        bucket("1", 6.0),
+        bucket("+Inf", 8.0),
+        TimeSeries::new(&format!("{SECONDS}_sum"), &[]).sample(now - 3000, 2.5),
+    ])
+    .await?;
+
+    assert_eq!(collector.sum(TOTAL, &[]).await?, 13);
+    assert_eq!(collector.sum(TOTAL, &[("route", "users")]).await?, 9);
+    let points = collector.histogram_points(SECONDS).await?;
+    let [point] = &points[..] else { panic!("{points:?}") };
+    assert_eq!((point.histogram.buckets.as_slice(), point.histogram.sum), (&[2, 4, 2][..], 2.5));
+    let median = collector.quantile(0.5, SECONDS, &[], Some(now)).await?;
+    assert_eq!(median, point.histogram.quantile(0.5));
+
+    send(vec![total("users").sample(now - 1000, stale_marker())]).await?;
+    collector.flush().await?;
+    let query = collector.query();
+    assert_eq!(query.sum(TOTAL, &[], Some(now - 2000)).await?, 13);
+    assert_eq!(query.sum(TOTAL, &[], Some(now)).await?, 4);
+    assert_eq!(query.ended(TOTAL, &[], now).await?, 1);
+    assert_eq!(query.ended(TOTAL, &[("route", "orders")], now).await?, 0);
     Ok(())
 }

@@ -1,9 +1,15 @@
-//! Points of metrics as a collector has them: attributes with a number or a histogram.
+//! Points of metrics as a collector has them: attributes with a number or a histogram, and exemplars.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Result, ensure};
+
+mod classic;
+mod exponential;
+
+pub use classic::classic_histograms;
+pub use exponential::{Buckets, ExponentialHistogram, ExponentialPoint, MAX_BUCKETS};
 
 /// The attributes of one series, by key.
 pub type Attributes = BTreeMap<String, AttributeValue>;
@@ -54,6 +60,32 @@ pub struct Histogram {
     pub bounds: Vec<f64>,
     /// The number of values in each bucket, not added up; one more than there are bounds.
     pub buckets: Vec<u64>,
+}
+
+/// One measurement, kept beside the sums of its series as an example of what they are made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// What was measured, in the metric's unit.
+    pub value: f64,
+    /// When, in nanoseconds since 1970.
+    pub time_unix_nano: u64,
+    /// The trace that it was part of, in lower-case hexadecimal digits; empty if it was part of none.
+    pub trace_id: String,
+    /// The span that it was part of, in lower-case hexadecimal digits; empty if it was part of none.
+    pub span_id: String,
+    /// What the measurement had in addition to the attributes of its series.
+    pub attributes: Attributes,
+}
+
+/// The exemplars of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExemplarPoint {
+    /// The resource's `service.instance.id`; empty if it has none.
+    pub instance: String,
+    /// The series' attributes.
+    pub attributes: Attributes,
+    /// Its exemplars in the order of arrival, each once.
+    pub exemplars: Vec<Exemplar>,
 }
 
 impl fmt::Display for AttributeValue {

@@ -1,34 +1,37 @@
-//! An OTLP/HTTP collector inside this process: it decodes what arrives by OpenTelemetry's own types, checks it,
-//! keeps it, and misbehaves on request.
+//! A collector inside this process, for OTLP/HTTP and for remote write: it decodes what arrives by types that share
+//! nothing with the product, checks it, keeps it, and misbehaves on request.
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use prost::Message;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 
 use crate::http_server::{CloseConnection, HttpServer};
 use crate::metrics::HistogramPoint;
 use crate::poll::{self, Seen};
 
+mod encoding;
 mod fault;
+mod json;
+mod point;
+mod remote_write;
+#[cfg(test)]
+mod sample;
+mod series;
 mod store;
 
+pub use encoding::{Encoding, Message};
 pub use fault::Fault;
+pub use remote_write::{Labels, RemoteSeries, RemoteWriteStore};
 pub use store::Store;
-
-const PROTOBUF: &str = "application/x-protobuf";
 
 /// A running sink; dropping it closes its port.
 #[derive(Debug)]
@@ -48,8 +51,10 @@ pub struct Received {
     pub headers: HeaderMap,
     /// Its size on the wire, in bytes.
     pub wire_bytes: usize,
+    /// How it says what it says; none if its headers do not tell.
+    pub encoding: Option<Encoding>,
     /// What it says; none if it could not be decoded.
-    pub message: Option<Arc<ExportMetricsServiceRequest>>,
+    pub message: Option<Message>,
     /// The status of the answer; none if the connection was closed or left hanging on purpose.
     pub answered: Option<u16>,
 }
@@ -142,7 +147,7 @@ impl Sink {
         limit: Duration,
         mut probe: impl FnMut(&Store) -> Seen<T>,
     ) -> Result<T> {
-        let ready = poll::until(what, limit, async || Ok(probe(&self.store()))).await;
+        let ready = poll::until(what, limit, async || Ok(probe(&self.lock().store))).await;
         ready.with_context(|| {
             let state = self.lock();
             let (requests, metrics) = (state.received.len(), state.store.metrics());
@@ -165,22 +170,27 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, CloseConnection> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| CloseConnection)?.to_bytes();
-    let decoded = check(&head.method, &head.headers).and_then(|()| decode(&head.headers, &body));
+    let encoding = check(&head.method).and_then(|()| Encoding::of(&head.headers));
+    let (encoding, decoded) = match encoding {
+        Ok(encoding) => {
+            let message = encoding.decode(&head.headers, &body);
+            (Some(encoding), message.map(|message| (encoding, message)))
+        }
+        Err(error) => (None, Err(error)),
+    };
     let mut received = Received {
         at: Instant::now(),
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: head.headers,
         wire_bytes: body.len(),
+        encoding,
         message: None,
         answered: None,
     };
     let answer = {
         let mut state = lock(&state);
         let answer = match decoded {
-            Ok(message) => {
-                let message = received.message.insert(Arc::new(message));
-                state.answer(message)
-            }
+            Ok((encoding, message)) => state.answer(encoding, received.message.insert(message)),
             Err(error) => Answer::Now(state.refuse(&error)),
         };
         if let Answer::Now(response) = &answer {
@@ -203,7 +213,7 @@ enum Answer {
 }
 
 impl State {
-    fn answer(&mut self, message: &ExportMetricsServiceRequest) -> Answer {
+    fn answer(&mut self, encoding: Encoding, message: &Message) -> Answer {
         let partial_success = match self.next_faults.pop_front().or_else(|| self.standing_fault.clone()) {
             Some(Fault::Status { status, headers }) => {
                 return Answer::Now(fault::refusal(status, headers, "a fault, as asked"));
@@ -215,13 +225,10 @@ impl State {
             }
             None => None,
         };
-        if let Err(error) = self.store.take(message) {
-            return Answer::Now(self.refuse(&error));
+        match self.store.take(message) {
+            Ok(()) => Answer::Now(encoding.success(partial_success)),
+            Err(error) => Answer::Now(self.refuse(&error)),
         }
-        let body = ExportMetricsServiceResponse { partial_success }.encode_to_vec();
-        let mut response = Response::new(Full::from(body));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
-        Answer::Now(response)
     }
 
     fn refuse(&mut self, error: &anyhow::Error) -> Response<Full<Bytes>> {
@@ -232,32 +239,9 @@ impl State {
     }
 }
 
-fn check(method: &Method, headers: &HeaderMap) -> Result<()> {
+fn check(method: &Method) -> Result<()> {
     ensure!(method == Method::POST, "the method is {method}, not POST");
-    let content_type = headers.get(CONTENT_TYPE);
-    ensure!(
-        content_type.is_some_and(|value| value == PROTOBUF),
-        "the content type is {content_type:?}, not {PROTOBUF}"
-    );
     Ok(())
-}
-
-fn decode(headers: &HeaderMap, body: &[u8]) -> Result<ExportMetricsServiceRequest> {
-    let mut plain = Vec::new();
-    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => plain.extend_from_slice(body),
-        Some(b"gzip") => {
-            flate2::read::GzDecoder::new(body).read_to_end(&mut plain).context("the body is not gzip")?;
-        }
-        Some(b"deflate") => {
-            flate2::read::ZlibDecoder::new(body)
-                .read_to_end(&mut plain)
-                .context("the body is not deflate")?;
-        }
-        Some(other) => bail!("the content encoding {:?} is not known", String::from_utf8_lossy(other)),
-    }
-    ExportMetricsServiceRequest::decode(plain.as_slice())
-        .context("the body is no ExportMetricsServiceRequest")
 }
 
 #[cfg(test)]

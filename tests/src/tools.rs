@@ -9,7 +9,9 @@ use tokio::process::Command;
 
 use crate::repository;
 
+mod debian;
 pub mod envoy;
+pub mod prometheus;
 pub mod rotel;
 pub mod victoria_metrics;
 

@@ -6,22 +6,25 @@ use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::metrics::{AttributeValue, Attributes, Histogram, HistogramPoint, NumberPoint, matches, to_count};
+use crate::metrics::{
+    AttributeValue, Attributes, HistogramPoint, NumberPoint, classic_histograms, matches, to_count,
+};
 use crate::poll::Seen;
 use crate::ports::{ReservedPort, localhost};
 use crate::process::ServerProcess;
+use crate::promql::{PromQl, selector};
+use crate::remote_write::NAME_LABEL;
 use crate::tools;
 
 /// Where it takes OTLP/HTTP.
 pub const OTLP_PATH: &str = "/opentelemetry/v1/metrics";
+/// Where it takes remote write.
+pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-const NAME_LABEL: &str = "__name__";
-const BOUND_LABEL: &str = "le";
 /// Resource attributes become labels of every series.
 const INSTANCE_LABEL: &str = "service.instance.id";
 
@@ -30,7 +33,7 @@ const INSTANCE_LABEL: &str = "service.instance.id";
 pub struct VictoriaMetrics {
     process: ServerProcess,
     address: SocketAddr,
-    client: reqwest::Client,
+    query: PromQl,
     _reserved: Option<ReservedPort>,
 }
 
@@ -61,20 +64,18 @@ impl VictoriaMetrics {
             "-search.latencyOffset=0s".into(),
         ];
         let process = ServerProcess::spawn("VictoriaMetrics", &binary, arguments, directory)?;
-        let client = reqwest::Client::new();
-        let mut this = Self { process, address, client: client.clone(), _reserved: reserved };
-        let health = format!("http://{address}/health");
+        let query = PromQl::new(address, INSTANCE_LABEL);
+        let mut this = Self { process, address, query: query.clone(), _reserved: reserved };
         this.process
             .wait_until_ready(READY_LIMIT, async || {
-                let answer = client.get(&health).timeout(REQUEST_TIMEOUT).send().await;
-                let ready = answer.as_ref().is_ok_and(|answer| answer.status() == 200);
-                Ok(if ready { Seen::Ready(()) } else { Seen::Pending(format!("{health}: {answer:?}")) })
+                let answer = query.get("/health", &[]).await;
+                Ok(answer.map_or_else(|error| Seen::Pending(format!("{error:#}")), |_| Seen::Ready(())))
             })
             .await?;
         Ok(this)
     }
 
-    /// Where it listens, for OTLP at [`OTLP_PATH`] and for queries.
+    /// Where it listens, for OTLP at [`OTLP_PATH`], for remote write at [`REMOTE_WRITE_PATH`] and for queries.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -119,10 +120,8 @@ impl VictoriaMetrics {
     /// # Errors
     /// As for [`VictoriaMetrics::sum`].
     pub async fn number_points(&self, name: &str) -> Result<Vec<NumberPoint>> {
-        // Without it, what arrived becomes visible only seconds later.
-        self.get("/internal/force_flush", &[]).await?;
-        let selector = format!("{{{NAME_LABEL}={name:?}}}");
-        let lines = self.get("/api/v1/export", &[("match[]", &selector)]).await?;
+        self.flush().await?;
+        let lines = self.query.get("/api/v1/export", &[("match[]", &selector(name, &[]))]).await?;
         lines.lines().filter_map(|line| number_point(line).transpose()).collect()
     }
 
@@ -131,38 +130,39 @@ impl VictoriaMetrics {
     /// # Errors
     /// As for [`VictoriaMetrics::sum`], or a histogram's buckets contradict each other.
     pub async fn histogram_points(&self, name: &str) -> Result<Vec<HistogramPoint>> {
-        let mut histograms: BTreeMap<Attributes, Histogram> = BTreeMap::new();
-        let mut cumulative: BTreeMap<Attributes, Vec<(f64, u64)>> = BTreeMap::new();
-        for mut point in self.number_points(&format!("{name}_bucket")).await? {
-            let bound = point.attributes.remove(BOUND_LABEL).context("a bucket without a bound")?;
-            let bound =
-                bound.to_string().parse().with_context(|| format!("the bound {bound} of a bucket"))?;
-            cumulative.entry(point.attributes).or_default().push((bound, to_count(point.value)));
-        }
-        for (attributes, buckets) in cumulative {
-            let histogram = histogram(buckets).with_context(|| format!("{name} {attributes:?}"))?;
-            histograms.insert(attributes, histogram);
-        }
-        for point in self.number_points(&format!("{name}_sum")).await? {
-            histograms.entry(point.attributes).or_default().sum = point.value;
-        }
-        let instance = |attributes: &Attributes| attributes.get(INSTANCE_LABEL).map(ToString::to_string);
-        let point = |(attributes, histogram)| HistogramPoint {
-            instance: instance(&attributes).unwrap_or_default(),
-            attributes,
-            histogram,
-        };
-        Ok(histograms.into_iter().map(point).collect())
+        let buckets = self.number_points(&format!("{name}_bucket")).await?;
+        let sums = self.number_points(&format!("{name}_sum")).await?;
+        classic_histograms(buckets, sums).with_context(|| name.to_owned())
     }
 
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<String> {
-        let url = format!("http://{}{path}", self.address);
-        let answer = self.client.get(&url).query(query).timeout(REQUEST_TIMEOUT).send().await;
-        let answer = answer.with_context(|| url.clone())?;
-        let status = answer.status();
-        let body = answer.text().await.with_context(|| url.clone())?;
-        ensure!(status.is_success(), "{url} answered {status}: {body}");
-        Ok(body)
+    /// What it takes for the value below which the share `quantile` of a histogram lies, over all series of the
+    /// histogram `name` that have the labels `wanted`, now or `at` milliseconds since 1970; none without any.
+    ///
+    /// # Errors
+    /// As for [`VictoriaMetrics::sum`].
+    pub async fn quantile(
+        &self,
+        quantile: f64,
+        name: &str,
+        wanted: &[(&str, &str)],
+        at: Option<i64>,
+    ) -> Result<Option<f64>> {
+        self.flush().await?;
+        self.query.quantile(quantile, name, wanted, at).await
+    }
+
+    /// The questions that it can be asked; [`VictoriaMetrics::flush`] makes visible what has arrived.
+    pub fn query(&self) -> &PromQl {
+        &self.query
+    }
+
+    /// Makes what has arrived visible to queries: by itself that takes it seconds.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn flush(&self) -> Result<()> {
+        self.query.get("/internal/force_flush", &[]).await?;
+        Ok(())
     }
 }
 
@@ -174,23 +174,6 @@ fn number_point(line: &str) -> Result<Option<NumberPoint>> {
     let attributes: Attributes = labels.map(|(key, label)| (key, AttributeValue::Text(label))).collect();
     let instance = attributes.get(INSTANCE_LABEL).map(ToString::to_string).unwrap_or_default();
     Ok(Some(NumberPoint { instance, attributes, value }))
-}
-
-/// A histogram from its buckets, each with its upper bound and the number of values up to it.
-fn histogram(mut buckets: Vec<(f64, u64)>) -> Result<Histogram> {
-    buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let mut histogram = Histogram::default();
-    for (bound, up_to) in buckets {
-        let count =
-            up_to.checked_sub(histogram.count).context("a bucket has fewer values than the one before")?;
-        histogram.count = up_to;
-        histogram.buckets.push(count);
-        if bound.is_finite() {
-            histogram.bounds.push(bound);
-        }
-    }
-    ensure!(histogram.buckets.len() == histogram.bounds.len() + 1, "the bucket without a bound is missing");
-    Ok(histogram)
 }
 
 #[cfg(test)]
@@ -208,14 +191,5 @@ mod tests {
             [("a.b".to_owned(), "c".into()), ("le".to_owned(), "0.5".into())].into()
         );
         assert_eq!(number_point(r#"{"metric":{},"values":[null],"timestamps":[1]}"#).unwrap(), None);
-    }
-
-    #[test]
-    fn buckets_up_to_a_bound_become_buckets_of_their_own() {
-        let found = histogram(vec![(f64::INFINITY, 9), (0.5, 2), (1.0, 5)]).unwrap();
-        assert_eq!((found.bounds.as_slice(), found.buckets.as_slice()), (&[0.5, 1.0][..], &[2, 3, 4][..]));
-        assert_eq!(found.count, 9);
-        assert!(histogram(vec![(0.5, 2), (f64::INFINITY, 1)]).is_err());
-        assert!(histogram(vec![(0.5, 2)]).is_err());
     }
 }

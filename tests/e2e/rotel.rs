@@ -1,0 +1,220 @@
+//! The fourth measuring instrument: what a real rotel was sent is what it prints and passes on.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric::Data,
+    number_data_point,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+use tributary_tests::metrics::{self, AttributeValue};
+use tributary_tests::poll::Seen;
+use tributary_tests::rotel::{OTLP_PATH, Rotel};
+use tributary_tests::sink::{Encoding, Sink, Store};
+
+const COUNTER: &str = "tributary.counter";
+const DURATION: &str = "http.server.request.duration";
+const SIZE: &str = "http.server.response.body.size";
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+const LIMIT: Duration = Duration::from_secs(30);
+/// Some day in 2023, in nanoseconds since 1970.
+const START: u64 = 1_700_000_000_000_000_000;
+const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
+const SPAN: u64 = 0xeee1_9b7e_c3c1_b174;
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, Value::StringValue(value.to_owned()))
+}
+
+fn exemplar(time_unix_nano: u64) -> Exemplar {
+    Exemplar {
+        filtered_attributes: vec![text("user", "7")],
+        time_unix_nano,
+        trace_id: TRACE.to_be_bytes().to_vec(),
+        span_id: SPAN.to_be_bytes().to_vec(),
+        value: Some(exemplar::Value::AsDouble(0.0078125)),
+    }
+}
+
+/// One point of each kind, of the second number `second`.
+fn message(temporality: AggregationTemporality, instance: &str, second: u64) -> ExportMetricsServiceRequest {
+    let aggregation_temporality = temporality.into();
+    let begin = if temporality == AggregationTemporality::Delta { second - 1 } else { 0 };
+    let start_time_unix_nano = START + begin * 1_000_000_000;
+    let time_unix_nano = START + second * 1_000_000_000;
+    let attributes =
+        vec![text("http.route", "users"), attribute("http.response.status_code", Value::IntValue(200))];
+    let counter = NumberDataPoint {
+        attributes: vec![text("key", "requests")],
+        start_time_unix_nano,
+        time_unix_nano,
+        value: Some(number_data_point::Value::AsInt(i64::MAX)),
+        ..NumberDataPoint::default()
+    };
+    let sum = Sum { data_points: vec![counter], aggregation_temporality, is_monotonic: true };
+    let duration = HistogramDataPoint {
+        attributes: attributes.clone(),
+        start_time_unix_nano,
+        time_unix_nano,
+        count: 3,
+        sum: Some(0.1),
+        bucket_counts: vec![1, 2, 0],
+        explicit_bounds: vec![0.005, 0.01],
+        exemplars: vec![exemplar(time_unix_nano)],
+        ..HistogramDataPoint::default()
+    };
+    let histogram = Histogram { data_points: vec![duration], aggregation_temporality };
+    let size = ExponentialHistogramDataPoint {
+        attributes,
+        start_time_unix_nano,
+        time_unix_nano,
+        count: 7,
+        sum: Some(20.5),
+        scale: 3,
+        zero_count: 1,
+        positive: Some(Buckets { offset: -4, bucket_counts: vec![1, 0, 2, 3] }),
+        exemplars: vec![exemplar(time_unix_nano)],
+        min: Some(0.0),
+        max: Some(1.0),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let exponential = ExponentialHistogram { data_points: vec![size], aggregation_temporality };
+    let metric = |name: &str, data| Metric {
+        name: name.to_owned(),
+        unit: "s".to_owned(),
+        description: "Something.".to_owned(),
+        data: Some(data),
+        ..Metric::default()
+    };
+    let metrics = vec![
+        metric(COUNTER, Data::Sum(sum)),
+        metric(DURATION, Data::Histogram(histogram)),
+        metric(SIZE, Data::ExponentialHistogram(exponential)),
+    ];
+    let scope = InstrumentationScope { name: "tributary".to_owned(), ..InstrumentationScope::default() };
+    let scope_metrics = vec![ScopeMetrics { scope: Some(scope), metrics, ..ScopeMetrics::default() }];
+    let resource =
+        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
+    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
+    ExportMetricsServiceRequest { resource_metrics: vec![metrics] }
+}
+
+async fn send(rotel: &Rotel, content_type: &str, body: Vec<u8>) -> Result<u16> {
+    let post = reqwest::Client::new().post(format!("http://{}{OTLP_PATH}", rotel.address()));
+    Ok(post.header("content-type", content_type).body(body).send().await?.status().as_u16())
+}
+
+/// The counter alone, with a double: what this rotel understands in JSON.
+fn double_counter(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
+    for scope in message.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
+        scope.metrics.retain(|metric| metric.name == COUNTER);
+        for metric in &mut scope.metrics {
+            let Some(Data::Sum(sum)) = &mut metric.data else { continue };
+            for point in &mut sum.data_points {
+                point.value = Some(number_data_point::Value::AsDouble(12.75));
+            }
+        }
+    }
+    message
+}
+
+/// All but the counter: two of its points together would be more than an i64 holds.
+fn histograms(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
+    for scope in message.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
+        scope.metrics.retain(|metric| metric.name != COUNTER);
+    }
+    message
+}
+
+#[tokio::test]
+async fn both_encodings_are_understood_and_passed_on_unchanged() -> Result<()> {
+    let sink = Sink::start(0).await?;
+    let mut rotel = Rotel::start(0, Some(sink.address())).await?;
+    let protobuf = message(AggregationTemporality::Cumulative, "protobuf", 1);
+    let json = double_counter(message(AggregationTemporality::Cumulative, "json", 1));
+    assert_eq!(send(&rotel, PROTOBUF, protobuf.encode_to_vec()).await?, 200);
+    assert_eq!(send(&rotel, JSON, serde_json::to_vec(&json)?).await?, 200);
+    let probe = |store: &Store| {
+        let points = store.number_points(COUNTER).len();
+        Seen::when(points == 2, points)
+    };
+    sink.wait_until("both to be passed on", LIMIT, probe).await?;
+
+    let received = sink.received();
+    for sent in [&protobuf, &json] {
+        let messages = received.iter().filter_map(|received| received.message.as_ref()?.otlp());
+        ensure!(messages.clone().any(|found| found == sent), "{sent:?} is not among {received:?}");
+    }
+    assert!(received.iter().all(|received| received.encoding == Some(Encoding::OtlpProtobuf)));
+    assert_eq!(sink.problems(), Vec::<String>::new());
+
+    let store = sink.store();
+    let points = store.exponential_points(SIZE);
+    let [point] = &points[..] else { panic!("{points:?}") };
+    assert_eq!(point.attributes["http.response.status_code"], AttributeValue::Int(200));
+    let expected = metrics::ExponentialHistogram {
+        count: 7,
+        sum: 20.5,
+        min: Some(0.0),
+        max: Some(1.0),
+        scale: 3,
+        zero_count: 1,
+        positive: metrics::Buckets { offset: -4, counts: vec![1, 0, 2, 3] },
+        ..metrics::ExponentialHistogram::default()
+    };
+    assert_eq!(point.histogram, expected);
+    for name in [DURATION, SIZE] {
+        let points = store.exemplars(name);
+        let [point] = &points[..] else { panic!("{name}: {points:?}") };
+        let [exemplar] = &point.exemplars[..] else { panic!("{name}: {points:?}") };
+        assert_eq!(exemplar.trace_id, format!("{TRACE:032x}"));
+        assert_eq!(exemplar.span_id, format!("{SPAN:016x}"));
+        assert_eq!((exemplar.value, &exemplar.attributes["user"]), (0.0078125, &"7".into()));
+    }
+    assert!(rotel.terminate(LIMIT).await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn deltas_add_up_behind_it() -> Result<()> {
+    let sink = Sink::start(0).await?;
+    let rotel = Rotel::start(0, Some(sink.address())).await?;
+    for second in 1..=3 {
+        let body = histograms(message(AggregationTemporality::Delta, "a", second));
+        assert_eq!(send(&rotel, PROTOBUF, body.encode_to_vec()).await?, 200);
+        let probe = |store: &Store| {
+            let counts = (store.count(DURATION, &[]), store.count(SIZE, &[]));
+            Seen::when(counts == (3 * second, 7 * second), counts)
+        };
+        sink.wait_until("the next delta", LIMIT, probe).await?;
+    }
+    let points = sink.store().exponential_points(SIZE);
+    assert_eq!(points[0].histogram.positive, metrics::Buckets { offset: -4, counts: vec![3, 0, 6, 9] });
+    assert_eq!(sink.problems(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_collector_behind_it_it_prints_what_it_has_understood() -> Result<()> {
+    let mut rotel = Rotel::start(0, None).await?;
+    let body = message(AggregationTemporality::Cumulative, "a", 1).encode_to_vec();
+    assert_eq!(send(&rotel, PROTOBUF, body).await?, 200);
+    let (trace, span) = (format!("{TRACE:032x}"), format!("{SPAN:016x}"));
+    for printed in [SIZE, "DataType: ExponentialHistogram", &trace, &span] {
+        rotel.process().wait_for_log(printed, LIMIT).await?;
+    }
+    assert_eq!(send(&rotel, PROTOBUF, b"\xff\xff\xff".to_vec()).await?, 400);
+    assert_eq!(send(&rotel, JSON, br#"{"resourceMetrics": 1}"#.to_vec()).await?, 400);
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What the query API answers: elements with a number or a native histogram, and exemplars.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+/// One element of what a query finds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Element {
+    /// Its labels, the metric's name among them unless the query dropped it.
+    pub labels: BTreeMap<String, String>,
+    /// Its value.
+    pub value: ElementValue,
+}
+
+/// The value of an element.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ElementValue {
+    /// A number, as of sums, gauges and buckets.
+    Number(f64),
+    /// A native histogram.
+    Histogram(NativeHistogram),
+}
+
+/// A native histogram as a query shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NativeHistogram {
+    /// How many values were measured; a rate or an average makes it a fraction.
+    pub count: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// The buckets that are not empty, from the lowest to the highest.
+    pub buckets: Vec<NativeBucket>,
+}
+
+/// One bucket of a native histogram.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NativeBucket {
+    /// Its lower bound.
+    pub lower: f64,
+    /// Its upper bound.
+    pub upper: f64,
+    /// How many values are in it.
+    pub count: f64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Answer<T> {
+    pub(super) data: T,
+}
+
+#[derive(Deserialize)]
+pub(super) struct QueryResult {
+    #[serde(rename = "resultType")]
+    pub(super) result_type: String,
+    pub(super) result: Vec<Row>,
+}
+
+/// Numbers are text in it: JSON has no infinity.
+#[derive(Deserialize)]
+pub(super) struct Row {
+    pub(super) metric: BTreeMap<String, String>,
+    value: Option<(f64, String)>,
+    histogram: Option<(f64, RowHistogram)>,
+}
+
+#[derive(Deserialize)]
+struct RowHistogram {
+    count: String,
+    sum: String,
+    /// Which of its bounds are inclusive, both bounds, and the count.
+    #[serde(default)]
+    buckets: Vec<(u8, String, String, String)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SeriesExemplars {
+    pub(super) series_labels: BTreeMap<String, String>,
+    pub(super) exemplars: Vec<RowExemplar>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RowExemplar {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) value: String,
+    /// In seconds.
+    pub(super) timestamp: f64,
+}
+
+/// What a row says.
+pub(super) fn element(row: Row) -> Result<Element> {
+    let value = match (row.value, row.histogram) {
+        (Some((_, number)), None) => ElementValue::Number(number.parse()?),
+        (None, Some((_, histogram))) => ElementValue::Histogram(native_histogram(histogram)?),
+        _ => anyhow::bail!("{:?} has neither a number nor a histogram", row.metric),
+    };
+    Ok(Element { labels: row.metric, value })
+}
+
+fn native_histogram(row: RowHistogram) -> Result<NativeHistogram> {
+    let bucket = |(_, lower, upper, count): (u8, String, String, String)| -> Result<NativeBucket> {
+        Ok(NativeBucket { lower: lower.parse()?, upper: upper.parse()?, count: count.parse()? })
+    };
+    let buckets = row.buckets.into_iter().map(bucket).collect::<Result<_>>()?;
+    Ok(NativeHistogram { count: row.count.parse()?, sum: row.sum.parse()?, buckets })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_native_histograms_are_told_apart() {
+        let row = |json: serde_json::Value| element(serde_json::from_value(json).unwrap());
+        let number = row(serde_json::json!({"metric": {"a": "b"}, "value": [1.5, "+Inf"]})).unwrap();
+        assert_eq!(number.value, ElementValue::Number(f64::INFINITY));
+        let histogram = serde_json::json!({"count": "3", "sum": "0.5", "buckets": [[0, "1", "2", "3"]]});
+        let histogram = row(serde_json::json!({"metric": {}, "histogram": [1.5, histogram]})).unwrap();
+        let buckets = vec![NativeBucket { lower: 1.0, upper: 2.0, count: 3.0 }];
+        assert_eq!(
+            histogram.value,
+            ElementValue::Histogram(NativeHistogram { count: 3.0, sum: 0.5, buckets })
+        );
+        assert!(row(serde_json::json!({"metric": {}})).is_err());
+    }
+}

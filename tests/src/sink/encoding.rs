@@ -1,0 +1,150 @@
+//! The encodings that a sink takes, told apart by a request's headers, and what is said in them.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Response, StatusCode};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message as _;
+use serde_json::json;
+
+use super::json;
+use crate::remote_write::{self, VERSION, VERSION_HEADER, WriteRequest};
+
+pub(super) const PROTOBUF: &str = "application/x-protobuf";
+pub(super) const JSON: &str = "application/json";
+
+/// How a request says what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Encoding {
+    /// OTLP/HTTP in protobuf.
+    OtlpProtobuf,
+    /// OTLP/HTTP in JSON.
+    OtlpJson,
+    /// Prometheus remote write 1.0.
+    RemoteWrite,
+}
+
+/// What a request says.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// Metrics by OTLP, in either encoding.
+    Otlp(Arc<ExportMetricsServiceRequest>),
+    /// Samples by remote write.
+    RemoteWrite(Arc<WriteRequest>),
+}
+
+impl Message {
+    /// What came by OTLP; none if it came by remote write.
+    pub fn otlp(&self) -> Option<&ExportMetricsServiceRequest> {
+        match self {
+            Self::Otlp(request) => Some(request),
+            Self::RemoteWrite(_) => None,
+        }
+    }
+
+    /// What came by remote write; none if it came by OTLP.
+    pub fn remote_write(&self) -> Option<&WriteRequest> {
+        match self {
+            Self::RemoteWrite(request) => Some(request),
+            Self::Otlp(_) => None,
+        }
+    }
+}
+
+impl Encoding {
+    /// The encoding that the headers tell of.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self> {
+        let content_type = headers.get(CONTENT_TYPE);
+        let is = |expected: &str| content_type.is_some_and(|found| found == expected);
+        let is_snappy =
+            headers.get(CONTENT_ENCODING).is_some_and(|found| found == remote_write::CONTENT_ENCODING);
+        if headers.contains_key(VERSION_HEADER) || is_snappy {
+            let version = headers.get(VERSION_HEADER);
+            ensure!(
+                version.is_some_and(|found| found == VERSION),
+                "{VERSION_HEADER} is {version:?}, not {VERSION}"
+            );
+            ensure!(is_snappy, "remote write comes in snappy only");
+            ensure!(
+                is(remote_write::CONTENT_TYPE),
+                "the content type of remote write is {content_type:?}, not {}",
+                remote_write::CONTENT_TYPE
+            );
+            ensure!(headers.contains_key(USER_AGENT), "remote write must tell its user agent");
+            return Ok(Self::RemoteWrite);
+        }
+        match content_type {
+            _ if is(PROTOBUF) => Ok(Self::OtlpProtobuf),
+            _ if is(JSON) => Ok(Self::OtlpJson),
+            other => bail!("the content type is {other:?}, neither {PROTOBUF} nor {JSON}"),
+        }
+    }
+
+    /// What the body of a request in this encoding says.
+    pub(super) fn decode(self, headers: &HeaderMap, body: &[u8]) -> Result<Message> {
+        let otlp = |request| Message::Otlp(Arc::new(request));
+        match self {
+            Self::RemoteWrite => Ok(Message::RemoteWrite(Arc::new(remote_write::decode(body)?))),
+            Self::OtlpJson => Ok(otlp(json::decode(&unpacked(headers, body)?)?)),
+            Self::OtlpProtobuf => {
+                let request = ExportMetricsServiceRequest::decode(unpacked(headers, body)?.as_slice());
+                Ok(otlp(request.context("the body is no ExportMetricsServiceRequest")?))
+            }
+        }
+    }
+
+    /// The answer to a request that was taken; remote write knows no partial success.
+    pub(super) fn success(
+        self,
+        partial_success: Option<ExportMetricsPartialSuccess>,
+    ) -> Response<Full<Bytes>> {
+        let (content_type, body) = match self {
+            Self::RemoteWrite => {
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                return response;
+            }
+            Self::OtlpProtobuf => {
+                (PROTOBUF, ExportMetricsServiceResponse { partial_success }.encode_to_vec())
+            }
+            Self::OtlpJson => {
+                let body = partial_success.map_or_else(
+                    || json!({}),
+                    |partial| {
+                        let rejected = partial.rejected_data_points.to_string();
+                        json!({"partialSuccess":
+                            {"rejectedDataPoints": rejected, "errorMessage": partial.error_message}})
+                    },
+                );
+                (JSON, body.to_string().into_bytes())
+            }
+        };
+        let mut response = Response::new(Full::from(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    }
+}
+
+fn unpacked(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => plain.extend_from_slice(body),
+        Some(b"gzip") => {
+            flate2::read::GzDecoder::new(body).read_to_end(&mut plain).context("the body is not gzip")?;
+        }
+        Some(b"deflate") => {
+            flate2::read::ZlibDecoder::new(body)
+                .read_to_end(&mut plain)
+                .context("the body is not deflate")?;
+        }
+        Some(other) => bail!("the content encoding {:?} is not known", String::from_utf8_lossy(other)),
+    }
+    Ok(plain)
+}

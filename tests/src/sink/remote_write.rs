@@ -1,0 +1,245 @@
+//! What a sink knows after all it has received by remote write: every series with its samples, checked one by one.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::metrics::{
+    AttributeValue, Attributes, Buckets, ExponentialHistogram, ExponentialPoint, HistogramPoint, NumberPoint,
+    classic_histograms, matches, to_count,
+};
+use crate::remote_write::{BucketSpan, Exemplar, Histogram, Label, MetricMetadata, NAME_LABEL, Sample};
+use crate::remote_write::{TimeSeries, WriteRequest, is_stale};
+
+const INSTANCE_LABEL: &str = "instance";
+/// The schemas of native histograms with bounds that are powers of two.
+const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=8;
+/// The most characters in the names and values of an exemplar's labels: what OpenMetrics allows.
+const MAX_EXEMPLAR_CHARACTERS: usize = 128;
+
+/// The series of everything received by remote write and accepted.
+#[derive(Debug, Clone, Default)]
+pub struct RemoteWriteStore {
+    series: BTreeMap<Labels, RemoteSeries>,
+    metadata: BTreeMap<String, MetricMetadata>,
+}
+
+/// The labels of a series, the metric's name among them.
+pub type Labels = BTreeMap<String, String>;
+
+/// One series with all that was sent of it, in the order of time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RemoteSeries {
+    /// Numbers.
+    pub samples: Vec<Sample>,
+    /// Native histograms.
+    pub histograms: Vec<Histogram>,
+    /// Exemplars, in the order of arrival.
+    pub exemplars: Vec<Exemplar>,
+}
+
+impl RemoteWriteStore {
+    /// Every series of the metric `name` that has the labels `wanted`, ended ones among them.
+    pub fn series(&self, name: &str, wanted: &[(&str, &str)]) -> Vec<(&Labels, &RemoteSeries)> {
+        let has = |labels: &Labels, (key, value): &(&str, &str)| {
+            labels.get(*key).is_some_and(|found| found == value)
+        };
+        let is_wanted = |labels: &Labels| {
+            has(labels, &(NAME_LABEL, name)) && wanted.iter().all(|label| has(labels, label))
+        };
+        self.series.iter().filter(|(labels, _)| is_wanted(labels)).collect()
+    }
+
+    /// The sum of the latest values of all series of the metric `name` that have the labels `wanted` and go on.
+    pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
+        let points = self.number_points(name).into_iter();
+        points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum()
+    }
+
+    /// How many series of the metric `name` that have the labels `wanted` ended with a stale marker.
+    pub fn ended(&self, name: &str, wanted: &[(&str, &str)]) -> usize {
+        self.series(name, wanted).iter().filter(|(_, series)| series.has_ended()).count()
+    }
+
+    /// Every series of the metric `name` that goes on, with its latest value; all labels are text.
+    pub fn number_points(&self, name: &str) -> Vec<NumberPoint> {
+        let going_on = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
+        let point = |(labels, series): (&Labels, &RemoteSeries)| {
+            let value = series.samples.last()?.value;
+            Some(NumberPoint { instance: instance(labels), attributes: attributes(labels), value })
+        };
+        going_on.filter_map(point).collect()
+    }
+
+    /// Every series of the classic histogram `name` that goes on, made of its series `_bucket` and `_sum`.
+    ///
+    /// # Errors
+    /// Its buckets contradict each other.
+    pub fn histogram_points(&self, name: &str) -> Result<Vec<HistogramPoint>> {
+        let series = |suffix: &str| self.number_points(&format!("{name}{suffix}"));
+        classic_histograms(series("_bucket"), series("_sum")).with_context(|| name.to_owned())
+    }
+
+    /// Every series of the native histogram `name` that goes on, with its latest value counted as OpenTelemetry does.
+    pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
+        let going_on = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
+        let point = |(labels, series): (&Labels, &RemoteSeries)| {
+            // Those that cannot be read were refused before.
+            let histogram = native(series.histograms.last()?).ok()?;
+            Some(ExponentialPoint { instance: instance(labels), attributes: attributes(labels), histogram })
+        };
+        going_on.filter_map(point).collect()
+    }
+
+    /// What was sent of the metric `name` besides its series.
+    pub fn metadata(&self, name: &str) -> Option<&MetricMetadata> {
+        self.metadata.get(name)
+    }
+
+    /// The names of all metrics, each with the number of its series.
+    pub fn metrics(&self) -> BTreeMap<&str, usize> {
+        let mut metrics = BTreeMap::new();
+        for name in self.series.keys().filter_map(|labels| labels.get(NAME_LABEL)) {
+            *metrics.entry(name.as_str()).or_default() += 1;
+        }
+        metrics
+    }
+
+    /// Takes a whole request, or nothing: the error names the first series that cannot be right.
+    pub(super) fn take(&mut self, request: &WriteRequest) -> Result<()> {
+        let mut changed: BTreeMap<Labels, RemoteSeries> = BTreeMap::new();
+        for incoming in &request.timeseries {
+            let labels = labels(&incoming.labels).with_context(|| format!("{:?}", incoming.labels))?;
+            let Entry::Vacant(entry) = changed.entry(labels) else {
+                anyhow::bail!("{:?} is twice in one request", incoming.labels);
+            };
+            let mut series = self.series.get(entry.key()).cloned().unwrap_or_default();
+            series.take(incoming).with_context(|| format!("{:?}", entry.key()))?;
+            entry.insert(series);
+        }
+        self.series.extend(changed);
+        let named = |metadata: &MetricMetadata| (metadata.metric_family_name.clone(), metadata.clone());
+        self.metadata.extend(request.metadata.iter().map(named));
+        Ok(())
+    }
+}
+
+impl RemoteSeries {
+    /// Whether the latest value ends it.
+    pub fn has_ended(&self) -> bool {
+        let sample = self.samples.last().map(|sample| (sample.timestamp, sample.value));
+        let histogram = self.histograms.last().map(|histogram| (histogram.timestamp, histogram.sum));
+        let latest = sample.into_iter().chain(histogram).max_by_key(|(timestamp, _)| *timestamp);
+        latest.is_some_and(|(_, value)| is_stale(value))
+    }
+
+    fn take(&mut self, incoming: &TimeSeries) -> Result<()> {
+        let TimeSeries { samples, histograms, exemplars, .. } = incoming;
+        ensure!(!samples.is_empty() || !histograms.is_empty() || !exemplars.is_empty(), "it brings nothing");
+        for sample in samples {
+            follows(self.samples.last().map(|last| last.timestamp), sample.timestamp)?;
+            self.samples.push(*sample);
+        }
+        for histogram in histograms {
+            follows(self.histograms.last().map(|last| last.timestamp), histogram.timestamp)?;
+            if !is_stale(histogram.sum) {
+                native(histogram)?.check()?;
+            }
+            self.histograms.push(histogram.clone());
+        }
+        for exemplar in exemplars {
+            check_exemplar(exemplar)?;
+            self.exemplars.push(exemplar.clone());
+        }
+        Ok(())
+    }
+}
+
+fn follows(last: Option<i64>, next: i64) -> Result<()> {
+    ensure!(next > 0, "the time {next} is not in milliseconds since 1970");
+    ensure!(last.is_none_or(|last| last < next), "the time {next} comes after {last:?}");
+    Ok(())
+}
+
+/// Labels by their names, if they are as the protocol demands.
+fn labels(list: &[Label]) -> Result<Labels> {
+    ensure!(list.is_sorted_by(|a, b| a.name < b.name), "the labels are not sorted, or one is there twice");
+    for Label { name, value } in list {
+        ensure!(is_name(name, "_"), "the label name {name:?} is not one of letters, digits and _");
+        ensure!(!value.is_empty(), "the label {name:?} is empty");
+    }
+    let labels: Labels = list.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
+    let name = labels.get(NAME_LABEL).context("there is no metric's name")?;
+    ensure!(is_name(name, "_:"), "the metric's name {name:?} is not one of letters, digits, _ and :");
+    Ok(labels)
+}
+
+fn is_name(name: &str, also: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
+    !name.is_empty() && name.chars().all(allowed) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn check_exemplar(exemplar: &Exemplar) -> Result<()> {
+    follows(None, exemplar.timestamp).context("an exemplar")?;
+    let mut names: Vec<_> = exemplar.labels.iter().map(|label| label.name.as_str()).collect();
+    names.sort_unstable();
+    ensure!(names.is_sorted_by(|a, b| a < b), "a label of an exemplar is there twice: {names:?}");
+    ensure!(names.iter().all(|name| is_name(name, "_")), "the labels of an exemplar are called {names:?}");
+    let texts = exemplar.labels.iter().flat_map(|label| [&label.name, &label.value]);
+    let characters: usize = texts.map(|text| text.chars().count()).sum();
+    ensure!(
+        characters <= MAX_EXEMPLAR_CHARACTERS,
+        "the labels of an exemplar have {characters} characters, at most {MAX_EXEMPLAR_CHARACTERS} are allowed"
+    );
+    Ok(())
+}
+
+/// A native histogram as OpenTelemetry would have it.
+fn native(histogram: &Histogram) -> Result<ExponentialHistogram> {
+    ensure!(SCHEMAS.contains(&histogram.schema), "the schema {} is not in {SCHEMAS:?}", histogram.schema);
+    Ok(ExponentialHistogram {
+        count: histogram.count_int.context("a native histogram without a whole number as count")?,
+        sum: histogram.sum,
+        min: None,
+        max: None,
+        scale: histogram.schema,
+        zero_count: histogram.zero_count_int.unwrap_or_default(),
+        zero_threshold: histogram.zero_threshold,
+        positive: buckets(&histogram.positive_spans, &histogram.positive_deltas)?,
+        negative: buckets(&histogram.negative_spans, &histogram.negative_deltas)?,
+    })
+}
+
+fn buckets(spans: &[BucketSpan], deltas: &[i64]) -> Result<Buckets> {
+    let length: u64 = spans.iter().map(|span| u64::from(span.length)).sum();
+    ensure!(length == u64::try_from(deltas.len())?, "{} deltas for {length} buckets", deltas.len());
+    let mut deltas = deltas.iter();
+    let (mut counts, mut count) = (Vec::new(), 0_i64);
+    for (position, span) in spans.iter().enumerate() {
+        if position > 0 {
+            let gap =
+                usize::try_from(span.offset).context("a span begins before the end of the one before")?;
+            counts.resize(counts.len() + gap, 0);
+        }
+        for delta in deltas.by_ref().take(usize::try_from(span.length)?) {
+            count += delta;
+            counts.push(u64::try_from(count).context("a bucket with less than nothing in it")?);
+        }
+    }
+    // Prometheus counts buckets by their upper bound, OpenTelemetry by the lower.
+    let offset = spans.first().map_or(0, |span| span.offset.saturating_sub(1));
+    Ok(Buckets { offset, counts })
+}
+
+fn instance(labels: &Labels) -> String {
+    labels.get(INSTANCE_LABEL).cloned().unwrap_or_default()
+}
+
+fn attributes(labels: &Labels) -> Attributes {
+    let labels = labels.iter().filter(|(name, _)| *name != NAME_LABEL);
+    labels.map(|(name, value)| (name.clone(), AttributeValue::Text(value.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests;
