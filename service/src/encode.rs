@@ -1,15 +1,16 @@
 //! Encoding: points in, the bytes of a request out, as each kind of collector takes them.
 
 mod otlp;
-mod otlp_json;
 mod remote_write;
 mod size;
 
 pub use size::SizeHint;
 
+use tributary_proto::metric::Metric;
 use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, DEFAULT_PATH, Resource};
 use tributary_proto::remote_write as remote_write_1;
 
+use self::otlp::Notation;
 use crate::compress::Compression;
 use crate::points::MetricPoints;
 
@@ -39,8 +40,8 @@ impl Encoding {
     /// Encodes all points; those of one metric stay together.
     pub fn encode(self, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
         match self {
-            Self::OtlpProtobuf => otlp::encode(resource, metrics),
-            Self::OtlpJson => otlp_json::encode(resource, metrics),
+            Self::OtlpProtobuf => otlp::encode(Notation::Protobuf, resource, metrics),
+            Self::OtlpJson => otlp::encode(Notation::Json, resource, metrics),
             Self::RemoteWrite => remote_write::encode(resource, metrics),
         }
     }
@@ -81,6 +82,24 @@ impl Encoding {
             ],
         }
     }
+}
+
+/// A gauge's value as one of the unit.
+fn signed(metric: &Metric, value: i64) -> f64 {
+    let size = metric.in_unit(value.unsigned_abs().into());
+    if value < 0 { -size } else { size }
+}
+
+/// A byte in hexadecimal, in lower case.
+fn hex(byte: u8) -> [u8; 2] {
+    let digit =
+        |nibble: u8| if nibble < 10 { b'0' | nibble } else { nibble.wrapping_sub(10).wrapping_add(b'a') };
+    [digit(byte >> 4), digit(byte & 0xf)]
+}
+
+/// Counts of this machine fit: usize is at most 64 bits wide on every target there is.
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

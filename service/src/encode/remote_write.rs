@@ -15,8 +15,7 @@ use tributary_proto::otlp::Resource;
 use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
 
 use self::labels::{Labels, Target, encoded_label};
-use super::Encoded;
-use super::otlp::{as_u64, signed};
+use super::{Encoded, as_u64, hex, signed};
 use crate::points::{DataPoint, Exemplar, Form, MetricPoints, Temporality, Value};
 
 // Field numbers in `schema/remote_write.proto`.
@@ -101,7 +100,7 @@ impl<'a> Family<'a> {
             Form::Histogram { bounds } => bounds,
             Form::Sum | Form::Gauge | Form::Exponential => &[],
         };
-        let les = bounds.iter().map(|bound| metric.in_unit((*bound).into()).to_string());
+        let les = bounds.iter().map(|bound| naming::plain(metric.in_unit((*bound).into())));
         let les = les.chain(["+Inf".to_owned()]).map(|le| encoded_label("le", &le)).collect();
         Self {
             metric,
@@ -231,7 +230,7 @@ fn exemplars(metric: &Metric, exemplars: &[Exemplar]) -> Vec<wire::Exemplar> {
 fn exemplar(metric: &Metric, exemplar: &Exemplar) -> wire::Exemplar {
     let label = |name: &str, id: &[u8]| {
         let known = id.iter().any(|byte| *byte != 0);
-        let value = || id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let value = || id.iter().flat_map(|byte| hex(*byte)).map(char::from).collect();
         known.then(|| wire::Label { name: name.to_owned(), value: value() })
     };
     let labels = [label("span_id", &exemplar.span_id), label("trace_id", &exemplar.trace_id)];

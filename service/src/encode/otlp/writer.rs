@@ -1,0 +1,399 @@
+//! Writing the fields of messages as protobuf or as JSON, straight into a buffer.
+//!
+//! JSON is that of OTLP, by the letter: keys in lowerCamelCase, integers of 64 bits as text, ids in hexadecimal, enums as
+//! numbers (opentelemetry-proto, `docs/specification.md`, "JSON Protobuf Encoding"). What has its default is left out.
+
+use std::io::Write;
+
+use prost::encoding::{self, WireType, encode_key, encode_varint};
+use tributary_proto::attributes;
+use tributary_proto::otlp::{AnyValue, KeyValue, any_value};
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::encode) enum Notation {
+    Protobuf,
+    Json,
+}
+
+/// A message as far as it is written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    notation: Notation,
+    out: Vec<u8>,
+}
+
+// Messages and lists.
+impl Writer {
+    /// Nothing yet.
+    pub(super) fn new(notation: Notation) -> Self {
+        Self { notation, out: Vec::new() }
+    }
+
+    /// The bytes.
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// The outermost message.
+    pub(super) fn whole(&mut self, fields: impl FnOnce(&mut Self)) {
+        match self.notation {
+            Notation::Protobuf => fields(self),
+            Notation::Json => self.braced(fields),
+        }
+    }
+
+    /// A field that is a message.
+    pub(super) fn object(&mut self, field: u32, key: &str, fields: impl FnOnce(&mut Self)) {
+        if self.notation == Notation::Json {
+            self.key(key);
+        }
+        self.message(field, fields);
+    }
+
+    /// A field that is messages, each an [`item`](Self::item).
+    pub(super) fn list(&mut self, key: &str, items: impl FnOnce(&mut Self)) {
+        match self.notation {
+            Notation::Protobuf => items(self),
+            Notation::Json => {
+                self.key(key);
+                self.out.push(b'[');
+                items(self);
+                self.out.push(b']');
+            }
+        }
+    }
+
+    /// One message of a list.
+    pub(super) fn item(&mut self, field: u32, fields: impl FnOnce(&mut Self)) {
+        if self.notation == Notation::Json {
+            self.separate();
+        }
+        self.message(field, fields);
+    }
+
+    fn message(&mut self, field: u32, fields: impl FnOnce(&mut Self)) {
+        match self.notation {
+            Notation::Protobuf => {
+                encode_key(field, WireType::LengthDelimited, &mut self.out);
+                let from = self.out.len();
+                fields(self);
+                self.prefix_length(from);
+            }
+            Notation::Json => self.braced(fields),
+        }
+    }
+
+    fn braced(&mut self, fields: impl FnOnce(&mut Self)) {
+        self.out.push(b'{');
+        fields(self);
+        self.out.push(b'}');
+    }
+
+    /// Puts the length of what was written from there on before it.
+    fn prefix_length(&mut self, from: usize) {
+        let end = self.out.len();
+        encode_varint(super::as_u64(end.saturating_sub(from)), &mut self.out);
+        let length_bytes = self.out.len().saturating_sub(end);
+        if let Some(written) = self.out.get_mut(from..) {
+            written.rotate_right(length_bytes);
+        }
+    }
+}
+
+// Fields.
+impl Writer {
+    /// Text; left out if it is empty.
+    pub(super) fn text(&mut self, field: u32, key: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        match self.notation {
+            Notation::Protobuf => {
+                encode_key(field, WireType::LengthDelimited, &mut self.out);
+                encode_varint(super::as_u64(text.len()), &mut self.out);
+                self.out.extend_from_slice(text.as_bytes());
+            }
+            Notation::Json => {
+                self.key(key);
+                self.json_text(text);
+            }
+        }
+    }
+
+    /// An id; in hexadecimal in JSON.
+    pub(super) fn id(&mut self, field: u32, key: &str, id: &[u8]) {
+        match self.notation {
+            Notation::Protobuf => {
+                encode_key(field, WireType::LengthDelimited, &mut self.out);
+                encode_varint(super::as_u64(id.len()), &mut self.out);
+                self.out.extend_from_slice(id);
+            }
+            Notation::Json => {
+                self.key(key);
+                self.out.push(b'"');
+                self.out.extend(id.iter().flat_map(|byte| super::super::hex(*byte)));
+                self.out.push(b'"');
+            }
+        }
+    }
+
+    /// An unsigned integer of 64 bits and fixed width; left out if it is 0.
+    pub(super) fn fixed64(&mut self, field: u32, key: &str, value: u64) {
+        if value == 0 {
+            return;
+        }
+        match self.notation {
+            Notation::Protobuf => self.eight_bytes(field, value.to_le_bytes()),
+            Notation::Json => {
+                self.key(key);
+                self.quoted(value);
+            }
+        }
+    }
+
+    /// A signed integer of 64 bits and fixed width, even if it is 0.
+    pub(super) fn sfixed64(&mut self, field: u32, key: &str, value: i64) {
+        match self.notation {
+            Notation::Protobuf => self.eight_bytes(field, value.to_le_bytes()),
+            Notation::Json => {
+                self.key(key);
+                self.quoted(value);
+            }
+        }
+    }
+
+    /// A double, even if it is 0.
+    pub(super) fn double(&mut self, field: u32, key: &str, value: f64) {
+        match self.notation {
+            Notation::Protobuf => self.eight_bytes(field, value.to_le_bytes()),
+            Notation::Json => {
+                self.key(key);
+                self.json_double(value);
+            }
+        }
+    }
+
+    /// True or false, even if it is false.
+    pub(super) fn truth(&mut self, field: u32, key: &str, value: bool) {
+        match self.notation {
+            Notation::Protobuf => encoding::bool::encode(field, &value, &mut self.out),
+            Notation::Json => {
+                self.key(key);
+                self.out.extend_from_slice(if value { b"true" } else { b"false" });
+            }
+        }
+    }
+
+    /// An integer of 32 bits or an enum; left out if it is 0.
+    pub(super) fn int32(&mut self, field: u32, key: &str, value: i32) {
+        self.small(key, value, |out| encoding::int32::encode(field, &value, out));
+    }
+
+    /// An integer of 32 bits in zigzag; left out if it is 0.
+    pub(super) fn sint32(&mut self, field: u32, key: &str, value: i32) {
+        self.small(key, value, |out| encoding::sint32::encode(field, &value, out));
+    }
+
+    /// Unsigned integers of 64 bits and fixed width; left out if there are none.
+    pub(super) fn fixed64s(&mut self, field: u32, key: &str, values: &[u64]) {
+        match self.notation {
+            Notation::Protobuf => encoding::fixed64::encode_packed(field, values, &mut self.out),
+            Notation::Json => self.json_wholes(key, values),
+        }
+    }
+
+    /// Unsigned integers of 64 bits; left out if there are none.
+    pub(super) fn uint64s(&mut self, field: u32, key: &str, values: &[u64]) {
+        match self.notation {
+            Notation::Protobuf => encoding::uint64::encode_packed(field, values, &mut self.out),
+            Notation::Json => self.json_wholes(key, values),
+        }
+    }
+
+    /// Doubles; left out if there are none.
+    pub(super) fn doubles(&mut self, field: u32, key: &str, values: &[f64]) {
+        match self.notation {
+            Notation::Protobuf => encoding::double::encode_packed(field, values, &mut self.out),
+            Notation::Json if values.is_empty() => {}
+            Notation::Json => self.list(key, |out| {
+                for value in values {
+                    out.separate();
+                    out.json_double(*value);
+                }
+            }),
+        }
+    }
+
+    /// The attributes of a series, from their canonical bytes; left out if there are none.
+    pub(super) fn canonical_attributes(&mut self, field: u32, canonical: &[u8]) {
+        if self.notation == Notation::Protobuf && self.copied(field, canonical).is_some() {
+            return;
+        }
+        // The table holds what intake has read, so these bytes can be read.
+        self.attributes(field, &attributes::decode(canonical).unwrap_or_default());
+    }
+
+    /// Attributes; left out if there are none.
+    pub(super) fn attributes(&mut self, field: u32, attributes: &[KeyValue]) {
+        match self.notation {
+            Notation::Protobuf => encoding::message::encode_repeated(field, attributes, &mut self.out),
+            Notation::Json if attributes.is_empty() => {}
+            Notation::Json => self.list("attributes", |out| {
+                for attribute in attributes {
+                    out.separate();
+                    out.braced(|out| out.json_attribute(attribute));
+                }
+            }),
+        }
+    }
+
+    /// Copies canonical attributes under another field number; none, with nothing written, if there is anything else among
+    /// them.
+    fn copied(&mut self, field: u32, canonical: &[u8]) -> Option<()> {
+        // AttributeSet.attributes, length-delimited.
+        const TAG: u8 = 1 << 3 | 2;
+        let (before, mut rest) = (self.out.len(), canonical);
+        while let Some((tag, mut attribute)) = rest.split_first() {
+            let from = attribute;
+            let bytes =
+                encoding::decode_varint(&mut attribute).ok().and_then(|bytes| usize::try_from(bytes).ok());
+            let split = bytes.and_then(|bytes| attribute.split_at_checked(bytes));
+            let (Some((_, after)), TAG) = (split, *tag) else {
+                self.out.truncate(before);
+                return None;
+            };
+            encode_key(field, WireType::LengthDelimited, &mut self.out);
+            self.out
+                .extend_from_slice(from.get(..from.len().saturating_sub(after.len())).unwrap_or_default());
+            rest = after;
+        }
+        Some(())
+    }
+
+    fn eight_bytes(&mut self, field: u32, bytes: [u8; 8]) {
+        encode_key(field, WireType::SixtyFourBit, &mut self.out);
+        self.out.extend_from_slice(&bytes);
+    }
+
+    fn small(&mut self, key: &str, value: i32, protobuf: impl FnOnce(&mut Vec<u8>)) {
+        match self.notation {
+            _ if value == 0 => {}
+            Notation::Protobuf => protobuf(&mut self.out),
+            Notation::Json => {
+                self.key(key);
+                // Writing to memory does not fail.
+                let _ = write!(self.out, "{value}");
+            }
+        }
+    }
+}
+
+// JSON alone.
+impl Writer {
+    fn json_attribute(&mut self, attribute: &KeyValue) {
+        self.text(1, "key", &attribute.key);
+        let Some(AnyValue { value: Some(value) }) = &attribute.value else { return };
+        self.object(2, "value", |out| match value {
+            any_value::Value::StringValue(text) => {
+                out.key("stringValue");
+                out.json_text(text);
+            }
+            any_value::Value::BoolValue(truth) => out.truth(2, "boolValue", *truth),
+            any_value::Value::IntValue(value) => out.sfixed64(3, "intValue", *value),
+            any_value::Value::DoubleValue(value) => out.double(4, "doubleValue", *value),
+        });
+    }
+
+    fn json_text(&mut self, text: &str) {
+        let _ = serde_json::to_writer(&mut self.out, text);
+    }
+
+    fn json_wholes(&mut self, key: &str, values: &[u64]) {
+        if values.is_empty() {
+            return;
+        }
+        self.list(key, |out| {
+            for value in values {
+                out.separate();
+                out.quoted(*value);
+            }
+        });
+    }
+
+    /// JSON has no infinities; the JSON mapping of protobuf writes them as text.
+    fn json_double(&mut self, value: f64) {
+        let text = match value {
+            _ if value.is_nan() => "\"NaN\"",
+            f64::INFINITY => "\"Infinity\"",
+            f64::NEG_INFINITY => "\"-Infinity\"",
+            _ => {
+                let _ = serde_json::to_writer(&mut self.out, &value);
+                return;
+            }
+        };
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn quoted(&mut self, value: impl std::fmt::Display) {
+        let _ = write!(self.out, "\"{value}\"");
+    }
+
+    /// Keys are names of fields, in which there is nothing to escape.
+    fn key(&mut self, key: &str) {
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    /// A comma, unless this is the first thing inside a bracket. Text ends with its quote, so a bracket is one.
+    fn separate(&mut self) {
+        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
+            self.out.push(b',');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_are_between_things_only() {
+        let mut json = Writer::new(Notation::Json);
+        json.whole(|json| {
+            json.list("a", |json| (1..=2).for_each(|item| json.item(9, |json| json.int32(9, "n", item))));
+            json.fixed64s(9, "none", &[]);
+            json.uint64s(9, "b", &[1, u64::MAX]);
+            json.doubles(9, "c", &[0.5, 1e300, f64::INFINITY, f64::NAN]);
+            json.object(9, "d", |_| ());
+            json.text(9, "e", "");
+            json.text(9, "g", "\"\\\u{1}é{[");
+            json.id(9, "h", &[0, 0xab]);
+            json.truth(9, "i", false);
+            json.sfixed64(9, "j", -1);
+            json.fixed64(9, "k", 0);
+            json.sint32(9, "l", -7);
+        });
+        let expected = "{\"a\":[{\"n\":1},{\"n\":2}],\"b\":[\"1\",\"18446744073709551615\"],\
+            \"c\":[0.5,1e+300,\"Infinity\",\"NaN\"],\"d\":{},\"g\":\"\\\"\\\\\\u0001é{[\",\
+            \"h\":\"00ab\",\"i\":false,\"j\":\"-1\",\"l\":-7}";
+        assert_eq!(String::from_utf8(json.finish()).unwrap(), expected);
+    }
+
+    #[test]
+    fn attributes_that_are_not_canonical_to_the_byte_are_written_anew() {
+        let canonical = attributes::encode(vec![attributes::text("a", "x"), attributes::integer("b", 2)]);
+        // A field that no AttributeSet has: 9, a varint.
+        let strange = [canonical.as_slice(), &[9 << 3, 1]].concat();
+        let written = |bytes: &[u8]| {
+            let mut protobuf = Writer::new(Notation::Protobuf);
+            protobuf.canonical_attributes(1, bytes);
+            protobuf.finish()
+        };
+        assert_eq!(written(&strange), canonical);
+        assert_eq!(written(&canonical), canonical);
+        assert_eq!(written(b"\x0a\xff"), b"");
+    }
+}
