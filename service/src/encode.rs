@@ -98,7 +98,7 @@ fn hex(byte: u8) -> [u8; 2] {
 }
 
 /// Counts of this machine fit: usize is at most 64 bits wide on every target there is.
-fn as_u64(count: usize) -> u64 {
+pub(crate) fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 

@@ -27,6 +27,11 @@ fn lower(scale: i32, index: i32) -> f64 {
     (f64::from(index) * f64::from(-scale).exp2()).exp2()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a bucket is known to the precision of a double")]
+fn in_unit(value: u64, divisor: u64) -> f64 {
+    value as f64 / divisor as f64
+}
+
 /// Values of any magnitude; evenly spread ones would nearly all be the greatest power of two.
 fn value() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0u32..64).prop_map(|(value, shift)| value >> shift)
@@ -164,7 +169,7 @@ proptest! {
         scale in SCALE_MIN..=SCALE_MAX,
     ) {
         let histogram = folded(&[value], divisor, 2).at_scale(scale);
-        let in_unit = value as f64 / divisor as f64;
+        let in_unit = in_unit(value, divisor);
         // A double of this size is off by 1e-16, the bounds as computed here by some times that.
         let (low, high) = (lower(scale, histogram.offset()), lower(scale, histogram.offset() + 1));
         prop_assert!(low < in_unit * (1.0 + 1e-13) && in_unit * (1.0 - 1e-13) <= high, "{} < {} <= {}", low, in_unit, high);

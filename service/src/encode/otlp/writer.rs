@@ -93,10 +93,12 @@ impl Writer {
     /// Puts the length of what was written from there on before it.
     fn prefix_length(&mut self, from: usize) {
         let end = self.out.len();
-        encode_varint(super::as_u64(end.saturating_sub(from)), &mut self.out);
-        let length_bytes = self.out.len().saturating_sub(end);
-        if let Some(written) = self.out.get_mut(from..) {
-            written.rotate_right(length_bytes);
+        let length = super::as_u64(end.saturating_sub(from));
+        let to = from.saturating_add(encoding::encoded_len_varint(length));
+        self.out.resize(end.saturating_add(to.saturating_sub(from)), 0);
+        self.out.copy_within(from..end, to);
+        if let Some(mut gap) = self.out.get_mut(from..to) {
+            encode_varint(length, &mut gap);
         }
     }
 }

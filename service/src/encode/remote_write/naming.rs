@@ -170,7 +170,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bound_is_the_shortest_text_that_means_it(value in any::<u64>(), divisor in 1..=u64::MAX) {
-            let bound = value as f64 / divisor as f64;
+            let kind = Kind::Counter;
+            let metric = Metric { name: String::new(), unit: String::new(), description: String::new(), divisor, kind };
+            let bound = metric.in_unit(value.into());
             prop_assert_eq!(plain(bound), bound.to_string());
         }
     }
