@@ -3,11 +3,13 @@
 //! JSON is that of OTLP, by the letter: keys in lowerCamelCase, integers of 64 bits as text, ids in hexadecimal, enums as
 //! numbers (opentelemetry-proto, `docs/specification.md`, "JSON Protobuf Encoding"). What has its default is left out.
 
+mod json;
+
 use std::io::Write;
 
 use prost::encoding::{self, WireType, encode_key, encode_varint};
 use tributary_proto::attributes;
-use tributary_proto::otlp::{AnyValue, KeyValue, any_value};
+use tributary_proto::otlp::KeyValue;
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,111 +293,5 @@ impl Writer {
     }
 }
 
-// JSON alone.
-impl Writer {
-    fn json_attribute(&mut self, attribute: &KeyValue) {
-        self.text(1, "key", &attribute.key);
-        let Some(AnyValue { value: Some(value) }) = &attribute.value else { return };
-        self.object(2, "value", |out| match value {
-            any_value::Value::StringValue(text) => {
-                out.key("stringValue");
-                out.json_text(text);
-            }
-            any_value::Value::BoolValue(truth) => out.truth(2, "boolValue", *truth),
-            any_value::Value::IntValue(value) => out.sfixed64(3, "intValue", *value),
-            any_value::Value::DoubleValue(value) => out.double(4, "doubleValue", *value),
-        });
-    }
-
-    fn json_text(&mut self, text: &str) {
-        let _ = serde_json::to_writer(&mut self.out, text);
-    }
-
-    fn json_wholes(&mut self, key: &str, values: &[u64]) {
-        if values.is_empty() {
-            return;
-        }
-        self.list(key, |out| {
-            for value in values {
-                out.separate();
-                out.quoted(*value);
-            }
-        });
-    }
-
-    /// JSON has no infinities; the JSON mapping of protobuf writes them as text.
-    fn json_double(&mut self, value: f64) {
-        let text = match value {
-            _ if value.is_nan() => "\"NaN\"",
-            f64::INFINITY => "\"Infinity\"",
-            f64::NEG_INFINITY => "\"-Infinity\"",
-            _ => {
-                let _ = serde_json::to_writer(&mut self.out, &value);
-                return;
-            }
-        };
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
-    fn quoted(&mut self, value: impl std::fmt::Display) {
-        let _ = write!(self.out, "\"{value}\"");
-    }
-
-    /// Keys are names of fields, in which there is nothing to escape.
-    fn key(&mut self, key: &str) {
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    /// A comma, unless this is the first thing inside a bracket. Text ends with its quote, so a bracket is one.
-    fn separate(&mut self) {
-        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
-            self.out.push(b',');
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commas_are_between_things_only() {
-        let mut json = Writer::new(Notation::Json);
-        json.whole(|json| {
-            json.list("a", |json| (1..=2).for_each(|item| json.item(9, |json| json.int32(9, "n", item))));
-            json.fixed64s(9, "none", &[]);
-            json.uint64s(9, "b", &[1, u64::MAX]);
-            json.doubles(9, "c", &[0.5, 1e300, f64::INFINITY, f64::NAN]);
-            json.object(9, "d", |_| ());
-            json.text(9, "e", "");
-            json.text(9, "g", "\"\\\u{1}é{[");
-            json.id(9, "h", &[0, 0xab]);
-            json.truth(9, "i", false);
-            json.sfixed64(9, "j", -1);
-            json.fixed64(9, "k", 0);
-            json.sint32(9, "l", -7);
-        });
-        let expected = "{\"a\":[{\"n\":1},{\"n\":2}],\"b\":[\"1\",\"18446744073709551615\"],\
-            \"c\":[0.5,1e+300,\"Infinity\",\"NaN\"],\"d\":{},\"g\":\"\\\"\\\\\\u0001é{[\",\
-            \"h\":\"00ab\",\"i\":false,\"j\":\"-1\",\"l\":-7}";
-        assert_eq!(String::from_utf8(json.finish()).unwrap(), expected);
-    }
-
-    #[test]
-    fn attributes_that_are_not_canonical_to_the_byte_are_written_anew() {
-        let canonical = attributes::encode(vec![attributes::text("a", "x"), attributes::integer("b", 2)]);
-        // A field that no AttributeSet has: 9, a varint.
-        let strange = [canonical.as_slice(), &[9 << 3, 1]].concat();
-        let written = |bytes: &[u8]| {
-            let mut protobuf = Writer::new(Notation::Protobuf);
-            protobuf.canonical_attributes(1, bytes);
-            protobuf.finish()
-        };
-        assert_eq!(written(&strange), canonical);
-        assert_eq!(written(&canonical), canonical);
-        assert_eq!(written(b"\x0a\xff"), b"");
-    }
-}
+mod tests;
