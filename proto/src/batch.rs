@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::attributes::{self, AttributesError};
 use crate::counter;
+use crate::exponential::ExponentialHistogram;
 use crate::generated::batch as wire;
 use crate::histogram::Histogram;
 use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX, GROUPS_MAX, METRICS_MAX};
@@ -53,6 +54,8 @@ pub enum Point {
     Counter(u64),
     /// For [`Kind::Histogram`], with as many buckets as its bounds make.
     Histogram(Histogram),
+    /// For [`Kind::Exponential`], with at most as many buckets as it allows.
+    Exponential(ExponentialHistogram),
 }
 
 /// Why the service refuses a message: nothing of it is taken then.
@@ -152,6 +155,7 @@ impl Point {
         let value = match self {
             Point::Counter(count) => wire::point::Value::Counter(*count),
             Point::Histogram(histogram) => wire::point::Value::Histogram(histogram.to_wire()),
+            Point::Exponential(histogram) => wire::point::Value::ExponentialHistogram(histogram.to_wire()),
         };
         wire::Point { value: Some(value) }
     }
@@ -163,6 +167,10 @@ impl Point {
                 if histogram.buckets.len() == bounds.len().saturating_add(1) =>
             {
                 Ok(Point::Histogram(Histogram::from_wire(histogram)))
+            }
+            (Some(wire::point::Value::ExponentialHistogram(histogram)), Kind::Exponential { max_size }) => {
+                let read = ExponentialHistogram::from_wire(histogram, *max_size);
+                read.map(Point::Exponential).map_err(|_| BatchError::Points)
             }
             _ => Err(BatchError::Points),
         }
@@ -177,6 +185,8 @@ mod tests {
         let bounds: Box<[u64]> = [10, 20].into();
         let mut histogram = Histogram::new(bounds.len());
         histogram.record(15, &bounds);
+        let mut exponential = ExponentialHistogram::new(8);
+        exponential.record(15, 1);
         let metric = |name: &str, kind| Metric {
             name: name.into(),
             unit: "s".into(),
@@ -189,11 +199,19 @@ mod tests {
             sequence: 1,
             counters: vec!["requests".into()],
             groups: vec![Group {
-                metrics: vec![metric("count", Kind::Counter), metric("duration", Kind::Histogram { bounds })],
+                metrics: vec![
+                    metric("count", Kind::Counter),
+                    metric("duration", Kind::Histogram { bounds }),
+                    metric("size", Kind::Exponential { max_size: 8 }),
+                ],
                 series: vec![Series {
                     attributes: attributes::encode(vec![attributes::text("route", "a")]),
                     observations: 1,
-                    points: vec![Point::Counter(1), Point::Histogram(histogram)],
+                    points: vec![
+                        Point::Counter(1),
+                        Point::Histogram(histogram),
+                        Point::Exponential(exponential),
+                    ],
                 }],
             }],
         }
@@ -232,6 +250,16 @@ mod tests {
                 forged(|b| b.groups[0].series[0].points[1] = Point::Histogram(Histogram::new(9))),
                 BatchError::Points,
             ),
+            (
+                forged(|b| {
+                    let mut wide = ExponentialHistogram::new(9);
+                    [1, u64::MAX].iter().for_each(|value| wide.record(*value, 1));
+                    b.groups[0].series[0].points[2] = Point::Exponential(wide);
+                    b.groups[0].metrics[2].kind = Kind::Exponential { max_size: 2 };
+                }),
+                BatchError::Points,
+            ),
+            (forged(|b| b.groups[0].series[0].points.swap(1, 2)), BatchError::Points),
             (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric(MetricError::Divisor)),
             (Batch::decode(b"\xff"), BatchError::Malformed),
             (Batch::decode(&vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),

@@ -59,14 +59,14 @@ impl Histogram {
         self.sum
     }
 
-    /// The least value, if there was one.
+    /// The least value, if it is known.
     pub fn min(&self) -> Option<u64> {
-        (self.count() > 0).then_some(self.min)
+        (self.min <= self.max).then_some(self.min)
     }
 
-    /// The greatest value, if there was one.
+    /// The greatest value, if it is known.
     pub fn max(&self) -> Option<u64> {
-        (self.count() > 0).then_some(self.max)
+        (self.min <= self.max).then_some(self.max)
     }
 
     /// The count of each bucket.
@@ -79,8 +79,8 @@ impl Histogram {
         // The two halves of the sum: masked and shifted, so neither conversion can fail.
         let low = u64::try_from(self.sum & u128::from(u64::MAX)).unwrap_or(u64::MAX);
         let high = u64::try_from(self.sum >> 64).unwrap_or(u64::MAX);
-        let (min, max) = (self.min().unwrap_or(0), self.max);
-        batch::Histogram { sum_low: low, sum_high: high, buckets: self.buckets.to_vec(), min, max }
+        let min = if self.count() > 0 { self.min } else { 0 };
+        batch::Histogram { sum_low: low, sum_high: high, buckets: self.buckets.to_vec(), min, max: self.max }
     }
 
     /// From a batch; any numbers are taken, as only their sender can tell right from wrong.
@@ -89,7 +89,7 @@ impl Histogram {
         Self {
             sum: u128::from(wire.sum_high) << 64 | u128::from(wire.sum_low),
             min: if empty { u64::MAX } else { wire.min },
-            max: wire.max,
+            max: if empty { 0 } else { wire.max },
             buckets: wire.buckets.into_boxed_slice(),
         }
     }

@@ -1,8 +1,9 @@
 //! The contract between the VMs and with collectors, free of any host: what a batch is, what a series is, how histograms
 //! are counted, merged and bounded, and how a configuration is read.
 //!
-//! In the order of a request's way: a worker folds into [`histogram`]s under [`attributes`], a [`metric`] says what the
-//! numbers mean, a [`batch`] carries them within [`limits`], and [`otlp`] is what a collector gets.
+//! In the order of a request's way: a worker folds into [`histogram`]s and [`exponential`] ones under [`attributes`], a [`metric`] says what the
+//! numbers mean, a [`batch`] carries them within [`limits`], and [`otlp`] or
+//! [`remote_write`] is what a collector gets.
 
 pub mod limits;
 
@@ -11,9 +12,11 @@ pub mod batch;
 pub mod config;
 pub mod counter;
 pub mod duration;
+pub mod exponential;
 pub mod histogram;
 pub mod metric;
 pub mod otlp;
+pub mod remote_write;
 
 #[cfg(test)]
 mod proptests;
@@ -28,5 +31,9 @@ pub mod generated {
     /// `schema/otlp.proto`.
     pub mod otlp {
         include!("generated/tributary.otlp.v1.rs");
+    }
+    /// `schema/remote_write.proto`.
+    pub mod remote_write {
+        include!("generated/tributary.remote_write.v1.rs");
     }
 }

@@ -19,6 +19,12 @@ pub const GROUPS_MAX: usize = 16;
 pub const METRICS_MAX: usize = 64;
 /// Bounds of one histogram.
 pub const BOUNDS_MAX: usize = 256;
+/// Buckets of an exponential histogram where nothing else is said (OpenTelemetry metrics SDK specification, "MaxSize").
+pub const EXPONENTIAL_SIZE_DEFAULT: usize = 160;
+/// The least that an exponential histogram may have: at the coarsest scale, two buckets hold every value.
+pub const EXPONENTIAL_SIZE_MIN: usize = 2;
+/// The most that it may have.
+pub const EXPONENTIAL_SIZE_MAX: usize = 256;
 /// Attributes of one series.
 pub const ATTRIBUTES_MAX: usize = 32;
 /// Bytes of a metric's name; the OpenTelemetry API allows 255 characters.
@@ -52,6 +58,7 @@ const _: () = assert!(
 );
 const _: () = assert!(
     ATTRIBUTES_MAX * (ATTRIBUTE_KEY_BYTES_MAX + ATTRIBUTE_VALUE_BYTES_MAX) + METRICS_MAX * BOUNDS_MAX * 10
-        < BATCH_BYTES,
+        < BATCH_BYTES
+        && EXPONENTIAL_SIZE_MAX <= BOUNDS_MAX,
     "the largest series must fit into what lies between the two limits of a batch"
 );

@@ -1,7 +1,10 @@
 //! What the numbers of a series mean: name, unit, kind, and how a travelling integer becomes a value of the unit.
 
 use crate::generated::batch;
-use crate::limits::{BOUNDS_MAX, DESCRIPTION_BYTES_MAX, NAME_BYTES_MAX, UNIT_BYTES_MAX};
+use crate::limits::{
+    BOUNDS_MAX, DESCRIPTION_BYTES_MAX, EXPONENTIAL_SIZE_MAX, EXPONENTIAL_SIZE_MIN, NAME_BYTES_MAX,
+    UNIT_BYTES_MAX,
+};
 
 /// One metric. Two metrics are the same stream only if all of this is equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +31,11 @@ pub enum Kind {
         /// Inclusive upper bounds, ascending, in travelling integers.
         bounds: Box<[u64]>,
     },
+    /// Counts of values in buckets that grow by powers of two.
+    Exponential {
+        /// The most buckets of a point, besides its zeros.
+        max_size: usize,
+    },
 }
 
 /// Why a metric in a batch is not one.
@@ -41,16 +49,21 @@ pub enum MetricError {
     Kind,
     /// Its divisor is 0.
     Divisor,
-    /// Its bounds are too many, not ascending, or belong to a counter.
+    /// Its bounds are too many, not ascending, or belong to another kind.
     Bounds,
+    /// Its size is too small, too large, or belongs to another kind.
+    MaxSize,
 }
 
 impl Metric {
     /// As it travels in a batch.
     pub fn to_wire(&self) -> batch::Metric {
-        let (kind, bounds) = match &self.kind {
-            Kind::Counter => (batch::metric::Kind::Counter, Vec::new()),
-            Kind::Histogram { bounds } => (batch::metric::Kind::Histogram, bounds.to_vec()),
+        let (kind, bounds, max_size) = match &self.kind {
+            Kind::Counter => (batch::metric::Kind::Counter, Vec::new(), 0),
+            Kind::Histogram { bounds } => (batch::metric::Kind::Histogram, bounds.to_vec(), 0),
+            Kind::Exponential { max_size } => {
+                (batch::metric::Kind::ExponentialHistogram, Vec::new(), *max_size)
+            }
         };
         batch::Metric {
             name: self.name.clone(),
@@ -59,6 +72,7 @@ impl Metric {
             kind: kind.into(),
             divisor: self.divisor,
             bounds,
+            max_size: u32::try_from(max_size).unwrap_or(u32::MAX),
         }
     }
 
@@ -73,17 +87,7 @@ impl Metric {
         if wire.divisor == 0 {
             return Err(MetricError::Divisor);
         }
-        let ascending = wire.bounds.iter().zip(wire.bounds.iter().skip(1)).all(|(a, b)| a < b);
-        let kind = match batch::metric::Kind::try_from(wire.kind) {
-            Ok(batch::metric::Kind::Counter) if wire.bounds.is_empty() => Kind::Counter,
-            Ok(batch::metric::Kind::Histogram) if ascending && wire.bounds.len() <= BOUNDS_MAX => {
-                Kind::Histogram { bounds: wire.bounds.into_boxed_slice() }
-            }
-            Ok(batch::metric::Kind::Counter | batch::metric::Kind::Histogram) => {
-                return Err(MetricError::Bounds);
-            }
-            Ok(batch::metric::Kind::Unspecified) | Err(_) => return Err(MetricError::Kind),
-        };
+        let kind = Kind::from_wire(wire.kind, wire.bounds, wire.max_size)?;
         let (name, unit, description, divisor) = (wire.name, wire.unit, wire.description, wire.divisor);
         Ok(Self { name, unit, description, divisor, kind })
     }
@@ -94,6 +98,34 @@ impl Metric {
     #[expect(clippy::cast_precision_loss, reason = "collectors take doubles: 53 bits are what there is")]
     pub fn in_unit(&self, value: u128) -> f64 {
         value as f64 / self.divisor as f64
+    }
+}
+
+impl Kind {
+    fn from_wire(kind: i32, bounds: Vec<u64>, max_size: u32) -> Result<Self, MetricError> {
+        use batch::metric::Kind as Wire;
+        let kind = match Wire::try_from(kind) {
+            Ok(Wire::Unspecified) | Err(_) => return Err(MetricError::Kind),
+            Ok(kind) => kind,
+        };
+        let ascending = bounds.iter().zip(bounds.iter().skip(1)).all(|(a, b)| a < b);
+        if !ascending || bounds.len() > BOUNDS_MAX || kind != Wire::Histogram && !bounds.is_empty() {
+            return Err(MetricError::Bounds);
+        }
+        let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
+        let sizes = if kind == Wire::ExponentialHistogram {
+            EXPONENTIAL_SIZE_MIN..=EXPONENTIAL_SIZE_MAX
+        } else {
+            0..=0
+        };
+        if !sizes.contains(&max_size) {
+            return Err(MetricError::MaxSize);
+        }
+        Ok(match kind {
+            Wire::Histogram => Self::Histogram { bounds: bounds.into_boxed_slice() },
+            Wire::ExponentialHistogram => Self::Exponential { max_size },
+            Wire::Counter | Wire::Unspecified => Self::Counter,
+        })
     }
 }
 
@@ -125,6 +157,8 @@ mod tests {
         assert_eq!(Metric::from_wire(duration().to_wire()), Ok(duration()));
         let counter = Metric { kind: Kind::Counter, ..duration() };
         assert_eq!(Metric::from_wire(counter.to_wire()), Ok(counter));
+        let exponential = Metric { kind: Kind::Exponential { max_size: 160 }, ..duration() };
+        assert_eq!(Metric::from_wire(exponential.to_wire()), Ok(exponential));
     }
 
     #[test]
@@ -145,7 +179,11 @@ mod tests {
             (batch::Metric { divisor: 0, ..wire() }, MetricError::Divisor),
             (batch::Metric { kind: 9, ..wire() }, MetricError::Kind),
             (batch::Metric { kind: 1, ..wire() }, MetricError::Bounds),
+            (batch::Metric { kind: 3, ..wire() }, MetricError::Bounds),
             (batch::Metric { bounds: vec![2, 2], ..wire() }, MetricError::Bounds),
+            (batch::Metric { max_size: 160, ..wire() }, MetricError::MaxSize),
+            (batch::Metric { kind: 3, bounds: vec![], max_size: 1, ..wire() }, MetricError::MaxSize),
+            (batch::Metric { kind: 3, bounds: vec![], max_size: 257, ..wire() }, MetricError::MaxSize),
         ] {
             assert_eq!(Metric::from_wire(wire), Err(expected));
         }

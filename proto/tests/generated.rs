@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-const SCHEMAS: [&str; 2] = ["batch.proto", "otlp.proto"];
+const SCHEMAS: [&str; 3] = ["batch.proto", "otlp.proto", "remote_write.proto"];
 
 #[test]
 fn generated_code_matches_the_schemas() {

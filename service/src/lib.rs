@@ -2,7 +2,8 @@
 //!
 //! A batch's way through it, file by file: [`root`] is told that a queue has something; [`intake`] takes it out and has
 //! [`producers`] check its sequence; the [`table`] adds it up. When a destination is due, [`delivery`] says so, [`export`]
-//! makes a request of a part of the table under the [`resource`], and [`answer`] reads what came of it. [`service`] holds
+//! makes [`points`] of a part of the table, [`encode`] makes a request of these under the [`resource`], which [`compress`] can
+//! make smaller, and [`answer`] reads what came of it. [`service`] holds
 //! these together; the [`config`] says where to.
 
 pub mod root;
@@ -11,10 +12,13 @@ pub mod service;
 
 pub mod answer;
 pub mod backoff;
+pub mod compress;
 pub mod config;
 pub mod delivery;
+pub mod encode;
 pub mod export;
 pub mod intake;
+pub mod points;
 pub mod producers;
 pub mod resource;
 pub mod stats;

@@ -11,11 +11,12 @@ use tributary_host::shared_data::HostSharedData;
 use tributary_host::{attributes, clock, random};
 use tributary_proto::counter::shared_key;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
-use tributary_proto::otlp::{CONTENT_TYPE_PROTOBUF, Resource};
+use tributary_proto::otlp::Resource;
 
 use crate::answer::{self, Answer, Verdict};
 use crate::config::{Destination, ServiceConfig};
 use crate::delivery::{Delivery, Outcome};
+use crate::encode::Encoding;
 use crate::export::{self, SharedCounter};
 use crate::intake::Intake;
 use crate::producers::Producers;
@@ -139,12 +140,9 @@ impl Service {
 
 impl Exporter {
     fn new(destination: Destination, now_unix_nano: u64) -> Self {
-        let own = [
-            ("content-type", CONTENT_TYPE_PROTOBUF),
-            ("user-agent", concat!("tributary/", env!("CARGO_PKG_VERSION"))),
-        ];
+        let user_agent = ("user-agent", concat!("tributary/", env!("CARGO_PKG_VERSION")));
         let mut headers = destination.headers.clone();
-        for (name, value) in own {
+        for (name, value) in Encoding::OtlpProtobuf.headers().iter().copied().chain([user_agent]) {
             if !headers.iter().any(|(given, _)| given == name) {
                 headers.push((name.to_owned(), value.to_owned()));
             }

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use tributary_host::random::Hasher;
 use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, Group, Point, Series};
+use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
 
@@ -160,6 +161,7 @@ impl MetricTable {
         let point = match &self.metric.kind {
             Kind::Counter => Point::Counter(0),
             Kind::Histogram { bounds } => Point::Histogram(Histogram::new(bounds.len())),
+            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size)),
         };
         self.series.push(Row { attributes, start_unix_nano, point });
         self.series.last_mut()
@@ -173,8 +175,12 @@ fn add(sum: &mut Point, delta: &Point) -> bool {
             true
         }
         (Point::Histogram(sum), Point::Histogram(delta)) => sum.merge(delta),
+        (Point::Exponential(sum), Point::Exponential(delta)) => {
+            sum.merge(delta);
+            true
+        }
         // A batch is checked against its metrics, so there is no such pair.
-        (Point::Counter(_), Point::Histogram(_)) | (Point::Histogram(_), Point::Counter(_)) => false,
+        (Point::Counter(_) | Point::Histogram(_) | Point::Exponential(_), _) => false,
     }
 }
 

@@ -10,6 +10,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use tributary_proto::attributes;
 use tributary_proto::batch::Point;
+use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Kind;
 
@@ -143,6 +144,7 @@ impl Slot {
         let cell = |kind: &Kind| match kind {
             Kind::Counter => Point::Counter(0),
             Kind::Histogram { bounds } => Point::Histogram(Histogram::new(bounds.len())),
+            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size)),
         };
         let cells = plan.measures.iter().map(|measure| cell(&measure.metric.kind)).collect();
         Self { key, attributes, observations: 0, cells, idle_takes: 0 }
@@ -160,8 +162,9 @@ impl Slot {
             match (cell, &measure.metric.kind) {
                 (Point::Counter(count), _) => *count = count.saturating_add(value),
                 (Point::Histogram(histogram), Kind::Histogram { bounds }) => histogram.record(value, bounds),
+                (Point::Exponential(histogram), _) => histogram.record(value, measure.metric.divisor),
                 // Cells are made from the kinds, so there is no such pair.
-                (Point::Histogram(_), Kind::Counter) => {}
+                (Point::Histogram(_), Kind::Counter | Kind::Exponential { .. }) => {}
             }
         }
     }
@@ -173,6 +176,7 @@ impl Slot {
             match cell {
                 Point::Counter(count) => *count = 0,
                 Point::Histogram(histogram) => histogram.clear(),
+                Point::Exponential(histogram) => histogram.clear(),
             }
         }
     }

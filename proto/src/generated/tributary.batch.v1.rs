@@ -41,6 +41,9 @@ pub struct Metric {
     /// Upper bounds, inclusive and ascending, in travelling integers. Only for a histogram.
     #[prost(uint64, repeated, tag = "6")]
     pub bounds: ::prost::alloc::vec::Vec<u64>,
+    /// The most buckets a point may have, besides its zeros. Only for an exponential histogram.
+    #[prost(uint32, tag = "7")]
+    pub max_size: u32,
 }
 /// Nested message and enum types in `Metric`.
 pub mod metric {
@@ -60,6 +63,7 @@ pub mod metric {
         Unspecified = 0,
         Counter = 1,
         Histogram = 2,
+        ExponentialHistogram = 3,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -71,6 +75,7 @@ pub mod metric {
                 Self::Unspecified => "KIND_UNSPECIFIED",
                 Self::Counter => "COUNTER",
                 Self::Histogram => "HISTOGRAM",
+                Self::ExponentialHistogram => "EXPONENTIAL_HISTOGRAM",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -79,6 +84,7 @@ pub mod metric {
                 "KIND_UNSPECIFIED" => Some(Self::Unspecified),
                 "COUNTER" => Some(Self::Counter),
                 "HISTOGRAM" => Some(Self::Histogram),
+                "EXPONENTIAL_HISTOGRAM" => Some(Self::ExponentialHistogram),
                 _ => None,
             }
         }
@@ -98,7 +104,7 @@ pub struct Series {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Point {
-    #[prost(oneof = "point::Value", tags = "1, 2")]
+    #[prost(oneof = "point::Value", tags = "1, 2, 3")]
     pub value: ::core::option::Option<point::Value>,
 }
 /// Nested message and enum types in `Point`.
@@ -109,6 +115,8 @@ pub mod point {
         Counter(u64),
         #[prost(message, tag = "2")]
         Histogram(super::Histogram),
+        #[prost(message, tag = "3")]
+        ExponentialHistogram(super::ExponentialHistogram),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -124,5 +132,28 @@ pub struct Histogram {
     #[prost(uint64, tag = "4")]
     pub min: u64,
     #[prost(uint64, tag = "5")]
+    pub max: u64,
+}
+/// Bucket i counts the values in (2^(i/2^scale), 2^((i+1)/2^scale)] of the metric's unit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExponentialHistogram {
+    /// As in Histogram.
+    #[prost(uint64, tag = "1")]
+    pub sum_low: u64,
+    #[prost(uint64, tag = "2")]
+    pub sum_high: u64,
+    #[prost(sint32, tag = "3")]
+    pub scale: i32,
+    /// Values that are 0 have no bucket.
+    #[prost(uint64, tag = "4")]
+    pub zero_count: u64,
+    /// The index of the first of the buckets; of those, neither the first nor the last is 0.
+    #[prost(sint32, tag = "5")]
+    pub offset: i32,
+    #[prost(uint64, repeated, tag = "6")]
+    pub buckets: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, tag = "7")]
+    pub min: u64,
+    #[prost(uint64, tag = "8")]
     pub max: u64,
 }

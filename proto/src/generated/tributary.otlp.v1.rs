@@ -54,18 +54,27 @@ pub struct Metric {
     pub description: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub unit: ::prost::alloc::string::String,
-    #[prost(oneof = "metric::Data", tags = "7, 9")]
+    #[prost(oneof = "metric::Data", tags = "5, 7, 9, 10")]
     pub data: ::core::option::Option<metric::Data>,
 }
 /// Nested message and enum types in `Metric`.
 pub mod metric {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Data {
+        #[prost(message, tag = "5")]
+        Gauge(super::Gauge),
         #[prost(message, tag = "7")]
         Sum(super::Sum),
         #[prost(message, tag = "9")]
         Histogram(super::Histogram),
+        #[prost(message, tag = "10")]
+        ExponentialHistogram(super::ExponentialHistogram),
     }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Gauge {
+    #[prost(message, repeated, tag = "1")]
+    pub data_points: ::prost::alloc::vec::Vec<NumberDataPoint>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Sum {
@@ -84,11 +93,20 @@ pub struct Histogram {
     pub aggregation_temporality: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExponentialHistogram {
+    #[prost(message, repeated, tag = "1")]
+    pub data_points: ::prost::alloc::vec::Vec<ExponentialHistogramDataPoint>,
+    #[prost(enumeration = "AggregationTemporality", tag = "2")]
+    pub aggregation_temporality: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NumberDataPoint {
     #[prost(fixed64, tag = "2")]
     pub start_time_unix_nano: u64,
     #[prost(fixed64, tag = "3")]
     pub time_unix_nano: u64,
+    #[prost(message, repeated, tag = "5")]
+    pub exemplars: ::prost::alloc::vec::Vec<Exemplar>,
     #[prost(message, repeated, tag = "7")]
     pub attributes: ::prost::alloc::vec::Vec<KeyValue>,
     #[prost(uint32, tag = "8")]
@@ -120,6 +138,8 @@ pub struct HistogramDataPoint {
     pub bucket_counts: ::prost::alloc::vec::Vec<u64>,
     #[prost(double, repeated, tag = "7")]
     pub explicit_bounds: ::prost::alloc::vec::Vec<f64>,
+    #[prost(message, repeated, tag = "8")]
+    pub exemplars: ::prost::alloc::vec::Vec<Exemplar>,
     #[prost(message, repeated, tag = "9")]
     pub attributes: ::prost::alloc::vec::Vec<KeyValue>,
     #[prost(uint32, tag = "10")]
@@ -128,6 +148,64 @@ pub struct HistogramDataPoint {
     pub min: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "12")]
     pub max: ::core::option::Option<f64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExponentialHistogramDataPoint {
+    #[prost(message, repeated, tag = "1")]
+    pub attributes: ::prost::alloc::vec::Vec<KeyValue>,
+    #[prost(fixed64, tag = "2")]
+    pub start_time_unix_nano: u64,
+    #[prost(fixed64, tag = "3")]
+    pub time_unix_nano: u64,
+    #[prost(fixed64, tag = "4")]
+    pub count: u64,
+    #[prost(double, optional, tag = "5")]
+    pub sum: ::core::option::Option<f64>,
+    #[prost(sint32, tag = "6")]
+    pub scale: i32,
+    #[prost(fixed64, tag = "7")]
+    pub zero_count: u64,
+    #[prost(message, optional, tag = "8")]
+    pub positive: ::core::option::Option<exponential_histogram_data_point::Buckets>,
+    #[prost(uint32, tag = "10")]
+    pub flags: u32,
+    #[prost(message, repeated, tag = "11")]
+    pub exemplars: ::prost::alloc::vec::Vec<Exemplar>,
+    #[prost(double, optional, tag = "12")]
+    pub min: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "13")]
+    pub max: ::core::option::Option<f64>,
+}
+/// Nested message and enum types in `ExponentialHistogramDataPoint`.
+pub mod exponential_histogram_data_point {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Buckets {
+        #[prost(sint32, tag = "1")]
+        pub offset: i32,
+        #[prost(uint64, repeated, tag = "2")]
+        pub bucket_counts: ::prost::alloc::vec::Vec<u64>,
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Exemplar {
+    #[prost(fixed64, tag = "2")]
+    pub time_unix_nano: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub span_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub trace_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(oneof = "exemplar::Value", tags = "3, 6")]
+    pub value: ::core::option::Option<exemplar::Value>,
+}
+/// Nested message and enum types in `Exemplar`.
+pub mod exemplar {
+    #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+    pub enum Value {
+        #[prost(double, tag = "3")]
+        AsDouble(f64),
+        #[prost(sfixed64, tag = "6")]
+        AsInt(i64),
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeyValue {
@@ -187,6 +265,32 @@ impl AggregationTemporality {
             "AGGREGATION_TEMPORALITY_UNSPECIFIED" => Some(Self::Unspecified),
             "AGGREGATION_TEMPORALITY_DELTA" => Some(Self::Delta),
             "AGGREGATION_TEMPORALITY_CUMULATIVE" => Some(Self::Cumulative),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DataPointFlags {
+    DoNotUse = 0,
+    NoRecordedValueMask = 1,
+}
+impl DataPointFlags {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::DoNotUse => "DATA_POINT_FLAGS_DO_NOT_USE",
+            Self::NoRecordedValueMask => "DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DATA_POINT_FLAGS_DO_NOT_USE" => Some(Self::DoNotUse),
+            "DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK" => Some(Self::NoRecordedValueMask),
             _ => None,
         }
     }

@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
+use prost::Message;
 use tributary_proto::histogram::Histogram;
+use tributary_proto::otlp;
 
-use super::*;
+use super::{Export, Kind, Metric, Point, Row, SharedCounter, attributes, encode};
 
 fn metric(name: &str, unit: &str, divisor: u64, kind: Kind) -> Metric {
     Metric { name: name.into(), unit: unit.into(), description: "What it is.".into(), divisor, kind }

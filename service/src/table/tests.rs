@@ -81,6 +81,24 @@ fn metrics_of_one_name_but_other_meaning_are_apart() {
     assert_eq!(table.series(), 2);
 }
 
+#[test]
+fn exponential_histograms_of_other_scales_are_added_up() {
+    let folded = |values: &[u64]| {
+        let mut histogram = ExponentialHistogram::new(160);
+        values.iter().for_each(|value| histogram.record(*value, 1));
+        Point::Exponential(histogram)
+    };
+    let mut table = Table::new(10, random::hasher());
+    for values in [&[7][..], &[1, u64::MAX], &[0, 8]] {
+        let mut batch = batch("m", &[("a", 1)]);
+        batch.groups[0].metrics[0].kind = Kind::Exponential { max_size: 160 };
+        batch.groups[0].series[0].points = vec![folded(values)];
+        assert_eq!(table.merge(batch, 9).points_dropped, 0);
+    }
+    let (parts, _) = table.slice(Cursor::default(), 10);
+    assert_eq!(parts[0].1[0].point, folded(&[7, 1, u64::MAX, 0, 8]));
+}
+
 proptest! {
     #[test]
     fn any_order_of_batches_gives_the_same_sums_and_slices_miss_nothing(

@@ -80,6 +80,24 @@ fn a_full_fold_makes_room_of_series_that_were_not_seen_since_the_last_hand_over(
 }
 
 #[test]
+fn an_exponential_histogram_is_folded_in_the_metrics_unit_and_begins_anew() {
+    let mut plan = preset::otel();
+    plan.measures[0].metric.kind = Kind::Exponential { max_size: 160 };
+    let mut fold = Fold::new(plan, 10, Seeded::default());
+    let mut expected = ExponentialHistogram::new(160);
+    for duration_ns in [0, 5_000_000, 2_000_000_000] {
+        observe(&mut fold, b"a", 200, duration_ns);
+        expected.record(duration_ns.cast_unsigned(), 1_000_000_000);
+    }
+    fold.take(|_, _, points| assert_eq!(points, [Point::Exponential(expected.clone())]));
+    observe(&mut fold, b"a", 200, 1);
+    fold.take(|_, _, points| {
+        let [Point::Exponential(histogram)] = points else { panic!("one histogram") };
+        assert_eq!((histogram.count(), histogram.scale()), (1, 20));
+    });
+}
+
+#[test]
 fn an_idle_series_is_forgotten() {
     let mut fold = fold(10);
     observe(&mut fold, b"a", 200, 1);

@@ -1,0 +1,106 @@
+//! Encoding: points in, the bytes of a request out, as each kind of collector takes them.
+
+mod otlp;
+mod remote_write;
+mod size;
+
+pub use size::SizeHint;
+
+use tributary_proto::metric::Metric;
+use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, DEFAULT_PATH, Resource};
+use tributary_proto::remote_write as remote_write_1;
+
+use self::otlp::Notation;
+use crate::compress::Compression;
+use crate::points::MetricPoints;
+
+/// How a collector takes points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// OTLP/HTTP in protobuf.
+    OtlpProtobuf,
+    /// OTLP/HTTP in JSON.
+    OtlpJson,
+    /// Prometheus remote write 1.0. It has no delta temporality: such points are left out.
+    RemoteWrite,
+}
+
+/// A request's body, before it is compressed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// The body. Not to be sent if there are no points in it.
+    pub bytes: Vec<u8>,
+    /// Points in it.
+    pub points: u64,
+    /// Points that this encoding cannot say, or that do not fit their metric.
+    pub left_out: u64,
+}
+
+impl Encoding {
+    /// Encodes all points; those of one metric stay together.
+    pub fn encode(self, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
+        match self {
+            Self::OtlpProtobuf => otlp::encode(Notation::Protobuf, resource, metrics),
+            Self::OtlpJson => otlp::encode(Notation::Json, resource, metrics),
+            Self::RemoteWrite => remote_write::encode(resource, metrics),
+        }
+    }
+
+    /// How the body is compressed. Remote write is always compressed in its own way, whatever is wished.
+    pub fn compression(self, wished: Compression) -> Compression {
+        match self {
+            Self::OtlpProtobuf | Self::OtlpJson => wished,
+            Self::RemoteWrite => Compression::Snappy,
+        }
+    }
+
+    /// The media type of a request.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OtlpProtobuf => CONTENT_TYPE_PROTOBUF,
+            Self::OtlpJson => CONTENT_TYPE_JSON,
+            Self::RemoteWrite => remote_write_1::CONTENT_TYPE,
+        }
+    }
+
+    /// The path to which a request goes where no other is configured.
+    pub fn default_path(self) -> &'static str {
+        match self {
+            Self::OtlpProtobuf | Self::OtlpJson => DEFAULT_PATH,
+            Self::RemoteWrite => remote_write_1::DEFAULT_PATH,
+        }
+    }
+
+    /// The headers that a request has by its encoding, besides `content-encoding`, which [`Compression`] says.
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::OtlpProtobuf => &[("content-type", CONTENT_TYPE_PROTOBUF)],
+            Self::OtlpJson => &[("content-type", CONTENT_TYPE_JSON)],
+            Self::RemoteWrite => &[
+                ("content-type", remote_write_1::CONTENT_TYPE),
+                ("x-prometheus-remote-write-version", remote_write_1::VERSION),
+            ],
+        }
+    }
+}
+
+/// A gauge's value as one of the unit.
+fn signed(metric: &Metric, value: i64) -> f64 {
+    let size = metric.in_unit(value.unsigned_abs().into());
+    if value < 0 { -size } else { size }
+}
+
+/// A byte in hexadecimal, in lower case.
+fn hex(byte: u8) -> [u8; 2] {
+    let digit =
+        |nibble: u8| if nibble < 10 { b'0' | nibble } else { nibble.wrapping_sub(10).wrapping_add(b'a') };
+    [digit(byte >> 4), digit(byte & 0xf)]
+}
+
+/// Counts of this machine fit: usize is at most 64 bits wide on every target there is.
+pub(crate) fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! OTLP requests, in protobuf and in JSON: one walk over the points for both, which differ in how a field is written only.
+//!
+//! What the fields are is in `schema/otlp.proto`: each is named here by its number for protobuf and its key for JSON. The
+//! attributes of a point are copied as they are, so nothing is allocated for a point in protobuf.
+
+mod writer;
+
+use tributary_proto::exponential::ExponentialHistogram;
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::Metric;
+use tributary_proto::otlp::{AggregationTemporality, DataPointFlags, Resource};
+
+pub(super) use self::writer::Notation;
+use self::writer::Writer;
+use super::{Encoded, as_u64, signed};
+use crate::points::{DataPoint, Exemplar, Form, MetricPoints, Temporality, Value};
+
+const SCOPE_NAME: &str = "tributary";
+
+/// An ExportMetricsServiceRequest.
+pub(super) fn encode(notation: Notation, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
+    let (mut out, mut counted) = (Writer::new(notation), Encoded::default());
+    out.whole(|out| {
+        out.list("resourceMetrics", |out| {
+            out.item(1, |out| {
+                out.object(1, "resource", |out| out.attributes(1, &resource.attributes));
+                out.list("scopeMetrics", |out| out.item(2, |out| scope_metrics(out, metrics, &mut counted)));
+            });
+        });
+    });
+    Encoded { bytes: out.finish(), ..counted }
+}
+
+fn scope_metrics(out: &mut Writer, metrics: &[MetricPoints<'_>], counted: &mut Encoded) {
+    out.object(1, "scope", |out| {
+        out.text(1, "name", SCOPE_NAME);
+        out.text(2, "version", env!("CARGO_PKG_VERSION"));
+    });
+    out.list("metrics", |out| {
+        for points in metrics {
+            let form = points.form();
+            let fit = as_u64(points.points.iter().filter(|point| point.value.fits(form)).count());
+            counted.points = counted.points.saturating_add(fit);
+            counted.left_out =
+                counted.left_out.saturating_add(as_u64(points.points.len()).saturating_sub(fit));
+            if fit > 0 {
+                out.item(2, |out| metric(out, points, form));
+            }
+        }
+    });
+}
+
+fn metric(out: &mut Writer, points: &MetricPoints<'_>, form: Form<'_>) {
+    let metric = points.metric;
+    out.text(1, "name", &metric.name);
+    out.text(2, "description", &metric.description);
+    out.text(3, "unit", &metric.unit);
+    let (field, key) = match form {
+        Form::Gauge => (5, "gauge"),
+        Form::Sum => (7, "sum"),
+        Form::Histogram { .. } => (9, "histogram"),
+        Form::Exponential => (10, "exponentialHistogram"),
+    };
+    let bounds: Vec<f64> = match form {
+        Form::Histogram { bounds } => bounds.iter().map(|bound| metric.in_unit((*bound).into())).collect(),
+        Form::Sum | Form::Gauge | Form::Exponential => Vec::new(),
+    };
+    out.object(field, key, |out| {
+        out.list("dataPoints", |out| {
+            for point in points.points.iter().filter(|point| point.value.fits(form)) {
+                out.item(1, |out| match form {
+                    Form::Sum | Form::Gauge => number(out, metric, point),
+                    Form::Histogram { .. } => histogram(out, metric, &bounds, point),
+                    Form::Exponential => exponential(out, metric, point),
+                });
+            }
+        });
+        if form != Form::Gauge {
+            let temporality = match points.temporality {
+                Temporality::Cumulative => AggregationTemporality::Cumulative,
+                Temporality::Delta => AggregationTemporality::Delta,
+            };
+            out.int32(2, "aggregationTemporality", temporality.into());
+        }
+        if form == Form::Sum {
+            out.truth(3, "isMonotonic", true);
+        }
+    });
+}
+
+fn number(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
+    out.canonical_attributes(7, point.attributes);
+    times(out, 2, 3, point);
+    let whole = metric.divisor == 1;
+    match &point.value {
+        Value::Counter(count) if whole => out.sfixed64(6, "asInt", i64::try_from(*count).unwrap_or(i64::MAX)),
+        Value::Counter(count) => out.double(4, "asDouble", metric.in_unit((*count).into())),
+        Value::Gauge(value) if whole => out.sfixed64(6, "asInt", *value),
+        Value::Gauge(value) => out.double(4, "asDouble", signed(metric, *value)),
+        Value::Histogram(_) | Value::Exponential(_) | Value::NoRecordedValue => {}
+    }
+    exemplars(out, 5, metric, point);
+    flags(out, 8, point);
+}
+
+fn histogram(out: &mut Writer, metric: &Metric, bounds: &[f64], point: &DataPoint<'_>) {
+    out.canonical_attributes(9, point.attributes);
+    times(out, 2, 3, point);
+    if let Value::Histogram(histogram) = &point.value {
+        let histogram: &Histogram = histogram;
+        out.fixed64(4, "count", histogram.count());
+        out.double(5, "sum", metric.in_unit(histogram.sum()));
+        extremes(out, (11, histogram.min()), (12, histogram.max()), metric);
+        out.fixed64s(6, "bucketCounts", histogram.buckets());
+        out.doubles(7, "explicitBounds", bounds);
+    }
+    exemplars(out, 8, metric, point);
+    flags(out, 10, point);
+}
+
+fn exponential(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
+    out.canonical_attributes(1, point.attributes);
+    times(out, 2, 3, point);
+    if let Value::Exponential(histogram) = &point.value {
+        let histogram: &ExponentialHistogram = histogram;
+        out.fixed64(4, "count", histogram.count());
+        out.double(5, "sum", metric.in_unit(histogram.sum()));
+        extremes(out, (12, histogram.min()), (13, histogram.max()), metric);
+        out.sint32(6, "scale", histogram.scale());
+        out.fixed64(7, "zeroCount", histogram.zero_count());
+        if !histogram.buckets().is_empty() {
+            out.object(8, "positive", |out| {
+                out.sint32(1, "offset", histogram.offset());
+                out.uint64s(2, "bucketCounts", histogram.buckets());
+            });
+        }
+    }
+    exemplars(out, 11, metric, point);
+    flags(out, 10, point);
+}
+
+fn times(out: &mut Writer, start_field: u32, time_field: u32, point: &DataPoint<'_>) {
+    out.fixed64(start_field, "startTimeUnixNano", point.start_unix_nano);
+    out.fixed64(time_field, "timeUnixNano", point.time_unix_nano);
+}
+
+fn extremes(out: &mut Writer, min: (u32, Option<u64>), max: (u32, Option<u64>), metric: &Metric) {
+    for (key, (field, value)) in [("min", min), ("max", max)] {
+        if let Some(value) = value {
+            out.double(field, key, metric.in_unit(value.into()));
+        }
+    }
+}
+
+fn exemplars(out: &mut Writer, field: u32, metric: &Metric, point: &DataPoint<'_>) {
+    if point.exemplars.is_empty() {
+        return;
+    }
+    out.list("exemplars", |out| {
+        for exemplar in point.exemplars {
+            out.item(field, |out| self::exemplar(out, metric, exemplar));
+        }
+    });
+}
+
+fn exemplar(out: &mut Writer, metric: &Metric, exemplar: &Exemplar) {
+    let known = |id: &[u8]| id.iter().any(|byte| *byte != 0);
+    out.fixed64(2, "timeUnixNano", exemplar.time_unix_nano);
+    match i64::try_from(exemplar.value) {
+        Ok(value) if metric.divisor == 1 => out.sfixed64(6, "asInt", value),
+        _ => out.double(3, "asDouble", metric.in_unit(exemplar.value.into())),
+    }
+    if known(&exemplar.span_id) {
+        out.id(4, "spanId", &exemplar.span_id);
+    }
+    if known(&exemplar.trace_id) {
+        out.id(5, "traceId", &exemplar.trace_id);
+    }
+}
+
+fn flags(out: &mut Writer, field: u32, point: &DataPoint<'_>) {
+    if point.value == Value::NoRecordedValue {
+        out.int32(field, "flags", DataPointFlags::NoRecordedValueMask.into());
+    }
+}

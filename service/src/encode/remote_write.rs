@@ -1,0 +1,256 @@
+//! Prometheus remote write 1.0: every bucket of a histogram is a series of its own, an exponential histogram is a native one.
+//!
+//! A point becomes many series that differ in little, so their labels are encoded once and copied; nothing is allocated for
+//! a series. Names and labels follow the OpenTelemetry specification, `compatibility/prometheus_and_openmetrics.md`.
+
+mod labels;
+mod naming;
+mod native;
+
+use prost::encoding::{WireType, encode_key, encode_varint, message};
+use tributary_proto::attributes;
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::Metric;
+use tributary_proto::otlp::Resource;
+use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
+
+use self::labels::{Labels, Target, encoded_label};
+use super::{Encoded, as_u64, hex, signed};
+use crate::points::{DataPoint, Exemplar, Form, MetricPoints, Temporality, Value};
+
+// Field numbers in `schema/remote_write.proto`.
+const REQUEST_TIMESERIES: u32 = 1;
+const REQUEST_METADATA: u32 = 3;
+const SERIES_SAMPLES: u32 = 2;
+const SERIES_EXEMPLARS: u32 = 3;
+const SERIES_HISTOGRAMS: u32 = 4;
+
+/// The series that says what else the resource is.
+const TARGET_INFO: &str = "target_info";
+
+/// A request, not yet compressed.
+pub(super) fn encode(resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
+    let target = Target::new(resource);
+    let mut request = Request::default();
+    let mut counted = Encoded::default();
+    for points in metrics {
+        let form = points.form();
+        let says = points.temporality == Temporality::Cumulative || form == Form::Gauge;
+        let before = counted.points;
+        let family = Family::new(points.metric, form);
+        for point in &points.points {
+            if says && point.value.fits(form) && request.point(&family, &target, point) {
+                counted.points = counted.points.saturating_add(1);
+            } else {
+                counted.left_out = counted.left_out.saturating_add(1);
+            }
+        }
+        if counted.points > before {
+            request.metadata(&family);
+        }
+    }
+    let latest = metrics.iter().flat_map(|points| &points.points).map(|point| point.time_unix_nano).max();
+    if let (Some(info), Some(latest), true) = (&target.info, latest, counted.points > 0) {
+        request.sample(
+            &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
+            1.0,
+            millis(latest),
+            &[],
+        );
+    }
+    Encoded { bytes: request.out, ..counted }
+}
+
+/// The series of one metric: what they have in common.
+#[derive(Debug)]
+struct Family<'a> {
+    metric: &'a Metric,
+    form: Form<'a>,
+    name: String,
+    /// The label `__name__` of the sample itself, encoded.
+    label: Vec<u8>,
+    /// The same for the parts of a histogram.
+    bucket_label: Vec<u8>,
+    sum_label: Vec<u8>,
+    count_label: Vec<u8>,
+    /// The label `le` of each bucket, encoded.
+    les: Vec<Vec<u8>>,
+}
+
+/// The labels of one series, encoded: those of the point, and those in which it differs from the point's others.
+#[derive(Clone, Copy, Debug)]
+struct Series<'a> {
+    labels: &'a Labels,
+    name: &'a [u8],
+    le: &'a [u8],
+}
+
+#[derive(Debug, Default)]
+struct Request {
+    out: Vec<u8>,
+    /// What comes behind the labels of the series that is being written.
+    rest: Vec<u8>,
+}
+
+impl<'a> Family<'a> {
+    fn new(metric: &'a Metric, form: Form<'a>) -> Self {
+        let name = naming::name(metric, form);
+        let label = |suffix: &str| encoded_label("__name__", &format!("{name}{suffix}"));
+        let bounds = match form {
+            Form::Histogram { bounds } => bounds,
+            Form::Sum | Form::Gauge | Form::Exponential => &[],
+        };
+        let les = bounds.iter().map(|bound| naming::plain(metric.in_unit((*bound).into())));
+        let les = les.chain(["+Inf".to_owned()]).map(|le| encoded_label("le", &le)).collect();
+        Self {
+            metric,
+            form,
+            label: label(""),
+            bucket_label: label("_bucket"),
+            sum_label: label("_sum"),
+            count_label: label("_count"),
+            les,
+            name,
+        }
+    }
+}
+
+impl Request {
+    /// Writes the series of a point; false if this encoding cannot say it.
+    fn point(&mut self, family: &Family<'_>, target: &Target, point: &DataPoint<'_>) -> bool {
+        let metric = family.metric;
+        // The table holds what intake has read, so these bytes can be read.
+        let attributes = attributes::decode(point.attributes).unwrap_or_default();
+        let labels = &Labels::new(&attributes, target);
+        let series = Series { labels, name: &family.label, le: &[] };
+        let time = millis(point.time_unix_nano);
+        match &point.value {
+            Value::Counter(count) => {
+                self.sample(
+                    &series,
+                    metric.in_unit((*count).into()),
+                    time,
+                    &exemplars(metric, point.exemplars),
+                );
+            }
+            Value::Gauge(value) => self.sample(&series, signed(metric, *value), time, &[]),
+            Value::Histogram(histogram) => self.classic(family, labels, Some(histogram), point),
+            Value::Exponential(histogram) => {
+                let Some(native) = native::histogram(histogram, metric, time) else { return false };
+                self.native(&series, &native, &exemplars(metric, point.exemplars));
+            }
+            Value::NoRecordedValue => match family.form {
+                Form::Sum | Form::Gauge => self.sample(&series, stale(), time, &[]),
+                Form::Histogram { .. } => self.classic(family, labels, None, point),
+                Form::Exponential => self.native(&series, &native::stale(time), &[]),
+            },
+        }
+        true
+    }
+
+    /// Writes a histogram with explicit bounds; if there is none, that its series have ended.
+    fn classic(
+        &mut self,
+        family: &Family<'_>,
+        labels: &Labels,
+        histogram: Option<&Histogram>,
+        point: &DataPoint<'_>,
+    ) {
+        let Form::Histogram { bounds } = family.form else { return };
+        let time = millis(point.time_unix_nano);
+        let in_bucket = |bucket: usize| {
+            let of_bucket =
+                |exemplar: &&Exemplar| bounds.partition_point(|bound| *bound < exemplar.value) == bucket;
+            point
+                .exemplars
+                .iter()
+                .filter(of_bucket)
+                .map(|one| exemplar(family.metric, one))
+                .collect::<Vec<_>>()
+        };
+        let mut below: u64 = 0;
+        for (bucket, le) in family.les.iter().enumerate() {
+            let count = histogram.and_then(|histogram| histogram.buckets().get(bucket)).copied();
+            below = below.saturating_add(count.unwrap_or(0));
+            let value = if histogram.is_some() { double(below) } else { stale() };
+            let exemplars = if point.exemplars.is_empty() { Vec::new() } else { in_bucket(bucket) };
+            self.sample(&Series { labels, name: &family.bucket_label, le }, value, time, &exemplars);
+        }
+        let sum = histogram.map_or_else(stale, |histogram| family.metric.in_unit(histogram.sum()));
+        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, time, &[]);
+        let count = if histogram.is_some() { double(below) } else { stale() };
+        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, time, &[]);
+    }
+
+    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplars: &[wire::Exemplar]) {
+        self.rest.clear();
+        message::encode(SERIES_SAMPLES, &wire::Sample { value, timestamp }, &mut self.rest);
+        self.series(series, exemplars);
+    }
+
+    fn native(&mut self, series: &Series<'_>, histogram: &wire::Histogram, exemplars: &[wire::Exemplar]) {
+        self.rest.clear();
+        message::encode(SERIES_HISTOGRAMS, histogram, &mut self.rest);
+        self.series(series, exemplars);
+    }
+
+    /// Writes a series: its labels in their order, then what is in `rest`.
+    fn series(&mut self, series: &Series<'_>, exemplars: &[wire::Exemplar]) {
+        message::encode_repeated(SERIES_EXEMPLARS, exemplars, &mut self.rest);
+        let parts = series.labels.with(series.name, series.le);
+        let bytes: usize = parts.iter().map(|part| part.len()).sum::<usize>().saturating_add(self.rest.len());
+        encode_key(REQUEST_TIMESERIES, WireType::LengthDelimited, &mut self.out);
+        encode_varint(as_u64(bytes), &mut self.out);
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
+        self.out.extend_from_slice(&self.rest);
+    }
+
+    fn metadata(&mut self, family: &Family<'_>) {
+        let kind = match family.form {
+            Form::Sum => MetricType::Counter,
+            Form::Gauge => MetricType::Gauge,
+            Form::Histogram { .. } | Form::Exponential => MetricType::Histogram,
+        };
+        let metadata = wire::MetricMetadata {
+            r#type: kind.into(),
+            metric_family_name: family.name.clone(),
+            help: family.metric.description.clone(),
+            unit: naming::unit(&family.metric.unit),
+        };
+        message::encode(REQUEST_METADATA, &metadata, &mut self.out);
+    }
+}
+
+fn exemplars(metric: &Metric, exemplars: &[Exemplar]) -> Vec<wire::Exemplar> {
+    exemplars.iter().map(|one| exemplar(metric, one)).collect()
+}
+
+fn exemplar(metric: &Metric, exemplar: &Exemplar) -> wire::Exemplar {
+    let label = |name: &str, id: &[u8]| {
+        let known = id.iter().any(|byte| *byte != 0);
+        let value = || id.iter().flat_map(|byte| hex(*byte)).map(char::from).collect();
+        known.then(|| wire::Label { name: name.to_owned(), value: value() })
+    };
+    let labels = [label("span_id", &exemplar.span_id), label("trace_id", &exemplar.trace_id)];
+    wire::Exemplar {
+        labels: labels.into_iter().flatten().collect(),
+        value: metric.in_unit(exemplar.value.into()),
+        timestamp: millis(exemplar.time_unix_nano),
+    }
+}
+
+fn millis(unix_nano: u64) -> i64 {
+    i64::try_from(unix_nano / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// The value that says that a series has ended.
+fn stale() -> f64 {
+    f64::from_bits(STALE_BITS)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "samples are doubles: 53 bits are what there is")]
+fn double(count: u64) -> f64 {
+    count as f64
+}

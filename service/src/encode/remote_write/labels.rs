@@ -1,0 +1,212 @@
+//! Labels: attributes under names that Prometheus takes, sorted, each name once, encoded.
+
+use prost::encoding::message;
+use tributary_proto::otlp::{AnyValue, KeyValue, Resource, any_value};
+use tributary_proto::remote_write::Label;
+
+use super::naming::plain;
+
+/// Field number of `TimeSeries.labels` in `schema/remote_write.proto`.
+const SERIES_LABELS: u32 = 1;
+
+/// Names that a series has for other reasons. An attribute of such a name is called `exported_job` and so on, as Prometheus
+/// does with what it scrapes.
+const TAKEN: [&str; 3] = ["instance", "job", "le"];
+
+/// The attributes of the resource that become labels of every series.
+const IDENTIFYING: [&str; 3] = ["service.instance.id", "service.name", "service.namespace"];
+
+/// Labels, encoded, with gaps where the name of the metric and the bound of a bucket belong.
+#[derive(Debug)]
+pub(super) struct Labels {
+    before_name: Vec<u8>,
+    before_le: Vec<u8>,
+    after: Vec<u8>,
+}
+
+/// What the resource adds.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Labels of every series: job and instance.
+    labels: Vec<(String, String)>,
+    /// The labels of `target_info`; none if there is nothing that job and instance do not say.
+    pub(super) info: Option<Labels>,
+}
+
+impl Target {
+    /// The target that a resource is.
+    pub(super) fn new(resource: &Resource) -> Self {
+        let found = |key: &str| {
+            resource.attributes.iter().find(|attribute| attribute.key == key).map(text).unwrap_or_default()
+        };
+        let job = match (found("service.namespace"), found("service.name")) {
+            (namespace, name) if namespace.is_empty() => name,
+            (namespace, name) => format!("{namespace}/{name}"),
+        };
+        let labels = vec![("instance".to_owned(), found("service.instance.id")), ("job".to_owned(), job)];
+        let mut others: Vec<KeyValue> = Vec::new();
+        for attribute in &resource.attributes {
+            if !IDENTIFYING.contains(&attribute.key.as_str()) {
+                let place = others.partition_point(|other| other.key < attribute.key);
+                others.insert(place, attribute.clone());
+            }
+        }
+        let mut target = Self { labels, info: None };
+        target.info = (!others.is_empty()).then(|| Labels::new(&others, &target));
+        target
+    }
+}
+
+impl Labels {
+    /// The labels of a series with these attributes, which are in the order of their keys.
+    ///
+    /// Attributes whose names become the same are one label, their values joined by `;`. An empty label is as good as none.
+    pub(super) fn new(attributes: &[KeyValue], target: &Target) -> Self {
+        // Few and mostly in order: inserting each beats the code that a sort is.
+        let mut labels = target.labels.clone();
+        for attribute in attributes {
+            let name = name(&attribute.key);
+            let value = text(attribute);
+            let place = labels.partition_point(|(present, _)| *present < name);
+            match labels.get_mut(place) {
+                Some((present, joined)) if *present == name => {
+                    joined.push(';');
+                    joined.push_str(&value);
+                }
+                _ => labels.insert(place, (name, value)),
+            }
+        }
+        labels.retain(|(_, value)| !value.is_empty());
+        let mut encoded = Self { before_name: Vec::new(), before_le: Vec::new(), after: Vec::new() };
+        for (name, value) in labels {
+            let part = match name.as_str() {
+                name if name < "__name__" => &mut encoded.before_name,
+                name if name < "le" => &mut encoded.before_le,
+                _ => &mut encoded.after,
+            };
+            message::encode(SERIES_LABELS, &Label { name, value }, part);
+        }
+        encoded
+    }
+
+    /// All labels in their order, with these two encoded ones in their places.
+    pub(super) fn with<'a>(&'a self, name: &'a [u8], le: &'a [u8]) -> [&'a [u8]; 5] {
+        [&self.before_name, name, &self.before_le, le, &self.after]
+    }
+}
+
+/// One label, encoded.
+pub(super) fn encoded_label(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message::encode(SERIES_LABELS, &Label { name: name.to_owned(), value: value.to_owned() }, &mut bytes);
+    bytes
+}
+
+/// The name of a label: letters, digits and single underscores.
+fn name(key: &str) -> String {
+    let mut name = String::with_capacity(key.len());
+    for character in key.chars() {
+        if character.is_ascii_alphanumeric() {
+            name.push(character);
+        } else if !name.ends_with('_') {
+            name.push('_');
+        }
+    }
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        name.insert_str(0, "key_");
+    }
+    if TAKEN.contains(&name.as_str()) {
+        name.insert_str(0, "exported_");
+    }
+    name
+}
+
+fn text(attribute: &KeyValue) -> String {
+    match &attribute.value {
+        Some(AnyValue { value: Some(any_value::Value::StringValue(text)) }) => text.clone(),
+        Some(AnyValue { value: Some(any_value::Value::BoolValue(truth)) }) => truth.to_string(),
+        Some(AnyValue { value: Some(any_value::Value::IntValue(value)) }) => value.to_string(),
+        Some(AnyValue { value: Some(any_value::Value::DoubleValue(value)) }) => plain(*value),
+        Some(AnyValue { value: None }) | None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use tributary_proto::attributes::{integer, text};
+    use tributary_proto::remote_write::TimeSeries;
+
+    use super::*;
+
+    fn read(labels: &Labels) -> Vec<(String, String)> {
+        let bytes = labels.with(&encoded_label("__name__", "m"), &encoded_label("le", "1")).concat();
+        let series = TimeSeries::decode(bytes.as_slice()).unwrap();
+        series.labels.into_iter().map(|label| (label.name, label.value)).collect()
+    }
+
+    fn target(attributes: Vec<KeyValue>) -> Target {
+        Target::new(&Resource { attributes })
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn names_are_those_that_prometheus_takes() {
+        for (key, expected) in [
+            ("http.request.method", "http_request_method"),
+            ("a..b--c", "a_b_c"),
+            ("__name__", "_name_"),
+            ("2xx", "key_2xx"),
+            ("größe", "gr_e"),
+            ("Zone", "Zone"),
+            ("job", "exported_job"),
+            ("le", "exported_le"),
+            ("§", "_"),
+        ] {
+            assert_eq!(name(key), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn labels_are_sorted_by_bytes_with_the_name_and_the_bound_among_them() {
+        let attributes = [integer("Zone", 1), text("a", "x"), text("zone", "y")];
+        let labels = Labels::new(&attributes, &target(vec![text("service.name", "s")]));
+        let expected =
+            [("Zone", "1"), ("__name__", "m"), ("a", "x"), ("job", "s"), ("le", "1"), ("zone", "y")];
+        assert_eq!(read(&labels), pairs(&expected));
+    }
+
+    #[test]
+    fn names_that_become_the_same_are_one_label() {
+        let attributes = [text("a-b", "1"), text("a.b", "2"), text("a_b", "3"), text("empty", "")];
+        let labels = Labels::new(&attributes, &target(vec![]));
+        assert_eq!(read(&labels), pairs(&[("__name__", "m"), ("a_b", "1;2;3"), ("le", "1")]));
+    }
+
+    #[test]
+    fn a_target_is_a_job_and_an_instance_and_the_rest_is_said_once() {
+        let alone = target(vec![text("service.name", "s"), text("service.instance.id", "i")]);
+        assert!(alone.info.is_none());
+        let more = target(vec![
+            text("service.name", "s"),
+            text("service.namespace", "shop"),
+            text("service.instance.id", "i"),
+            text("job", "mine"),
+            text("cloud.region", "eu"),
+        ]);
+        let expected = [
+            ("__name__", "m"),
+            ("cloud_region", "eu"),
+            ("exported_job", "mine"),
+            ("instance", "i"),
+            ("job", "shop/s"),
+            ("le", "1"),
+        ];
+        assert_eq!(read(more.info.as_ref().unwrap()), pairs(&expected));
+        let expected = [("__name__", "m"), ("instance", "i"), ("job", "shop/s"), ("le", "1")];
+        assert_eq!(read(&Labels::new(&[], &more)), pairs(&expected));
+    }
+}

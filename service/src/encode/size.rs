@@ -1,0 +1,177 @@
+//! How large a request will be at most, before it is encoded: so that it can be cut where it would become too large.
+//!
+//! The bounds are of what an encoding can need, not of what it does need: numbers are often shorter. Strings, which make up
+//! most of a request, are counted exactly. Before compression.
+
+use prost::Message;
+use prost::encoding::encoded_len_varint;
+use tributary_proto::metric::{Kind, Metric};
+use tributary_proto::otlp::{AnyValue, KeyValue, Resource, any_value};
+
+use super::Encoding;
+use crate::points::{DataPoint, Value};
+
+/// What a number needs as text: 20 digits and a sign, or a double's 17 digits, point, signs and exponent.
+const NUMBER_TEXT: usize = 24;
+
+/// Upper bounds of sizes in one encoding under one resource. The size of a request is at most [`request`](Self::request), and
+/// [`metric`](Self::metric) of each metric in it, and [`point`](Self::point) of each point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeHint {
+    encoding: Encoding,
+    request: usize,
+    /// What the resource adds to each series.
+    per_series: usize,
+}
+
+impl SizeHint {
+    /// Sizes of requests for this resource.
+    pub fn new(encoding: Encoding, resource: &Resource) -> Self {
+        let of_all = |each: fn(&KeyValue) -> usize| resource.attributes.iter().map(each).sum::<usize>();
+        let (request, per_series) = match encoding {
+            Encoding::OtlpProtobuf => (128 + resource.encoded_len(), 0),
+            Encoding::OtlpJson => (
+                256 + of_all(|attribute| {
+                    64 + escaped(attribute.key.as_bytes()) + escaped(text(attribute).as_bytes())
+                }),
+                0,
+            ),
+            // Job and instance are values of three attributes; all attributes are in one series besides.
+            Encoding::RemoteWrite => (
+                256 + of_all(|attribute| 64 + attribute.key.len() + text(attribute).len()),
+                32 + of_all(|attribute| match attribute.key.as_str() {
+                    "service.name" | "service.namespace" | "service.instance.id" => 1 + text(attribute).len(),
+                    _ => 0,
+                }),
+            ),
+        };
+        Self { encoding, request: request.saturating_add(per_series), per_series }
+    }
+
+    /// The most that a request has besides its metrics and points, in bytes.
+    pub fn request(&self) -> usize {
+        self.request
+    }
+
+    /// The most that a metric has besides its points, in bytes.
+    pub fn metric(&self, metric: &Metric) -> usize {
+        let texts = [&metric.name, &metric.description, &metric.unit];
+        match self.encoding {
+            Encoding::OtlpProtobuf => 48 + texts.map(|text| text.len()).iter().sum::<usize>(),
+            Encoding::OtlpJson => 192 + texts.map(|text| escaped(text.as_bytes())).iter().sum::<usize>(),
+            // Metadata: the unit is in the name too, and longer there.
+            Encoding::RemoteWrite => {
+                128 + texts.map(|text| text.len()).iter().sum::<usize>() + metric.unit.len()
+            }
+        }
+    }
+
+    /// The most that a point of `metric` has, in bytes.
+    pub fn point(&self, metric: &Metric, point: &DataPoint<'_>) -> usize {
+        match self.encoding {
+            Encoding::OtlpProtobuf => protobuf(point),
+            Encoding::OtlpJson => json(point),
+            Encoding::RemoteWrite => self.remote_write(metric, point),
+        }
+    }
+
+    fn remote_write(&self, metric: &Metric, point: &DataPoint<'_>) -> usize {
+        // Labels are at most so much longer than attributes: a prefix, and the text of a number.
+        let labels = point.attributes.len() + attributes(point.attributes) * 48 + self.per_series;
+        let series = 96 + metric.name.len() + metric.unit.len() + labels;
+        let own = match (&point.value, &metric.kind) {
+            // A sample and a bound as text for each; sum and count besides the buckets.
+            (Value::Histogram(_) | Value::NoRecordedValue, Kind::Histogram { bounds }) => {
+                (bounds.len() + 3) * (series + 2 * NUMBER_TEXT)
+            }
+            (Value::Exponential(histogram), _) => {
+                let (buckets, delta) = (histogram.buckets().len(), 1 + encoded_len_varint(histogram.count()));
+                series + 96 + buckets * delta + (buckets / 3 + 1) * 16
+            }
+            (Value::Counter(_) | Value::Gauge(_) | Value::Histogram(_) | Value::NoRecordedValue, _) => {
+                series + 96
+            }
+        };
+        own + point.exemplars.len() * 112
+    }
+}
+
+fn protobuf(point: &DataPoint<'_>) -> usize {
+    // Times, flags, and the length of the whole.
+    let common = 32 + point.attributes.len() + point.exemplars.len() * 56;
+    common
+        + match &point.value {
+            Value::Counter(_) | Value::Gauge(_) | Value::NoRecordedValue => 16,
+            Value::Histogram(histogram) => 64 + histogram.buckets().len() * 16,
+            Value::Exponential(histogram) => {
+                80 + histogram.buckets().iter().map(|count| encoded_len_varint(*count)).sum::<usize>()
+            }
+        }
+}
+
+fn json(point: &DataPoint<'_>) -> usize {
+    let attributes = escaped(point.attributes) + attributes(point.attributes) * 64;
+    let common = 192 + attributes + point.exemplars.len() * 176;
+    let counts = |buckets: &[u64]| buckets.iter().map(|count| digits(*count) + 3).sum::<usize>();
+    common
+        + match &point.value {
+            Value::Counter(_) | Value::Gauge(_) | Value::NoRecordedValue => 0,
+            Value::Histogram(histogram) => {
+                192 + counts(histogram.buckets()) + histogram.buckets().len() * (NUMBER_TEXT + 1)
+            }
+            Value::Exponential(histogram) => 256 + counts(histogram.buckets()),
+        }
+}
+
+/// How many attributes there are, without reading them: what is canonical is one field after another of the same tag.
+fn attributes(canonical: &[u8]) -> usize {
+    let (mut rest, mut attributes) = (canonical, 0);
+    while let Some((_tag, mut field)) = rest.split_first() {
+        let bytes =
+            prost::encoding::decode_varint(&mut field).ok().and_then(|bytes| usize::try_from(bytes).ok());
+        rest = bytes.and_then(|bytes| field.get(bytes..)).unwrap_or_default();
+        attributes += 1;
+    }
+    attributes
+}
+
+/// The length of text in JSON, with what must be escaped.
+fn escaped(text: &[u8]) -> usize {
+    text.len() + 5 * text.iter().filter(|byte| **byte < b' ' || matches!(byte, b'"' | b'\\')).count()
+}
+
+fn text(attribute: &KeyValue) -> &str {
+    match &attribute.value {
+        Some(AnyValue { value: Some(any_value::Value::StringValue(text)) }) => text,
+        // The text of a number is within what is added to each attribute.
+        _ => "",
+    }
+}
+
+fn digits(count: u64) -> usize {
+    usize::try_from(count.checked_ilog10().unwrap_or(0)).unwrap_or(0) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_proto::attributes::{encode, integer, text};
+
+    use super::*;
+
+    #[test]
+    fn attributes_are_counted_without_reading_them() {
+        for count in [0, 1, 31] {
+            let canonical = encode((0..count).map(|n| text(&format!("{n}"), &"x".repeat(200))).collect());
+            assert_eq!(attributes(&canonical), count);
+        }
+        assert_eq!(attributes(&encode(vec![integer("", 0)])), 1);
+        assert_eq!(attributes(b"\x0a\xff\xff\xff\xff\xff"), 1, "what is no length ends it");
+    }
+
+    #[test]
+    fn digits_are_those_of_the_text() {
+        for count in [0, 1, 9, 10, 99, 100, u64::MAX] {
+            assert_eq!(digits(count), count.to_string().len());
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Encoders, read by decoders that share no code with this project, and held to golden files.
+
+mod otlp;
+mod prompb;
+mod remote_write;
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use proptest::prelude::*;
+use tributary_proto::attributes;
+use tributary_proto::exponential::ExponentialHistogram;
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::{Kind, Metric};
+
+use super::*;
+use crate::points::{DataPoint, Exemplar, Temporality, Value};
+
+const ENCODINGS: [Encoding; 3] = [Encoding::OtlpProtobuf, Encoding::OtlpJson, Encoding::RemoteWrite];
+
+/// 2023-11-14T22:13:20Z and ten seconds later.
+const START: u64 = 1_700_000_000_000_000_000;
+const NOW: u64 = START + 10_000_000_000;
+
+/// Metrics and points that own what they are made of.
+#[derive(Clone, Debug)]
+struct Stock {
+    resource: Resource,
+    metrics: Vec<(Metric, Temporality, Vec<StockPoint>)>,
+}
+
+#[derive(Clone, Debug)]
+struct StockPoint {
+    attributes: Vec<u8>,
+    value: Value<'static>,
+    exemplars: Vec<Exemplar>,
+}
+
+impl Stock {
+    fn points(&self) -> Vec<MetricPoints<'_>> {
+        self.metrics
+            .iter()
+            .map(|(metric, temporality, points)| MetricPoints {
+                metric,
+                temporality: *temporality,
+                points: points.iter().map(StockPoint::point).collect(),
+            })
+            .collect()
+    }
+
+    fn encode(&self, encoding: Encoding) -> Encoded {
+        encoding.encode(&self.resource, &self.points())
+    }
+}
+
+impl StockPoint {
+    fn point(&self) -> DataPoint<'_> {
+        DataPoint {
+            attributes: &self.attributes,
+            start_unix_nano: START,
+            time_unix_nano: NOW,
+            value: self.value.clone(),
+            exemplars: &self.exemplars,
+        }
+    }
+}
+
+fn metric(name: &str, unit: &str, divisor: u64, kind: Kind) -> Metric {
+    Metric { name: name.into(), unit: unit.into(), description: format!("What {name} is."), divisor, kind }
+}
+
+fn histogram(values: &[u64], bounds: &[u64]) -> Value<'static> {
+    let mut histogram = Histogram::new(bounds.len());
+    values.iter().for_each(|value| histogram.record(*value, bounds));
+    Value::Histogram(Cow::Owned(histogram))
+}
+
+fn exponential(values: &[u64], divisor: u64, max_size: usize) -> Value<'static> {
+    let mut histogram = ExponentialHistogram::new(max_size);
+    values.iter().for_each(|value| histogram.record(*value, divisor));
+    Value::Exponential(Cow::Owned(histogram))
+}
+
+/// One metric of each form, with a series that goes on and one that has ended.
+fn example() -> Stock {
+    let route = |route: &str| {
+        attributes::encode(vec![attributes::text("http.route", route), attributes::integer("code", 200)])
+    };
+    let exemplar = Exemplar {
+        value: 7_000_000,
+        time_unix_nano: NOW - 1_000_000,
+        trace_id: *b"\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10",
+        span_id: *b"\x00\x11\x22\x33\x44\x55\x66\x77",
+    };
+    let series = |value: Value<'static>, exemplars: Vec<Exemplar>| {
+        vec![
+            StockPoint { attributes: route("/a\"é"), value, exemplars },
+            StockPoint { attributes: route("/b"), value: Value::NoRecordedValue, exemplars: vec![] },
+        ]
+    };
+    let bounds = [5_000_000, 10_000_000];
+    let times = [1_000_000, 7_000_000, 7_000_000, 90_000_000];
+    let nanos = 1_000_000_000;
+    let cumulative = |metric, points| (metric, Temporality::Cumulative, points);
+    Stock {
+        resource: Resource {
+            attributes: vec![
+                attributes::text("service.name", "edge"),
+                attributes::text("service.instance.id", "one"),
+                attributes::text("cloud.region", "eu"),
+            ],
+        },
+        metrics: vec![
+            cumulative(
+                metric("bytes.sent", "By", 1, Kind::Counter),
+                series(Value::Counter(u64::MAX), vec![exemplar]),
+            ),
+            cumulative(
+                metric("busy", "s", nanos, Kind::Counter),
+                series(Value::Counter(1_500_000_000), vec![]),
+            ),
+            (
+                metric("temperature", "Cel", 10, Kind::Counter),
+                Temporality::Delta,
+                vec![StockPoint { attributes: vec![], value: Value::Gauge(-5), exemplars: vec![] }],
+            ),
+            cumulative(
+                metric("http.server.request.duration", "s", nanos, Kind::Histogram { bounds: bounds.into() }),
+                series(histogram(&times, &bounds), vec![exemplar]),
+            ),
+            cumulative(
+                metric("http.client.request.duration", "s", nanos, Kind::Exponential { max_size: 8 }),
+                series(
+                    exponential(&[0, 1_000_000, 7_000_000, 7_000_000, 90_000_000], nanos, 8),
+                    vec![exemplar],
+                ),
+            ),
+        ],
+    }
+}
+
+/// Holds bytes to a file, in which this release's version is `0.0.0`.
+fn hold_to(golden: &str, bytes: &[u8]) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(golden);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, bytes).unwrap();
+    }
+    assert!(
+        std::fs::read(&golden).unwrap_or_default() == bytes,
+        "{} is not what is encoded: run UPDATE_GOLDEN=1 cargo test -p tributary-service and look at why",
+        golden.display()
+    );
+}
+
+fn any_value() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0u32..64).prop_map(|(value, shift)| value >> shift)
+}
+
+fn any_attributes() -> impl Strategy<Value = Vec<u8>> {
+    let text = prop_oneof!["[a-z._]{1,12}", "\\PC{1,8}", "[\\x00-\\x1f\"\\\\]{1,8}"];
+    let attribute = (text.clone(), prop_oneof![text.prop_map(Err), any::<i64>().prop_map(Ok)]).prop_map(
+        |(key, value)| match value {
+            Ok(value) => attributes::integer(&key, value),
+            Err(value) => attributes::text(&key, &value),
+        },
+    );
+    prop::collection::vec(attribute, 0..8).prop_map(attributes::encode)
+}
+
+fn any_exemplars() -> impl Strategy<Value = Vec<Exemplar>> {
+    let exemplar =
+        (any_value(), any::<u64>(), any::<[u8; 16]>(), prop_oneof![Just([0; 8]), any::<[u8; 8]>()]);
+    let exemplar = exemplar.prop_map(|(value, time_unix_nano, trace_id, span_id)| Exemplar {
+        value,
+        time_unix_nano,
+        trace_id,
+        span_id,
+    });
+    prop::collection::vec(exemplar, 0..3)
+}
+
+fn any_metric() -> impl Strategy<Value = Metric> {
+    let bounds = prop::collection::btree_set(any_value(), 0..20)
+        .prop_map(|bounds| Kind::Histogram { bounds: bounds.into_iter().collect() });
+    let kind = prop_oneof![
+        Just(Kind::Counter),
+        bounds,
+        (2usize..160).prop_map(|max_size| Kind::Exponential { max_size })
+    ];
+    let divisor = prop_oneof![Just(1), Just(1_000_000_000), 1..=u64::MAX];
+    (
+        "[a-z][a-z._]{0,30}",
+        prop_oneof![Just("s"), Just("By"), Just("KiBy/mo"), Just("{a}"), Just("1")],
+        divisor,
+        kind,
+    )
+        .prop_map(|(name, unit, divisor, kind)| metric(&name, unit, divisor, kind))
+}
+
+fn any_series() -> impl Strategy<Value = (Metric, Temporality, Vec<StockPoint>)> {
+    let point = (any_attributes(), prop::collection::vec(any_value(), 0..60), 0u8..8, any_exemplars());
+    let temporality = prop_oneof![Just(Temporality::Cumulative), Just(Temporality::Delta)];
+    let series = (any_metric(), temporality, any::<bool>(), prop::collection::vec(point, 0..4));
+    series.prop_map(|(metric, temporality, gauge, points)| {
+        let value = |values: &[u64], pick: u8| match &metric.kind {
+            _ if pick == 0 => Value::NoRecordedValue,
+            Kind::Counter if gauge => Value::Gauge(values.first().copied().unwrap_or(0).cast_signed()),
+            Kind::Counter => Value::Counter(values.first().copied().unwrap_or(0)),
+            Kind::Histogram { bounds } => histogram(values, bounds),
+            Kind::Exponential { max_size } => exponential(values, metric.divisor, *max_size),
+        };
+        let points = points
+            .into_iter()
+            .map(|(attributes, values, pick, exemplars)| StockPoint {
+                attributes,
+                value: value(&values, pick),
+                exemplars,
+            })
+            .collect();
+        (metric, temporality, points)
+    })
+}
+
+fn any_stock() -> impl Strategy<Value = Stock> {
+    let resource = any_attributes().prop_map(|bytes| Resource {
+        attributes: attributes::decode(&bytes)
+            .unwrap()
+            .into_iter()
+            .chain([attributes::text("service.name", "edge"), attributes::text("service.instance.id", "one")])
+            .collect(),
+    });
+    (resource, prop::collection::vec(any_series(), 0..5))
+        .prop_map(|(resource, metrics)| Stock { resource, metrics })
+}
+
+#[test]
+fn a_request_says_how_it_is_encoded() {
+    use Compression::{Gzip, None, Snappy};
+    for (encoding, content_type, path, compressions) in [
+        (Encoding::OtlpProtobuf, "application/x-protobuf", "/v1/metrics", [None, Gzip]),
+        (Encoding::OtlpJson, "application/json", "/v1/metrics", [None, Gzip]),
+        (Encoding::RemoteWrite, "application/x-protobuf", "/api/v1/write", [Snappy, Snappy]),
+    ] {
+        assert_eq!((encoding.content_type(), encoding.default_path()), (content_type, path));
+        assert_eq!([None, Gzip].map(|wished| encoding.compression(wished)), compressions);
+        assert_eq!(encoding.headers()[0], ("content-type", content_type));
+    }
+    let version = ("x-prometheus-remote-write-version", "0.1.0");
+    assert!(Encoding::RemoteWrite.headers().contains(&version));
+    assert_eq!(
+        [None, Gzip, Snappy].map(Compression::content_encoding),
+        [Option::None, Some("gzip"), Some("snappy")]
+    );
+}
+
+#[test]
+fn nothing_is_no_points() {
+    for encoding in ENCODINGS {
+        let encoded = encoding.encode(&Resource::default(), &[]);
+        assert_eq!((encoded.points, encoded.left_out), (0, 0), "{encoding:?}");
+    }
+}
+
+#[test]
+fn points_that_do_not_fit_their_metric_are_left_out_and_counted() {
+    let mut stock = example();
+    let points = stock.points().iter().map(|metric| metric.points.len() as u64).sum::<u64>();
+    stock.metrics[0].2[0].value = histogram(&[], &[]);
+    stock.metrics[3].2[0].value = histogram(&[], &[1]);
+    stock.metrics[4].2[0].value = Value::Counter(1);
+    for encoding in ENCODINGS {
+        let encoded = stock.encode(encoding);
+        assert_eq!((encoded.points, encoded.left_out), (points - 3, 3), "{encoding:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_request_is_larger_than_was_said_nor_much_smaller(stock in any_stock()) {
+        for encoding in ENCODINGS {
+            let size = SizeHint::new(encoding, &stock.resource);
+            let points: Vec<_> = stock.points().into_iter().filter(|of| !of.points.is_empty()).collect();
+            let of_points: usize =
+                points.iter().flat_map(|of| of.points.iter().map(|point| size.point(of.metric, point))).sum();
+            let said = size.request() + points.iter().map(|of| size.metric(of.metric)).sum::<usize>() + of_points;
+            let encoded = stock.encode(encoding);
+            prop_assert!(encoded.bytes.len() <= said, "{:?}: {} bytes, said {}", encoding, encoded.bytes.len(), said);
+            if encoded.left_out == 0 && encoded.points > 0 {
+                let least = (said - size.request()) / 8;
+                prop_assert!(encoded.bytes.len() >= least, "{:?}: {} bytes, said {}", encoding, encoded.bytes.len(), said);
+            }
+        }
+    }
+
+    #[test]
+    fn every_point_is_in_the_request_or_left_out(stock in any_stock()) {
+        let points: u64 = stock.points().iter().map(|metric| metric.points.len() as u64).sum();
+        for encoding in ENCODINGS {
+            let encoded = stock.encode(encoding);
+            prop_assert_eq!(encoded.points + encoded.left_out, points);
+            if encoding != Encoding::RemoteWrite {
+                prop_assert_eq!(encoded.left_out, 0);
+            }
+        }
+    }
+}
