@@ -1,5 +1,6 @@
 //! What a worker hands to the service: reading it strictly, since any plugin in the process can write to the queue.
 
+mod point;
 mod writer;
 
 pub use writer::BatchWriter;

@@ -99,6 +99,32 @@ impl ExponentialHistogram {
         }
     }
 
+    /// What was recorded since this histogram was `base`, without the extremes, which cannot be told.
+    #[must_use]
+    pub fn since(&self, base: &Self) -> Self {
+        // It only ever grew since, so its scale is not above that of the base.
+        let base = base.clone().at_scale(self.scale);
+        let then = |index: i64| {
+            let at = index.checked_sub(i64::from(base.offset)).and_then(|at| usize::try_from(at).ok());
+            at.and_then(|at| base.buckets.get(at)).copied().unwrap_or(0)
+        };
+        let indices = i64::from(self.offset)..;
+        let since: Vec<u64> =
+            self.buckets.iter().zip(indices).map(|(now, index)| now.saturating_sub(then(index))).collect();
+        let first = since.iter().position(|count| *count > 0).unwrap_or(since.len());
+        let end = since.iter().rposition(|count| *count > 0).map_or(first, |last| last.saturating_add(1));
+        Self {
+            max_size: self.max_size,
+            scale: self.scale,
+            zero_count: self.zero_count.saturating_sub(base.zero_count),
+            offset: i32::try_from(first).map_or(0, |first| self.offset.saturating_add(first)),
+            buckets: since.get(first..end).unwrap_or_default().to_vec(),
+            sum: self.sum.saturating_sub(base.sum),
+            min: u64::MAX,
+            max: 0,
+        }
+    }
+
     /// Forgets everything recorded, and is at the finest scale again.
     pub fn clear(&mut self) {
         (self.scale, self.zero_count, self.offset) = (SCALE_MAX, 0, 0);

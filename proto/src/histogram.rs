@@ -59,14 +59,22 @@ impl Histogram {
         self.sum
     }
 
-    /// The least value, if it is known.
+    /// The least value, if there was one and it is known.
     pub fn min(&self) -> Option<u64> {
         (self.min <= self.max).then_some(self.min)
     }
 
-    /// The greatest value, if it is known.
+    /// The greatest value, if there was one and it is known.
     pub fn max(&self) -> Option<u64> {
         (self.min <= self.max).then_some(self.max)
+    }
+
+    /// What was recorded since this histogram was `base`, without the extremes, which cannot be told.
+    #[must_use]
+    pub fn since(&self, base: &Histogram) -> Histogram {
+        let then = base.buckets.iter().copied().chain(std::iter::repeat(0));
+        let buckets = self.buckets.iter().zip(then).map(|(now, then)| now.saturating_sub(then)).collect();
+        Histogram { sum: self.sum.saturating_sub(base.sum), min: u64::MAX, max: 0, buckets }
     }
 
     /// The count of each bucket.

@@ -10,8 +10,6 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use tributary_proto::attributes;
 use tributary_proto::batch::Point;
-use tributary_proto::exponential::ExponentialHistogram;
-use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Kind;
 
 use crate::observation::Observation;
@@ -141,12 +139,7 @@ impl<S: BuildHasher> Fold<S> {
 
 impl Slot {
     fn new(plan: &Plan, key: Box<[u8]>, attributes: Box<[u8]>) -> Self {
-        let cell = |kind: &Kind| match kind {
-            Kind::Counter => Point::Counter(0),
-            Kind::Histogram { bounds } => Point::Histogram(Histogram::new(bounds.len())),
-            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size)),
-        };
-        let cells = plan.measures.iter().map(|measure| cell(&measure.metric.kind)).collect();
+        let cells = plan.measures.iter().map(|measure| Point::nothing(&measure.metric.kind)).collect();
         Self { key, attributes, observations: 0, cells, idle_takes: 0 }
     }
 
@@ -172,13 +165,7 @@ impl Slot {
     fn clear(&mut self) {
         self.observations = 0;
         self.idle_takes = 0;
-        for cell in &mut self.cells {
-            match cell {
-                Point::Counter(count) => *count = 0,
-                Point::Histogram(histogram) => histogram.clear(),
-                Point::Exponential(histogram) => histogram.clear(),
-            }
-        }
+        self.cells.iter_mut().for_each(Point::clear);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use proptest::prelude::*;
+use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::otlp::any_value;
 
 use super::*;

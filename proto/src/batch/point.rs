@@ -1,0 +1,123 @@
+//! Adding points up and taking them apart: the same for a fold in a worker and for the table in the service.
+
+use super::Point;
+use crate::exponential::ExponentialHistogram;
+use crate::histogram::Histogram;
+use crate::metric::Kind;
+
+impl Point {
+    /// The point of a metric before anything was counted.
+    pub fn nothing(kind: &Kind) -> Self {
+        match kind {
+            Kind::Counter => Point::Counter(0),
+            Kind::Histogram { bounds } => Point::Histogram(Histogram::new(bounds.len())),
+            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size)),
+        }
+    }
+
+    /// Adds what `delta` counted; false, with nothing changed, if it is of another kind or has other bounds.
+    pub fn add(&mut self, delta: &Point) -> bool {
+        match (self, delta) {
+            (Point::Counter(sum), Point::Counter(delta)) => {
+                *sum = sum.saturating_add(*delta);
+                true
+            }
+            (Point::Histogram(sum), Point::Histogram(delta)) => sum.merge(delta),
+            (Point::Exponential(sum), Point::Exponential(delta)) => {
+                sum.merge(delta);
+                true
+            }
+            (Point::Counter(_) | Point::Histogram(_) | Point::Exponential(_), _) => false,
+        }
+    }
+
+    /// What was counted since this point was `base`. What cannot be told of a part alone (the extremes of a histogram) is
+    /// left out.
+    #[must_use]
+    pub fn since(&self, base: &Point) -> Point {
+        match (self, base) {
+            (Point::Counter(now), Point::Counter(then)) => Point::Counter(now.saturating_sub(*then)),
+            (Point::Histogram(now), Point::Histogram(then)) => Point::Histogram(now.since(then)),
+            (Point::Exponential(now), Point::Exponential(then)) => Point::Exponential(now.since(then)),
+            // A series is of one kind as long as it lives.
+            (Point::Counter(_) | Point::Histogram(_) | Point::Exponential(_), _) => self.clone(),
+        }
+    }
+
+    /// Forgets everything counted.
+    pub fn clear(&mut self) {
+        match self {
+            Point::Counter(count) => *count = 0,
+            Point::Histogram(histogram) => histogram.clear(),
+            Point::Exponential(histogram) => histogram.clear(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kinds() -> [Kind; 3] {
+        [Kind::Counter, Kind::Histogram { bounds: [10, 100].into() }, Kind::Exponential { max_size: 4 }]
+    }
+
+    fn counted(kind: &Kind, values: &[u64]) -> Point {
+        let mut point = Point::nothing(kind);
+        for value in values {
+            match (&mut point, kind) {
+                (Point::Counter(count), _) => *count += value,
+                (Point::Histogram(histogram), Kind::Histogram { bounds }) => histogram.record(*value, bounds),
+                (Point::Exponential(histogram), _) => histogram.record(*value, 1),
+                (point, kind) => panic!("{point:?} of {kind:?}"),
+            }
+        }
+        point
+    }
+
+    /// Everything of a point but its extremes.
+    fn without_extremes(point: &Point) -> Point {
+        point.since(&match point {
+            Point::Counter(_) => Point::Counter(0),
+            Point::Histogram(histogram) => Point::Histogram(Histogram::new(histogram.buckets().len() - 1)),
+            Point::Exponential(_) => Point::Exponential(ExponentialHistogram::new(4)),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_came_since_and_what_was_before_make_the_whole(
+            before in prop::collection::vec(0u64..100_000, 0..20),
+            since in prop::collection::vec(0u64..100_000, 0..20),
+        ) {
+            for kind in kinds() {
+                let base = counted(&kind, &before);
+                let mut now = base.clone();
+                prop_assert!(now.add(&counted(&kind, &since)));
+                let difference = now.since(&base);
+                if let Point::Histogram(difference) = &difference {
+                    prop_assert_eq!((difference.min(), difference.max()), (None, None));
+                    prop_assert_eq!(difference.count(), since.len() as u64);
+                }
+                let mut whole = base.clone();
+                prop_assert!(whole.add(&difference));
+                prop_assert_eq!(without_extremes(&whole), without_extremes(&now));
+                now.clear();
+                prop_assert_eq!(now, Point::nothing(&kind));
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_and_bounds_do_not_mix() {
+        let [counter, one, exponential] = kinds();
+        let two = Kind::Histogram { bounds: [1].into() };
+        for (left, right) in [(&one, &counter), (&counter, &one), (&one, &two), (&exponential, &one)] {
+            let mut point = Point::nothing(left);
+            assert!(!point.add(&Point::nothing(right)));
+            assert_eq!(point, Point::nothing(left));
+        }
+    }
+}
