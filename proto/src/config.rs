@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::attributes::clip;
 use crate::duration;
+use crate::json;
 use crate::limits::CONFIGURATION_BYTES_MAX;
 
 /// One thing that is wrong with a configuration.
@@ -73,10 +74,10 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     if bytes.len() > CONFIGURATION_BYTES_MAX {
         return Err(format!("{} bytes or more", bytes.len()));
     }
-    match serde_json::from_slice(bytes) {
+    match json::read(bytes) {
         Ok(Value::Object(values)) => Ok(values),
         Ok(other) => Err(excerpt(&other)),
-        Err(error) => structure::decode(bytes).ok_or_else(|| error.to_string()),
+        Err(error) => structure::decode(bytes).ok_or(error),
     }
 }
 

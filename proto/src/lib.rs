@@ -14,6 +14,7 @@ pub mod counter;
 pub mod duration;
 pub mod exponential;
 pub mod histogram;
+pub mod json;
 pub mod metric;
 pub mod otlp;
 pub mod remote_write;

@@ -7,6 +7,7 @@ pub use retry_after::LONGEST as LONGEST_WAIT;
 use std::time::Duration;
 
 use prost::Message;
+use tributary_proto::json;
 use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, ExportMetricsServiceResponse};
 
 /// What is read of an answer's body: the specification recommends a limit of 4 MiB, but a partial success is small.
@@ -91,7 +92,7 @@ impl Answer<'_> {
 /// `{"partialSuccess": {"rejectedDataPoints": "3", "errorMessage": "…"}}`; the integer as a string, as the JSON mapping of
 /// protobuf writes 64-bit integers, or as a number, which it lets a reader accept.
 fn partial_success_in_json(body: &[u8]) -> Option<(i64, String)> {
-    let response: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let response = json::read(body).ok()?;
     let partial = response.get("partialSuccess")?;
     let rejected = partial.get("rejectedDataPoints");
     let rejected = rejected.and_then(|number| number.as_i64().or_else(|| number.as_str()?.parse().ok()));

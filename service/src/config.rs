@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tributary_proto::config::{self, Problems, Section};
 use tributary_proto::limits::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, SERIES_DEFAULT, SERIES_MAX};
-use tributary_proto::otlp::DEFAULT_PATH;
 
 use crate::backoff::Backoff;
+use crate::compress::Compression;
+use crate::encode::Encoding;
+use crate::points::Temporality;
 
 /// The most destinations side by side.
 pub const DESTINATIONS_MAX: usize = 16;
@@ -20,15 +22,25 @@ pub struct ServiceConfig {
     pub resource: Vec<(String, String)>,
     /// Series of one metric before further ones are counted in its overflow series.
     pub series_max: usize,
+    /// A series of which nothing came for so long ends, once its last value is everywhere; none for never.
+    pub idle: Option<Duration>,
 }
 
-/// A collector that takes OTLP/HTTP in protobuf.
+/// A collector, and how it wants what it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// What logs call it.
     pub name: String,
     /// Envoy's cluster.
     pub cluster: String,
+    /// How points are written.
+    pub encoding: Encoding,
+    /// How a request is compressed; remote write has its own way.
+    pub compression: Compression,
+    /// Since when points count.
+    pub temporality: Temporality,
+    /// Bytes of a request before compression; it ends with the first point that goes past them.
+    pub max_bytes: usize,
     /// The path of the request.
     pub path: String,
     /// The authority of the request.
@@ -56,6 +68,14 @@ const RETRY_LONGEST: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
 
+/// Long enough for a route that is asked once in a quarter of an hour, short enough for labels that come and go.
+const IDLE: Duration = Duration::from_secs(900);
+const IDLE_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// Small enough to be encoded in milliseconds, and under every collector's limit that is known.
+const MAX_BYTES: usize = 1024 * 1024;
+const MAX_BYTES_RANGE: std::ops::RangeInclusive<u64> = 16 * 1024..=64 * 1024 * 1024;
+
 /// Headers that the service sets itself or that HTTP/2 forbids.
 const HEADERS_RESERVED: [&str; 5] =
     ["content-type", "content-length", "host", "connection", "transfer-encoding"];
@@ -73,11 +93,13 @@ impl ServiceConfig {
                 })
                 .unwrap_or_default();
             let resource = root.texts("resource", ATTRIBUTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX);
-            let series_max = root.section("limits", |limits| {
+            let (series_max, idle) = root.section("limits", |limits| {
                 let series = limits.number("series", 1..=u64::try_from(SERIES_MAX).unwrap_or(u64::MAX));
-                series.and_then(|series| usize::try_from(series).ok()).unwrap_or(SERIES_DEFAULT)
+                let series = series.and_then(|series| usize::try_from(series).ok()).unwrap_or(SERIES_DEFAULT);
+                (series, limits.duration("idle", Duration::ZERO..=IDLE_MAX).unwrap_or(IDLE))
             });
-            Self { destinations: destinations.into_iter().flatten().collect(), resource, series_max }
+            let idle = Some(idle).filter(|idle| !idle.is_zero());
+            Self { destinations: destinations.into_iter().flatten().collect(), resource, series_max, idle }
         })
     }
 }
@@ -86,6 +108,21 @@ impl Destination {
     fn read(section: &mut Section<'_>, interval: Duration, names: &mut Vec<String>) -> Option<Self> {
         let cluster = section.required().text("cluster", 1..=255);
         let name = section.text("name", 1..=64).or_else(|| cluster.clone());
+        let encoding = match section.word("encoding", &["otlp_protobuf", "otlp_json", "remote_write"]) {
+            Some("otlp_json") => Encoding::OtlpJson,
+            Some("remote_write") => Encoding::RemoteWrite,
+            _ => Encoding::OtlpProtobuf,
+        };
+        let compression = match section.word("compression", &["none", "gzip"]) {
+            Some("gzip") => Compression::Gzip,
+            _ => Compression::None,
+        };
+        let temporality = match section.word("temporality", &["cumulative", "delta"]) {
+            Some("delta") => Temporality::Delta,
+            _ => Temporality::Cumulative,
+        };
+        let max_bytes = section.number("max_bytes", MAX_BYTES_RANGE);
+        let max_bytes = max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BYTES);
         let path = section.text("path", 1..=1024);
         let authority = section.text("authority", 1..=255);
         let headers = section.texts("headers", 32, 8192);
@@ -119,6 +156,14 @@ impl Destination {
         {
             section.note("path", &format!("{path:?}"), "a path that begins with '/' and has no blanks");
         }
+        if encoding == Encoding::RemoteWrite {
+            if temporality == Temporality::Delta {
+                section.note("temporality", "delta", "cumulative, which is all that remote write has");
+            }
+            if compression != Compression::None {
+                section.note("compression", "gzip", "none: remote write is compressed in its own way");
+            }
+        }
         let (name, cluster) = (name?, cluster?);
         if names.contains(&name) {
             section.note(
@@ -129,8 +174,21 @@ impl Destination {
         }
         names.push(name.clone());
         let authority = authority.unwrap_or_else(|| cluster.clone());
-        let path = path.unwrap_or_else(|| DEFAULT_PATH.to_owned());
-        Some(Self { name, cluster, path, authority, headers, interval, timeout, backoff })
+        let path = path.unwrap_or_else(|| encoding.default_path().to_owned());
+        Some(Self {
+            name,
+            cluster,
+            encoding,
+            compression,
+            temporality,
+            max_bytes,
+            path,
+            authority,
+            headers,
+            interval,
+            timeout,
+            backoff,
+        })
     }
 }
 
@@ -151,6 +209,10 @@ mod tests {
         let expected = Destination {
             name: "collector".into(),
             cluster: "collector".into(),
+            encoding: Encoding::OtlpProtobuf,
+            compression: Compression::None,
+            temporality: Temporality::Cumulative,
+            max_bytes: 1024 * 1024,
             path: "/v1/metrics".into(),
             authority: "collector".into(),
             headers: vec![],
@@ -160,16 +222,22 @@ mod tests {
         };
         assert_eq!(
             config,
-            ServiceConfig { destinations: vec![expected], resource: vec![], series_max: 2_000 }
+            ServiceConfig {
+                destinations: vec![expected],
+                resource: vec![],
+                series_max: 2_000,
+                idle: Some(IDLE)
+            }
         );
     }
 
     #[test]
     fn everything_can_be_said() {
-        let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5}, "destinations": [
+        let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5, "idle": "0s"}, "destinations": [
             {"cluster": "a"},
             {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
-             "interval": "2s", "timeout": "3s", "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
+             "interval": "2s", "timeout": "3s", "encoding": "otlp_json", "compression": "gzip", "temporality": "delta",
+             "max_bytes": 20000, "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
         let config = ServiceConfig::parse(json).unwrap();
         let [first, second] = config.destinations.as_slice() else { panic!("two destinations") };
         assert_eq!(first.interval, Duration::from_secs(1));
@@ -178,7 +246,22 @@ mod tests {
         assert_eq!((second.path.as_str(), second.authority.as_str()), ("/x", "h:1"));
         assert_eq!(second.headers, [("x-tenant".to_owned(), "t".to_owned())]);
         assert_eq!(config.resource, [("service.name".to_owned(), "edge".to_owned())]);
-        assert_eq!(config.series_max, 5);
+        assert_eq!((config.series_max, config.idle), (5, None));
+        assert_eq!((second.encoding, second.compression), (Encoding::OtlpJson, Compression::Gzip));
+        assert_eq!((second.temporality, second.max_bytes), (Temporality::Delta, 20_000));
+    }
+
+    #[test]
+    fn remote_write_has_one_temporality_and_one_compression() {
+        let parse = |more: &str| {
+            let json =
+                format!(r#"{{"destinations": [{{"cluster": "a", "encoding": "remote_write"{more}}}]}}"#);
+            ServiceConfig::parse(json.as_bytes())
+        };
+        assert_eq!(parse("").unwrap().destinations[0].path, "/api/v1/write");
+        let problems = parse(r#", "temporality": "delta", "compression": "gzip""#).unwrap_err();
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["destinations[0].temporality", "destinations[0].compression"]);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //!
 //! A cycle sends the whole table in slices, one call in flight. [`due`](Delivery::due) says whether and from where to send;
 //! then exactly one of [`sent`](Delivery::sent), [`unsendable`](Delivery::unsendable) and
-//! [`nothing_to_send`](Delivery::nothing_to_send) is called, and after `sent` exactly one of [`answered`](Delivery::answered)
+//! [`skipped`](Delivery::skipped) is called, and after `sent` exactly one of [`answered`](Delivery::answered)
 //! and, if no answer ever comes, a later `due` that gives up on it.
 //!
-//! Sums are cumulative, so nothing that failed is lost: a slice that is sent again is encoded again, with what came since.
+//! The table keeps what did not arrive, so there is no backlog: a slice that is sent again is encoded again, with what came since.
 
 use std::time::Duration;
 
@@ -99,9 +99,9 @@ impl Delivery {
         self.again(now_unix_nano, None, jitter)
     }
 
-    /// There is nothing in the table.
-    pub fn nothing_to_send(&mut self, now_unix_nano: u64) {
-        self.go_on(now_unix_nano, None);
+    /// There was nothing to say in this slice; the one after it begins at `next`.
+    pub fn skipped(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
+        self.go_on(now_unix_nano, next);
     }
 
     /// An answer came. None if nothing was in flight: an answer to a call that was given up.

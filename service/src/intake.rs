@@ -1,5 +1,6 @@
 //! Taking batches over from a queue: strictly read, checked for gaps and repeats, added to the table.
 
+use tributary_host::clock;
 use tributary_host::queue::Queue;
 use tributary_proto::batch::Batch;
 use tributary_proto::counter;
@@ -30,7 +31,7 @@ impl Intake {
     }
 
     /// Takes what the queue has, within the bounds of one callback; true if there may be more.
-    pub fn drain(&mut self, queue: Queue, table: &mut Table, start_unix_nano: u64, stats: &Stats) -> bool {
+    pub fn drain(&mut self, queue: Queue, table: &mut Table, stats: &Stats) -> bool {
         let mut bytes: usize = 0;
         for _ in 0..ITEMS_MAX {
             if bytes >= BYTES_MAX {
@@ -39,7 +40,7 @@ impl Intake {
             // An unknown queue is as good as an empty one: it was registered by this service.
             let Ok(Some(item)) = queue.dequeue() else { return false };
             bytes = bytes.saturating_add(item.len());
-            self.take(&item, table, start_unix_nano, stats);
+            self.take(&item, table, stats);
         }
         true
     }
@@ -54,7 +55,7 @@ impl Intake {
         self.observations
     }
 
-    fn take(&mut self, item: &[u8], table: &mut Table, start_unix_nano: u64, stats: &Stats) {
+    fn take(&mut self, item: &[u8], table: &mut Table, stats: &Stats) {
         let Ok(batch) = Batch::decode(item) else {
             stats.batches_refused.add(1);
             return;
@@ -72,7 +73,7 @@ impl Intake {
                 self.counters.push(key.clone());
             }
         }
-        let merged = table.merge(batch, start_unix_nano);
+        let merged = table.merge(batch, clock::now_unix_nano());
         self.observations = self.observations.saturating_add(merged.observations);
         stats.batches_received.add(1);
         stats.observations_aggregated.add(merged.observations);

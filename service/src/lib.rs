@@ -1,10 +1,9 @@
 //! The module of the main thread, one VM per Envoy: `service.wasm`.
 //!
 //! A batch's way through it, file by file: [`root`] is told that a queue has something; [`intake`] takes it out and has
-//! [`producers`] check its sequence; the [`table`] adds it up. When a destination is due, [`delivery`] says so, [`export`]
-//! makes [`points`] of a part of the table, [`encode`] makes a request of these under the [`resource`], which [`compress`] can
-//! make smaller, and [`answer`] reads what came of it. [`service`] holds
-//! these together; the [`config`] says where to.
+//! [`producers`] check its sequence; the [`table`] adds it up. When [`delivery`] says that a destination is due, its
+//! [`exporter`] makes [`points`] of a part of the table, [`encode`]s and [`compress`]es them under the [`resource`], sends them,
+//! and has [`answer`] read what came of it. [`service`] holds these together; the [`config`] says where to.
 
 pub mod root;
 
@@ -16,7 +15,7 @@ pub mod compress;
 pub mod config;
 pub mod delivery;
 pub mod encode;
-pub mod export;
+pub mod exporter;
 pub mod intake;
 pub mod points;
 pub mod producers;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tributary_proto::config::{self, Problems, Section};
 use tributary_proto::counter;
-use tributary_proto::limits::{COUNTER_KEY_BYTES_MAX, COUNTERS_MAX, SERIES_DEFAULT, SERIES_MAX};
+
+use tributary_proto::limits::{
+    COUNTER_KEY_BYTES_MAX, COUNTERS_MAX, EXPONENTIAL_SIZE_DEFAULT, SERIES_DEFAULT, SERIES_MAX,
+};
 
 use crate::plan::Plan;
 use crate::preset;
@@ -55,11 +58,18 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(300);
 
+/// From a size with which any two values fit at scale -4, which is the coarsest that Prometheus has.
+const EXPONENTIAL_SIZES: std::ops::RangeInclusive<u64> = 10..=256;
+
 impl WorkerConfig {
     /// Reads a configuration, or says everything that is wrong with it.
     pub fn parse(json: &[u8]) -> Result<Self, Problems> {
         config::read(json, |root| {
             root.word("preset", &["otel"]);
+            let mut plan = preset::otel();
+            if let Some(max_size) = root.section("histogram", read_exponential) {
+                plan.make_exponential(max_size);
+            }
             let flush = root.section("flush", Flush::read);
             let counters = read_counters(root);
             let series_max = root.section("limits", |limits| {
@@ -68,7 +78,7 @@ impl WorkerConfig {
                 series.and_then(|series| usize::try_from(series).ok()).unwrap_or(SERIES_DEFAULT)
             });
             let service_vm_id = root.text("service_vm_id", 0..=255).unwrap_or_default();
-            Self { plan: preset::otel(), flush, counters, series_max, service_vm_id }
+            Self { plan, flush, counters, series_max, service_vm_id }
         })
     }
 }
@@ -79,6 +89,19 @@ impl Flush {
         let max_requests = section.number("max_requests", 1..=1_000_000_000);
         Self { interval: interval.unwrap_or(FLUSH_INTERVAL), max_requests }
     }
+}
+
+/// The size of exponential histograms, if histograms are to be such.
+fn read_exponential(section: &mut Section<'_>) -> Option<usize> {
+    let kind = section.word("kind", &["explicit", "exponential"]);
+    let max_size = section.number("max_size", EXPONENTIAL_SIZES);
+    if kind != Some("exponential") {
+        if max_size.is_some() {
+            section.note("max_size", "a size of explicit histograms", "only with kind \"exponential\"");
+        }
+        return None;
+    }
+    Some(max_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(EXPONENTIAL_SIZE_DEFAULT))
 }
 
 fn read_counters(root: &mut Section<'_>) -> Vec<CounterConfig> {
@@ -106,6 +129,8 @@ fn read_counters(root: &mut Section<'_>) -> Vec<CounterConfig> {
 
 #[cfg(test)]
 mod tests {
+    use tributary_proto::metric::Kind;
+
     use super::*;
 
     fn problems(json: &str) -> Vec<String> {
@@ -124,11 +149,12 @@ mod tests {
 
     #[test]
     fn everything_can_be_said() {
-        let json = br#"{"preset": "otel", "flush": {"interval": "250ms", "max_requests": 1},
+        let json = br#"{"preset": "otel", "histogram": {"kind": "exponential", "max_size": 20}, "flush": {"interval": "250ms", "max_requests": 1},
             "counters": [{"key": "a", "when": "request"}, {"key": "b"}], "limits": {"series": 10},
             "service_vm_id": "elsewhere"}"#;
         let config = WorkerConfig::parse(json).unwrap();
         assert_eq!(config.flush, Flush { interval: Duration::from_millis(250), max_requests: Some(1) });
+        assert_eq!(config.plan.measures[0].metric.kind, Kind::Exponential { max_size: 20 });
         let counter = |key: &str, when| CounterConfig { key: key.into(), when };
         assert_eq!(config.counters, [counter("a", When::Request), counter("b", When::Flush)]);
         assert_eq!((config.series_max, config.service_vm_id.as_str()), (10, "elsewhere"));
@@ -138,11 +164,12 @@ mod tests {
     fn every_problem_is_said_at_once() {
         let json = r#"{"preset": "other", "flush": {"interval": "1ms", "max_requests": 0},
             "counters": [{"key": "a b"}, {}, {"key": "a"}, {"key": "a", "when": "never"}], "limits": {"series": 0},
-            "service_vm_id": 5, "dimension": []}"#;
+            "service_vm_id": 5, "dimension": [], "histogram": {"max_size": 20}}"#;
         assert_eq!(
             problems(json),
             [
                 r#"preset: found "other", allowed: one of otel"#,
+                r#"histogram.max_size: found a size of explicit histograms, allowed: only with kind "exponential""#,
                 r#"flush.interval: found "1ms", allowed: a duration from 10ms to 5m, such as "1s" or "250ms""#,
                 "flush.max_requests: found 0, allowed: a whole number from 1 to 1000000000",
                 r#"counters[0].key: found "a b", allowed: letters, digits, '_', '.' and '-'"#,
@@ -151,7 +178,7 @@ mod tests {
                 r#"counters[3].key: found "a" again, allowed: each key once"#,
                 "limits.series: found 0, allowed: a whole number from 1 to 1000000",
                 "service_vm_id: found 5, allowed: text of 0 to 255 bytes",
-                "dimension: found an unknown key, allowed: one of preset, flush, counters, limits, service_vm_id",
+                "dimension: found an unknown key, allowed: one of preset, histogram, flush, counters, limits, service_vm_id",
             ]
         );
     }

@@ -1,6 +1,6 @@
 //! What is read of each stream and what is made of it: the configuration, worked out.
 
-use tributary_proto::metric::Metric;
+use tributary_proto::metric::{Kind, Metric};
 
 /// The most attributes that one plan reads: every observation has this many places.
 pub const SOURCES_MAX: usize = 32;
@@ -64,6 +64,15 @@ pub enum Value {
 }
 
 impl Plan {
+    /// Makes all histograms exponential ones, of at most `max_size` buckets.
+    pub fn make_exponential(&mut self, max_size: usize) {
+        for measure in &mut self.measures {
+            if matches!(measure.metric.kind, Kind::Histogram { .. }) {
+                measure.metric.kind = Kind::Exponential { max_size };
+            }
+        }
+    }
+
     /// The metrics of the plan's series, in the order of their cells.
     pub fn metrics(&self) -> Vec<Metric> {
         self.measures.iter().map(|measure| measure.metric.clone()).collect()

@@ -17,30 +17,8 @@ fn from(now_unix_nano: u64) -> Delivery {
     Delivery::new(Duration::from_secs(10), Duration::from_secs(5), backoff, now_unix_nano)
 }
 
-fn cursor(row: u8) -> Cursor {
-    // A cursor that only a table can make: one slice of `row` rows of one metric.
-    let mut table = crate::table::Table::new(100, tributary_host::random::hasher());
-    let series = (0..=row).map(|n| tributary_proto::batch::Series {
-        attributes: tributary_proto::attributes::encode(vec![tributary_proto::attributes::integer(
-            "n",
-            i64::from(n),
-        )]),
-        observations: 1,
-        points: vec![tributary_proto::batch::Point::Counter(1)],
-    });
-    let metric = tributary_proto::metric::Metric {
-        name: "m".into(),
-        unit: String::new(),
-        description: String::new(),
-        divisor: 1,
-        kind: tributary_proto::metric::Kind::Counter,
-    };
-    let group = tributary_proto::batch::Group { metrics: vec![metric], series: series.collect() };
-    table.merge(
-        tributary_proto::batch::Batch { producer: 1, sequence: 1, counters: vec![], groups: vec![group] },
-        0,
-    );
-    table.slice(Cursor::default(), row.into()).1.unwrap()
+fn cursor(row: usize) -> Cursor {
+    Cursor { metric: 0, row }
 }
 
 #[test]
@@ -120,7 +98,7 @@ fn an_answer_that_never_comes_is_given_up_and_a_late_one_ignored() {
     delivery.sent(10 * SECOND, None);
     assert_eq!(delivery.due(45 * SECOND - 1), None);
     assert_eq!(delivery.due(45 * SECOND), Some(Cursor::default()));
-    delivery.nothing_to_send(45 * SECOND);
+    delivery.skipped(45 * SECOND, None);
     assert_eq!(delivery.answered(46 * SECOND, &TAKEN, 0), None);
 }
 
@@ -144,7 +122,7 @@ proptest! {
             if delivery.due(now).is_some() {
                 match event {
                     0 => drop(delivery.unsendable(now, jitter)),
-                    1 => delivery.nothing_to_send(now),
+                    1 => delivery.skipped(now, None),
                     _ => delivery.sent(now, None),
                 }
             } else {

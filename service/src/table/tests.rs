@@ -1,20 +1,37 @@
-//! The table, by what its slices show.
+//! The table, by what destinations are told of it.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tributary_host::random;
+use tributary_proto::batch::Point;
+use tributary_proto::metric::Kind;
+use tributary_proto::otlp::Resource;
 
 use super::*;
+use crate::encode::{Encoding, SizeHint};
+use crate::points::{Temporality, Value};
+
+const CUMULATIVE: Viewer = Viewer { number: 0, delta: None };
+const DELTA: Viewer = Viewer { number: 1, delta: Some(0) };
+
+fn table(series_max: usize) -> Table {
+    let limits = TableLimits { series_max, idle_ns: Some(100), destinations: 2, deltas: 1 };
+    Table::new(limits, 5, random::hasher())
+}
 
 fn metric(name: &str) -> Metric {
     let kind = Kind::Counter;
     Metric { name: name.into(), unit: "1".into(), description: String::new(), divisor: 1, kind }
 }
 
+fn route(name: &str) -> Vec<u8> {
+    attributes::encode(vec![attributes::text("route", name)])
+}
+
 fn batch(metric_name: &str, series: &[(&str, u64)]) -> Batch {
-    let series = series.iter().map(|(route, count)| Series {
-        attributes: attributes::encode(vec![attributes::text("route", route)]),
+    let series = series.iter().map(|(name, count)| Series {
+        attributes: route(name),
         observations: *count,
         points: vec![Point::Counter(*count)],
     });
@@ -22,58 +39,94 @@ fn batch(metric_name: &str, series: &[(&str, u64)]) -> Batch {
     Batch { producer: 1, sequence: 1, counters: vec![], groups }
 }
 
-/// All rows, read in slices of `rows_max`.
-fn rows(table: &Table, rows_max: usize) -> Vec<(String, Vec<u8>, u64)> {
+/// What a destination is told of one series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    series: (String, Vec<u8>),
+    window: (u64, u64),
+    /// None for the end.
+    count: Option<u64>,
+}
+
+/// One slice, as it is told, and where the next begins.
+fn slice(
+    table: &mut Table,
+    viewer: Viewer,
+    from: Cursor,
+    rows_max: usize,
+    now: u64,
+) -> (Vec<Told>, Option<Cursor>) {
+    let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
+    let limits = SliceLimits { rows_max, bytes_max: usize::MAX, size: &size };
+    let slice = table.collect(viewer, from, &limits, now);
+    let mut told = Vec::new();
+    for metric in &slice.metrics {
+        let expected = if viewer.delta.is_some() { Temporality::Delta } else { Temporality::Cumulative };
+        assert_eq!(metric.temporality, expected);
+        for point in &metric.points {
+            told.push(Told {
+                series: (metric.metric.name.clone(), point.attributes.to_vec()),
+                window: (point.start_unix_nano, point.time_unix_nano),
+                count: match point.value {
+                    Value::Counter(count) => Some(count),
+                    Value::NoRecordedValue => None,
+                    ref other => panic!("a counter, not {other:?}"),
+                },
+            });
+        }
+    }
+    (told, slice.next)
+}
+
+/// Everything, slice by slice; it arrives if `arrives`.
+fn tell(table: &mut Table, viewer: Viewer, rows_max: usize, now: u64, arrives: bool) -> Vec<Told> {
     let (mut all, mut cursor) = (Vec::new(), Some(Cursor::default()));
     while let Some(from) = cursor {
-        let (parts, next) = table.slice(from, rows_max);
-        let count: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
-        assert!(
-            count <= rows_max && (next.is_none() || count == rows_max),
-            "slices are full but for the last"
-        );
-        for (metric, rows) in parts {
-            for row in rows {
-                let Point::Counter(count) = row.point else { panic!("a counter") };
-                all.push((metric.name.clone(), row.attributes.to_vec(), count));
-            }
+        let (told, next) = slice(table, viewer, from, rows_max, now);
+        assert!(told.len() <= rows_max);
+        all.extend(told);
+        if arrives {
+            table.arrived(viewer, from, next);
         }
         cursor = next;
     }
     all
 }
 
+fn counts(told: &[Told]) -> Vec<Option<u64>> {
+    told.iter().map(|told| told.count).collect()
+}
+
 #[test]
 fn series_past_the_limit_are_counted_in_the_overflow_series() {
-    let mut table = Table::new(2, random::hasher());
+    let mut table = table(2);
     table.merge(batch("m", &[("a", 1), ("b", 2), ("c", 3), ("d", 4)]), 9);
     table.merge(batch("m", &[("a", 1), ("d", 1)]), 9);
-    let counts: Vec<u64> = rows(&table, 100).iter().map(|(_, _, count)| *count).collect();
-    assert_eq!(counts, [2, 2, 8]);
-    assert_eq!(rows(&table, 100)[2].1, attributes::overflow());
+    let told = tell(&mut table, CUMULATIVE, 100, 10, true);
+    assert_eq!(counts(&told), [Some(2), Some(2), Some(8)]);
+    assert_eq!(told[2].series.1, attributes::overflow());
 }
 
 #[test]
 fn the_limit_is_for_each_metric() {
-    let mut table = Table::new(1, random::hasher());
+    let mut table = table(1);
     table.merge(batch("m", &[("a", 1)]), 9);
     table.merge(batch("n", &[("b", 1)]), 9);
-    assert_eq!(table.series(), 2);
-    assert!(rows(&table, 100).iter().all(|(_, bytes, _)| *bytes != attributes::overflow()));
+    let told = tell(&mut table, CUMULATIVE, 100, 10, true);
+    assert!(told.len() == 2 && told.iter().all(|told| told.series.1 != attributes::overflow()));
 }
 
 #[test]
 fn metrics_past_their_limit_are_dropped_and_counted() {
-    let mut table = Table::new(10, random::hasher());
-    let dropped: u64 = (0..METRICS_MAX + 3)
-        .map(|number| table.merge(batch(&format!("m{number}"), &[("a", 1)]), 9).points_dropped)
-        .sum();
+    let mut table = table(10);
+    let merge = |number| table.merge(batch(&format!("m{number}"), &[("a", 1)]), 9).points_dropped;
+    let dropped: u64 = (0..METRICS_MAX + 3).map(merge).sum();
     assert_eq!((dropped, table.series()), (3, METRICS_MAX));
 }
 
 #[test]
 fn metrics_of_one_name_but_other_meaning_are_apart() {
-    let mut table = Table::new(10, random::hasher());
+    let mut table = table(10);
     table.merge(batch("m", &[("a", 1)]), 9);
     let mut other = batch("m", &[("a", 1)]);
     other.groups[0].metrics[0].unit = "s".into();
@@ -82,42 +135,161 @@ fn metrics_of_one_name_but_other_meaning_are_apart() {
 }
 
 #[test]
-fn exponential_histograms_of_other_scales_are_added_up() {
-    let folded = |values: &[u64]| {
-        let mut histogram = ExponentialHistogram::new(160);
-        values.iter().for_each(|value| histogram.record(*value, 1));
-        Point::Exponential(histogram)
+fn deltas_are_contiguous_and_carry_what_did_not_arrive() {
+    let mut table = table(10);
+    table.merge(batch("m", &[("a", 1)]), 9);
+    let told = |table: &mut Table, now, arrives| {
+        let told = tell(table, DELTA, 100, now, arrives);
+        told.iter().map(|told| (told.window, told.count)).collect::<Vec<_>>()
     };
-    let mut table = Table::new(10, random::hasher());
-    for values in [&[7][..], &[1, u64::MAX], &[0, 8]] {
-        let mut batch = batch("m", &[("a", 1)]);
-        batch.groups[0].metrics[0].kind = Kind::Exponential { max_size: 160 };
-        batch.groups[0].series[0].points = vec![folded(values)];
-        assert_eq!(table.merge(batch, 9).points_dropped, 0);
+    assert_eq!(told(&mut table, 10, true), [((5, 10), Some(1))]);
+    assert_eq!(told(&mut table, 20, true), [], "nothing new");
+    table.merge(batch("m", &[("a", 2)]), 25);
+    assert_eq!(told(&mut table, 30, false), [((10, 30), Some(2))], "lost on the way");
+    table.merge(batch("m", &[("a", 4)]), 35);
+    assert_eq!(told(&mut table, 40, true), [((10, 40), Some(6))]);
+    table.merge(batch("m", &[("a", 8)]), 45);
+    assert_eq!(told(&mut table, 50, true), [((40, 50), Some(8))]);
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 60, true)), [Some(15)], "and elsewhere all of it");
+}
+
+#[test]
+fn what_comes_while_a_slice_is_on_its_way_is_told_next() {
+    let mut table = table(10);
+    table.merge(batch("m", &[("a", 1)]), 9);
+    let (_, next) = slice(&mut table, DELTA, Cursor::default(), 100, 10);
+    table.merge(batch("m", &[("a", 2)]), 11);
+    table.arrived(DELTA, Cursor::default(), next);
+    assert_eq!(counts(&tell(&mut table, DELTA, 100, 20, true)), [Some(2)]);
+}
+
+#[test]
+fn a_series_ends_only_after_its_last_value_is_everywhere_and_says_so() {
+    let mut table = table(10);
+    table.merge(batch("m", &[("a", 1)]), 9);
+    table.sweep(100, 500);
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 501, true)), [Some(1)], "nobody knew of it yet");
+    table.sweep(100, 600);
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 601, true)), [Some(1)], "not everybody knows of it");
+    assert_eq!(counts(&tell(&mut table, DELTA, 100, 602, true)), [Some(1)]);
+    table.sweep(100, 700);
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 701, true)), [None], "the end");
+    assert_eq!(counts(&tell(&mut table, DELTA, 100, 702, true)), [], "deltas just stop");
+    table.sweep(100, 800);
+    assert_eq!(table.series(), 0);
+    table.merge(batch("m", &[("a", 3)]), 900);
+    let told = tell(&mut table, CUMULATIVE, 100, 901, true);
+    assert_eq!(
+        (told[0].count, told[0].window),
+        (Some(3), (700, 901)),
+        "a new start, where the old one ended"
+    );
+}
+
+#[test]
+fn a_series_that_comes_back_while_it_ends_begins_anew() {
+    let mut table = table(10);
+    table.merge(batch("m", &[("a", 1)]), 9);
+    for viewer in [CUMULATIVE, DELTA] {
+        tell(&mut table, viewer, 100, 10, true);
     }
-    let (parts, _) = table.slice(Cursor::default(), 10);
-    assert_eq!(parts[0].1[0].point, folded(&[7, 1, u64::MAX, 0, 8]));
+    table.sweep(100, 500);
+    table.merge(batch("m", &[("a", 2)]), 510);
+    for viewer in [CUMULATIVE, DELTA] {
+        let told = tell(&mut table, viewer, 100, 520, true);
+        assert_eq!((told[0].count, told[0].window), (Some(2), (500, 520)));
+    }
+}
+
+#[test]
+fn a_series_that_ended_makes_room_for_another() {
+    let mut table = table(1);
+    table.merge(batch("m", &[("a", 1)]), 9);
+    for now in [10, 500, 600] {
+        for viewer in [CUMULATIVE, DELTA] {
+            tell(&mut table, viewer, 100, now, true);
+        }
+        table.sweep(100, now + 1);
+    }
+    table.merge(batch("m", &[("b", 1)]), 700);
+    assert_eq!(tell(&mut table, CUMULATIVE, 100, 701, true)[0].series.1, route("b"));
+}
+
+#[test]
+fn a_counter_of_the_services_own_never_ends() {
+    let mut table = table(10);
+    for (value, now) in [(3, 10), (7, 20)] {
+        assert!(table.set(&metric("own"), &route("a"), value, now));
+    }
+    for now in [30, 500, 1_000] {
+        for viewer in [CUMULATIVE, DELTA] {
+            tell(&mut table, viewer, 100, now, true);
+        }
+        table.sweep(100, now + 1);
+    }
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 2_000, true)), [Some(7)]);
+}
+
+#[test]
+fn a_slice_ends_with_the_point_that_goes_past_its_bytes() {
+    let mut table = table(100);
+    let names: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    table.merge(batch("m", &names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>()), 9);
+    let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
+    let limits = SliceLimits { rows_max: usize::MAX, bytes_max: 1_000, size: &size };
+    let slice = table.collect(CUMULATIVE, Cursor::default(), &limits, 10);
+    let points = slice.metrics[0].points.len();
+    assert!((2..30).contains(&points) && slice.next == Some(Cursor { metric: 0, row: points }), "{points}");
 }
 
 proptest! {
+    /// Whatever is counted, lost on the way, ended and begun anew: what arrived adds up to what was counted.
     #[test]
-    fn any_order_of_batches_gives_the_same_sums_and_slices_miss_nothing(
-        shuffled in prop::collection::vec((0u8..3, 0u8..12, 1u64..9), 0..80).prop_shuffle(),
-        series_max in 1usize..15,
-        rows_max in 1usize..9,
+    fn what_arrives_adds_up_to_what_was_counted(
+        steps in prop::collection::vec((0u8..6, 0u8..6, 1u64..9, 1u64..150), 1..120),
+        series_max in 1usize..5,
+        rows_max in 1usize..4,
     ) {
-        let mut table = Table::new(series_max, random::hasher());
-        let mut expected: BTreeMap<String, u64> = BTreeMap::new();
-        for (metric, route, count) in &shuffled {
-            let name = format!("m{metric}");
-            table.merge(batch(&name, &[(&format!("r{route}"), *count)]), 9);
-            *expected.entry(name).or_default() += count;
+        let mut table = table(series_max);
+        let (mut now, mut counted) = (10, 0);
+        // By series: the sum of arrived deltas, and the end of the last window.
+        let mut deltas: u64 = 0;
+        let mut windows: BTreeMap<(String, Vec<u8>), u64> = BTreeMap::new();
+        // By series and start: the last cumulative value.
+        let mut sums: BTreeMap<((String, Vec<u8>), u64), u64> = BTreeMap::new();
+        let rounds = steps.len();
+        let ending = [(2, 0, 1, 1), (4, 0, 1, 1)];
+        for (at, (step, name, count, wait)) in steps.into_iter().chain(ending).enumerate() {
+            now += wait;
+            match step {
+                0 | 1 => {
+                    table.merge(batch("m", &[(&format!("r{name}"), count)]), now);
+                    counted += count;
+                }
+                2 | 3 => {
+                    let arrives = step == 2 || at >= rounds;
+                    for told in tell(&mut table, DELTA, rows_max, now, arrives) {
+                        let end = windows.entry(told.series).or_default();
+                        prop_assert!(told.window.0 >= *end, "windows overlap");
+                        if arrives {
+                            deltas += told.count.unwrap();
+                            *end = told.window.1;
+                        }
+                    }
+                }
+                4 => {
+                    for told in tell(&mut table, CUMULATIVE, rows_max, now, true) {
+                        if let Some(count) = told.count {
+                            let last = sums.insert((told.series, told.window.0), count).unwrap_or(0);
+                            prop_assert!(last <= count, "a sum fell without a new start");
+                        }
+                    }
+                }
+                _ => table.sweep(usize::from(name), now),
+            }
+            prop_assert!(table.series() <= series_max + 1);
         }
-        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-        for (name, _, count) in rows(&table, rows_max) {
-            *sums.entry(name).or_default() += count;
-        }
-        prop_assert_eq!(sums, expected);
-        prop_assert_eq!(rows(&table, rows_max), rows(&table, usize::MAX));
+        prop_assert_eq!(deltas, counted);
+        prop_assert_eq!(sums.values().sum::<u64>(), counted);
     }
 }

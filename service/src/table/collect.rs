@@ -1,0 +1,117 @@
+//! What one destination is to be told: a slice of the table, as points, marked as on its way.
+
+use std::borrow::Cow;
+
+use tributary_proto::batch::Point;
+
+use super::row::{News, Row, Viewer};
+use super::{Cursor, Table};
+use crate::encode::SizeHint;
+use crate::points::{DataPoint, MetricPoints, Temporality, Value};
+
+/// A part of the table for one destination.
+#[derive(Debug)]
+pub struct Slice<'a> {
+    /// Its points.
+    pub metrics: Vec<MetricPoints<'a>>,
+    /// Where the next slice begins; none if this is the last.
+    pub next: Option<Cursor>,
+}
+
+/// What bounds a slice.
+#[derive(Debug)]
+pub struct SliceLimits<'a> {
+    /// Rows looked at.
+    pub rows_max: usize,
+    /// Bytes of the request before compression; the last point may go past them.
+    pub bytes_max: usize,
+    /// How large points become.
+    pub size: &'a SizeHint,
+}
+
+impl Table {
+    /// The points of a slice from `from` on, as of now. They are on their way from here: [`Table::arrived`] says when they are
+    /// there, and without it the same is told again.
+    pub fn collect(
+        &mut self,
+        viewer: Viewer,
+        from: Cursor,
+        limits: &SliceLimits<'_>,
+        now_unix_nano: u64,
+    ) -> Slice<'_> {
+        let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
+        let mut first_row = from.row;
+        for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
+            let metric = &table.metric;
+            let temporality =
+                if viewer.delta.is_some() { Temporality::Delta } else { Temporality::Cumulative };
+            let mut points = Vec::new();
+            bytes = bytes.saturating_add(limits.size.metric(metric));
+            let mut next = None;
+            for (row_at, place) in table.rows.iter_mut().enumerate().skip(std::mem::take(&mut first_row)) {
+                if rows_left == 0 || bytes >= limits.bytes_max {
+                    next = Some(Cursor { metric: at, row: row_at });
+                    break;
+                }
+                rows_left = rows_left.saturating_sub(1);
+                if let Some(point) = place.as_mut().and_then(|row| row.point_for(viewer, now_unix_nano)) {
+                    bytes = bytes.saturating_add(limits.size.point(metric, &point));
+                    points.push(point);
+                }
+            }
+            if !points.is_empty() {
+                metrics.push(MetricPoints { metric, temporality, points });
+            }
+            if next.is_some() {
+                return Slice { metrics, next };
+            }
+        }
+        Slice { metrics, next: None }
+    }
+
+    /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again.
+    pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
+        let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
+        for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
+            if at > end.metric {
+                return;
+            }
+            let first = if at == from.metric { from.row } else { 0 };
+            let count = if at == end.metric { end.row.saturating_sub(first) } else { usize::MAX };
+            for row in table.rows.iter_mut().skip(first).take(count).flatten() {
+                row.arrived(viewer);
+            }
+        }
+    }
+}
+
+impl Row {
+    /// What `viewer` is to be told of this row, if anything.
+    fn point_for(&mut self, viewer: Viewer, time_unix_nano: u64) -> Option<DataPoint<'_>> {
+        let news = self.send(viewer, time_unix_nano);
+        let (start_unix_nano, value) = match news {
+            News::None => return None,
+            News::Value => (self.start_unix_nano, value(Cow::Borrowed(&self.point))),
+            News::Delta { start_unix_nano, point } => (start_unix_nano, value(Cow::Owned(point))),
+            News::End => (self.start_unix_nano, Value::NoRecordedValue),
+        };
+        Some(DataPoint {
+            attributes: &self.attributes,
+            start_unix_nano,
+            time_unix_nano,
+            value,
+            exemplars: &[],
+        })
+    }
+}
+
+fn value(point: Cow<'_, Point>) -> Value<'_> {
+    match point {
+        Cow::Borrowed(Point::Counter(count)) => Value::Counter(*count),
+        Cow::Borrowed(Point::Histogram(histogram)) => Value::Histogram(Cow::Borrowed(histogram)),
+        Cow::Borrowed(Point::Exponential(histogram)) => Value::Exponential(Cow::Borrowed(histogram)),
+        Cow::Owned(Point::Counter(count)) => Value::Counter(count),
+        Cow::Owned(Point::Histogram(histogram)) => Value::Histogram(Cow::Owned(histogram)),
+        Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(histogram)),
+    }
+}

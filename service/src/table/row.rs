@@ -1,0 +1,203 @@
+//! One series: what it counted, and how far each destination knows of it.
+
+use std::rc::Rc;
+
+use tributary_proto::batch::Point;
+use tributary_proto::metric::Kind;
+
+use crate::config::DESTINATIONS_MAX;
+
+/// A destination's view of the rows: which it is, and how it wants them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// Its number, from 0; less than [`DESTINATIONS_MAX`].
+    pub number: usize,
+    /// Its place among the destinations that take deltas, if it is one of them.
+    pub delta: Option<usize>,
+}
+
+/// One series.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Canonical bytes, shared by the metrics of one group.
+    pub(super) attributes: Rc<[u8]>,
+    /// Since when it counts.
+    pub(super) start_unix_nano: u64,
+    /// What it counted since then.
+    pub(super) point: Point,
+    /// When it counted last.
+    changed_unix_nano: u64,
+    /// When it was found idle; it counts no more, and its end is being told.
+    ended_unix_nano: Option<u64>,
+    /// Whether it never ends.
+    pinned: bool,
+    /// By destination: its present value is on its way there.
+    sent: Destinations,
+    /// By destination: its present value, or its end, has arrived there.
+    taken: Destinations,
+    /// For each destination that takes deltas.
+    deltas: Vec<Delta>,
+}
+
+/// What one destination has of a row that it takes deltas of.
+#[derive(Debug)]
+struct Delta {
+    /// Where the next window begins: where the last one ended.
+    since_unix_nano: u64,
+    /// The cumulative value at that time; none for nothing.
+    base: Option<Point>,
+    /// The end of the window that is on its way, and the cumulative value then.
+    in_flight: Option<(u64, Point)>,
+}
+
+/// A set of destinations by their numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Destinations(u16);
+
+const _: () = assert!(DESTINATIONS_MAX <= 16, "a set of destinations has 16 places");
+
+/// What a destination is to be told of a row now.
+#[derive(Debug, PartialEq)]
+pub(super) enum News {
+    /// Nothing that it does not know.
+    None,
+    /// The cumulative value.
+    Value,
+    /// What came since `start_unix_nano`.
+    Delta {
+        /// The beginning of the window.
+        start_unix_nano: u64,
+        /// What came in it.
+        point: Point,
+    },
+    /// That it has ended.
+    End,
+}
+
+impl Row {
+    pub(super) fn new(attributes: Rc<[u8]>, kind: &Kind, start_unix_nano: u64, deltas: usize) -> Self {
+        let delta = || Delta { since_unix_nano: start_unix_nano, base: None, in_flight: None };
+        Self {
+            attributes,
+            start_unix_nano,
+            point: Point::nothing(kind),
+            changed_unix_nano: start_unix_nano,
+            ended_unix_nano: None,
+            pinned: false,
+            sent: Destinations::default(),
+            taken: Destinations::default(),
+            deltas: (0..deltas).map(|_| delta()).collect(),
+        }
+    }
+
+    /// Adds to it. One that had ended begins anew at `start_unix_nano`; false if `delta` is of another kind.
+    pub(super) fn add(&mut self, delta: &Point, start_unix_nano: u64, now_unix_nano: u64) -> bool {
+        if let Some(ended) = self.ended_unix_nano.take() {
+            self.begin(start_unix_nano.max(ended));
+        }
+        if !self.point.add(delta) {
+            return false;
+        }
+        self.changed(now_unix_nano);
+        true
+    }
+
+    /// Makes it a row that never ends and has this value.
+    pub(super) fn set(&mut self, value: u64, now_unix_nano: u64) {
+        self.pinned = true;
+        if self.point != Point::Counter(value) {
+            self.point = Point::Counter(value);
+            self.changed(now_unix_nano);
+        }
+    }
+
+    /// Counts from nothing again.
+    fn begin(&mut self, start_unix_nano: u64) {
+        self.start_unix_nano = start_unix_nano;
+        self.point.clear();
+        for delta in &mut self.deltas {
+            *delta = Delta { since_unix_nano: start_unix_nano, base: None, in_flight: None };
+        }
+    }
+
+    fn changed(&mut self, now_unix_nano: u64) {
+        self.changed_unix_nano = now_unix_nano;
+        (self.sent, self.taken) = (Destinations::default(), Destinations::default());
+    }
+
+    /// What `viewer` is to be told, as of now; it is on its way from here.
+    pub(super) fn send(&mut self, viewer: Viewer, now_unix_nano: u64) -> News {
+        let news = self.news(viewer, now_unix_nano);
+        self.sent.insert(viewer.number);
+        if news == News::None {
+            self.taken.insert(viewer.number);
+        }
+        news
+    }
+
+    fn news(&mut self, viewer: Viewer, now_unix_nano: u64) -> News {
+        let Some(delta) = viewer.delta else {
+            return if self.ended_unix_nano.is_some() { News::End } else { News::Value };
+        };
+        // One that has ended was told in full before, and a stream of deltas just stops.
+        let known = self.taken.contains(viewer.number) || self.ended_unix_nano.is_some();
+        match self.deltas.get_mut(delta) {
+            Some(delta) if !known => {
+                delta.in_flight = Some((now_unix_nano, self.point.clone()));
+                let point = match &delta.base {
+                    Some(base) => self.point.since(base),
+                    None => self.point.clone(),
+                };
+                News::Delta { start_unix_nano: delta.since_unix_nano, point }
+            }
+            _ => News::None,
+        }
+    }
+
+    /// What was last sent to `viewer` has arrived there.
+    pub(super) fn arrived(&mut self, viewer: Viewer) {
+        // Not if it counted on in between: then the present value is still to be told.
+        if self.sent.contains(viewer.number) {
+            self.taken.insert(viewer.number);
+        }
+        let delta = viewer.delta.and_then(|delta| self.deltas.get_mut(delta));
+        if let Some(delta) = delta
+            && let Some((end_unix_nano, point)) = delta.in_flight.take()
+        {
+            delta.since_unix_nano = end_unix_nano;
+            delta.base = Some(point);
+        }
+    }
+
+    /// Ends it if it has been idle for `idle_ns` and all `destinations` know its last value.
+    pub(super) fn end_if_idle(&mut self, idle_ns: u64, destinations: usize, now_unix_nano: u64) {
+        let idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
+        if idle && !self.pinned && self.ended_unix_nano.is_none() && self.taken.has_all(destinations) {
+            self.ended_unix_nano = Some(now_unix_nano);
+            (self.sent, self.taken) = (Destinations::default(), Destinations::default());
+        }
+    }
+
+    /// When it ended, if all `destinations` know that it did.
+    pub(super) fn is_over(&self, destinations: usize) -> Option<u64> {
+        self.ended_unix_nano.filter(|_| self.taken.has_all(destinations))
+    }
+}
+
+impl Destinations {
+    fn insert(&mut self, number: usize) {
+        self.0 |= Self::bit(number);
+    }
+
+    fn contains(self, number: usize) -> bool {
+        self.0 & Self::bit(number) != 0
+    }
+
+    fn has_all(self, count: usize) -> bool {
+        (0..count).all(|number| self.contains(number))
+    }
+
+    fn bit(number: usize) -> u16 {
+        u32::try_from(number).ok().and_then(|number| 1_u16.checked_shl(number)).unwrap_or(0)
+    }
+}
