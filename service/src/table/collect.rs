@@ -87,13 +87,16 @@ impl Table {
 
 impl Row {
     /// What `viewer` is to be told of this row, if anything.
-    fn point_for(&mut self, viewer: Viewer, time_unix_nano: u64) -> Option<DataPoint<'_>> {
-        let news = self.send(viewer, time_unix_nano);
-        let (start_unix_nano, value) = match news {
+    fn point_for(&mut self, viewer: Viewer, now_unix_nano: u64) -> Option<DataPoint<'_>> {
+        let news = self.send(viewer, now_unix_nano);
+        let start = self.start_unix_nano;
+        let (start_unix_nano, time_unix_nano, value) = match news {
             News::None => return None,
-            News::Value => (self.start_unix_nano, value(Cow::Borrowed(&self.point))),
-            News::Delta { start_unix_nano, point } => (start_unix_nano, value(Cow::Owned(point))),
-            News::End => (self.start_unix_nano, Value::NoRecordedValue),
+            News::Value => (start, now_unix_nano, value(Cow::Borrowed(&self.point))),
+            News::Delta { start_unix_nano, point } => {
+                (start_unix_nano, now_unix_nano, value(Cow::Owned(point)))
+            }
+            News::End { time_unix_nano } => (start, time_unix_nano, Value::NoRecordedValue),
         };
         Some(DataPoint {
             attributes: &self.attributes,

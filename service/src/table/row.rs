@@ -71,7 +71,10 @@ pub(super) enum News {
         point: Point,
     },
     /// That it has ended.
-    End,
+    End {
+        /// When: not later, since it may begin anew from there.
+        time_unix_nano: u64,
+    },
 }
 
 impl Row {
@@ -137,7 +140,7 @@ impl Row {
 
     fn news(&mut self, viewer: Viewer, now_unix_nano: u64) -> News {
         let Some(delta) = viewer.delta else {
-            return if self.ended_unix_nano.is_some() { News::End } else { News::Value };
+            return self.ended_unix_nano.map_or(News::Value, |time_unix_nano| News::End { time_unix_nano });
         };
         // One that has ended was told in full before, and a stream of deltas just stops.
         let known = self.taken.contains(viewer.number) || self.ended_unix_nano.is_some();

@@ -1,0 +1,179 @@
+//! What real collectors read of what the service sends, in each encoding and temporality.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::load::Shape;
+use tributary_tests::metrics::Attributes;
+use tributary_tests::poll::{self, Seen};
+use tributary_tests::prometheus::{self, Prometheus};
+use tributary_tests::rotel::{self, Rotel};
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::sink::{Encoding, Fault, Sink, Store};
+
+const REQUESTS: u64 = 4_000;
+
+fn shapes() -> [Shape; 4] {
+    [
+        Shape::get("users", "/users/1").weight(5),
+        Shape::new("create", "POST", "/orders").status(201).weight(3),
+        Shape::get("missing", "/orders/3").status(404).weight(2),
+        Shape::get("slow", "/payments").delay_ms(20).weight(1),
+    ]
+}
+
+/// The configuration with one destination for each collector: a cluster and what else is said of it.
+fn with_destinations(
+    mut config: EnvoyConfig,
+    destinations: &[(&str, std::net::SocketAddr, Value)],
+) -> EnvoyConfig {
+    let mut said = Vec::new();
+    for (cluster, address, more) in destinations {
+        config = config.static_cluster(cluster, *address);
+        let mut destination = more.clone();
+        destination["cluster"] = json!(cluster);
+        said.push(destination);
+    }
+    config.service("destinations", said)
+}
+
+/// How often each series of the duration was counted.
+fn counts(store: &Store) -> BTreeMap<Attributes, u64> {
+    let points = store.histogram_points(DURATION).into_iter();
+    points.map(|point| (point.attributes, point.histogram.count)).collect()
+}
+
+async fn wait_for(sink: &Sink, requests: u64) -> Result<()> {
+    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
+    let probe = |store: &Store| Seen::when(counted(store) == (requests, requests), counted(store));
+    sink.wait_until(&format!("{requests} requests"), LIMIT, probe).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_encoding_and_temporality_says_the_same_and_survives_an_outage() -> Result<()> {
+    let (protobuf, json, delta) = (Sink::start(0).await?, Sink::start(0).await?, Sink::start(0).await?);
+    let retry = json!({"initial_interval": "50ms", "max_interval": "200ms"});
+    let destinations = [
+        ("protobuf", protobuf.address(), json!({"compression": "gzip", "retry": retry})),
+        ("json", json.address(), json!({"encoding": "otlp_json", "retry": retry})),
+        ("delta", delta.address(), json!({"temporality": "delta", "compression": "gzip", "retry": retry})),
+    ];
+    let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
+    scene.load(REQUESTS, shapes()).await?;
+    for sink in [&protobuf, &json, &delta] {
+        wait_for(sink, REQUESTS).await?;
+    }
+    for fault in [Fault::status(503), Fault::status(429).header("retry-after", "1"), Fault::Close] {
+        for sink in [&protobuf, &json, &delta] {
+            sink.fail_next(3, &fault);
+        }
+        scene.load(REQUESTS, shapes()).await?;
+    }
+    for sink in [&protobuf, &json, &delta] {
+        wait_for(sink, 4 * REQUESTS).await?;
+        assert_eq!(sink.problems(), Vec::<String>::new());
+        assert_eq!(counts(&sink.store()), counts(&protobuf.store()));
+    }
+    let encodings =
+        |sink: &Sink| sink.received().iter().filter_map(|received| received.encoding).collect::<Vec<_>>();
+    assert!(encodings(&protobuf).iter().all(|encoding| *encoding == Encoding::OtlpProtobuf));
+    assert!(encodings(&json).iter().all(|encoding| *encoding == Encoding::OtlpJson));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_reads_sums_and_quantiles_from_remote_write() -> Result<()> {
+    let prometheus = Prometheus::start(0).await?;
+    let otlp = Sink::start(0).await?;
+    let destinations = [
+        (
+            "prometheus",
+            prometheus.address(),
+            json!({"encoding": "remote_write", "path": prometheus::REMOTE_WRITE_PATH}),
+        ),
+        ("otlp", otlp.address(), json!({})),
+    ];
+    let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
+    scene.load(REQUESTS, shapes()).await?;
+    wait_for(&otlp, REQUESTS).await?;
+
+    let query = prometheus.query();
+    poll::until("Prometheus to know of every request", LIMIT, async || {
+        let count = query.number("sum(http_server_request_duration_seconds_count)", None).await?;
+        let counter = query.number("sum(tributary_counter_total)", None).await?;
+        Ok(Seen::when(count == Some(4_000.0) && counter == Some(4_000.0), format!("{count:?} {counter:?}")))
+    })
+    .await?;
+    let slow = query
+        .quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
+        .await?;
+    assert!(slow.is_some_and(|slow| (0.01..=0.05).contains(&slow)), "a delay of 20 ms, not {slow:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_whole() -> Result<()> {
+    let prometheus = Prometheus::start(0).await?;
+    let behind_rotel = Sink::start(0).await?;
+    let rotel = Rotel::start(0, Some(behind_rotel.address())).await?;
+    let destinations = [
+        (
+            "prometheus",
+            prometheus.address(),
+            json!({"encoding": "remote_write", "path": prometheus::REMOTE_WRITE_PATH}),
+        ),
+        ("rotel", rotel.address(), json!({"compression": "gzip", "path": rotel::OTLP_PATH})),
+    ];
+    let exponential = json!({"kind": "exponential", "max_size": 80});
+    let scene =
+        Scene::start(2, |config| with_destinations(config, &destinations).worker("histogram", exponential))
+            .await?;
+    scene.load(REQUESTS, shapes()).await?;
+
+    let counted = |store: &Store| store.count(DURATION, &[]);
+    let probe = |store: &Store| Seen::when(counted(store) == REQUESTS, counted(store));
+    behind_rotel.wait_until("every request behind rotel", LIMIT, probe).await?;
+    let points = behind_rotel.store().exponential_points(DURATION);
+    assert!(points.iter().all(|point| point.histogram.positive.counts.len() <= 80));
+
+    let query = prometheus.query();
+    poll::until("Prometheus to know of every request", LIMIT, async || {
+        let count = query.number("sum(histogram_count(http_server_request_duration_seconds))", None).await?;
+        Ok(Seen::when(count == Some(4_000.0), format!("{count:?}")))
+    })
+    .await?;
+    let slow = query
+        .native_quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
+        .await?;
+    assert!(slow.is_some_and(|slow| (0.02..=0.05).contains(&slow)), "a delay of 20 ms, not {slow:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_series_that_is_idle_ends_everywhere_and_begins_anew() -> Result<()> {
+    let (otlp, remote) = (Sink::start(0).await?, Sink::start(0).await?);
+    let destinations = [
+        ("otlp", otlp.address(), json!({})),
+        ("remote", remote.address(), json!({"encoding": "remote_write"})),
+    ];
+    let scene = Scene::start(2, |config| {
+        with_destinations(config, &destinations).service("limits", json!({"idle": "1s"}))
+    })
+    .await?;
+    scene.load(100, [Shape::get("users", "/users/1")]).await?;
+    wait_for(&otlp, 100).await?;
+    let route = [("http.route", "users")];
+    let ended = |store: &Store| Seen::when(store.ended(DURATION, &route) == 1, store.ended(DURATION, &route));
+    otlp.wait_until("the end of the series", LIMIT, ended).await?;
+    let name = "http_server_request_duration_seconds_count";
+    let ended = |store: &Store| Seen::when(store.remote_write().ended(name, &[]) == 1, "not ended");
+    remote.wait_until("the stale marker", LIMIT, ended).await?;
+
+    scene.load(50, [Shape::get("users", "/users/1")]).await?;
+    wait_for(&otlp, 150).await?;
+    assert_eq!((otlp.problems(), remote.problems()), (vec![], vec![]));
+    Ok(())
+}
