@@ -90,7 +90,9 @@ impl Table {
 
     /// Gives a counter of the service's own a value; it never ends. False if there is no room for it.
     pub fn set(&mut self, metric: &Metric, attributes: &[u8], value: u64, now_unix_nano: u64) -> bool {
-        let (limits, epoch) = (self.limits, self.epoch_unix_nano);
+        // The service's own are few and must not crowd each other out.
+        let limits = TableLimits { series_max: usize::MAX, ..self.limits };
+        let epoch = self.epoch_unix_nano;
         let metric = self.place(metric.clone()).and_then(|place| self.metrics.get_mut(place));
         let row = metric.and_then(|metric| metric.row(attributes, &mut None, limits, epoch));
         row.map(|row| row.set(value, now_unix_nano)).is_some()

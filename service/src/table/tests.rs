@@ -232,6 +232,15 @@ fn a_counter_of_the_services_own_never_ends() {
 }
 
 #[test]
+fn counters_of_the_services_own_do_not_crowd_each_other_out() {
+    let mut table = table(1);
+    for (name, value) in [("a", 3), ("b", 5)] {
+        assert!(table.set(&metric("own"), &route(name), value, 10));
+    }
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 20, true)), [Some(3), Some(5)]);
+}
+
+#[test]
 fn a_slice_ends_with_the_point_that_goes_past_its_bytes() {
     let mut table = table(100);
     let names: Vec<String> = (0..50).map(|number| number.to_string()).collect();
