@@ -33,7 +33,9 @@ fn with_destinations(
     for (cluster, address, more) in destinations {
         config = config.static_cluster(cluster, *address);
         let mut destination = more.clone();
-        destination["cluster"] = json!(cluster);
+        if let Some(fields) = destination.as_object_mut() {
+            fields.insert("cluster".to_owned(), json!(cluster));
+        }
         said.push(destination);
     }
     config.service("destinations", said)
