@@ -42,7 +42,7 @@ impl Surface {
         let promised: BTreeSet<&str> = artefact.exports().collect();
         for name in promised.iter().filter(|name| !self.exports.contains(**name)) {
             lines.push(format!(
-                "does not export {name}: Envoy needs it; does {} still call proxy_wasm::main!? (list: {LISTS})",
+                "does not export {name}: Envoy needs it; does {} still call export_plugin!? (list: {LISTS})",
                 artefact.package
             ));
         }
