@@ -157,7 +157,7 @@ impl Slot {
                 (Point::Histogram(histogram), Kind::Histogram { bounds }) => histogram.record(value, bounds),
                 (Point::Exponential(histogram), _) => histogram.record(value, measure.metric.divisor),
                 // Cells are made from the kinds, so there is no such pair.
-                (Point::Histogram(_), Kind::Counter | Kind::Exponential { .. }) => {}
+                (Point::UpDownCounter(_) | Point::Histogram(_), _) => {}
             }
         }
     }

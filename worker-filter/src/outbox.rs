@@ -84,7 +84,7 @@ impl Outbox {
         if self.unsent.is_empty() {
             let (writer, unsent) = (&mut self.writer, &mut self.unsent);
             fold.take(|attributes, observations, points| {
-                unsent.extend(writer.push(attributes, observations, points));
+                unsent.extend(writer.push(attributes, observations, points, &[]));
             });
             unsent.extend(writer.finish());
         }
