@@ -136,7 +136,7 @@ mod tests {
         let [missing, surplus] = &lines[..] else { panic!("{lines:?}") };
         assert!(missing.starts_with("does not export malloc: "), "{missing}");
         assert!(
-            surplus.starts_with("exports proxy_on_request_headers: allowed are only memory, "),
+            surplus.starts_with("exports proxy_on_request_headers: allowed are only malloc, "),
             "{surplus}"
         );
     }
