@@ -12,11 +12,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use crate::attributes::clip;
+use crate::decimal;
 use crate::duration;
-use crate::json;
+use crate::json::{self, Object, Value};
 use crate::limits::CONFIGURATION_BYTES_MAX;
 
 /// One thing that is wrong with a configuration.
@@ -37,7 +36,7 @@ pub struct Problems(Vec<Problem>);
 /// One object of a configuration while it is read.
 pub struct Section<'a> {
     path: String,
-    values: &'a Map<String, Value>,
+    values: &'a Object,
     asked: Vec<&'static str>,
     required: bool,
     problems: &'a mut Problems,
@@ -67,9 +66,9 @@ pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result
 }
 
 /// The object that a configuration is, or what it is instead.
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+fn object(bytes: &[u8]) -> Result<Object, String> {
     if bytes.is_empty() {
-        return Ok(Map::new());
+        return Ok(Object::new());
     }
     if bytes.len() > CONFIGURATION_BYTES_MAX {
         return Err(format!("{} bytes or more", bytes.len()));
@@ -83,7 +82,7 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 
 fn read_section<T>(
     path: String,
-    values: &Map<String, Value>,
+    values: &Object,
     problems: &mut Problems,
     read: impl FnOnce(&mut Section<'_>) -> T,
 ) -> T {
@@ -117,7 +116,7 @@ impl<'a> Section<'a> {
     /// A whole number. Envoy's Struct knows only doubles, so `5.0` is one too.
     pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        self.take(key, &allowed, |value| whole(value).filter(|number| range.contains(number)))
+        self.take(key, &allowed, |value| value.as_whole().filter(|number| range.contains(number)))
     }
 
     /// A length of time such as `1s` or `250ms`.
@@ -162,7 +161,7 @@ impl<'a> Section<'a> {
 
     /// An object; `read` takes it apart. An absent one is read as empty, so that its defaults are defined in one place.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        let nothing = Map::new();
+        let nothing = Object::new();
         let values = self.take(key, "an object", Value::as_object).unwrap_or(&nothing);
         read_section(self.path_of(key), values, self.problems, read)
     }
@@ -197,7 +196,7 @@ impl<'a> Section<'a> {
                 let text = value
                     .as_str()
                     .filter(|text| text.len() <= bytes && name.len() <= bytes && !name.is_empty());
-                text.map(|text| (name.clone(), text.to_owned()))
+                text.map(|text| (name.to_owned(), text.to_owned()))
             });
             texts.collect::<Option<Vec<_>>>()
         });
@@ -234,7 +233,8 @@ impl<'a> Section<'a> {
     }
 
     fn finish(self) {
-        for key in self.values.keys().filter(|key| !self.asked.iter().any(|asked| asked == key)) {
+        let asked = |key: &str| self.asked.contains(&key);
+        for (key, _) in self.values.iter().filter(|(key, _)| !asked(key)) {
             let allowed = format!("one of {}", self.asked.join(", "));
             self.problems.note(&self.path_of(key), "an unknown key", &allowed);
         }
@@ -270,24 +270,18 @@ fn excerpt(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("{:?}", clip(text, FOUND_BYTES)),
+        Value::Number(number) => decimal::text(*number),
+        Value::String(text) => quoted(clip(text, FOUND_BYTES)),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(entries) => format!("an object of {}", entries.len()),
     }
 }
 
-fn whole(value: &Value) -> Option<u64> {
-    // 2^53: doubles count by ones up to there, so no digit can be lost in the conversion.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be whole and in range"
-    )]
-    let from_double =
-        |double: f64| (double.fract() == 0.0 && (0.0..=EXACT).contains(&double)).then_some(double as u64);
-    value.as_u64().or_else(|| value.as_f64().and_then(from_double))
+/// Text in quotes, as JSON has it: a line of a log stays one line.
+pub fn quoted(text: &str) -> String {
+    let mut bytes = Vec::new();
+    json::write_text(&mut bytes, text);
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -363,7 +357,7 @@ mod tests {
         for (json, expected) in
             [("5", Some(5)), ("5.0", Some(5)), ("5.5", None), ("-1", None), ("1e300", None)]
         {
-            assert_eq!(whole(&serde_json::from_str(json).unwrap()), expected, "{json}");
+            assert_eq!(json::read(json.as_bytes()).unwrap().as_whole(), expected, "{json}");
         }
     }
 

@@ -11,14 +11,13 @@ use tributary_host::{attributes, clock, random};
 use tributary_proto::counter::shared_key;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
-use tributary_proto::otlp::Resource;
 
 use crate::config::ServiceConfig;
 use crate::exporter::Exporter;
 use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::producers::Producers;
-use crate::resource;
+use crate::resource::{self, Resource};
 use crate::stats::Stats;
 use crate::table::{Table, TableLimits, Viewer};
 
