@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-/// The median of some measurements, and the smallest and the largest of them.
+/// The median of some measurements, and between which two the middle half of them is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Spread {
@@ -15,18 +15,21 @@ impl Spread {
     pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
-        let (last, middle) = (values.len().saturating_sub(1), values.len() / 2);
-        let median = if values.len() % 2 == 0 {
+        let count = values.len();
+        let middle = count / 2;
+        let median = if count.is_multiple_of(2) {
             (at(middle.saturating_sub(1)) + at(middle)) / 2.0
         } else {
             at(middle)
         };
-        Self { median, least: at(0), most: at(last) }
+        // Of four or fewer, all are between the two.
+        let outside = count.saturating_sub(1) / 4;
+        Self { median, low: at(outside), high: at(count.saturating_sub(outside + 1)) }
     }
 
-    /// Half of the distance between the smallest and the largest.
-    pub(crate) fn half_range(&self) -> f64 {
-        (self.most - self.least) / 2.0
+    /// Half of the distance between the two.
+    pub(crate) fn half_width(&self) -> f64 {
+        (self.high - self.low) / 2.0
     }
 }
 
@@ -42,9 +45,15 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_one_or_between_the_middle_two() {
-        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]), Spread { median: 2.0, least: 1.0, most: 3.0 });
-        assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 8.0]).median, 3.0);
-        assert_eq!(Spread::of(vec![4.0, 1.0]).half_range(), 1.5);
+        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]), Spread { median: 2.0, low: 1.0, high: 3.0 });
+        assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 8.0]), Spread { median: 3.0, low: 1.0, high: 8.0 });
+        assert_eq!(Spread::of(vec![4.0, 1.0]).half_width(), 1.5);
         assert_eq!(Spread::of(Vec::new()), Spread::default());
+    }
+
+    #[test]
+    fn what_is_far_off_is_not_in_the_middle_half() {
+        let values = vec![90.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        assert_eq!(Spread::of(values), Spread { median: 5.0, low: 3.0, high: 7.0 });
     }
 }
