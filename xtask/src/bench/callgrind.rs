@@ -29,7 +29,7 @@ use crate::process;
 /// Requests before anything is counted: enough for V8 to compile what is hot.
 const WARM: u64 = 4_000;
 const SHORT: u64 = 200;
-const LONG: u64 = 1_200;
+const LONG: u64 = 2_200;
 /// Pairs of a short and a long load.
 const PAIRS: usize = 3;
 const READY_LIMIT: Duration = Duration::from_secs(180);

@@ -9,6 +9,8 @@ pub(crate) struct MetricSet {
     metrics: &'static [Metric],
     /// Whether this is what the worker filter counts unless it is told something else.
     is_preset: bool,
+    /// Whether the textbook's way to count it is measured too.
+    pub(crate) has_textbook: bool,
 }
 
 struct Dimension {
@@ -56,16 +58,23 @@ const PRESET: MetricSet = MetricSet {
     dimensions: &[METHOD, CODE, ROUTE, SCHEME],
     metrics: &[DURATION],
     is_preset: true,
+    has_textbook: true,
 };
 
-const SMALL: MetricSet =
-    MetricSet { name: "small", dimensions: &[METHOD, CODE, ROUTE], metrics: &[DURATION], is_preset: false };
+const SMALL: MetricSet = MetricSet {
+    name: "small",
+    dimensions: &[METHOD, CODE, ROUTE],
+    metrics: &[DURATION],
+    is_preset: false,
+    has_textbook: false,
+};
 
 const FULL: MetricSet = MetricSet {
     name: "full",
     dimensions: &[METHOD, CODE, FLAGS, CLUSTER, ROUTE],
     metrics: &[REQUESTS, BYTES_RECEIVED, BYTES_SENT, DURATION],
     is_preset: false,
+    has_textbook: true,
 };
 
 const WIDE: MetricSet = MetricSet {
@@ -82,6 +91,7 @@ const WIDE: MetricSet = MetricSet {
         SENT_SIZE,
     ],
     is_preset: false,
+    has_textbook: false,
 };
 
 const METHOD: Dimension = attribute("http.request.method", "request.method", "%REQ(:METHOD)%");

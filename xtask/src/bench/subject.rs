@@ -104,41 +104,32 @@ pub(crate) fn all() -> Vec<Subject> {
     let by_set = metric_set::ALL
         .into_iter()
         .flat_map(|set| Way::BY_SET.map(|way| Subject { way, set: Some(set) }))
-        // The textbook's cost is compared once.
-        .filter(|subject| {
-            subject.way != Way::Textbook
-                || matches!(subject.set, Some(set) if set.name != "small" && set.name != "wide")
-        });
+        .filter(|subject| subject.way != Way::Textbook || subject.set.is_some_and(|set| set.has_textbook));
     single.into_iter().chain(by_set).collect()
 }
 
 /// The subjects of these names, with those that they are compared with; all of them for no names.
 ///
-/// A name is that of a subject, or the beginning of some up to a `-`: `native` means every `native-…`.
+/// A name is that of a subject, of a way or of a set: `native` means every `native-…`, and `full` every `…-full`.
 pub(crate) fn select(names: &[String]) -> Result<Vec<Subject>> {
     let all = all();
     if names.is_empty() {
         return Ok(all);
     }
-    let known: Vec<String> = all.iter().map(ToString::to_string).collect();
-    let means = |name: &str, subject: &str| {
-        subject.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
     for name in names {
         ensure!(
-            known.iter().any(|subject| means(name, subject)),
+            all.iter().any(|subject| subject.is_meant(name)),
             "there is no {name:?} to measure; there are {}",
-            known.join(", ")
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         );
     }
-    let asked = |subject: &Subject| names.iter().any(|name| means(name, &subject.to_string()));
-    let counterpart = |subject: &Subject| {
-        let of_same_set = |other: &Subject| {
-            other.way.is_ours() && other.set.map(|set| set.name) == subject.set.map(|set| set.name)
-        };
-        subject.way == Way::Native && all.iter().any(|other| of_same_set(other) && asked(other))
+    let asked = |subject: &Subject| names.iter().any(|name| subject.is_meant(name));
+    let is_counterpart = |native: &Subject| {
+        let of_same_set = |other: &Subject| native.set.is_some_and(|set| other.is(other.way, set.name));
+        native.way == Way::Native
+            && all.iter().any(|other| other.way.is_ours() && asked(other) && of_same_set(other))
     };
-    let wanted = |subject: &&Subject| subject.way == Way::None || asked(subject) || counterpart(subject);
+    let wanted = |subject: &&Subject| subject.way == Way::None || asked(subject) || is_counterpart(subject);
     Ok(all.iter().filter(wanted).copied().collect())
 }
 
@@ -146,6 +137,14 @@ impl Subject {
     /// Whether it is of this way, with the set of this name.
     pub(crate) fn is(&self, way: Way, set: &str) -> bool {
         self.way == way && self.set.is_some_and(|own| own.name == set)
+    }
+
+    /// Whether this name means it, alone or among others.
+    fn is_meant(&self, name: &str) -> bool {
+        let own = self.to_string();
+        own == name
+            || self.way.name() == name
+            || own.strip_suffix(name).is_some_and(|rest| rest.ends_with('-'))
     }
 
     /// Its Envoy's configuration, on free ports; `collector` is where ours export to.
@@ -259,4 +258,51 @@ fn lua() -> Value {
 
 fn extension(name: &str, typed_config: &Value) -> Value {
     json!({"name": name, "typed_config": typed_config})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(names: &[&str]) -> Vec<String> {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        select(&names).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn ours_come_with_the_empty_envoy_and_the_native_logger_of_the_same_set() {
+        assert_eq!(selected(&["access-log-full"]), ["none", "native-full", "access-log-full"]);
+        assert_eq!(selected(&["lua", "json"]), ["none", "json", "lua"]);
+    }
+
+    #[test]
+    fn a_way_means_all_of_its_sets_and_a_set_all_of_its_ways() {
+        assert_eq!(
+            selected(&["native"]),
+            ["none", "native-preset", "native-small", "native-full", "native-wide"]
+        );
+        assert_eq!(selected(&["small"]), ["none", "native-small", "access-log-small", "http-filter-small"]);
+        assert_eq!(selected(&["empty-access-log"]), ["none", "empty-access-log"]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_all_that_there_are() {
+        let error = select(&["ful".to_owned()]).err().unwrap().to_string();
+        assert!(error.contains(r#"no "ful" to measure"#) && error.contains("access-log-full"), "{error}");
+    }
+
+    #[test]
+    fn every_configuration_can_be_written() {
+        let path = || std::path::PathBuf::from("target/x.wasm");
+        let modules = Modules { worker_filter: path(), service: path(), empty: path(), textbook: path() };
+        let collector = ([127, 0, 0, 1], 4318).into();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        for subject in all() {
+            let yaml = subject.config(&modules, collector).and_then(|config| config.to_yaml());
+            let yaml = yaml.unwrap_or_else(|error| panic!("{subject}: {error:#}"));
+            assert_eq!(yaml.contains("envoy.bootstrap.wasm"), subject.way.is_ours(), "{subject}");
+            assert!(yaml.contains("envoy.filters.http.router"), "{subject}");
+        }
+    }
 }
