@@ -44,6 +44,11 @@ pub fn integer(key: &str, value: i64) -> KeyValue {
     key_value(key, any_value::Value::IntValue(value))
 }
 
+/// A truth value as an attribute.
+pub fn boolean(key: &str, value: bool) -> KeyValue {
+    key_value(key, any_value::Value::BoolValue(value))
+}
+
 /// The canonical bytes: attributes in ascending order of their keys, of equal keys the first.
 pub fn encode(attributes: Vec<KeyValue>) -> Vec<u8> {
     // By insertion: there are few, and the standard library's way of sorting is larger than all of this file.
@@ -69,7 +74,7 @@ pub fn encode(attributes: Vec<KeyValue>) -> Vec<u8> {
 
 /// The canonical bytes of the overflow series.
 pub fn overflow() -> Vec<u8> {
-    encode(vec![key_value(OVERFLOW, any_value::Value::BoolValue(true))])
+    encode(vec![boolean(OVERFLOW, true)])
 }
 
 /// Says what is wrong with `bytes` if they are not canonical. Reads them where they are.
@@ -260,6 +265,6 @@ mod tests {
     #[test]
     fn the_overflow_series_has_one_boolean_attribute() {
         let attributes = decode(&overflow()).unwrap();
-        assert_eq!(attributes, vec![key_value("otel.metric.overflow", any_value::Value::BoolValue(true))]);
+        assert_eq!(attributes, vec![boolean("otel.metric.overflow", true)]);
     }
 }

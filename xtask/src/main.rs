@@ -1,6 +1,7 @@
 //! Builds, runs, tests and measures Tributary: `cargo xtask help` lists the commands.
 
 mod artefact;
+mod bench;
 mod build;
 mod ci;
 mod compiler;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
     Test(test::Args),
+    /// Measure what counting costs, ours beside Envoy's own ways.
+    Bench(bench::Args),
     /// Run every check that a change must pass: layout, format, lints, docs, tests.
     Ci(ci::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test(args) => test::run(&workspace, &args),
+        Command::Bench(args) => bench::run(&workspace, &args),
         Command::Ci(args) => ci::run(&workspace, &args),
     });
     match outcome {
