@@ -58,7 +58,7 @@ pub enum Point {
     /// For [`crate::metric::Kind::Histogram`], with as many buckets as its bounds make.
     Histogram(Histogram),
     /// For [`crate::metric::Kind::Exponential`], with at most as many buckets as it allows.
-    Exponential(ExponentialHistogram),
+    Exponential(Box<ExponentialHistogram>),
 }
 
 /// Why the service refuses a message: nothing of it is taken then.

@@ -13,7 +13,7 @@ use crate::poll::{self, Seen};
 /// Envoy's name for the time from an event of the main thread to its waiting for the next, in microseconds.
 const HISTOGRAM: &str = "server.dispatcher.loop_duration_us";
 /// Bounds of its buckets, in microseconds: how exactly [`Stretches`] tell.
-const BOUNDS_US: [u32; 22] = [
+const BOUNDS_US: [u32; 25] = [
     100,
     250,
     500,

@@ -43,7 +43,7 @@ fn batch() -> Batch {
                 points: vec![
                     Point::Counter(1),
                     Point::Histogram(histogram),
-                    Point::Exponential(exponential),
+                    Point::Exponential(exponential.into()),
                     Point::UpDownCounter(-1),
                 ],
                 exemplars: vec![(1, exemplar()), (2, exemplar())],
@@ -105,8 +105,8 @@ fn extremes_that_are_not_known_stay_so() {
         Metric { kind: Kind::Exponential { max_size: 8 }, ..group.metrics[0].clone() },
     ];
     for points in [
-        [Point::Histogram(histogram.since(&nothing)), Point::Exponential(exponential.since(&none))],
-        [Point::Histogram(nothing), Point::Exponential(none)],
+        [Point::Histogram(histogram.since(&nothing)), Point::Exponential(exponential.since(&none).into())],
+        [Point::Histogram(nothing), Point::Exponential(none.into())],
     ] {
         batch.groups[0].series[0].points = points.into();
         batch.groups[0].series[0].exemplars.clear();
@@ -170,7 +170,7 @@ fn a_forged_batch_is_refused_whole() {
             forged(|b| {
                 let mut wide = ExponentialHistogram::new(9);
                 [1, u64::MAX].iter().for_each(|value| wide.record(*value, 1));
-                b.groups[0].series[0].points[2] = Point::Exponential(wide);
+                b.groups[0].series[0].points[2] = Point::Exponential(wide.into());
                 b.groups[0].metrics[2].kind = Kind::Exponential { max_size: 2 };
             }),
             BatchError::Points,

@@ -6,7 +6,7 @@ use crate::counter;
 use crate::exemplar::Exemplar;
 use crate::exponential::ExponentialHistogram;
 use crate::generated::batch as wire;
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, halves};
 use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX, GROUPS_MAX, METRICS_MAX};
 use crate::metric::{Kind, Metric};
 use crate::protobuf::{Field, field, varints, write, zigzag};
@@ -135,9 +135,9 @@ fn point(out: &mut Vec<u8>, point: &Point) {
 
 /// The two halves of a sum, as fields 1 and 2.
 fn sum(out: &mut Vec<u8>, sum: u128) {
-    // Masked and shifted, so neither conversion can fail.
-    write::uint(out, 1, u64::try_from(sum & u128::from(u64::MAX)).unwrap_or(u64::MAX));
-    write::uint(out, 2, u64::try_from(sum >> 64).unwrap_or(u64::MAX));
+    let (low, high) = halves(sum);
+    write::uint(out, 1, low);
+    write::uint(out, 2, high);
 }
 
 /// Of no values they are not looked at; of some whose extremes are not known, they are the wrong way round.
@@ -246,7 +246,7 @@ impl Point {
                 ((3, Field::Bytes(bytes)), Kind::Exponential { max_size }) => {
                     let histogram = exponential(bytes).ok_or(BatchError::Malformed)?;
                     let read = ExponentialHistogram::from_wire(histogram, *max_size);
-                    Point::Exponential(read.map_err(|_| BatchError::Points)?)
+                    Point::Exponential(Box::new(read.map_err(|_| BatchError::Points)?))
                 }
                 _ => return Err(BatchError::Points),
             });

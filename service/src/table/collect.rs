@@ -128,6 +128,6 @@ fn value(point: Cow<'_, Point>) -> Value<'_> {
         Cow::Owned(Point::Counter(count)) => Value::Counter(count),
         Cow::Owned(Point::UpDownCounter(sum)) => Value::UpDown(sum),
         Cow::Owned(Point::Histogram(histogram)) => Value::Histogram(Cow::Owned(histogram)),
-        Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(histogram)),
+        Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(*histogram)),
     }
 }
