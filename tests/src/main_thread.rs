@@ -35,6 +35,9 @@ const BOUNDS_US: [u32; 25] = [
     24_000,
     32_000,
     64_000,
+    128_000,
+    256_000,
+    512_000,
     1_000_000_000,
 ];
 /// Envoy's histograms are as of its last flush of statistics.
