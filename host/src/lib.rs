@@ -11,6 +11,7 @@ pub mod clock;
 pub mod counter;
 pub mod http_call;
 pub mod logging;
+pub mod memory;
 pub mod pairs;
 pub mod plugin;
 pub mod queue;

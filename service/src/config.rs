@@ -24,6 +24,8 @@ pub struct ServiceConfig {
     pub series_max: usize,
     /// A series of which nothing came for so long ends, once its last value is everywhere; none for never.
     pub idle: Option<Duration>,
+    /// Whether metrics about the service itself are exported too.
+    pub self_metrics: bool,
 }
 
 /// A collector, and how it wants what it gets.
@@ -99,7 +101,9 @@ impl ServiceConfig {
                 (series, limits.duration("idle", Duration::ZERO..=IDLE_MAX).unwrap_or(IDLE))
             });
             let idle = Some(idle).filter(|idle| !idle.is_zero());
-            Self { destinations: destinations.into_iter().flatten().collect(), resource, series_max, idle }
+            let self_metrics = root.flag("self_metrics").unwrap_or(true);
+            let destinations = destinations.into_iter().flatten().collect();
+            Self { destinations, resource, series_max, idle, self_metrics }
         })
     }
 }
@@ -226,14 +230,15 @@ mod tests {
                 destinations: vec![expected],
                 resource: vec![],
                 series_max: 2_000,
-                idle: Some(IDLE)
+                idle: Some(IDLE),
+                self_metrics: true,
             }
         );
     }
 
     #[test]
     fn everything_can_be_said() {
-        let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5, "idle": "0s"}, "destinations": [
+        let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5, "idle": "0s"}, "self_metrics": false, "destinations": [
             {"cluster": "a"},
             {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
              "interval": "2s", "timeout": "3s", "encoding": "otlp_json", "compression": "gzip", "temporality": "delta",
@@ -246,7 +251,7 @@ mod tests {
         assert_eq!((second.path.as_str(), second.authority.as_str()), ("/x", "h:1"));
         assert_eq!(second.headers, [("x-tenant".to_owned(), "t".to_owned())]);
         assert_eq!(config.resource, [("service.name".to_owned(), "edge".to_owned())]);
-        assert_eq!((config.series_max, config.idle), (5, None));
+        assert_eq!((config.series_max, config.idle, config.self_metrics), (5, None, false));
         assert_eq!((second.encoding, second.compression), (Encoding::OtlpJson, Compression::Gzip));
         assert_eq!((second.temporality, second.max_bytes), (Temporality::Delta, 20_000));
     }
@@ -281,7 +286,7 @@ mod tests {
                 r#"destinations[2].headers: found a control character in the value of "x-key", allowed: printable text"#,
                 r#"destinations[2].name: found "b" again, allowed: each name once (a destination without one is called as its cluster)"#,
                 "resource: found a list of 0, allowed: an object of at most 32 texts of at most 1024 bytes",
-                "intervall: found an unknown key, allowed: one of interval, destinations, resource, limits",
+                "intervall: found an unknown key, allowed: one of interval, destinations, resource, limits, self_metrics",
             ]
         );
         assert!(ServiceConfig::parse(b"").is_err(), "a service must know where to");

@@ -7,7 +7,8 @@ use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::HostSharedData;
-use tributary_host::{attributes, clock, random};
+use tributary_host::{attributes, clock, memory, random};
+use tributary_proto::batch::Point;
 use tributary_proto::counter::shared_key;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
@@ -18,7 +19,8 @@ use crate::exporter::Exporter;
 use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::resource::{self, Resource};
-use crate::stats::Stats;
+use crate::self_metrics;
+use crate::stats::{Reason, Stats};
 use crate::table::{Table, TableLimits, Viewer};
 
 /// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
@@ -46,6 +48,8 @@ pub struct Service {
     /// Which of them comes first when there is not time for all.
     turn: usize,
     stats: Stats,
+    /// Whether it exports metrics about itself.
+    self_metrics: bool,
     /// Whether the queues have more than there was time for, and the exporters.
     has_backlog: bool,
     is_exporting: bool,
@@ -82,6 +86,7 @@ impl Service {
             exporters,
             turn: 0,
             stats: Stats::define(),
+            self_metrics: config.self_metrics,
             has_backlog: false,
             is_exporting: false,
             pace: TICK,
@@ -116,6 +121,9 @@ impl Service {
         self.sweep(now);
         if self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now)) {
             self.read_counters(now);
+            if self.self_metrics {
+                self_metrics::put(&mut self.table, &self.stats, &self.exporters, now);
+            }
         }
         self.export(budget, now);
         self.keep_pace();
@@ -152,6 +160,7 @@ impl Service {
         self.swept_unix_nano = now;
         self.table.sweep(SWEEP_ROWS, now);
         self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
+        self.stats.memory_bytes.set(memory::bytes());
     }
 
     /// Writes and sends what is due. One destination gets on in any case, each time another one.
@@ -186,10 +195,11 @@ impl Service {
             let value = counter::read(&mut HostSharedData, &shared_key(key)).ok().flatten();
             let attributes =
                 tributary_proto::attributes::encode(vec![tributary_proto::attributes::text("key", key)]);
-            let set = value
-                .is_none_or(|value| self.table.set(&self.counter_metric, &attributes, value, now_unix_nano));
+            let set = value.is_none_or(|value| {
+                self.table.set(&self.counter_metric, &attributes, Point::Counter(value), now_unix_nano)
+            });
             if !set {
-                self.stats.points_dropped.add(1);
+                self.stats.drop_points(Reason::Table, 1);
             }
         }
     }
