@@ -19,6 +19,7 @@ pub mod json;
 pub mod metric;
 pub mod otlp;
 pub mod remote_write;
+pub mod value;
 
 #[cfg(test)]
 mod proptests;
