@@ -107,7 +107,7 @@ fn the_exit_code_tells_a_script_what_to_do() -> Result<()> {
         if arguments.contains(&"--json") {
             let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
             assert_eq!(json["unreadable"][0]["file"], "not_yaml.yaml");
-            assert_eq!(json["findings"][0]["severity"], "error");
+            assert_eq!(json["findings"][0]["rule"], "failure-policy");
             assert!(json["findings"][0]["line"].is_u64());
         }
     }
