@@ -4,10 +4,12 @@
 //! host returns lie in memory that it asked the module's `malloc` for, and belong to the module from then on.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 use std::time::Duration;
 
 use crate::logging::Level;
+use crate::pairs;
 use crate::stats::Kind;
 use crate::status::Status;
 
@@ -67,6 +69,19 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
 }
 
 // Not part of proxy-wasm, but linked by Envoy for any module, and the only source of randomness there is (Envoy 1.40).
@@ -197,19 +212,36 @@ pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
     Status::check(unsafe { proxy_record_metric(id, value) })
 }
 
-/// Through the SDK, because its dispatcher routes an answer by a table that only its own call fills, and panics on an
-/// answer that is not in it (proxy-wasm 0.2.5, `dispatcher.rs`).
 pub(crate) fn http_call(
     cluster: &str,
-    headers: Vec<(&str, &str)>,
+    headers: &[(&str, &str)],
     body: &[u8],
     timeout: Duration,
 ) -> Result<u32, Status> {
-    let sent = proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout);
-    sent.map_err(|status| match status {
-        proxy_wasm::types::Status::BadArgument => Status::BadArgument,
-        _ => Status::InternalFailure,
+    let (headers, trailers) = (pairs::encode(headers), pairs::encode(&[]));
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    // SAFETY: the host copies cluster, headers, body and trailers and writes one number.
+    Status::check(unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout_ms,
+            &mut token,
+        )
     })
+    .map(|()| token)
+}
+
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
+    // SAFETY: numbers only.
+    Status::check(unsafe { proxy_set_effective_context(context) })
 }
 
 fn buffer(kind: u32, bytes_max: usize) -> Result<Vec<u8>, Status> {
@@ -227,4 +259,101 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     // SAFETY: the host got this memory from `malloc`, which made it as a boxed slice of `size` bytes, filled it, and
     // never frees it.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// The host's way to memory for what it returns: owned by the module from then on.
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: usize) -> *mut u8 {
+    match Layout::array::<u8>(size) {
+        // SAFETY: the size is not zero.
+        Ok(layout) if size > 0 => unsafe { alloc(layout) },
+        // The host takes null for a failure, and asks for nothing at times (an empty header value).
+        _ => std::ptr::dangling_mut(),
+    }
+}
+
+/// Says which ABI this is.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// Makes a module of a [`Plugin`](crate::plugin::Plugin): defines every callback of the ABI that a module here may have.
+/// The build takes away those that a module's list does not name.
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ty) => {
+        mod exports {
+            use std::cell::RefCell;
+
+            use $crate::http_call::Call;
+            use $crate::plugin::Plugin;
+            use $crate::stream::{ClosedBy, StreamId};
+            use $crate::vm::Vm;
+
+            thread_local! {
+                static VM: RefCell<Vm<$plugin>> = RefCell::default();
+            }
+
+            /// The host enters a VM again only for memory, so the VM is never in use already.
+            fn vm<T: Default>(act: impl FnOnce(&mut Vm<$plugin>) -> T) -> T {
+                VM.with(|vm| vm.try_borrow_mut().map_or_else(|_| T::default(), |mut vm| act(&mut vm)))
+            }
+
+            fn plugin(context: u32, act: impl FnOnce(&mut $plugin)) {
+                vm(|vm| vm.plugin_of(context).map(act)).unwrap_or_default();
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
+                vm(|vm| vm.context_created(context, parent));
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_configure(root: u32, _size: u32) -> u32 {
+                u32::from(vm(|vm| vm.configured(root)))
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_tick(root: u32) {
+                plugin(root, Plugin::tick);
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_queue_ready(root: u32, _queue: u32) {
+                plugin(root, Plugin::queue_ready);
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_http_call_response(
+                root: u32,
+                token: u32,
+                headers: u32,
+                _body_size: u32,
+                _trailers: u32,
+            ) {
+                plugin(root, |plugin| plugin.answered(Call::from_token(token), headers > 0));
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_log(context: u32) {
+                vm(|vm| vm.logged(context));
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_delete(context: u32) {
+                vm(|vm| vm.deleted(context));
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_new_connection(stream: u32) -> u32 {
+                plugin(stream, |plugin| plugin.connection_opened(StreamId::new(stream)));
+                0 // goes on
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_connection_close(stream: u32, peer: u32) {
+                let by = ClosedBy::from_number(peer);
+                plugin(stream, |plugin| plugin.connection_closed(StreamId::new(stream), by));
+            }
+        }
+    };
 }

@@ -44,7 +44,8 @@ pub struct Post<'a> {
 pub fn post(post: &Post<'_>) -> Result<Call, Status> {
     let fixed = [(":method", "POST"), (":path", post.path), (":authority", post.authority)];
     let more = post.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    raw::http_call(post.cluster, fixed.into_iter().chain(more).collect(), post.body, post.timeout).map(Call)
+    let headers: Vec<_> = fixed.into_iter().chain(more).collect();
+    raw::http_call(post.cluster, &headers, post.body, post.timeout).map(Call)
 }
 
 /// A header of the answer; only in the callback that brings it, and only if it has headers.

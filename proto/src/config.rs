@@ -129,6 +129,37 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A switch.
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.take(key, "true or false", Value::as_bool)
+    }
+
+    /// A list of texts of the given length in bytes.
+    pub fn list(
+        &mut self,
+        key: &'static str,
+        count: usize,
+        bytes: RangeInclusive<usize>,
+    ) -> Option<Vec<String>> {
+        let allowed =
+            format!("a list of at most {count} texts of {} to {} bytes", bytes.start(), bytes.end());
+        let text = |item: &Value| item.as_str().filter(|text| bytes.contains(&text.len())).map(str::to_owned);
+        self.take(key, &allowed, |value| {
+            let items = value.as_array().filter(|items| items.len() <= count)?;
+            items.iter().map(text).collect::<Option<Vec<_>>>()
+        })
+    }
+
+    /// A list of numbers, ascending.
+    pub fn ascending(&mut self, key: &'static str, count: RangeInclusive<usize>) -> Option<Vec<f64>> {
+        let allowed = format!("a list of {} to {} numbers, ascending", count.start(), count.end());
+        self.take(key, &allowed, |value| {
+            let items = value.as_array().filter(|items| count.contains(&items.len()))?;
+            let numbers = items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>()?;
+            numbers.is_sorted_by(|a, b| a < b).then_some(numbers)
+        })
+    }
+
     /// An object; `read` takes it apart. An absent one is read as empty, so that its defaults are defined in one place.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let nothing = Map::new();
@@ -343,6 +374,27 @@ mod tests {
             section.word("word", &["a"]);
         });
         assert!(found[0].len() < 200, "{}", found[0]);
+    }
+
+    #[test]
+    fn lists_are_read_whole_or_refused() {
+        let json = r#"{"names": ["a", "b"], "bounds": [0.5, 1, 2], "on": true, "mixed": ["a", 1], "falling": [2, 1], "off": 0}"#;
+        let found = problems(json, |section| {
+            assert_eq!(section.list("names", 2, 1..=9), Some(vec!["a".to_owned(), "b".to_owned()]));
+            assert_eq!(section.ascending("bounds", 1..=3), Some(vec![0.5, 1.0, 2.0]));
+            assert_eq!(section.flag("on"), Some(true));
+            assert_eq!(section.list("mixed", 2, 1..=9), None);
+            assert_eq!(section.ascending("falling", 1..=3), None);
+            assert_eq!(section.flag("off"), None);
+        });
+        assert_eq!(
+            found,
+            [
+                "mixed: found a list of 2, allowed: a list of at most 2 texts of 1 to 9 bytes",
+                "falling: found a list of 2, allowed: a list of 1 to 3 numbers, ascending",
+                "off: found 0, allowed: true or false",
+            ]
+        );
     }
 
     #[test]

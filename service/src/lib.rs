@@ -24,9 +24,4 @@ pub mod stats;
 pub mod table;
 
 #[cfg(target_arch = "wasm32")]
-#[allow(missing_docs, reason = "the macro defines `_initialize` without one")]
-mod start {
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::ServiceRoot::default()));
-    }}
-}
+tributary_host::export_plugin!(crate::root::ServicePlugin);

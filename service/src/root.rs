@@ -1,52 +1,29 @@
-//! The plugin's root context on the main thread.
+//! The plugin on the main thread: Envoy's callbacks, and what the service does with each.
 
 use log::error;
-use proxy_wasm::traits::{Context, RootContext};
+use tributary_host::clock;
 use tributary_host::http_call::Call;
-use tributary_host::{clock, logging, plugin};
+use tributary_host::plugin::{self, Plugin};
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
 use crate::config::ServiceConfig;
 use crate::service::{self, Service};
 
-/// The root context of the service; without a service until it is configured.
-#[derive(Default)]
-pub struct ServiceRoot {
-    service: Option<Service>,
-}
+/// The one plugin of its VM.
+#[derive(Debug)]
+pub struct ServicePlugin(Service);
 
-impl Context for ServiceRoot {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, _: usize, _: usize) {
-        if let Some(service) = &mut self.service {
-            service.answered(Call::from_token(token), headers > 0);
-        }
-    }
-
-    /// Takes over what the workers handed over while they ended. Sends nothing: at this point a call crashes Envoy 1.40.
-    fn on_done(&mut self) -> bool {
-        if let Some(service) = &mut self.service {
-            service.finish();
-        }
-        true
-    }
-}
-
-impl RootContext for ServiceRoot {
-    fn on_vm_start(&mut self, _: usize) -> bool {
-        logging::install();
-        true
-    }
-
+impl Plugin for ServicePlugin {
     /// Envoy runs this first in a canary VM that it then throws away, so it may only do what can be done twice: in
     /// particular it takes nothing out of the queues.
-    fn on_configure(&mut self, _: usize) -> bool {
+    fn configured() -> Option<Self> {
         // One byte past the limit, so that a configuration that is too long is seen to be.
         let json = plugin::configuration(CONFIGURATION_BYTES_MAX + 1).unwrap_or_default();
         let config = match ServiceConfig::parse(&json) {
             Ok(config) => config,
             Err(problems) => {
                 problems.iter().for_each(|problem| error!("configuration of the service: {problem}"));
-                return false;
+                return None;
             }
         };
         let started = Service::new(config).and_then(|service| {
@@ -54,23 +31,28 @@ impl RootContext for ServiceRoot {
             Ok(service)
         });
         match started {
-            Ok(service) => self.service = Some(service),
+            Ok(service) => Some(Self(service)),
             Err(status) => {
-                error!("the host gives no queues or ticks ({status:?}): nothing can be taken over")
+                error!("the host gives no queues or ticks ({status:?}): nothing can be taken over");
+                None
             }
         }
-        self.service.is_some()
     }
 
-    fn on_queue_ready(&mut self, _: u32) {
-        if let Some(service) = &mut self.service {
-            service.drain();
-        }
+    fn queue_ready(&mut self) {
+        self.0.drain();
     }
 
-    fn on_tick(&mut self) {
-        if let Some(service) = &mut self.service {
-            service.tick();
-        }
+    fn answered(&mut self, call: Call, with_headers: bool) {
+        self.0.answered(call, with_headers);
+    }
+
+    fn tick(&mut self) {
+        self.0.tick();
+    }
+
+    /// Takes over what the workers handed over while they ended. Sends nothing: at this point a call crashes Envoy 1.40.
+    fn ended(&mut self) {
+        self.0.finish();
     }
 }

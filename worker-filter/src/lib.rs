@@ -1,13 +1,11 @@
 //! The module of the workers, one VM each: `worker_filter.wasm`.
 //!
-//! A request's way through it, file by file: [`http`] is called when a stream ends; [`reading`] asks the host for what
+//! A request's way through it, file by file: [`root`] is called when a stream ends; [`reading`] asks the host for what
 //! the [`plan`] (from the [`config`] and its [`preset`]) wants to know, in one [`expression`]; the [`observation`] that
 //! comes of it goes into the [`fold`]; on a tick of [`root`] the fold becomes batches in the [`outbox`], and the
 //! [`counters`] in shared data grow by what was seen. [`worker`] holds these together.
 
 pub mod root;
-
-pub mod http;
 
 pub mod worker;
 
@@ -22,9 +20,4 @@ pub mod preset;
 pub mod reading;
 
 #[cfg(target_arch = "wasm32")]
-#[allow(missing_docs, reason = "the macro defines `_initialize` without one")]
-mod start {
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::WorkerRoot::default()));
-    }}
-}
+tributary_host::export_plugin!(crate::root::WorkerPlugin);

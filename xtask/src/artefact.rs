@@ -39,19 +39,19 @@ pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
         name: "worker_filter",
         package: "tributary-worker-filter",
-        exports: &[BASE, &["proxy_on_log"]],
+        exports: &[BASE, STREAM],
         budget_bytes: 200 * 1024,
     },
     Artefact {
         name: "worker_filter_full",
         package: "tributary-worker-filter",
-        exports: &[BASE, &["proxy_on_log"], HTTP_STREAM],
+        exports: &[BASE, STREAM],
         budget_bytes: 220 * 1024,
     },
     Artefact {
         name: "service",
         package: "tributary-service",
-        exports: &[BASE, &["proxy_on_done", "proxy_on_queue_ready", "proxy_on_http_call_response"]],
+        exports: &[BASE, &["proxy_on_queue_ready", "proxy_on_http_call_response"]],
         budget_bytes: 300 * 1024,
     },
 ];
@@ -64,73 +64,45 @@ pub(crate) fn packages() -> BTreeSet<&'static str> {
 /// What every plugin needs: names of the Proxy-Wasm ABI 0.2.1, and the allocator by which Envoy hands over bytes.
 const BASE: &[&str] = &[
     "memory",
-    "_initialize",
     "malloc",
     "proxy_abi_version_0_2_1",
-    "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_tick",
     "proxy_on_delete",
 ];
 
-const HTTP_STREAM: &[&str] = &[
-    "proxy_on_request_headers",
-    "proxy_on_request_body",
-    "proxy_on_request_trailers",
-    "proxy_on_response_headers",
-    "proxy_on_response_body",
-    "proxy_on_response_trailers",
-];
+/// What the end of a stream comes by, and the callbacks that only a TCP filter enters.
+const STREAM: &[&str] = &["proxy_on_log", "proxy_on_new_connection", "proxy_on_downstream_connection_close"];
 
 /// The host functions that a module may import: module, then names.
 pub(crate) const IMPORTS: [(&str, &[&str]); 2] = [("env", PROXY), ("wasi_snapshot_preview1", WASI)];
 
-/// The Proxy-Wasm ABI 0.2.1, as crate proxy-wasm 0.2.5 declares it: Envoy 1.36 to 1.40 has each of them.
-///
-/// The gRPC functions are among them because the vtable of `dyn Context` holds a reference to each.
+/// Those of the Proxy-Wasm ABI 0.2.1 that `host/src/abi.rs` calls: Envoy 1.36 to 1.40 has each of them.
 const PROXY: &[&str] = &[
-    "proxy_add_header_map_value",
     "proxy_call_foreign_function",
-    "proxy_close_stream",
-    "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_dequeue_shared_queue",
-    "proxy_done",
     "proxy_enqueue_shared_queue",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
     "proxy_get_header_map_value",
     "proxy_get_log_level",
-    "proxy_get_metric",
     "proxy_get_property",
     "proxy_get_shared_data",
-    "proxy_get_status",
-    "proxy_grpc_call",
-    "proxy_grpc_cancel",
-    "proxy_grpc_close",
-    "proxy_grpc_send",
-    "proxy_grpc_stream",
     "proxy_http_call",
     "proxy_increment_metric",
     "proxy_log",
     "proxy_record_metric",
     "proxy_register_shared_queue",
-    "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
     "proxy_resolve_shared_queue",
-    "proxy_send_local_response",
-    "proxy_set_buffer_bytes",
     "proxy_set_effective_context",
-    "proxy_set_header_map_pairs",
-    "proxy_set_property",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What the ABI has no function for: a seed, the environment and a clock that never goes back.
-const WASI: &[&str] = &["clock_time_get", "environ_get", "environ_sizes_get", "random_get"];
+/// What the ABI has no function for: a seed.
+const WASI: &[&str] = &["random_get"];
 
 #[cfg(test)]
 mod tests {
@@ -138,10 +110,10 @@ mod tests {
 
     #[test]
     fn the_small_worker_has_no_callback_that_a_running_request_would_enter() {
-        let [small, full, _] = &ALL;
-        let stream: BTreeSet<_> = HTTP_STREAM.iter().copied().collect();
-        assert!(small.exports().all(|name| !stream.contains(name)));
-        assert!(stream.iter().all(|name| full.exports().any(|export| export == *name)));
+        let [small, _, _] = &ALL;
+        let entered =
+            |name: &str| ["request", "response", "data", "done"].iter().any(|part| name.contains(part));
+        assert!(small.exports().all(|name| !entered(name)));
     }
 
     #[test]

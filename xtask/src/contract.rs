@@ -42,7 +42,7 @@ impl Surface {
         let promised: BTreeSet<&str> = artefact.exports().collect();
         for name in promised.iter().filter(|name| !self.exports.contains(**name)) {
             lines.push(format!(
-                "does not export {name}: Envoy needs it; does {} still call proxy_wasm::main!? (list: {LISTS})",
+                "does not export {name}: Envoy needs it; does {} still call export_plugin!? (list: {LISTS})",
                 artefact.package
             ));
         }
@@ -136,7 +136,7 @@ mod tests {
         let [missing, surplus] = &lines[..] else { panic!("{lines:?}") };
         assert!(missing.starts_with("does not export malloc: "), "{missing}");
         assert!(
-            surplus.starts_with("exports proxy_on_request_headers: allowed are only _initialize, "),
+            surplus.starts_with("exports proxy_on_request_headers: allowed are only malloc, "),
             "{surplus}"
         );
     }

@@ -109,7 +109,7 @@ pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
 
 pub(crate) fn http_call(
     cluster: &str,
-    headers: Vec<(&str, &str)>,
+    headers: &[(&str, &str)],
     body: &[u8],
     timeout: Duration,
 ) -> Result<u32, Status> {
@@ -117,10 +117,15 @@ pub(crate) fn http_call(
         if let Some(status) = host.refuse_calls {
             return Err(status);
         }
-        let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         host.posts.push(FakePost { cluster: cluster.to_owned(), headers, body: body.to_vec(), timeout });
         u32::try_from(host.posts.len()).map_err(|_| Status::InternalFailure)
     })
+}
+
+/// From now on the attributes are those of another stream that the host knows.
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
+    with(|host| host.streams.enter(context))
 }
 
 fn change_metric(id: u32, change: impl FnOnce(u64) -> u64) -> Result<(), Status> {

@@ -9,6 +9,8 @@ use crate::status::Status;
 pub struct Streams {
     /// Wire form by path: `request.method`, `response.code`.
     pub attributes: BTreeMap<String, Vec<u8>>,
+    /// Attributes of streams that are open, by their number.
+    pub open: BTreeMap<u32, BTreeMap<String, Vec<u8>>>,
     /// A host without `expr_create`.
     pub without_expressions: bool,
     /// How many expressions were evaluated.
@@ -22,6 +24,12 @@ impl Streams {
     /// Another stream, with these attributes.
     pub fn begin(&mut self, attributes: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
         self.attributes = attributes.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
+    }
+
+    /// Makes an open stream the current one.
+    pub fn enter(&mut self, stream: u32) -> Result<(), Status> {
+        self.attributes = self.open.get(&stream).ok_or(Status::BadArgument)?.clone();
+        Ok(())
     }
 
     /// The attribute at a path with NUL between its segments.
