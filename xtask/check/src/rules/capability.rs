@@ -3,55 +3,53 @@
 use crate::finding::{Finding, Rule};
 use crate::plugin::{Plugin, Role};
 
-/// What the worker filter calls and is called by.
-pub const NEEDED_BY_WORKER: [&str; 20] = [
-    "proxy_on_vm_start",
-    "proxy_on_context_create",
+/// What the worker filter calls and is called by: the module's imports, and its exports that are callbacks.
+pub const NEEDED_BY_WORKER: &[&str] = &[
     "proxy_on_configure",
-    "proxy_on_tick",
-    "proxy_on_log",
+    "proxy_on_context_create",
     "proxy_on_delete",
-    "proxy_log",
-    "proxy_get_log_level",
-    "proxy_get_buffer_bytes",
-    "proxy_get_property",
+    "proxy_on_downstream_connection_close",
+    "proxy_on_log",
+    "proxy_on_new_connection",
+    "proxy_on_tick",
     "proxy_call_foreign_function",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_set_tick_period_milliseconds",
-    "proxy_resolve_shared_queue",
-    "proxy_enqueue_shared_queue",
-    "proxy_get_shared_data",
-    "proxy_set_shared_data",
     "proxy_define_metric",
+    "proxy_enqueue_shared_queue",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_log_level",
+    "proxy_get_property",
+    "proxy_get_shared_data",
     "proxy_increment_metric",
+    "proxy_log",
+    "proxy_resolve_shared_queue",
+    "proxy_set_shared_data",
+    "proxy_set_tick_period_milliseconds",
     "random_get",
 ];
 
 /// What the service calls and is called by.
-pub const NEEDED_BY_SERVICE: [&str; 24] = [
-    "proxy_on_vm_start",
-    "proxy_on_context_create",
+pub const NEEDED_BY_SERVICE: &[&str] = &[
     "proxy_on_configure",
-    "proxy_on_tick",
-    "proxy_on_queue_ready",
-    "proxy_on_http_call_response",
-    "proxy_on_done",
+    "proxy_on_context_create",
     "proxy_on_delete",
-    "proxy_log",
-    "proxy_get_log_level",
-    "proxy_get_buffer_bytes",
-    "proxy_get_property",
-    "proxy_get_header_map_value",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_set_tick_period_milliseconds",
-    "proxy_register_shared_queue",
-    "proxy_dequeue_shared_queue",
-    "proxy_get_shared_data",
-    "proxy_set_shared_data",
+    "proxy_on_http_call_response",
+    "proxy_on_queue_ready",
+    "proxy_on_tick",
     "proxy_define_metric",
-    "proxy_increment_metric",
-    "proxy_record_metric",
+    "proxy_dequeue_shared_queue",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_value",
+    "proxy_get_log_level",
+    "proxy_get_property",
+    "proxy_get_shared_data",
     "proxy_http_call",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_record_metric",
+    "proxy_register_shared_queue",
+    "proxy_set_tick_period_milliseconds",
     "random_get",
 ];
 
@@ -89,14 +87,13 @@ const OTHERS: &[&str] = &[
     "proxy_grpc_close",
     "proxy_grpc_send",
     "proxy_grpc_stream",
-    "proxy_on_downstream_connection_close",
+    "proxy_on_done",
     "proxy_on_downstream_data",
     "proxy_on_foreign_function",
     "proxy_on_grpc_close",
     "proxy_on_grpc_receive",
     "proxy_on_grpc_receive_initial_metadata",
     "proxy_on_grpc_receive_trailing_metadata",
-    "proxy_on_new_connection",
     "proxy_on_request_body",
     "proxy_on_request_headers",
     "proxy_on_request_metadata",
@@ -107,6 +104,7 @@ const OTHERS: &[&str] = &[
     "proxy_on_response_trailers",
     "proxy_on_upstream_connection_close",
     "proxy_on_upstream_data",
+    "proxy_on_vm_start",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
@@ -126,15 +124,15 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for (name, place) in allowed.entries() {
-        let known = [&NEEDED_BY_WORKER[..], &NEEDED_BY_SERVICE, OTHERS].concat().contains(&name);
+        let known = [NEEDED_BY_WORKER, NEEDED_BY_SERVICE, OTHERS].concat().contains(&name);
         if !known {
             let message = format!("{name} is no capability that Envoy knows, so this allows nothing");
             findings.push(Finding::error(&place, Rule::Capability, message));
         }
     }
-    let needed: &[&str] = match plugin.role {
-        Role::Worker => &NEEDED_BY_WORKER,
-        Role::Service => &NEEDED_BY_SERVICE,
+    let needed = match plugin.role {
+        Role::Worker => NEEDED_BY_WORKER,
+        Role::Service => NEEDED_BY_SERVICE,
     };
     let missing: Vec<_> =
         needed.iter().filter(|name| !allowed.entries().any(|(key, _)| key == **name)).copied().collect();
