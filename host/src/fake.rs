@@ -3,6 +3,7 @@
 //! It keeps to the real host's semantics where they surprise: any write creates an absent key, each enqueue is one notice
 //! to whoever registered last, an item may be empty, an absent attribute fails a whole expression.
 
+mod cel;
 pub mod queues;
 pub mod store;
 pub mod streams;

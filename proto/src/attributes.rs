@@ -34,6 +34,11 @@ pub fn integer(key: &str, value: i64) -> KeyValue {
     key_value(key, any_value::Value::IntValue(value))
 }
 
+/// A truth value as an attribute.
+pub fn boolean(key: &str, value: bool) -> KeyValue {
+    key_value(key, any_value::Value::BoolValue(value))
+}
+
 /// The canonical bytes: attributes in ascending order of their keys, of equal keys the first.
 pub fn encode(mut attributes: Vec<KeyValue>) -> Vec<u8> {
     attributes.sort_by(|a, b| a.key.cmp(&b.key));
@@ -43,7 +48,7 @@ pub fn encode(mut attributes: Vec<KeyValue>) -> Vec<u8> {
 
 /// The canonical bytes of the overflow series.
 pub fn overflow() -> Vec<u8> {
-    encode(vec![key_value(OVERFLOW, any_value::Value::BoolValue(true))])
+    encode(vec![boolean(OVERFLOW, true)])
 }
 
 /// The attributes that `bytes` stand for, if they are canonical.
@@ -123,6 +128,6 @@ mod tests {
     #[test]
     fn the_overflow_series_has_one_boolean_attribute() {
         let attributes = decode(&overflow()).unwrap();
-        assert_eq!(attributes, vec![key_value("otel.metric.overflow", any_value::Value::BoolValue(true))]);
+        assert_eq!(attributes, vec![boolean("otel.metric.overflow", true)]);
     }
 }

@@ -264,6 +264,16 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Text in quotes, cut to a readable length, with `?` for what a log should not carry. The standard library's `{:?}` would bring
+/// 8 KiB of Unicode tables into a module.
+pub fn quoted(text: &str) -> String {
+    let readable = |letter: char| if letter.is_control() || letter == '"' { '?' } else { letter };
+    let mut quoted = String::from("\"");
+    quoted.extend(clip(text, FOUND_BYTES).chars().map(readable));
+    quoted.push('"');
+    quoted
+}
+
 /// What a value is, in a few words. A whole configuration does not belong in a log, nor does the code to print one belong in
 /// a module.
 fn excerpt(value: &Value) -> String {
@@ -271,7 +281,7 @@ fn excerpt(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("{:?}", clip(text, FOUND_BYTES)),
+        Value::String(text) => quoted(text),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(entries) => format!("an object of {}", entries.len()),
     }

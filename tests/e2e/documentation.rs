@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
 use tributary_tests::repository;
-use tributary_worker_filter::config::WorkerConfig;
+use tributary_plan::config::WorkerConfig;
 
 /// The fenced blocks of a language in a Markdown file.
 fn blocks(file: &str, language: &str) -> Result<Vec<String>> {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct EnvoyOptions {
     pub concurrency: u32,
     /// Further arguments, such as `--log-level debug`.
     pub arguments: Vec<String>,
+    /// A program to run it under, with that program's arguments; none to run it directly.
+    pub launcher: Vec<OsString>,
     /// How long it may take until it is ready.
     pub ready_limit: Duration,
 }
@@ -34,7 +37,12 @@ pub struct Envoy {
 
 impl Default for EnvoyOptions {
     fn default() -> Self {
-        Self { concurrency: 2, arguments: Vec::new(), ready_limit: Duration::from_secs(60) }
+        Self {
+            concurrency: 2,
+            arguments: Vec::new(),
+            launcher: Vec::new(),
+            ready_limit: Duration::from_secs(60),
+        }
     }
 }
 
@@ -79,7 +87,9 @@ impl Envoy {
         let mut arguments: Vec<OsString> = vec!["--config-path".into(), file.into_os_string()];
         arguments.extend(["--concurrency", &concurrency, "--disable-hot-restart"].map(Into::into));
         arguments.extend(options.arguments.iter().map(Into::into));
-        let process = ServerProcess::spawn("Envoy", &binary, arguments, directory)?;
+        let mut words = options.launcher.iter().cloned().chain([binary.into_os_string()]).chain(arguments);
+        let program = PathBuf::from(words.next().unwrap_or_default());
+        let process = ServerProcess::spawn("Envoy", &program, words, directory)?;
         Ok(Self { process, config: config.clone(), admin: Admin::new(config.admin_address()?) })
     }
 

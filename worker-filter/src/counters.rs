@@ -4,7 +4,8 @@ use tributary_host::counter::{self, AddError};
 use tributary_host::shared_data::SharedData;
 use tributary_proto::counter::shared_key;
 
-use crate::config::{CounterConfig, When};
+use crate::observation::Observation;
+use tributary_plan::plan::{Counter, When};
 
 /// The counters of one worker, each with what it has not yet added to shared data.
 #[derive(Debug)]
@@ -14,37 +15,49 @@ pub struct Counters(Vec<Pending>);
 struct Pending {
     shared_key: String,
     when: When,
+    condition: Option<usize>,
     pending: u64,
 }
 
 impl Counters {
     /// Counters as configured.
-    pub fn new(counters: &[CounterConfig]) -> Self {
-        let pending = |counter: &CounterConfig| Pending {
+    pub fn new(counters: &[Counter]) -> Self {
+        let pending = |counter: &Counter| Pending {
             shared_key: shared_key(&counter.key),
             when: counter.when,
+            condition: counter.condition,
             pending: 0,
         };
         Self(counters.iter().map(pending).collect())
     }
 
-    /// Counts one observation. Gives the last of what went wrong with those that are due with each; what did not get in
-    /// is carried.
-    pub fn count(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
-        let mut result = Ok(());
+    /// Counts one stream that has ended, where it meets the condition.
+    pub fn count(&mut self, observation: &Observation<'_>) {
         for counter in &mut self.0 {
-            counter.pending = counter.pending.saturating_add(1);
-            if counter.when == When::Request {
-                result = counter.flush(data).and(result);
+            if counter.condition.is_none_or(|source| observation.is_true(source)) {
+                counter.pending = counter.pending.saturating_add(1);
             }
         }
-        result
+    }
+
+    /// Adds what is pending of the counters that are due with each request. Gives the last of what went wrong; what did not
+    /// get in is carried.
+    pub fn request(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
+        Self::add(self.0.iter_mut().filter(|counter| counter.when == When::Request), data)
     }
 
     /// Adds everything pending. Gives the last of what went wrong; what did not get in is carried to the next time.
     pub fn flush(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
+        Self::add(self.0.iter_mut(), data)
+    }
+
+    fn add<'a>(
+        due: impl Iterator<Item = &'a mut Pending>,
+        data: &mut impl SharedData,
+    ) -> Result<(), AddError> {
         let mut result = Ok(());
-        for counter in &mut self.0 {
+        for counter in due {
+            // One that fails holds up no other.
             result = counter.flush(data).and(result);
         }
         result

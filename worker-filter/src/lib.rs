@@ -1,22 +1,21 @@
 //! The module of the workers, one VM each: `worker_filter.wasm`.
 //!
-//! A request's way through it, file by file: [`root`] is called when a stream ends; [`reading`] asks the host for what
-//! the [`plan`] (from the [`config`] and its [`preset`]) wants to know, in one [`expression`]; the [`observation`] that
-//! comes of it goes into the [`fold`]; on a tick of [`root`] the fold becomes batches in the [`outbox`], and the
-//! [`counters`] in shared data grow by what was seen. [`worker`] holds these together.
+//! A stream's way through it, file by file: [`root`] is called when it ends; [`reading`] asks the host for what
+//! the plan (of the crate `tributary-plan`) wants to know, in one [`expression`]; the [`observation`] that comes of it goes
+//! into the [`fold`]; on a tick the fold becomes batches in the [`outbox`], and the
+//! [`counters`] in shared data grow by what was seen. TCP [`connections`] are observed while they are open, too. [`worker`]
+//! holds these together.
 
 pub mod root;
 
 pub mod worker;
 
-pub mod config;
+pub mod connections;
 pub mod counters;
 pub mod expression;
 pub mod fold;
 pub mod observation;
 pub mod outbox;
-pub mod plan;
-pub mod preset;
 pub mod reading;
 
 #[cfg(target_arch = "wasm32")]

@@ -1,10 +1,37 @@
-//! What was seen of one stream: the values of a plan's sources, in the host's wire form.
+//! What was seen of one stream: the values of a part's sources, in the host's wire form.
 
-use crate::plan::SOURCES_MAX;
+use tributary_plan::form;
+use tributary_plan::plan::SOURCES_MAX;
 
-/// The values of one stream, by the place of their source; a place without one stands for an absent attribute.
-#[derive(Clone, Copy, Debug, Default)]
+/// The values of one stream, by the place of their source; a place without one stands for an absent value.
+#[derive(Clone, Copy, Debug)]
 pub struct Observation<'a>([Option<&'a [u8]>; SOURCES_MAX]);
+
+/// When in a stream's life an observation is made.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// Whether the stream was not observed before.
+    pub opened: bool,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// The time, where a measure needs it.
+    pub now_unix_nano: u64,
+    /// For each measure, what was taken of the stream before; empty for a stream that is observed once.
+    pub taken: &'a mut [u64],
+}
+
+impl Moment<'_> {
+    /// The only observation of a stream, at its end.
+    pub fn only(now_unix_nano: u64) -> Self {
+        Self { opened: true, ended: true, now_unix_nano, taken: &mut [] }
+    }
+}
+
+impl Default for Observation<'_> {
+    fn default() -> Self {
+        Self([None; SOURCES_MAX])
+    }
+}
 
 impl<'a> Observation<'a> {
     /// The places, to be filled.
@@ -12,13 +39,18 @@ impl<'a> Observation<'a> {
         &mut self.0
     }
 
-    /// The bytes of a value.
-    pub fn text(&self, source: usize) -> Option<&'a [u8]> {
-        self.0.get(source).copied().flatten()
+    /// The bytes of a value; empty for an absent one, which is what a guarded item gives.
+    pub fn bytes(&self, source: usize) -> &'a [u8] {
+        self.0.get(source).copied().flatten().unwrap_or_default()
     }
 
-    /// The value as an integer, a duration in nanoseconds or a time: 8 bytes little-endian.
+    /// The value as an integer, a duration in nanoseconds or a time.
     pub fn integer(&self, source: usize) -> Option<i64> {
-        Some(i64::from_le_bytes(<[u8; 8]>::try_from(self.text(source)?).ok()?))
+        form::integer(self.bytes(source))
+    }
+
+    /// Whether the value is true.
+    pub fn is_true(&self, source: usize) -> bool {
+        self.bytes(source) == [1]
     }
 }

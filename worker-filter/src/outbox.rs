@@ -17,6 +17,8 @@ pub struct Outbox {
     /// Once the service has registered it; the number holds for the life of the process.
     queue: Option<Queue>,
     writer: BatchWriter,
+    /// Whether the streams in its series are told as observations: each stream is one of a single outbox.
+    observes: bool,
     /// Batches that could not be put in, in order. No fold is taken while there are any, so these are the batches of one
     /// fold at most.
     unsent: VecDeque<Vec<u8>>,
@@ -42,8 +44,8 @@ pub enum HeldBack {
 
 impl Outbox {
     /// A way into the queue `queue_name` of the service with this `vm_id` (empty: our own), which may not be there yet.
-    pub fn new(service_vm_id: String, queue_name: &'static str, writer: BatchWriter) -> Self {
-        Self { service_vm_id, queue_name, queue: None, writer, unsent: VecDeque::new() }
+    pub fn new(service_vm_id: String, queue_name: &'static str, writer: BatchWriter, observes: bool) -> Self {
+        Self { service_vm_id, queue_name, queue: None, writer, observes, unsent: VecDeque::new() }
     }
 
     /// Looks for the service, unless it has been found.
@@ -58,32 +60,33 @@ impl Outbox {
         }
     }
 
+    /// The queue's name.
+    pub fn queue_name(&self) -> &'static str {
+        self.queue_name
+    }
+
     /// Whether the service has been found.
     pub fn is_open(&self) -> bool {
         self.queue.is_some()
     }
 
     /// Puts everything folded into the queue, if the service is there. Otherwise the fold stays as it is and folds on.
-    pub fn hand_over(&mut self, fold: &mut Fold<impl BuildHasher>) -> HandedOver {
+    pub fn hand_over(&mut self, fold: &mut Fold<impl BuildHasher + Clone>) -> HandedOver {
         let mut handed_over = HandedOver { batches: 0, held_back: None };
-        if fold.observations() == 0 && self.unsent.is_empty() {
+        if fold.is_empty() && self.unsent.is_empty() {
             return handed_over;
         }
-        let queue = match self.queue {
-            Some(queue) => queue,
-            None => match Queue::resolve(&self.service_vm_id, self.queue_name) {
-                Ok(queue) => *self.queue.insert(queue),
-                Err(status) => {
-                    let reason =
-                        if status == Status::NotFound { HeldBack::NoService } else { HeldBack::Host(status) };
-                    handed_over.held_back = Some(reason);
-                    return handed_over;
-                }
-            },
+        let queue = match self.open() {
+            Ok(queue) => queue,
+            Err(reason) => {
+                handed_over.held_back = Some(reason);
+                return handed_over;
+            }
         };
         if self.unsent.is_empty() {
-            let (writer, unsent) = (&mut self.writer, &mut self.unsent);
+            let (writer, unsent, observes) = (&mut self.writer, &mut self.unsent, self.observes);
             fold.take(|attributes, observations, points| {
+                let observations = if observes { observations } else { 0 };
                 unsent.extend(writer.push(attributes, observations, points));
             });
             unsent.extend(writer.finish());

@@ -1,55 +1,153 @@
-//! Reading a stream's attributes from the host: all at once where it can, one by one where it must.
+//! Reading a stream's values from the host: all at once where it can, one by one where it must.
 
-use log::info;
+use tributary_host::Status;
 use tributary_host::attributes::{self, Expression};
 
 use crate::expression;
 use crate::observation::Observation;
-use crate::plan::Source;
+use tributary_plan::source::{Alone, Source};
 
-/// Reads the sources of a plan.
+/// Reads the sources of a part.
 #[derive(Debug)]
 pub struct Reader {
-    /// All sources in one list; none if the host does not compile it.
-    list: Option<Expression>,
-    /// Paths with NUL between their segments, as properties are asked for.
-    paths: Vec<Vec<u8>>,
+    /// All sources in one list, which fails where one is absent that seldom is; none if the host does not compile it.
+    plain: Option<Expression>,
+    /// All sources in one list that costs more and fails less.
+    guarded: Option<Expression>,
+    alone: Vec<One>,
+    caution: Caution,
 }
 
 /// How an observation was come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// In one host call.
+    /// In one host call, or in a second one after a first that failed.
     AtOnce,
-    /// One host call for each source, since the list failed: some attribute is absent.
+    /// One host call for each source, since no list could be had: an expression failed for this stream.
     OneByOne,
 }
 
+/// An expression that the host does not compile: its place among the sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which source.
+    pub source: usize,
+    /// What the host said.
+    pub status: Status,
+}
+
+#[derive(Debug)]
+enum One {
+    Property(Vec<u8>),
+    Expression(Expression),
+    /// An expression on a host that has none.
+    Nothing,
+}
+
+/// Which list to try first: after a failure of the plain one, the guarded one for a few streams, for longer the more often
+/// the plain one fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Caution(u32);
+
+impl Caution {
+    /// Streams that one failure makes take the guarded list: a failed list costs about as much as five guarded ones cost
+    /// more than plain ones.
+    const STEP: u32 = 5;
+    const MAX: u32 = 500;
+
+    fn is_due(self) -> bool {
+        self.0 > 0
+    }
+
+    fn failed(&mut self) {
+        self.0 = self.0.saturating_add(Self::STEP).min(Self::MAX);
+    }
+
+    fn passed(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+}
+
 impl Reader {
-    /// Compiles the list. The expression belongs to the current root context.
-    pub fn new(sources: &[Source]) -> Self {
-        let list = attributes::compile(&expression::list(sources));
-        if let Err(status) = list {
-            info!(
-                "this host compiles no CEL list ({status:?}): attributes are read one by one, at a higher cost"
-            );
+    /// Compiles the lists, and each expression by itself. They belong to the current root context.
+    ///
+    /// # Errors
+    /// The host compiles expressions, and refuses one.
+    pub fn new(sources: &[Source]) -> Result<Self, Refused> {
+        let plain = attributes::compile(&expression::list(sources.iter().map(|source| &*source.item)));
+        let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
+        let mut alone = Vec::with_capacity(sources.len());
+        for (at, source) in sources.iter().enumerate() {
+            alone.push(match &source.alone {
+                Alone::Property(path) => One::Property(path.clone()),
+                Alone::Expression(text) => match attributes::compile(text) {
+                    Ok(expression) => One::Expression(expression),
+                    Err(Status::NotFound) => One::Nothing,
+                    Err(status) => return Err(Refused { source: at, status }),
+                },
+            });
         }
-        let paths = sources.iter().map(|source| source.path.replace('.', "\0").into_bytes()).collect();
-        Self { list: list.ok(), paths }
+        Ok(Self { plain: plain.ok(), guarded: guarded.ok(), alone, caution: Caution::default() })
+    }
+
+    /// Whether the host compiles lists: without them it costs more.
+    pub fn has_lists(&self) -> bool {
+        self.plain.is_some() && self.guarded.is_some()
     }
 
     /// Reads the current stream and hands what was seen to `take`.
-    pub fn read<T>(&self, take: impl FnOnce(&Observation<'_>, Way) -> T) -> T {
-        if let Some(answer) = self.list.and_then(|list| attributes::evaluate(list).ok())
-            && let Some(observation) = expression::values(&answer, self.paths.len())
+    pub fn read<T>(&mut self, take: impl FnOnce(&Observation<'_>, Way) -> T) -> T {
+        let count = self.alone.len();
+        let mut answer = None;
+        if !self.caution.is_due() {
+            answer = self.plain.and_then(|list| attributes::evaluate(list).ok());
+            if answer.is_none() {
+                self.caution.failed();
+            }
+        }
+        if answer.is_none() {
+            self.caution.passed();
+            answer = self.guarded.and_then(|list| attributes::evaluate(list).ok());
+        }
+        if let Some(answer) = answer
+            && let Some(observation) = expression::values(&answer, count)
         {
             return take(&observation, Way::AtOnce);
         }
-        let values: Vec<_> = self.paths.iter().map(|path| attributes::property(path).ok()).collect();
+        let read = |one: &One| match one {
+            One::Property(path) => attributes::property(path).ok(),
+            One::Expression(expression) => attributes::evaluate(*expression).ok(),
+            One::Nothing => None,
+        };
+        let values: Vec<_> = self.alone.iter().map(read).collect();
         let mut observation = Observation::default();
         for (place, value) in observation.places_mut().iter_mut().zip(&values) {
             *place = value.as_deref();
         }
         take(&observation, Way::OneByOne)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guarded_list_is_tried_first_for_as_long_as_the_plain_one_fails_often() {
+        let mut caution = Caution::default();
+        let mut failures = 0;
+        for _ in 0..1_000 {
+            if caution.is_due() {
+                caution.passed();
+            } else {
+                failures += 1;
+                caution.failed();
+                caution.passed();
+            }
+        }
+        assert_eq!(failures, 200, "one failure in five streams that would all have failed");
+        (0..1_000).for_each(|_| caution.failed());
+        (0..Caution::MAX).for_each(|_| caution.passed());
+        assert!(!caution.is_due(), "the plain list gets another chance");
     }
 }

@@ -1,14 +1,15 @@
 //! The plugin in one worker: Envoy's callbacks, and what the worker does with each.
 
 use log::error;
-use tributary_host::clock;
 use tributary_host::plugin::{self, Plugin};
 use tributary_host::random::{self, Hasher};
 use tributary_host::stream::StreamId;
+use tributary_host::{attributes, clock};
+use tributary_proto::config::quoted;
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
-use crate::config::WorkerConfig;
-use crate::worker::Worker;
+use crate::worker::{BadExpression, Worker};
+use tributary_plan::config::WorkerConfig;
 
 /// One plugin in one worker.
 #[derive(Debug)]
@@ -18,7 +19,11 @@ impl Plugin for WorkerPlugin {
     fn configured() -> Option<Self> {
         // One byte past the limit, so that a configuration that is too long is seen to be.
         let json = plugin::configuration(CONFIGURATION_BYTES_MAX + 1).unwrap_or_default();
-        let config = match WorkerConfig::parse(&json) {
+        let node = |path: &str| {
+            let value = attributes::property(format!("xds\0node\0{path}").as_bytes()).ok()?;
+            Some(String::from_utf8_lossy(&value).into_owned())
+        };
+        let config = match WorkerConfig::parse_for(&json, &node) {
             Ok(config) => config,
             Err(problems) => {
                 problems.iter().for_each(|problem| error!("configuration of the worker filter: {problem}"));
@@ -29,20 +34,34 @@ impl Plugin for WorkerPlugin {
             error!("the host gives no ticks ({status:?}): nothing could ever be handed over");
             return None;
         }
-        let producer = random::number().unwrap_or_else(|_| clock::now_unix_nano());
-        Some(Self(Worker::new(config, producer, random::hasher())))
+        let producers = [0, 1].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
+        match Worker::new(config, producers, random::hasher()) {
+            Ok(worker) => Some(Self(worker)),
+            Err(BadExpression { source, status }) => {
+                error!(
+                    "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; it \
+                     answered {status:?}",
+                    quoted(&source.item)
+                );
+                None
+            }
+        }
     }
 
     fn tick(&mut self) {
-        self.0.flush();
+        self.0.tick();
     }
 
     fn log_entry(&mut self) {
-        self.0.observe();
+        self.0.log_entry();
     }
 
-    fn stream_ended(&mut self, _: StreamId) {
-        self.0.observe();
+    fn connection_opened(&mut self, stream: StreamId) {
+        self.0.connection_opened(stream);
+    }
+
+    fn stream_ended(&mut self, stream: StreamId) {
+        self.0.stream_ended(stream);
     }
 
     /// The last fold. The module need not export `proxy_on_done` for it, which would be an entry into the VM for each

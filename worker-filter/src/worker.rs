@@ -3,43 +3,73 @@
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use log::warn;
+use log::{info, warn};
 use tributary_host::clock;
 use tributary_host::counter::AddError;
 use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
+use tributary_host::stream::StreamId;
 use tributary_proto::batch::BatchWriter;
-use tributary_proto::limits::QUEUE_HTTP;
+use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 
-use crate::config::WorkerConfig;
+use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
 use crate::fold::Fold;
-use crate::outbox::{HeldBack, Outbox};
+use crate::observation::{Moment, Observation};
+use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::reading::{Reader, Way};
+use tributary_plan::config::WorkerConfig;
+use tributary_plan::plan::{Part, Streams, Value};
+use tributary_plan::source::Source;
 
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One worker's state. [`observe`](Self::observe) for each stream that ended, [`flush`](Self::flush) for each tick and for
-/// the end.
+/// One worker's state: told of streams, and of ticks.
 #[derive(Debug)]
 pub struct Worker<S> {
-    reader: Reader,
-    fold: Fold<S>,
+    streams: Streams,
+    main: Pipe<S>,
+    calls: Option<Calls<S>>,
     counters: Counters,
-    outbox: Outbox,
+    connections: Connections,
+    report_interval: Duration,
     max_requests: Option<u64>,
     stats: Stats,
     no_service: RateLimit,
     no_counter: RateLimit,
+    misattached: RateLimit,
+}
+
+/// A part of the plan at work.
+#[derive(Debug)]
+struct Pipe<S> {
+    reader: Reader,
+    fold: Fold<S>,
+    outbox: Outbox,
+    /// How many measures there are.
+    measures: usize,
+    /// Whether one of them needs to know the time.
+    needs_time: bool,
+}
+
+/// The part for gRPC calls at work, and how to tell them.
+#[derive(Debug)]
+struct Calls<S> {
+    pipe: Pipe<S>,
+    method: usize,
+    status: usize,
+    proof: usize,
 }
 
 /// Statistics of all workers together, in Envoy's own.
 #[derive(Debug)]
 struct Stats {
-    /// Observations that took one host call for each attribute.
+    /// Observations that took one host call for each value.
     read_one_by_one: Counter,
+    /// Values that were of another type than configured.
+    values_mistyped: Counter,
     batches_enqueued: Counter,
     /// Hand-overs that had to wait.
     handovers_held_back: Counter,
@@ -47,45 +77,95 @@ struct Stats {
     counters_held_back: Counter,
 }
 
-impl<S: BuildHasher> Worker<S> {
-    /// A worker as configured. `producer` is random, `hasher` randomly seeded. Compiles the plan's expression in the
-    /// current root context.
-    pub fn new(config: WorkerConfig, producer: u64, hasher: S) -> Self {
-        let keys = config.counters.iter().map(|counter| counter.key.clone()).collect();
-        let writer = BatchWriter::new(producer, keys, &config.plan.metrics());
-        let mut outbox = Outbox::new(config.service_vm_id, QUEUE_HTTP, writer);
-        // On a worker the service is there by now; on the main thread, where no stream ever ends, it may not be (Envoy 1.40).
-        // Whoever is too early finds it on a tick.
-        let _ = outbox.open();
-        Self {
-            reader: Reader::new(&config.plan.sources),
-            counters: Counters::new(&config.counters),
-            outbox,
+/// An expression that Envoy refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadExpression {
+    /// The source with it.
+    pub source: Source,
+    /// What Envoy said.
+    pub status: tributary_host::Status,
+}
+
+impl<S: BuildHasher + Clone> Worker<S> {
+    /// A worker as configured. `producers` are random, one for each part, `hasher` is randomly seeded. Compiles the plan's
+    /// expressions in the current root context.
+    ///
+    /// # Errors
+    /// Envoy refuses one of them.
+    pub fn new(config: WorkerConfig, producers: [u64; 2], hasher: S) -> Result<Self, BadExpression> {
+        let plan = config.plan;
+        let counters = Counters::new(&plan.counters);
+        let keys = plan.counters.iter().map(|counter| counter.key.clone()).collect();
+        let queue = match plan.streams {
+            Streams::Http => QUEUE_HTTP,
+            Streams::Tcp => QUEUE_TCP,
+        };
+        let [main, calls] = producers;
+        let pipe = |part: Part, producer, keys, observes| {
+            let writer = BatchWriter::new(producer, keys, &part.metrics());
+            let outbox = Outbox::new(config.service_vm_id.clone(), queue, writer, observes);
+            Pipe::new(part, outbox, config.series_max, hasher.clone())
+        };
+        let main = pipe(plan.main, main, keys, true)?;
+        let calls = match plan.calls {
+            Some(plan) => {
+                let pipe = pipe(plan.part, calls, Vec::new(), false)?;
+                Some(Calls { pipe, method: plan.method, status: plan.status, proof: plan.proof })
+            }
+            None => None,
+        };
+        if !main.reader.has_lists() {
+            info!("this host compiles no CEL list: attributes are read one by one, at a higher cost");
+        }
+        Ok(Self {
+            streams: plan.streams,
+            main,
+            calls,
+            counters,
+            connections: Connections::default(),
+            report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            fold: Fold::new(config.plan, config.series_max, hasher),
             stats: Stats::define(),
             no_service: RateLimit::new(LOG_INTERVAL),
             no_counter: RateLimit::new(LOG_INTERVAL),
-        }
+            misattached: RateLimit::new(LOG_INTERVAL),
+        })
     }
 
-    /// Reads the current stream, which has ended, and folds what was seen.
-    pub fn observe(&mut self) {
-        let fold = &mut self.fold;
-        let way = self.reader.read(|observation, way| {
-            fold.record(observation);
-            way
-        });
-        if way == Way::OneByOne {
-            self.stats.read_one_by_one.add(1);
+    /// A stream has ended that an access log tells of.
+    pub fn log_entry(&mut self) {
+        self.observe(true, true, &mut []);
+    }
+
+    /// A stream of a filter has ended.
+    pub fn stream_ended(&mut self, stream: StreamId) {
+        if self.streams == Streams::Http {
+            return self.observe(true, true, &mut []);
         }
-        let counted = self.counters.count(&mut HostSharedData);
-        self.report_counters(counted);
-        let due = self.max_requests.is_some_and(|most| self.fold.observations() >= most);
-        // Without a service each request would look for it in vain; ticks do that.
-        if due && self.outbox.is_open() {
-            self.hand_over();
+        let mut connection = self.connections.ended(stream, self.main.measures);
+        self.observe(!connection.observed, true, &mut connection.taken);
+    }
+
+    /// A TCP connection was opened.
+    pub fn connection_opened(&mut self, stream: StreamId) {
+        let now = clock::now_unix_nano();
+        if self.streams == Streams::Http {
+            if let Some(suppressed) = self.misattached.permit(now) {
+                warn!(
+                    "this is a network filter, but its configuration is for HTTP streams: set preset to \"tcp\" \
+                     ({suppressed} more since)"
+                );
+            }
+            return;
         }
+        self.connections.opened(stream, self.main.measures, self.report_interval, now);
+    }
+
+    /// Observes connections that have been open for long, hands over everything folded and adds what is pending to the
+    /// counters.
+    pub fn tick(&mut self) {
+        self.report_connections();
+        self.flush();
     }
 
     /// Hands over everything folded and adds what is pending to the counters.
@@ -95,16 +175,71 @@ impl<S: BuildHasher> Worker<S> {
         self.hand_over();
     }
 
+    fn report_connections(&mut self) {
+        if self.streams == Streams::Http {
+            return;
+        }
+        let now = clock::now_unix_nano();
+        let mut connections = std::mem::take(&mut self.connections);
+        for (stream, connection) in connections.due(self.report_interval, now) {
+            // One that the host does not know any more is about to end.
+            if stream.enter() {
+                let Connection { observed, taken, .. } = connection;
+                self.observe(!std::mem::replace(observed, true), false, taken);
+            }
+        }
+        self.connections = connections;
+    }
+
+    /// Reads the current stream and folds what was seen.
+    fn observe(&mut self, opened: bool, ended: bool, taken: &mut [u64]) {
+        let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
+        let moment = Moment { opened, ended, now_unix_nano, taken };
+        let (fold, counters) = (&mut self.main.fold, &mut self.counters);
+        let calls = self.calls.as_ref();
+        let (way, may_be_call) = self.main.reader.read(|observation, way| {
+            fold.record(observation, moment);
+            if ended {
+                counters.count(observation);
+            }
+            (way, calls.is_some_and(|calls| calls.may_be_one(observation)))
+        });
+        if way == Way::OneByOne {
+            self.stats.read_one_by_one.add(1);
+        }
+        if may_be_call && let Some(Calls { pipe, proof, .. }) = &mut self.calls {
+            let fold = &mut pipe.fold;
+            pipe.reader.read(|observation, _| {
+                if !observation.bytes(*proof).is_empty() {
+                    fold.record(observation, Moment::only(now_unix_nano));
+                }
+            });
+        }
+        let counted = self.counters.request(&mut HostSharedData);
+        self.report_counters(counted);
+        let due = self.max_requests.is_some_and(|most| self.main.fold.observations() >= most);
+        // Without a service each request would look for it in vain; ticks do that.
+        if due && self.main.outbox.is_open() {
+            self.hand_over();
+        }
+    }
+
     fn hand_over(&mut self) {
-        let handed_over = self.outbox.hand_over(&mut self.fold);
-        self.stats.batches_enqueued.add(handed_over.batches);
-        let Some(reason) = handed_over.held_back else { return };
+        let calls = self.calls.as_mut().map(|calls| &mut calls.pipe);
+        let mut held_back = None;
+        for pipe in [&mut self.main].into_iter().chain(calls) {
+            self.stats.values_mistyped.add(pipe.fold.take_mistyped());
+            let handed_over: HandedOver = pipe.outbox.hand_over(&mut pipe.fold);
+            self.stats.batches_enqueued.add(handed_over.batches);
+            held_back = held_back.or(handed_over.held_back);
+        }
+        let Some(reason) = held_back else { return };
         self.stats.handovers_held_back.add(1);
         if let Some(suppressed) = self.no_service.permit(clock::now_unix_nano()) {
-            let waiting = self.fold.observations();
+            let (waiting, queue) = (self.main.fold.observations(), self.main.outbox.queue_name());
             match reason {
                 HeldBack::NoService => warn!(
-                    "no service has registered the queue {QUEUE_HTTP:?}: {waiting} requests wait in this worker, none is \
+                    "no service has registered the queue \"{queue}\": {waiting} requests wait in this worker, none is \
                      lost. Is service.wasm a bootstrap extension with the same vm_id? ({suppressed} more since)"
                 ),
                 HeldBack::Host(status) => warn!(
@@ -129,10 +264,39 @@ impl<S: BuildHasher> Worker<S> {
     }
 }
 
+impl<S: BuildHasher + Clone> Pipe<S> {
+    fn new(part: Part, mut outbox: Outbox, series_max: usize, hasher: S) -> Result<Self, BadExpression> {
+        let reader = match Reader::new(&part.sources) {
+            Ok(reader) => reader,
+            Err(refused) => {
+                let source = part.sources.get(refused.source).cloned();
+                let source = source.unwrap_or_else(|| Source::expression(""));
+                return Err(BadExpression { source, status: refused.status });
+            }
+        };
+        // On a worker the service is there by now; on the main thread, where no stream ever ends, it may not be (Envoy 1.40).
+        // Whoever is too early finds it on a tick.
+        let _ = outbox.open();
+        let needs_time = part.measures.iter().any(|measure| matches!(measure.value, Value::Since(_)));
+        let measures = part.measures.len();
+        Ok(Self { reader, fold: Fold::new(part, series_max, hasher), outbox, measures, needs_time })
+    }
+}
+
+impl<S> Calls<S> {
+    /// Whether a stream may be a gRPC call: each is a POST, and its answer, if there is one, has status 200 (gRPC,
+    /// `doc/PROTOCOL-HTTP2.md`).
+    fn may_be_one(&self, observation: &Observation<'_>) -> bool {
+        observation.bytes(self.method) == b"POST"
+            && observation.integer(self.status).is_none_or(|status| status <= 0 || status == 200)
+    }
+}
+
 impl Stats {
     fn define() -> Self {
         Self {
             read_one_by_one: Counter::define("tributary_read_one_by_one"),
+            values_mistyped: Counter::define("tributary_values_mistyped"),
             batches_enqueued: Counter::define("tributary_batches_enqueued"),
             handovers_held_back: Counter::define("tributary_handovers_held_back"),
             counters_held_back: Counter::define("tributary_counters_held_back"),

@@ -1,6 +1,7 @@
 //! Builds, runs, tests and measures Tributary: `cargo xtask help` lists the commands.
 
 mod artefact;
+mod bench;
 mod build;
 mod ci;
 mod compiler;
@@ -46,6 +47,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
     Test(test::Args),
+    /// Measure what counting costs, ours beside Envoy's own ways.
+    Bench(bench::Args),
     /// Run every check that a change must pass: layout, format, lints, docs, tests.
     Ci(ci::Args),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Check(_) => Ok(()),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test(args) => test::run(&workspace, &args),
+        Command::Bench(args) => bench::run(&workspace, &args),
         Command::Ci(args) => ci::run(&workspace, &args),
     });
     match outcome {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cel;
 use crate::status::Status;
 
 /// Attributes of the current stream by their dotted path, and the expressions that were compiled.
@@ -17,7 +18,7 @@ pub struct Streams {
     pub evaluations: u64,
     /// How many properties were read.
     pub properties: u64,
-    expressions: Vec<Vec<String>>,
+    expressions: Vec<String>,
 }
 
 impl Streams {
@@ -39,7 +40,7 @@ impl Streams {
         self.attributes.get(&path).cloned().ok_or(Status::NotFound)
     }
 
-    /// `expr_create` and `expr_evaluate`, for lists of plain paths.
+    /// `expr_create` and `expr_evaluate`, for what [`cel`] understands; an expression with `BROKEN` in it does not compile.
     pub fn foreign_function(&mut self, name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
         match name {
             _ if self.without_expressions => Err(Status::NotFound),
@@ -50,26 +51,20 @@ impl Streams {
     }
 
     fn compile(&mut self, text: &str) -> Result<Vec<u8>, Status> {
-        let list =
-            text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or(Status::BadArgument)?;
+        if text.contains("BROKEN") {
+            return Err(Status::BadArgument);
+        }
         let token = u32::try_from(self.expressions.len()).unwrap_or(u32::MAX);
-        self.expressions.push(list.split(", ").map(str::to_owned).collect());
+        self.expressions.push(text.to_owned());
         Ok(token.to_le_bytes().to_vec())
     }
 
-    /// The list's wire form: a count, then each item's length with an empty value's, then each item, both NUL-terminated.
     fn evaluate(&mut self, token: &[u8]) -> Result<Vec<u8>, Status> {
         self.evaluations = self.evaluations.saturating_add(1);
         let token = token.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or(Status::BadArgument)?;
         let index = usize::try_from(token).map_err(|_| Status::BadArgument)?;
-        let paths = self.expressions.get(index).ok_or(Status::NotFound)?;
-        let items: Option<Vec<_>> = paths.iter().map(|path| self.attributes.get(path)).collect();
-        let items = items.ok_or(Status::InternalFailure)?;
-        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-        let mut wire = number(items.len()).to_vec();
-        items.iter().for_each(|item| wire.extend([number(item.len()), number(0)].concat()));
-        items.iter().for_each(|item| wire.extend([item.as_slice(), b"\0\0"].concat()));
-        Ok(wire)
+        let text = self.expressions.get(index).ok_or(Status::NotFound)?;
+        cel::evaluate(text, &self.attributes).ok_or(Status::InternalFailure)
     }
 }
 

@@ -1,112 +1,166 @@
-//! The key of a series within a worker: its values in the order of the plan's dimensions, cheap to build for every stream.
+//! The key of a series within a worker: its values in the order of the part's dimensions, cheap to build for every stream.
 //! The attributes that it stands for are made only when a series is new.
 //!
-//! A value is its length (`u16` little-endian; 0xffff for none) and its bytes.
+//! A value is its length (`u16` little-endian; 0xffff for none) and its bytes. Constants have no place in it.
 
 use tributary_proto::attributes;
 use tributary_proto::limits::ATTRIBUTE_VALUE_BYTES_MAX;
 use tributary_proto::otlp::KeyValue;
 
 use crate::observation::Observation;
-use crate::plan::{Dimension, Form};
+use tributary_plan::form::OTHER;
+use tributary_plan::plan::{Dimension, Origin};
 
-const ABSENT: [u8; 2] = u16::MAX.to_le_bytes();
+const ABSENT: u16 = u16::MAX;
 
-const _: () = assert!(ATTRIBUTE_VALUE_BYTES_MAX < u16::MAX as usize);
+const _: () = assert!(ATTRIBUTE_VALUE_BYTES_MAX < ABSENT as usize);
 
-/// What stands for a method that is none of the known ones.
-const OTHER: &[u8] = b"_OTHER";
-
-/// The methods that the conventions know: RFC 9110 section 9 and RFC 5789.
-const METHODS: [&[u8]; 9] =
-    [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
-
-/// Builds the key of an observation in `key`, whatever was there before.
-pub(super) fn build(key: &mut Vec<u8>, dimensions: &[Dimension], observation: &Observation<'_>) {
+/// Builds the key of an observation in `key`, whatever was there before. Gives how many values were of another type than
+/// their dimension's.
+pub(super) fn build(key: &mut Vec<u8>, dimensions: &[Dimension], observation: &Observation<'_>) -> u64 {
     key.clear();
+    let mut mistyped: u64 = 0;
     for dimension in dimensions {
-        match formed(dimension.form, observation.text(dimension.source)) {
-            Some(value) => {
-                // Values were cut to their limit, which is less than u16 holds.
-                key.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
-                key.extend_from_slice(value);
+        let Origin::Source(source) = dimension.origin else { continue };
+        let value = observation.bytes(source);
+        let start = key.len();
+        key.extend_from_slice(&ABSENT.to_le_bytes());
+        let mut present = dimension.form.write(value, dimension.max_bytes, key);
+        if !present {
+            mistyped = mistyped.saturating_add(u64::from(dimension.form.is_mistyped(value)));
+            if let Some(default) = &dimension.default {
+                key.extend_from_slice(default);
+                present = true;
             }
-            None => key.extend_from_slice(&ABSENT),
+        } else if !dimension.allow.is_empty() {
+            let behind = start.saturating_add(2);
+            let allowed =
+                key.get(behind..).is_some_and(|value| dimension.allow.iter().any(|one| **one == *value));
+            if !allowed {
+                key.truncate(behind);
+                key.extend_from_slice(OTHER);
+            }
+        }
+        if present {
+            close(key, start);
         }
     }
+    mistyped
+}
+
+/// Writes the length of the value that ends the key into the place kept for it at `start`.
+fn close(key: &mut [u8], start: usize) {
+    // Values were cut to their limit, which is less than u16 holds.
+    let length = u16::try_from(key.len().saturating_sub(start).saturating_sub(2)).unwrap_or(ABSENT);
+    if let Some(place) = key.get_mut(start..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = length.to_le_bytes();
+    }
+}
+
+/// The values of a key, in the order of the dimensions that are not constant.
+pub(super) fn values(mut key: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    std::iter::from_fn(move || {
+        let (length, behind) = key.split_first_chunk()?;
+        let length = u16::from_le_bytes(*length);
+        if length == ABSENT {
+            key = behind;
+            return Some(None);
+        }
+        let (value, behind) = behind.split_at_checked(usize::from(length))?;
+        key = behind;
+        Some(Some(value))
+    })
+}
+
+/// The same key with other values.
+pub(super) fn of_values<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> Vec<u8> {
+    let mut key = Vec::new();
+    for value in values {
+        let start = key.len();
+        key.extend_from_slice(&ABSENT.to_le_bytes());
+        if let Some(value) = value {
+            key.extend_from_slice(value);
+            close(&mut key, start);
+        }
+    }
+    key
 }
 
 /// The canonical attributes that a key stands for.
 pub(super) fn attributes(key: &[u8], dimensions: &[Dimension]) -> Vec<u8> {
-    let mut rest = key;
-    let read = |dimension: &Dimension| -> Option<KeyValue> {
-        let (length, behind) = rest.split_first_chunk()?;
-        rest = behind;
-        if *length == ABSENT {
-            return None;
+    let mut values = values(key);
+    let attribute = |dimension: &Dimension| -> Option<KeyValue> {
+        match &dimension.origin {
+            Origin::Constant(value) => Some(attributes::text(&dimension.name, value)),
+            Origin::Source(_) => dimension.form.attribute(&dimension.name, values.next()??),
         }
-        let (value, behind) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        rest = behind;
-        Some(match dimension.form {
-            Form::Text | Form::Method => attributes::text(dimension.name, &readable(value)),
-            Form::Integer => attributes::integer(dimension.name, i64::from_le_bytes(value.try_into().ok()?)),
-        })
     };
-    attributes::encode(dimensions.iter().filter_map(read).collect())
-}
-
-fn formed(form: Form, value: Option<&[u8]>) -> Option<&[u8]> {
-    let value = value?;
-    match form {
-        Form::Text => value.get(..value.len().min(ATTRIBUTE_VALUE_BYTES_MAX)).filter(|text| !text.is_empty()),
-        Form::Method if value.is_empty() => None,
-        Form::Method => Some(METHODS.into_iter().find(|method| *method == value).unwrap_or(OTHER)),
-        Form::Integer => (value.len() == 8 && value.iter().any(|byte| *byte != 0)).then_some(value),
-    }
-}
-
-/// Bytes as UTF-8: what is not becomes U+FFFD, and a character that was cut at the end is left out.
-fn readable(bytes: &[u8]) -> String {
-    let whole = match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
-        _ => bytes,
-    };
-    String::from_utf8_lossy(whole).into_owned()
+    attributes::encode(dimensions.iter().filter_map(attribute).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn a_character_cut_at_the_end_is_left_out_and_other_bytes_are_replaced() {
-        assert_eq!(readable("aé".as_bytes()), "aé");
-        assert_eq!(readable(b"a\xc3"), "a");
-        assert_eq!(readable(b"a\xffb"), "a\u{fffd}b");
-        assert_eq!(
-            readable(b"\xffa\xc3"),
-            "\u{fffd}a\u{fffd}",
-            "an end after other faults is one more fault"
-        );
+    use super::*;
+    use tributary_plan::form::Form;
+
+    fn dimension(name: &str, origin: Origin, form: Form) -> Dimension {
+        let (default, allow, max_values, max_bytes) = (None, vec![], None, 16);
+        Dimension { name: name.into(), origin, form, default, allow, max_values, max_bytes }
+    }
+
+    fn built(dimensions: &[Dimension], values: &[&[u8]]) -> (Vec<Option<Vec<u8>>>, u64) {
+        let mut observation = Observation::default();
+        for (place, value) in observation.places_mut().iter_mut().zip(values) {
+            *place = Some(value);
+        }
+        let mut key = b"old".to_vec();
+        let mistyped = build(&mut key, dimensions, &observation);
+        (super::values(&key).map(|value| value.map(<[u8]>::to_vec)).collect(), mistyped)
     }
 
     #[test]
-    fn values_take_the_form_of_their_dimension() {
-        let code = 200_i64.to_le_bytes();
-        let long = [b'x'; ATTRIBUTE_VALUE_BYTES_MAX + 1];
-        for (form, value, expected) in [
-            (Form::Text, Some(&b"a"[..]), Some(&b"a"[..])),
-            (Form::Text, Some(b""), None),
-            (Form::Text, None, None),
-            (Form::Text, Some(&long), Some(&long[1..])),
-            (Form::Method, Some(b"GET"), Some(b"GET")),
-            (Form::Method, Some(b"get"), Some(b"_OTHER")),
-            (Form::Method, Some(b"BREW\xff"), Some(b"_OTHER")),
-            (Form::Integer, Some(&code), Some(&code)),
-            (Form::Integer, Some(&[0; 8]), None),
-            (Form::Integer, Some(b"short"), None),
-        ] {
-            assert_eq!(formed(form, value), expected, "{form:?} {value:?}");
+    fn defaults_stand_for_what_is_absent_and_for_what_has_another_type() {
+        let mut number = dimension("n", Origin::Source(0), Form::Integer);
+        number.default = Some(5_i64.to_le_bytes().into());
+        let plain = dimension("m", Origin::Source(0), Form::Integer);
+        let five = Some(5_i64.to_le_bytes().to_vec());
+        assert_eq!(built(&[number.clone()], &[b""]), (vec![five.clone()], 0));
+        assert_eq!(built(&[number], &[b"text"]), (vec![five], 1));
+        assert_eq!(built(&[plain], &[b"text"]), (vec![None], 1));
+    }
+
+    #[test]
+    fn only_allowed_values_are_kept() {
+        let mut tenant = dimension("t", Origin::Source(0), Form::Text);
+        tenant.allow = vec![b"a".as_slice().into()];
+        for (value, expected) in [(&b"a"[..], Some(&b"a"[..])), (b"b", Some(OTHER)), (b"", None)] {
+            assert_eq!(built(&[tenant.clone()], &[value]).0, [expected.map(<[u8]>::to_vec)]);
+        }
+    }
+
+    #[test]
+    fn constants_are_attributes_but_no_part_of_the_key() {
+        let dimensions = [
+            dimension("zone", Origin::Constant("a".into()), Form::Text),
+            dimension("method", Origin::Source(0), Form::Method),
+        ];
+        let mut key = Vec::new();
+        let mut observation = Observation::default();
+        observation.places_mut()[0] = Some(b"GET");
+        build(&mut key, &dimensions, &observation);
+        assert_eq!(key, b"\x03\0GET");
+        let expected = vec![attributes::text("method", "GET"), attributes::text("zone", "a")];
+        assert_eq!(attributes(&key, &dimensions), attributes::encode(expected));
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_its_values(values in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..20)), 0..9)) {
+            let key = of_values(values.iter().map(Option::as_deref));
+            let read: Vec<_> = super::values(&key).map(|value| value.map(<[u8]>::to_vec)).collect();
+            prop_assert_eq!(read, values);
         }
     }
 }

@@ -8,12 +8,22 @@ use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::otlp::any_value;
 
 use super::*;
-use crate::preset;
+use tributary_plan::config::WorkerConfig;
 
 type Seeded = BuildHasherDefault<DefaultHasher>;
 
+/// The preset with its one stable metric, and what `more` says.
+fn part(more: &str) -> Part {
+    let sizes = r#""drop": ["http.server.request.body.size", "http.server.response.body.size"]"#;
+    WorkerConfig::parse(format!("{{{sizes}, \"counters\": [] {more}}}").as_bytes()).unwrap().plan.main
+}
+
 fn fold(series_max: usize) -> Fold<Seeded> {
-    Fold::new(preset::otel(), series_max, Seeded::default())
+    Fold::new(part(""), series_max, Seeded::default())
+}
+
+fn record(fold: &mut Fold<Seeded>, observation: &Observation<'_>) {
+    fold.record(observation, Moment::only(0));
 }
 
 fn observe(fold: &mut Fold<Seeded>, route: &[u8], code: i64, duration_ns: i64) {
@@ -21,7 +31,7 @@ fn observe(fold: &mut Fold<Seeded>, route: &[u8], code: i64, duration_ns: i64) {
     let mut observation = Observation::default();
     let values = [&b"GET"[..], &code, route, b"http", &duration];
     observation.places_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
-    fold.record(&observation);
+    record(fold, &observation);
 }
 
 /// What a hand-over gives: count and sum by the route, or by "overflow".
@@ -82,9 +92,8 @@ fn a_full_fold_makes_room_of_series_that_were_not_seen_since_the_last_hand_over(
 
 #[test]
 fn an_exponential_histogram_is_folded_in_the_metrics_unit_and_begins_anew() {
-    let mut plan = preset::otel();
-    plan.measures[0].metric.kind = Kind::Exponential { max_size: 160 };
-    let mut fold = Fold::new(plan, 10, Seeded::default());
+    let part = part(r#", "histogram": {"kind": "exponential"}"#);
+    let mut fold = Fold::new(part, 10, Seeded::default());
     let mut expected = ExponentialHistogram::new(160);
     for duration_ns in [0, 5_000_000, 2_000_000_000] {
         observe(&mut fold, b"a", 200, duration_ns);
@@ -113,9 +122,73 @@ fn an_idle_series_is_forgotten() {
 #[test]
 fn values_that_are_absent_or_negative_count_as_nothing_but_the_observation_counts() {
     let mut fold = fold(10);
-    fold.record(&Observation::default());
+    record(&mut fold, &Observation::default());
     observe(&mut fold, b"", 0, -5);
     assert_eq!(taken(&mut fold), expected(&[("", 2, 0)]));
+}
+
+#[test]
+fn a_dimension_over_its_own_limit_folds_only_itself() {
+    let limited =
+        part(r#", "dimensions": [{"name": "http.route", "attribute": "xds.route_name", "max_values": 2}]"#);
+    let mut fold = Fold::new(limited, 10, Seeded::default());
+    // The dimension was replaced, so it is read last but for the duration.
+    let mut see = |route: &[u8], method: &'static [u8]| {
+        let (code, duration) = (200_i64.to_le_bytes(), 1_i64.to_le_bytes());
+        let mut observation = Observation::default();
+        let values = [method, &code, b"http", route, &duration];
+        observation.places_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
+        record(&mut fold, &observation);
+    };
+    for route in [&b"a"[..], b"b", b"c", b"d", b"a"] {
+        see(route, b"GET");
+        see(route, b"PUT");
+    }
+    assert_eq!(taken(&mut fold), expected(&[("a", 4, 4), ("b", 2, 2), ("_OTHER", 4, 4)]));
+    assert_eq!(fold.slots.len(), 6, "each method of its own");
+    for _ in 0..=IDLE_TAKES_MAX {
+        taken(&mut fold);
+    }
+    let mut observation = Observation::default();
+    observation.places_mut()[3] = Some(b"z");
+    record(&mut fold, &observation);
+    assert_eq!(taken(&mut fold).keys().collect::<Vec<_>>(), ["z"], "values are free again with their series");
+}
+
+#[test]
+fn a_counter_takes_what_came_since_and_a_histogram_the_whole_at_the_end() {
+    let json = br#"{"preset": "none", "streams": "tcp", "counters": [], "metrics": [
+        {"name": "bytes", "kind": "counter", "value": "request.size"},
+        {"name": "size", "kind": "histogram", "value": "request.size", "bounds": [10]},
+        {"name": "closed", "kind": "counter"}]}"#;
+    let mut fold = Fold::new(WorkerConfig::parse(json).unwrap().plan.main, 10, Seeded::default());
+    let mut taken = [0; 3];
+    let mut seen = Vec::new();
+    for (opened, ended, size) in [(true, false, 5_i64), (false, false, 5), (false, true, 30)] {
+        let size = size.to_le_bytes();
+        let mut observation = Observation::default();
+        observation.places_mut()[0] = Some(&size);
+        fold.record(&observation, Moment { opened, ended, now_unix_nano: 0, taken: &mut taken });
+        fold.take(|_, observations, points| {
+            let [Point::Counter(bytes), Point::Histogram(sizes), Point::Counter(closed)] = points else {
+                panic!("{points:?}")
+            };
+            seen.push((observations, *bytes, sizes.sum(), *closed));
+        });
+    }
+    assert_eq!(seen, [(0, 5, 0, 0), (0, 0, 0, 0), (1, 25, 30, 1)]);
+}
+
+#[test]
+fn values_of_another_type_are_counted() {
+    let mut fold = fold(10);
+    let mut observation = Observation::default();
+    observation.places_mut()[1] = Some(b"text");
+    observation.places_mut()[4] = Some(b"text");
+    record(&mut fold, &observation);
+    // The status is two dimensions; the duration is taken as 0.
+    assert_eq!((fold.take_mistyped(), fold.take_mistyped()), (2, 0));
+    assert_eq!(taken(&mut fold), expected(&[("", 1, 0)]));
 }
 
 proptest! {

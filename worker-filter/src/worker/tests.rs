@@ -4,8 +4,9 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use tributary_host::fake;
 use tributary_host::logging::Level;
-use tributary_proto::batch::{Batch, Point};
+use tributary_proto::batch::{Batch, Point, Series};
 use tributary_proto::counter::shared_key;
+use tributary_proto::otlp::any_value;
 
 use super::*;
 
@@ -13,7 +14,8 @@ type TestWorker = Worker<BuildHasherDefault<DefaultHasher>>;
 
 fn worker(json: &str) -> TestWorker {
     logging();
-    Worker::new(WorkerConfig::parse(json.as_bytes()).unwrap(), 7, BuildHasherDefault::default())
+    let config = WorkerConfig::parse(json.as_bytes()).unwrap();
+    Worker::new(config, [7, 8], BuildHasherDefault::default()).unwrap()
 }
 
 fn logging() {
@@ -31,12 +33,15 @@ fn request(route: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("xds.route_name", route.as_bytes().to_vec()),
         ("request.scheme", b"http".to_vec()),
         ("request.duration", 1_000_000_i64.to_le_bytes().to_vec()),
+        ("response.flags", 0_i64.to_le_bytes().to_vec()),
+        ("request.size", 10_i64.to_le_bytes().to_vec()),
+        ("response.size", 20_i64.to_le_bytes().to_vec()),
     ]
 }
 
 fn observe(worker: &mut TestWorker, attributes: Vec<(&'static str, Vec<u8>)>) {
     fake::with(|host| host.streams.begin(attributes));
-    worker.observe();
+    worker.log_entry();
 }
 
 /// Everything in the queue.
@@ -44,6 +49,17 @@ fn batches(token: u32) -> Vec<Batch> {
     std::iter::from_fn(|| fake::with(|host| host.queues.dequeue(token)).ok())
         .map(|bytes| Batch::decode(&bytes).unwrap())
         .collect()
+}
+
+/// The text of an attribute of a series.
+fn attribute(series: &Series, name: &str) -> String {
+    let attributes = tributary_proto::attributes::decode(&series.attributes).unwrap();
+    let value =
+        attributes.into_iter().find(|attribute| attribute.key == name).and_then(|found| found.value?.value);
+    match value {
+        Some(any_value::Value::StringValue(text)) => text,
+        other => format!("{other:?}"),
+    }
 }
 
 fn counted() -> u64 {
@@ -105,17 +121,165 @@ fn without_a_service_the_fold_goes_on_and_one_line_says_so() {
 }
 
 #[test]
-fn an_absent_attribute_takes_the_slow_way_and_is_counted() {
+fn an_absent_attribute_takes_a_second_list_which_is_tried_first_for_a_while() {
     fake::reset();
     let token = service();
     let mut worker = worker("");
-    let aborted = request("a").into_iter().filter(|(path, _)| *path != "response.code").collect();
-    observe(&mut worker, aborted);
-    observe(&mut worker, request("a"));
+    let without = |path: &str| request("a").into_iter().filter(|(at, _)| *at != path).collect::<Vec<_>>();
+    let mut evaluations = Vec::new();
+    for attributes in [without("response.code"), without("xds.route_name"), request("a")] {
+        observe(&mut worker, attributes);
+        evaluations.push(fake::with(|host| std::mem::take(&mut host.streams.evaluations)));
+    }
+    assert_eq!(evaluations, [2, 1, 1]);
     worker.flush();
     let batch = batches(token).remove(0);
-    assert_eq!((batch.observations(), batch.groups[0].series.len()), (2, 2));
+    assert_eq!((batch.observations(), batch.groups[0].series.len()), (3, 3));
+    assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 0);
+}
+
+#[test]
+fn an_expression_that_fails_for_a_stream_costs_only_its_own_value() {
+    fake::reset();
+    let token = service();
+    let json = r#"{"dimensions": [{"name": "tenant", "cel": "tenant(request)", "default": "none"}]}"#;
+    let mut worker = worker(json);
+    observe(&mut worker, request("a"));
+    let mut known = request("a");
+    known.push(("tenant(request)", b"acme".to_vec()));
+    observe(&mut worker, known);
+    worker.flush();
+    let batch = batches(token).remove(0);
+    let mut tenants: Vec<_> =
+        batch.groups[0].series.iter().map(|series| attribute(series, "tenant")).collect();
+    tenants.sort();
+    assert_eq!(tenants, ["acme", "none"]);
     assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 1);
+}
+
+#[test]
+fn an_expression_that_does_not_compile_is_refused() {
+    fake::reset();
+    let json = br#"{"counters": [{"key": "a", "condition": "BROKEN("}]}"#;
+    let config = WorkerConfig::parse(json).unwrap();
+    let refused = TestWorker::new(config, [7, 8], BuildHasherDefault::default()).unwrap_err();
+    assert_eq!(refused.source.item, "(BROKEN()");
+}
+
+#[test]
+fn a_counter_counts_only_what_meets_its_condition() {
+    fake::reset();
+    let json = r#"{"counters": [{"key": "requests", "condition": "is_error(response)"}]}"#;
+    let mut worker = worker(json);
+    for is_error in [1, 0, 1] {
+        let mut attributes = request("a");
+        attributes.push(("is_error(response)", vec![is_error]));
+        observe(&mut worker, attributes);
+    }
+    observe(&mut worker, request("a"));
+    worker.flush();
+    assert_eq!(counted(), 2, "where the condition fails, it is not met");
+}
+
+#[test]
+fn a_grpc_call_counts_as_a_request_and_as_a_call() {
+    fake::reset();
+    let token = service();
+    let mut worker = worker("");
+    let calls = WorkerConfig::parse(b"").unwrap().plan.calls.unwrap();
+    let text = |at: usize| -> &'static str { calls.part.sources[at].item.clone().leak() };
+    let mut call = request("a");
+    call[0].1 = b"POST".to_vec();
+    let plain = call.clone();
+    call.push((text(calls.proof).trim_matches(['(', ')']), b"/p.S/M".to_vec()));
+    call.push((text(calls.proof), b"/p.S/M".to_vec()));
+    call.push((text(1), 14_i64.to_le_bytes().to_vec()));
+    let mut post = plain;
+    post.push((text(calls.proof), b"".to_vec()));
+    post.push((text(1), 2_i64.to_le_bytes().to_vec()));
+    for attributes in [call, post, request("a")] {
+        observe(&mut worker, attributes);
+    }
+    assert_eq!(
+        fake::with(|host| host.streams.evaluations),
+        5,
+        "only for a POST the calls' list is evaluated"
+    );
+    worker.flush();
+    let batches = batches(token);
+    let [requests, calls] = &batches[..] else { panic!("two, not {}", batches.len()) };
+    assert_eq!((requests.producer, requests.observations()), (7, 3));
+    assert_eq!((calls.producer, calls.observations()), (8, 0), "no request is observed twice");
+    let [call] = &calls.groups[0].series[..] else { panic!("one call") };
+    let names = ["rpc.system.name", "rpc.method", "rpc.status_code", "error.type"];
+    assert_eq!(names.map(|name| attribute(call, name)), ["grpc", "p.S/M", "UNAVAILABLE", "UNAVAILABLE"]);
+}
+
+fn connection(received: i64) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("source.address", b"10.0.0.1:4711".to_vec()),
+        ("destination.address", b"10.0.0.2:443".to_vec()),
+        ("connection.requested_server_name", b"a.example".to_vec()),
+        ("response.flags", 0_i64.to_le_bytes().to_vec()),
+        ("request.size", received.to_le_bytes().to_vec()),
+        ("response.size", 0_i64.to_le_bytes().to_vec()),
+        ("request.time", 1_000_000_000_i64.to_le_bytes().to_vec()),
+    ]
+}
+
+#[test]
+fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
+    fake::reset();
+    let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));
+    let mut worker = worker(r#"{"preset": "tcp", "report_interval": "5s"}"#);
+    let stream = StreamId::new(9);
+    let at = |seconds: u64, received: i64| {
+        fake::with(|host| {
+            host.now_unix_nano = seconds * 1_000_000_000;
+            let attributes = connection(received).into_iter().map(|(path, value)| (path.to_owned(), value));
+            host.streams.open = [(9, attributes.collect())].into();
+        });
+    };
+    at(1, 0);
+    worker.connection_opened(stream);
+    at(3, 10);
+    worker.tick();
+    assert_eq!(batches(token).len(), 0, "not yet due");
+    let mut seen = Vec::new();
+    for (seconds, received, ended) in [(6, 100, false), (11, 250, false), (12, 300, true)] {
+        at(seconds, received);
+        if ended {
+            stream.enter();
+            worker.stream_ended(stream);
+        }
+        worker.tick();
+        let batch = batches(token).remove(0);
+        let [series] = &batch.groups[0].series[..] else { panic!("one series") };
+        let [
+            Point::Counter(opened),
+            Point::Counter(closed),
+            Point::Counter(bytes),
+            _,
+            Point::Histogram(duration),
+        ] = &series.points[..]
+        else {
+            panic!("{:?}", series.points)
+        };
+        seen.push((batch.observations(), *opened, *closed, *bytes, duration.sum()));
+        assert_eq!(attribute(series, "source.address"), "10.0.0.1");
+    }
+    assert_eq!(seen, [(0, 1, 0, 100, 0), (0, 0, 0, 150, 0), (1, 0, 1, 50, 11_000_000_000)]);
+}
+
+#[test]
+fn a_network_filter_with_a_plan_for_http_says_so() {
+    fake::reset();
+    let mut worker = worker("");
+    worker.connection_opened(StreamId::new(1));
+    worker.connection_opened(StreamId::new(2));
+    let lines =
+        fake::with(|host| host.logged(Level::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
+    assert!(matches!(&lines[..], [line] if line.contains("set preset to \"tcp\"")), "{lines:?}");
 }
 
 #[test]

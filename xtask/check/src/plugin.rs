@@ -2,7 +2,7 @@
 
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
-use tributary_worker_filter::config::WorkerConfig;
+use tributary_plan::config::WorkerConfig;
 
 use crate::yaml::place::Place;
 

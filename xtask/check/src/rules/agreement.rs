@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tributary_worker_filter::config::WorkerConfig;
+use tributary_plan::config::WorkerConfig;
 
 use super::Judged;
 use crate::deployment::Deployment;
@@ -98,7 +98,7 @@ fn vm_ids(deployment: &Deployment<'_>, worker: &Plugin<'_>, config: &WorkerConfi
         findings.push(Finding::error(place.as_ref().unwrap_or(&worker.place), Rule::VmId, message));
     }
     let foreign = !asked.is_empty() && worker.vm_id != VmId::Written(asked.to_owned());
-    if foreign && !config.counters.is_empty() {
+    if foreign && !config.plan.counters.is_empty() {
         let message = "counters in shared data are not seen across vm_ids, so the service cannot export these; \
                        set counters: [] or give both the same vm_id";
         findings.push(Finding::warning(place.as_ref().unwrap_or(&worker.place), Rule::VmId, message));

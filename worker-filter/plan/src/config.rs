@@ -1,0 +1,158 @@
+//! The worker's configuration: JSON in, checked values out.
+
+mod counter;
+mod dimension;
+mod metric;
+
+use std::time::Duration;
+
+use tributary_proto::config::{self, Problems, Section, quoted};
+use tributary_proto::limits::{EXPONENTIAL_SIZE_DEFAULT, SERIES_DEFAULT, SERIES_MAX};
+use tributary_proto::metric::Kind;
+
+use crate::plan::{Plan, SOURCES_MAX, Streams};
+use crate::preset::{Node, Options, Preset};
+
+/// What a worker is told to do. Every part has a default that works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// What is read and counted.
+    pub plan: Plan,
+    /// When folds are handed over.
+    pub flush: Flush,
+    /// How often a TCP connection that stays open is observed.
+    pub report_interval: Duration,
+    /// Series that a fold keeps apart; further ones are counted in the overflow series.
+    pub series_max: usize,
+    /// The `vm_id` of the service; empty for the worker's own.
+    pub service_vm_id: String,
+}
+
+/// When folds are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flush {
+    /// At the latest after this.
+    pub interval: Duration,
+    /// At the latest after so many observations.
+    pub max_requests: Option<u64>,
+}
+
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(10);
+const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(300);
+
+/// As often as Istio reports TCP connections that stay open, and the bounds of that.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// From a size with which any two values fit at scale -4, which is the coarsest that Prometheus has.
+const EXPONENTIAL_SIZES: std::ops::RangeInclusive<u64> = 10..=256;
+
+/// Parts of a preset that a configuration may drop.
+const DROPS_MAX: usize = 64;
+
+impl WorkerConfig {
+    /// Reads a configuration, or says everything that is wrong with it, for an Envoy that says nothing of its node.
+    ///
+    /// # Errors
+    /// All problems, each with its path.
+    pub fn parse(json: &[u8]) -> Result<Self, Problems> {
+        Self::parse_for(json, &|_| None)
+    }
+
+    /// Reads a configuration for an Envoy whose node is known.
+    ///
+    /// # Errors
+    /// All problems, each with its path.
+    pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
+        config::read(json, |root| {
+            let mut plan = read_plan(root, node);
+            let flush = root.section("flush", Flush::read);
+            let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
+            plan.counters = counter::read(root, &mut plan.main);
+            plan.prune();
+            if plan.main.sources.len() > SOURCES_MAX {
+                let found = format!("{} values to read of each stream", plan.main.sources.len());
+                root.note(
+                    "dimensions",
+                    &found,
+                    &format!("at most {SOURCES_MAX}, with all metrics and counters"),
+                );
+            }
+            let series_max = root.section("limits", |limits| {
+                let most = u64::try_from(SERIES_MAX).unwrap_or(u64::MAX);
+                let series = limits.number("series", 1..=most);
+                series.and_then(|series| usize::try_from(series).ok()).unwrap_or(SERIES_DEFAULT)
+            });
+            let service_vm_id = root.text("service_vm_id", 0..=255).unwrap_or_default();
+            Self {
+                plan,
+                flush,
+                report_interval: report_interval.unwrap_or(REPORT_INTERVAL),
+                series_max,
+                service_vm_id,
+            }
+        })
+    }
+}
+
+/// The preset with everything that the configuration takes from it and adds to it.
+fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
+    let names = Preset::ALL.map(|(name, _)| name);
+    let word = root.word("preset", &names);
+    let preset = Preset::ALL.iter().find(|(name, _)| Some(*name) == word).map_or(Preset::Otel, |(_, it)| *it);
+    let grpc_messages = root.flag("grpc_messages").unwrap_or(false);
+    let mut plan = preset.plan(Options { grpc_messages }, node);
+    let streams = root.word("streams", &["http", "tcp"]);
+    if preset == Preset::None {
+        plan.streams = if streams == Some("tcp") { Streams::Tcp } else { Streams::Http };
+    } else if streams.is_some() {
+        root.note("streams", "a kind of streams", "only with preset \"none\": other presets have theirs");
+    }
+    for name in root.list("drop", DROPS_MAX, 1..=255).unwrap_or_default() {
+        if !plan.drop(&name) {
+            root.note("drop", &quoted(&name), "dimensions and metrics of the preset");
+        }
+    }
+    dimension::read(root, &mut plan);
+    metric::read(root, &mut plan);
+    let exponential = root.section("histogram", read_exponential);
+    if let Some(max_size) = exponential {
+        let calls = plan.calls.iter_mut().flat_map(|calls| &mut calls.part.measures);
+        for measure in plan.main.measures.iter_mut().chain(calls) {
+            if matches!(measure.metric.kind, Kind::Histogram { .. }) {
+                measure.metric.kind = Kind::Exponential { max_size };
+            }
+        }
+    }
+    plan.in_flight = root.flag("in_flight").unwrap_or(false);
+    if plan.in_flight && plan.streams == Streams::Tcp {
+        root.note("in_flight", "true", "false for TCP: opened less closed is what is under way");
+    }
+    plan
+}
+
+impl Flush {
+    fn read(section: &mut Section<'_>) -> Self {
+        let interval = section.duration("interval", FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX);
+        let max_requests = section.number("max_requests", 1..=1_000_000_000);
+        Self { interval: interval.unwrap_or(FLUSH_INTERVAL), max_requests }
+    }
+}
+
+/// The size of exponential histograms, if histograms are to be such.
+fn read_exponential(section: &mut Section<'_>) -> Option<usize> {
+    let kind = section.word("kind", &["explicit", "exponential"]);
+    let max_size = section.number("max_size", EXPONENTIAL_SIZES);
+    if kind != Some("exponential") {
+        if max_size.is_some() {
+            section.note("max_size", "a size of explicit histograms", "only with kind \"exponential\"");
+        }
+        return None;
+    }
+    Some(max_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(EXPONENTIAL_SIZE_DEFAULT))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! `metrics`: what is counted, besides what the preset has.
+
+use tributary_proto::config::{Section, quoted};
+use tributary_proto::limits::{
+    BOUNDS_MAX, DESCRIPTION_BYTES_MAX, METRICS_MAX, NAME_BYTES_MAX, UNIT_BYTES_MAX,
+};
+use tributary_proto::metric::{self, Kind, Metric};
+
+use super::dimension::EXPRESSION_BYTES_MAX;
+use crate::plan::{Measure, Part, Plan, Value};
+use crate::preset::{DURATION_BOUNDS_MS, SIZE_BOUNDS};
+use crate::source::{self, Source, Type};
+
+/// Units in which lengths of time may be told, with their nanoseconds.
+const TIMES: [(&str, u64); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+
+/// Adds the metrics to the plan; one with the name of a preset's takes its place.
+pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
+    let main = &mut plan.main;
+    let mut names = Vec::new();
+    let measures = root.sections("metrics", 0..=METRICS_MAX, |section| {
+        let measure = read_one(section, main)?;
+        let name = &measure.metric.name;
+        if names.contains(name) {
+            section.note("name", &format!("{} again", quoted(name)), "each name once");
+        }
+        names.push(name.clone());
+        Some(measure)
+    });
+    for measure in measures.into_iter().flatten().flatten() {
+        main.measures.retain(|other| other.metric.name != measure.metric.name);
+        main.measures.push(measure);
+    }
+    if main.measures.len() > METRICS_MAX {
+        let found = format!("{} with the preset's", main.measures.len());
+        root.note("metrics", &found, &format!("at most {METRICS_MAX}"));
+    }
+}
+
+fn read_one(section: &mut Section<'_>, main: &mut Part) -> Option<Measure> {
+    let name = section.required().text("name", 1..=NAME_BYTES_MAX);
+    let kind = section.required().word("kind", &["counter", "histogram"]);
+    let value = section.text("value", 1..=EXPRESSION_BYTES_MAX);
+    let unit = section.text("unit", 1..=UNIT_BYTES_MAX);
+    let description = section.text("description", 0..=DESCRIPTION_BYTES_MAX).unwrap_or_default();
+    let bounds = section.ascending("bounds", 1..=BOUNDS_MAX);
+    let (name, kind) = (name?, kind?);
+    if !metric::is_name(&name) {
+        section.note("name", &quoted(&name), "a letter, then letters, digits, '_', '.', '-' and '/'");
+    }
+    let is_time = value.as_deref().is_some_and(|value| source::type_of(value) == Type::Duration);
+    let unit = unit.unwrap_or_else(|| if is_time { "s" } else { "1" }.to_owned());
+    let divisor = if is_time {
+        let time = TIMES.iter().find(|(name, _)| *name == unit);
+        if time.is_none() {
+            section.note("unit", &quoted(&unit), "one of s, ms, us, ns for a length of time");
+        }
+        time.map_or(1, |(_, divisor)| *divisor)
+    } else {
+        1
+    };
+    let kind = if kind == "counter" {
+        if bounds.is_some() {
+            section.note("bounds", "bounds of a counter", "only with kind \"histogram\"");
+        }
+        Kind::Counter
+    } else {
+        if value.is_none() {
+            section.note("value", "nothing", "what a histogram is of: an attribute or a CEL expression");
+        }
+        Kind::Histogram { bounds: read_bounds(section, bounds, divisor, is_time)? }
+    };
+    let value = value.map_or(Value::One, |text| {
+        let source =
+            if source::is_path(&text) { Source::attribute(&text) } else { Source::expression(&text) };
+        Value::Of(main.source(source))
+    });
+    Some(Measure { metric: Metric { name, unit, description, divisor, kind }, value })
+}
+
+/// Bounds in the integers in which values travel: those that were given, in the unit, or else some that fit most.
+fn read_bounds(
+    section: &mut Section<'_>,
+    given: Option<Vec<f64>>,
+    divisor: u64,
+    is_time: bool,
+) -> Option<Box<[u64]>> {
+    let Some(given) = given else {
+        return Some(if is_time {
+            DURATION_BOUNDS_MS.iter().map(|ms| ms.saturating_mul(1_000_000)).collect()
+        } else {
+            SIZE_BOUNDS.into()
+        });
+    };
+    let bounds: Option<Box<[u64]>> = given.iter().map(|bound| travelling(*bound, divisor)).collect();
+    let bounds = bounds.filter(|bounds| bounds.is_sorted_by(|a, b| a < b));
+    if bounds.is_none() {
+        let unit = if is_time { "nanoseconds" } else { "whole numbers" };
+        section.note(
+            "bounds",
+            "bounds that are no integers",
+            &format!("numbers from 0 on, to the precision of {unit}"),
+        );
+    }
+    bounds
+}
+
+/// A bound as the integer in which values travel, if there is one to the precision of a double.
+fn travelling(bound: f64, divisor: u64) -> Option<u64> {
+    /// 2^53: up to there each integer is a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_precision_loss, reason = "divisors are powers of ten up to 10^9")]
+    let scaled = bound * divisor as f64;
+    let rounded = scaled.round();
+    let is_whole = (scaled - rounded).abs() <= rounded.abs() * 1e-12;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be whole and in range"
+    )]
+    let integer = (is_whole && (0.0..=EXACT).contains(&rounded)).then_some(rounded as u64);
+    integer
+}

@@ -1,0 +1,205 @@
+use tributary_proto::metric::Kind;
+
+use super::*;
+use crate::form::Form;
+use crate::plan::{Counter, Measure, Origin, Value, When};
+
+fn problems(json: &str) -> Vec<String> {
+    let problems = WorkerConfig::parse(json.as_bytes()).map(|_| ()).unwrap_err();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn parsed(json: &str) -> WorkerConfig {
+    WorkerConfig::parse(json.as_bytes()).unwrap_or_else(|problems| {
+        panic!("{:?}", problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+    })
+}
+
+fn dimensions(config: &WorkerConfig) -> Vec<&str> {
+    config.plan.main.dimensions.iter().map(|dimension| dimension.name.as_str()).collect()
+}
+
+fn metrics(config: &WorkerConfig) -> Vec<&str> {
+    config.plan.main.measures.iter().map(|measure| measure.metric.name.as_str()).collect()
+}
+
+#[test]
+fn no_configuration_is_the_default() {
+    let config = parsed("");
+    assert_eq!(config, parsed("{}"));
+    assert_eq!(config, parsed(r#"{"preset": "otel"}"#));
+    assert_eq!(config.flush, Flush { interval: Duration::from_secs(1), max_requests: None });
+    let requests = Counter { key: "requests".into(), when: When::Flush, condition: None };
+    assert_eq!(config.plan.counters, [requests]);
+    assert_eq!((config.series_max, config.service_vm_id.as_str()), (2_000, ""));
+}
+
+#[test]
+fn everything_can_be_said() {
+    let json = r#"{"preset": "otel", "grpc_messages": true, "in_flight": true,
+        "drop": ["http.server.request.body.size", "http.server.response.body.size", "url.scheme"],
+        "dimensions": [
+            {"name": "tenant", "request_header": "x-tenant", "default": "none", "allow": ["a", "b"], "max_values": 9, "max_bytes": 8},
+            {"name": "cache", "response_header": "x-cache"},
+            {"name": "zone", "value": "z1"},
+            {"name": "http.route", "attribute": "request.url_path", "paths": {"templates": ["/users/{id}"]}},
+            {"name": "big", "cel": "request.size > 1000", "type": "boolean"},
+            {"name": "port", "attribute": "destination.port", "default": "0"}],
+        "metrics": [
+            {"name": "requests", "kind": "counter", "unit": "{request}", "description": "All."},
+            {"name": "wait", "kind": "histogram", "value": "response.backend_latency", "unit": "ms", "bounds": [0.5, 1, 2.25]},
+            {"name": "score", "kind": "counter", "value": "int(request.headers['x-score'])"}],
+        "histogram": {"kind": "exponential", "max_size": 20}, "flush": {"interval": "250ms", "max_requests": 1},
+        "report_interval": "1s",
+        "counters": [{"key": "a", "when": "request", "condition": "response.code >= 500"}, {"key": "b"}],
+        "limits": {"series": 10}, "service_vm_id": "elsewhere"}"#;
+    let config = parsed(json);
+    assert_eq!(config.flush, Flush { interval: Duration::from_millis(250), max_requests: Some(1) });
+    assert_eq!(config.report_interval, Duration::from_secs(1));
+    assert_eq!((config.series_max, config.service_vm_id.as_str()), (10, "elsewhere"));
+    assert_eq!(metrics(&config), ["http.server.request.duration", "requests", "wait", "score"]);
+    assert_eq!(
+        dimensions(&config),
+        [
+            "http.request.method",
+            "http.response.status_code",
+            "error.type",
+            "tenant",
+            "cache",
+            "zone",
+            "http.route",
+            "big",
+            "port"
+        ]
+    );
+    let main = &config.plan.main;
+    for measure in &main.measures {
+        assert_ne!(
+            matches!(measure.metric.kind, Kind::Counter),
+            matches!(measure.metric.kind, Kind::Exponential { max_size: 20 })
+        );
+    }
+    let [.., tenant, _, zone, route, big, port] = &main.dimensions[..] else { panic!("six") };
+    assert_eq!(
+        (tenant.default.as_deref(), tenant.max_values, tenant.max_bytes),
+        (Some(&b"none"[..]), Some(9), 8)
+    );
+    assert_eq!(zone.origin, Origin::Constant("z1".into()));
+    assert!(matches!(&route.form, Form::Path(paths) if paths.templates.len() == 1));
+    assert_eq!((&big.form, &port.form), (&Form::Boolean, &Form::Integer));
+    assert_eq!(port.default.as_deref(), Some(&0_i64.to_le_bytes()[..]));
+    let [errors, all] = &config.plan.counters[..] else { panic!("two") };
+    assert_eq!((errors.when, all.when, all.condition), (When::Request, When::Flush, None));
+    let condition = &main.sources[errors.condition.unwrap()];
+    assert_eq!(condition.item, "(response.code >= 500)");
+    assert!(config.plan.in_flight);
+    let calls = config.plan.calls.unwrap();
+    assert_eq!(main.sources[calls.method].item, "request.method");
+    assert_eq!(calls.part.measures.len(), 3);
+}
+
+#[test]
+fn bounds_are_in_the_metrics_unit_and_travel_as_integers() {
+    let metric = |unit: &str, bounds: &str| {
+        let json = format!(
+            r#"{{"preset": "none", "metrics": [{{"name": "m", "kind": "histogram", "value": "request.duration", {unit} {bounds}}}]}}"#
+        );
+        let Measure { metric, value } = parsed(&json).plan.main.measures.remove(0);
+        assert_eq!(value, Value::Of(0));
+        let Kind::Histogram { bounds } = metric.kind else { panic!("a histogram") };
+        (metric.unit, metric.divisor, bounds.first().copied(), bounds.len())
+    };
+    assert_eq!(
+        metric(r#""unit": "ms","#, r#""bounds": [0.25, 1]"#),
+        ("ms".into(), 1_000_000, Some(250_000), 2)
+    );
+    assert_eq!(metric("", r#""bounds": [0.005, 0.3]"#), ("s".into(), 1_000_000_000, Some(5_000_000), 2));
+    assert_eq!(metric(r#""unit": "ns","#, r#""bounds": [7]"#), ("ns".into(), 1, Some(7), 1));
+    assert_eq!(metric("", r#""description": """#), ("s".into(), 1_000_000_000, Some(5_000_000), 14));
+}
+
+#[test]
+fn a_preset_reads_nothing_that_was_dropped() {
+    let reads = |json: &str| parsed(json).plan.main.sources.len();
+    let all = reads("{}");
+    assert_eq!(reads(r#"{"drop": ["url.scheme"]}"#), all - 1);
+    let dropped = parsed(r#"{"drop": ["rpc.server.call.duration", "error.type"]}"#).plan;
+    assert_eq!(dropped.calls, None, "a part without metrics is none");
+    assert_eq!(reads(r#"{"preset": "none", "counters": []}"#), 0);
+}
+
+#[test]
+fn a_preset_none_may_be_for_tcp() {
+    assert_eq!(parsed(r#"{"preset": "none", "streams": "tcp"}"#).plan.streams, Streams::Tcp);
+    assert_eq!(parsed(r#"{"preset": "tcp"}"#).plan.streams, Streams::Tcp);
+    assert_eq!(parsed(r#"{"preset": "istio"}"#).plan.streams, Streams::Http);
+}
+
+#[test]
+fn what_the_node_says_of_itself_becomes_a_label_of_istio() {
+    let node = |path: &str| match path {
+        "metadata\0WORKLOAD_NAME" => Some("shop-v1".to_owned()),
+        "metadata\0LABELS\0app" => Some("it's".to_owned()),
+        _ => None,
+    };
+    let config = WorkerConfig::parse_for(br#"{"preset": "istio"}"#, &node).unwrap();
+    let item = |name: &str| {
+        let main = &config.plan.main;
+        let dimension = main.dimensions.iter().find(|dimension| dimension.name == name).unwrap();
+        let Origin::Source(at) = dimension.origin else { panic!("read") };
+        main.sources[at].item.clone()
+    };
+    assert!(item("destination_workload").contains(r"? ('shop-v1') :"), "{}", item("destination_workload"));
+    assert!(item("destination_app").contains("? ('') :"), "what would need quoting is not known");
+}
+
+#[test]
+fn every_problem_is_said_at_once() {
+    let json = r#"{"preset": "other", "streams": "tcp", "drop": ["nothing"], "flush": {"interval": "1ms", "max_requests": 0},
+        "counters": [{"key": "a b"}, {}, {"key": "a"}, {"key": "a", "when": "never"}], "limits": {"series": 0},
+        "service_vm_id": 5, "dimension": [], "histogram": {"max_size": 20}, "in_flight": 1,
+        "dimensions": [{"name": "a"}, {"name": "a", "value": "x", "cel": "y"}, {"request_header": "X-Up"},
+            {"name": "b", "attribute": "route.name"}, {"name": "c", "attribute": "response.code", "default": "x", "type": "float"},
+            {"name": "d", "attribute": "request.path", "paths": {"templates": ["no"], "more": 1}},
+            {"name": "e", "value": "1"}, {"name": "e", "value": "2"}],
+        "metrics": [{"name": "1st", "kind": "gauge"}, {"name": "2", "kind": "counter", "bounds": [1]},
+            {"name": "h", "kind": "histogram"}, {"name": "i", "kind": "histogram", "value": "request.duration", "unit": "By"},
+            {"name": "j", "kind": "histogram", "value": "request.size", "bounds": [0.5]}]}"#;
+    let expected = [
+        r#"preset: found "other", allowed: one of otel, istio, istio_tcp, tcp, none"#,
+        r#"streams: found a kind of streams, allowed: only with preset "none": other presets have theirs"#,
+        r#"drop: found "nothing", allowed: dimensions and metrics of the preset"#,
+        "dimensions[0].attribute: found nothing, allowed: exactly one of attribute, request_header, response_header, cel, value",
+        "dimensions[1].attribute: found cel and value, allowed: exactly one of attribute, request_header, response_header, cel, value",
+        "dimensions[2].name: found nothing, allowed: text of 1 to 255 bytes",
+        r#"dimensions[2].request_header: found "X-Up", allowed: a header's name in lower case"#,
+        r#"dimensions[3].attribute: found "route.name", allowed: an attribute of Envoy below request, response, connection, source, destination, upstream, xds, metadata, filter_state, upstream_filter_state"#,
+        r#"dimensions[4].type: found "float", allowed: one of text, integer, boolean"#,
+        r#"dimensions[4].default: found "x", allowed: values of the dimension's type"#,
+        r#"dimensions[5].paths.templates: found "no", allowed: paths such as "/users/{id}" or "/static/**", without a query"#,
+        "dimensions[5].paths.more: found an unknown key, allowed: one of templates, unmatched",
+        r#"dimensions[7].name: found "e" again, allowed: each name once"#,
+        r#"metrics[0].kind: found "gauge", allowed: one of counter, histogram"#,
+        r#"metrics[1].name: found "2", allowed: a letter, then letters, digits, '_', '.', '-' and '/'"#,
+        r#"metrics[1].bounds: found bounds of a counter, allowed: only with kind "histogram""#,
+        "metrics[2].value: found nothing, allowed: what a histogram is of: an attribute or a CEL expression",
+        r#"metrics[3].unit: found "By", allowed: one of s, ms, us, ns for a length of time"#,
+        "metrics[4].bounds: found bounds that are no integers, allowed: numbers from 0 on, to the precision of whole numbers",
+        r#"histogram.max_size: found a size of explicit histograms, allowed: only with kind "exponential""#,
+        "in_flight: found 1, allowed: true or false",
+        r#"flush.interval: found "1ms", allowed: a duration from 10ms to 5m, such as "1s" or "250ms""#,
+        "flush.max_requests: found 0, allowed: a whole number from 1 to 1000000000",
+        r#"counters[0].key: found "a b", allowed: letters, digits, '_', '.' and '-'"#,
+        "counters[1].key: found nothing, allowed: text of 1 to 128 bytes",
+        r#"counters[3].when: found "never", allowed: one of request, flush"#,
+        r#"counters[3].key: found "a" again, allowed: each key once"#,
+        "limits.series: found 0, allowed: a whole number from 1 to 1000000",
+        "service_vm_id: found 5, allowed: text of 0 to 255 bytes",
+        "dimension: found an unknown key, allowed: one of preset, grpc_messages, streams, drop, dimensions, metrics, histogram, in_flight, flush, report_interval, counters, limits, service_vm_id",
+    ];
+    let found = problems(json);
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}

@@ -1,0 +1,265 @@
+//! What becomes of a value on its way from the host to an attribute.
+
+use tributary_proto::attributes;
+use tributary_proto::otlp::KeyValue;
+
+use crate::path::Paths;
+
+/// What becomes of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Text as it is; absent if empty.
+    Text,
+    /// An integer as it is.
+    Integer,
+    /// A truth value as it is.
+    Boolean,
+    /// An integer in decimal digits, 0 included.
+    Decimal,
+    /// A method of RFC 9110 or PATCH as it is, any other as `_OTHER` (OpenTelemetry semantic conventions for HTTP).
+    Method,
+    /// A status code; absent unless above 0.
+    Status,
+    /// A status code in decimal digits, `0` for none (Istio).
+    StatusText,
+    /// By the status or, below 0, the response flags: absent unless 500 or more or none; the code, or the flag's name
+    /// (`error.type` of the conventions).
+    ErrorType,
+    /// Response flags below 0 or above: the name of the first; absent without any.
+    Flags,
+    /// Response flags in Envoy's short form, comma-separated; `-` for none.
+    FlagsShort,
+    /// An address with its port taken off.
+    Address,
+    /// The path of a gRPC request without its first slash.
+    RpcMethod,
+    /// The name of a gRPC status (conventions for RPC); absent below 0.
+    RpcStatus,
+    /// The name of a gRPC status that is the server's failure; absent otherwise.
+    RpcError,
+    /// A URL's path, made to one of few.
+    Path(Paths),
+}
+
+/// What stands for values that are not kept apart.
+pub const OTHER: &[u8] = b"_OTHER";
+
+/// The methods that the conventions know: RFC 9110 section 9 and RFC 5789.
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
+
+/// Response flags by their bit: Envoy's short and long name (`source/common/stream_info/utility.h`, Envoy 1.40). The long
+/// ones are written as the semantic conventions write identifiers.
+const FLAGS: [(&str, &str); 30] = [
+    ("LH", "failed_local_health_check"),
+    ("UH", "no_healthy_upstream"),
+    ("UT", "upstream_request_timeout"),
+    ("LR", "local_reset"),
+    ("UR", "upstream_remote_reset"),
+    ("UF", "upstream_connection_failure"),
+    ("UC", "upstream_connection_termination"),
+    ("UO", "upstream_overflow"),
+    ("NR", "no_route_found"),
+    ("DI", "delay_injected"),
+    ("FI", "fault_injected"),
+    ("RL", "rate_limited"),
+    ("UAEX", "unauthorized_external_service"),
+    ("RLSE", "rate_limit_service_error"),
+    ("DC", "downstream_connection_termination"),
+    ("URX", "upstream_retry_limit_exceeded"),
+    ("SI", "stream_idle_timeout"),
+    ("IH", "invalid_envoy_request_headers"),
+    ("DPE", "downstream_protocol_error"),
+    ("UMSDR", "upstream_max_stream_duration_reached"),
+    ("RFCF", "response_from_cache_filter"),
+    ("NFCF", "no_filter_config_found"),
+    ("DT", "duration_timeout"),
+    ("UPE", "upstream_protocol_error"),
+    ("NC", "no_cluster_found"),
+    ("OM", "overload_manager"),
+    ("DF", "dns_resolution_failed"),
+    ("DO", "drop_overload"),
+    ("DR", "downstream_remote_reset"),
+    ("UDO", "unconditional_drop_overload"),
+];
+
+/// Names of gRPC's statuses by their number (gRPC, `doc/statuscodes.md`).
+const RPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// Which of them are the server's failure (OpenTelemetry semantic conventions for gRPC, server spans).
+const RPC_ERRORS: [i64; 6] = [2, 4, 12, 13, 14, 15];
+
+impl Form {
+    /// Appends what becomes of `value` to `out`; false if that is nothing, with `out` as it was.
+    pub fn write(&self, value: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        match self {
+            Self::Text => out.extend_from_slice(cut(value, max_bytes)),
+            Self::Integer => {
+                if let Some(number) = integer(value) {
+                    out.extend_from_slice(&number.to_le_bytes());
+                }
+            }
+            Self::Boolean => {
+                if let [byte] = value {
+                    out.push(u8::from(*byte != 0));
+                }
+            }
+            Self::Decimal => {
+                if let Some(number) = integer(value) {
+                    out.extend_from_slice(number.to_string().as_bytes());
+                }
+            }
+            Self::Method if value.is_empty() => {}
+            Self::Method => {
+                out.extend_from_slice(METHODS.into_iter().find(|method| *method == value).unwrap_or(OTHER));
+            }
+            Self::Status => {
+                if let Some(code) = integer(value).filter(|code| *code > 0) {
+                    out.extend_from_slice(&code.to_le_bytes());
+                }
+            }
+            Self::StatusText => {
+                let code = integer(value).unwrap_or(0).max(0);
+                out.extend_from_slice(code.to_string().as_bytes());
+            }
+            Self::ErrorType => write_error(integer(value), out),
+            Self::Flags => {
+                let flags = integer(value).unwrap_or(0);
+                if let Some((_, name)) = flags_of(flags).next() {
+                    out.extend_from_slice(name.as_bytes());
+                }
+            }
+            Self::FlagsShort => write_short_flags(integer(value).unwrap_or(0), out),
+            Self::Address => out.extend_from_slice(cut(without_port(value), max_bytes)),
+            Self::RpcMethod => {
+                out.extend_from_slice(cut(value.strip_prefix(b"/").unwrap_or(value), max_bytes));
+            }
+            Self::RpcStatus => {
+                if let Some(name) = integer(value).filter(|status| *status >= 0).map(rpc_status) {
+                    out.extend_from_slice(name.as_bytes());
+                }
+            }
+            Self::RpcError => match integer(value) {
+                Some(status) if status >= 0 => {
+                    if RPC_ERRORS.contains(&status) {
+                        out.extend_from_slice(rpc_status(status).as_bytes());
+                    }
+                }
+                _ => out.extend_from_slice(OTHER),
+            },
+            Self::Path(paths) => paths.write(value, max_bytes, out),
+        }
+        out.len() > before
+    }
+
+    /// Whether values are text.
+    pub fn is_text(&self) -> bool {
+        !matches!(self, Self::Integer | Self::Boolean | Self::Status)
+    }
+
+    /// Whether a value is there but is none that this form could take.
+    pub fn is_mistyped(&self, value: &[u8]) -> bool {
+        let length = match self {
+            Self::Text | Self::Method | Self::Address | Self::RpcMethod | Self::Path(_) => return false,
+            Self::Boolean => 1,
+            _ => 8,
+        };
+        !value.is_empty() && value.len() != length
+    }
+
+    /// The attribute that a written value stands for. [`OTHER`] is text in every form.
+    pub fn attribute(&self, name: &str, written: &[u8]) -> Option<KeyValue> {
+        if self.is_text() || written == OTHER {
+            return Some(attributes::text(name, &readable(written)));
+        }
+        match written {
+            [byte] => Some(attributes::boolean(name, *byte != 0)),
+            bytes => Some(attributes::integer(name, i64::from_le_bytes(bytes.try_into().ok()?))),
+        }
+    }
+}
+
+/// An integer in the host's wire form.
+pub fn integer(value: &[u8]) -> Option<i64> {
+    Some(i64::from_le_bytes(value.try_into().ok()?))
+}
+
+fn write_error(status: Option<i64>, out: &mut Vec<u8>) {
+    match status.unwrap_or(0) {
+        code if code >= 500 => out.extend_from_slice(code.to_string().as_bytes()),
+        code if code > 0 => {}
+        flags => {
+            let name = flags_of(flags).next().map_or(OTHER, |(_, name)| name.as_bytes());
+            out.extend_from_slice(name);
+        }
+    }
+}
+
+fn write_short_flags(flags: i64, out: &mut Vec<u8>) {
+    let before = out.len();
+    for (name, _) in flags_of(flags) {
+        if out.len() > before {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.as_bytes());
+    }
+    if out.len() == before {
+        out.push(b'-');
+    }
+}
+
+/// The flags that are set, whatever the number's sign.
+fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let bits = flags.unsigned_abs();
+    FLAGS.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, names)| names)
+}
+
+fn rpc_status(status: i64) -> &'static str {
+    usize::try_from(status).ok().and_then(|status| RPC_STATUSES.get(status)).unwrap_or(&"_OTHER")
+}
+
+/// `1.2.3.4:5` and `[::1]:5` without the port; a Unix socket's path as it is.
+fn without_port(address: &[u8]) -> &[u8] {
+    let Some(colon) = address.iter().rposition(|byte| *byte == b':') else { return address };
+    let (host, port) = address.split_at(colon);
+    let is_port = port.len() > 1 && port.iter().skip(1).all(u8::is_ascii_digit);
+    if !is_port || address.first() == Some(&b'/') {
+        return address;
+    }
+    host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host)
+}
+
+fn cut(value: &[u8], max_bytes: usize) -> &[u8] {
+    value.get(..max_bytes).unwrap_or(value)
+}
+
+/// Bytes as UTF-8: what is not becomes U+FFFD, and a character that was cut at the end is left out.
+fn readable(bytes: &[u8]) -> String {
+    let whole = match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
+        _ => bytes,
+    };
+    String::from_utf8_lossy(whole).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

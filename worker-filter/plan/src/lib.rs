@@ -1,0 +1,12 @@
+//! What a worker measures: the [`config`] and its [`preset`], worked out to a [`plan`] of the [`source`]s to read and the
+//! [`form`]s in which their values become attributes, a URL's [`path`] among them.
+//!
+//! It knows no host, so that a configuration can be checked anywhere; and it is read once, so that it may be slow but must
+//! be small.
+
+pub mod config;
+pub mod form;
+pub mod path;
+pub mod plan;
+pub mod preset;
+pub mod source;

@@ -1,0 +1,125 @@
+//! TCP connections that are open: when each is to be observed next, and what was taken of it already.
+
+use std::time::Duration;
+
+use tributary_host::stream::StreamId;
+
+/// Connections that are observed while they are open. The ones past it are observed once, when they have ended.
+pub const OPEN_MAX: usize = 65_536;
+
+/// Connections that one tick observes: each costs as much as a request.
+pub const REPORTS_MAX: usize = 1_000;
+
+/// The open connections of a worker.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// In ascending order of the streams, which is that of their opening: the host numbers them in turn.
+    open: Vec<(StreamId, Connection)>,
+}
+
+/// What is known of a connection besides its attributes.
+#[derive(Debug)]
+pub struct Connection {
+    due_unix_nano: u64,
+    /// Whether it was observed before.
+    pub observed: bool,
+    /// By measure, what was taken of it.
+    pub taken: Vec<u64>,
+}
+
+impl Connection {
+    fn new(due_unix_nano: u64, measures: usize) -> Self {
+        Self { due_unix_nano, observed: false, taken: vec![0; measures] }
+    }
+}
+
+impl Connections {
+    /// A connection was opened.
+    pub fn opened(&mut self, stream: StreamId, measures: usize, interval: Duration, now_unix_nano: u64) {
+        let known = self.find(stream);
+        if let Err(place) = known
+            && self.open.len() < OPEN_MAX
+        {
+            self.open.insert(place, (stream, Connection::new(after(now_unix_nano, interval), measures)));
+        }
+    }
+
+    /// A connection has ended; what is known of it, as if it was never observed if nothing is.
+    pub fn ended(&mut self, stream: StreamId, measures: usize) -> Connection {
+        match self.find(stream) {
+            Ok(place) => self.open.remove(place).1,
+            Err(_) => Connection::new(0, measures),
+        }
+    }
+
+    fn find(&self, stream: StreamId) -> Result<usize, usize> {
+        self.open.binary_search_by_key(&stream, |(stream, _)| *stream)
+    }
+
+    /// Connections to be observed now, at most [`REPORTS_MAX`], each with what is known of it. The next time is one interval
+    /// later.
+    pub fn due(
+        &mut self,
+        interval: Duration,
+        now_unix_nano: u64,
+    ) -> impl Iterator<Item = (StreamId, &mut Connection)> {
+        let due =
+            self.open.iter_mut().filter(move |(_, connection)| connection.due_unix_nano <= now_unix_nano);
+        due.take(REPORTS_MAX).map(move |(stream, connection)| {
+            connection.due_unix_nano = after(now_unix_nano, interval);
+            (*stream, connection)
+        })
+    }
+}
+
+fn after(unix_nano: u64, interval: Duration) -> u64 {
+    unix_nano.saturating_add(u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn due(connections: &mut Connections, now_ms: u64) -> Vec<StreamId> {
+        connections.due(SECOND, now_ms * 1_000_000).map(|(stream, _)| stream).collect()
+    }
+
+    #[test]
+    fn a_connection_is_due_once_per_interval_while_it_is_open() {
+        let mut connections = Connections::default();
+        let (one, two) = (StreamId::new(1), StreamId::new(2));
+        connections.opened(one, 1, SECOND, 0);
+        connections.opened(two, 1, SECOND, 500_000_000);
+        assert_eq!(due(&mut connections, 999), []);
+        assert_eq!(due(&mut connections, 1_000), [one]);
+        assert_eq!(due(&mut connections, 1_500), [two]);
+        connections.ended(one, 1);
+        assert_eq!(due(&mut connections, 9_000), [two]);
+    }
+
+    #[test]
+    fn what_was_taken_stays_with_the_connection() {
+        let mut connections = Connections::default();
+        let one = StreamId::new(1);
+        connections.opened(one, 2, SECOND, 0);
+        for (_, connection) in connections.due(SECOND, 2_000_000_000) {
+            (connection.observed, connection.taken[1]) = (true, 7);
+        }
+        let ended = connections.ended(one, 2);
+        assert_eq!((ended.observed, ended.taken), (true, vec![0, 7]));
+        let unknown = connections.ended(one, 2);
+        assert_eq!((unknown.observed, unknown.taken), (false, vec![0, 0]), "as if it was never observed");
+    }
+
+    #[test]
+    fn no_more_connections_are_kept_than_there_is_room_for() {
+        let mut connections = Connections::default();
+        for number in 0..=u32::try_from(OPEN_MAX).unwrap() {
+            connections.opened(StreamId::new(number), 0, SECOND, 0);
+        }
+        assert_eq!(connections.open.len(), OPEN_MAX);
+        assert_eq!(connections.due(SECOND, u64::MAX).count(), REPORTS_MAX);
+    }
+}

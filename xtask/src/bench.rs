@@ -1,0 +1,211 @@
+//! `cargo xtask bench`: what counting costs, ours beside Envoy's own ways, on the modules that are in target/wasm.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, LocalSet};
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::sink::Sink;
+
+use crate::progress::Steps;
+use crate::workspace::Workspace;
+
+mod callgrind;
+mod cpu;
+mod metric_set;
+mod module;
+mod outcome;
+mod profile;
+mod start_up;
+mod statistic;
+mod subject;
+mod table;
+
+use callgrind::{Callgrind, Instructions};
+use module::Modules;
+use outcome::Outcome;
+use subject::Subject;
+
+/// What `cargo xtask bench` can be told.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Measure only these, and what they are compared with; see --list.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Measure only these figures.
+    #[arg(long, value_enum, value_name = "FIGURES", value_delimiter = ',')]
+    figures: Vec<Figure>,
+    /// Do not count instructions: it needs valgrind.
+    #[arg(long)]
+    quick: bool,
+    /// How often CPU time, memory and start-up time are measured, all subjects in turn.
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// How many Envoys to count instructions of at once; the counts do not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
+    /// Print the names of everything that can be measured, and nothing else.
+    #[arg(long)]
+    list: bool,
+    /// Print one JSON object as the last line of the standard output, and all else to the standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be measured of each subject.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Figure {
+    /// Instructions per request, under callgrind.
+    Instructions,
+    /// CPU time per request at saturation, and resident memory.
+    Cpu,
+    /// The time from the start to the first connection.
+    StartUp,
+}
+
+/// What every measurement needs.
+struct Bench {
+    modules: Modules,
+    collector: Sink,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let subjects = subject::select(&args.only)?;
+    if args.list {
+        subjects.iter().for_each(|subject| println!("{subject}"));
+        return Ok(());
+    }
+    let modules = Modules::prepare(workspace)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
+    runtime.block_on(LocalSet::new().run_until(measure(modules, subjects, args)))
+}
+
+async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Result<()> {
+    let bench = Arc::new(Bench { modules, collector: Sink::start(0).await? });
+    let mut outcome = Outcome::new(&bench.modules, &subjects)?;
+    if args.wants(Figure::Instructions) {
+        outcome.instructions = count_instructions(&bench, &subjects, args.jobs, &mut outcome.faults).await?;
+    }
+    if args.wants(Figure::Cpu) {
+        measure_cpu(&bench, &subjects, args.rounds, &mut outcome).await?;
+    }
+    if args.wants(Figure::StartUp) {
+        let measure =
+            async |subject: &Subject| start_up::measure(&bench.config(subject)?, subject.listener()).await;
+        outcome.start_up_ms =
+            in_rounds("start-up time", &subjects, args.rounds, &mut outcome.faults, measure).await;
+    }
+    let text = outcome.to_string();
+    if args.json {
+        eprintln!("{text}");
+        println!("{}", serde_json::to_string(&outcome.summary())?);
+    } else {
+        println!("{text}");
+    }
+    outcome.verdict()
+}
+
+impl Args {
+    fn wants(&self, figure: Figure) -> bool {
+        let asked = self.figures.is_empty() || self.figures.contains(&figure);
+        asked && !(self.quick && figure == Figure::Instructions)
+    }
+}
+
+impl Bench {
+    fn config(&self, subject: &Subject) -> Result<EnvoyConfig> {
+        subject.config(&self.modules, self.collector.address())
+    }
+}
+
+/// CPU time and memory, with all Envoys running at once.
+async fn measure_cpu(bench: &Bench, subjects: &[Subject], rounds: u32, outcome: &mut Outcome) -> Result<()> {
+    cpu::find_generator()?;
+    let mut sessions = BTreeMap::new();
+    let start =
+        async |subject: &Subject| cpu::Session::start(&bench.config(subject)?, subject.listener()).await;
+    for (name, mut started) in in_rounds("starting", subjects, 1, &mut outcome.faults, start).await {
+        sessions.extend(started.pop().map(|session| (name, session)));
+    }
+    let measure = async |subject: &Subject| {
+        sessions.get(&subject.to_string()).context("it does not run")?.measure().await
+    };
+    outcome.cpu = in_rounds("CPU time", subjects, rounds, &mut outcome.faults, measure).await;
+    Ok(())
+}
+
+/// One measurement of each subject in each round; a subject that cannot be measured is left out of further rounds.
+async fn in_rounds<T>(
+    what: &str,
+    subjects: &[Subject],
+    rounds: u32,
+    faults: &mut BTreeMap<String, String>,
+    measure: impl AsyncFn(&Subject) -> Result<T>,
+) -> BTreeMap<String, Vec<T>> {
+    let steps = Steps::start(what, rounds.try_into().unwrap_or(usize::MAX));
+    let mut found: BTreeMap<String, Vec<T>> = BTreeMap::new();
+    for round in 1..=rounds {
+        for subject in subjects {
+            let name = subject.to_string();
+            if faults.contains_key(&name) {
+                continue;
+            }
+            match measure(subject).await {
+                Ok(value) => found.entry(name).or_default().push(value),
+                Err(error) => {
+                    found.remove(&name);
+                    faults.insert(name, reason(&error));
+                }
+            }
+        }
+        steps.done(&format!("round {round} of {rounds}"));
+    }
+    found
+}
+
+/// Instructions per request of each subject that Envoy takes; why it does not take the others goes to `faults`.
+async fn count_instructions(
+    bench: &Arc<Bench>,
+    subjects: &[Subject],
+    jobs: u32,
+    faults: &mut BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Instructions>> {
+    let callgrind = Arc::new(Callgrind::find().await?);
+    let steps = Steps::start("counting instructions", subjects.len());
+    let places = Arc::new(Semaphore::new(jobs.try_into()?));
+    let mut running = JoinSet::new();
+    for &subject in subjects {
+        let (bench, callgrind, places) = (Arc::clone(bench), Arc::clone(&callgrind), Arc::clone(&places));
+        running.spawn_local(async move {
+            let Ok(_place) = places.acquire().await else { bail!("nothing more is to be measured") };
+            let config = bench.config(&subject)?;
+            Ok((subject.to_string(), callgrind.measure(&config, subject.listener()).await))
+        });
+    }
+    let mut found = BTreeMap::new();
+    while let Some(ended) = running.join_next().await {
+        let (name, measured) = ended??;
+        match measured {
+            Ok(instructions) => {
+                steps.done(&format!("{name}: {:.0} instructions per request", instructions.total.median));
+                found.insert(name, instructions);
+            }
+            Err(error) => {
+                steps.done(&format!("{name}: failed"));
+                faults.insert(name, reason(&error));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Why a subject could not be measured: of Envoy's log only its errors, and of those what a plugin said.
+fn reason(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let first = text.lines().next().unwrap_or_default();
+    let errors = text.lines().skip(1).filter(|line| line.contains("][error]["));
+    let said = errors.map(|line| line.split_once("wasm log ").map_or(line, |(_, said)| said));
+    [first].into_iter().chain(said).collect::<Vec<_>>().join("\n  ")
+}

@@ -1,0 +1,243 @@
+//! What is counted, said once for both sides: as the native logger's configuration and as the worker filter's.
+
+use serde_json::{Value, json};
+
+/// Metrics and the dimensions that they have in common.
+pub(crate) struct MetricSet {
+    pub(crate) name: &'static str,
+    dimensions: &'static [Dimension],
+    metrics: &'static [Metric],
+    /// Whether this is what the worker filter counts unless it is told something else.
+    is_preset: bool,
+    /// Whether the textbook's way to count it is measured too.
+    pub(crate) has_textbook: bool,
+}
+
+struct Dimension {
+    name: &'static str,
+    source: Source,
+    /// A command operator of Envoy's access logs.
+    native: &'static str,
+}
+
+/// Where the worker filter has a dimension from.
+enum Source {
+    Attribute(&'static str),
+    RequestHeader(&'static str),
+}
+
+struct Metric {
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    /// An attribute of Envoy, and the command operator of the same meaning; none counts requests.
+    value: Option<(&'static str, &'static str)>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Histogram,
+}
+
+#[derive(Clone, Copy)]
+enum Unit {
+    Requests,
+    Bytes,
+    Duration,
+}
+
+/// Every set.
+pub(crate) const ALL: [&MetricSet; 4] = [&PRESET, &SMALL, &FULL, &WIDE];
+
+/// The request header that the widest set has a dimension of; every request of the benchmark has it.
+pub(crate) const HEADER: (&str, &str) = ("x-tenant", "acme");
+
+const PRESET: MetricSet = MetricSet {
+    name: "preset",
+    dimensions: &[METHOD, CODE, ROUTE, SCHEME],
+    metrics: &[DURATION],
+    is_preset: true,
+    has_textbook: true,
+};
+
+const SMALL: MetricSet = MetricSet {
+    name: "small",
+    dimensions: &[METHOD, CODE, ROUTE],
+    metrics: &[DURATION],
+    is_preset: false,
+    has_textbook: false,
+};
+
+const FULL: MetricSet = MetricSet {
+    name: "full",
+    dimensions: &[METHOD, CODE, FLAGS, CLUSTER, ROUTE],
+    metrics: &[REQUESTS, BYTES_RECEIVED, BYTES_SENT, DURATION],
+    is_preset: false,
+    has_textbook: true,
+};
+
+const WIDE: MetricSet = MetricSet {
+    name: "wide",
+    dimensions: &[METHOD, CODE, FLAGS, CLUSTER, ROUTE, PROTOCOL, AUTHORITY, TENANT],
+    metrics: &[
+        REQUESTS,
+        BYTES_RECEIVED,
+        BYTES_SENT,
+        WIRE_BYTES_RECEIVED,
+        WIRE_BYTES_SENT,
+        DURATION,
+        RECEIVED_SIZE,
+        SENT_SIZE,
+    ],
+    is_preset: false,
+    has_textbook: false,
+};
+
+const METHOD: Dimension = attribute("http.request.method", "request.method", "%REQ(:METHOD)%");
+const CODE: Dimension = attribute("http.response.status_code", "response.code", "%RESPONSE_CODE%");
+const ROUTE: Dimension = attribute("http.route", "xds.route_name", "%ROUTE_NAME%");
+const SCHEME: Dimension = attribute("url.scheme", "request.scheme", "%REQ(:SCHEME)%");
+const FLAGS: Dimension = attribute("envoy.response_flags", "response.flags", "%RESPONSE_FLAGS%");
+const CLUSTER: Dimension = attribute("envoy.cluster", "xds.cluster_name", "%UPSTREAM_CLUSTER%");
+const PROTOCOL: Dimension = attribute("network.protocol.version", "request.protocol", "%PROTOCOL%");
+const AUTHORITY: Dimension = attribute("server.address", "request.host", "%REQ(:AUTHORITY)%");
+const TENANT: Dimension =
+    Dimension { name: "tenant", source: Source::RequestHeader(HEADER.0), native: "%REQ(X-TENANT)%" };
+
+const REQUESTS: Metric = Metric { name: "requests", kind: Kind::Counter, unit: Unit::Requests, value: None };
+const BYTES_RECEIVED: Metric = bytes("bytes_received", Kind::Counter, ("request.size", "%BYTES_RECEIVED%"));
+const BYTES_SENT: Metric = bytes("bytes_sent", Kind::Counter, ("response.size", "%BYTES_SENT%"));
+const WIRE_BYTES_RECEIVED: Metric =
+    bytes("wire_bytes_received", Kind::Counter, ("request.total_size", "%DOWNSTREAM_WIRE_BYTES_RECEIVED%"));
+const WIRE_BYTES_SENT: Metric =
+    bytes("wire_bytes_sent", Kind::Counter, ("response.total_size", "%DOWNSTREAM_WIRE_BYTES_SENT%"));
+const RECEIVED_SIZE: Metric = bytes("request_size", Kind::Histogram, ("request.size", "%BYTES_RECEIVED%"));
+const SENT_SIZE: Metric = bytes("response_size", Kind::Histogram, ("response.size", "%BYTES_SENT%"));
+const DURATION: Metric = Metric {
+    name: "duration",
+    kind: Kind::Histogram,
+    unit: Unit::Duration,
+    value: Some(("request.duration", "%DURATION%")),
+};
+
+const fn attribute(name: &'static str, attribute: &'static str, native: &'static str) -> Dimension {
+    Dimension { name, source: Source::Attribute(attribute), native }
+}
+
+const fn bytes(name: &'static str, kind: Kind, value: (&'static str, &'static str)) -> Metric {
+    Metric { name, kind, unit: Unit::Bytes, value: Some(value) }
+}
+
+impl MetricSet {
+    /// The set of this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        ALL.into_iter().find(|set| set.name == name)
+    }
+
+    /// The worker filter's own configuration.
+    pub(crate) fn worker(&self) -> Value {
+        if self.is_preset {
+            return json!({});
+        }
+        let dimensions: Vec<_> = self.dimensions.iter().map(Dimension::worker).collect();
+        let metrics: Vec<_> = self.metrics.iter().map(Metric::worker).collect();
+        json!({"dimensions": dimensions, "metrics": metrics})
+    }
+
+    /// The native logger's configuration (`envoy.extensions.access_loggers.stats.v3.Config`).
+    pub(crate) fn native(&self) -> Value {
+        let tags: Vec<_> = self.dimensions.iter().map(Dimension::native).collect();
+        let of = |kind: fn(&Metric) -> bool| -> Vec<_> {
+            self.metrics.iter().filter(|metric| kind(metric)).map(|metric| metric.native(&tags)).collect()
+        };
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
+            "stat_prefix": "bench",
+            "counters": of(|metric| matches!(metric.kind, Kind::Counter)),
+            "histograms": of(|metric| matches!(metric.kind, Kind::Histogram)),
+        })
+    }
+
+    /// The same values as fields of a JSON access log.
+    pub(crate) fn json_format(&self) -> Value {
+        let dimensions = self.dimensions.iter().map(|dimension| (dimension.name, dimension.native));
+        let values = self.metrics.iter().filter_map(|metric| Some((metric.name, metric.value?.1)));
+        dimensions.chain(values).map(|(name, format)| (name.to_owned(), json!(format))).collect()
+    }
+}
+
+impl Dimension {
+    fn worker(&self) -> Value {
+        match self.source {
+            Source::Attribute(attribute) => json!({"name": self.name, "attribute": attribute}),
+            Source::RequestHeader(header) => json!({"name": self.name, "request_header": header}),
+        }
+    }
+
+    fn native(&self) -> Value {
+        json!({"name": self.name, "value_format": self.native})
+    }
+}
+
+impl Metric {
+    fn worker(&self) -> Value {
+        let kind = match self.kind {
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+        };
+        let mut metric = json!({"name": self.name, "kind": kind});
+        if let (Some((attribute, _)), Some(fields)) = (self.value, metric.as_object_mut()) {
+            fields.insert("value".to_owned(), json!(attribute));
+            let unit = if matches!(self.unit, Unit::Duration) { "s" } else { "By" };
+            fields.insert("unit".to_owned(), json!(unit));
+        }
+        metric
+    }
+
+    fn native(&self, tags: &[Value]) -> Value {
+        let stat = json!({"name": self.name, "tags": tags});
+        let unit = match self.unit {
+            Unit::Requests => "Unspecified",
+            Unit::Bytes => "Bytes",
+            Unit::Duration => "Milliseconds",
+        };
+        match (self.kind, self.value) {
+            (Kind::Counter, None) => json!({"stat": stat, "value_fixed": 1}),
+            (Kind::Counter, Some((_, format))) => json!({"stat": stat, "value_format": format}),
+            (Kind::Histogram, value) => {
+                json!({"stat": stat, "unit": unit, "value_format": value.map(|(_, format)| format)})
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_have_as_many_metrics_and_dimensions_as_the_set_promises() {
+        for (name, counters, histograms, dimensions) in
+            [("preset", 0, 1, 4), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8)]
+        {
+            let set = MetricSet::named(name).unwrap();
+            let native = set.native();
+            assert_eq!(native["counters"].as_array().unwrap().len(), counters, "{name}");
+            let histogram = native["histograms"].as_array().unwrap();
+            assert_eq!(histogram.len(), histograms, "{name}");
+            assert_eq!(histogram[0]["stat"]["tags"].as_array().unwrap().len(), dimensions, "{name}");
+            if name != "preset" {
+                let worker = set.worker();
+                assert_eq!(worker["metrics"].as_array().unwrap().len(), counters + histograms, "{name}");
+                assert_eq!(worker["dimensions"].as_array().unwrap().len(), dimensions, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_wide_set_reads_a_request_header() {
+        assert_eq!(WIDE.worker()["dimensions"][7], json!({"name": "tenant", "request_header": "x-tenant"}));
+        assert_eq!(WIDE.json_format()["tenant"], "%REQ(X-TENANT)%");
+    }
+}

@@ -1,0 +1,96 @@
+//! Modules that only the benchmark runs: one that does nothing, and the worker filter as a textbook would have it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use walrus::ModuleConfig;
+
+use crate::workspace::Workspace;
+
+/// The least that Envoy loads, and what it calls when a stream ends.
+const EMPTY: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) i32.const 1024)
+    (func (export "proxy_on_log") (param i32)))"#;
+
+/// Status of the Proxy-Wasm ABI for what the host does not have.
+const NOT_FOUND: i32 = 1;
+
+/// The files that Envoy loads.
+pub(crate) struct Modules {
+    pub(crate) worker_filter: PathBuf,
+    pub(crate) service: PathBuf,
+    /// Does nothing.
+    pub(crate) empty: PathBuf,
+    /// The worker filter on a host without CEL: it reads each attribute by a call of its own.
+    pub(crate) textbook: PathBuf,
+}
+
+impl Modules {
+    /// Takes what `cargo xtask build` made, and makes the rest in `target/bench`.
+    pub(crate) fn prepare(workspace: &Workspace) -> Result<Self> {
+        let built = |name: &str| {
+            let path = workspace.modules().join(name);
+            ensure!(path.is_file(), "{} is missing; run `cargo xtask build`", path.display());
+            Ok(path)
+        };
+        let (worker_filter, service) = (built("worker_filter.wasm")?, built("service.wasm")?);
+        let folder = workspace.target().join("bench");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let empty = write(&folder.join("empty.wasm"), &wat::parse_str(EMPTY)?)?;
+        let textbook = without_foreign_functions(&fs::read(&worker_filter)?)?;
+        let textbook = write(&folder.join("worker_filter_textbook.wasm"), &textbook)?;
+        Ok(Self { worker_filter, service, empty, textbook })
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path.to_owned())
+}
+
+/// The same module on a host that has no foreign functions, so that it takes the way meant for such hosts.
+fn without_foreign_functions(wasm: &[u8]) -> Result<Vec<u8>> {
+    let mut module = ModuleConfig::new().generate_producers_section(false).parse(wasm)?;
+    let import = module
+        .imports
+        .get_func("env", "proxy_call_foreign_function")
+        .context("the worker filter calls no foreign function: is its textbook mode still another one?")?;
+    module.replace_imported_func(import, |(body, _)| {
+        body.i32_const(NOT_FOUND);
+    })?;
+    Ok(module.emit_wasm())
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus::Module;
+
+    use super::*;
+
+    #[test]
+    fn the_empty_module_is_valid_and_imports_nothing() {
+        let module = Module::from_buffer(&wat::parse_str(EMPTY).unwrap()).unwrap();
+        assert_eq!(module.imports.iter().count(), 0);
+        assert!(module.exports.iter().any(|export| export.name == "proxy_on_log"));
+    }
+
+    #[test]
+    fn the_textbook_module_asks_for_no_foreign_function_and_for_all_else() {
+        let wasm = wat::parse_str(
+            r#"(module
+                (import "env" "proxy_call_foreign_function"
+                    (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
+                (import "env" "proxy_get_property" (func $property (param i32) (result i32)))
+                (func (export "proxy_on_log") (param i32)
+                    (drop (call $foreign (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                        (i32.const 0)))
+                    (drop (call $property (i32.const 0)))))"#,
+        );
+        let module = Module::from_buffer(&without_foreign_functions(&wasm.unwrap()).unwrap()).unwrap();
+        let imports: Vec<_> = module.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(imports, ["proxy_get_property"]);
+    }
+}

@@ -1,0 +1,132 @@
+//! Reads what callgrind wrote: how many instructions one thread executed, and in whose code.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use anyhow::{Context, Result, bail};
+
+/// Executed instructions, by whose code they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Envoy's own code, the allocator excepted.
+    pub(crate) envoy: u64,
+    /// The allocator in Envoy's binary.
+    pub(crate) allocator: u64,
+    /// Code that was generated at run time: compiled Wasm and Lua.
+    pub(crate) generated: u64,
+    /// The system's libraries.
+    pub(crate) libraries: u64,
+}
+
+/// Envoy's binary in memory, and the allocator's code in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Binary<'a> {
+    /// As callgrind names it.
+    pub(crate) name: &'a str,
+    /// Where its code is in memory, with all that is executable.
+    pub(crate) code: Range<u64>,
+    /// Where the allocator's part of that is.
+    pub(crate) allocator: Range<u64>,
+}
+
+/// What callgrind calls the object of code that it knows no file of: what was generated at run time, and, with addresses in
+/// memory, sections of a binary other than `.text` (valgrind 3.19).
+const NO_OBJECT: &str = "???";
+
+impl Cost {
+    /// Everything but the allocator.
+    ///
+    /// Valgrind has no restartable sequences, so Envoy's tcmalloc takes a slow path there that it takes nowhere else.
+    pub(crate) fn without_allocator(&self) -> u64 {
+        self.envoy + self.generated + self.libraries
+    }
+
+    /// Both together.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self {
+            envoy: self.envoy + other.envoy,
+            allocator: self.allocator + other.allocator,
+            generated: self.generated + other.generated,
+            libraries: self.libraries + other.libraries,
+        }
+    }
+}
+
+/// The cost in one file of callgrind, written with `--dump-instr=yes --dump-line=no --compress-pos=no`.
+///
+/// # Errors
+/// The file has another form, or its lines do not add up to its own total.
+pub(crate) fn read(text: &str, binary: &Binary<'_>) -> Result<Cost> {
+    let mut objects: HashMap<&str, &str> = HashMap::new();
+    let mut cost = Cost::default();
+    let mut total = 0;
+    let (mut object, mut inclusive) = ("", false);
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("ob=").or_else(|| line.strip_prefix("cob=")) {
+            // A number with its name at first, alone afterwards.
+            let (number, name) = name.split_once(' ').unwrap_or((name, ""));
+            if !name.is_empty() {
+                objects.insert(number, name);
+            }
+            if line.starts_with("ob=") {
+                object =
+                    objects.get(number).copied().with_context(|| format!("object {number} has no name"))?;
+            }
+        } else if line.starts_with("calls=") {
+            // The next line is what the call cost in all, which the called function's own lines say too.
+            inclusive = true;
+        } else if let Some(position) = line.strip_prefix("0x") {
+            if std::mem::take(&mut inclusive) {
+                continue;
+            }
+            let (address, count) =
+                position.split_once(' ').with_context(|| format!("no cost in {line:?}"))?;
+            let address =
+                u64::from_str_radix(address, 16).with_context(|| format!("no address in {line:?}"))?;
+            let count: u64 = count.trim().parse().with_context(|| format!("no cost in {line:?}"))?;
+            total += count;
+            match object {
+                NO_OBJECT if binary.allocator.contains(&address) => cost.allocator += count,
+                NO_OBJECT if !binary.code.contains(&address) => cost.generated += count,
+                name if name == binary.name || name == NO_OBJECT => cost.envoy += count,
+                _ => cost.libraries += count,
+            }
+        }
+    }
+    let said = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let said: u64 = said.context("no total; was the dump complete?")?.trim().parse()?;
+    if said != total {
+        bail!("the lines add up to {total} instructions, the file says {said}");
+    }
+    Ok(cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "positions: instr\nevents: Ir\nsummary: 47\n\n\
+        ob=(1) /bin/envoy\nfn=(1) 0x10\n0x10 1\n0x20 2\ncob=(2) /lib/libc.so\ncfn=(2) memcpy\ncalls=3 0x5 \n0x24 1000\n0x30 4\n\n\
+        ob=(2)\nfn=(2)\n0x120 8\n\n\
+        ob=(3) ???\nfn=(3) 0x120\n0x120 16\n0x130 32\n\n\
+        ob=(3)\nfn=(4) 0x210\n0x210 64\n\n\
+        ob=(1)\nfn=(1)\n0x11 128\n\ntotals: 255\n";
+
+    fn binary() -> Binary<'static> {
+        Binary { name: "/bin/envoy", code: 0x100..0x200, allocator: 0x120..0x130 }
+    }
+
+    #[test]
+    fn instructions_are_told_apart_by_whose_code_they_are() {
+        let cost = read(FILE, &binary()).unwrap();
+        assert_eq!(cost, Cost { envoy: 1 + 2 + 4 + 32 + 128, allocator: 16, generated: 64, libraries: 8 });
+        assert_eq!(cost.without_allocator(), 255 - 16);
+    }
+
+    #[test]
+    fn a_dump_that_broke_off_is_refused() {
+        assert!(read(FILE.trim_end_matches("totals: 255\n"), &binary()).is_err());
+        let error = read(&FILE.replace("totals: 255", "totals: 256"), &binary()).unwrap_err();
+        assert_eq!(error.to_string(), "the lines add up to 255 instructions, the file says 256");
+    }
+}

@@ -1,0 +1,308 @@
+//! What is measured side by side: one Envoy with nothing, and ones with each way to count.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tributary_tests::config::EnvoyConfig;
+
+use super::metric_set::{self, MetricSet};
+use super::module::Modules;
+
+/// One configuration of Envoy.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject {
+    pub(crate) way: Way,
+    /// What is counted, where anything is.
+    pub(crate) set: Option<&'static MetricSet>,
+}
+
+/// A way to count, or not to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Envoy with nothing added: what all others are compared with.
+    None,
+    /// A Wasm access logger that does nothing.
+    EmptyAccessLog,
+    /// A Wasm HTTP filter that does nothing.
+    EmptyHttpFilter,
+    /// Envoy's file access logger, in JSON to /dev/null.
+    Json,
+    /// A Lua filter that counts by method, status code and route.
+    Lua,
+    /// Envoy's StatsAccessLogger.
+    Native,
+    /// Ours, as an access logger.
+    AccessLog,
+    /// Ours, as an HTTP filter.
+    HttpFilter,
+    /// Ours as an HTTP filter as a textbook has it: single properties, one message and one counter per request.
+    Textbook,
+}
+
+const LISTENER: &str = "ingress";
+const CONNECTION_MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+const BASE: &str = include_str!("base.yaml");
+const VM_ID: &str = "tributary";
+
+const LUA: &str = r#"
+local counts = {}
+function envoy_on_request(handle)
+  handle:streamInfo():dynamicMetadata():set("bench", "method", handle:headers():get(":method"))
+end
+function envoy_on_response(handle)
+  local info = handle:streamInfo()
+  local method = info:dynamicMetadata():get("bench")["method"]
+  local key = method .. "|" .. handle:headers():get(":status") .. "|" .. info:routeName()
+  counts[key] = (counts[key] or 0) + 1
+end
+"#;
+
+impl Way {
+    /// Ways that count one set only, or none.
+    const SINGLE: [Self; 5] =
+        [Self::None, Self::EmptyAccessLog, Self::EmptyHttpFilter, Self::Json, Self::Lua];
+    /// Ways that are measured with every set.
+    const BY_SET: [Self; 4] = [Self::Native, Self::AccessLog, Self::HttpFilter, Self::Textbook];
+
+    /// Its name on the command line and in results.
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::EmptyAccessLog => "empty-access-log",
+            Self::EmptyHttpFilter => "empty-http-filter",
+            Self::Json => "json",
+            Self::Lua => "lua",
+            Self::Native => "native",
+            Self::AccessLog => "access-log",
+            Self::HttpFilter => "http-filter",
+            Self::Textbook => "textbook",
+        }
+    }
+
+    /// Whether it is this project's.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::AccessLog | Self::HttpFilter | Self::Textbook)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (Way::BY_SET.contains(&self.way), self.set) {
+            (true, Some(set)) => write!(f, "{}-{}", self.way.name(), set.name),
+            _ => f.write_str(self.way.name()),
+        }
+    }
+}
+
+/// Everything that can be measured.
+pub(crate) fn all() -> Vec<Subject> {
+    let full = MetricSet::named("full");
+    let single = Way::SINGLE.map(|way| Subject { way, set: full.filter(|_| way == Way::Json) });
+    let by_set = metric_set::ALL
+        .into_iter()
+        .flat_map(|set| Way::BY_SET.map(|way| Subject { way, set: Some(set) }))
+        .filter(|subject| subject.way != Way::Textbook || subject.set.is_some_and(|set| set.has_textbook));
+    single.into_iter().chain(by_set).collect()
+}
+
+/// The subjects of these names, with those that they are compared with; all of them for no names.
+///
+/// A name is that of a subject, of a way or of a set: `native` means every `native-…`, and `full` every `…-full`.
+pub(crate) fn select(names: &[String]) -> Result<Vec<Subject>> {
+    let all = all();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    for name in names {
+        ensure!(
+            all.iter().any(|subject| subject.is_meant(name)),
+            "there is no {name:?} to measure; there are {}",
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        );
+    }
+    let asked = |subject: &Subject| names.iter().any(|name| subject.is_meant(name));
+    let is_counterpart = |native: &Subject| {
+        let of_same_set = |other: &Subject| native.set.is_some_and(|set| other.is(other.way, set.name));
+        native.way == Way::Native
+            && all.iter().any(|other| other.way.is_ours() && asked(other) && of_same_set(other))
+    };
+    let wanted = |subject: &&Subject| subject.way == Way::None || asked(subject) || is_counterpart(subject);
+    Ok(all.iter().filter(wanted).copied().collect())
+}
+
+impl Subject {
+    /// Whether it is of this way, with the set of this name.
+    pub(crate) fn is(&self, way: Way, set: &str) -> bool {
+        self.way == way && self.set.is_some_and(|own| own.name == set)
+    }
+
+    /// Whether this name means it, alone or among others.
+    fn is_meant(&self, name: &str) -> bool {
+        let own = self.to_string();
+        own == name
+            || self.way.name() == name
+            || own.strip_suffix(name).is_some_and(|rest| rest.ends_with('-'))
+    }
+
+    /// Its Envoy's configuration, on free ports; `collector` is where ours export to.
+    pub(crate) fn config(&self, modules: &Modules, collector: SocketAddr) -> Result<EnvoyConfig> {
+        let config = EnvoyConfig::parse("the benchmark's configuration", BASE)?.free_ports();
+        let set = || self.set.with_context(|| format!("{self} counts nothing"));
+        Ok(match self.way {
+            Way::None => config,
+            Way::EmptyAccessLog => access_log(config, &wasm_access_log(&modules.empty, &json!({}))),
+            Way::EmptyHttpFilter => http_filter(config, &wasm_http_filter(&modules.empty, &json!({}))),
+            Way::Json => access_log(config, &json_access_log(&set()?.json_format())),
+            Way::Lua => http_filter(config, &lua()),
+            Way::Native => access_log(config, &extension("envoy.access_loggers.stats", &set()?.native())),
+            Way::AccessLog => {
+                let logger = wasm_access_log(&modules.worker_filter, &set()?.worker());
+                with_service(access_log(config, &logger), modules, collector)
+            }
+            Way::HttpFilter => {
+                let filter = wasm_http_filter(&modules.worker_filter, &set()?.worker());
+                with_service(http_filter(config, &filter), modules, collector)
+            }
+            Way::Textbook => {
+                let filter = wasm_http_filter(&modules.textbook, &textbook(set()?.worker()));
+                with_service(http_filter(config, &filter), modules, collector)
+            }
+        })
+    }
+
+    /// The listener that answers.
+    pub(crate) fn listener(&self) -> &'static str {
+        LISTENER
+    }
+}
+
+/// Each request hands itself over and adds to the counter at once.
+fn textbook(mut worker: Value) -> Value {
+    if let Some(fields) = worker.as_object_mut() {
+        fields.insert("flush".to_owned(), json!({"max_requests": 1}));
+        fields.insert("counters".to_owned(), json!([{"key": "requests", "when": "request"}]));
+    }
+    worker
+}
+
+fn access_log(config: EnvoyConfig, logger: &Value) -> EnvoyConfig {
+    config.set(&format!("{CONNECTION_MANAGER}.access_log"), json!([logger]))
+}
+
+/// Puts a filter before the router.
+fn http_filter(config: EnvoyConfig, filter: &Value) -> EnvoyConfig {
+    let filters = format!("{CONNECTION_MANAGER}.http_filters");
+    match config.get(&format!("{filters}[0]")).cloned() {
+        Ok(router) => config.set(&filters, (filter, router)),
+        Err(error) => config.edit(|_| Err(error)),
+    }
+}
+
+fn with_service(config: EnvoyConfig, modules: &Modules, collector: SocketAddr) -> EnvoyConfig {
+    let service = json!({"destinations": [{"name": "collector", "cluster": "collector"}]});
+    let config = config.static_cluster("collector", collector);
+    config.set(
+        "bootstrap_extensions",
+        json!([{
+            "name": "envoy.bootstrap.wasm",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
+                "singleton": true,
+                "config": plugin("service", &modules.service, &service),
+            },
+        }]),
+    )
+}
+
+fn wasm_access_log(module: &Path, configuration: &Value) -> Value {
+    let kind = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
+    let config = plugin("worker_filter", module, configuration);
+    extension("envoy.access_loggers.wasm", &json!({"@type": kind, "config": config}))
+}
+
+fn wasm_http_filter(module: &Path, configuration: &Value) -> Value {
+    let kind = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    let config = plugin("worker_filter", module, configuration);
+    extension("envoy.filters.http.wasm", &json!({"@type": kind, "config": config}))
+}
+
+fn plugin(name: &str, module: &Path, configuration: &Value) -> Value {
+    json!({
+        "name": name,
+        "vm_config": {
+            "vm_id": VM_ID,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": module}},
+        },
+        "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": configuration.to_string(),
+        },
+    })
+}
+
+fn json_access_log(format: &Value) -> Value {
+    let kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+    let log = json!({"@type": kind, "path": "/dev/null", "log_format": {"json_format": format}});
+    extension("envoy.access_loggers.file", &log)
+}
+
+fn lua() -> Value {
+    let kind = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
+    let code = json!({"inline_string": LUA});
+    extension("envoy.filters.http.lua", &json!({"@type": kind, "default_source_code": code}))
+}
+
+fn extension(name: &str, typed_config: &Value) -> Value {
+    json!({"name": name, "typed_config": typed_config})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(names: &[&str]) -> Vec<String> {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        select(&names).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn ours_come_with_the_empty_envoy_and_the_native_logger_of_the_same_set() {
+        assert_eq!(selected(&["access-log-full"]), ["none", "native-full", "access-log-full"]);
+        assert_eq!(selected(&["lua", "json"]), ["none", "json", "lua"]);
+    }
+
+    #[test]
+    fn a_way_means_all_of_its_sets_and_a_set_all_of_its_ways() {
+        assert_eq!(
+            selected(&["native"]),
+            ["none", "native-preset", "native-small", "native-full", "native-wide"]
+        );
+        assert_eq!(selected(&["small"]), ["none", "native-small", "access-log-small", "http-filter-small"]);
+        assert_eq!(selected(&["empty-access-log"]), ["none", "empty-access-log"]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_all_that_there_are() {
+        let error = select(&["ful".to_owned()]).err().unwrap().to_string();
+        assert!(error.contains(r#"no "ful" to measure"#) && error.contains("access-log-full"), "{error}");
+    }
+
+    #[test]
+    fn every_configuration_can_be_written() {
+        let path = || std::path::PathBuf::from("target/x.wasm");
+        let modules = Modules { worker_filter: path(), service: path(), empty: path(), textbook: path() };
+        let collector = ([127, 0, 0, 1], 4318).into();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        for subject in all() {
+            let yaml = subject.config(&modules, collector).and_then(|config| config.to_yaml());
+            let yaml = yaml.unwrap_or_else(|error| panic!("{subject}: {error:#}"));
+            assert_eq!(yaml.contains("envoy.bootstrap.wasm"), subject.way.is_ours(), "{subject}");
+            assert!(yaml.contains("envoy.filters.http.router"), "{subject}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The tables in which a run's figures are shown to people.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::outcome::{Outcome, WasmBytes};
+use super::statistic::Spread;
+
+impl Outcome {
+    fn instructions_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header([
+            "instructions per request",
+            "total",
+            "±",
+            "added",
+            "x native",
+            "Wasm/Lua",
+            "main",
+            "allocator",
+        ]);
+        for subject in &self.subjects {
+            let Some(found) = self.instructions.get(&subject.to_string()) else { continue };
+            let whole = |spread: &Spread| format!("{:.0}", spread.median);
+            table.add_row([
+                subject.to_string(),
+                whole(&found.total),
+                format!("{:.0}", found.total.half_width()),
+                self.added_instructions(subject).map_or_else(String::new, |added| format!("{added:+.0}")),
+                ratio(self.instructions_vs_native(subject)),
+                whole(&found.generated),
+                whole(&found.main),
+                whole(&found.allocator),
+            ]);
+        }
+        align(&mut table);
+        table
+    }
+
+    fn cpu_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header([
+            "CPU time per request, us",
+            "worker",
+            "main",
+            "added",
+            "±",
+            "x native",
+            "requests/s",
+            "RSS MiB",
+            "added MiB",
+        ]);
+        for subject in &self.subjects {
+            let Some(figure) = self.cpu_figure(subject) else { continue };
+            table.add_row([
+                subject.to_string(),
+                format!("{:.2}", figure.worker_us.median),
+                format!("{:.3}", figure.main_us.median),
+                format!("{:+.2}", figure.added_us.median),
+                format!("{:.2}", figure.added_us.half_width()),
+                ratio(figure.vs_native),
+                format!("{:.0}", figure.requests_per_s.median),
+                format!("{:.1}", figure.rss_mib.median),
+                format!("{:+.1}", figure.rss_added_mib.median),
+            ]);
+        }
+        align(&mut table);
+        table
+    }
+
+    fn start_up_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["start to first connection, ms", "median", "from", "to"]);
+        for subject in &self.subjects {
+            let Some(values) = self.start_up_ms.get(&subject.to_string()) else { continue };
+            let spread = Spread::of(values.clone());
+            table.add_row([
+                subject.to_string(),
+                format!("{:.0}", spread.median),
+                format!("{:.0}", spread.low),
+                format!("{:.0}", spread.high),
+            ]);
+        }
+        align(&mut table);
+        table
+    }
+}
+
+fn ratio(ratio: Option<f64>) -> String {
+    ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+}
+
+fn align(table: &mut Table) {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.instructions.is_empty() {
+            writeln!(f, "\n{}\n", self.instructions_table())?;
+            writeln!(
+                f,
+                "All threads, without the allocator (its column is apart: valgrind makes it slower than it is)."
+            )?;
+        }
+        if !self.cpu.is_empty() {
+            writeln!(f, "\n{}\n", self.cpu_table())?;
+            writeln!(
+                f,
+                "One worker at saturation; added: main and worker, to the first row in the same round."
+            )?;
+        }
+        if !self.start_up_ms.is_empty() {
+            writeln!(f, "\n{}\n", self.start_up_table())?;
+        }
+        let WasmBytes { worker_filter, service } = self.wasm_bytes;
+        writeln!(f, "worker_filter.wasm {worker_filter} bytes, service.wasm {service} bytes")?;
+        for (name, reason) in &self.faults {
+            writeln!(f, "\n{name} could not be measured: {reason}")?;
+        }
+        Ok(())
+    }
+}
