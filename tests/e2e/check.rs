@@ -35,7 +35,15 @@ async fn said_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
     type Edit = fn(EnvoyConfig) -> EnvoyConfig;
-    let edits: [Edit; 5] = [
+    let edits: [Edit; 6] = [
+        |config| {
+            let metric =
+                json!({"name": "size", "kind": "histogram", "value": "request.size", "bounds": [1.5, 4]});
+            config
+                .worker("metrics", [metric])
+                .worker("preset", "none")
+                .worker("dimensions", json!([{"name": "x"}]))
+        },
         |config| config.worker("flush", json!({"interval": 5, "max_requests": 0})).worker("flsh", 1),
         // A fraction, and a number past 32 bits, are text after Envoy has read them as YAML.
         |config| config.worker("limits", json!({"series": 2.5})).worker("flush.max_requests", 0.5),

@@ -3,21 +3,23 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
-use tributary_tests::load::Shape;
+use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::repository;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 use tributary_tests::sink::{Encoding, Sink, Store};
+use tributary_tests::upstream::Upstream;
 use walrus::{FunctionBuilder, Module};
 
 const REQUESTS: u64 = 1_000;
 
 /// The configurations that a test starts, all but one of them here.
-const STARTED: [&str; 9] = [
+const STARTED: [&str; 10] = [
     "access_log.yaml",
     "credentials.yaml",
     "destinations.yaml",
+    "http_and_tcp.yaml",
     "least_privilege.yaml",
     "minimal.yaml",
     "mtls.yaml",
@@ -110,6 +112,29 @@ async fn each_destination_gets_the_same_in_its_own_way() -> Result<()> {
     for sink in [&scene.sink, &deltas, &tenant, &prometheus] {
         assert_eq!(sink.problems(), Vec::<String>::new());
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_connections_are_counted_side_by_side() -> Result<()> {
+    let database = Upstream::start(0).await?;
+    let scene = start("http_and_tcp.yaml", "otlp_collector", |config| {
+        config.cluster_port("database", database.port()).plugin(
+            "tributary_tcp_filter",
+            "flush",
+            json!({"interval": "200ms"}),
+        )
+    })
+    .await?;
+    scene.load(REQUESTS, shapes()).await?;
+    // Each request has a connection of its own: to a TCP proxy it is bytes.
+    let query = Shape::get("query", "/").header("connection", "close");
+    let tally = Load::new(scene.envoy.listener("database")?, 50, Mix::new(1, [query])?).run(|_| ()).await?;
+    assert_eq!((tally.failed(), tally.connections), (0, 50));
+    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum("tcp.connections.closed", &[]));
+    let probe = |store: &Store| Seen::when(counted(store) == (REQUESTS, 50), counted(store));
+    scene.sink.wait_until("every request and every connection", LIMIT, probe).await?;
+    assert_eq!(scene.sink.problems(), Vec::<String>::new());
     Ok(())
 }
 

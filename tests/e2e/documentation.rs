@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
 use tributary_tests::repository;
-use tributary_plan::config::WorkerConfig;
 
 /// The fenced blocks of a language in a Markdown file.
 fn blocks(file: &str, language: &str) -> Result<Vec<String>> {

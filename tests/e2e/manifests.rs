@@ -10,7 +10,7 @@ use tributary_check::command::{self, Report};
 use tributary_check::finding::{Rule, Severity};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::load::Shape;
+use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::Seen;
 use tributary_tests::repository;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
@@ -33,7 +33,7 @@ fn documents(file: &str) -> Result<Vec<Value>> {
     serde_yaml_ng::Deserializer::from_str(&text).map(|document| Ok(Value::deserialize(document)?)).collect()
 }
 
-/// An Envoy as a control plane would make it: one HTTP listener, whose chain is the default one, before one application.
+/// An Envoy as a control plane would make it: an HTTP and a TCP listener, each with a default filter chain.
 fn base() -> Value {
     json!({
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
@@ -55,6 +55,17 @@ fn base() -> Value {
                             "name": "envoy.filters.http.router",
                             "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
                         }]
+                    }
+                }]}
+            }, {
+                "name": "tcp",
+                "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+                "default_filter_chain": {"filters": [{
+                    "name": "envoy.filters.network.tcp_proxy",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                        "stat_prefix": "tcp",
+                        "cluster": "app"
                     }
                 }]}
             }],
@@ -152,6 +163,10 @@ fn apply_patch(envoy: &mut Value, patch: &Value, context: &str) -> Result<()> {
     let value = at(patch, "/patch/value")?;
     match (text(patch, "/applyTo")?, text(patch, "/patch/operation")?) {
         ("BOOTSTRAP", "MERGE") => merge(envoy, value),
+        ("NETWORK_FILTER", "INSERT_BEFORE") => {
+            let filters = envoy.pointer_mut("/static_resources/listeners/1/default_filter_chain/filters");
+            filters.and_then(Value::as_array_mut).context("filters")?.insert(0, value.clone());
+        }
         ("HTTP_FILTER", "INSERT_FIRST") => http_filters(envoy)?.insert(0, value.clone()),
         other => bail!("nothing is known of {other:?}"),
     }
@@ -210,14 +225,29 @@ async fn counts(scene: &Scene, with_counter: bool) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn istio_counts_in_sidecars_and_gateways() -> Result<()> {
-    for (file, context) in [("istio/sidecar.yaml", "SIDECAR_INBOUND"), ("istio/gateway.yaml", "GATEWAY")] {
-        let scene = start(&["istio/service.yaml", file], context, ISTIO_COLLECTOR).await?;
-        counts(&scene, true).await.with_context(|| file.to_owned())?;
-        let received = scene.sink.received();
-        let host = received.first().and_then(|request| request.headers.get("host")).context("a host")?;
-        assert_eq!(host.to_str()?, "otel-collector.observability.svc.cluster.local");
-    }
+async fn istio_counts_requests_and_connections_in_sidecars_by_its_own_names() -> Result<()> {
+    let files = ["istio/service.yaml", "istio/sidecar.yaml"];
+    let scene = start(&files, "SIDECAR_INBOUND", ISTIO_COLLECTOR).await?;
+    scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    let query = Shape::get("query", "/").header("connection", "close");
+    let tally = Load::new(scene.envoy.listener("tcp")?, 50, Mix::new(1, [query])?).run(|_| ()).await?;
+    assert_eq!((tally.failed(), tally.connections), (0, 50));
+    let counted = |store: &Store| {
+        let requests = store.sum("istio_requests_total", &[("response_code", "200")]);
+        (requests, store.sum("istio_tcp_connections_closed_total", &[("request_protocol", "tcp")]))
+    };
+    let probe = |store: &Store| Seen::when(counted(store) == (REQUESTS, 50), counted(store));
+    scene.sink.wait_until("every request and every connection", LIMIT, probe).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn istio_counts_in_gateways() -> Result<()> {
+    let scene = start(&["istio/service.yaml", "istio/gateway.yaml"], "GATEWAY", ISTIO_COLLECTOR).await?;
+    counts(&scene, true).await?;
+    let received = scene.sink.received();
+    let host = received.first().and_then(|request| request.headers.get("host")).context("a host")?;
+    assert_eq!(host.to_str()?, "otel-collector.observability.svc.cluster.local");
     Ok(())
 }
 

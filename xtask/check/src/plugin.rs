@@ -1,8 +1,8 @@
 //! A Wasm plugin of ours in a configuration, whatever kind of file it is in.
 
+use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
-use tributary_plan::config::WorkerConfig;
 
 use crate::yaml::place::Place;
 

@@ -31,6 +31,11 @@ pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
             }
         })
         .collect();
+    for (plugin, parsed) in &judged {
+        if let Some(Parsed::Worker(config)) = parsed {
+            findings.extend(attachment::streams(plugin, config));
+        }
+    }
     for plugin in plugins {
         findings.extend(attachment::judge(plugin));
         findings.extend(failure::judge(plugin));

@@ -1,7 +1,10 @@
 //! Modules where they cannot work, and requests that would be counted twice.
 
+use tributary_plan::config::WorkerConfig;
+use tributary_plan::plan::Streams;
+
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Attach, Plugin, Role};
+use crate::plugin::{Attach, Configuration, Plugin, Role};
 
 /// Whether the module works where it is attached.
 pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
@@ -42,6 +45,26 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Whether the worker measures the streams that pass where it is attached: a filter of the other kind would count nothing.
+pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
+    let message = match (plugin.attach, config.plan.streams) {
+        (Attach::HttpFilter, Streams::Tcp) => {
+            "an HTTP filter sees requests, but this configuration measures TCP connections; attach it as a network filter \
+             (envoy.filters.network.wasm) or as an access logger of tcp_proxy, or choose another preset"
+        }
+        (Attach::NetworkFilter, Streams::Http) => {
+            "a network filter sees TCP connections, but this configuration measures HTTP requests; set preset: tcp, or attach \
+             it as an HTTP filter"
+        }
+        _ => return None,
+    };
+    let place = match &plugin.configuration {
+        Configuration::Struct(value) => value.nearest("preset"),
+        _ => plugin.place.clone(),
+    };
+    Some(Finding::error(&place, Rule::Attachment, message))
 }
 
 /// Workers that the same requests pass.
