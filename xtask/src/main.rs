@@ -9,6 +9,7 @@ mod contract;
 mod debian;
 mod demo;
 mod dependency;
+mod image;
 mod optimiser;
 mod process;
 mod progress;
@@ -43,6 +44,8 @@ enum Command {
     /// Find what is wrong with Tributary in configurations of Envoy, Istio and Envoy Gateway.
     #[command(after_long_help = command::EXIT_CODES)]
     Check(command::Args),
+    /// Make an OCI image of each module in target/oci, for `oci://` in Istio and Envoy Gateway.
+    Image(image::Args),
     /// Show the main job: real requests through a real Envoy, and a reckoning of all counts.
     Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let outcome = Workspace::locate().and_then(|workspace| match cli.command {
         Command::Build(args) => build::run(&workspace, &args),
         Command::Check(_) => Ok(()),
+        Command::Image(args) => image::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),

@@ -162,8 +162,12 @@ impl Role {
         if matches!(file.as_str(), "service.wasm" | "tributary_service" | "tributary_service.wasm") {
             return Some(Self::Service);
         }
-        if !name.contains("tributary") && !code.is_some_and(|code| code.contains("tributary")) {
+        let from_us = code.is_some_and(|code| code.contains("tributary"));
+        if !name.contains("tributary") && !from_us {
             return None;
+        }
+        if from_us && file == "service" {
+            return Some(Self::Service);
         }
         match attach? {
             Attach::Bootstrap { .. } | Attach::StatSink => Some(Self::Service),
@@ -195,6 +199,8 @@ mod tests {
             (Some("target/wasm/worker_filter_full.wasm"), "x", None, Some(Role::Worker)),
             (Some("oci://host:5000/a/tributary-worker-filter:0.1.0"), "x", None, Some(Role::Worker)),
             (Some("oci://host/tributary-service@sha256:00"), "x", None, Some(Role::Service)),
+            (Some("oci://host/tributary/service:1"), "x", Some(Attach::HttpFilter), Some(Role::Service)),
+            (Some("oci://host/shop/service:1"), "x", Some(Attach::HttpFilter), None),
             (Some("https://host/service.wasm?v=1"), "x", None, Some(Role::Service)),
             (Some("/plugin.wasm"), "tributary_worker", Some(Attach::HttpFilter), Some(Role::Worker)),
             (None, "my-tributary", bootstrap, Some(Role::Service)),
