@@ -9,6 +9,7 @@ use prost::Message;
 
 use crate::attributes::{self, AttributesError};
 use crate::counter;
+use crate::exemplar::Exemplar;
 use crate::exponential::ExponentialHistogram;
 use crate::generated::batch as wire;
 use crate::histogram::Histogram;
@@ -46,6 +47,9 @@ pub struct Series {
     pub observations: u64,
     /// One for each metric of the group.
     pub points: Vec<Point>,
+    /// Observations among those folded, each with the place of its point: of each histogram one at most, in the order of
+    /// the points.
+    pub exemplars: Vec<(usize, Exemplar)>,
 }
 
 /// What was folded for one metric of one series.
@@ -53,6 +57,8 @@ pub struct Series {
 pub enum Point {
     /// For [`Kind::Counter`].
     Counter(u64),
+    /// For [`Kind::UpDownCounter`]: what was added less what was taken away.
+    UpDownCounter(i64),
     /// For [`Kind::Histogram`], with as many buckets as its bounds make.
     Histogram(Histogram),
     /// For [`Kind::Exponential`], with at most as many buckets as it allows.
@@ -76,6 +82,8 @@ pub enum BatchError {
     Attributes(AttributesError),
     /// Points that do not fit their metrics.
     Points,
+    /// An exemplar without ids, of no histogram, or out of order.
+    Exemplars,
 }
 
 impl Batch {
@@ -136,7 +144,9 @@ impl Group {
 impl Series {
     fn to_wire(&self) -> wire::Series {
         let points = self.points.iter().map(Point::to_wire).collect();
-        wire::Series { attributes: self.attributes.clone(), observations: self.observations, points }
+        let exemplars = self.exemplars.iter().map(|(point, exemplar)| exemplar.to_wire(*point)).collect();
+        let (attributes, observations) = (self.attributes.clone(), self.observations);
+        wire::Series { attributes, observations, points, exemplars }
     }
 
     fn from_wire(series: wire::Series, metrics: &[Metric]) -> Result<Self, BatchError> {
@@ -147,7 +157,24 @@ impl Series {
         let points =
             series.points.into_iter().zip(metrics).map(|(point, metric)| Point::from_wire(point, metric));
         let points = points.collect::<Result<_, _>>()?;
-        Ok(Self { attributes: series.attributes, observations: series.observations, points })
+        let exemplars = series.exemplars.into_iter().map(Exemplar::from_wire).collect::<Option<_>>();
+        let series = Self {
+            attributes: series.attributes,
+            observations: series.observations,
+            points,
+            exemplars: exemplars.ok_or(BatchError::Exemplars)?,
+        };
+        if series.exemplars_fit() { Ok(series) } else { Err(BatchError::Exemplars) }
+    }
+
+    /// Whether each exemplar is of a histogram, and none is of the same or a later one than the exemplar after it.
+    fn exemplars_fit(&self) -> bool {
+        let ascending =
+            self.exemplars.iter().zip(self.exemplars.iter().skip(1)).all(|((a, _), (b, _))| a < b);
+        let of_histogram = |(point, _): &(usize, Exemplar)| {
+            matches!(self.points.get(*point), Some(Point::Histogram(_) | Point::Exponential(_)))
+        };
+        ascending && self.exemplars.iter().all(of_histogram)
     }
 }
 
@@ -155,6 +182,7 @@ impl Point {
     fn to_wire(&self) -> wire::Point {
         let value = match self {
             Point::Counter(count) => wire::point::Value::Counter(*count),
+            Point::UpDownCounter(change) => wire::point::Value::UpDownCounter(*change),
             Point::Histogram(histogram) => wire::point::Value::Histogram(histogram.to_wire()),
             Point::Exponential(histogram) => wire::point::Value::ExponentialHistogram(histogram.to_wire()),
         };
@@ -164,6 +192,9 @@ impl Point {
     fn from_wire(point: wire::Point, metric: &Metric) -> Result<Self, BatchError> {
         match (point.value, &metric.kind) {
             (Some(wire::point::Value::Counter(count)), Kind::Counter) => Ok(Point::Counter(count)),
+            (Some(wire::point::Value::UpDownCounter(change)), Kind::UpDownCounter) => {
+                Ok(Point::UpDownCounter(change))
+            }
             (Some(wire::point::Value::Histogram(histogram)), Kind::Histogram { bounds })
                 if histogram.buckets.len() == bounds.len().saturating_add(1) =>
             {
@@ -179,93 +210,4 @@ impl Point {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn batch() -> Batch {
-        let bounds: Box<[u64]> = [10, 20].into();
-        let mut histogram = Histogram::new(bounds.len());
-        histogram.record(15, &bounds);
-        let mut exponential = ExponentialHistogram::new(8);
-        exponential.record(15, 1);
-        let metric = |name: &str, kind| Metric {
-            name: name.into(),
-            unit: "s".into(),
-            description: String::new(),
-            divisor: 1,
-            kind,
-        };
-        Batch {
-            producer: 7,
-            sequence: 1,
-            counters: vec!["requests".into()],
-            groups: vec![Group {
-                metrics: vec![
-                    metric("count", Kind::Counter),
-                    metric("duration", Kind::Histogram { bounds }),
-                    metric("size", Kind::Exponential { max_size: 8 }),
-                ],
-                series: vec![Series {
-                    attributes: attributes::encode(vec![attributes::text("route", "a")]),
-                    observations: 1,
-                    points: vec![
-                        Point::Counter(1),
-                        Point::Histogram(histogram),
-                        Point::Exponential(exponential),
-                    ],
-                }],
-            }],
-        }
-    }
-
-    #[test]
-    fn a_batch_survives_the_queue() {
-        assert_eq!(Batch::decode(&batch().encode()), Ok(batch()));
-        assert_eq!(batch().observations(), 1);
-    }
-
-    #[test]
-    fn a_batch_is_never_empty_bytes() {
-        let least = Batch { producer: 0, sequence: 1, counters: vec![], groups: vec![] };
-        assert!(!least.encode().is_empty(), "a queue cannot carry an empty item apart from having none");
-    }
-
-    #[test]
-    fn a_forged_batch_is_refused_whole() {
-        let forged = |change: fn(&mut Batch)| {
-            let mut batch = batch();
-            change(&mut batch);
-            Batch::decode(&batch.encode())
-        };
-        for (result, expected) in [
-            (forged(|b| b.sequence = 0), BatchError::NoSequence),
-            (forged(|b| b.counters = vec![String::new()]), BatchError::TooMany),
-            (forged(|b| b.counters = vec!["k".into(); COUNTERS_MAX + 1]), BatchError::TooMany),
-            (
-                forged(|b| b.groups[0].series[0].attributes = vec![0xff]),
-                BatchError::Attributes(AttributesError::Malformed),
-            ),
-            (forged(|b| b.groups[0].series[0].points.truncate(1)), BatchError::Points),
-            (forged(|b| b.groups[0].series[0].points.swap(0, 1)), BatchError::Points),
-            (
-                forged(|b| b.groups[0].series[0].points[1] = Point::Histogram(Histogram::new(9))),
-                BatchError::Points,
-            ),
-            (
-                forged(|b| {
-                    let mut wide = ExponentialHistogram::new(9);
-                    [1, u64::MAX].iter().for_each(|value| wide.record(*value, 1));
-                    b.groups[0].series[0].points[2] = Point::Exponential(wide);
-                    b.groups[0].metrics[2].kind = Kind::Exponential { max_size: 2 };
-                }),
-                BatchError::Points,
-            ),
-            (forged(|b| b.groups[0].series[0].points.swap(1, 2)), BatchError::Points),
-            (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric(MetricError::Divisor)),
-            (Batch::decode(b"\xff"), BatchError::Malformed),
-            (Batch::decode(&vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),
-        ] {
-            assert_eq!(result, Err(expected));
-        }
-    }
-}
+mod tests;

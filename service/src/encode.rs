@@ -6,7 +6,6 @@ mod size;
 
 pub use size::SizeHint;
 
-use tributary_proto::metric::Metric;
 use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, DEFAULT_PATH, Resource};
 use tributary_proto::remote_write as remote_write_1;
 
@@ -82,12 +81,6 @@ impl Encoding {
             ],
         }
     }
-}
-
-/// A gauge's value as one of the unit.
-fn signed(metric: &Metric, value: i64) -> f64 {
-    let size = metric.in_unit(value.unsigned_abs().into());
-    if value < 0 { -size } else { size }
 }
 
 /// A byte in hexadecimal, in lower case.

@@ -128,13 +128,15 @@ impl Table {
         let places: Vec<Option<usize>> = group.metrics.into_iter().map(|metric| self.place(metric)).collect();
         let (limits, epoch) = (self.limits, self.epoch_unix_nano);
         let mut dropped: u64 = 0;
-        for Series { attributes, points, .. } in group.series {
+        for Series { attributes, points, exemplars, .. } in group.series {
+            let mut exemplars = exemplars.into_iter().peekable();
             // One allocation for all metrics of the group, and only if the series is new to one of them.
             let mut shared: Option<Rc<[u8]>> = None;
-            for (place, point) in places.iter().zip(points) {
+            for (number, (place, point)) in places.iter().zip(points).enumerate() {
+                let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);
                 let metric = place.and_then(|place| self.metrics.get_mut(place));
                 let row = metric.and_then(|metric| metric.row(&attributes, &mut shared, limits, epoch));
-                if !row.is_some_and(|row| row.add(&point, epoch, now_unix_nano)) {
+                if !row.is_some_and(|row| row.add(&point, exemplar, epoch, now_unix_nano)) {
                     dropped = dropped.saturating_add(1);
                 }
             }

@@ -14,9 +14,11 @@ pub mod connections;
 pub mod counters;
 pub mod expression;
 pub mod fold;
+pub mod in_flight;
 pub mod observation;
 pub mod outbox;
 pub mod reading;
+pub mod trace;
 
 #[cfg(target_arch = "wasm32")]
 tributary_host::export_plugin!(crate::root::WorkerPlugin);

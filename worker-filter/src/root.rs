@@ -34,7 +34,7 @@ impl Plugin for WorkerPlugin {
             error!("the host gives no ticks ({status:?}): nothing could ever be handed over");
             return None;
         }
-        let producers = [0, 1].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
+        let producers = [0, 1, 2].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
         match Worker::new(config, producers, random::hasher()) {
             Ok(worker) => Some(Self(worker)),
             Err(BadExpression { source, status }) => {
@@ -54,6 +54,10 @@ impl Plugin for WorkerPlugin {
 
     fn log_entry(&mut self) {
         self.0.log_entry();
+    }
+
+    fn stream_created(&mut self, _: StreamId) {
+        self.0.stream_created();
     }
 
     fn connection_opened(&mut self, stream: StreamId) {

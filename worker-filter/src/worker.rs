@@ -12,15 +12,17 @@ use tributary_host::stats::Counter;
 use tributary_host::stream::StreamId;
 use tributary_proto::batch::BatchWriter;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
+use tributary_proto::metric::Metric;
 
 use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
 use crate::fold::Fold;
+use crate::in_flight::{self, InFlight};
 use crate::observation::{Moment, Observation};
 use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::reading::{Reader, Way};
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::plan::{Part, Streams, Value};
+use tributary_plan::plan::{Measure, Part, Streams, Value};
 use tributary_plan::source::Source;
 
 /// How often a fault that lasts is logged.
@@ -32,6 +34,7 @@ pub struct Worker<S> {
     streams: Streams,
     main: Pipe<S>,
     calls: Option<Calls<S>>,
+    in_flight: Option<InFlight>,
     counters: Counters,
     connections: Connections,
     report_interval: Duration,
@@ -48,6 +51,8 @@ struct Pipe<S> {
     reader: Reader,
     fold: Fold<S>,
     outbox: Outbox,
+    /// Whether its streams are told as observations: each stream is one of a single pipe.
+    observes: bool,
     /// How many measures there are.
     measures: usize,
     /// Whether one of them needs to know the time.
@@ -92,7 +97,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     ///
     /// # Errors
     /// Envoy refuses one of them.
-    pub fn new(config: WorkerConfig, producers: [u64; 2], hasher: S) -> Result<Self, BadExpression> {
+    pub fn new(config: WorkerConfig, producers: [u64; 3], hasher: S) -> Result<Self, BadExpression> {
         let plan = config.plan;
         let counters = Counters::new(&plan.counters);
         let keys = plan.counters.iter().map(|counter| counter.key.clone()).collect();
@@ -100,12 +105,17 @@ impl<S: BuildHasher + Clone> Worker<S> {
             Streams::Http => QUEUE_HTTP,
             Streams::Tcp => QUEUE_TCP,
         };
-        let [main, calls] = producers;
-        let pipe = |part: Part, producer, keys, observes| {
-            let writer = BatchWriter::new(producer, keys, &part.metrics());
-            let outbox = Outbox::new(config.service_vm_id.clone(), queue, writer, observes);
-            Pipe::new(part, outbox, config.series_max, hasher.clone())
+        let [main, calls, in_flight] = producers;
+        let outbox = |producer, keys, metrics: &[Metric]| {
+            let writer = BatchWriter::new(producer, keys, metrics);
+            Outbox::new(config.service_vm_id.clone(), queue, writer)
         };
+        let pipe = |part: Part, producer, keys, observes| {
+            let outbox = outbox(producer, keys, &part.metrics());
+            Pipe::new(part, outbox, observes, config.series_max, hasher.clone())
+        };
+        let in_flight =
+            plan.in_flight.then(|| InFlight::new(outbox(in_flight, Vec::new(), &[in_flight::metric()])));
         let main = pipe(plan.main, main, keys, true)?;
         let calls = match plan.calls {
             Some(plan) => {
@@ -121,6 +131,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             streams: plan.streams,
             main,
             calls,
+            in_flight,
             counters,
             connections: Connections::default(),
             report_interval: config.report_interval,
@@ -137,8 +148,18 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.observe(true, true, &mut []);
     }
 
+    /// A stream of a filter begins.
+    pub fn stream_created(&mut self) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.began();
+        }
+    }
+
     /// A stream of a filter has ended.
     pub fn stream_ended(&mut self, stream: StreamId) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.ended();
+        }
         if self.streams == Streams::Http {
             return self.observe(true, true, &mut []);
         }
@@ -229,7 +250,12 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let mut held_back = None;
         for pipe in [&mut self.main].into_iter().chain(calls) {
             self.stats.values_mistyped.add(pipe.fold.take_mistyped());
-            let handed_over: HandedOver = pipe.outbox.hand_over(&mut pipe.fold);
+            let handed_over = pipe.hand_over();
+            self.stats.batches_enqueued.add(handed_over.batches);
+            held_back = held_back.or(handed_over.held_back);
+        }
+        if let Some(in_flight) = &mut self.in_flight {
+            let handed_over = in_flight.hand_over();
             self.stats.batches_enqueued.add(handed_over.batches);
             held_back = held_back.or(handed_over.held_back);
         }
@@ -265,7 +291,13 @@ impl<S: BuildHasher + Clone> Worker<S> {
 }
 
 impl<S: BuildHasher + Clone> Pipe<S> {
-    fn new(part: Part, mut outbox: Outbox, series_max: usize, hasher: S) -> Result<Self, BadExpression> {
+    fn new(
+        part: Part,
+        mut outbox: Outbox,
+        observes: bool,
+        series_max: usize,
+        hasher: S,
+    ) -> Result<Self, BadExpression> {
         let reader = match Reader::new(&part.sources) {
             Ok(reader) => reader,
             Err(refused) => {
@@ -277,9 +309,21 @@ impl<S: BuildHasher + Clone> Pipe<S> {
         // On a worker the service is there by now; on the main thread, where no stream ever ends, it may not be (Envoy 1.40).
         // Whoever is too early finds it on a tick.
         let _ = outbox.open();
-        let needs_time = part.measures.iter().any(|measure| matches!(measure.value, Value::Since(_)));
+        let is_since = |measure: &Measure| matches!(measure.value, Value::Since(_));
+        let needs_time = part.trace.is_some() || part.measures.iter().any(is_since);
         let measures = part.measures.len();
-        Ok(Self { reader, fold: Fold::new(part, series_max, hasher), outbox, measures, needs_time })
+        let fold = Fold::new(part, series_max, hasher);
+        Ok(Self { reader, fold, outbox, observes, measures, needs_time })
+    }
+
+    fn hand_over(&mut self) -> HandedOver {
+        let (fold, observes) = (&mut self.fold, self.observes);
+        self.outbox.hand_over(!fold.is_empty(), |writer, batches| {
+            fold.take(|attributes, observations, points, exemplars| {
+                let observations = if observes { observations } else { 0 };
+                batches.extend(writer.push(attributes, observations, points, exemplars));
+            });
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::Point;
+use crate::exemplar::Exemplar;
 use crate::generated::batch as wire;
 use crate::limits::BATCH_BYTES;
 use crate::metric::Metric;
@@ -36,10 +37,18 @@ impl BatchWriter {
         Self { producer, sequence: 0, counters, metrics, series: Vec::new() }
     }
 
-    /// Appends a series. Gives the batch before it if the series did not fit into that one any more.
-    pub fn push(&mut self, attributes: &[u8], observations: u64, points: &[Point]) -> Option<Vec<u8>> {
+    /// Appends a series, with the exemplars of its points if there are any ([`Series`](super::Series)). Gives the batch
+    /// before it if the series did not fit into that one any more.
+    pub fn push(
+        &mut self,
+        attributes: &[u8],
+        observations: u64,
+        points: &[Point],
+        exemplars: &[(usize, Exemplar)],
+    ) -> Option<Vec<u8>> {
         let points = points.iter().map(Point::to_wire).collect();
-        let series = wire::Series { attributes: attributes.to_vec(), observations, points };
+        let exemplars = exemplars.iter().map(|(point, exemplar)| exemplar.to_wire(*point)).collect();
+        let series = wire::Series { attributes: attributes.to_vec(), observations, points, exemplars };
         let full = self.metrics.len() + self.series.len() + series.encoded_len() > BATCH_BYTES;
         let finished = if full { self.finish() } else { None };
         prost::encoding::message::encode(GROUP_SERIES, &series, &mut self.series);
@@ -69,17 +78,30 @@ mod tests {
     use super::*;
     use crate::attributes;
     use crate::batch::{Batch, Group, Series};
+    use crate::histogram::Histogram;
     use crate::limits::BATCH_BYTES_MAX;
     use crate::metric::Kind;
 
     fn metric() -> Metric {
         let (name, unit, description) = ("requests".into(), "1".into(), String::new());
-        Metric { name, unit, description, divisor: 1, kind: Kind::Counter }
+        Metric { name, unit, description, divisor: 1, kind: Kind::Histogram { bounds: [10].into() } }
     }
 
     fn series(number: usize) -> Series {
         let attributes = attributes::encode(vec![attributes::text("path", &format!("{number:01000}"))]);
-        Series { attributes, observations: 2, points: vec![Point::Counter(2)] }
+        let mut histogram = Histogram::new(1);
+        histogram.record(7, &[10]);
+        let exemplar = Exemplar::new(7, 1, [1; 16], [1; 8]).unwrap();
+        Series {
+            attributes,
+            observations: 1,
+            points: vec![Point::Histogram(histogram)],
+            exemplars: if number.is_multiple_of(2) { vec![] } else { vec![(0, exemplar)] },
+        }
+    }
+
+    fn push(writer: &mut BatchWriter, series: &Series) -> Option<Vec<u8>> {
+        writer.push(&series.attributes, series.observations, &series.points, &series.exemplars)
     }
 
     #[test]
@@ -87,7 +109,7 @@ mod tests {
         let mut writer = BatchWriter::new(7, vec!["requests".into()], &[metric()]);
         let only = series(1);
         assert_eq!(writer.finish(), None, "nothing to say, nothing said");
-        assert_eq!(writer.push(&only.attributes, only.observations, &only.points), None);
+        assert_eq!(push(&mut writer, &only), None);
         let written = writer.finish().unwrap();
         let groups = vec![Group { metrics: vec![metric()], series: vec![only] }];
         let batch = Batch { producer: 7, sequence: 1, counters: vec!["requests".into()], groups };
@@ -99,8 +121,7 @@ mod tests {
     fn splits_before_the_limit_and_loses_nothing() {
         let mut writer = BatchWriter::new(7, vec![], &[metric()]);
         let all: Vec<Series> = (0..600).map(series).collect();
-        let push = |s: &Series| writer.push(&s.attributes, s.observations, &s.points);
-        let mut written: Vec<_> = all.iter().filter_map(push).collect();
+        let mut written: Vec<_> = all.iter().filter_map(|series| push(&mut writer, series)).collect();
         written.extend(writer.finish());
         assert!(written.len() > 2, "{}", written.len());
         assert!(written.iter().all(|bytes| bytes.len() <= BATCH_BYTES_MAX));

@@ -9,14 +9,15 @@ mod native;
 
 use prost::encoding::{WireType, encode_key, encode_varint, message};
 use tributary_proto::attributes;
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Metric;
 use tributary_proto::otlp::Resource;
 use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
 
 use self::labels::{Labels, Target, encoded_label};
-use super::{Encoded, as_u64, hex, signed};
-use crate::points::{DataPoint, Exemplar, Form, MetricPoints, Temporality, Value};
+use super::{Encoded, as_u64, hex};
+use crate::points::{DataPoint, Form, MetricPoints, Temporality, Value};
 
 // Field numbers in `schema/remote_write.proto`.
 const REQUEST_TIMESERIES: u32 = 1;
@@ -35,7 +36,7 @@ pub(super) fn encode(resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encod
     let mut counted = Encoded::default();
     for points in metrics {
         let form = points.form();
-        let says = points.temporality == Temporality::Cumulative || form == Form::Gauge;
+        let says = points.temporality == Temporality::Cumulative;
         let before = counted.points;
         let family = Family::new(points.metric, form);
         for point in &points.points {
@@ -55,7 +56,7 @@ pub(super) fn encode(resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encod
             &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
             1.0,
             millis(latest),
-            &[],
+            None,
         );
     }
     Encoded { bytes: request.out, ..counted }
@@ -98,7 +99,7 @@ impl<'a> Family<'a> {
         let label = |suffix: &str| encoded_label("__name__", &format!("{name}{suffix}"));
         let bounds = match form {
             Form::Histogram { bounds } => bounds,
-            Form::Sum | Form::Gauge | Form::Exponential => &[],
+            Form::Sum | Form::UpDown | Form::Exponential => &[],
         };
         let les = bounds.iter().map(|bound| naming::plain(metric.in_unit((*bound).into())));
         let les = les.chain(["+Inf".to_owned()]).map(|le| encoded_label("le", &le)).collect();
@@ -124,25 +125,21 @@ impl Request {
         let labels = &Labels::new(&attributes, target);
         let series = Series { labels, name: &family.label, le: &[] };
         let time = millis(point.time_unix_nano);
+        let exemplar = point.exemplar.map(|one| exemplar(metric, one));
         match &point.value {
             Value::Counter(count) => {
-                self.sample(
-                    &series,
-                    metric.in_unit((*count).into()),
-                    time,
-                    &exemplars(metric, point.exemplars),
-                );
+                self.sample(&series, metric.in_unit((*count).into()), time, exemplar.as_ref());
             }
-            Value::Gauge(value) => self.sample(&series, signed(metric, *value), time, &[]),
+            Value::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), time, None),
             Value::Histogram(histogram) => self.classic(family, labels, Some(histogram), point),
             Value::Exponential(histogram) => {
                 let Some(native) = native::histogram(histogram, metric, time) else { return false };
-                self.native(&series, &native, &exemplars(metric, point.exemplars));
+                self.native(&series, &native, exemplar.as_ref());
             }
             Value::NoRecordedValue => match family.form {
-                Form::Sum | Form::Gauge => self.sample(&series, stale(), time, &[]),
+                Form::Sum | Form::UpDown => self.sample(&series, stale(), time, None),
                 Form::Histogram { .. } => self.classic(family, labels, None, point),
-                Form::Exponential => self.native(&series, &native::stale(time), &[]),
+                Form::Exponential => self.native(&series, &native::stale(time), None),
             },
         }
         true
@@ -158,45 +155,46 @@ impl Request {
     ) {
         let Form::Histogram { bounds } = family.form else { return };
         let time = millis(point.time_unix_nano);
-        let in_bucket = |bucket: usize| {
-            let of_bucket =
-                |exemplar: &&Exemplar| bounds.partition_point(|bound| *bound < exemplar.value) == bucket;
-            point
-                .exemplars
-                .iter()
-                .filter(of_bucket)
-                .map(|one| exemplar(family.metric, one))
-                .collect::<Vec<_>>()
-        };
+        // It belongs to the bucket in which its value was counted.
+        let exemplar = point
+            .exemplar
+            .map(|one| (bounds.partition_point(|bound| *bound < one.value()), exemplar(family.metric, one)));
         let mut below: u64 = 0;
         for (bucket, le) in family.les.iter().enumerate() {
             let count = histogram.and_then(|histogram| histogram.buckets().get(bucket)).copied();
             below = below.saturating_add(count.unwrap_or(0));
             let value = if histogram.is_some() { double(below) } else { stale() };
-            let exemplars = if point.exemplars.is_empty() { Vec::new() } else { in_bucket(bucket) };
-            self.sample(&Series { labels, name: &family.bucket_label, le }, value, time, &exemplars);
+            let exemplar = exemplar.as_ref().filter(|(at, _)| *at == bucket).map(|(_, exemplar)| exemplar);
+            self.sample(&Series { labels, name: &family.bucket_label, le }, value, time, exemplar);
         }
         let sum = histogram.map_or_else(stale, |histogram| family.metric.in_unit(histogram.sum()));
-        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, time, &[]);
+        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, time, None);
         let count = if histogram.is_some() { double(below) } else { stale() };
-        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, time, &[]);
+        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, time, None);
     }
 
-    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplars: &[wire::Exemplar]) {
+    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplar: Option<&wire::Exemplar>) {
         self.rest.clear();
         message::encode(SERIES_SAMPLES, &wire::Sample { value, timestamp }, &mut self.rest);
-        self.series(series, exemplars);
+        self.series(series, exemplar);
     }
 
-    fn native(&mut self, series: &Series<'_>, histogram: &wire::Histogram, exemplars: &[wire::Exemplar]) {
+    fn native(
+        &mut self,
+        series: &Series<'_>,
+        histogram: &wire::Histogram,
+        exemplar: Option<&wire::Exemplar>,
+    ) {
         self.rest.clear();
         message::encode(SERIES_HISTOGRAMS, histogram, &mut self.rest);
-        self.series(series, exemplars);
+        self.series(series, exemplar);
     }
 
     /// Writes a series: its labels in their order, then what is in `rest`.
-    fn series(&mut self, series: &Series<'_>, exemplars: &[wire::Exemplar]) {
-        message::encode_repeated(SERIES_EXEMPLARS, exemplars, &mut self.rest);
+    fn series(&mut self, series: &Series<'_>, exemplar: Option<&wire::Exemplar>) {
+        if let Some(exemplar) = exemplar {
+            message::encode(SERIES_EXEMPLARS, exemplar, &mut self.rest);
+        }
         let parts = series.labels.with(series.name, series.le);
         let bytes: usize = parts.iter().map(|part| part.len()).sum::<usize>().saturating_add(self.rest.len());
         encode_key(REQUEST_TIMESERIES, WireType::LengthDelimited, &mut self.out);
@@ -210,7 +208,7 @@ impl Request {
     fn metadata(&mut self, family: &Family<'_>) {
         let kind = match family.form {
             Form::Sum => MetricType::Counter,
-            Form::Gauge => MetricType::Gauge,
+            Form::UpDown => MetricType::Gauge,
             Form::Histogram { .. } | Form::Exponential => MetricType::Histogram,
         };
         let metadata = wire::MetricMetadata {
@@ -223,21 +221,15 @@ impl Request {
     }
 }
 
-fn exemplars(metric: &Metric, exemplars: &[Exemplar]) -> Vec<wire::Exemplar> {
-    exemplars.iter().map(|one| exemplar(metric, one)).collect()
-}
-
 fn exemplar(metric: &Metric, exemplar: &Exemplar) -> wire::Exemplar {
-    let label = |name: &str, id: &[u8]| {
-        let known = id.iter().any(|byte| *byte != 0);
-        let value = || id.iter().flat_map(|byte| hex(*byte)).map(char::from).collect();
-        known.then(|| wire::Label { name: name.to_owned(), value: value() })
+    let label = |name: &str, id: &[u8]| wire::Label {
+        name: name.to_owned(),
+        value: id.iter().flat_map(|byte| hex(*byte)).map(char::from).collect(),
     };
-    let labels = [label("span_id", &exemplar.span_id), label("trace_id", &exemplar.trace_id)];
     wire::Exemplar {
-        labels: labels.into_iter().flatten().collect(),
-        value: metric.in_unit(exemplar.value.into()),
-        timestamp: millis(exemplar.time_unix_nano),
+        labels: vec![label("span_id", exemplar.span_id()), label("trace_id", exemplar.trace_id())],
+        value: metric.in_unit(exemplar.value().into()),
+        timestamp: millis(exemplar.time_unix_nano()),
     }
 }
 

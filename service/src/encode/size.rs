@@ -88,20 +88,20 @@ impl SizeHint {
                 let (buckets, delta) = (histogram.buckets().len(), 1 + encoded_len_varint(histogram.count()));
                 series + 96 + buckets * delta + (buckets / 3 + 1) * 16
             }
-            (Value::Counter(_) | Value::Gauge(_) | Value::Histogram(_) | Value::NoRecordedValue, _) => {
+            (Value::Counter(_) | Value::UpDown(_) | Value::Histogram(_) | Value::NoRecordedValue, _) => {
                 series + 96
             }
         };
-        own + point.exemplars.len() * 112
+        own + usize::from(point.exemplar.is_some()) * 112
     }
 }
 
 fn protobuf(point: &DataPoint<'_>) -> usize {
     // Times, flags, and the length of the whole.
-    let common = 32 + point.attributes.len() + point.exemplars.len() * 56;
+    let common = 32 + point.attributes.len() + usize::from(point.exemplar.is_some()) * 56;
     common
         + match &point.value {
-            Value::Counter(_) | Value::Gauge(_) | Value::NoRecordedValue => 16,
+            Value::Counter(_) | Value::UpDown(_) | Value::NoRecordedValue => 16,
             Value::Histogram(histogram) => 64 + histogram.buckets().len() * 16,
             Value::Exponential(histogram) => {
                 80 + histogram.buckets().iter().map(|count| encoded_len_varint(*count)).sum::<usize>()
@@ -111,11 +111,11 @@ fn protobuf(point: &DataPoint<'_>) -> usize {
 
 fn json(point: &DataPoint<'_>) -> usize {
     let attributes = escaped(point.attributes) + attributes(point.attributes) * 64;
-    let common = 192 + attributes + point.exemplars.len() * 176;
+    let common = 192 + attributes + usize::from(point.exemplar.is_some()) * 176;
     let counts = |buckets: &[u64]| buckets.iter().map(|count| digits(*count) + 3).sum::<usize>();
     common
         + match &point.value {
-            Value::Counter(_) | Value::Gauge(_) | Value::NoRecordedValue => 0,
+            Value::Counter(_) | Value::UpDown(_) | Value::NoRecordedValue => 0,
             Value::Histogram(histogram) => {
                 192 + counts(histogram.buckets()) + histogram.buckets().len() * (NUMBER_TEXT + 1)
             }

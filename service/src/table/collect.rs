@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use tributary_proto::batch::Point;
+use tributary_proto::metric::Kind;
 
 use super::row::{News, Row, Viewer};
 use super::{Cursor, Table};
@@ -43,6 +44,7 @@ impl Table {
         let mut first_row = from.row;
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             let metric = &table.metric;
+            let viewer = viewer.of(&metric.kind);
             let temporality =
                 if viewer.delta.is_some() { Temporality::Delta } else { Temporality::Cumulative };
             let mut points = Vec::new();
@@ -71,6 +73,7 @@ impl Table {
 
     /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again.
     pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
+        let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             if at > end.metric {
@@ -79,9 +82,17 @@ impl Table {
             let first = if at == from.metric { from.row } else { 0 };
             let count = if at == end.metric { end.row.saturating_sub(first) } else { usize::MAX };
             for row in table.rows.iter_mut().skip(first).take(count).flatten() {
-                row.arrived(viewer);
+                row.arrived(viewer.of(&table.metric.kind), destinations);
             }
         }
+    }
+}
+
+impl Viewer {
+    /// The view of metrics of this kind. What also falls is cumulative for everybody: that is what the preference for deltas
+    /// means (OpenTelemetry OTLP metrics exporter specification, "Additional environment variable configuration").
+    fn of(self, kind: &Kind) -> Self {
+        if *kind == Kind::UpDownCounter { Self { delta: None, ..self } } else { self }
     }
 }
 
@@ -103,7 +114,7 @@ impl Row {
             start_unix_nano,
             time_unix_nano,
             value,
-            exemplars: &[],
+            exemplar: self.exemplar_for(viewer),
         })
     }
 }
@@ -111,9 +122,11 @@ impl Row {
 fn value(point: Cow<'_, Point>) -> Value<'_> {
     match point {
         Cow::Borrowed(Point::Counter(count)) => Value::Counter(*count),
+        Cow::Borrowed(Point::UpDownCounter(sum)) => Value::UpDown(*sum),
         Cow::Borrowed(Point::Histogram(histogram)) => Value::Histogram(Cow::Borrowed(histogram)),
         Cow::Borrowed(Point::Exponential(histogram)) => Value::Exponential(Cow::Borrowed(histogram)),
         Cow::Owned(Point::Counter(count)) => Value::Counter(count),
+        Cow::Owned(Point::UpDownCounter(sum)) => Value::UpDown(sum),
         Cow::Owned(Point::Histogram(histogram)) => Value::Histogram(Cow::Owned(histogram)),
         Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(histogram)),
     }

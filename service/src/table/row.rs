@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tributary_proto::batch::Point;
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::metric::Kind;
 
 use crate::config::DESTINATIONS_MAX;
@@ -37,6 +38,20 @@ pub(super) struct Row {
     taken: Destinations,
     /// For each destination that takes deltas.
     deltas: Vec<Delta>,
+    exemplar: Option<Box<Kept>>,
+}
+
+/// The one exemplar that a row keeps, whatever the number of destinations: each is told it once. A greater one takes its
+/// place; any newer one does as soon as one destination has it. So the destination that exports most often gets the
+/// greatest since its last export, and another gets the greatest since the last export of any: it may miss some, but
+/// holds up nobody, even if it is down.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    exemplar: Exemplar,
+    /// By destination: it is on its way there.
+    sent: Destinations,
+    /// By destination: it has arrived there.
+    taken: Destinations,
 }
 
 /// What one destination has of a row that it takes deltas of.
@@ -90,19 +105,44 @@ impl Row {
             sent: Destinations::default(),
             taken: Destinations::default(),
             deltas: (0..deltas).map(|_| delta()).collect(),
+            exemplar: None,
         }
     }
 
     /// Adds to it. One that had ended begins anew at `start_unix_nano`; false if `delta` is of another kind.
-    pub(super) fn add(&mut self, delta: &Point, start_unix_nano: u64, now_unix_nano: u64) -> bool {
+    pub(super) fn add(
+        &mut self,
+        delta: &Point,
+        exemplar: Option<Exemplar>,
+        start_unix_nano: u64,
+        now_unix_nano: u64,
+    ) -> bool {
         if let Some(ended) = self.ended_unix_nano.take() {
             self.begin(start_unix_nano.max(ended));
         }
         if !self.point.add(delta) {
             return false;
         }
+        if let Some(exemplar) = exemplar {
+            self.offer(exemplar);
+        }
         self.changed(now_unix_nano);
         true
+    }
+
+    /// Keeps one of the observations that were added, or the one that it has.
+    fn offer(&mut self, exemplar: Exemplar) {
+        let stays = |kept: &Kept| kept.taken.is_empty() && kept.exemplar >= exemplar;
+        if !self.exemplar.as_deref().is_some_and(stays) {
+            let (sent, taken) = (Destinations::default(), Destinations::default());
+            self.exemplar = Some(Box::new(Kept { exemplar, sent, taken }));
+        }
+    }
+
+    /// The exemplar that `viewer` is to be told with a value.
+    pub(super) fn exemplar_for(&self, viewer: Viewer) -> Option<&Exemplar> {
+        let kept = self.exemplar.as_deref().filter(|kept| !kept.taken.contains(viewer.number));
+        kept.map(|kept| &kept.exemplar)
     }
 
     /// Makes it a row that never ends and has this value.
@@ -118,6 +158,7 @@ impl Row {
     fn begin(&mut self, start_unix_nano: u64) {
         self.start_unix_nano = start_unix_nano;
         self.point.clear();
+        self.exemplar = None;
         for delta in &mut self.deltas {
             *delta = Delta { since_unix_nano: start_unix_nano, base: None, in_flight: None };
         }
@@ -128,12 +169,14 @@ impl Row {
         (self.sent, self.taken) = (Destinations::default(), Destinations::default());
     }
 
-    /// What `viewer` is to be told, as of now; it is on its way from here.
+    /// What `viewer` is to be told, as of now; it is on its way from here, and with it the exemplar.
     pub(super) fn send(&mut self, viewer: Viewer, now_unix_nano: u64) -> News {
         let news = self.news(viewer, now_unix_nano);
         self.sent.insert(viewer.number);
         if news == News::None {
             self.taken.insert(viewer.number);
+        } else if let Some(kept) = &mut self.exemplar {
+            kept.sent.insert(viewer.number);
         }
         news
     }
@@ -157,8 +200,8 @@ impl Row {
         }
     }
 
-    /// What was last sent to `viewer` has arrived there.
-    pub(super) fn arrived(&mut self, viewer: Viewer) {
+    /// What was last sent to `viewer`, one of so many destinations, has arrived there.
+    pub(super) fn arrived(&mut self, viewer: Viewer, destinations: usize) {
         // Not if it counted on in between: then the present value is still to be told.
         if self.sent.contains(viewer.number) {
             self.taken.insert(viewer.number);
@@ -170,12 +213,25 @@ impl Row {
             delta.since_unix_nano = end_unix_nano;
             delta.base = Some(point);
         }
+        if let Some(kept) = self.exemplar.as_deref_mut().filter(|kept| kept.sent.contains(viewer.number)) {
+            kept.taken.insert(viewer.number);
+            if kept.taken.has_all(destinations) {
+                self.exemplar = None;
+            }
+        }
     }
 
     /// Ends it if it has been idle for `idle_ns` and all `destinations` know its last value.
     pub(super) fn end_if_idle(&mut self, idle_ns: u64, destinations: usize, now_unix_nano: u64) {
         let idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
-        if idle && !self.pinned && self.ended_unix_nano.is_none() && self.taken.has_all(destinations) {
+        // What is there now ends some time: taken from a sum that began anew, it would make it negative.
+        let balanced = !matches!(self.point, Point::UpDownCounter(sum) if sum != 0);
+        if idle
+            && balanced
+            && !self.pinned
+            && self.ended_unix_nano.is_none()
+            && self.taken.has_all(destinations)
+        {
             self.ended_unix_nano = Some(now_unix_nano);
             (self.sent, self.taken) = (Destinations::default(), Destinations::default());
         }
@@ -194,6 +250,10 @@ impl Destinations {
 
     fn contains(self, number: usize) -> bool {
         self.0 & Self::bit(number) != 0
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     fn has_all(self, count: usize) -> bool {

@@ -12,6 +12,7 @@ use tributary_proto::metric::Kind;
 
 use crate::plan::{Plan, SOURCES_MAX, Streams};
 use crate::preset::{Node, Options, Preset};
+use crate::source::Source;
 
 /// What a worker is told to do. Every part has a default that works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +125,12 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
             if matches!(measure.metric.kind, Kind::Histogram { .. }) {
                 measure.metric.kind = Kind::Exponential { max_size };
             }
+        }
+    }
+    if root.flag("exemplars").unwrap_or(false) {
+        plan.main.trace = Some(plan.main.source(Source::request_header("traceparent")));
+        if plan.streams == Streams::Tcp || plan.main.traced().is_none() {
+            root.note("exemplars", "true", "false without a histogram of HTTP requests");
         }
     }
     plan.in_flight = root.flag("in_flight").unwrap_or(false);

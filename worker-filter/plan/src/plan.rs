@@ -1,6 +1,6 @@
 //! What is read of each stream and what is made of it: the configuration, worked out.
 
-use tributary_proto::metric::Metric;
+use tributary_proto::metric::{Kind, Metric};
 
 use crate::form::Form;
 use crate::source::Source;
@@ -135,6 +135,15 @@ impl Part {
     /// The metrics of the part's series, in the order of their cells.
     pub fn metrics(&self) -> Vec<Metric> {
         self.measures.iter().map(|measure| measure.metric.clone()).collect()
+    }
+
+    /// The measure whose slowest observation keeps its trace, if traces are read: the first histogram.
+    pub fn traced(&self) -> Option<usize> {
+        self.trace?;
+        let is_histogram = |measure: &Measure| {
+            matches!(measure.metric.kind, Kind::Histogram { .. } | Kind::Exponential { .. })
+        };
+        self.measures.iter().position(is_histogram)
     }
 
     /// The place of a source, which is added unless it is there.

@@ -62,9 +62,7 @@ pub(super) fn name(metric: &Metric, form: Form<'_>) -> String {
     }
     let ending = match form {
         Form::Sum => "total",
-        // A ratio is the only gauge that OpenTelemetry's conventions give the unit 1.
-        Form::Gauge if metric.unit == "1" => "ratio",
-        Form::Gauge | Form::Histogram { .. } | Form::Exponential => "",
+        Form::UpDown | Form::Histogram { .. } | Form::Exponential => "",
     };
     if !ending.is_empty() {
         words.retain(|word| *word != ending);
@@ -145,12 +143,12 @@ mod tests {
             ("total.requests", "", Form::Sum, "requests_total"),
             ("bytes.sent", "By", Form::Sum, "bytes_sent_total"),
             ("io", "By", Form::Sum, "io_bytes_total"),
-            ("disk.speed", "MBy/s", Form::Gauge, "disk_speed_megabytes_per_second"),
-            ("errors", "{error}/min", Form::Gauge, "errors_per_minute"),
-            ("memory.use", "1", Form::Gauge, "memory_use_ratio"),
+            ("disk.speed", "MBy/s", Form::UpDown, "disk_speed_megabytes_per_second"),
+            ("errors", "{error}/min", Form::UpDown, "errors_per_minute"),
+            ("active", "1", Form::UpDown, "active"),
             ("latency", "1", histogram, "latency"),
-            ("strange", "foo^2", Form::Gauge, "strange_foo_2"),
-            ("a..b--c_", "", Form::Gauge, "a_b_c"),
+            ("strange", "foo^2", Form::UpDown, "strange_foo_2"),
+            ("a..b--c_", "", Form::UpDown, "a_b_c"),
         ] {
             let (name, unit) = (name.to_owned(), unit.to_owned());
             let metric = Metric { name, unit, description: String::new(), divisor: 1, kind: Kind::Counter };
