@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use log::{info, warn};
-use tributary_host::http_call::{self, Call, Post};
+use tributary_host::http_call::{self, Call, Request};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
 
@@ -142,8 +142,9 @@ impl Exporter {
         next: Option<Cursor>,
         stats: &Stats,
     ) {
-        let sent = http_call::post(&Post {
+        let sent = http_call::send(&Request {
             cluster: &self.destination.cluster,
+            method: "POST",
             path: &self.destination.path,
             authority: &self.destination.authority,
             headers: &self.headers,

@@ -3,7 +3,8 @@
 //! A batch's way through it, file by file: [`root`] is told that a queue has something; [`intake`] takes it out and has
 //! [`producers`] check its sequence; the [`table`] adds it up. When [`delivery`] says that a destination is due, its
 //! [`exporter`] makes [`points`] of a part of the table, [`encode`]s and [`compress`]es them under the [`resource`], sends them,
-//! and has [`answer`] read what came of it. [`service`] holds these together; the [`config`] says where to.
+//! and has [`answer`] read what came of it. [`service`] holds these together; the [`config`] says where to. Beside all
+//! that it fetches shared [`values`] for the workers.
 
 pub mod root;
 
@@ -22,6 +23,7 @@ pub mod producers;
 pub mod resource;
 pub mod stats;
 pub mod table;
+pub mod values;
 
 #[cfg(target_arch = "wasm32")]
 tributary_host::export_plugin!(crate::root::ServicePlugin);

@@ -19,6 +19,7 @@ use crate::points::Temporality;
 use crate::resource::{self, Resource};
 use crate::stats::Stats;
 use crate::table::{Table, TableLimits, Viewer};
+use crate::values::Values;
 
 /// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -39,6 +40,7 @@ pub struct Service {
     counter_metric: Metric,
     resource: Resource,
     exporters: Vec<Exporter>,
+    values: Values,
     stats: Stats,
 }
 
@@ -68,6 +70,7 @@ impl Service {
             counter_metric: counter_metric(),
             resource,
             exporters,
+            values: Values::new(config.values, now),
             stats: Stats::define(),
         })
     }
@@ -91,6 +94,7 @@ impl Service {
     /// Takes over what came without a notice and sends what is due.
     pub fn tick(&mut self) {
         self.drain();
+        self.values.tick();
         let now = clock::now_unix_nano();
         self.table.sweep(SWEEP_ROWS, now);
         self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
@@ -104,6 +108,9 @@ impl Service {
 
     /// An answer came. `with_headers` is false where it broke off.
     pub fn answered(&mut self, call: Call, with_headers: bool) {
+        if self.values.answered(call, with_headers) {
+            return;
+        }
         for exporter in &mut self.exporters {
             if exporter.answered(call, with_headers, &mut self.table, &self.stats) {
                 // The next slice of the same cycle, if there is one.
