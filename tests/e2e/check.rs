@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tributary_check::command;
 use tributary_check::finding::Rule;
-use tributary_check::rules::{NEEDED_BY_SERVICE, NEEDED_BY_WORKER};
+use tributary_check::rules::{NEEDED_BY_FULL_WORKER, NEEDED_BY_SERVICE, NEEDED_BY_WORKER};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::repository;
@@ -35,7 +35,8 @@ async fn said_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
     type Edit = fn(EnvoyConfig) -> EnvoyConfig;
-    let edits: [Edit; 6] = [
+    let edits: [Edit; 7] = [
+        |config| config.worker("headers", json!([{"name": "x-a", "value": "b"}])),
         |config| {
             let metric =
                 json!({"name": "size", "kind": "histogram", "value": "request.size", "bounds": [1.5, 4]});
@@ -72,7 +73,12 @@ async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
 
 #[test]
 fn the_capabilities_that_a_module_needs_are_those_that_it_uses() -> Result<()> {
-    for (file, needed) in [("worker_filter.wasm", NEEDED_BY_WORKER), ("service.wasm", NEEDED_BY_SERVICE)] {
+    let full = [NEEDED_BY_WORKER, NEEDED_BY_FULL_WORKER].concat();
+    for (file, needed) in [
+        ("worker_filter.wasm", NEEDED_BY_WORKER),
+        ("worker_filter_full.wasm", &full),
+        ("service.wasm", NEEDED_BY_SERVICE),
+    ] {
         let module = Module::from_file(repository::root().join("target/wasm").join(file))?;
         let imports = module.imports.iter().map(|import| import.name.clone());
         let callbacks = module.exports.iter().map(|export| export.name.clone());

@@ -7,6 +7,7 @@ pub mod envoy;
 mod http_server;
 pub mod load;
 pub mod main_thread;
+pub mod markdown;
 pub mod metrics;
 pub mod poll;
 pub mod ports;

@@ -83,6 +83,7 @@ impl<'a> Found<'a> {
         self.plugins.push(Plugin {
             name,
             role,
+            only_measures: Role::only_measures(code),
             attach,
             vm_id: VmId::Written(vm_id.to_owned()),
             configuration: configuration(place),

@@ -109,6 +109,7 @@ fn wasm_plugin<'a>(spec: &Place<'a>, manifest: &Place<'a>, namespace: &str) -> O
     Some(Plugin {
         name: name.to_owned(),
         role,
+        only_measures: Role::only_measures(spec.text_of("url")),
         attach,
         // Istio writes none.
         vm_id: VmId::Written(String::new()),
@@ -134,6 +135,7 @@ fn extension_policy<'a>(spec: &Place<'a>, plugin: &Place<'a>) -> Option<Plugin<'
     Some(Plugin {
         name: name.to_owned(),
         role,
+        only_measures: Role::only_measures(url),
         attach: Attach::HttpFilter,
         vm_id: VmId::OfPolicy,
         configuration: plugin.get("config").map_or(Configuration::None, Configuration::Struct),

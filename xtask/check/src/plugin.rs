@@ -15,6 +15,8 @@ pub struct Plugin<'a> {
     pub name: String,
     /// Which module it runs.
     pub role: Role,
+    /// Whether its module only measures, as `worker_filter.wasm` does; not if that cannot be told.
+    pub only_measures: bool,
     /// Where it is attached.
     pub attach: Attach,
     /// Under which name its VM shares data and queues.
@@ -151,11 +153,16 @@ impl Role {
         }
     }
 
+    /// Whether a worker's code is the module that only measures.
+    pub fn only_measures(code: Option<&str>) -> bool {
+        let file = file_of(code);
+        file.starts_with("worker_filter") && !file.starts_with("worker_filter_full")
+    }
+
     /// Which of our modules a plugin runs, by where its code comes from, what it is called and where it is attached; none
     /// if it is not ours.
     pub fn of(code: Option<&str>, name: &str, attach: Option<Attach>) -> Option<Self> {
-        let file = code.unwrap_or_default().rsplit('/').next().unwrap_or_default();
-        let file = file.split(['@', ':', '?']).next().unwrap_or_default().replace('-', "_");
+        let file = file_of(code);
         if file.starts_with("worker_filter") || file.starts_with("tributary_worker_filter") {
             return Some(Self::Worker);
         }
@@ -174,6 +181,12 @@ impl Role {
             Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger => Some(Self::Worker),
         }
     }
+}
+
+/// The last part of a path or an address, without version or query, with underscores.
+fn file_of(code: Option<&str>) -> String {
+    let file = code.unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    file.split(['@', ':', '?']).next().unwrap_or_default().replace('-', "_")
 }
 
 impl Way {

@@ -11,8 +11,7 @@ mod configuration;
 mod failure;
 mod interval;
 
-pub use capability::NEEDED_BY_SERVICE;
-pub use capability::NEEDED_BY_WORKER;
+pub use capability::{NEEDED_BY_FULL_WORKER, NEEDED_BY_SERVICE, NEEDED_BY_WORKER};
 
 /// A plugin, and what its module makes of its configuration; none if it refuses it.
 type Judged<'a> = (&'a Plugin<'a>, Option<Parsed>);

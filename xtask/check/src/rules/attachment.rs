@@ -49,7 +49,13 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
 
 /// Whether the worker measures the streams that pass where it is attached: a filter of the other kind would count nothing.
 pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
-    let message = match (plugin.attach, config.plan.streams) {
+    let plan = &config.plan;
+    let under_way = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
+    let message = match (plugin.attach, plan.streams) {
+        (Attach::AccessLogger, _) if under_way => {
+            "an access logger is called when a stream has ended, and in_flight, headers and tap are about streams under way; \
+             attach it as a filter, or leave them out"
+        }
         (Attach::HttpFilter, Streams::Tcp) => {
             "an HTTP filter sees requests, but this configuration measures TCP connections; attach it as a network filter \
              (envoy.filters.network.wasm) or as an access logger of tcp_proxy, or choose another preset"
@@ -61,7 +67,8 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
         _ => return None,
     };
     let place = match &plugin.configuration {
-        Configuration::Struct(value) => value.nearest("preset"),
+        Configuration::Struct(value) if plugin.attach != Attach::AccessLogger => value.nearest("preset"),
+        Configuration::Struct(value) => value.clone(),
         _ => plugin.place.clone(),
     };
     Some(Finding::error(&place, Rule::Attachment, message))

@@ -3,7 +3,7 @@
 use crate::finding::{Finding, Rule};
 use crate::plugin::{Plugin, Role};
 
-/// What the worker filter calls and is called by: the module's imports, and its exports that are callbacks.
+/// What the measuring worker filter calls and is called by: the module's imports, and its exports that are callbacks.
 pub const NEEDED_BY_WORKER: &[&str] = &[
     "proxy_on_configure",
     "proxy_on_context_create",
@@ -12,6 +12,7 @@ pub const NEEDED_BY_WORKER: &[&str] = &[
     "proxy_on_log",
     "proxy_on_new_connection",
     "proxy_on_tick",
+    "proxy_add_header_map_value",
     "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_enqueue_shared_queue",
@@ -22,11 +23,25 @@ pub const NEEDED_BY_WORKER: &[&str] = &[
     "proxy_get_shared_data",
     "proxy_increment_metric",
     "proxy_log",
+    "proxy_replace_header_map_value",
     "proxy_resolve_shared_queue",
     "proxy_set_effective_context",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
     "random_get",
+];
+
+/// What `worker_filter_full.wasm` needs besides.
+pub const NEEDED_BY_FULL_WORKER: &[&str] = &[
+    "proxy_get_header_map_pairs",
+    "proxy_on_downstream_data",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_response_body",
+    "proxy_on_response_headers",
+    "proxy_on_upstream_data",
+    "proxy_remove_header_map_value",
+    "proxy_send_local_response",
 ];
 
 /// What the service calls and is called by.
@@ -50,6 +65,7 @@ pub const NEEDED_BY_SERVICE: &[&str] = &[
     "proxy_log",
     "proxy_record_metric",
     "proxy_register_shared_queue",
+    "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
     "random_get",
 ];
@@ -70,7 +86,6 @@ const OTHERS: &[&str] = &[
     "fd_write",
     "path_open",
     "proc_exit",
-    "proxy_add_header_map_value",
     "proxy_clear_route_cache",
     "proxy_close_stream",
     "proxy_continue_request",
@@ -79,7 +94,6 @@ const OTHERS: &[&str] = &[
     "proxy_done",
     "proxy_get_buffer_status",
     "proxy_get_configuration",
-    "proxy_get_header_map_pairs",
     "proxy_get_header_map_size",
     "proxy_get_metric",
     "proxy_get_status",
@@ -89,26 +103,17 @@ const OTHERS: &[&str] = &[
     "proxy_grpc_send",
     "proxy_grpc_stream",
     "proxy_on_done",
-    "proxy_on_downstream_data",
     "proxy_on_foreign_function",
     "proxy_on_grpc_close",
     "proxy_on_grpc_receive",
     "proxy_on_grpc_receive_initial_metadata",
     "proxy_on_grpc_receive_trailing_metadata",
-    "proxy_on_request_body",
-    "proxy_on_request_headers",
     "proxy_on_request_metadata",
     "proxy_on_request_trailers",
-    "proxy_on_response_body",
-    "proxy_on_response_headers",
     "proxy_on_response_metadata",
     "proxy_on_response_trailers",
     "proxy_on_upstream_connection_close",
-    "proxy_on_upstream_data",
     "proxy_on_vm_start",
-    "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_send_local_response",
     "proxy_set_buffer_bytes",
     "proxy_set_header_map_pairs",
     "proxy_set_property",
@@ -124,15 +129,17 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for (name, place) in allowed.entries() {
-        let known = [NEEDED_BY_WORKER, NEEDED_BY_SERVICE, OTHERS].concat().contains(&name);
+        let known =
+            [NEEDED_BY_WORKER, NEEDED_BY_FULL_WORKER, NEEDED_BY_SERVICE, OTHERS].concat().contains(&name);
         if !known {
             let message = format!("{name} is no capability that Envoy knows, so this allows nothing");
             findings.push(Finding::error(&place, Rule::Capability, message));
         }
     }
     let needed = match plugin.role {
-        Role::Worker => NEEDED_BY_WORKER,
-        Role::Service => NEEDED_BY_SERVICE,
+        Role::Worker if plugin.only_measures => NEEDED_BY_WORKER.to_vec(),
+        Role::Worker => [NEEDED_BY_WORKER, NEEDED_BY_FULL_WORKER].concat(),
+        Role::Service => NEEDED_BY_SERVICE.to_vec(),
     };
     let missing: Vec<_> =
         needed.iter().filter(|name| !allowed.entries().any(|(key, _)| key == **name)).copied().collect();
