@@ -36,6 +36,8 @@ pub struct FakeHost {
     pub configuration: Vec<u8>,
     /// The wall clock.
     pub now_unix_nano: u64,
+    /// How far the wall clock goes on each time somebody looks at it.
+    pub clock_step_ns: u64,
     /// What was logged.
     pub log: Vec<(Level, String)>,
     /// The ticks that were asked for.

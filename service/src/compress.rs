@@ -1,18 +1,25 @@
-//! Compressing a request's body.
+//! Compressing a request's body as it comes, part by part: the whole of it at once would keep Envoy's main thread for too long.
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
-use miniz_oxide::deflate::compress_to_vec;
+use std::fmt;
+
+use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
+use miniz_oxide::deflate::core::{
+    CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params,
+};
+use tributary_proto::protobuf::write::varint;
 
 use crate::encode::as_u64;
 
 /// The fastest level that compresses.
-const DEFLATE_LEVEL: u8 = 1;
+const DEFLATE_LEVEL: i32 = 1;
+/// Deflate as it is, without what zlib puts around it.
+const NO_ZLIB: i32 = 0;
 
 /// A header of gzip that says nothing: deflate, no flags, no time, fastest, unknown system (RFC 1952, section 2.3).
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 
 /// A table of 1 KiB; those that are faster weigh more than the rest of gzip in the module.
-const GZIP_CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+static GZIP_CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,19 @@ pub enum Compression {
     Snappy,
 }
 
+/// A body as far as it came.
+pub struct Compressor {
+    bytes: u64,
+    out: Vec<u8>,
+    method: Method,
+}
+
+enum Method {
+    None,
+    Gzip { deflate: Box<CompressorOxide>, crc: Digest<'static, u32, Table<1>> },
+    Snappy(Box<snap::raw::Encoder>),
+}
+
 impl Compression {
     /// The value of the header `content-encoding`, if there is to be one.
     pub fn content_encoding(self) -> Option<&'static str> {
@@ -35,25 +55,82 @@ impl Compression {
             Self::Snappy => Some("snappy"),
         }
     }
+}
 
-    /// The compressed body; none only where a body has 4 GiB, which no Wasm module can hold.
-    pub fn compress(self, body: Vec<u8>) -> Option<Vec<u8>> {
-        match self {
-            Self::None => Some(body),
-            Self::Gzip => Some(gzip(&body)),
-            Self::Snappy => snap::raw::Encoder::new().compress_vec(&body).ok(),
+impl Compressor {
+    /// An empty body.
+    pub fn new(compression: Compression) -> Self {
+        let (out, method) = match compression {
+            Compression::None => (Vec::new(), Method::None),
+            Compression::Gzip => {
+                let flags = create_comp_flags_from_zip_params(DEFLATE_LEVEL, NO_ZLIB, 0);
+                let deflate = Box::new(CompressorOxide::new(flags));
+                (GZIP_HEADER.to_vec(), Method::Gzip { deflate, crc: GZIP_CRC.digest() })
+            }
+            Compression::Snappy => (Vec::new(), Method::Snappy(Box::new(snap::raw::Encoder::new()))),
+        };
+        Self { bytes: 0, out, method }
+    }
+
+    /// Appends a part.
+    pub fn push(&mut self, part: &[u8]) {
+        self.bytes = self.bytes.saturating_add(as_u64(part.len()));
+        match &mut self.method {
+            Method::None => self.out.extend_from_slice(part),
+            Method::Gzip { deflate, crc } => {
+                crc.update(part);
+                deflate_into(&mut self.out, deflate, part, TDEFLFlush::None);
+            }
+            // A body is its length, then elements that speak only of what is up to 64 KiB before them: so those of the
+            // parts follow each other. It fails only for a part of 4 GiB, which no Wasm module can hold.
+            Method::Snappy(encoder) => {
+                let body = encoder.compress_vec(part).unwrap_or_default();
+                let mut elements = body.as_slice();
+                let _length = tributary_proto::protobuf::varint(&mut elements);
+                self.out.extend_from_slice(elements);
+            }
+        }
+    }
+
+    /// Bytes that were pushed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The compressed body.
+    pub fn finish(self) -> Vec<u8> {
+        let Self { bytes, mut out, method } = self;
+        match method {
+            Method::None => out,
+            Method::Gzip { mut deflate, crc } => {
+                deflate_into(&mut out, &mut deflate, &[], TDEFLFlush::Finish);
+                out.extend_from_slice(&crc.finalize().to_le_bytes());
+                // The length modulo 2^32, as RFC 1952 has it.
+                let [a, b, c, d, ..] = bytes.to_le_bytes();
+                out.extend_from_slice(&[a, b, c, d]);
+                out
+            }
+            Method::Snappy(_) => {
+                let mut body = Vec::with_capacity(out.len().saturating_add(10));
+                varint(&mut body, bytes);
+                body.append(&mut out);
+                body
+            }
         }
     }
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut bytes = GZIP_HEADER.to_vec();
-    bytes.extend_from_slice(&compress_to_vec(body, DEFLATE_LEVEL));
-    bytes.extend_from_slice(&GZIP_CRC.checksum(body).to_le_bytes());
-    // The length modulo 2^32, as RFC 1952 has it.
-    let [a, b, c, d, ..] = as_u64(body.len()).to_le_bytes();
-    bytes.extend_from_slice(&[a, b, c, d]);
-    bytes
+impl fmt::Debug for Compressor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} bytes", self.bytes)
+    }
+}
+
+fn deflate_into(out: &mut Vec<u8>, deflate: &mut CompressorOxide, part: &[u8], flush: TDEFLFlush) {
+    compress_to_output(deflate, part, flush, |bytes| {
+        out.extend_from_slice(bytes);
+        true
+    });
 }
 
 #[cfg(test)]
@@ -76,35 +153,43 @@ mod tests {
         }
     }
 
+    fn compress(compression: Compression, parts: &[&[u8]]) -> Vec<u8> {
+        let mut compressor = Compressor::new(compression);
+        parts.iter().for_each(|part| compressor.push(part));
+        assert_eq!(compressor.bytes(), parts.iter().map(|part| part.len() as u64).sum::<u64>());
+        compressor.finish()
+    }
+
     #[test]
     fn what_repeats_itself_becomes_small() {
         let body = b"http.server.request.duration".repeat(10_000);
         for (compression, most) in
             [(Compression::Gzip, body.len() / 50), (Compression::Snappy, body.len() / 15)]
         {
-            let bytes = compression.compress(body.clone()).unwrap();
+            let bytes = compress(compression, &[&body]);
             assert!(bytes.len() < most, "{compression:?}: {} bytes", bytes.len());
         }
     }
 
     #[test]
     fn gzip_says_what_it_is_and_snappy_has_no_frame() {
-        let gzip = Compression::Gzip.compress(b"abc".to_vec()).unwrap();
+        let gzip = compress(Compression::Gzip, &[b"abc"]);
         assert_eq!(&gzip[..3], [0x1f, 0x8b, 8], "RFC 1952, deflate");
         // A block begins with its length, then a literal of 3 bytes (length - 1) << 2.
-        assert_eq!(Compression::Snappy.compress(b"abc".to_vec()).unwrap(), b"\x03\x08abc");
+        assert_eq!(compress(Compression::Snappy, &[b"abc"]), b"\x03\x08abc");
+        assert_eq!(compress(Compression::Snappy, &[b"ab", b"c"]), b"\x03\x04ab\x00c");
     }
 
     proptest! {
         #[test]
         fn nothing_changes_on_the_way(
-            piece in prop::collection::vec(any::<u8>(), 0..300),
-            times in 0usize..900,
+            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..300), 0usize..60), 0..9),
         ) {
-            let body = piece.repeat(times);
+            let parts: Vec<Vec<u8>> = parts.iter().map(|(piece, times)| piece.repeat(*times)).collect();
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
             for compression in [Compression::None, Compression::Gzip, Compression::Snappy] {
-                let bytes = compression.compress(body.clone()).unwrap();
-                prop_assert!(decompress(compression, &bytes) == body, "{:?}", compression);
+                let bytes = compress(compression, &parts);
+                prop_assert!(decompress(compression, &bytes) == parts.concat(), "{:?}", compression);
             }
         }
     }

@@ -25,10 +25,10 @@ pub enum Encoding {
     RemoteWrite,
 }
 
-/// A request's body, before it is compressed.
+/// A part of a request's body, before it is compressed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
-    /// The body. Not to be sent if there are no points in it.
+    /// The part. Not to be sent if there are no points in it.
     pub bytes: Vec<u8>,
     /// Points in it.
     pub points: u64,
@@ -37,12 +37,21 @@ pub struct Encoded {
 }
 
 impl Encoding {
-    /// Encodes all points; those of one metric stay together.
-    pub fn encode(self, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
+    /// Encodes points as a part of a request's body, which may be its `first`. Those of one metric stay together.
+    pub fn part(self, resource: &Resource, metrics: &[MetricPoints<'_>], first: bool) -> Encoded {
         match self {
-            Self::OtlpProtobuf => otlp::encode(Notation::Protobuf, resource, metrics),
-            Self::OtlpJson => otlp::encode(Notation::Json, resource, metrics),
-            Self::RemoteWrite => remote_write::encode(resource, metrics),
+            // Messages one after the other are one message with what is in all of them.
+            Self::OtlpProtobuf => otlp::part(Notation::Protobuf, resource, metrics),
+            Self::OtlpJson => otlp::part(Notation::Json, resource, metrics),
+            Self::RemoteWrite => remote_write::part(resource, metrics, first),
+        }
+    }
+
+    /// What stands before the first part of a body, between two, and after the last.
+    pub fn frame(self) -> [&'static [u8]; 3] {
+        match self {
+            Self::OtlpProtobuf | Self::RemoteWrite => [b"", b"", b""],
+            Self::OtlpJson => [b"{\"resourceMetrics\":[", b",", b"]}"],
         }
     }
 

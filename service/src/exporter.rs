@@ -3,25 +3,24 @@
 use std::time::Duration;
 
 use log::{info, warn};
-use tributary_host::http_call::{self, Call, Request};
+use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
 
 use crate::answer::{self, Answer, Verdict};
-use crate::compress::Compression;
+use crate::budget::Budget;
+use crate::compress::{Compression, Compressor};
 use crate::config::Destination;
 use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
 use crate::points::Temporality;
+use crate::request::Request;
 use crate::resource::Resource;
 use crate::stats::Stats;
 use crate::table::{Cursor, SliceLimits, Table, Viewer};
 
-/// Rows looked at for one request: at 0.7 µs to encode and 1.6 µs to compress a histogram of 15 buckets natively, a few
-/// milliseconds of the main thread.
-const ROWS_MAX: usize = 1_000;
-/// Slices looked at in one callback when there is nothing new in them.
-const SLICES_MAX: usize = 8;
+/// Rows of one part of a request, which is written in one go.
+pub const PART_ROWS: usize = 100;
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -35,6 +34,8 @@ pub struct Exporter {
     compression: Compression,
     size: SizeHint,
     delivery: Delivery,
+    /// What is being written.
+    request: Option<Request>,
     in_flight: Option<InFlight>,
     faults: RateLimit,
 }
@@ -72,6 +73,7 @@ impl Exporter {
             compression,
             size: SizeHint::new(encoding, resource),
             delivery: Delivery::new(interval, timeout, backoff, now_unix_nano),
+            request: None,
             in_flight: None,
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
@@ -80,29 +82,69 @@ impl Exporter {
 
     /// Whether a new cycle begins now.
     pub fn begins_cycle(&mut self, now_unix_nano: u64) -> bool {
-        self.delivery.due(now_unix_nano) == Some(Cursor::default())
+        self.request.is_none() && self.delivery.due(now_unix_nano) == Some(Cursor::default())
     }
 
-    /// Sends the slice that is due, if one is.
-    pub fn export(&mut self, table: &mut Table, resource: &Resource, stats: &Stats) {
-        let now = clock::now_unix_nano();
-        for _ in 0..SLICES_MAX {
-            let Some(from) = self.delivery.due(now) else { return };
+    /// Whether there is something to send now.
+    pub fn is_due(&mut self, now_unix_nano: u64) -> bool {
+        self.delivery.due(now_unix_nano).is_some()
+    }
+
+    /// Writes what is due, as far as `budget` allows but one part at least, and sends it once it is whole. True if there is
+    /// more to do at once.
+    pub fn export(&mut self, table: &mut Table, resource: &Resource, stats: &Stats, budget: Budget) -> bool {
+        loop {
+            let now = clock::now_unix_nano();
+            let Some(from) = self.delivery.due(now) else { return false };
             if self.in_flight.take().is_some() {
                 stats.exports_failed.add(1);
                 self.report(now, "no answer ever came");
             }
-            let bytes_max = self.destination.max_bytes;
-            let limits = SliceLimits { rows_max: ROWS_MAX, bytes_max, size: &self.size };
-            let slice = table.collect(self.viewer, from, &limits, now);
-            let next = slice.next;
-            let encoded = self.destination.encoding.encode(resource, &slice.metrics);
-            stats.points_dropped.add(encoded.left_out);
-            if encoded.points > 0 {
-                // A body of 4 GiB, which compress refuses, does not fit into a module.
-                let body = self.compression.compress(encoded.bytes).unwrap_or_default();
-                return self.send(now, &body, encoded.points, from, next, stats);
+            let (encoding, compression) = (self.destination.encoding, self.compression);
+            let begin = || Request::new(encoding, Compressor::new(compression), from);
+            let mut request = self.request.take().unwrap_or_else(begin);
+            match self.write(&mut request, table, resource, stats, now) {
+                Some(next) => self.complete(request, next, table, stats, now),
+                None => self.request = Some(request),
             }
+            if budget.is_spent() {
+                return self.is_due(now);
+            }
+        }
+    }
+
+    /// Appends a part to a request. If it is whole then, gives where the next one begins.
+    fn write(
+        &self,
+        request: &mut Request,
+        table: &mut Table,
+        resource: &Resource,
+        stats: &Stats,
+        now: u64,
+    ) -> Option<Option<Cursor>> {
+        let bytes_max = self.destination.max_bytes;
+        let bytes_left = bytes_max.saturating_sub(request.bytes());
+        let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: bytes_left, size: &self.size };
+        let slice = table.collect(self.viewer, request.at(), &limits, now);
+        let next = slice.next;
+        let left_out = request.push(resource, &slice.metrics, next.unwrap_or(request.at()));
+        stats.points_dropped.add(left_out);
+        (next.is_none() || request.bytes() >= bytes_max || slice.is_cut).then_some(next)
+    }
+
+    /// Sends a request, or passes over what is nothing new.
+    fn complete(
+        &mut self,
+        request: Request,
+        next: Option<Cursor>,
+        table: &mut Table,
+        stats: &Stats,
+        now: u64,
+    ) {
+        let (from, points) = (request.from(), request.points());
+        if points > 0 {
+            self.send(now, &request.finish(), points, from, next, stats);
+        } else {
             table.arrived(self.viewer, from, next);
             self.delivery.skipped(now, next);
         }
@@ -142,7 +184,7 @@ impl Exporter {
         next: Option<Cursor>,
         stats: &Stats,
     ) {
-        let sent = http_call::send(&Request {
+        let sent = http_call::send(&http_call::Request {
             cluster: &self.destination.cluster,
             method: "POST",
             path: &self.destination.path,

@@ -6,15 +6,13 @@ use tributary_proto::batch::Batch;
 use tributary_proto::counter;
 use tributary_proto::limits::COUNTERS_MAX;
 
+use crate::budget::Budget;
 use crate::producers::{Arrival, Producers};
 use crate::stats::Stats;
 use crate::table::Table;
 
-/// Items taken in one callback. The main thread also runs xDS and the admin interface; each item posts a notice of its
-/// own, so what is left is taken soon.
-const ITEMS_MAX: usize = 64;
-/// Bytes taken in one callback, but for the last item: about 10 ms of decoding and merging.
-const BYTES_MAX: usize = 1024 * 1024;
+/// Items taken in one callback, should the clock stand still.
+const ITEMS_MAX: usize = 1_000;
 
 /// What is known of those who hand over.
 #[derive(Debug, Default)]
@@ -25,19 +23,18 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Takes what the queue has, within the bounds of one callback; true if there may be more.
-    pub fn drain(&mut self, queue: Queue, table: &mut Table, stats: &Stats) -> bool {
-        let mut bytes: usize = 0;
-        for _ in 0..ITEMS_MAX {
-            if bytes >= BYTES_MAX {
-                return true;
-            }
+    /// Takes what the queue has, as far as `budget` allows but one item at least; true if there may be more. Without a budget
+    /// it takes all.
+    pub fn drain(&mut self, queue: Queue, table: &mut Table, stats: &Stats, budget: Option<Budget>) -> bool {
+        for taken in 1_usize.. {
             // An unknown queue is as good as an empty one: it was registered by this service.
             let Ok(Some(item)) = queue.dequeue() else { return false };
-            bytes = bytes.saturating_add(item.len());
             self.take(&item, table, stats);
+            if budget.is_some_and(|budget| taken >= ITEMS_MAX || budget.is_spent()) {
+                return true;
+            }
         }
-        true
+        false
     }
 
     /// Keys of the counters in shared data that producers spoke of, in order of appearance.

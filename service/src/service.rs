@@ -12,6 +12,7 @@ use tributary_proto::counter::shared_key;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
 
+use crate::budget::Budget;
 use crate::config::ServiceConfig;
 use crate::exporter::Exporter;
 use crate::intake::Intake;
@@ -23,6 +24,9 @@ use crate::values::Values;
 
 /// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// The same while something is left to do: the time that Envoy has for other things in between.
+const TICK_BUSY: Duration = Duration::from_millis(1);
 
 /// Rows that one tick looks at for idle ones: 100,000 within ten seconds.
 const SWEEP_ROWS: usize = 1_000;
@@ -41,7 +45,15 @@ pub struct Service {
     resource: Resource,
     exporters: Vec<Exporter>,
     values: Values,
+    /// Which of them comes first when there is not time for all.
+    turn: usize,
     stats: Stats,
+    /// Whether the queues have more than there was time for, and the exporters.
+    has_backlog: bool,
+    is_exporting: bool,
+    /// From one tick to the next.
+    pace: Duration,
+    swept_unix_nano: u64,
 }
 
 impl Service {
@@ -71,39 +83,46 @@ impl Service {
             resource,
             exporters,
             values: Values::new(config.values, now),
+            turn: 0,
             stats: Stats::define(),
+            has_backlog: false,
+            is_exporting: false,
+            pace: TICK,
+            swept_unix_nano: now,
         })
     }
 
-    /// Takes over what the queues hold, within the bounds of one callback.
+    /// Takes over what the queues hold, as far as there is time.
+    ///
+    /// There is a notice for each item, and Envoy gives all notices that wait without doing anything between them: so where
+    /// one left something, the others leave it too, to the next tick.
     pub fn drain(&mut self) {
-        for queue in &self.queues {
-            // What may be left is taken on the next notice or tick.
-            self.intake.drain(*queue, &mut self.table, &self.stats);
+        if !self.has_backlog {
+            self.take_over(Budget::begin());
+            self.keep_pace();
         }
     }
 
     /// Takes over everything, says how much there was in all, and sends nothing: the last thing a service does.
     pub fn finish(&mut self) {
         for queue in &self.queues {
-            while self.intake.drain(*queue, &mut self.table, &self.stats) {}
+            self.intake.drain(*queue, &mut self.table, &self.stats, None);
         }
         info!("the service ends: {} requests taken over in all", self.intake.observations());
     }
 
-    /// Takes over what came without a notice and sends what is due.
+    /// Takes over what came without a notice or was left, and sends what is due.
     pub fn tick(&mut self) {
-        self.drain();
         self.values.tick();
+        let budget = Budget::begin();
+        self.take_over(budget);
         let now = clock::now_unix_nano();
-        self.table.sweep(SWEEP_ROWS, now);
-        self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
+        self.sweep(now);
         if self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now)) {
             self.read_counters(now);
         }
-        for exporter in &mut self.exporters {
-            exporter.export(&mut self.table, &self.resource, &self.stats);
-        }
+        self.export(budget, now);
+        self.keep_pace();
     }
 
     /// An answer came. `with_headers` is false where it broke off.
@@ -111,12 +130,60 @@ impl Service {
         if self.values.answered(call, with_headers) {
             return;
         }
+        let budget = Budget::begin();
         for exporter in &mut self.exporters {
             if exporter.answered(call, with_headers, &mut self.table, &self.stats) {
                 // The next slice of the same cycle, if there is one.
-                exporter.export(&mut self.table, &self.resource, &self.stats);
-                return;
+                let more = exporter.export(&mut self.table, &self.resource, &self.stats, budget);
+                self.is_exporting = self.is_exporting || more;
+                break;
             }
+        }
+        self.keep_pace();
+    }
+
+    fn take_over(&mut self, budget: Budget) {
+        self.has_backlog = false;
+        for queue in &self.queues {
+            let more = self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
+            self.has_backlog = self.has_backlog || more;
+        }
+    }
+
+    /// Looks for idle rows, however often it is called.
+    fn sweep(&mut self, now: u64) {
+        let since = now.checked_sub(self.swept_unix_nano);
+        if since.is_some_and(|since_ns| u128::from(since_ns) < TICK.as_nanos()) {
+            return;
+        }
+        self.swept_unix_nano = now;
+        self.table.sweep(SWEEP_ROWS, now);
+        self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
+    }
+
+    /// Writes and sends what is due. One destination gets on in any case, each time another one.
+    fn export(&mut self, budget: Budget, now: u64) {
+        self.is_exporting = false;
+        let turn = self.turn.checked_rem(self.exporters.len()).unwrap_or(0);
+        let (last, first) = self.exporters.split_at_mut(turn);
+        for (number, exporter) in first.iter_mut().chain(last).enumerate() {
+            let more = if number > 0 && budget.is_spent() {
+                exporter.is_due(now)
+            } else {
+                exporter.export(&mut self.table, &self.resource, &self.stats, budget)
+            };
+            self.is_exporting = self.is_exporting || more;
+        }
+        if self.is_exporting {
+            self.turn = self.turn.wrapping_add(1);
+        }
+    }
+
+    /// Asks for ticks as often as there is something to do.
+    fn keep_pace(&mut self) {
+        let pace = if self.has_backlog || self.is_exporting { TICK_BUSY } else { TICK };
+        if pace != self.pace && clock::tick_every(pace).is_ok() {
+            self.pace = pace;
         }
     }
 

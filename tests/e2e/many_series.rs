@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use tributary_tests::load::{Mix, Shape};
 use tributary_tests::main_thread::MainThread;
 use tributary_tests::metrics::AttributeValue;
@@ -39,12 +39,13 @@ fn counts(store: &Store) -> BTreeMap<String, u64> {
     points.filter_map(|point| Some((tenant(&point.attributes)?, point.histogram.count))).collect()
 }
 
-async fn every_series_arrives_exactly(tenants: usize) -> Result<()> {
+async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()> {
     let scene = Scene::start(2, |config| {
         let dimension = json!({"name": TENANT, "request_header": "x-tenant"});
         MainThread::measured(config)
             .worker("dimensions", [dimension])
             .worker("limits", json!({"series": 200_000}))
+            .worker("flush", &flush)
             .service("limits", json!({"series": 200_000}))
             .service("interval", "10s")
             .service("destinations[0].compression", "gzip")
@@ -75,16 +76,22 @@ async fn every_series_arrives_exactly(tenants: usize) -> Result<()> {
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     eprintln!("{tenants} series, main thread while they came: {loaded}");
     eprintln!("{tenants} series, main thread while they were exported: {exported}");
-    eprintln!("{tenants} series, {} bytes of memory each, workers included", resident / tenants as u64);
+    eprintln!("{tenants} series, {} bytes of memory each, with {flush}", resident / tenants as u64);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_series_arrive_exactly() -> Result<()> {
-    every_series_arrives_exactly(10_000).await
+    every_series_arrives_exactly(10_000, json!({"interval": "200ms"})).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_series_arrive_exactly() -> Result<()> {
-    every_series_arrives_exactly(100_000).await
+    every_series_arrives_exactly(100_000, json!({"interval": "200ms"})).await
+}
+
+/// A worker that hands over each request forgets its series soon, so nearly all of the memory is the service's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_series_arrive_exactly_in_a_message_each() -> Result<()> {
+    every_series_arrives_exactly(100_000, json!({"max_requests": 1})).await
 }

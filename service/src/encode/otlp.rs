@@ -18,16 +18,12 @@ use crate::resource::Resource;
 
 const SCOPE_NAME: &str = "tributary";
 
-/// An ExportMetricsServiceRequest.
-pub(super) fn encode(notation: Notation, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
+/// One of `resourceMetrics` in an ExportMetricsServiceRequest.
+pub(super) fn part(notation: Notation, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
     let (mut out, mut counted) = (Writer::new(notation), Encoded::default());
-    out.whole(|out| {
-        out.list("resourceMetrics", |out| {
-            out.item(1, |out| {
-                out.object(1, "resource", |out| out.attributes(1, resource.canonical()));
-                out.list("scopeMetrics", |out| out.item(2, |out| scope_metrics(out, metrics, &mut counted)));
-            });
-        });
+    out.item(1, |out| {
+        out.object(1, "resource", |out| out.attributes(1, resource.canonical()));
+        out.list("scopeMetrics", |out| out.item(2, |out| scope_metrics(out, metrics, &mut counted)));
     });
     Encoded { bytes: out.finish(), ..counted }
 }

@@ -30,8 +30,8 @@ const SERIES_HISTOGRAMS: u32 = 4;
 /// The series that says what else the resource is.
 const TARGET_INFO: &str = "target_info";
 
-/// A request, not yet compressed.
-pub(super) fn encode(resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
+/// A part of a WriteRequest; the `first` says what the resource is.
+pub(super) fn part(resource: &Resource, metrics: &[MetricPoints<'_>], first: bool) -> Encoded {
     let target = Target::new(resource);
     let mut request = Request::default();
     let mut counted = Encoded::default();
@@ -52,7 +52,7 @@ pub(super) fn encode(resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encod
         }
     }
     let latest = metrics.iter().flat_map(|points| &points.points).map(|point| point.time_unix_nano).max();
-    if let (Some(info), Some(latest), true) = (&target.info, latest, counted.points > 0) {
+    if let (Some(info), Some(latest), true) = (&target.info, latest, first && counted.points > 0) {
         request.sample(
             &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
             1.0,

@@ -50,8 +50,15 @@ impl Stock {
     }
 
     fn encode(&self, encoding: Encoding) -> Encoded {
-        encoding.encode(&self.resource, &self.points())
+        whole(encoding, &self.resource, &self.points())
     }
+}
+
+/// A body of one part.
+fn whole(encoding: Encoding, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
+    let [before, _, after] = encoding.frame();
+    let part = encoding.part(resource, metrics, true);
+    Encoded { bytes: [before, &part.bytes, after].concat(), ..part }
 }
 
 impl StockPoint {
@@ -240,7 +247,7 @@ fn a_request_says_how_it_is_encoded() {
 #[test]
 fn nothing_is_no_points() {
     for encoding in ENCODINGS {
-        let encoded = encoding.encode(&Resource::default(), &[]);
+        let encoded = encoding.part(&Resource::default(), &[], true);
         assert_eq!((encoded.points, encoded.left_out), (0, 0), "{encoding:?}");
     }
 }
@@ -272,6 +279,38 @@ proptest! {
             if encoded.left_out == 0 && encoded.points > 0 {
                 let least = (said - size.request()) / 8;
                 prop_assert!(encoded.bytes.len() >= least, "{:?}: {} bytes, said {}", encoding, encoded.bytes.len(), said);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_say_together_what_one_would(stock in any_stock()) {
+        for encoding in ENCODINGS {
+            let [before, between, after] = encoding.frame();
+            let points = stock.points();
+            let parts: Vec<Encoded> = points.chunks(1).map(|of_one| encoding.part(&stock.resource, of_one, false)).collect();
+            let counted = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.points, sum.1 + part.left_out));
+            let all = whole(encoding, &stock.resource, &points);
+            prop_assert_eq!(counted, (all.points, all.left_out));
+            let parts: Vec<&[u8]> = parts.iter().filter(|part| part.points > 0).map(|part| part.bytes.as_slice()).collect();
+            let bytes = [before, &parts.join(between), after].concat();
+            match encoding {
+                Encoding::OtlpProtobuf => {
+                    let metrics = |bytes: &[u8]| otlp::by_metric(otlp::from_protobuf(bytes));
+                    prop_assert_eq!(metrics(&bytes), metrics(&all.bytes));
+                }
+                Encoding::OtlpJson => {
+                    let metrics = |bytes: &[u8]| otlp::by_metric(otlp::from_json(bytes));
+                    prop_assert_eq!(metrics(&bytes), metrics(&all.bytes));
+                }
+                Encoding::RemoteWrite => {
+                    // The first part says what the resource is, besides.
+                    let series = |bytes: &[u8]| {
+                        let lines = remote_write::series(bytes).into_iter();
+                        lines.filter(|line| !line.contains("target_info")).collect::<Vec<_>>()
+                    };
+                    prop_assert_eq!(series(&bytes), series(&all.bytes));
+                }
             }
         }
     }

@@ -11,6 +11,8 @@ use tributary_proto::metric::{Kind, Metric};
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
+/// What a callback may take.
+const CALLBACK_NS: u64 = 1_000_000;
 
 fn service(json: &str) -> Service {
     tributary_host::logging::install();
@@ -40,6 +42,12 @@ fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
     });
     let groups = vec![Group { metrics: vec![metric], series: series.collect() }];
     Batch { producer: 7, sequence, counters: vec!["requests".into()], groups }.encode()
+}
+
+/// A batch of so many series.
+fn many(count: usize) -> Vec<u8> {
+    let names: Vec<String> = (0..count).map(|number| format!("{number:05}")).collect();
+    batch(1, &names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>())
 }
 
 fn enqueue(item: &[u8]) {
@@ -72,7 +80,8 @@ fn posts() -> usize {
 fn last_sums() -> Vec<(String, i64)> {
     let body = fake::with(|host| host.posts.last().unwrap().body.clone());
     let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
-    let metrics = request.resource_metrics[0].scope_metrics[0].metrics.iter();
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let metrics = scopes.flat_map(|scope| &scope.metrics);
     let points = metrics.flat_map(|metric| {
         let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
         sum.data_points.iter().map(|point| match point.value {
@@ -132,16 +141,56 @@ fn a_request_says_what_it_is() {
 
 #[test]
 fn a_table_of_more_than_one_slice_goes_out_slice_by_slice() {
-    let mut service = one_destination();
-    let names: Vec<String> = (0..1_500).map(|number| number.to_string()).collect();
-    let series: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
-    enqueue(&batch(1, &series));
+    fake::reset();
+    let json = r#"{"interval": "1s", "destinations": [{"cluster": "c", "max_bytes": 16384}]}"#;
+    let mut service = service(json);
+    enqueue(&many(1_000));
     tick_at(&mut service, 1);
-    assert_eq!((posts(), last_sums().len()), (1, 1_000));
-    answer(&mut service, "200");
-    assert_eq!((posts(), last_sums().len()), (2, 501), "the rest and the shared counter");
-    answer(&mut service, "200");
-    assert_eq!((posts(), stat("points_exported")), (2, 1_501));
+    let mut points = Vec::new();
+    while posts() > points.len() {
+        assert!(fake::with(|host| host.posts.last().unwrap().body.len()) <= 16_384 + 100);
+        points.push(last_sums().len());
+        answer(&mut service, "200");
+    }
+    assert!(points.len() > 2, "{points:?}");
+    assert_eq!(points.iter().sum::<usize>(), 1_001, "all series and the shared counter, once each");
+    assert_eq!(stat("points_exported"), 1_001);
+}
+
+#[test]
+fn a_request_is_written_a_little_at_a_time() {
+    let mut service = one_destination();
+    enqueue(&many(1_000));
+    service.drain();
+    fake::with(|host| (host.now_unix_nano, host.clock_step_ns) = (SECOND, CALLBACK_NS / 3));
+    let mut ticks = 0;
+    while posts() == 0 {
+        service.tick();
+        ticks += 1;
+        assert_eq!(
+            fake::with(|host| host.tick_period),
+            (posts() == 0).then_some(Duration::from_millis(1)).or(Some(TICK))
+        );
+    }
+    assert!(ticks > 3, "{ticks}");
+    assert_eq!(last_sums().len(), 1_001);
+    assert_eq!(last_sums().iter().filter(|(name, _)| *name == "tributary.counter").count(), 1);
+}
+
+#[test]
+fn destinations_take_turns_when_there_is_not_time_for_all() {
+    fake::reset();
+    let mut service = service(
+        r#"{"interval": "1s", "destinations": [{"cluster": "a"}, {"cluster": "b"}, {"cluster": "c"}]}"#,
+    );
+    enqueue(&many(300));
+    service.drain();
+    fake::with(|host| (host.now_unix_nano, host.clock_step_ns) = (SECOND, CALLBACK_NS));
+    (0..100).for_each(|_| service.tick());
+    let mut clusters =
+        fake::with(|host| host.posts.iter().map(|post| post.cluster.clone()).collect::<Vec<_>>());
+    clusters.sort();
+    assert_eq!(clusters, ["a", "b", "c"]);
 }
 
 #[test]
@@ -217,9 +266,27 @@ fn strange_items_are_refused_and_gaps_and_repeats_counted() {
 #[test]
 fn one_callback_takes_a_bounded_part_and_the_end_takes_all() {
     let mut service = one_destination();
+    let received = || stat("batches_received");
     (1..=1_000).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
+    fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
     service.drain();
-    assert_eq!(stat("batches_received"), 64);
+    assert!((2..50).contains(&received()), "{}", received());
+    let before = received();
+    (0..100).for_each(|_| service.drain());
+    assert_eq!(received(), before, "the other notices that wait leave the rest to the next tick");
+    assert_eq!(fake::with(|host| host.tick_period), Some(Duration::from_millis(1)));
+    service.tick();
+    assert!((before + 2..100).contains(&received()), "{}", received());
     service.finish();
-    assert_eq!((stat("batches_received"), posts()), (1_000, 0), "and sends nothing");
+    assert_eq!((received(), posts()), (1_000, 0), "and sends nothing");
+}
+
+#[test]
+fn ticks_are_rare_again_when_there_is_nothing_left() {
+    let mut service = one_destination();
+    (1..=100).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
+    fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
+    service.drain();
+    (0..100).for_each(|_| service.tick());
+    assert_eq!((stat("batches_received"), fake::with(|host| host.tick_period)), (100, Some(TICK)));
 }

@@ -17,6 +17,8 @@ pub struct Slice<'a> {
     pub metrics: Vec<MetricPoints<'a>>,
     /// Where the next slice begins; none if this is the last.
     pub next: Option<Cursor>,
+    /// Whether it ends there because of its bytes.
+    pub is_cut: bool,
 }
 
 /// What bounds a slice.
@@ -65,10 +67,10 @@ impl Table {
                 metrics.push(MetricPoints { metric, temporality, points });
             }
             if next.is_some() {
-                return Slice { metrics, next };
+                return Slice { metrics, next, is_cut: bytes >= limits.bytes_max };
             }
         }
-        Slice { metrics, next: None }
+        Slice { metrics, next: None, is_cut: false }
     }
 
     /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again.

@@ -43,14 +43,6 @@ impl Writer {
         self.out
     }
 
-    /// The outermost message.
-    pub(super) fn whole(&mut self, fields: impl FnOnce(&mut Self)) {
-        match self.notation {
-            Notation::Protobuf => fields(self),
-            Notation::Json => self.braced(fields),
-        }
-    }
-
     /// A field that is a message.
     pub(super) fn object(&mut self, field: u32, key: &str, fields: impl FnOnce(&mut Self)) {
         if self.notation == Notation::Json {

@@ -6,11 +6,17 @@ use prost::Message;
 
 use super::*;
 
-fn from_protobuf(bytes: &[u8]) -> ExportMetricsServiceRequest {
+/// Metrics, whatever they are in.
+pub(super) fn by_metric(request: ExportMetricsServiceRequest) -> Vec<Metric> {
+    let scopes = request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
+    scopes.flat_map(|scope| scope.metrics).collect()
+}
+
+pub(super) fn from_protobuf(bytes: &[u8]) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest::decode(bytes).unwrap()
 }
 
-fn from_json(bytes: &[u8]) -> ExportMetricsServiceRequest {
+pub(super) fn from_json(bytes: &[u8]) -> ExportMetricsServiceRequest {
     serde_json::from_slice(bytes)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
 }

@@ -11,9 +11,13 @@ use super::*;
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 fn read(encoded: &Encoded) -> WriteRequest {
-    let compressed = Compression::Snappy.compress(encoded.bytes.clone()).unwrap();
-    let bytes = snap::raw::Decoder::new().decompress_vec(&compressed).unwrap();
-    WriteRequest::decode(bytes.as_slice()).unwrap()
+    WriteRequest::decode(encoded.bytes.as_slice()).unwrap()
+}
+
+/// Each series in a line.
+pub(super) fn series(bytes: &[u8]) -> Vec<String> {
+    let request = WriteRequest::decode(bytes).unwrap();
+    text(&WriteRequest { metadata: vec![], ..request }).lines().map(str::to_owned).collect()
 }
 
 fn braced(labels: &[Label]) -> String {
@@ -198,7 +202,7 @@ proptest! {
         for of_metric in stock.points() {
             for point in &of_metric.points {
                 let one = MetricPoints { points: vec![point.clone()], ..of_metric.clone() };
-                let request = read(&Encoding::RemoteWrite.encode(&stock.resource, &[one]));
+                let request = read(&whole(Encoding::RemoteWrite, &stock.resource, &[one]));
                 let all: BTreeSet<String> = request.timeseries.iter().map(|series| braced(&series.labels)).collect();
                 // Bounds that are the same double are the only ones that may meet.
                 let doubles: BTreeSet<String> = match &of_metric.metric.kind {

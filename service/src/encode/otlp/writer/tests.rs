@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn commas_are_between_things_only() {
     let mut json = Writer::new(Notation::Json);
-    json.whole(|json| {
+    json.item(9, |json| {
         json.list("a", |json| (1..=2).for_each(|item| json.item(9, |json| json.int32(9, "n", item))));
         json.fixed64s(9, "none", &[]);
         json.uint64s(9, "b", &[1, u64::MAX]);
