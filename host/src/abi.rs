@@ -99,6 +99,7 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
     fn proxy_http_call(
         cluster: *const u8,
         cluster_size: usize,
@@ -297,6 +298,12 @@ pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
 pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
     // SAFETY: numbers only.
     Status::check(unsafe { proxy_record_metric(id, value) })
+}
+
+pub(crate) fn metric(id: u32) -> Result<u64, Status> {
+    let mut value = 0;
+    // SAFETY: the host writes one number.
+    Status::check(unsafe { proxy_get_metric(id, &mut value) }).map(|()| value)
 }
 
 pub(crate) fn http_call(

@@ -15,6 +15,7 @@ pub mod decimal;
 pub mod duration;
 pub mod exemplar;
 pub mod exponential;
+pub mod heartbeat;
 pub mod hex;
 pub mod histogram;
 pub mod json;

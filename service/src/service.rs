@@ -6,9 +6,10 @@ use log::info;
 use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
-use tributary_host::shared_data::HostSharedData;
+use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, random};
 use tributary_proto::counter::shared_key;
+use tributary_proto::heartbeat;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
 
@@ -54,6 +55,7 @@ pub struct Service {
     /// From one tick to the next.
     pace: Duration,
     swept_unix_nano: u64,
+    beat_unix_nano: u64,
 }
 
 impl Service {
@@ -89,6 +91,7 @@ impl Service {
             is_exporting: false,
             pace: TICK,
             swept_unix_nano: now,
+            beat_unix_nano: 0,
         })
     }
 
@@ -113,6 +116,7 @@ impl Service {
 
     /// Takes over what came without a notice or was left, and sends what is due.
     pub fn tick(&mut self) {
+        self.beat();
         self.values.tick();
         let budget = Budget::begin();
         self.take_over(budget);
@@ -140,6 +144,17 @@ impl Service {
             }
         }
         self.keep_pace();
+    }
+
+    /// Says that it is alive, in shared data: workers keep what they have while it does not.
+    fn beat(&mut self) {
+        let now = clock::now_unix_nano();
+        let since = now.checked_sub(self.beat_unix_nano);
+        if since.is_none_or(|since| since >= heartbeat::INTERVAL_NS) {
+            // One that cannot be written is tried again with the next tick.
+            let written = HostSharedData.set(heartbeat::KEY, &heartbeat::encode(now), Version::ANY);
+            self.beat_unix_nano = if written.is_ok() { now } else { 0 };
+        }
     }
 
     fn take_over(&mut self, budget: Budget) {

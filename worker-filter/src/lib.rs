@@ -15,6 +15,7 @@ pub mod worker;
 
 pub mod connections;
 pub mod counters;
+pub mod credit;
 pub mod expression;
 pub mod fold;
 pub mod headers;

@@ -13,11 +13,12 @@ use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_proto::batch::BatchWriter;
-use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
+use tributary_proto::limits::{BATCHES_ENQUEUED, BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
 
 use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
+use crate::credit::{Credit, Standing};
 use crate::fold::Fold;
 use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
@@ -26,7 +27,7 @@ use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::reading::{Reader, Way};
 use crate::tap::Tap;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::plan::{Measure, Part, Streams, Value};
+use tributary_plan::plan::{Measure, Part, Streams, Value, When};
 use tributary_plan::source::Source;
 
 /// How often a fault that lasts is logged.
@@ -51,6 +52,8 @@ pub struct Worker<S> {
     connections: Connections,
     report_interval: Duration,
     max_requests: Option<u64>,
+    credit: Credit,
+    ledger: Ledger,
     stats: Stats,
     no_service: RateLimit,
     no_counter: RateLimit,
@@ -80,6 +83,17 @@ struct Calls<S> {
     proof: usize,
 }
 
+/// What this worker has told of itself in the statistics, which count over all workers.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Streams that ended.
+    observed: u64,
+    observed_told: u64,
+    handed_over_told: u64,
+    /// Whether each stream is told at once, and not with the next flush.
+    each: bool,
+}
+
 /// Statistics of all workers together, in Envoy's own.
 #[derive(Debug)]
 struct Stats {
@@ -87,6 +101,10 @@ struct Stats {
     read_one_by_one: Counter,
     /// Values that were of another type than configured.
     values_mistyped: Counter,
+    /// Streams that ended.
+    observed: Counter,
+    /// Those of them that went into the queue, in batches.
+    handed_over: Counter,
     batches_enqueued: Counter,
     /// Hand-overs that had to wait.
     handovers_held_back: Counter,
@@ -146,6 +164,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if !main.reader.has_lists() {
             info!("this host compiles no CEL list: attributes are read one by one, at a higher cost");
         }
+        let (stats, is_known) = (Stats::define(), config.service_vm_id.is_empty());
         Ok(Self {
             streams: plan.streams,
             main,
@@ -158,7 +177,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            stats: Stats::define(),
+            credit: Credit::new(is_known, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
+            ledger: Ledger { each: plan.observed == When::Request, ..Ledger::default() },
+            stats,
             no_service: RateLimit::new(LOG_INTERVAL),
             no_counter: RateLimit::new(LOG_INTERVAL),
             misattached: RateLimit::new(LOG_INTERVAL),
@@ -240,6 +261,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// counters.
     pub fn tick(&mut self) {
         self.headers.refresh();
+        self.credit.refresh(&mut HostSharedData, clock::now_unix_nano());
         self.report_connections();
         self.flush();
     }
@@ -280,6 +302,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
             }
             (way, calls.is_some_and(|calls| calls.may_be_one(observation)))
         });
+        self.ledger.observed = self.ledger.observed.saturating_add(u64::from(ended));
+        if self.ledger.each {
+            self.tell_observed();
+        }
         if way == Way::OneByOne {
             self.stats.read_one_by_one.add(1);
         }
@@ -301,6 +327,30 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     fn hand_over(&mut self) {
+        self.tell_observed();
+        let mut held_back = match self.credit.standing() {
+            Standing::Good => None,
+            Standing::Behind => Some(HeldBack::Behind),
+            Standing::Silent => Some(HeldBack::Silent),
+        };
+        if held_back.is_none() {
+            held_back = self.hand_over_pipes();
+        }
+        if let Some(handed_over) = self.main.outbox.handed_over() {
+            let more = handed_over.saturating_sub(self.ledger.handed_over_told);
+            self.stats.handed_over.add(more);
+            self.ledger.handed_over_told = handed_over;
+        }
+        self.report_held_back(held_back);
+    }
+
+    /// Adds what was observed to the statistics, before it is handed over: what is in the queue was observed.
+    fn tell_observed(&mut self) {
+        let told = std::mem::replace(&mut self.ledger.observed_told, self.ledger.observed);
+        self.stats.observed.add(self.ledger.observed.saturating_sub(told));
+    }
+
+    fn hand_over_pipes(&mut self) -> Option<HeldBack> {
         let calls = self.calls.as_mut().map(|calls| &mut calls.pipe);
         let mut held_back = None;
         for pipe in [&mut self.main].into_iter().chain(calls) {
@@ -314,6 +364,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
             self.stats.batches_enqueued.add(handed_over.batches);
             held_back = held_back.or(handed_over.held_back);
         }
+        held_back
+    }
+
+    fn report_held_back(&mut self, held_back: Option<HeldBack>) {
         let Some(reason) = held_back else { return };
         self.stats.handovers_held_back.add(1);
         if let Some(suppressed) = self.no_service.permit(clock::now_unix_nano()) {
@@ -322,6 +376,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
                 HeldBack::NoService => warn!(
                     "no service has registered the queue \"{queue}\": {waiting} requests wait in this worker, none is \
                      lost. Is service.wasm a bootstrap extension with the same vm_id? ({suppressed} more since)"
+                ),
+                HeldBack::Behind => warn!(
+                    "the service does not keep up: {waiting} requests wait in this worker, none is lost ({suppressed} more \
+                     since)"
+                ),
+                HeldBack::Silent => warn!(
+                    "the service is dead or hangs: {waiting} requests wait in this worker, none is lost until Envoy ends. \
+                     Look in the log for why; attached as a stat sink it would come back ({suppressed} more since)"
                 ),
                 HeldBack::Host(status) => warn!(
                     "the host refused a batch ({status:?}): {waiting} requests wait in this worker, none is lost \
@@ -396,7 +458,9 @@ impl Stats {
         Self {
             read_one_by_one: Counter::define("tributary_read_one_by_one"),
             values_mistyped: Counter::define("tributary_values_mistyped"),
-            batches_enqueued: Counter::define("tributary_batches_enqueued"),
+            observed: Counter::define("tributary_observations_observed"),
+            handed_over: Counter::define("tributary_observations_handed_over"),
+            batches_enqueued: Counter::define(BATCHES_ENQUEUED),
             handovers_held_back: Counter::define("tributary_handovers_held_back"),
             counters_held_back: Counter::define("tributary_counters_held_back"),
         }

@@ -152,6 +152,14 @@ pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
     change_metric(id, |_| value)
 }
 
+pub(crate) fn metric(id: u32) -> Result<u64, Status> {
+    with(|host| {
+        let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+        let name = index.and_then(|index| host.stat_names.get(index)).ok_or(Status::BadArgument)?;
+        Ok(host.stat(name))
+    })
+}
+
 pub(crate) fn http_call(
     cluster: &str,
     headers: &[(&str, &str)],

@@ -14,7 +14,7 @@ use tributary_proto::config::{self, Problems, Section, quoted};
 use tributary_proto::limits::{EXPONENTIAL_SIZE_DEFAULT, SERIES_DEFAULT, SERIES_MAX};
 use tributary_proto::metric::Kind;
 
-use crate::plan::{Plan, SOURCES_MAX, Streams};
+use crate::plan::{Plan, SOURCES_MAX, Streams, When};
 use crate::preset::{Node, Options, Preset};
 use crate::source::Source;
 
@@ -137,6 +137,9 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
         if plan.streams == Streams::Tcp || plan.main.traced().is_none() {
             root.note("exemplars", "true", "false without a histogram of HTTP requests");
         }
+    }
+    if root.word("observed", &["request", "flush"]) == Some("request") {
+        plan.observed = When::Request;
     }
     plan.in_flight = root.flag("in_flight").unwrap_or(false);
     if plan.in_flight && plan.streams == Streams::Tcp {

@@ -20,6 +20,8 @@ pub struct Plan {
     pub calls: Option<Calls>,
     /// Counters in shared data.
     pub counters: Vec<Counter>,
+    /// When the statistic of observed streams grows.
+    pub observed: When,
     /// Whether the streams under way are counted.
     pub in_flight: bool,
     /// What is written into requests and responses; only in the module that has callbacks for it.

@@ -7,7 +7,7 @@ mod tcp;
 use tributary_proto::metric::{Kind, Metric};
 
 use crate::form::Form;
-use crate::plan::{Dimension, Measure, Origin, Part, Plan, Streams, Value};
+use crate::plan::{Dimension, Measure, Origin, Part, Plan, Streams, Value, When};
 use crate::source::Source;
 
 /// A plan to begin with.
@@ -61,7 +61,8 @@ impl Plan {
     /// A plan that counts the `main` part of each stream.
     fn of(streams: Streams, main: Part) -> Self {
         let (counters, rules) = (Vec::new(), Vec::new());
-        Self { streams, main, calls: None, counters, in_flight: false, rules, tap: None }
+        let observed = When::Flush;
+        Self { streams, main, calls: None, counters, observed, in_flight: false, rules, tap: None }
     }
 }
 
