@@ -60,11 +60,11 @@ fn documented(chapter: &str) -> Result<Vec<String>> {
 #[test]
 fn every_key_of_a_configuration_is_documented_and_no_other() -> Result<()> {
     let worker =
-        br#"{"?": 0, "histogram": {"?": 0}, "flush": {"?": 0}, "limits": {"?": 0}, "counters": [{"?": 0}],
+        br#"{"?": 0, "histogram": {"?": 0}, "flush": {"?": 0}, "limits": {"?": 0}, "counters": [{"?": 0}], "headers": [{"?": 0}], "tap": {"?": 0},
         "dimensions": [{"?": 0, "paths": {"?": 0}}], "metrics": [{"?": 0}]}"#;
     let worker = WorkerConfig::parse(worker).err().context("unknown keys were taken")?;
     assert_eq!(keys(&worker), documented("Worker filter")?);
-    let service = br#"{"?": 0, "limits": {"?": 0}, "destinations": [{"?": 0, "retry": {"?": 0}}]}"#;
+    let service = br#"{"?": 0, "limits": {"?": 0}, "destinations": [{"?": 0, "retry": {"?": 0}}], "values": [{"?": 0}]}"#;
     let service = ServiceConfig::parse(service).err().context("unknown keys were taken")?;
     assert_eq!(keys(&service), documented("Service")?);
     Ok(())

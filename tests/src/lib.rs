@@ -19,6 +19,7 @@ pub mod repository;
 pub mod rotel;
 pub mod scene;
 pub mod sink;
+pub mod token_server;
 pub mod tools;
 pub mod upstream;
 pub mod victoria_metrics;

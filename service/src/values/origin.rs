@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn a_value_is_found_or_it_is_said_why_not() {
         let json: &[u8] = br#"{"a": {"b": ["x", 7, true]}, "c": "line\nbreak", "d": {}}"#;
-        let cases: [(&str, &[u8], Result<&[u8], Unusable>); 11] = [
+        type Case<'a> = (&'a str, &'a [u8], Result<&'a [u8], Unusable>);
+        let cases: [Case<'_>; 11] = [
             ("body", b" token\n", Ok(b"token")),
             ("body", b" \n", Err(Unusable::Empty)),
             ("body", b"12345678901", Err(Unusable::TooLong)),
