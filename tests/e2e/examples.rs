@@ -1,6 +1,6 @@
 //! Each example and each command in the documentation is parsed or run, as the word behind its fence says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -122,6 +122,20 @@ async fn commands_with_an_envoy_print_what_is_shown() -> Result<()> {
             compare(&format!("{}:{}", block.file, block.line), line, shown, &output)?;
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statistic_is_documented_and_no_other() -> Result<()> {
+    let envoy = Envoy::start(&EnvoyConfig::minimal()?.free_ports(), &EnvoyOptions::workers(1)).await?;
+    let stats = envoy.admin().stats().await?;
+    let ours = "wasmcustom.tributary_";
+    let there: BTreeSet<String> =
+        stats.counters(ours).into_keys().chain(stats.gauges(ours).into_keys()).map(str::to_owned).collect();
+    let text = read("docs/operations.md")?;
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `wasmcustom.")?.split_once('`'));
+    let documented: BTreeSet<String> = rows.map(|(name, _)| format!("wasmcustom.{name}")).collect();
+    assert_eq!(documented, there);
     Ok(())
 }
 
