@@ -20,11 +20,13 @@ impl Call {
     }
 }
 
-/// A POST to be sent.
+/// A request to be sent.
 #[derive(Clone, Debug)]
-pub struct Post<'a> {
+pub struct Request<'a> {
     /// The cluster's name.
     pub cluster: &'a str,
+    /// The `:method`.
+    pub method: &'a str,
     /// The `:path`.
     pub path: &'a str,
     /// The `:authority`.
@@ -41,11 +43,12 @@ pub struct Post<'a> {
 /// with its circuit breaker open. Neither is ever answered.
 ///
 /// Never in `on_done` of the service: Envoy 1.40 crashes.
-pub fn post(post: &Post<'_>) -> Result<Call, Status> {
-    let fixed = [(":method", "POST"), (":path", post.path), (":authority", post.authority)];
-    let more = post.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+pub fn send(request: &Request<'_>) -> Result<Call, Status> {
+    let Request { method, path, authority, .. } = request;
+    let fixed = [(":method", *method), (":path", *path), (":authority", *authority)];
+    let more = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let headers: Vec<_> = fixed.into_iter().chain(more).collect();
-    raw::http_call(post.cluster, &headers, post.body, post.timeout).map(Call)
+    raw::http_call(request.cluster, &headers, request.body, request.timeout).map(Call)
 }
 
 /// A header of the answer; only in the callback that brings it, and only if it has headers.

@@ -17,6 +17,9 @@ impl Version {
     /// Versions count up from 1 over all keys of the process, so this one is reached after four billion writes; it then
     /// is no more than an ordinary version that somebody may have read.
     pub const ABSENT: Version = Version(u32::MAX);
+
+    /// Any version: a write with it always succeeds.
+    pub const ANY: Version = Version(0);
 }
 
 /// A store of values with compare-and-set, as the host gives it; a trait so that its races can be tested.

@@ -30,6 +30,11 @@ impl Counter {
         Self(raw::define_metric(Kind::Counter, name).ok())
     }
 
+    /// What all VMs together have added; 0 if Envoy does not say.
+    pub fn value(self) -> u64 {
+        self.0.and_then(|id| raw::metric(id).ok()).unwrap_or(0)
+    }
+
     /// Adds.
     pub fn add(self, more: u64) {
         // The host refuses an addition of nothing (Envoy 1.40, `Context::incrementMetric`).

@@ -19,6 +19,8 @@ pub struct Batch {
     pub producer: u64,
     /// 1, then one more each time.
     pub sequence: u64,
+    /// Observations in all batches of the producer before this one.
+    pub observed_before: u64,
     /// Keys of the shared-data counters that the producer adds to.
     pub counters: Vec<String>,
     /// Series by the metrics that they share.

@@ -209,6 +209,12 @@ impl<'a> Section<'a> {
         self.problems.note(&path, found, allowed);
     }
 
+    /// Makes it a known key, and says whether it is there.
+    pub fn known(&mut self, key: &'static str) -> bool {
+        self.asked.push(key);
+        self.has(key)
+    }
+
     /// Whether the key is there at all.
     pub fn has(&self, key: &str) -> bool {
         self.values.get(key).is_some_and(|value| !value.is_null())

@@ -15,6 +15,7 @@ pub mod decimal;
 pub mod duration;
 pub mod exemplar;
 pub mod exponential;
+pub mod heartbeat;
 pub mod hex;
 pub mod histogram;
 pub mod json;
@@ -22,6 +23,7 @@ pub mod metric;
 pub mod otlp;
 pub mod protobuf;
 pub mod remote_write;
+pub mod value;
 
 #[cfg(test)]
 mod proptests;

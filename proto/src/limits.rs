@@ -5,6 +5,12 @@ pub const QUEUE_HTTP: &str = "http";
 /// Name of the queue that carries observations of TCP connections.
 pub const QUEUE_TCP: &str = "tcp";
 
+/// Statistics of Envoy by which workers know how many batches wait in the queue, which the host tells nobody: those that were
+/// put in, and those that are no longer there.
+pub const BATCHES_ENQUEUED: &str = "tributary_batches_enqueued";
+/// See [`BATCHES_ENQUEUED`].
+pub const BATCHES_TAKEN: &str = "tributary_batches_taken";
+
 /// Bytes of one batch at which a worker begins another.
 ///
 /// The main thread takes a batch in one piece, so this bounds its longest step: 128 KiB hold about 700 series of one

@@ -1,14 +1,18 @@
 //! The service's configuration: JSON in, checked values out.
 
+mod values;
+
 use std::time::Duration;
 
-use tributary_proto::config::{self, Problems, Section};
+use tributary_proto::config::{self, Problems, Section, quoted};
 use tributary_proto::limits::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, SERIES_DEFAULT, SERIES_MAX};
+use tributary_proto::value::is_header_value;
 
 use crate::backoff::Backoff;
 use crate::compress::Compression;
 use crate::encode::Encoding;
 use crate::points::Temporality;
+use crate::values::ValueConfig;
 
 /// The most destinations side by side.
 pub const DESTINATIONS_MAX: usize = 16;
@@ -18,6 +22,8 @@ pub const DESTINATIONS_MAX: usize = 16;
 pub struct ServiceConfig {
     /// Where the sums go.
     pub destinations: Vec<Destination>,
+    /// What is fetched once and shared with all workers.
+    pub values: Vec<ValueConfig>,
     /// Attributes of the resource; they win over what Envoy says of itself.
     pub resource: Vec<(String, String)>,
     /// Series of one metric before further ones are counted in its overflow series.
@@ -88,12 +94,16 @@ impl ServiceConfig {
         config::read(json, |root| {
             let interval = root.duration("interval", INTERVAL_MIN..=INTERVAL_MAX).unwrap_or(INTERVAL);
             let mut names = Vec::new();
+            // A service may be there for its values alone.
+            if !root.has("values") {
+                root.required();
+            }
             let destinations = root
-                .required()
                 .sections("destinations", 1..=DESTINATIONS_MAX, |section| {
                     Destination::read(section, interval, &mut names)
                 })
                 .unwrap_or_default();
+            let values = values::read(root);
             let resource = root.texts("resource", ATTRIBUTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX);
             let (series_max, idle) = root.section("limits", |limits| {
                 let series = limits.number("series", 1..=u64::try_from(SERIES_MAX).unwrap_or(u64::MAX));
@@ -103,7 +113,7 @@ impl ServiceConfig {
             let idle = Some(idle).filter(|idle| !idle.is_zero());
             let self_metrics = root.flag("self_metrics").unwrap_or(true);
             let destinations = destinations.into_iter().flatten().collect();
-            Self { destinations, resource, series_max, idle, self_metrics }
+            Self { destinations, resource, values, series_max, idle, self_metrics }
         })
     }
 }
@@ -138,27 +148,11 @@ impl Destination {
             Backoff::new(first, longest)
         });
 
-        for (header, value) in &headers {
-            if !is_header_name(header) || HEADERS_RESERVED.contains(&header.as_str()) {
-                section.note(
-                    "headers",
-                    &format!("{header:?}"),
-                    "lower-case header names, none that the service sets itself",
-                );
-            }
-            // The value may be a secret, so it is not repeated.
-            if value.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
-                section.note(
-                    "headers",
-                    &format!("a control character in the value of {header:?}"),
-                    "printable text",
-                );
-            }
-        }
+        check_headers(section, &headers);
         if let Some(path) = &path
             && (!path.starts_with('/') || path.bytes().any(|byte| byte <= b' '))
         {
-            section.note("path", &format!("{path:?}"), "a path that begins with '/' and has no blanks");
+            section.note("path", &quoted(path), "a path that begins with '/' and has no blanks");
         }
         if encoding == Encoding::RemoteWrite {
             if temporality == Temporality::Delta {
@@ -172,7 +166,7 @@ impl Destination {
         if names.contains(&name) {
             section.note(
                 "name",
-                &format!("{name:?} again"),
+                &format!("{} again", quoted(&name)),
                 "each name once (a destination without one is called as its cluster)",
             );
         }
@@ -196,6 +190,21 @@ impl Destination {
     }
 }
 
+/// Notes the headers that no request may have.
+fn check_headers(section: &mut Section<'_>, headers: &[(String, String)]) {
+    for (header, value) in headers {
+        if !is_header_name(header) || HEADERS_RESERVED.contains(&header.as_str()) {
+            let allowed = "lower-case header names, none that the service sets itself";
+            section.note("headers", &quoted(header), allowed);
+        }
+        // The value may be a secret, so it is not repeated.
+        if !is_header_value(value.as_bytes()) {
+            let found = format!("a control character in the value of {}", quoted(header));
+            section.note("headers", &found, "printable text");
+        }
+    }
+}
+
 /// Whether this is a header name as HTTP/2 sends it: a token (RFC 9110) in lower case.
 fn is_header_name(name: &str) -> bool {
     let token =
@@ -204,91 +213,4 @@ fn is_header_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cluster_is_enough() {
-        let config = ServiceConfig::parse(br#"{"destinations": [{"cluster": "collector"}]}"#).unwrap();
-        let expected = Destination {
-            name: "collector".into(),
-            cluster: "collector".into(),
-            encoding: Encoding::OtlpProtobuf,
-            compression: Compression::None,
-            temporality: Temporality::Cumulative,
-            max_bytes: 1024 * 1024,
-            path: "/v1/metrics".into(),
-            authority: "collector".into(),
-            headers: vec![],
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(10),
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
-        };
-        assert_eq!(
-            config,
-            ServiceConfig {
-                destinations: vec![expected],
-                resource: vec![],
-                series_max: 2_000,
-                idle: Some(IDLE),
-                self_metrics: true,
-            }
-        );
-    }
-
-    #[test]
-    fn everything_can_be_said() {
-        let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5, "idle": "0s"}, "self_metrics": false, "destinations": [
-            {"cluster": "a"},
-            {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
-             "interval": "2s", "timeout": "3s", "encoding": "otlp_json", "compression": "gzip", "temporality": "delta",
-             "max_bytes": 20000, "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
-        let config = ServiceConfig::parse(json).unwrap();
-        let [first, second] = config.destinations.as_slice() else { panic!("two destinations") };
-        assert_eq!(first.interval, Duration::from_secs(1));
-        assert_eq!((second.interval, second.timeout), (Duration::from_secs(2), Duration::from_secs(3)));
-        assert_eq!(second.backoff, Backoff::new(Duration::from_millis(20), Duration::from_secs(5)));
-        assert_eq!((second.path.as_str(), second.authority.as_str()), ("/x", "h:1"));
-        assert_eq!(second.headers, [("x-tenant".to_owned(), "t".to_owned())]);
-        assert_eq!(config.resource, [("service.name".to_owned(), "edge".to_owned())]);
-        assert_eq!((config.series_max, config.idle, config.self_metrics), (5, None, false));
-        assert_eq!((second.encoding, second.compression), (Encoding::OtlpJson, Compression::Gzip));
-        assert_eq!((second.temporality, second.max_bytes), (Temporality::Delta, 20_000));
-    }
-
-    #[test]
-    fn remote_write_has_one_temporality_and_one_compression() {
-        let parse = |more: &str| {
-            let json =
-                format!(r#"{{"destinations": [{{"cluster": "a", "encoding": "remote_write"{more}}}]}}"#);
-            ServiceConfig::parse(json.as_bytes())
-        };
-        assert_eq!(parse("").unwrap().destinations[0].path, "/api/v1/write");
-        let problems = parse(r#", "temporality": "delta", "compression": "gzip""#).unwrap_err();
-        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths, ["destinations[0].temporality", "destinations[0].compression"]);
-    }
-
-    #[test]
-    fn every_problem_is_said_at_once_and_no_secret_with_them() {
-        let json = r#"{"interval": "1ms", "destinations": [{"name": "a"}, {"cluster": "b", "path": "x", "timeout": "0s"},
-            {"cluster": "b", "headers": {"Host": "h", "x-key": "se\ncret"}}], "resource": [], "intervall": "1s"}"#;
-        let problems = ServiceConfig::parse(json.as_bytes()).unwrap_err();
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            problems,
-            [
-                r#"interval: found "1ms", allowed: a duration from 100ms to 1h, such as "1s" or "250ms""#,
-                "destinations[0].cluster: found nothing, allowed: text of 1 to 255 bytes",
-                r#"destinations[1].timeout: found "0s", allowed: a duration from 10ms to 5m, such as "1s" or "250ms""#,
-                r#"destinations[1].path: found "x", allowed: a path that begins with '/' and has no blanks"#,
-                r#"destinations[2].headers: found "Host", allowed: lower-case header names, none that the service sets itself"#,
-                r#"destinations[2].headers: found a control character in the value of "x-key", allowed: printable text"#,
-                r#"destinations[2].name: found "b" again, allowed: each name once (a destination without one is called as its cluster)"#,
-                "resource: found a list of 0, allowed: an object of at most 32 texts of at most 1024 bytes",
-                "intervall: found an unknown key, allowed: one of interval, destinations, resource, limits, self_metrics",
-            ]
-        );
-        assert!(ServiceConfig::parse(b"").is_err(), "a service must know where to");
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ pub mod tally;
 use std::time::Duration;
 
 use log::{info, warn};
-use tributary_host::http_call::{self, Call, Post};
+use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
 use tributary_proto::attributes::text;
@@ -218,8 +218,9 @@ impl Exporter {
         next: Option<Cursor>,
         stats: &Stats,
     ) {
-        let sent = http_call::post(&Post {
+        let sent = http_call::send(&http_call::Request {
             cluster: &self.destination.cluster,
+            method: "POST",
             path: &self.destination.path,
             authority: &self.destination.authority,
             headers: &self.headers,

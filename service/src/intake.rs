@@ -52,9 +52,15 @@ impl Intake {
             stats.batches_refused.add(1);
             return;
         };
-        match self.producers.arrived(batch.producer, batch.sequence) {
+        stats.batches_taken.add(1);
+        match self.producers.arrived(&batch) {
             Arrival::InOrder => {}
-            Arrival::After(missing) => stats.batches_missing.add(missing),
+            Arrival::After { batches, observations } => {
+                stats.batches_missing.add(batches);
+                stats.observations_missing.add(observations);
+                // Somebody else took them out of the queue.
+                stats.batches_taken.add(batches);
+            }
             Arrival::Duplicate => {
                 stats.batches_duplicate.add(1);
                 return;

@@ -1,5 +1,7 @@
 //! Who hands over, and whether anything of it went missing or came twice.
 
+use tributary_proto::batch::Batch;
+
 /// Producers remembered. An Envoy has one per worker and configuration of a filter; a configuration that changes leaves
 /// its producers behind, so the one that was quiet longest is forgotten first.
 pub const PRODUCERS_MAX: usize = 1024;
@@ -16,6 +18,8 @@ pub struct Producers {
 struct Seen {
     producer: u64,
     sequence: u64,
+    /// Observations in all its batches up to this one.
+    observed: u64,
     turn: u64,
 }
 
@@ -24,15 +28,22 @@ struct Seen {
 pub enum Arrival {
     /// The next one, or the first of a producer: there is no telling what came before this service.
     InOrder,
-    /// So many before it never came.
-    After(u64),
+    /// Some before it never came.
+    After {
+        /// How many.
+        batches: u64,
+        /// How many observations they had.
+        observations: u64,
+    },
     /// It was here before.
     Duplicate,
 }
 
 impl Producers {
     /// Notes a batch.
-    pub fn arrived(&mut self, producer: u64, sequence: u64) -> Arrival {
+    pub fn arrived(&mut self, batch: &Batch) -> Arrival {
+        let Batch { producer, sequence, observed_before, .. } = *batch;
+        let observed = observed_before.saturating_add(batch.observations());
         self.turn = self.turn.saturating_add(1);
         let turn = self.turn;
         if let Some(seen) = self.last.iter_mut().find(|seen| seen.producer == producer) {
@@ -41,10 +52,14 @@ impl Producers {
             else {
                 return Arrival::Duplicate;
             };
-            seen.sequence = sequence;
-            return if missing == 0 { Arrival::InOrder } else { Arrival::After(missing) };
+            let observations = observed_before.saturating_sub(seen.observed);
+            (seen.sequence, seen.observed) = (sequence, observed);
+            return match missing {
+                0 => Arrival::InOrder,
+                batches => Arrival::After { batches, observations },
+            };
         }
-        let seen = Seen { producer, sequence, turn };
+        let seen = Seen { producer, sequence, observed, turn };
         if self.last.len() < PRODUCERS_MAX {
             self.last.push(seen);
         } else if let Some(quietest) = self.last.iter_mut().min_by_key(|seen| seen.turn) {
@@ -58,33 +73,45 @@ impl Producers {
 mod tests {
     use super::*;
 
+    /// Of a producer that has `observed_before` behind it; the batch itself has nothing.
+    fn arrived(producers: &mut Producers, producer: u64, sequence: u64, observed_before: u64) -> Arrival {
+        let (counters, groups) = (vec![], vec![]);
+        producers.arrived(&Batch { producer, sequence, observed_before, counters, groups })
+    }
+
     #[test]
     fn gaps_and_duplicates_are_told_by_producer() {
         let mut producers = Producers::default();
-        for (producer, sequence, expected) in [
-            (1, 1, Arrival::InOrder),
-            (1, 2, Arrival::InOrder),
-            (2, 9, Arrival::InOrder),
-            (1, 5, Arrival::After(2)),
-            (1, 5, Arrival::Duplicate),
-            (1, 4, Arrival::Duplicate),
-            (2, 10, Arrival::InOrder),
-            (1, 6, Arrival::InOrder),
-            (1, u64::MAX, Arrival::After(u64::MAX - 7)),
+        for (producer, sequence, observed_before, expected) in [
+            (1, 1, 0, Arrival::InOrder),
+            (1, 2, 0, Arrival::InOrder),
+            (2, 9, 50, Arrival::InOrder),
+            (1, 5, 30, Arrival::After { batches: 2, observations: 30 }),
+            (1, 5, 30, Arrival::Duplicate),
+            (1, 4, 20, Arrival::Duplicate),
+            (2, 10, 50, Arrival::InOrder),
+            (2, 12, 51, Arrival::After { batches: 1, observations: 1 }),
+            (1, 6, 30, Arrival::InOrder),
+            (1, u64::MAX, 0, Arrival::After { batches: u64::MAX - 7, observations: 0 }),
         ] {
-            assert_eq!(producers.arrived(producer, sequence), expected, "{producer} {sequence}");
+            let arrival = arrived(&mut producers, producer, sequence, observed_before);
+            assert_eq!(arrival, expected, "{producer} {sequence}");
         }
     }
 
     #[test]
     fn strangers_cannot_make_it_grow() {
         let mut producers = Producers::default();
-        producers.arrived(0, 1);
+        arrived(&mut producers, 0, 1, 0);
         for producer in 1..5_000 {
-            producers.arrived(producer, 1);
-            producers.arrived(0, producer + 1);
+            arrived(&mut producers, producer, 1, 0);
+            arrived(&mut producers, 0, producer + 1, 0);
         }
         assert_eq!(producers.last.len(), PRODUCERS_MAX);
-        assert_eq!(producers.arrived(0, 5_000), Arrival::Duplicate, "who speaks often is remembered");
+        assert_eq!(
+            arrived(&mut producers, 0, 5_000, 0),
+            Arrival::Duplicate,
+            "who speaks often is remembered"
+        );
     }
 }

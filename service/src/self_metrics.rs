@@ -39,6 +39,9 @@ pub fn put(table: &mut Table, stats: &Stats, exporters: &[Exporter], now_unix_na
     }
     let about = ("tributary.observations", "{observation}", "Observations added up.");
     sheet.count(about, Vec::new(), stats.observations_aggregated.total());
+    let about =
+        ("tributary.observations.missing", "{observation}", "Observations in batches that never came.");
+    sheet.count(about, Vec::new(), stats.observations_missing.total());
     for (reason, points) in stats.points_dropped() {
         let about = ("tributary.points.dropped", "{data_point}", "Data points dropped, by why.");
         sheet.count(about, vec![text("tributary.reason", reason.name())], points);

@@ -6,10 +6,11 @@ use log::info;
 use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
-use tributary_host::shared_data::HostSharedData;
+use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, memory, random};
 use tributary_proto::batch::Point;
 use tributary_proto::counter::shared_key;
+use tributary_proto::heartbeat;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
 
@@ -22,6 +23,7 @@ use crate::resource::{self, Resource};
 use crate::self_metrics;
 use crate::stats::{Reason, Stats};
 use crate::table::{Table, TableLimits, Viewer};
+use crate::values::Values;
 
 /// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -45,6 +47,7 @@ pub struct Service {
     counter_metric: Metric,
     resource: Resource,
     exporters: Vec<Exporter>,
+    values: Values,
     /// Which of them comes first when there is not time for all.
     turn: usize,
     stats: Stats,
@@ -55,7 +58,8 @@ pub struct Service {
     is_exporting: bool,
     /// From one tick to the next.
     pace: Duration,
-    swept_unix_nano: u64,
+    round_unix_nano: u64,
+    beat_unix_nano: u64,
 }
 
 impl Service {
@@ -84,13 +88,16 @@ impl Service {
             counter_metric: counter_metric(),
             resource,
             exporters,
+            values: Values::new(config.values, now),
             turn: 0,
             stats: Stats::define(),
             self_metrics: config.self_metrics,
             has_backlog: false,
             is_exporting: false,
             pace: TICK,
-            swept_unix_nano: now,
+            // The first tick is one of a round.
+            round_unix_nano: 0,
+            beat_unix_nano: 0,
         })
     }
 
@@ -115,10 +122,11 @@ impl Service {
 
     /// Takes over what came without a notice or was left, and sends what is due.
     pub fn tick(&mut self) {
+        self.beat();
         let budget = Budget::begin();
         self.take_over(budget);
         let now = clock::now_unix_nano();
-        self.sweep(now);
+        self.go_round(now);
         if self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now)) {
             self.read_counters(now);
             if self.self_metrics {
@@ -131,6 +139,9 @@ impl Service {
 
     /// An answer came. `with_headers` is false where it broke off.
     pub fn answered(&mut self, call: Call, with_headers: bool) {
+        if self.values.answered(call, with_headers) {
+            return;
+        }
         let budget = Budget::begin();
         for exporter in &mut self.exporters {
             if exporter.answered(call, with_headers, &mut self.table, &self.stats) {
@@ -143,6 +154,17 @@ impl Service {
         self.keep_pace();
     }
 
+    /// Says that it is alive, in shared data: workers keep what they have while it does not.
+    fn beat(&mut self) {
+        let now = clock::now_unix_nano();
+        let since = now.checked_sub(self.beat_unix_nano);
+        if since.is_none_or(|since| since >= heartbeat::INTERVAL_NS) {
+            // One that cannot be written is tried again with the next tick.
+            let written = HostSharedData.set(heartbeat::KEY, &heartbeat::encode(now), Version::ANY);
+            self.beat_unix_nano = if written.is_ok() { now } else { 0 };
+        }
+    }
+
     fn take_over(&mut self, budget: Budget) {
         self.has_backlog = false;
         for queue in &self.queues {
@@ -151,13 +173,14 @@ impl Service {
         }
     }
 
-    /// Looks for idle rows, however often it is called.
-    fn sweep(&mut self, now: u64) {
-        let since = now.checked_sub(self.swept_unix_nano);
+    /// Does what is to be done now and then, however often it is called: fetches values, looks for idle rows.
+    fn go_round(&mut self, now: u64) {
+        let since = now.checked_sub(self.round_unix_nano);
         if since.is_some_and(|since_ns| u128::from(since_ns) < TICK.as_nanos()) {
             return;
         }
-        self.swept_unix_nano = now;
+        self.round_unix_nano = now;
+        self.values.tick();
         self.table.sweep(SWEEP_ROWS, now);
         self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
         self.stats.memory_bytes.set(memory::bytes());

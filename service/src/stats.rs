@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use tributary_host::stats::{Counter, Gauge};
+use tributary_proto::limits::BATCHES_TAKEN;
 
 /// A number that only grows, as `wasmcustom.tributary_*`.
 #[derive(Debug)]
@@ -18,12 +19,16 @@ pub struct Count {
 pub struct Stats {
     /// Batches added to the table.
     pub batches_received: Count,
+    /// Batches that are no longer in the queue, whatever became of them: by it the workers know whether the service keeps up.
+    pub batches_taken: Counter,
     /// Queue items that are no batch.
     pub batches_refused: Count,
     /// Batches that came before; not added again.
     pub batches_duplicate: Count,
     /// Batches that never came, by their sequence.
     pub batches_missing: Count,
+    /// Observations in batches that never came.
+    pub observations_missing: Count,
     /// Observations added to the table.
     pub observations_aggregated: Count,
     /// Points that had no place in the table, that an encoding cannot say, or that a collector will never take.
@@ -91,9 +96,11 @@ impl Stats {
     pub fn define() -> Self {
         Self {
             batches_received: Count::define("tributary_batches_received"),
+            batches_taken: Counter::define(BATCHES_TAKEN),
             batches_refused: Count::define("tributary_batches_refused"),
             batches_duplicate: Count::define("tributary_batches_duplicate"),
             batches_missing: Count::define("tributary_batches_missing"),
+            observations_missing: Count::define("tributary_observations_missing"),
             observations_aggregated: Count::define("tributary_observations_aggregated"),
             points_dropped: Counter::define("tributary_points_dropped"),
             dropped: [const { Cell::new(0) }; Reason::ALL.len()],

@@ -52,6 +52,8 @@ pub struct Served {
     pub answered: BTreeMap<u16, u64>,
     /// Connections closed before any byte of the answer, as asked.
     pub reset: u64,
+    /// Requests by the value of their header `authorization`; without one they are not here.
+    pub authorized: BTreeMap<String, u64>,
 }
 
 impl Fault {
@@ -98,6 +100,10 @@ async fn answer(
 ) -> Result<Response<AnswerBody>, CloseConnection> {
     lock(&served).received += 1;
     let (head, body) = request.into_parts();
+    if let Some(value) = head.headers.get("authorization") {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        *lock(&served).authorized.entry(value).or_default() += 1;
+    }
     // The whole request first: an answer before its end would make the connection unfit for another.
     if !body.is_end_stream() {
         body.collect().await.map_err(|_| CloseConnection)?;
@@ -204,7 +210,7 @@ mod tests {
         let start = std::time::Instant::now();
         assert_eq!(get(&upstream, &[(DELAY_HEADER, "50")]).await.unwrap().status(), 200);
         assert!(start.elapsed() >= Duration::from_millis(50));
-        let served = Served { received: 3, answered: [(200, 2), (404, 1)].into(), reset: 0 };
+        let served = Served { received: 3, answered: [(200, 2), (404, 1)].into(), ..Served::default() };
         assert_eq!(upstream.served(), served);
     }
 
@@ -215,7 +221,7 @@ mod tests {
         let answer = get(&upstream, &[(FAULT_HEADER, Fault::Truncate.name())]).await.unwrap();
         assert_eq!(answer.status(), 200);
         assert!(answer.bytes().await.is_err());
-        let served = Served { received: 2, answered: [(200, 1)].into(), reset: 1 };
+        let served = Served { received: 2, answered: [(200, 1)].into(), reset: 1, ..Served::default() };
         assert_eq!(upstream.served(), served);
     }
 }

@@ -33,6 +33,10 @@ pub struct HandedOver {
 pub enum HeldBack {
     /// Nobody has registered the queue.
     NoService,
+    /// The service does not keep up.
+    Behind,
+    /// The service has not said for a while that it is alive.
+    Silent,
     /// The host refused.
     Host(Status),
 }
@@ -58,6 +62,11 @@ impl Outbox {
     /// The queue's name.
     pub fn queue_name(&self) -> &'static str {
         self.queue_name
+    }
+
+    /// Observations in all batches that went into the queue, as long as none waits here.
+    pub fn handed_over(&self) -> Option<u64> {
+        self.unsent.is_empty().then(|| self.writer.observed())
     }
 
     /// Whether the service has been found.

@@ -3,30 +3,39 @@
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use log::{info, warn};
 use tributary_host::clock;
 use tributary_host::counter::AddError;
+use tributary_host::headers::Side;
 use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
-use tributary_host::stream::StreamId;
+use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_proto::batch::BatchWriter;
-use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
+use tributary_proto::limits::{BATCHES_ENQUEUED, BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
 
 use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
+use crate::credit::{Credit, Standing};
 use crate::fold::Fold;
+use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
 use crate::observation::{Moment, Observation};
 use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::reading::{Reader, Way};
+use crate::tap::Tap;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::plan::{Measure, Part, Streams, Value};
+use tributary_plan::plan::{Measure, Part, Streams, Value, When};
 use tributary_plan::source::Source;
 
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Streams whose response was counted before they ended; the ones past it are counted when they have, and their response
+/// carries no count.
+const TOLD_MAX: usize = 1 << 20;
 
 /// One worker's state: told of streams, and of ticks.
 #[derive(Debug)]
@@ -36,9 +45,15 @@ pub struct Worker<S> {
     calls: Option<Calls<S>>,
     in_flight: Option<InFlight>,
     counters: Counters,
+    /// Streams whose response was counted when its headers came.
+    told: HashSet<StreamId, S>,
+    headers: Headers,
+    tap: Option<Tap<S>>,
     connections: Connections,
     report_interval: Duration,
     max_requests: Option<u64>,
+    credit: Credit,
+    ledger: Ledger,
     stats: Stats,
     no_service: RateLimit,
     no_counter: RateLimit,
@@ -68,6 +83,17 @@ struct Calls<S> {
     proof: usize,
 }
 
+/// What this worker has told of itself in the statistics, which count over all workers.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Streams that ended.
+    observed: u64,
+    observed_told: u64,
+    handed_over_told: u64,
+    /// Whether each stream is told at once, and not with the next flush.
+    each: bool,
+}
+
 /// Statistics of all workers together, in Envoy's own.
 #[derive(Debug)]
 struct Stats {
@@ -75,6 +101,10 @@ struct Stats {
     read_one_by_one: Counter,
     /// Values that were of another type than configured.
     values_mistyped: Counter,
+    /// Streams that ended.
+    observed: Counter,
+    /// Those of them that went into the queue, in batches.
+    handed_over: Counter,
     batches_enqueued: Counter,
     /// Hand-overs that had to wait.
     handovers_held_back: Counter,
@@ -124,19 +154,32 @@ impl<S: BuildHasher + Clone> Worker<S> {
             }
             None => None,
         };
+        let tap = match plan.tap {
+            Some(tap) => {
+                let source = Source::expression(&tap.condition);
+                Some(Tap::new(tap, hasher.clone()).map_err(|status| BadExpression { source, status })?)
+            }
+            None => None,
+        };
         if !main.reader.has_lists() {
             info!("this host compiles no CEL list: attributes are read one by one, at a higher cost");
         }
+        let (stats, is_known) = (Stats::define(), config.service_vm_id.is_empty());
         Ok(Self {
             streams: plan.streams,
             main,
             calls,
             in_flight,
             counters,
+            told: HashSet::with_hasher(hasher),
+            headers: Headers::new(plan.rules),
+            tap,
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            stats: Stats::define(),
+            credit: Credit::new(is_known, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
+            ledger: Ledger { each: plan.observed == When::Request, ..Ledger::default() },
+            stats,
             no_service: RateLimit::new(LOG_INTERVAL),
             no_counter: RateLimit::new(LOG_INTERVAL),
             misattached: RateLimit::new(LOG_INTERVAL),
@@ -145,7 +188,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     /// A stream has ended that an access log tells of.
     pub fn log_entry(&mut self) {
-        self.observe(true, true, &mut []);
+        self.observe(true, true, false, &mut []);
     }
 
     /// A stream of a filter begins.
@@ -155,16 +198,48 @@ impl<S: BuildHasher + Clone> Worker<S> {
         }
     }
 
+    /// The headers of a request came.
+    pub fn request_headers(&mut self, stream: StreamId) -> Verdict {
+        if let Some(tap) = &mut self.tap {
+            tap.headers(stream, Side::Request);
+        }
+        self.headers.request()
+    }
+
+    /// The headers of a response came.
+    pub fn response_headers(&mut self, stream: StreamId) {
+        // A response may have informational ones before it; it counts once.
+        if self.counters.are_told() && self.told.len() < TOLD_MAX && self.told.insert(stream) {
+            let told = self.counters.tell(&mut HostSharedData);
+            self.report_counters(told);
+        }
+        self.headers.response();
+        if let Some(tap) = &mut self.tap {
+            tap.headers(stream, Side::Response);
+        }
+    }
+
+    /// Bytes of a stream came.
+    pub fn bytes(&mut self, stream: StreamId, bytes: Bytes) {
+        if let Some(tap) = &mut self.tap {
+            tap.bytes(stream, bytes);
+        }
+    }
+
     /// A stream of a filter has ended.
     pub fn stream_ended(&mut self, stream: StreamId) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.ended();
         }
+        if let Some(tap) = &mut self.tap {
+            tap.ended(stream);
+        }
         if self.streams == Streams::Http {
-            return self.observe(true, true, &mut []);
+            let told = self.told.remove(&stream);
+            return self.observe(true, true, told, &mut []);
         }
         let mut connection = self.connections.ended(stream, self.main.measures);
-        self.observe(!connection.observed, true, &mut connection.taken);
+        self.observe(!connection.observed, true, false, &mut connection.taken);
     }
 
     /// A TCP connection was opened.
@@ -185,6 +260,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// Observes connections that have been open for long, hands over everything folded and adds what is pending to the
     /// counters.
     pub fn tick(&mut self) {
+        self.headers.refresh();
+        self.credit.refresh(&mut HostSharedData, clock::now_unix_nano());
         self.report_connections();
         self.flush();
     }
@@ -206,14 +283,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
             // One that the host does not know any more is about to end.
             if stream.enter() {
                 let Connection { observed, taken, .. } = connection;
-                self.observe(!std::mem::replace(observed, true), false, taken);
+                self.observe(!std::mem::replace(observed, true), false, false, taken);
             }
         }
         self.connections = connections;
     }
 
     /// Reads the current stream and folds what was seen.
-    fn observe(&mut self, opened: bool, ended: bool, taken: &mut [u64]) {
+    fn observe(&mut self, opened: bool, ended: bool, told: bool, taken: &mut [u64]) {
         let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
         let moment = Moment { opened, ended, now_unix_nano, taken };
         let (fold, counters) = (&mut self.main.fold, &mut self.counters);
@@ -221,10 +298,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let (way, may_be_call) = self.main.reader.read(|observation, way| {
             fold.record(observation, moment);
             if ended {
-                counters.count(observation);
+                counters.count(observation, told);
             }
             (way, calls.is_some_and(|calls| calls.may_be_one(observation)))
         });
+        self.ledger.observed = self.ledger.observed.saturating_add(u64::from(ended));
+        if self.ledger.each {
+            self.tell_observed();
+        }
         if way == Way::OneByOne {
             self.stats.read_one_by_one.add(1);
         }
@@ -246,6 +327,30 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     fn hand_over(&mut self) {
+        self.tell_observed();
+        let mut held_back = match self.credit.standing() {
+            Standing::Good => None,
+            Standing::Behind => Some(HeldBack::Behind),
+            Standing::Silent => Some(HeldBack::Silent),
+        };
+        if held_back.is_none() {
+            held_back = self.hand_over_pipes();
+        }
+        if let Some(handed_over) = self.main.outbox.handed_over() {
+            let more = handed_over.saturating_sub(self.ledger.handed_over_told);
+            self.stats.handed_over.add(more);
+            self.ledger.handed_over_told = handed_over;
+        }
+        self.report_held_back(held_back);
+    }
+
+    /// Adds what was observed to the statistics, before it is handed over: what is in the queue was observed.
+    fn tell_observed(&mut self) {
+        let told = std::mem::replace(&mut self.ledger.observed_told, self.ledger.observed);
+        self.stats.observed.add(self.ledger.observed.saturating_sub(told));
+    }
+
+    fn hand_over_pipes(&mut self) -> Option<HeldBack> {
         let calls = self.calls.as_mut().map(|calls| &mut calls.pipe);
         let mut held_back = None;
         for pipe in [&mut self.main].into_iter().chain(calls) {
@@ -259,6 +364,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
             self.stats.batches_enqueued.add(handed_over.batches);
             held_back = held_back.or(handed_over.held_back);
         }
+        held_back
+    }
+
+    fn report_held_back(&mut self, held_back: Option<HeldBack>) {
         let Some(reason) = held_back else { return };
         self.stats.handovers_held_back.add(1);
         if let Some(suppressed) = self.no_service.permit(clock::now_unix_nano()) {
@@ -267,6 +376,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
                 HeldBack::NoService => warn!(
                     "no service has registered the queue \"{queue}\": {waiting} requests wait in this worker, none is \
                      lost. Is service.wasm a bootstrap extension with the same vm_id? ({suppressed} more since)"
+                ),
+                HeldBack::Behind => warn!(
+                    "the service does not keep up: {waiting} requests wait in this worker, none is lost ({suppressed} more \
+                     since)"
+                ),
+                HeldBack::Silent => warn!(
+                    "the service is dead or hangs: {waiting} requests wait in this worker, none is lost until Envoy ends. \
+                     Look in the log for why; attached as a stat sink it would come back ({suppressed} more since)"
                 ),
                 HeldBack::Host(status) => warn!(
                     "the host refused a batch ({status:?}): {waiting} requests wait in this worker, none is lost \
@@ -341,7 +458,9 @@ impl Stats {
         Self {
             read_one_by_one: Counter::define("tributary_read_one_by_one"),
             values_mistyped: Counter::define("tributary_values_mistyped"),
-            batches_enqueued: Counter::define("tributary_batches_enqueued"),
+            observed: Counter::define("tributary_observations_observed"),
+            handed_over: Counter::define("tributary_observations_handed_over"),
+            batches_enqueued: Counter::define(BATCHES_ENQUEUED),
             handovers_held_back: Counter::define("tributary_handovers_held_back"),
             counters_held_back: Counter::define("tributary_counters_held_back"),
         }

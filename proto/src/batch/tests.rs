@@ -27,6 +27,7 @@ fn batch() -> Batch {
         kind,
     };
     Batch {
+        observed_before: 5,
         producer: 7,
         sequence: 1,
         counters: vec!["requests".into()],
@@ -83,7 +84,7 @@ fn what_a_later_release_adds_is_passed_over() {
 fn a_series_before_its_metrics_is_refused() {
     let group = batch().groups.remove(0);
     let mut bytes = Vec::new();
-    super::wire::head(&mut bytes, 7, 1, &[]);
+    super::wire::head(&mut bytes, 7, 1, 0, &[]);
     write::message(&mut bytes, super::wire::BATCH_GROUPS, |out| {
         super::wire::series(out, &group.series[0].attributes, 1, &[], &[]);
         super::wire::metrics(out, &group.metrics);
@@ -122,7 +123,7 @@ fn a_batch_survives_the_queue() {
 
 #[test]
 fn a_batch_is_never_empty_bytes() {
-    let least = Batch { producer: 0, sequence: 1, counters: vec![], groups: vec![] };
+    let least = Batch { producer: 0, sequence: 1, observed_before: 0, counters: vec![], groups: vec![] };
     assert!(!least.encode().is_empty(), "a queue cannot carry an empty item apart from having none");
 }
 

@@ -20,7 +20,7 @@ impl Batch {
     /// As it travels through the queue; never empty, since a batch has a sequence.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        head(&mut out, self.producer, self.sequence, &self.counters);
+        head(&mut out, self.producer, self.sequence, self.observed_before, &self.counters);
         for group in &self.groups {
             write::message(&mut out, BATCH_GROUPS, |out| {
                 metrics(out, &group.metrics);
@@ -37,7 +37,8 @@ impl Batch {
         if bytes.len() > BATCH_BYTES_MAX {
             return Err(BatchError::TooLong);
         }
-        let mut batch = Self { producer: 0, sequence: 0, counters: Vec::new(), groups: Vec::new() };
+        let (counters, groups) = (Vec::new(), Vec::new());
+        let mut batch = Self { producer: 0, sequence: 0, observed_before: 0, counters, groups };
         while !bytes.is_empty() {
             match field(&mut bytes).ok_or(BatchError::Malformed)? {
                 (1, Field::Fixed64(producer)) => batch.producer = producer,
@@ -48,7 +49,8 @@ impl Batch {
                         .counters
                         .push(text(key).filter(|key| counter::is_key(key)).ok_or(BatchError::TooMany)?);
                 }
-                (1..=4, _) => return Err(BatchError::Malformed),
+                (5, Field::Varint(observed)) => batch.observed_before = observed,
+                (1..=5, _) => return Err(BatchError::Malformed),
                 // A field of a later release.
                 _ => {}
             }
@@ -61,12 +63,19 @@ impl Batch {
 }
 
 /// What a batch has besides its groups.
-pub(super) fn head(out: &mut Vec<u8>, producer: u64, sequence: u64, counters: &[String]) {
+pub(super) fn head(
+    out: &mut Vec<u8>,
+    producer: u64,
+    sequence: u64,
+    observed_before: u64,
+    counters: &[String],
+) {
     write::fixed64(out, 1, producer.to_le_bytes());
     write::uint(out, 2, sequence);
     for key in counters {
         write::bytes(out, 4, key.as_bytes());
     }
+    write::uint(out, 5, observed_before);
 }
 
 /// The metrics of a group. They come before its series, which cannot be read without them.

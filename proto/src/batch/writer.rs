@@ -18,6 +18,9 @@ pub struct BatchWriter {
     producer: u64,
     sequence: u64,
     counters: Vec<String>,
+    /// Observations in the batches that were given, and in the series that wait.
+    given: u64,
+    waiting: u64,
     /// The group's beginning, the same in every batch: its metrics, encoded.
     metrics: Vec<u8>,
     /// The series so far, encoded behind their field keys.
@@ -27,9 +30,16 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// A writer whose first batch has sequence 1.
     pub fn new(producer: u64, counters: Vec<String>, metrics: &[Metric]) -> Self {
-        let mut writer = Self { producer, sequence: 0, counters, metrics: Vec::new(), series: Vec::new() };
+        let (metrics_bytes, series) = (Vec::new(), Vec::new());
+        let mut writer =
+            Self { producer, sequence: 0, counters, given: 0, waiting: 0, metrics: metrics_bytes, series };
         wire::metrics(&mut writer.metrics, metrics);
         writer
+    }
+
+    /// Observations in all batches that were given.
+    pub fn observed(&self) -> u64 {
+        self.given
     }
 
     /// Appends a series, with the exemplars of its points if there are any ([`Series`](super::Series)). Gives the batch
@@ -44,11 +54,13 @@ impl BatchWriter {
         let before = self.series.len();
         wire::series(&mut self.series, attributes, observations, points, exemplars);
         if self.metrics.len().saturating_add(self.series.len()) <= BATCH_BYTES {
+            self.waiting = self.waiting.saturating_add(observations);
             return None;
         }
         let last = self.series.split_off(before);
         let finished = self.finish();
         self.series = last;
+        self.waiting = observations;
         finished
     }
 
@@ -60,7 +72,8 @@ impl BatchWriter {
         self.sequence = self.sequence.saturating_add(1);
         let group_bytes = self.metrics.len().saturating_add(self.series.len());
         let mut batch = Vec::with_capacity(group_bytes.saturating_add(HEAD_BYTES));
-        wire::head(&mut batch, self.producer, self.sequence, &self.counters);
+        wire::head(&mut batch, self.producer, self.sequence, self.given, &self.counters);
+        self.given = self.given.saturating_add(std::mem::take(&mut self.waiting));
         write::length(&mut batch, wire::BATCH_GROUPS, group_bytes);
         batch.extend_from_slice(&self.metrics);
         batch.append(&mut self.series);
@@ -107,7 +120,8 @@ mod tests {
         assert_eq!(push(&mut writer, &only), None);
         let written = writer.finish().unwrap();
         let groups = vec![Group { metrics: vec![metric()], series: vec![only] }];
-        let batch = Batch { producer: 7, sequence: 1, counters: vec!["requests".into()], groups };
+        let counters = vec!["requests".into()];
+        let batch = Batch { producer: 7, sequence: 1, observed_before: 0, counters, groups };
         assert_eq!(Batch::decode(&written), Ok(batch.clone()));
         assert_eq!(written.len(), batch.encode().len());
     }
@@ -123,6 +137,12 @@ mod tests {
         let batches: Vec<Batch> = written.iter().map(|bytes| Batch::decode(bytes).unwrap()).collect();
         let sequences: Vec<u64> = batches.iter().map(|batch| batch.sequence).collect();
         assert_eq!(sequences, (1..=batches.len() as u64).collect::<Vec<_>>());
+        let mut observed = 0;
+        for batch in &batches {
+            assert_eq!(batch.observed_before, observed);
+            observed += batch.observations();
+        }
+        assert_eq!((observed, writer.observed()), (600, 600));
         let read: Vec<Series> =
             batches.into_iter().flat_map(|batch| batch.groups).flat_map(|g| g.series).collect();
         assert_eq!(read, all);

@@ -14,6 +14,9 @@ pub struct Batch {
     /// Keys of the shared-data counters that this producer adds to, so that the service knows what to export.
     #[prost(string, repeated, tag = "4")]
     pub counters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Observations in all batches of this producer before this one: of batches that are lost, how many they had.
+    #[prost(uint64, tag = "5")]
+    pub observed_before: u64,
 }
 /// Series that share their metrics. One observation is folded into exactly one series of one group.
 #[derive(Clone, PartialEq, ::prost::Message)]

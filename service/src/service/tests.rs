@@ -33,6 +33,8 @@ fn one_destination() -> Service {
 }
 
 fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
+    // As if each batch had had as much as this one.
+    let observed: u64 = series.iter().map(|(_, count)| count).sum();
     let metric = Metric {
         name: "requests".into(),
         unit: "1".into(),
@@ -49,7 +51,8 @@ fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
         exemplars: vec![],
     });
     let groups = vec![Group { metrics: vec![metric], series: series.collect() }];
-    Batch { producer: 7, sequence, counters: vec!["requests".into()], groups }.encode()
+    let observed_before = observed * (sequence - 1);
+    Batch { producer: 7, sequence, observed_before, counters: vec!["requests".into()], groups }.encode()
 }
 
 /// A batch of so many series.

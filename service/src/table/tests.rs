@@ -38,7 +38,7 @@ fn batch(metric_name: &str, series: &[(&str, u64)]) -> Batch {
         exemplars: vec![],
     });
     let groups = vec![Group { metrics: vec![metric(metric_name)], series: series.collect() }];
-    Batch { producer: 1, sequence: 1, counters: vec![], groups }
+    Batch { producer: 1, sequence: 1, observed_before: 0, counters: vec![], groups }
 }
 
 /// One series of one metric that is no counter.
@@ -46,7 +46,7 @@ fn batch_of(kind: Kind, name: &str, point: Point, exemplar: Option<Exemplar>) ->
     let exemplars = exemplar.into_iter().map(|exemplar| (0, exemplar)).collect();
     let series = vec![Series { attributes: route(name), observations: 1, points: vec![point], exemplars }];
     let groups = vec![Group { metrics: vec![Metric { kind, ..metric("other") }], series }];
-    Batch { producer: 1, sequence: 1, counters: vec![], groups }
+    Batch { producer: 1, sequence: 1, observed_before: 0, counters: vec![], groups }
 }
 
 fn change(name: &str, change: i64) -> Batch {

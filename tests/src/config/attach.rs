@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_yaml_ng::Value;
 
-use super::{EnvoyConfig, path, tree};
+use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
 
 const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 
@@ -25,6 +25,20 @@ impl EnvoyConfig {
             });
             ensure!(result? > 0, "no connection manager has a Wasm filter");
             Ok(())
+        })
+    }
+
+    /// Takes the worker filter from `worker_filter_full.wasm`, which can also change what passes through it.
+    #[must_use]
+    pub fn full(self) -> Self {
+        self.full_plugin(WORKER_PLUGIN)
+    }
+
+    /// The same for the plugin called `name`.
+    #[must_use]
+    pub fn full_plugin(self, name: &str) -> Self {
+        self.edit_plugin(name, |plugin| {
+            path::set(plugin, "vm_config.code.local.filename", "target/wasm/worker_filter_full.wasm".into())
         })
     }
 

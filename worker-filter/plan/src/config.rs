@@ -2,7 +2,11 @@
 
 mod counter;
 mod dimension;
+#[cfg(feature = "full")]
+mod headers;
 mod metric;
+#[cfg(feature = "full")]
+mod tap;
 
 use std::time::Duration;
 
@@ -10,7 +14,7 @@ use tributary_proto::config::{self, Problems, Section, quoted};
 use tributary_proto::limits::{EXPONENTIAL_SIZE_DEFAULT, SERIES_DEFAULT, SERIES_MAX};
 use tributary_proto::metric::Kind;
 
-use crate::plan::{Plan, SOURCES_MAX, Streams};
+use crate::plan::{Plan, SOURCES_MAX, Streams, When};
 use crate::preset::{Node, Options, Preset};
 use crate::source::Source;
 
@@ -72,6 +76,7 @@ impl WorkerConfig {
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
             plan.counters = counter::read(root, &mut plan.main);
+            read_under_way(root, &mut plan);
             plan.prune();
             if plan.main.sources.len() > SOURCES_MAX {
                 let found = format!("{} values to read of each stream", plan.main.sources.len());
@@ -133,11 +138,34 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
             root.note("exemplars", "true", "false without a histogram of HTTP requests");
         }
     }
+    if root.word("observed", &["request", "flush"]) == Some("request") {
+        plan.observed = When::Request;
+    }
     plan.in_flight = root.flag("in_flight").unwrap_or(false);
     if plan.in_flight && plan.streams == Streams::Tcp {
         root.note("in_flight", "true", "false for TCP: opened less closed is what is under way");
     }
     plan
+}
+
+/// What happens to streams while they are under way.
+#[cfg(feature = "full")]
+fn read_under_way(root: &mut Section<'_>, plan: &mut Plan) {
+    headers::read(root, plan);
+    tap::read(root, plan);
+}
+
+#[cfg(not(feature = "full"))]
+fn read_under_way(root: &mut Section<'_>, _: &mut Plan) {
+    only_in_full(root, "headers");
+    only_in_full(root, "tap");
+}
+
+/// A key of which the measuring module knows only where it belongs.
+fn only_in_full(section: &mut Section<'_>, key: &'static str) {
+    if section.known(key) {
+        section.note(key, "a key of worker_filter_full.wasm", "only there: this module only measures");
+    }
 }
 
 impl Flush {

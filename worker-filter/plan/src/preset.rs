@@ -7,7 +7,7 @@ mod tcp;
 use tributary_proto::metric::{Kind, Metric};
 
 use crate::form::Form;
-use crate::plan::{Dimension, Measure, Origin, Part, Plan, Streams, Value};
+use crate::plan::{Dimension, Measure, Origin, Part, Plan, Streams, Value, When};
 use crate::source::Source;
 
 /// A plan to begin with.
@@ -60,7 +60,9 @@ impl Preset {
 impl Plan {
     /// A plan that counts the `main` part of each stream.
     fn of(streams: Streams, main: Part) -> Self {
-        Self { streams, main, calls: None, counters: Vec::new(), in_flight: false }
+        let (counters, rules) = (Vec::new(), Vec::new());
+        let observed = When::Flush;
+        Self { streams, main, calls: None, counters, observed, in_flight: false, rules, tap: None }
     }
 }
 

@@ -1,0 +1,96 @@
+//! `values`: what is fetched once and shared with all workers.
+
+use std::time::Duration;
+
+use tributary_proto::config::{Section, quoted};
+use tributary_proto::value::{VALUE_BYTES_MAX, VALUES_MAX, is_name};
+
+use super::{RETRY_FIRST, RETRY_LONGEST, TIMEOUT_MAX, TIMEOUT_MIN, check_headers};
+use crate::backoff::Backoff;
+use crate::values::{Expiry, Origin, Pace, ValueConfig};
+
+const EVERY: Duration = Duration::from_secs(60);
+const EVERY_MIN: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A token endpoint that takes longer than this is better asked again.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Long enough for a connection or two from Envoy to the upstream, short enough for tokens of a minute.
+const REFRESH_BEFORE: Duration = Duration::from_secs(10);
+
+const KEEP_ON_FAILURE: Duration = Duration::from_secs(600);
+const KEEP_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// What servers take as a header by default, less the name.
+const MAX_BYTES: u64 = 8_000;
+
+pub(super) fn read(root: &mut Section<'_>) -> Vec<ValueConfig> {
+    let mut names = Vec::new();
+    let values = root.sections("values", 0..=VALUES_MAX, |section| {
+        let value = read_one(section)?;
+        if names.contains(&value.name) {
+            section.note("name", &format!("{} again", quoted(&value.name)), "each name once");
+        }
+        names.push(value.name.clone());
+        Some(value)
+    });
+    values.into_iter().flatten().flatten().collect()
+}
+
+fn read_one(section: &mut Section<'_>) -> Option<ValueConfig> {
+    let name = section.required().text("name", 1..=128);
+    let cluster = section.required().text("cluster", 1..=255);
+    let path = section.required().text("path", 1..=1024);
+    let method = section.word("method", &["GET", "POST", "PUT"]).unwrap_or("GET");
+    let authority = section.text("authority", 1..=255);
+    let headers = section.texts("headers", 32, 8192);
+    check_headers(section, &headers);
+    let body = section.text("body", 0..=VALUE_BYTES_MAX).unwrap_or_default();
+    let from = section.text("from", 1..=1024);
+    let origin = match from.as_deref().map(Origin::parse) {
+        None => Origin::Body,
+        Some(Some(origin)) => origin,
+        Some(None) => {
+            let found = quoted(from.as_deref().unwrap_or_default());
+            section.note("from", &found, "body, header:NAME in lower case, or json:/POINTER");
+            Origin::Body
+        }
+    };
+    let expiry = match section.word("expires_by", &["nothing", "jwt", "max_age"]) {
+        Some("jwt") => Expiry::Jwt,
+        Some("max_age") => Expiry::MaxAge,
+        _ => Expiry::Never,
+    };
+    let pace = Pace {
+        every: section.duration("every", EVERY_MIN..=DAY).unwrap_or(EVERY),
+        timeout: section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX).unwrap_or(TIMEOUT),
+        refresh_before: section.duration("refresh_before", Duration::ZERO..=DAY).unwrap_or(REFRESH_BEFORE),
+        keep_on_failure: section
+            .duration("keep_on_failure", Duration::ZERO..=KEEP_MAX)
+            .unwrap_or(KEEP_ON_FAILURE),
+        backoff: Backoff::new(RETRY_FIRST, RETRY_LONGEST),
+    };
+    let most = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
+    let max_bytes = section.number("max_bytes", 1..=most).unwrap_or(MAX_BYTES);
+    let (name, cluster, path) = (name?, cluster?, path?);
+    if !is_name(&name) {
+        section.note("name", &quoted(&name), "letters, digits, '_', '.' and '-'");
+    }
+    if !path.starts_with('/') || path.contains(|letter: char| letter.is_ascii_control() || letter == ' ') {
+        section.note("path", &quoted(&path), "a path that begins with '/' and has no blanks");
+    }
+    Some(ValueConfig {
+        name,
+        authority: authority.unwrap_or_else(|| cluster.clone()),
+        cluster,
+        method,
+        path,
+        headers,
+        body,
+        origin,
+        expiry,
+        max_bytes: usize::try_from(max_bytes).unwrap_or(VALUE_BYTES_MAX),
+        pace,
+    })
+}

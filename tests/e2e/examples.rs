@@ -1,0 +1,301 @@
+//! Each example and each command in the documentation is parsed or run, as the word behind its fence says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tributary_plan::config::WorkerConfig;
+use tributary_plan::preset::{Options, Preset};
+use tributary_proto::metric::Kind;
+use tributary_service::config::ServiceConfig;
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::load::{Load, Mix, Shape};
+use tributary_tests::markdown::{self, Block, read};
+use tributary_tests::poll::Seen;
+use tributary_tests::repository;
+use tributary_tests::scene::{LIMIT, Scene};
+use tributary_tests::sink::Store;
+use tributary_tests::upstream::Upstream;
+
+/// Programs that cannot run here: their files must be there all the same.
+const ELSEWHERE: [&str; 3] = ["docker", "kubectl", "skopeo"];
+
+fn blocks(info: &str) -> Result<Vec<Block>> {
+    Ok(markdown::blocks()?.into_iter().filter(|block| block.info.starts_with(info)).collect())
+}
+
+fn parse(block: &Block) -> Result<Value> {
+    serde_yaml_ng::from_str(&block.text).with_context(|| format!("{}:{}", block.file, block.line))
+}
+
+/// A table without what changes from run to run: each number is a `#`, and each run of blanks is one.
+fn shape(text: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let words = line.split_whitespace().map(|word| match word.contains(|c: char| c.is_ascii_digit()) {
+            true if word.starts_with("target/") => word.to_owned(),
+            true => "#".to_owned(),
+            false => word.to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(line).filter(|line| !line.is_empty()).collect()
+}
+
+/// The commands of a console, each with what it shows.
+fn commands(block: &Block) -> Vec<(&str, &str)> {
+    let parts = block.text.split("$ ").skip(1);
+    parts.map(|part| part.split_once('\n').unwrap_or((part, ""))).collect()
+}
+
+/// Runs a command line of a console with a shell, in the repository's root.
+fn run(line: &str) -> Result<(bool, String)> {
+    // The cargo that runs the tests, and no word of its own about what it compiles.
+    let line = match line.strip_prefix("cargo xtask ") {
+        Some(arguments) => format!("\"$CARGO\" run --quiet --package xtask -- {arguments}"),
+        None => line.replacen("cargo ", "\"$CARGO\" ", 1),
+    };
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line]).env("CARGO", env!("CARGO")).current_dir(repository::root());
+    let output = shell.output()?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((output.status.success(), printed + &String::from_utf8_lossy(&output.stderr)))
+}
+
+fn compare(place: &str, line: &str, shown: &str, (success, printed): &(bool, String)) -> Result<()> {
+    ensure!(*success != shown.contains(": error: "), "{place}: {line} ended otherwise than shown: {printed}");
+    let printed = shape(printed);
+    for expected in shape(shown) {
+        ensure!(printed.contains(&expected), "{place}: {line} does not print {expected:?}, but {printed:#?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_block_says_what_it_is() -> Result<()> {
+    let known = |info: &str| match info {
+        "text" | "console" | "promql" | "yaml worker" | "yaml service" | "yaml configuration" => true,
+        "yaml annotations" | "yaml telemetry" => true,
+        other => ["console with envoy/", "sh where there is a", "yaml of envoy/"]
+            .iter()
+            .any(|start| other.starts_with(start)),
+    };
+    for block in markdown::blocks()? {
+        // The README's one example is compared with the file that the demo runs.
+        let is_example = block.info == "yaml" && block.file == "README.md";
+        assert!(known(&block.info) || is_example, "{}:{}: {:?}", block.file, block.line, block.info);
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_print_what_is_shown() -> Result<()> {
+    let mut printed: BTreeMap<String, (bool, String)> = BTreeMap::new();
+    let mut checked = 0;
+    for block in blocks("console")?.iter().filter(|block| block.info == "console") {
+        for (line, shown) in commands(block) {
+            if !printed.contains_key(line) {
+                printed.insert(line.to_owned(), run(line)?);
+            }
+            let output = printed.get(line).context("it was run")?;
+            compare(&format!("{}:{}", block.file, block.line), line, shown, output)?;
+            checked += 1;
+        }
+    }
+    assert!(checked > 8, "{checked} commands");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_with_an_envoy_print_what_is_shown() -> Result<()> {
+    for block in blocks("console with ")? {
+        let upstream = Upstream::start(0).await?;
+        let file = block.info.trim_start_matches("console with ");
+        let config = EnvoyConfig::load(file)?.free_ports().cluster_port("app", upstream.port());
+        let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
+        for (line, shown) in commands(&block) {
+            let concrete = line
+                .replace("127.0.0.1:10000", &envoy.listener("ingress")?.to_string())
+                .replace("127.0.0.1:9901", &envoy.admin().address().to_string());
+            let output = tokio::task::spawn_blocking(move || run(&concrete)).await??;
+            compare(&format!("{}:{}", block.file, block.line), line, shown, &output)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statistic_is_documented_and_no_other() -> Result<()> {
+    let envoy = Envoy::start(&EnvoyConfig::minimal()?.free_ports(), &EnvoyOptions::workers(1)).await?;
+    let stats = envoy.admin().stats().await?;
+    let ours = "wasmcustom.tributary_";
+    let there: BTreeSet<String> =
+        stats.counters(ours).into_keys().chain(stats.gauges(ours).into_keys()).map(str::to_owned).collect();
+    let text = read("docs/operations.md")?;
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `wasmcustom.")?.split_once('`'));
+    let documented: BTreeSet<String> = rows.map(|(name, _)| format!("wasmcustom.{name}")).collect();
+    assert_eq!(documented, there);
+    Ok(())
+}
+
+#[test]
+fn commands_for_elsewhere_name_files_that_are_here() -> Result<()> {
+    let mut files = 0;
+    for block in blocks("sh ")? {
+        for line in block.text.lines() {
+            let mut words = line.split(' ');
+            let program = words.next().unwrap_or_default();
+            ensure!(ELSEWHERE.contains(&program), "{}:{}: {program} can run here", block.file, block.line);
+            for word in words {
+                let path = word.rsplit('=').next().unwrap_or(word);
+                let path =
+                    path.strip_prefix("oci:").map_or(path, |path| path.split(':').next().unwrap_or(path));
+                if ["envoy/", "target/", "docs/"].iter().any(|start| path.starts_with(start)) {
+                    assert!(repository::root().join(path).exists(), "{}:{}: {path}", block.file, block.line);
+                    files += 1;
+                }
+            }
+        }
+    }
+    assert!(files > 4, "{files} files");
+    Ok(())
+}
+
+#[test]
+fn examples_are_what_the_modules_take() -> Result<()> {
+    let mut examples = 0;
+    for (info, is_taken) in [
+        ("yaml worker", (|json: &[u8]| WorkerConfig::parse(json).is_ok()) as fn(&[u8]) -> bool),
+        ("yaml service", |json| ServiceConfig::parse(json).is_ok()),
+        ("yaml configuration", |json| {
+            WorkerConfig::parse(json).is_ok() || ServiceConfig::parse(json).is_ok()
+        }),
+    ] {
+        for block in blocks(info)? {
+            let mut value = parse(&block)?;
+            if let Some(inner) = value.pointer_mut("/configuration/value") {
+                value = inner.take();
+            }
+            assert!(is_taken(value.to_string().as_bytes()), "{}:{}: {value}", block.file, block.line);
+            examples += 1;
+        }
+    }
+    assert!(examples > 3, "{examples} examples");
+    Ok(())
+}
+
+#[test]
+fn excerpts_are_in_the_files_that_they_are_of() -> Result<()> {
+    for block in blocks("yaml of ")? {
+        let file = block.info.trim_start_matches("yaml of ");
+        assert!(read(file)?.contains(&block.text), "{}:{} is not in {file}", block.file, block.line);
+    }
+    Ok(())
+}
+
+#[test]
+fn manifests_of_others_are_what_they_say() -> Result<()> {
+    for block in blocks("yaml telemetry")? {
+        let telemetry = parse(&block)?;
+        assert_eq!(
+            (&telemetry["kind"], &telemetry["spec"]["metrics"][0]["overrides"][0]["disabled"]),
+            (&"Telemetry".into(), &true.into())
+        );
+    }
+    for block in blocks("yaml annotations")? {
+        let annotations = parse(&block)?;
+        let text = |name: &str| annotations[name].as_str().context("an annotation");
+        let volumes: Value = serde_json::from_str(text("sidecar.istio.io/userVolume")?)?;
+        let mounts: Value = serde_json::from_str(text("sidecar.istio.io/userVolumeMount")?)?;
+        assert_eq!(volumes[0]["name"], mounts[0]["name"]);
+        let path = mounts[0]["mountPath"].as_str().context("a path")?;
+        assert!(read("envoy/istio/service.yaml")?.contains(&format!("{path}/service.wasm")));
+    }
+    Ok(())
+}
+
+#[test]
+fn every_command_of_the_tools_that_is_spoken_of_exists() -> Result<()> {
+    let (_, help) = run("cargo xtask --help")?;
+    for file in markdown::documents()? {
+        for rest in read(&file)?.split("cargo xtask ").skip(1) {
+            let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+            assert!(help.contains(&format!("\n  {word} ")), "{file}: cargo xtask {word}");
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a chapter's table in docs/metrics.md: metric, kind, unit, name in Prometheus.
+fn documented(chapter: &str) -> Result<Vec<[String; 4]>> {
+    let text = read("docs/metrics.md")?;
+    let chapter = text.split("\n## ").find(|text| text.starts_with(&format!("`{chapter}`\n")));
+    let rows = chapter.context("no such chapter")?.lines().filter(|line| line.starts_with("| `"));
+    let row = |line: &str| {
+        let mut cells = line.split('|').skip(1).map(|cell| cell.trim().trim_matches('`').to_owned());
+        let mut next = || cells.next().unwrap_or_default();
+        [next(), next(), next(), next()]
+    };
+    Ok(rows.map(row).collect())
+}
+
+#[test]
+fn every_metric_of_a_preset_is_documented_and_no_other() -> Result<()> {
+    for (name, preset) in Preset::ALL.into_iter().filter(|(_, preset)| *preset != Preset::None) {
+        let plan = preset.plan(Options::default(), &|_| None);
+        let calls = plan.calls.iter().flat_map(|calls| &calls.part.measures);
+        let measures = plan.main.measures.iter().chain(calls);
+        let mut metrics: Vec<_> = measures
+            .map(|measure| {
+                let kind = match measure.metric.kind {
+                    Kind::Counter => "counter",
+                    Kind::UpDownCounter => "up-down counter",
+                    Kind::Histogram { .. } | Kind::Exponential { .. } => "histogram",
+                };
+                [measure.metric.name.clone(), kind.to_owned(), measure.metric.unit.clone()]
+            })
+            .collect();
+        let mut rows: Vec<_> =
+            documented(name)?.into_iter().map(|[name, kind, unit, _]| [name, kind, unit]).collect();
+        metrics.sort();
+        rows.sort();
+        assert_eq!(rows, metrics, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_in_prometheus_are_those_that_are_documented() -> Result<()> {
+    for (http, tcp) in [("otel", "tcp"), ("istio", "istio_tcp")] {
+        let mut expected = Vec::new();
+        for [name, kind, _, prometheus] in [documented(http)?, documented(tcp)?].concat() {
+            // Of gRPC calls there are none here.
+            if !name.starts_with("rpc.") {
+                expected.push(if kind == "histogram" { format!("{prometheus}_count") } else { prometheus });
+            }
+        }
+        let database = Upstream::start(0).await?;
+        let scene = Scene::of("envoy/http_and_tcp.yaml", "otlp_collector", 1, |config| {
+            config
+                .cluster_port("database", database.port())
+                .worker("preset", http)
+                .plugin("tributary_tcp_filter", "preset", tcp)
+                .service("destinations[0].encoding", "remote_write")
+        })
+        .await?;
+        scene.load(20, [Shape::get("users", "/users/1")]).await?;
+        let query = Shape::get("query", "/").header("connection", "close");
+        Load::new(scene.envoy.listener("database")?, 5, Mix::new(1, [query])?).run(|_| ()).await?;
+        let missing = |store: &Store| -> Vec<String> {
+            let there = store.remote_write().metrics();
+            expected.iter().filter(|name| !there.contains_key(name.as_str())).cloned().collect()
+        };
+        let probe = |store: &Store| Seen::when(missing(store).is_empty(), missing(store));
+        scene.sink.wait_until("every documented name", LIMIT, probe).await?;
+        if scene.sink.store().remote_write().metrics().keys().any(|name| name.contains('.')) {
+            bail!("a name with a dot");
+        }
+    }
+    Ok(())
+}

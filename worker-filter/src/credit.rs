@@ -1,0 +1,109 @@
+//! Whether the service keeps up: the host's queue has no bound and never says that it is full.
+
+use tributary_host::shared_data::SharedData;
+use tributary_host::stats::Counter;
+use tributary_proto::heartbeat;
+
+/// Batches that wait in the queue, of all workers together, at which they keep theirs: a few seconds' worth for the largest
+/// Envoys, and 64 MiB at the most.
+pub const BATCHES_MAX: u64 = 512;
+
+/// What a worker knows of the service.
+#[derive(Debug)]
+pub struct Credit {
+    /// A service under another `vm_id` has shared data of its own: nothing is known of it then.
+    is_known: bool,
+    enqueued: Counter,
+    taken: Counter,
+    standing: Standing,
+}
+
+/// Whether batches may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The service keeps up.
+    Good,
+    /// The queue holds more than it should.
+    Behind,
+    /// The service has not said for a while that it is alive.
+    Silent,
+}
+
+impl Credit {
+    /// Of a service with the same `vm_id` or another one. The counters are those of batches that were put into the queue and
+    /// taken out of it, by all workers.
+    pub fn new(is_known: bool, enqueued: Counter, taken: Counter) -> Self {
+        Self { is_known, enqueued, taken, standing: Standing::Good }
+    }
+
+    /// Looks at the service: three host calls, once per tick.
+    pub fn refresh(&mut self, data: &mut impl SharedData, now_unix_nano: u64) {
+        if !self.is_known {
+            return;
+        }
+        // Without a heartbeat there never was a service, and so no queue either.
+        let beat = data.get(heartbeat::KEY).ok().flatten();
+        let is_silent = beat.is_some_and(|(bytes, _)| heartbeat::is_silent(&bytes, now_unix_nano));
+        let waiting = self.enqueued.value().saturating_sub(self.taken.value());
+        self.standing = match () {
+            () if is_silent => Standing::Silent,
+            () if waiting >= BATCHES_MAX => Standing::Behind,
+            () => Standing::Good,
+        };
+    }
+
+    /// Whether batches may go, as of the last look.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_host::fake;
+    use tributary_host::shared_data::HostSharedData;
+
+    use super::*;
+
+    fn credit() -> Credit {
+        fake::reset();
+        Credit::new(true, Counter::define("enqueued"), Counter::define("taken"))
+    }
+
+    fn standing(credit: &mut Credit, now: u64) -> Standing {
+        credit.refresh(&mut HostSharedData, now);
+        credit.standing()
+    }
+
+    #[test]
+    fn a_silent_service_has_no_credit_until_it_speaks_again() {
+        let mut credit = credit();
+        assert_eq!(standing(&mut credit, 1), Standing::Good, "nobody spoke yet");
+        let beat =
+            |now: u64| fake::with(|host| host.store.set(heartbeat::KEY, &heartbeat::encode(now), 0)).unwrap();
+        beat(5);
+        assert_eq!(standing(&mut credit, 5), Standing::Good);
+        assert_eq!(standing(&mut credit, 5 + heartbeat::SILENCE_NS), Standing::Silent);
+        beat(6 + heartbeat::SILENCE_NS);
+        assert_eq!(standing(&mut credit, 7 + heartbeat::SILENCE_NS), Standing::Good);
+    }
+
+    #[test]
+    fn a_service_that_is_behind_has_no_credit_until_it_has_caught_up() {
+        let mut credit = credit();
+        credit.enqueued.add(BATCHES_MAX + 5);
+        credit.taken.add(6);
+        assert_eq!(standing(&mut credit, 1), Standing::Good);
+        credit.enqueued.add(1);
+        assert_eq!(standing(&mut credit, 1), Standing::Behind);
+        credit.taken.add(100);
+        assert_eq!(standing(&mut credit, 1), Standing::Good);
+    }
+
+    #[test]
+    fn of_a_service_under_another_vm_id_nothing_is_known() {
+        let mut credit = Credit { is_known: false, ..credit() };
+        credit.enqueued.add(BATCHES_MAX);
+        assert_eq!(standing(&mut credit, u64::MAX), Standing::Good);
+    }
+}
