@@ -20,9 +20,19 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(whole_ms.checked_add(fraction_ms)?))
 }
 
+/// In nanoseconds, which 64 bits hold for 584 years; 128 bits, as the standard library has them, are slow and large on Wasm.
+pub fn as_ns(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
+}
+
+/// In milliseconds.
+pub fn as_ms(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into())
+}
+
 /// As [`parse`] reads it back.
 pub fn format(duration: Duration) -> String {
-    let ms = duration.as_millis();
+    let ms = as_ms(duration);
     match ms {
         0 => "0s".to_owned(),
         _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
@@ -58,6 +68,15 @@ mod tests {
         ] {
             assert_eq!(parse(text), expected_ms.map(Duration::from_millis), "{text:?}");
         }
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_standard_library_up_to_their_end() {
+        for duration in [Duration::ZERO, Duration::from_nanos(1_999_999), Duration::new(12, 345_678_901)] {
+            assert_eq!(u128::from(as_ns(duration)), duration.as_nanos());
+            assert_eq!(u128::from(as_ms(duration)), duration.as_millis());
+        }
+        assert_eq!((as_ns(Duration::MAX), as_ms(Duration::MAX)), (u64::MAX, u64::MAX));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Object(Vec<(String, Value)>);
 impl Value {
     /// Whether it is `null`.
     pub fn is_null(&self) -> bool {
-        *self == Self::Null
+        matches!(self, Self::Null)
     }
 
     /// The text, if it is one.

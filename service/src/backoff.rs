@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tributary_proto::duration::as_ns;
+
 /// How waits grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -20,7 +22,7 @@ impl Backoff {
     pub fn wait(&self, failures: u32, jitter: u64) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         let whole = self.first.saturating_mul(1 << doublings).min(self.longest);
-        let half_ns = u64::try_from(whole.as_nanos() / 2).unwrap_or(u64::MAX);
+        let half_ns = as_ns(whole) / 2;
         whole.saturating_sub(Duration::from_nanos(jitter.checked_rem(half_ns).unwrap_or(0)))
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tributary_host::clock;
+use tributary_proto::duration::as_ns;
 
 /// What a callback may take before it leaves the rest to the next. What is begun is ended: at most one batch of
 /// [`tributary_proto::limits::BATCH_BYTES`], or [`crate::exporter::PART_ROWS`] rows.
@@ -23,7 +24,7 @@ impl Budget {
     /// Whether it is up. A clock that goes backwards takes what is left.
     pub fn is_spent(self) -> bool {
         let spent_ns = clock::now_unix_nano().checked_sub(self.began_unix_nano);
-        spent_ns.is_none_or(|spent_ns| u128::from(spent_ns) >= CALLBACK.as_nanos())
+        spent_ns.is_none_or(|spent_ns| spent_ns >= as_ns(CALLBACK))
     }
 }
 

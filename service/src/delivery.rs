@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use tributary_proto::duration::as_ns;
+
 use crate::answer::{LONGEST_WAIT, Verdict};
 use crate::backoff::Backoff;
 use crate::table::Cursor;
@@ -141,7 +143,7 @@ impl Delivery {
 }
 
 fn after(unix_nano: u64, wait: Duration) -> u64 {
-    unix_nano.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+    unix_nano.saturating_add(as_ns(wait))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
 use tributary_proto::attributes::text;
+use tributary_proto::config::quoted;
+use tributary_proto::duration;
 use tributary_proto::otlp::KeyValue;
 
 use self::tally::{End, NO_ANSWER, REJECTED, Tally};
@@ -235,10 +237,9 @@ impl Exporter {
             Err(status) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
                 stats.exports_failed.add(1);
-                let cluster = &self.destination.cluster;
-                let reason = format!(
-                    "Envoy refuses the call ({status:?}): is there a cluster {cluster:?} with a host?"
-                );
+                let cluster = quoted(&self.destination.cluster);
+                let reason =
+                    format!("Envoy refuses the call ({status:?}): is there a cluster {cluster} with a host?");
                 self.report(now, &reason);
             }
         }
@@ -268,17 +269,23 @@ impl Exporter {
         if let Verdict::Taken { rejected, message } = verdict
             && (*rejected > 0 || !message.is_empty())
         {
-            self.report(now_unix_nano, &format!("the collector rejected {rejected} points: {message:?}"));
+            self.report(
+                now_unix_nano,
+                &format!("the collector rejected {rejected} points: {}", quoted(message)),
+            );
         }
         match outcome {
             Outcome::Taken { failures: 0 } => {}
             Outcome::Taken { failures } => {
-                let name = &self.destination.name;
-                info!("destination {name:?} takes again, after {failures} failures");
+                let name = quoted(&self.destination.name);
+                info!("destination {name} takes again, after {failures} failures");
             }
             Outcome::Again { failures, wait } => {
                 let status = status.map_or("none".into(), String::from_utf8_lossy);
-                let reason = format!("status {status}, failure {failures} in a row, next try in {wait:?}");
+                let reason = format!(
+                    "status {status}, failure {failures} in a row, next try in {}",
+                    duration::format(*wait)
+                );
                 self.report(now_unix_nano, &reason);
             }
             Outcome::GivenUp { status } => {
@@ -290,12 +297,12 @@ impl Exporter {
     /// Says what is wrong, at a bounded rate, and what becomes of what was not taken.
     fn report(&mut self, now_unix_nano: u64, reason: &str) {
         if let Some(suppressed) = self.faults.permit(now_unix_nano) {
-            let name = &self.destination.name;
+            let name = quoted(&self.destination.name);
             let rest = match self.destination.temporality {
                 Temporality::Cumulative => "The sums stay and go with the next export",
                 Temporality::Delta => "What can be sent again is kept",
             };
-            warn!("destination {name:?}: {reason}. {rest} ({suppressed} more since)");
+            warn!("destination {name}: {reason}. {rest} ({suppressed} more since)");
         }
     }
 }

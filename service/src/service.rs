@@ -10,6 +10,7 @@ use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, memory, random};
 use tributary_proto::batch::Point;
 use tributary_proto::counter::shared_key;
+use tributary_proto::duration::as_ns;
 use tributary_proto::heartbeat;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
@@ -79,7 +80,7 @@ impl Service {
             deltas = delta.map_or(deltas, |delta| delta.saturating_add(1));
             exporters.push(Exporter::new(destination, Viewer { number, delta }, &resource, now));
         }
-        let idle_ns = config.idle.map(|idle| u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX));
+        let idle_ns = config.idle.map(as_ns);
         let limits = TableLimits { series_max: config.series_max, idle_ns, destinations, deltas };
         Ok(Self {
             queues,
@@ -176,7 +177,7 @@ impl Service {
     /// Does what is to be done now and then, however often it is called: fetches values, looks for idle rows.
     fn go_round(&mut self, now: u64) {
         let since = now.checked_sub(self.round_unix_nano);
-        if since.is_some_and(|since_ns| u128::from(since_ns) < TICK.as_nanos()) {
+        if since.is_some_and(|since_ns| since_ns < as_ns(TICK)) {
             return;
         }
         self.round_unix_nano = now;

@@ -16,6 +16,7 @@ use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::stats::{Counter, Gauge};
 use tributary_host::{Status, clock, counter, random};
+use tributary_proto::duration::as_ms;
 use tributary_proto::value::{GENERATION_KEY, shared_key};
 
 /// How often a fault that lasts is logged, for each value.
@@ -170,7 +171,7 @@ impl Shared {
     fn read(&self, now_unix_nano: u64) -> Result<(Vec<u8>, Option<u64>), String> {
         let status = http_call::answer_header(":status").unwrap_or_default();
         if !matches!(status.as_slice(), [b'2', _, _]) {
-            return Err(format!("status {}", status.escape_ascii()));
+            return Err(format!("status {}", String::from_utf8_lossy(&status)));
         }
         let header = match &self.config.origin {
             Origin::Header(name) => http_call::answer_header(name),
@@ -195,7 +196,7 @@ impl Shared {
                 "value \"{}\" from cluster \"{}\": {reason}; the last good one stays, next try in {} ms ({suppressed} more since)",
                 self.config.name,
                 self.config.cluster,
-                wait.as_millis()
+                as_ms(wait)
             );
         }
     }

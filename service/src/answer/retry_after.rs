@@ -24,7 +24,7 @@ pub(super) fn parse(text: &[u8], now_unix_nano: u64) -> Option<Duration> {
 
 /// An IMF-fixdate such as `Sun, 06 Nov 1994 08:49:37 GMT`; the two obsolete forms are no longer sent.
 fn unix_seconds(date: &str) -> Option<u64> {
-    let rest = date.split_once(", ")?.1;
+    let rest = date.split_once(',')?.1.strip_prefix(' ')?;
     let mut words = rest.split(' ');
     let day = words.next()?.parse::<u64>().ok().filter(|day| (1..=31).contains(day))?;
     let month_name = words.next()?;

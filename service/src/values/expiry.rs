@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tributary_proto::duration::as_ns;
 use tributary_proto::json;
 
 /// What tells when a value expires.
@@ -23,7 +24,7 @@ impl Expiry {
             Self::Jwt => Some(expiration(value)?.saturating_mul(1_000_000_000)),
             Self::MaxAge => {
                 let age = Duration::from_secs(max_age(cache_control?)?);
-                Some(now_unix_nano.saturating_add(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
+                Some(now_unix_nano.saturating_add(as_ns(age)))
             }
         }
     }

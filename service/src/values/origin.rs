@@ -43,8 +43,6 @@ impl Origin {
             return (!name.is_empty() && name.bytes().all(is_name)).then(|| Self::Header(name.to_owned()));
         }
         let pointer = text.strip_prefix("json:/")?;
-        // The order matters: `~01` stands for `~1` (RFC 6901 section 4).
-        let segment = |text: &str| text.replace("~1", "/").replace("~0", "~");
         Some(Self::Json(pointer.split('/').map(segment).collect()))
     }
 
@@ -82,6 +80,22 @@ fn pointed(mut json: &Value, pointer: &[String]) -> Option<Vec<u8>> {
         Value::Bool(truth) => Some(if *truth { b"true".to_vec() } else { b"false".to_vec() }),
         _ => None,
     }
+}
+
+/// A segment of a JSON pointer, in which `~0` stands for `~` and `~1` for `/` (RFC 6901 section 4).
+fn segment(text: &str) -> String {
+    let mut parts = text.split('~');
+    let mut segment = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (sign, rest) = match part.as_bytes().first() {
+            Some(b'0') => ('~', part.get(1..)),
+            Some(b'1') => ('/', part.get(1..)),
+            _ => ('~', None),
+        };
+        segment.push(sign);
+        segment.push_str(rest.unwrap_or(part));
+    }
+    segment
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tributary_proto::duration::as_ns;
+
 use crate::backoff::Backoff;
 
 /// Between a fetch and the next one at the least, whatever a token says of its expiry.
@@ -99,7 +101,7 @@ impl Schedule {
         let lives = expires_unix_nano.map(|at| Duration::from_nanos(at.saturating_sub(now_unix_nano)));
         let wait =
             lives.map_or(self.every, |lives| lives.saturating_sub(self.refresh_before).min(self.every));
-        let tenth_ns = u64::try_from(wait.as_nanos() / 10).unwrap_or(u64::MAX);
+        let tenth_ns = as_ns(wait) / 10;
         let early = Duration::from_nanos(jitter.checked_rem(tenth_ns).unwrap_or(0));
         let wait = wait.saturating_sub(early).max(LEAST);
         self.state = State::Waiting { until_unix_nano: after(now_unix_nano, wait) };
@@ -123,7 +125,7 @@ impl Schedule {
 }
 
 fn after(unix_nano: u64, wait: Duration) -> u64 {
-    unix_nano.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+    unix_nano.saturating_add(as_ns(wait))
 }
 
 #[cfg(test)]
