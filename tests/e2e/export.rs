@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde_json::{Value, json};
-use tributary_tests::config::EnvoyConfig;
+use serde_json::json;
 use tributary_tests::load::Shape;
 use tributary_tests::metrics::Attributes;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::prometheus::{self, Prometheus};
 use tributary_tests::rotel::{self, Rotel};
-use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
 use tributary_tests::sink::{Encoding, Fault, Sink, Store};
 
 const REQUESTS: u64 = 4_000;
@@ -24,34 +23,10 @@ fn shapes() -> [Shape; 4] {
     ]
 }
 
-/// The configuration with one destination for each collector: a cluster and what else is said of it.
-fn with_destinations(
-    mut config: EnvoyConfig,
-    destinations: &[(&str, std::net::SocketAddr, Value)],
-) -> EnvoyConfig {
-    let mut said = Vec::new();
-    for (cluster, address, more) in destinations {
-        config = config.static_cluster(cluster, *address);
-        let mut destination = more.clone();
-        if let Some(fields) = destination.as_object_mut() {
-            fields.insert("cluster".to_owned(), json!(cluster));
-        }
-        said.push(destination);
-    }
-    config.service("destinations", said)
-}
-
 /// How often each series of the duration was counted.
 fn counts(store: &Store) -> BTreeMap<Attributes, u64> {
     let points = store.histogram_points(DURATION).into_iter();
     points.map(|point| (point.attributes, point.histogram.count)).collect()
-}
-
-async fn wait_for(sink: &Sink, requests: u64) -> Result<()> {
-    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
-    let probe = |store: &Store| Seen::when(counted(store) == (requests, requests), counted(store));
-    sink.wait_until(&format!("{requests} requests"), LIMIT, probe).await?;
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

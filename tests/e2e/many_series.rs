@@ -31,6 +31,11 @@ fn expected(number: usize) -> u32 {
     if number.is_multiple_of(3) { 2 } else { 1 }
 }
 
+/// Bytes of the service's module.
+async fn memory(scene: &Scene) -> Result<u64> {
+    scene.stats().await?.gauge("wasmcustom.tributary_memory_bytes")
+}
+
 /// How often each tenant was counted.
 fn counts(store: &Store) -> BTreeMap<String, u64> {
     let points = store.histogram_points(DURATION).into_iter();
@@ -44,6 +49,7 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
         let dimension = json!({"name": TENANT, "request_header": "x-tenant"});
         MainThread::measured(config)
             .worker("dimensions", [dimension])
+            .worker("drop", ["http.server.request.body.size", "http.server.response.body.size"])
             .worker("limits", json!({"series": 200_000}))
             .worker("flush", &flush)
             .service("limits", json!({"series": 200_000}))
@@ -53,7 +59,7 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
     .await?;
     // The first export begins with something in it.
     scene.load(10, [Shape::get("first", "/users/1")]).await?;
-    let resident_before = scene.envoy.resident_bytes()?;
+    let (memory_before, resident_before) = (memory(&scene).await?, scene.envoy.resident_bytes()?);
     let main_thread = MainThread::from_now(scene.envoy.admin()).await?;
 
     let requests = (0..tenants).map(|number| u64::from(expected(number))).sum::<u64>();
@@ -64,7 +70,8 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
     let counted = |store: &Store| Seen::when(store.count(DURATION, &[]) == all, store.count(DURATION, &[]));
     scene.sink.wait_until("every request", LIMIT, counted).await?;
     let exported = exporting.stretches().await?;
-    let resident = scene.envoy.resident_bytes()? - resident_before;
+    let (memory, resident) =
+        (memory(&scene).await? - memory_before, scene.envoy.resident_bytes()? - resident_before);
 
     let counts = counts(&scene.sink.store());
     assert_eq!(counts.len(), tenants);
@@ -76,7 +83,12 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     eprintln!("{tenants} series, main thread while they came: {loaded}");
     eprintln!("{tenants} series, main thread while they were exported: {exported}");
-    eprintln!("{tenants} series, {} bytes of memory each, with {flush}", resident / tenants as u64);
+    let each = |bytes: u64| bytes / tenants as u64;
+    eprintln!(
+        "{tenants} series, memory of each: {} bytes in the service, {} in all of Envoy ({flush})",
+        each(memory),
+        each(resident)
+    );
     Ok(())
 }
 

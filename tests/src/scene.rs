@@ -1,5 +1,6 @@
 //! The whole product on one machine: an application, an Envoy with both modules, and a collector.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use crate::config::EnvoyConfig;
 use crate::envoy::{Envoy, EnvoyOptions};
 use crate::load::{Load, Mix, Shape, Tally};
 use crate::poll::{self, Seen};
-use crate::sink::Sink;
+use crate::sink::{Sink, Store};
 use crate::upstream::Upstream;
 
 /// How long anything in a scene may take.
@@ -97,11 +98,7 @@ impl Scene {
     /// # Errors
     /// It does not in time, or knows of more.
     pub async fn wait_for_export(&self, requests: u64) -> Result<()> {
-        let counted = |store: &crate::sink::Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
-        let what = format!("the collector to know of {requests} requests");
-        let probe = |store: &_| Seen::when(counted(store) == (requests, requests), counted(store));
-        self.sink.wait_until(&what, LIMIT, probe).await?;
-        Ok(())
+        wait_for(&self.sink, requests).await
     }
 
     /// Envoy's statistics now.
@@ -111,4 +108,33 @@ impl Scene {
     pub async fn stats(&self) -> Result<Stats> {
         self.envoy.admin().stats().await
     }
+}
+
+/// The configuration with these destinations and no others: of each a cluster's name, where it is, and what else is said.
+pub fn with_destinations(
+    mut config: EnvoyConfig,
+    destinations: &[(&str, SocketAddr, serde_json::Value)],
+) -> EnvoyConfig {
+    let mut said = Vec::new();
+    for (cluster, address, more) in destinations {
+        config = config.static_cluster(cluster, *address);
+        let mut destination = more.clone();
+        if let Some(fields) = destination.as_object_mut() {
+            fields.insert("cluster".to_owned(), (*cluster).into());
+        }
+        said.push(destination);
+    }
+    config.service("destinations", said)
+}
+
+/// Waits until a collector knows of exactly `requests` requests, by the histogram and by the counter.
+///
+/// # Errors
+/// It does not in time, or knows of more.
+pub async fn wait_for(sink: &Sink, requests: u64) -> Result<()> {
+    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
+    let what = format!("the collector to know of {requests} requests");
+    let probe = |store: &Store| Seen::when(counted(store) == (requests, requests), counted(store));
+    sink.wait_until(&what, LIMIT, probe).await?;
+    Ok(())
 }
