@@ -1,0 +1,144 @@
+//! What the main thread does in one go: taking over the largest batch, and writing a part of a request.
+//!
+//! `cargo bench -p tributary-service --bench callbacks`. In Envoy the same takes about 1.5 times as long; `tests/e2e/many_series.rs` measures it
+//! there.
+
+#![allow(missing_docs, reason = "divan's macro makes what would need them")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use tributary_host::random;
+use tributary_proto::attributes::{self, integer, text};
+use tributary_proto::batch::{Batch, BatchWriter, Point};
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::{Kind, Metric};
+use tributary_service::compress::{Compression, Compressor};
+use tributary_service::encode::{Encoding, SizeHint};
+use tributary_service::exporter::PART_ROWS;
+use tributary_service::request::Request;
+use tributary_service::resource::Resource;
+use tributary_service::table::{Cursor, SliceLimits, Table, TableLimits, Viewer};
+
+/// Series in the table before.
+const SERIES: [usize; 3] = [0, 10_000, 100_000];
+const VIEWER: Viewer = Viewer { number: 0, delta: None };
+
+fn main() {
+    divan::main();
+}
+
+/// The batches of so many series of one histogram with 15 buckets and five attributes, from number `first` on.
+fn batches(first: usize, count: usize) -> Vec<Vec<u8>> {
+    let bounds: Box<[u64]> = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000]
+        .map(|ms| ms * 1_000_000)
+        .into();
+    let metric = Metric {
+        name: "http.server.request.duration".into(),
+        unit: "s".into(),
+        description: "Duration of HTTP server requests.".into(),
+        divisor: 1_000_000_000,
+        kind: Kind::Histogram { bounds: bounds.clone() },
+    };
+    let mut writer = BatchWriter::new(1, vec![], &[metric]);
+    let mut batches = Vec::new();
+    for number in first..first + count {
+        let attributes = attributes::encode(vec![
+            text("http.request.method", "GET"),
+            integer("http.response.status_code", 200),
+            text("http.route", "users"),
+            text("url.scheme", "http"),
+            text("tenant", &format!("tenant-{number:06}")),
+        ]);
+        let mut histogram = Histogram::new(bounds.len());
+        for value in 1..4 {
+            histogram.record(u64::try_from(number).unwrap() * 7_919 * value % 3_000_000_000, &bounds);
+        }
+        batches.extend(writer.push(&attributes, 3, &[Point::Histogram(histogram)], &[]));
+    }
+    batches.extend(writer.finish());
+    batches
+}
+
+fn table(series: usize) -> Table {
+    let limits = TableLimits { series_max: usize::MAX, idle_ns: None, destinations: 1, deltas: 0 };
+    let mut table = Table::new(limits, 1, random::hasher());
+    for batch in batches(0, series) {
+        table.merge(Batch::decode(&batch).unwrap(), 2);
+    }
+    table
+}
+
+/// As many series as one batch has at most.
+fn largest_batch(first: usize) -> (Vec<u8>, usize) {
+    let batch = batches(first, 2_000).swap_remove(0);
+    let series = Batch::decode(&batch).unwrap().groups.iter().map(|group| group.series.len()).sum();
+    (batch, series)
+}
+
+#[divan::bench(args = SERIES)]
+fn take_over_the_largest_batch_of_new_series(bencher: Bencher<'_, '_>, series: usize) {
+    let (batch, count) = largest_batch(series);
+    let with_inputs = bencher.counter(ItemsCount::new(count)).with_inputs(|| table(series));
+    with_inputs.bench_local_values(|mut table| {
+        table.merge(Batch::decode(black_box(&batch)).unwrap(), 3);
+        table
+    });
+}
+
+#[divan::bench(args = SERIES)]
+fn take_over_the_largest_batch_of_known_series(bencher: Bencher<'_, '_>, series: usize) {
+    let (batch, count) = largest_batch(0);
+    let mut table = table(series.max(count));
+    bencher
+        .counter(ItemsCount::new(count))
+        .bench_local(|| table.merge(Batch::decode(black_box(&batch)).unwrap(), 3));
+}
+
+#[divan::bench(
+    args = [
+        (Encoding::OtlpProtobuf, Compression::None),
+        (Encoding::OtlpProtobuf, Compression::Gzip),
+        (Encoding::OtlpJson, Compression::Gzip),
+        (Encoding::RemoteWrite, Compression::Snappy),
+    ],
+    consts = [10_000, 100_000],
+)]
+fn write_one_part_of_a_request<const SERIES: usize>(bencher: Bencher<'_, '_>, way: &(Encoding, Compression)) {
+    write(bencher, way, PART_ROWS, SERIES);
+}
+
+#[divan::bench(
+    args = [
+        (Encoding::OtlpProtobuf, Compression::Gzip),
+        (Encoding::RemoteWrite, Compression::Snappy),
+    ],
+    consts = [10_000, 100_000],
+)]
+fn write_the_whole_table<const SERIES: usize>(bencher: Bencher<'_, '_>, way: &(Encoding, Compression)) {
+    write(bencher, way, SERIES, SERIES);
+}
+
+fn write(
+    bencher: Bencher<'_, '_>,
+    (encoding, compression): &(Encoding, Compression),
+    rows: usize,
+    series: usize,
+) {
+    let resource = Resource::new(vec![text("service.name", "edge"), text("service.instance.id", "one")]);
+    let size = SizeHint::new(*encoding, &resource);
+    let mut table = table(series);
+    let mut run = || {
+        let mut request = Request::new(*encoding, Compressor::new(*compression), Cursor::default());
+        for _ in 0..rows.div_ceil(PART_ROWS) {
+            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size };
+            let slice = table.collect(VIEWER, request.at(), &limits, 5);
+            let next = slice.next.unwrap_or(request.at());
+            request.push(&resource, &slice.metrics, next);
+        }
+        request
+    };
+    let bytes = run().bytes();
+    let bencher = bencher.counter(ItemsCount::new(rows)).counter(BytesCount::new(bytes));
+    bencher.bench_local(|| run().finish());
+}
