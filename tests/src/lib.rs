@@ -18,6 +18,7 @@ pub mod remote_write;
 pub mod repository;
 pub mod rotel;
 pub mod scene;
+pub mod server;
 pub mod sink;
 pub mod token_server;
 pub mod tools;

@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::process::ExitStatus;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::poll::Seen;
 use crate::ports::{ReservedPort, localhost};
-use crate::process::ServerProcess;
+use crate::server::Server;
 use crate::tools;
 
 /// Where it takes OTLP/HTTP, in protobuf and in JSON.
@@ -18,17 +18,16 @@ use crate::tools;
 /// numbers: doubles come through, but the integer of a point is lost, and so are whole histograms, and it answers 200.
 pub const OTLP_PATH: &str = "/v1/metrics";
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running rotel; dropping it kills it.
+/// A running rotel, for OTLP at [`OTLP_PATH`].
 ///
 /// Its log has every point in full, exemplars and the buckets of exponential histograms among them.
 #[derive(Debug)]
 pub struct Rotel {
-    process: ServerProcess,
-    address: SocketAddr,
-    _reserved: Vec<ReservedPort>,
+    server: Server,
+    /// It insists on listening for gRPC too.
+    _grpc: ReservedPort,
 }
 
 impl Rotel {
@@ -41,79 +40,50 @@ impl Rotel {
     /// There is no rotel, or it is not ready in time; the error then shows the end of its log.
     pub async fn start(port: u16, next: Option<SocketAddr>) -> Result<Self> {
         let binary = tools::rotel::binary().await?;
-        let directory = tempfile::tempdir().context("cannot make a directory for rotel")?;
-        // It insists on listening for gRPC too.
         let grpc = ReservedPort::new()?;
-        let mut reserved = Vec::new();
-        let port = if port == 0 {
-            let http = ReservedPort::new()?;
-            let port = http.port();
-            reserved.push(http);
-            port
-        } else {
-            port
-        };
-        let address = localhost(port);
-        let mut arguments: Vec<OsString> = vec![
-            "start".into(),
-            "--pid-file".into(),
-            directory.path().join("pid").into(),
-            "--otlp-grpc-endpoint".into(),
-            localhost(grpc.port()).to_string().into(),
-            "--otlp-http-endpoint".into(),
-            address.to_string().into(),
-            "--disable-batching".into(),
-            "--debug-log".into(),
-            "metrics".into(),
-            "--debug-log-verbosity".into(),
-            "detailed".into(),
-        ];
-        reserved.push(grpc);
-        match next {
-            None => arguments.extend(["--exporter", "blackhole"].map(OsString::from)),
-            Some(next) => {
-                let flags = ["--exporter", "otlp", "--otlp-exporter-protocol", "http"];
-                arguments.extend(flags.map(OsString::from));
-                // It does not start without one for traces, which this gives it.
-                arguments.extend(["--otlp-exporter-endpoint".into(), format!("http://{next}").into()]);
-                let metrics = format!("http://{next}{OTLP_PATH}");
-                arguments.extend(["--otlp-exporter-metrics-endpoint".into(), metrics.into()]);
+        let grpc_endpoint = localhost(grpc.port()).to_string();
+        let arguments = |address: SocketAddr, directory: &Path| {
+            let mut arguments: Vec<OsString> = vec!["start".into()];
+            let mut flag = |name: &str, value: OsString| arguments.extend([name.into(), value]);
+            flag("--pid-file", directory.join("pid").into());
+            flag("--otlp-grpc-endpoint", grpc_endpoint.into());
+            flag("--otlp-http-endpoint", address.to_string().into());
+            flag("--debug-log", "metrics".into());
+            flag("--debug-log-verbosity", "detailed".into());
+            match next {
+                None => flag("--exporter", "blackhole".into()),
+                Some(next) => {
+                    flag("--exporter", "otlp".into());
+                    flag("--otlp-exporter-protocol", "http".into());
+                    // It does not start without one for traces, which this gives it.
+                    flag("--otlp-exporter-endpoint", format!("http://{next}").into());
+                    flag("--otlp-exporter-metrics-endpoint", format!("http://{next}{OTLP_PATH}").into());
+                }
             }
-        }
-        let process = ServerProcess::spawn("rotel", &binary, arguments, directory)?;
-        let mut this = Self { process, address, _reserved: reserved };
+            arguments.push("--disable-batching".into());
+            Ok(arguments)
+        };
         let client = reqwest::Client::new();
-        let url = format!("http://{address}{OTLP_PATH}");
-        this.process
-            .wait_until_ready(READY_LIMIT, async || {
-                // It has nothing to be asked for, but a refusal shows that it is there.
-                let answer = client.get(&url).timeout(REQUEST_TIMEOUT).send().await;
-                Ok(answer.map_or_else(|error| Seen::Pending(format!("{error:#}")), |_| Seen::Ready(())))
-            })
-            .await?;
-        Ok(this)
+        let is_ready = async |address| {
+            // It has nothing to be asked for, but a refusal shows that it is there.
+            client.get(format!("http://{address}{OTLP_PATH}")).timeout(REQUEST_TIMEOUT).send().await?;
+            Ok(())
+        };
+        let server = Server::start("rotel", &binary, port, arguments, is_ready).await?;
+        Ok(Self { server, _grpc: grpc })
     }
+}
 
-    /// Where it listens, for OTLP at [`OTLP_PATH`].
-    pub fn address(&self) -> SocketAddr {
-        self.address
+impl Deref for Rotel {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
+}
 
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.address.port()
-    }
-
-    /// The process: its log, its signals and its end.
-    pub fn process(&mut self) -> &mut ServerProcess {
-        &mut self.process
-    }
-
-    /// Sends SIGTERM and waits until it has ended.
-    ///
-    /// # Errors
-    /// It still runs after `limit`.
-    pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.terminate(limit).await
+impl DerefMut for Rotel {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }

@@ -1,10 +1,9 @@
 //! A real VictoriaMetrics: a collector that was written by others, and what it says it has received.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -12,11 +11,9 @@ use serde::Deserialize;
 use crate::metrics::{
     AttributeValue, Attributes, HistogramPoint, NumberPoint, classic_histograms, matches, to_count,
 };
-use crate::poll::Seen;
-use crate::ports::{ReservedPort, localhost};
-use crate::process::ServerProcess;
 use crate::promql::{PromQl, selector};
 use crate::remote_write::NAME_LABEL;
+use crate::server::{Server, argument};
 use crate::tools;
 
 /// Where it takes OTLP/HTTP.
@@ -24,17 +21,15 @@ pub const OTLP_PATH: &str = "/opentelemetry/v1/metrics";
 /// Where it takes remote write.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Resource attributes become labels of every series.
 const INSTANCE_LABEL: &str = "service.instance.id";
 
-/// A running VictoriaMetrics with a storage of its own; dropping it kills it and removes the storage.
+/// A running VictoriaMetrics with a storage of its own, for OTLP at [`OTLP_PATH`], for remote write at [`REMOTE_WRITE_PATH`]
+/// and for queries.
 #[derive(Debug)]
 pub struct VictoriaMetrics {
-    process: ServerProcess,
-    address: SocketAddr,
+    server: Server,
     query: PromQl,
-    _reserved: Option<ReservedPort>,
 }
 
 /// One line of `/api/v1/export`.
@@ -51,51 +46,20 @@ impl VictoriaMetrics {
     /// There is no VictoriaMetrics, or it is not ready in time; the error then shows the end of its log.
     pub async fn start(port: u16) -> Result<Self> {
         let binary = tools::victoria_metrics::binary().await?;
-        let reserved = if port == 0 { Some(ReservedPort::new()?) } else { None };
-        let address = localhost(reserved.as_ref().map_or(port, ReservedPort::port));
-        let directory = tempfile::tempdir().context("cannot make a directory for VictoriaMetrics")?;
-        let mut storage = OsString::from("-storageDataPath=");
-        storage.push(directory.path().join("storage"));
-        let arguments: [OsString; 4] = [
-            storage,
-            format!("-httpListenAddr={address}").into(),
-            // In months.
-            "-retentionPeriod=1".into(),
-            "-search.latencyOffset=0s".into(),
-        ];
-        let process = ServerProcess::spawn("VictoriaMetrics", &binary, arguments, directory)?;
-        let query = PromQl::new(address, INSTANCE_LABEL);
-        let mut this = Self { process, address, query: query.clone(), _reserved: reserved };
-        this.process
-            .wait_until_ready(READY_LIMIT, async || {
-                let answer = query.get("/health", &[]).await;
-                Ok(answer.map_or_else(|error| Seen::Pending(format!("{error:#}")), |_| Seen::Ready(())))
-            })
-            .await?;
-        Ok(this)
-    }
-
-    /// Where it listens, for OTLP at [`OTLP_PATH`], for remote write at [`REMOTE_WRITE_PATH`] and for queries.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.address.port()
-    }
-
-    /// The process: its log, its signals and its end.
-    pub fn process(&mut self) -> &mut ServerProcess {
-        &mut self.process
-    }
-
-    /// Sends SIGTERM and waits until it has ended.
-    ///
-    /// # Errors
-    /// It still runs after `limit`.
-    pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.terminate(limit).await
+        let arguments = |address: SocketAddr, directory: &Path| {
+            Ok(vec![
+                argument("-storageDataPath", directory.join("storage")),
+                argument("-httpListenAddr", address.to_string()),
+                // In months.
+                "-retentionPeriod=1".into(),
+                "-search.latencyOffset=0s".into(),
+            ])
+        };
+        let is_ready =
+            async |address| PromQl::new(address, INSTANCE_LABEL).get("/health", &[]).await.map(|_| ());
+        let server = Server::start("VictoriaMetrics", &binary, port, arguments, is_ready).await?;
+        let query = PromQl::new(server.address(), INSTANCE_LABEL);
+        Ok(Self { server, query })
     }
 
     /// The sum of the latest values of all series of the metric `name` that have the labels `wanted`; 0 without any.
@@ -163,6 +127,20 @@ impl VictoriaMetrics {
     pub async fn flush(&self) -> Result<()> {
         self.query.get("/internal/force_flush", &[]).await?;
         Ok(())
+    }
+}
+
+impl Deref for VictoriaMetrics {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl DerefMut for VictoriaMetrics {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }
 
