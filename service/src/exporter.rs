@@ -1,12 +1,17 @@
 //! One destination: makes requests of the table for it, sends them, and reads what comes back.
 
+pub mod tally;
+
 use std::time::Duration;
 
 use log::{info, warn};
 use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
+use tributary_proto::attributes::text;
+use tributary_proto::otlp::KeyValue;
 
+use self::tally::{End, NO_ANSWER, REJECTED, Tally};
 use crate::answer::{self, Answer, Verdict};
 use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
@@ -16,7 +21,7 @@ use crate::encode::SizeHint;
 use crate::points::Temporality;
 use crate::request::Request;
 use crate::resource::Resource;
-use crate::stats::Stats;
+use crate::stats::{Reason, Stats};
 use crate::table::{Cursor, SliceLimits, Table, Viewer};
 
 /// Rows of one part of a request, which is written in one go.
@@ -37,6 +42,7 @@ pub struct Exporter {
     /// What is being written.
     request: Option<Request>,
     in_flight: Option<InFlight>,
+    tally: Tally,
     faults: RateLimit,
 }
 
@@ -47,6 +53,7 @@ struct InFlight {
     points: u64,
     from: Cursor,
     next: Option<Cursor>,
+    sent_unix_nano: u64,
 }
 
 impl Exporter {
@@ -75,9 +82,33 @@ impl Exporter {
             delivery: Delivery::new(interval, timeout, backoff, now_unix_nano),
             request: None,
             in_flight: None,
+            tally: Tally::default(),
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
         }
+    }
+
+    /// What it is called in metrics about it (OpenTelemetry semantic conventions, `otel.component.*`).
+    pub fn component(&self) -> Vec<KeyValue> {
+        let Destination { name, encoding, cluster, authority, .. } = &self.destination;
+        let mut attributes =
+            vec![text("otel.component.name", name), text("otel.component.type", encoding.component_type())];
+        // Envoy does not tell what is behind a cluster; an authority that is not just its name is an address.
+        if authority != cluster {
+            let address = authority.rsplit_once(':').map_or(authority.as_str(), |(address, _)| address);
+            attributes.push(text("server.address", address));
+        }
+        attributes
+    }
+
+    /// What became of what was sent.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Points in the request that has no answer yet.
+    pub fn points_in_flight(&self) -> u64 {
+        self.in_flight.map_or(0, |in_flight| in_flight.points)
     }
 
     /// Whether a new cycle begins now.
@@ -96,8 +127,9 @@ impl Exporter {
         loop {
             let now = clock::now_unix_nano();
             let Some(from) = self.delivery.due(now) else { return false };
-            if self.in_flight.take().is_some() {
+            if let Some(in_flight) = self.in_flight.take() {
                 stats.exports_failed.add(1);
+                self.tally.call_ended(Some(NO_ANSWER.into()), in_flight.duration_ns(now));
                 self.report(now, "no answer ever came");
             }
             let (encoding, compression) = (self.destination.encoding, self.compression);
@@ -128,7 +160,7 @@ impl Exporter {
         let slice = table.collect(self.viewer, request.at(), &limits, now);
         let next = slice.next;
         let left_out = request.push(resource, &slice.metrics, next.unwrap_or(request.at()));
-        stats.points_dropped.add(left_out);
+        stats.drop_points(Reason::Encoding, left_out);
         (next.is_none() || request.bytes() >= bytes_max || slice.is_cut).then_some(next)
     }
 
@@ -170,7 +202,9 @@ impl Exporter {
         if !matches!(outcome, Outcome::Again { .. }) {
             table.arrived(self.viewer, in_flight.from, in_flight.next);
         }
-        self.count(&verdict, &outcome, in_flight.points, stats);
+        let end = end(&verdict, status.as_deref());
+        self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
+        self.count(&verdict, end, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
         true
     }
@@ -196,7 +230,7 @@ impl Exporter {
         match sent {
             Ok(call) => {
                 self.delivery.sent(now, next);
-                self.in_flight = Some(InFlight { call, points, from, next });
+                self.in_flight = Some(InFlight { call, points, from, next, sent_unix_nano: now });
             }
             Err(status) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
@@ -210,17 +244,22 @@ impl Exporter {
         }
     }
 
-    fn count(&self, verdict: &Verdict, outcome: &Outcome, points: u64, stats: &Stats) {
-        if let Verdict::Taken { rejected, .. } = verdict {
-            stats.points_rejected.add(*rejected);
-            stats.points_exported.add(points.saturating_sub(*rejected));
-        }
-        match outcome {
-            Outcome::Taken { .. } => stats.exports_succeeded.add(1),
-            Outcome::Again { .. } => stats.exports_failed.add(1),
-            Outcome::GivenUp { .. } => {
+    fn count(&mut self, verdict: &Verdict, end: End, points: u64, stats: &Stats) {
+        match verdict {
+            Verdict::Taken { rejected, .. } => {
+                let taken = points.saturating_sub(*rejected);
+                stats.exports_succeeded.add(1);
+                stats.points_rejected.add(*rejected);
+                stats.points_exported.add(taken);
+                self.tally.points_ended(end, *rejected);
+                self.tally.points_ended(None, taken);
+            }
+            // They go again.
+            Verdict::Retry { .. } => stats.exports_failed.add(1),
+            Verdict::Refused { .. } => {
                 stats.exports_failed.add(1);
-                stats.points_dropped.add(points);
+                stats.drop_points(Reason::Collector, points);
+                self.tally.points_ended(end, points);
             }
         }
     }
@@ -257,6 +296,24 @@ impl Exporter {
                 Temporality::Delta => "What can be sent again is kept",
             };
             warn!("destination {name:?}: {reason}. {rest} ({suppressed} more since)");
+        }
+    }
+}
+
+impl InFlight {
+    fn duration_ns(&self, now_unix_nano: u64) -> u64 {
+        now_unix_nano.saturating_sub(self.sent_unix_nano)
+    }
+}
+
+/// How a call ended.
+fn end(verdict: &Verdict, status: Option<&[u8]>) -> End {
+    match verdict {
+        Verdict::Taken { rejected: 0, .. } => None,
+        Verdict::Taken { .. } => Some(REJECTED.into()),
+        Verdict::Retry { .. } | Verdict::Refused { .. } => {
+            let status = status.and_then(|status| std::str::from_utf8(status).ok());
+            Some(status.map_or(NO_ANSWER.into(), |status| status.to_owned().into()))
         }
     }
 }

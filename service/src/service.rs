@@ -7,7 +7,8 @@ use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
-use tributary_host::{attributes, clock, random};
+use tributary_host::{attributes, clock, memory, random};
+use tributary_proto::batch::Point;
 use tributary_proto::counter::shared_key;
 use tributary_proto::heartbeat;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
@@ -19,7 +20,8 @@ use crate::exporter::Exporter;
 use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::resource::{self, Resource};
-use crate::stats::Stats;
+use crate::self_metrics;
+use crate::stats::{Reason, Stats};
 use crate::table::{Table, TableLimits, Viewer};
 use crate::values::Values;
 
@@ -49,12 +51,14 @@ pub struct Service {
     /// Which of them comes first when there is not time for all.
     turn: usize,
     stats: Stats,
+    /// Whether it exports metrics about itself.
+    self_metrics: bool,
     /// Whether the queues have more than there was time for, and the exporters.
     has_backlog: bool,
     is_exporting: bool,
     /// From one tick to the next.
     pace: Duration,
-    swept_unix_nano: u64,
+    round_unix_nano: u64,
     beat_unix_nano: u64,
 }
 
@@ -87,10 +91,12 @@ impl Service {
             values: Values::new(config.values, now),
             turn: 0,
             stats: Stats::define(),
+            self_metrics: config.self_metrics,
             has_backlog: false,
             is_exporting: false,
             pace: TICK,
-            swept_unix_nano: now,
+            // The first tick is one of a round.
+            round_unix_nano: 0,
             beat_unix_nano: 0,
         })
     }
@@ -117,13 +123,15 @@ impl Service {
     /// Takes over what came without a notice or was left, and sends what is due.
     pub fn tick(&mut self) {
         self.beat();
-        self.values.tick();
         let budget = Budget::begin();
         self.take_over(budget);
         let now = clock::now_unix_nano();
-        self.sweep(now);
+        self.go_round(now);
         if self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now)) {
             self.read_counters(now);
+            if self.self_metrics {
+                self_metrics::put(&mut self.table, &self.stats, &self.exporters, now);
+            }
         }
         self.export(budget, now);
         self.keep_pace();
@@ -165,15 +173,17 @@ impl Service {
         }
     }
 
-    /// Looks for idle rows, however often it is called.
-    fn sweep(&mut self, now: u64) {
-        let since = now.checked_sub(self.swept_unix_nano);
+    /// Does what is to be done now and then, however often it is called: fetches values, looks for idle rows.
+    fn go_round(&mut self, now: u64) {
+        let since = now.checked_sub(self.round_unix_nano);
         if since.is_some_and(|since_ns| u128::from(since_ns) < TICK.as_nanos()) {
             return;
         }
-        self.swept_unix_nano = now;
+        self.round_unix_nano = now;
+        self.values.tick();
         self.table.sweep(SWEEP_ROWS, now);
         self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
+        self.stats.memory_bytes.set(memory::bytes());
     }
 
     /// Writes and sends what is due. One destination gets on in any case, each time another one.
@@ -208,10 +218,11 @@ impl Service {
             let value = counter::read(&mut HostSharedData, &shared_key(key)).ok().flatten();
             let attributes =
                 tributary_proto::attributes::encode(vec![tributary_proto::attributes::text("key", key)]);
-            let set = value
-                .is_none_or(|value| self.table.set(&self.counter_metric, &attributes, value, now_unix_nano));
+            let set = value.is_none_or(|value| {
+                self.table.set(&self.counter_metric, &attributes, Point::Counter(value), now_unix_nano)
+            });
             if !set {
-                self.stats.points_dropped.add(1);
+                self.stats.drop_points(Reason::Table, 1);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The service on the fake host, read by a decoder that shares no code with this project.
 
+mod self_metrics;
+
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
 use prost::Message;
@@ -14,9 +16,15 @@ const SECOND: u64 = 1_000_000_000;
 /// What a callback may take.
 const CALLBACK_NS: u64 = 1_000_000;
 
+/// A service that speaks of nothing but what it was given.
 fn service(json: &str) -> Service {
+    let config = ServiceConfig::parse(json.as_bytes()).unwrap();
+    start(ServiceConfig { self_metrics: false, ..config })
+}
+
+fn start(config: ServiceConfig) -> Service {
     tributary_host::logging::install();
-    Service::new(ServiceConfig::parse(json.as_bytes()).unwrap()).unwrap()
+    Service::new(config).unwrap()
 }
 
 fn one_destination() -> Service {
@@ -66,9 +74,15 @@ fn tick_at(service: &mut Service, seconds: u64) {
 }
 
 fn answer(service: &mut Service, status: &str) {
-    let headers = [(":status".to_owned(), status.as_bytes().to_vec())].into();
+    answer_with(service, status, vec![]);
+}
+
+/// Answers the last request, with a body in protobuf.
+fn answer_with(service: &mut Service, status: &str, body: Vec<u8>) {
+    let headers = [(":status", status), ("content-type", "application/x-protobuf")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into();
     let token = fake::with(|host| {
-        host.answer = Some(FakeAnswer { headers, body: vec![] });
+        host.answer = Some(FakeAnswer { headers, body });
         host.posts.len()
     });
     service.answered(Call::from_token(u32::try_from(token).unwrap()), true);
