@@ -28,7 +28,7 @@ pub struct Scene {
     pub upstream: Upstream,
     /// The collector.
     pub sink: Sink,
-    /// Envoy, on `envoy/minimal.yaml`.
+    /// Envoy, on `envoy/minimal.yaml` or another configuration of this repository.
     pub envoy: Envoy,
 }
 
@@ -39,12 +39,25 @@ impl Scene {
     /// # Errors
     /// A part does not start.
     pub async fn start(workers: u32, edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
+        Self::of("envoy/minimal.yaml", "otlp_collector", workers, edit).await
+    }
+
+    /// As [`Scene::start`], on another configuration of this repository, whose cluster `collector` is the sink.
+    ///
+    /// # Errors
+    /// As for [`Scene::start`], or the configuration has no such cluster.
+    pub async fn of(
+        file: &str,
+        collector: &str,
+        workers: u32,
+        edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig,
+    ) -> Result<Self> {
         let (upstream, sink) = (Upstream::start(0).await?, Sink::start(0).await?);
         let config = edit(
-            EnvoyConfig::minimal()?
+            EnvoyConfig::load(file)?
                 .free_ports()
                 .cluster_port("app", upstream.port())
-                .cluster_port("otlp_collector", sink.port())
+                .cluster_port(collector, sink.port())
                 .worker("flush", serde_json::json!({"interval": "200ms"}))
                 .service("interval", "200ms"),
         );
