@@ -1,6 +1,7 @@
 //! Exemplars: single observations among those counted, which lead from a histogram to a trace.
 
 use crate::generated::batch;
+use crate::histogram::halves;
 
 /// One observation, and the span in which it was made.
 ///
@@ -43,10 +44,7 @@ impl Exemplar {
 
     /// As it travels in a batch, for the point at this place of its series.
     pub fn to_wire(&self, point: usize) -> batch::Exemplar {
-        let trace_id = u128::from_be_bytes(self.trace_id);
-        // The two halves: masked and shifted, so neither conversion can fail.
-        let trace_id_low = u64::try_from(trace_id & u128::from(u64::MAX)).unwrap_or(u64::MAX);
-        let trace_id_high = u64::try_from(trace_id >> 64).unwrap_or(u64::MAX);
+        let (trace_id_low, trace_id_high) = halves(u128::from_be_bytes(self.trace_id));
         batch::Exemplar {
             // A series has 64 points at most.
             point: u32::try_from(point).unwrap_or(u32::MAX),

@@ -11,14 +11,18 @@ pub mod attributes;
 pub mod batch;
 pub mod config;
 pub mod counter;
+pub mod decimal;
 pub mod duration;
 pub mod exemplar;
 pub mod exponential;
+pub mod hex;
 pub mod histogram;
 pub mod json;
 pub mod metric;
 pub mod otlp;
+pub mod protobuf;
 pub mod remote_write;
+pub mod value;
 
 #[cfg(test)]
 mod proptests;

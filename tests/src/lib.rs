@@ -7,6 +7,7 @@ pub mod envoy;
 pub mod front;
 mod http_server;
 pub mod load;
+pub mod main_thread;
 pub mod metrics;
 pub mod poll;
 pub mod ports;

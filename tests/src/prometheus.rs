@@ -36,19 +36,27 @@ impl Prometheus {
     /// # Errors
     /// There is no Prometheus, or it is not ready in time; the error then shows the end of its log.
     pub async fn start(port: u16) -> Result<Self> {
+        Self::start_with(port, CONFIGURATION).await
+    }
+
+    /// As [`Prometheus::start`], with a configuration of its own: what to scrape, which rules to evaluate.
+    ///
+    /// # Errors
+    /// As for [`Prometheus::start`].
+    pub async fn start_with(port: u16, configuration: &str) -> Result<Self> {
         let binary = tools::prometheus::binary().await?;
         let reserved = if port == 0 { Some(ReservedPort::new()?) } else { None };
         let address = localhost(reserved.as_ref().map_or(port, ReservedPort::port));
         let directory = tempfile::tempdir().context("cannot make a directory for Prometheus")?;
-        let configuration = directory.path().join("prometheus.yaml");
-        std::fs::write(&configuration, CONFIGURATION)?;
+        let file = directory.path().join("prometheus.yaml");
+        std::fs::write(&file, configuration)?;
         let flag = |name: &str, value: &std::path::Path| {
             let mut flag = OsString::from(format!("--{name}="));
             flag.push(value);
             flag
         };
         let arguments: [OsString; 5] = [
-            flag("config.file", &configuration),
+            flag("config.file", &file),
             flag("storage.tsdb.path", &directory.path().join("storage")),
             format!("--web.listen-address={address}").into(),
             "--web.enable-remote-write-receiver".into(),

@@ -13,6 +13,7 @@ mod debian;
 pub mod envoy;
 pub mod prometheus;
 pub mod rotel;
+pub mod skopeo;
 pub mod victoria_metrics;
 
 /// The folder that fetched programs are kept in.

@@ -3,7 +3,7 @@
 use log::error;
 use tributary_host::plugin::{self, Plugin};
 use tributary_host::random::{self, Hasher};
-use tributary_host::stream::StreamId;
+use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_host::{attributes, clock};
 use tributary_proto::config::quoted;
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
@@ -58,6 +58,21 @@ impl Plugin for WorkerPlugin {
 
     fn stream_created(&mut self, _: StreamId) {
         self.0.stream_created();
+    }
+
+    fn request_headers(&mut self, stream: StreamId) -> Verdict {
+        self.0.request_headers(stream)
+    }
+
+    fn response_headers(&mut self, stream: StreamId) {
+        self.0.response_headers(stream);
+    }
+
+    fn bytes(&mut self, stream: StreamId, bytes: Bytes, size: u32) {
+        // Of nothing there is nothing to see.
+        if size > 0 {
+            self.0.bytes(stream, bytes);
+        }
     }
 
     fn connection_opened(&mut self, stream: StreamId) {

@@ -3,13 +3,15 @@
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use log::{info, warn};
 use tributary_host::clock;
 use tributary_host::counter::AddError;
+use tributary_host::headers::Side;
 use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
-use tributary_host::stream::StreamId;
+use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_proto::batch::BatchWriter;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
@@ -17,16 +19,22 @@ use tributary_proto::metric::Metric;
 use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
 use crate::fold::Fold;
+use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
 use crate::observation::{Moment, Observation};
 use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::reading::{Reader, Way};
+use crate::tap::Tap;
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::{Measure, Part, Streams, Value};
 use tributary_plan::source::Source;
 
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Streams whose response was counted before they ended; the ones past it are counted when they have, and their response
+/// carries no count.
+const TOLD_MAX: usize = 1 << 20;
 
 /// One worker's state: told of streams, and of ticks.
 #[derive(Debug)]
@@ -36,6 +44,10 @@ pub struct Worker<S> {
     calls: Option<Calls<S>>,
     in_flight: Option<InFlight>,
     counters: Counters,
+    /// Streams whose response was counted when its headers came.
+    told: HashSet<StreamId, S>,
+    headers: Headers,
+    tap: Option<Tap<S>>,
     connections: Connections,
     report_interval: Duration,
     max_requests: Option<u64>,
@@ -124,6 +136,13 @@ impl<S: BuildHasher + Clone> Worker<S> {
             }
             None => None,
         };
+        let tap = match plan.tap {
+            Some(tap) => {
+                let source = Source::expression(&tap.condition);
+                Some(Tap::new(tap, hasher.clone()).map_err(|status| BadExpression { source, status })?)
+            }
+            None => None,
+        };
         if !main.reader.has_lists() {
             info!("this host compiles no CEL list: attributes are read one by one, at a higher cost");
         }
@@ -133,6 +152,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
             calls,
             in_flight,
             counters,
+            told: HashSet::with_hasher(hasher),
+            headers: Headers::new(plan.rules),
+            tap,
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
@@ -145,7 +167,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     /// A stream has ended that an access log tells of.
     pub fn log_entry(&mut self) {
-        self.observe(true, true, &mut []);
+        self.observe(true, true, false, &mut []);
     }
 
     /// A stream of a filter begins.
@@ -155,16 +177,48 @@ impl<S: BuildHasher + Clone> Worker<S> {
         }
     }
 
+    /// The headers of a request came.
+    pub fn request_headers(&mut self, stream: StreamId) -> Verdict {
+        if let Some(tap) = &mut self.tap {
+            tap.headers(stream, Side::Request);
+        }
+        self.headers.request()
+    }
+
+    /// The headers of a response came.
+    pub fn response_headers(&mut self, stream: StreamId) {
+        // A response may have informational ones before it; it counts once.
+        if self.counters.are_told() && self.told.len() < TOLD_MAX && self.told.insert(stream) {
+            let told = self.counters.tell(&mut HostSharedData);
+            self.report_counters(told);
+        }
+        self.headers.response();
+        if let Some(tap) = &mut self.tap {
+            tap.headers(stream, Side::Response);
+        }
+    }
+
+    /// Bytes of a stream came.
+    pub fn bytes(&mut self, stream: StreamId, bytes: Bytes) {
+        if let Some(tap) = &mut self.tap {
+            tap.bytes(stream, bytes);
+        }
+    }
+
     /// A stream of a filter has ended.
     pub fn stream_ended(&mut self, stream: StreamId) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.ended();
         }
+        if let Some(tap) = &mut self.tap {
+            tap.ended(stream);
+        }
         if self.streams == Streams::Http {
-            return self.observe(true, true, &mut []);
+            let told = self.told.remove(&stream);
+            return self.observe(true, true, told, &mut []);
         }
         let mut connection = self.connections.ended(stream, self.main.measures);
-        self.observe(!connection.observed, true, &mut connection.taken);
+        self.observe(!connection.observed, true, false, &mut connection.taken);
     }
 
     /// A TCP connection was opened.
@@ -185,6 +239,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// Observes connections that have been open for long, hands over everything folded and adds what is pending to the
     /// counters.
     pub fn tick(&mut self) {
+        self.headers.refresh();
         self.report_connections();
         self.flush();
     }
@@ -206,14 +261,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
             // One that the host does not know any more is about to end.
             if stream.enter() {
                 let Connection { observed, taken, .. } = connection;
-                self.observe(!std::mem::replace(observed, true), false, taken);
+                self.observe(!std::mem::replace(observed, true), false, false, taken);
             }
         }
         self.connections = connections;
     }
 
     /// Reads the current stream and folds what was seen.
-    fn observe(&mut self, opened: bool, ended: bool, taken: &mut [u64]) {
+    fn observe(&mut self, opened: bool, ended: bool, told: bool, taken: &mut [u64]) {
         let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
         let moment = Moment { opened, ended, now_unix_nano, taken };
         let (fold, counters) = (&mut self.main.fold, &mut self.counters);
@@ -221,7 +276,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let (way, may_be_call) = self.main.reader.read(|observation, way| {
             fold.record(observation, moment);
             if ended {
-                counters.count(observation);
+                counters.count(observation, told);
             }
             (way, calls.is_some_and(|calls| calls.may_be_one(observation)))
         });

@@ -9,6 +9,7 @@ mod contract;
 mod debian;
 mod demo;
 mod dependency;
+mod image;
 mod optimiser;
 mod process;
 mod progress;
@@ -24,6 +25,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use tributary_check::command;
+
 use crate::workspace::Workspace;
 
 /// Builds, runs, tests and measures Tributary.
@@ -38,6 +41,11 @@ struct Cli {
 enum Command {
     /// Make the Wasm modules in target/wasm, optimised and checked.
     Build(build::Args),
+    /// Find what is wrong with Tributary in configurations of Envoy, Istio and Envoy Gateway.
+    #[command(after_long_help = command::EXIT_CODES)]
+    Check(command::Args),
+    /// Make an OCI image of each module in target/oci, for `oci://` in Istio and Envoy Gateway.
+    Image(image::Args),
     /// Show the main job: real requests through a real Envoy, and a reckoning of all counts.
     Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
@@ -50,8 +58,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Check(args) = &cli.command {
+        return command::run(args);
+    }
     let outcome = Workspace::locate().and_then(|workspace| match cli.command {
         Command::Build(args) => build::run(&workspace, &args),
+        Command::Check(_) => Ok(()),
+        Command::Image(args) => image::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),

@@ -13,8 +13,8 @@ use crate::workspace::Workspace;
 /// The packages of the product, whose tests need no Envoy.
 const NATIVE: [&str; 5] =
     ["tributary-proto", "tributary-host", "tributary-plan", "tributary-worker-filter", "tributary-service"];
-/// Tested by itself: together with the product, cargo would compile all that it needs once more, with more features.
-const TOOL: &str = "xtask";
+/// Tested by themselves: together with the product, cargo would compile all that they need once more, with more features.
+const TOOLS: [&str; 2] = ["xtask", "tributary-check"];
 /// Those of them whose code ships in a module, where arithmetic wraps and no `debug_assert!` is left.
 const SHIPPED: [&str; 4] =
     ["tributary-proto", "tributary-plan", "tributary-worker-filter", "tributary-service"];
@@ -66,8 +66,8 @@ pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, report: &
         let mut cargo = cargo_test(workspace, &NATIVE, &[]);
         process::aloud(cargo.arg("--").args(selection.filter))
     });
-    report.run("native tests of xtask", || {
-        let mut cargo = cargo_test(workspace, &[TOOL], &[]);
+    report.run("native tests of the tools", || {
+        let mut cargo = cargo_test(workspace, &TOOLS, &[]);
         process::aloud(cargo.arg("--").args(selection.filter))
     });
     report.run("native tests without debug assertions", || {

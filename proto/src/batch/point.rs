@@ -12,7 +12,7 @@ impl Point {
             Kind::Counter => Point::Counter(0),
             Kind::UpDownCounter => Point::UpDownCounter(0),
             Kind::Histogram { bounds } => Point::Histogram(Histogram::new(bounds.len())),
-            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size)),
+            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size).into()),
         }
     }
 
@@ -50,7 +50,7 @@ impl Point {
                 Point::UpDownCounter(now.wrapping_sub(*then))
             }
             (Point::Histogram(now), Point::Histogram(then)) => Point::Histogram(now.since(then)),
-            (Point::Exponential(now), Point::Exponential(then)) => Point::Exponential(now.since(then)),
+            (Point::Exponential(now), Point::Exponential(then)) => Point::Exponential(now.since(then).into()),
             // A series is of one kind as long as it lives.
             (
                 Point::Counter(_) | Point::UpDownCounter(_) | Point::Histogram(_) | Point::Exponential(_),
@@ -105,7 +105,7 @@ mod tests {
             Point::Counter(_) => Point::Counter(0),
             Point::UpDownCounter(_) => Point::UpDownCounter(0),
             Point::Histogram(histogram) => Point::Histogram(Histogram::new(histogram.buckets().len() - 1)),
-            Point::Exponential(_) => Point::Exponential(ExponentialHistogram::new(4)),
+            Point::Exponential(_) => Point::Exponential(ExponentialHistogram::new(4).into()),
         })
     }
 

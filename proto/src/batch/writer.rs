@@ -1,18 +1,13 @@
 //! Writing batches series by series, so that none grows past [`BATCH_BYTES`] and nothing is encoded twice.
 
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
-
-use super::Point;
+use super::{Point, wire};
 use crate::exemplar::Exemplar;
-use crate::generated::batch as wire;
 use crate::limits::BATCH_BYTES;
 use crate::metric::Metric;
+use crate::protobuf::write;
 
-/// Field number of `Batch.groups` in `schema/batch.proto`.
-const BATCH_GROUPS: u32 = 3;
-/// Field number of `Group.series` in the same.
-const GROUP_SERIES: u32 = 2;
+/// Room for what most batches have before their series.
+const HEAD_BYTES: usize = 128;
 
 /// Writes the batches of one producer, whose series share their metrics.
 ///
@@ -32,9 +27,9 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// A writer whose first batch has sequence 1.
     pub fn new(producer: u64, counters: Vec<String>, metrics: &[Metric]) -> Self {
-        let metrics = metrics.iter().map(Metric::to_wire).collect();
-        let metrics = wire::Group { metrics, series: Vec::new() }.encode_to_vec();
-        Self { producer, sequence: 0, counters, metrics, series: Vec::new() }
+        let mut writer = Self { producer, sequence: 0, counters, metrics: Vec::new(), series: Vec::new() };
+        wire::metrics(&mut writer.metrics, metrics);
+        writer
     }
 
     /// Appends a series, with the exemplars of its points if there are any ([`Series`](super::Series)). Gives the batch
@@ -46,12 +41,14 @@ impl BatchWriter {
         points: &[Point],
         exemplars: &[(usize, Exemplar)],
     ) -> Option<Vec<u8>> {
-        let points = points.iter().map(Point::to_wire).collect();
-        let exemplars = exemplars.iter().map(|(point, exemplar)| exemplar.to_wire(*point)).collect();
-        let series = wire::Series { attributes: attributes.to_vec(), observations, points, exemplars };
-        let full = self.metrics.len() + self.series.len() + series.encoded_len() > BATCH_BYTES;
-        let finished = if full { self.finish() } else { None };
-        prost::encoding::message::encode(GROUP_SERIES, &series, &mut self.series);
+        let before = self.series.len();
+        wire::series(&mut self.series, attributes, observations, points, exemplars);
+        if self.metrics.len().saturating_add(self.series.len()) <= BATCH_BYTES {
+            return None;
+        }
+        let last = self.series.split_off(before);
+        let finished = self.finish();
+        self.series = last;
         finished
     }
 
@@ -61,12 +58,10 @@ impl BatchWriter {
             return None;
         }
         self.sequence = self.sequence.saturating_add(1);
-        let (producer, sequence, counters) = (self.producer, self.sequence, self.counters.clone());
-        let mut batch = wire::Batch { producer, sequence, counters, groups: Vec::new() }.encode_to_vec();
-        encode_key(BATCH_GROUPS, WireType::LengthDelimited, &mut batch);
-        // usize is at most 64 bits wide on every target there is.
-        let length = self.metrics.len().saturating_add(self.series.len());
-        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), &mut batch);
+        let group_bytes = self.metrics.len().saturating_add(self.series.len());
+        let mut batch = Vec::with_capacity(group_bytes.saturating_add(HEAD_BYTES));
+        wire::head(&mut batch, self.producer, self.sequence, &self.counters);
+        write::length(&mut batch, wire::BATCH_GROUPS, group_bytes);
         batch.extend_from_slice(&self.metrics);
         batch.append(&mut self.series);
         Some(batch)

@@ -8,12 +8,13 @@ mod writer;
 use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Metric;
-use tributary_proto::otlp::{AggregationTemporality, DataPointFlags, Resource};
+use tributary_proto::otlp::{AggregationTemporality, DataPointFlags};
 
 pub(super) use self::writer::Notation;
 use self::writer::Writer;
 use super::{Encoded, as_u64};
 use crate::points::{DataPoint, Form, MetricPoints, Temporality, Value};
+use crate::resource::Resource;
 
 const SCOPE_NAME: &str = "tributary";
 
@@ -23,7 +24,7 @@ pub(super) fn encode(notation: Notation, resource: &Resource, metrics: &[MetricP
     out.whole(|out| {
         out.list("resourceMetrics", |out| {
             out.item(1, |out| {
-                out.object(1, "resource", |out| out.attributes(1, &resource.attributes));
+                out.object(1, "resource", |out| out.attributes(1, resource.canonical()));
                 out.list("scopeMetrics", |out| out.item(2, |out| scope_metrics(out, metrics, &mut counted)));
             });
         });
@@ -86,7 +87,7 @@ fn metric(out: &mut Writer, points: &MetricPoints<'_>, form: Form<'_>) {
 }
 
 fn number(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
-    out.canonical_attributes(7, point.attributes);
+    out.attributes(7, point.attributes);
     times(out, 2, 3, point);
     let whole = metric.divisor == 1;
     match &point.value {
@@ -101,7 +102,7 @@ fn number(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
 }
 
 fn histogram(out: &mut Writer, metric: &Metric, bounds: &[f64], point: &DataPoint<'_>) {
-    out.canonical_attributes(9, point.attributes);
+    out.attributes(9, point.attributes);
     times(out, 2, 3, point);
     if let Value::Histogram(histogram) = &point.value {
         let histogram: &Histogram = histogram;
@@ -116,7 +117,7 @@ fn histogram(out: &mut Writer, metric: &Metric, bounds: &[f64], point: &DataPoin
 }
 
 fn exponential(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
-    out.canonical_attributes(1, point.attributes);
+    out.attributes(1, point.attributes);
     times(out, 2, 3, point);
     if let Value::Exponential(histogram) = &point.value {
         let histogram: &ExponentialHistogram = histogram;

@@ -7,17 +7,18 @@ mod labels;
 mod naming;
 mod native;
 
-use prost::encoding::{WireType, encode_key, encode_varint, message};
 use tributary_proto::attributes;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Metric;
-use tributary_proto::otlp::Resource;
+use tributary_proto::protobuf::write;
 use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
+use tributary_proto::{decimal, hex};
 
 use self::labels::{Labels, Target, encoded_label};
-use super::{Encoded, as_u64, hex};
+use super::Encoded;
 use crate::points::{DataPoint, Form, MetricPoints, Temporality, Value};
+use crate::resource::Resource;
 
 // Field numbers in `schema/remote_write.proto`.
 const REQUEST_TIMESERIES: u32 = 1;
@@ -56,7 +57,7 @@ pub(super) fn encode(resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encod
             &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
             1.0,
             millis(latest),
-            None,
+            &[],
         );
     }
     Encoded { bytes: request.out, ..counted }
@@ -101,7 +102,7 @@ impl<'a> Family<'a> {
             Form::Histogram { bounds } => bounds,
             Form::Sum | Form::UpDown | Form::Exponential => &[],
         };
-        let les = bounds.iter().map(|bound| naming::plain(metric.in_unit((*bound).into())));
+        let les = bounds.iter().map(|bound| decimal::text(metric.in_unit((*bound).into())));
         let les = les.chain(["+Inf".to_owned()]).map(|le| encoded_label("le", &le)).collect();
         Self {
             metric,
@@ -120,26 +121,28 @@ impl Request {
     /// Writes the series of a point; false if this encoding cannot say it.
     fn point(&mut self, family: &Family<'_>, target: &Target, point: &DataPoint<'_>) -> bool {
         let metric = family.metric;
-        // The table holds what intake has read, so these bytes can be read.
-        let attributes = attributes::decode(point.attributes).unwrap_or_default();
-        let labels = &Labels::new(&attributes, target);
+        let labels = &Labels::new(attributes::iter(point.attributes), target);
         let series = Series { labels, name: &family.label, le: &[] };
         let time = millis(point.time_unix_nano);
-        let exemplar = point.exemplar.map(|one| exemplar(metric, one));
         match &point.value {
             Value::Counter(count) => {
-                self.sample(&series, metric.in_unit((*count).into()), time, exemplar.as_ref());
+                self.sample(
+                    &series,
+                    metric.in_unit((*count).into()),
+                    time,
+                    &encoded_exemplar(metric, point.exemplar),
+                );
             }
-            Value::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), time, None),
+            Value::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), time, &[]),
             Value::Histogram(histogram) => self.classic(family, labels, Some(histogram), point),
             Value::Exponential(histogram) => {
                 let Some(native) = native::histogram(histogram, metric, time) else { return false };
-                self.native(&series, &native, exemplar.as_ref());
+                self.native(&series, &native, &encoded_exemplar(metric, point.exemplar));
             }
             Value::NoRecordedValue => match family.form {
-                Form::Sum | Form::UpDown => self.sample(&series, stale(), time, None),
+                Form::Sum | Form::UpDown => self.sample(&series, stale(), time, &[]),
                 Form::Histogram { .. } => self.classic(family, labels, None, point),
-                Form::Exponential => self.native(&series, &native::stale(time), None),
+                Form::Exponential => self.native(&series, &native::stale(time), &[]),
             },
         }
         true
@@ -156,53 +159,46 @@ impl Request {
         let Form::Histogram { bounds } = family.form else { return };
         let time = millis(point.time_unix_nano);
         // It belongs to the bucket in which its value was counted.
-        let exemplar = point
-            .exemplar
-            .map(|one| (bounds.partition_point(|bound| *bound < one.value()), exemplar(family.metric, one)));
+        let exemplar_at = point.exemplar.map(|one| bounds.partition_point(|bound| *bound < one.value()));
+        let exemplar = encoded_exemplar(family.metric, point.exemplar);
         let mut below: u64 = 0;
         for (bucket, le) in family.les.iter().enumerate() {
             let count = histogram.and_then(|histogram| histogram.buckets().get(bucket)).copied();
             below = below.saturating_add(count.unwrap_or(0));
             let value = if histogram.is_some() { double(below) } else { stale() };
-            let exemplar = exemplar.as_ref().filter(|(at, _)| *at == bucket).map(|(_, exemplar)| exemplar);
+            let exemplar = if exemplar_at == Some(bucket) { exemplar.as_slice() } else { &[] };
             self.sample(&Series { labels, name: &family.bucket_label, le }, value, time, exemplar);
         }
         let sum = histogram.map_or_else(stale, |histogram| family.metric.in_unit(histogram.sum()));
-        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, time, None);
+        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, time, &[]);
         let count = if histogram.is_some() { double(below) } else { stale() };
-        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, time, None);
+        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, time, &[]);
     }
 
-    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplar: Option<&wire::Exemplar>) {
+    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplar: &[u8]) {
         self.rest.clear();
-        message::encode(SERIES_SAMPLES, &wire::Sample { value, timestamp }, &mut self.rest);
+        write::message(&mut self.rest, SERIES_SAMPLES, |out| {
+            write::fixed64(out, 1, value.to_le_bytes());
+            // Milliseconds are positive since 1970.
+            write::uint(out, 2, timestamp.unsigned_abs());
+        });
         self.series(series, exemplar);
     }
 
-    fn native(
-        &mut self,
-        series: &Series<'_>,
-        histogram: &wire::Histogram,
-        exemplar: Option<&wire::Exemplar>,
-    ) {
+    fn native(&mut self, series: &Series<'_>, histogram: &wire::Histogram, exemplar: &[u8]) {
         self.rest.clear();
-        message::encode(SERIES_HISTOGRAMS, histogram, &mut self.rest);
+        write::message(&mut self.rest, SERIES_HISTOGRAMS, |out| native::write(out, histogram));
         self.series(series, exemplar);
     }
 
-    /// Writes a series: its labels in their order, then what is in `rest`.
-    fn series(&mut self, series: &Series<'_>, exemplar: Option<&wire::Exemplar>) {
-        if let Some(exemplar) = exemplar {
-            message::encode(SERIES_EXEMPLARS, exemplar, &mut self.rest);
-        }
-        let parts = series.labels.with(series.name, series.le);
-        let bytes: usize = parts.iter().map(|part| part.len()).sum::<usize>().saturating_add(self.rest.len());
-        encode_key(REQUEST_TIMESERIES, WireType::LengthDelimited, &mut self.out);
-        encode_varint(as_u64(bytes), &mut self.out);
+    /// Writes a series: its labels in their order, then what is in `rest`, then an exemplar that is encoded already.
+    fn series(&mut self, series: &Series<'_>, exemplar: &[u8]) {
+        let [one, two, three, four, five] = series.labels.with(series.name, series.le);
+        let parts = [one, two, three, four, five, &self.rest, exemplar];
+        write::length(&mut self.out, REQUEST_TIMESERIES, parts.iter().map(|part| part.len()).sum());
         for part in parts {
             self.out.extend_from_slice(part);
         }
-        self.out.extend_from_slice(&self.rest);
     }
 
     fn metadata(&mut self, family: &Family<'_>) {
@@ -211,26 +207,34 @@ impl Request {
             Form::UpDown => MetricType::Gauge,
             Form::Histogram { .. } | Form::Exponential => MetricType::Histogram,
         };
-        let metadata = wire::MetricMetadata {
-            r#type: kind.into(),
-            metric_family_name: family.name.clone(),
-            help: family.metric.description.clone(),
-            unit: naming::unit(&family.metric.unit),
-        };
-        message::encode(REQUEST_METADATA, &metadata, &mut self.out);
+        write::message(&mut self.out, REQUEST_METADATA, |out| {
+            write::uint(out, 1, u64::from((kind as i32).unsigned_abs()));
+            write::text(out, 2, &family.name);
+            write::text(out, 4, &family.metric.description);
+            write::text(out, 5, &naming::unit(&family.metric.unit));
+        });
     }
 }
 
-fn exemplar(metric: &Metric, exemplar: &Exemplar) -> wire::Exemplar {
-    let label = |name: &str, id: &[u8]| wire::Label {
-        name: name.to_owned(),
-        value: id.iter().flat_map(|byte| hex(*byte)).map(char::from).collect(),
-    };
-    wire::Exemplar {
-        labels: vec![label("span_id", exemplar.span_id()), label("trace_id", exemplar.trace_id())],
-        value: metric.in_unit(exemplar.value().into()),
-        timestamp: millis(exemplar.time_unix_nano()),
+/// An exemplar as a field of a series; nothing if there is none.
+fn encoded_exemplar(metric: &Metric, exemplar: Option<&Exemplar>) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(exemplar) = exemplar {
+        write::message(&mut out, SERIES_EXEMPLARS, |out| {
+            let ids: [(&str, &[u8]); 2] =
+                [("span_id", exemplar.span_id()), ("trace_id", exemplar.trace_id())];
+            for (name, id) in ids {
+                write::message(out, 1, |out| {
+                    write::text(out, 1, name);
+                    let digits: Vec<u8> = id.iter().flat_map(|byte| hex::of(*byte)).collect();
+                    write::bytes(out, 2, &digits);
+                });
+            }
+            write::fixed64(out, 2, metric.in_unit(exemplar.value().into()).to_le_bytes());
+            write::uint(out, 3, millis(exemplar.time_unix_nano()).unsigned_abs());
+        });
     }
+    out
 }
 
 fn millis(unix_nano: u64) -> i64 {

@@ -101,13 +101,11 @@ fn example() -> Stock {
     let nanos = 1_000_000_000;
     let cumulative = |metric, points| (metric, Temporality::Cumulative, points);
     Stock {
-        resource: Resource {
-            attributes: vec![
-                attributes::text("service.name", "edge"),
-                attributes::text("service.instance.id", "one"),
-                attributes::text("cloud.region", "eu"),
-            ],
-        },
+        resource: Resource::new(vec![
+            attributes::text("service.name", "edge"),
+            attributes::text("service.instance.id", "one"),
+            attributes::text("cloud.region", "eu"),
+        ]),
         metrics: vec![
             cumulative(
                 metric("bytes.sent", "By", 1, Kind::Counter),
@@ -211,12 +209,9 @@ fn any_series() -> impl Strategy<Value = (Metric, Temporality, Vec<StockPoint>)>
 }
 
 fn any_stock() -> impl Strategy<Value = Stock> {
-    let resource = any_attributes().prop_map(|bytes| Resource {
-        attributes: attributes::decode(&bytes)
-            .unwrap()
-            .into_iter()
-            .chain([attributes::text("service.name", "edge"), attributes::text("service.instance.id", "one")])
-            .collect(),
+    let resource = any_attributes().prop_map(|bytes| {
+        let own = [attributes::text("service.name", "edge"), attributes::text("service.instance.id", "one")];
+        Resource::new(own.into_iter().chain(attributes::decode(&bytes).unwrap()).collect())
     });
     (resource, prop::collection::vec(any_series(), 0..5))
         .prop_map(|(resource, metrics)| Stock { resource, metrics })

@@ -50,13 +50,13 @@ impl Table {
             let mut points = Vec::new();
             bytes = bytes.saturating_add(limits.size.metric(metric));
             let mut next = None;
-            for (row_at, place) in table.rows.iter_mut().enumerate().skip(std::mem::take(&mut first_row)) {
+            for (row_at, row) in table.rows.range_mut(std::mem::take(&mut first_row), usize::MAX) {
                 if rows_left == 0 || bytes >= limits.bytes_max {
                     next = Some(Cursor { metric: at, row: row_at });
                     break;
                 }
                 rows_left = rows_left.saturating_sub(1);
-                if let Some(point) = place.as_mut().and_then(|row| row.point_for(viewer, now_unix_nano)) {
+                if let Some(point) = row.point_for(viewer, now_unix_nano) {
                     bytes = bytes.saturating_add(limits.size.point(metric, &point));
                     points.push(point);
                 }
@@ -80,8 +80,8 @@ impl Table {
                 return;
             }
             let first = if at == from.metric { from.row } else { 0 };
-            let count = if at == end.metric { end.row.saturating_sub(first) } else { usize::MAX };
-            for row in table.rows.iter_mut().skip(first).take(count).flatten() {
+            let row_end = if at == end.metric { end.row } else { usize::MAX };
+            for (_, row) in table.rows.range_mut(first, row_end) {
                 row.arrived(viewer.of(&table.metric.kind), destinations);
             }
         }
@@ -128,6 +128,6 @@ fn value(point: Cow<'_, Point>) -> Value<'_> {
         Cow::Owned(Point::Counter(count)) => Value::Counter(count),
         Cow::Owned(Point::UpDownCounter(sum)) => Value::UpDown(sum),
         Cow::Owned(Point::Histogram(histogram)) => Value::Histogram(Cow::Owned(histogram)),
-        Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(histogram)),
+        Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(*histogram)),
     }
 }

@@ -26,10 +26,10 @@ pub(super) struct Row {
     pub(super) start_unix_nano: u64,
     /// What it counted since then.
     pub(super) point: Point,
-    /// When it counted last.
+    /// When it counted last or, if it has ended, when it was found idle.
     changed_unix_nano: u64,
-    /// When it was found idle; it counts no more, and its end is being told.
-    ended_unix_nano: Option<u64>,
+    /// Whether it was found idle: it counts no more, and its end is being told.
+    has_ended: bool,
     /// Whether it never ends.
     pinned: bool,
     /// By destination: its present value is on its way there.
@@ -37,7 +37,7 @@ pub(super) struct Row {
     /// By destination: its present value, or its end, has arrived there.
     taken: Destinations,
     /// For each destination that takes deltas.
-    deltas: Vec<Delta>,
+    deltas: Box<[Delta]>,
     exemplar: Option<Box<Kept>>,
 }
 
@@ -70,6 +70,8 @@ struct Delta {
 struct Destinations(u16);
 
 const _: () = assert!(DESTINATIONS_MAX <= 16, "a set of destinations has 16 places");
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Option<Row>>() == 64, "there may be a million rows");
 
 /// What a destination is to be told of a row now.
 #[derive(Debug, PartialEq)]
@@ -100,7 +102,7 @@ impl Row {
             start_unix_nano,
             point: Point::nothing(kind),
             changed_unix_nano: start_unix_nano,
-            ended_unix_nano: None,
+            has_ended: false,
             pinned: false,
             sent: Destinations::default(),
             taken: Destinations::default(),
@@ -117,8 +119,8 @@ impl Row {
         start_unix_nano: u64,
         now_unix_nano: u64,
     ) -> bool {
-        if let Some(ended) = self.ended_unix_nano.take() {
-            self.begin(start_unix_nano.max(ended));
+        if self.has_ended {
+            self.begin(start_unix_nano.max(self.changed_unix_nano));
         }
         if !self.point.add(delta) {
             return false;
@@ -157,6 +159,7 @@ impl Row {
     /// Counts from nothing again.
     fn begin(&mut self, start_unix_nano: u64) {
         self.start_unix_nano = start_unix_nano;
+        self.has_ended = false;
         self.point.clear();
         self.exemplar = None;
         for delta in &mut self.deltas {
@@ -183,10 +186,11 @@ impl Row {
 
     fn news(&mut self, viewer: Viewer, now_unix_nano: u64) -> News {
         let Some(delta) = viewer.delta else {
-            return self.ended_unix_nano.map_or(News::Value, |time_unix_nano| News::End { time_unix_nano });
+            let time_unix_nano = self.changed_unix_nano;
+            return if self.has_ended { News::End { time_unix_nano } } else { News::Value };
         };
         // One that has ended was told in full before, and a stream of deltas just stops.
-        let known = self.taken.contains(viewer.number) || self.ended_unix_nano.is_some();
+        let known = self.taken.contains(viewer.number) || self.has_ended;
         match self.deltas.get_mut(delta) {
             Some(delta) if !known => {
                 delta.in_flight = Some((now_unix_nano, self.point.clone()));
@@ -226,20 +230,15 @@ impl Row {
         let idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
         // What is there now ends some time: taken from a sum that began anew, it would make it negative.
         let balanced = !matches!(self.point, Point::UpDownCounter(sum) if sum != 0);
-        if idle
-            && balanced
-            && !self.pinned
-            && self.ended_unix_nano.is_none()
-            && self.taken.has_all(destinations)
-        {
-            self.ended_unix_nano = Some(now_unix_nano);
+        if idle && balanced && !self.pinned && !self.has_ended && self.taken.has_all(destinations) {
+            (self.has_ended, self.changed_unix_nano) = (true, now_unix_nano);
             (self.sent, self.taken) = (Destinations::default(), Destinations::default());
         }
     }
 
     /// When it ended, if all `destinations` know that it did.
     pub(super) fn is_over(&self, destinations: usize) -> Option<u64> {
-        self.ended_unix_nano.filter(|_| self.taken.has_all(destinations))
+        (self.has_ended && self.taken.has_all(destinations)).then_some(self.changed_unix_nano)
     }
 }
 

@@ -3,11 +3,11 @@
 mod exemplars;
 mod proptests;
 
+use crate::resource::Resource;
 use tributary_host::random;
 use tributary_proto::batch::Point;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::metric::Kind;
-use tributary_proto::otlp::Resource;
 
 use super::*;
 use crate::encode::{Encoding, SizeHint};

@@ -1,4 +1,4 @@
-//! Single packages of Debian, unpacked without being installed.
+//! A few packages of Debian, unpacked without being installed.
 
 use std::path::Path;
 
@@ -9,26 +9,27 @@ use super::{on_path, output};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Unpacks a package of the Debian release `suite` into `destination` and leaves the system's apt as it is.
+/// Unpacks packages of the Debian release `suite` into `destination` and leaves the system's apt as it is.
 ///
 /// # Errors
-/// This machine does not run Debian, or the package cannot be fetched.
-pub(super) async fn unpack(package: &str, suite: &str, destination: &Path) -> Result<()> {
+/// This machine does not run Debian, or a package cannot be fetched.
+pub(super) async fn unpack(packages: &[&str], suite: &str, destination: &Path) -> Result<()> {
     for (program, debian_package) in [("apt-get", "apt"), ("dpkg-deb", "dpkg")] {
         on_path(program)
             .with_context(|| format!("there is no {program} (Debian's package {debian_package})"))?;
     }
     let apt = Apt::new(suite).await?;
     apt.run(&["update"]).await?;
-    apt.run(&["download", package]).await?;
-    let mut archives =
-        std::fs::read_dir(apt.directory.path())?.filter_map(Result::ok).map(|entry| entry.path());
-    let archive = archives
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .with_context(|| format!("apt-get downloaded no {package}"))?;
-    let mut unpack = Command::new("dpkg-deb");
-    unpack.arg("-x").arg(archive).arg(destination);
-    output(unpack).await?;
+    apt.run(&[&["download"], packages].concat()).await?;
+    let files = std::fs::read_dir(apt.directory.path())?.filter_map(Result::ok).map(|entry| entry.path());
+    let archives: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect();
+    ensure!(archives.len() == packages.len(), "apt-get downloaded {archives:?} for {packages:?}");
+    for archive in archives {
+        let mut unpack = Command::new("dpkg-deb");
+        unpack.arg("-x").arg(archive).arg(destination);
+        output(unpack).await?;
+    }
     Ok(())
 }
 

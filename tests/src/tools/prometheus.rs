@@ -31,7 +31,7 @@ pub async fn binary() -> Result<PathBuf> {
     let directory = install(&format!("prometheus-{SUITE}"), async |directory| {
         announce("Fetching Prometheus (19 MB)");
         let fetched = async {
-            debian::unpack("prometheus", SUITE, directory).await?;
+            debian::unpack(&["prometheus"], SUITE, directory).await?;
             // Here it shows whether this machine has the libraries that the package depends on.
             version(&unpacked(directory)).await
         };

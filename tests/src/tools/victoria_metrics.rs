@@ -30,7 +30,7 @@ pub async fn binary() -> Result<PathBuf> {
     }
     let directory = install(&format!("victoria-metrics-{SUITE}"), async |directory| {
         announce("Fetching VictoriaMetrics (41 MB)");
-        debian::unpack("victoria-metrics", SUITE, directory).await.with_context(|| {
+        debian::unpack(&["victoria-metrics"], SUITE, directory).await.with_context(|| {
             format!(
                 "cannot fetch VictoriaMetrics from Debian {SUITE}; install release 1.112 or later by hand and \
                  set {BINARY_VARIABLE} to its binary"

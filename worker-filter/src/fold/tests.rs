@@ -99,7 +99,7 @@ fn an_exponential_histogram_is_folded_in_the_metrics_unit_and_begins_anew() {
         observe(&mut fold, b"a", 200, duration_ns);
         expected.record(duration_ns.cast_unsigned(), 1_000_000_000);
     }
-    fold.take(|_, _, points, _| assert_eq!(points, [Point::Exponential(expected.clone())]));
+    fold.take(|_, _, points, _| assert_eq!(points, [Point::Exponential(expected.clone().into())]));
     observe(&mut fold, b"a", 200, 1);
     fold.take(|_, _, points, _| {
         let [Point::Exponential(histogram)] = points else { panic!("one histogram") };

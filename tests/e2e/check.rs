@@ -1,0 +1,121 @@
+//! What `tributary-check` says of a configuration is what a real Envoy does with it.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tributary_check::command;
+use tributary_check::finding::Rule;
+use tributary_check::rules::{NEEDED_BY_SERVICE, NEEDED_BY_WORKER};
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::repository;
+use tributary_tests::scene::LIMIT;
+use walrus::Module;
+
+/// What the check says of each plugin's own configuration.
+fn said_by_check(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
+    let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
+    let findings = report.findings.into_iter().filter(|finding| finding.rule == Rule::Configuration);
+    Ok(findings.map(|finding| finding.message).collect())
+}
+
+/// What Envoy's log says of it: everything after "configuration of the …: ".
+async fn said_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
+    let mut envoy = Envoy::spawn(config, &EnvoyOptions::default()).await?;
+    let status = envoy.wait_for_exit(LIMIT).await?;
+    anyhow::ensure!(!status.success(), "Envoy took the configuration");
+    let log = envoy.log()?;
+    let lines = log
+        .lines()
+        .filter_map(|line| line.split_once("tributary: configuration of the ")?.1.split_once(": "));
+    Ok(lines.map(|(_, problem)| problem.to_owned()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
+    type Edit = fn(EnvoyConfig) -> EnvoyConfig;
+    let edits: [Edit; 6] = [
+        |config| {
+            let metric =
+                json!({"name": "size", "kind": "histogram", "value": "request.size", "bounds": [1.5, 4]});
+            config
+                .worker("metrics", [metric])
+                .worker("preset", "none")
+                .worker("dimensions", json!([{"name": "x"}]))
+        },
+        |config| config.worker("flush", json!({"interval": 5, "max_requests": 0})).worker("flsh", 1),
+        // A fraction, and a number past 32 bits, are text after Envoy has read them as YAML.
+        |config| config.worker("limits", json!({"series": 2.5})).worker("flush.max_requests", 0.5),
+        |config| config.service("limits", json!({"series": 3_000_000_000_u64})),
+        |config| {
+            config
+                .service("destinations[0].path", "v1")
+                .service("interval", true)
+                .service("resource", json!([1]))
+        },
+        |config| {
+            config.service(
+                "destinations[1]",
+                json!({"cluster": "app", "headers": {"Host": "x"}, "timeout": "1 s"}),
+            )
+        },
+    ];
+    for edit in edits {
+        let config = edit(EnvoyConfig::minimal()?.free_ports());
+        let said = said_by_check(&config)?;
+        assert!(!said.is_empty());
+        assert_eq!(said, said_by_envoy(&config).await?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_capabilities_that_a_module_needs_are_those_that_it_uses() -> Result<()> {
+    for (file, needed) in [("worker_filter.wasm", NEEDED_BY_WORKER), ("service.wasm", NEEDED_BY_SERVICE)] {
+        let module = Module::from_file(repository::root().join("target/wasm").join(file))?;
+        let imports = module.imports.iter().map(|import| import.name.clone());
+        let callbacks = module.exports.iter().map(|export| export.name.clone());
+        let used: BTreeSet<String> =
+            imports.chain(callbacks.filter(|name| name.starts_with("proxy_on_"))).collect();
+        let needed: BTreeSet<String> = needed.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(used, needed, "{file}: to do: mend xtask/check/src/rules/capability.rs");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_configuration_here_is_without_a_fault() -> Result<()> {
+    for folder in ["envoy", "envoy/compose"] {
+        for entry in std::fs::read_dir(repository::root().join(folder))? {
+            let path = entry?.path();
+            let name = path.display().to_string();
+            // Of the composition only its Envoy.
+            if !path.is_file() || (folder.ends_with("compose") && !name.ends_with("envoy.yaml")) {
+                continue;
+            }
+            let report = command::check(&[(name, std::fs::read_to_string(&path)?)]);
+            assert!(report.findings.is_empty() && report.plugins >= 2, "{}", report.lines());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capability_that_is_missing_stops_the_module() -> Result<()> {
+    let allowed =
+        "bootstrap_extensions[0].typed_config.config.capability_restriction_config.allowed_capabilities";
+    let config = EnvoyConfig::load("envoy/least_privilege.yaml")?.free_ports().edit(|document| {
+        let mapping = ["bootstrap_extensions"].iter().try_fold(document, |node, key| node.get_mut(*key));
+        let extension = mapping.and_then(|list| list.get_mut(0)).context("an extension")?;
+        let keys = ["typed_config", "config", "capability_restriction_config", "allowed_capabilities"];
+        let allowed = keys.iter().try_fold(extension, |node, key| node.get_mut(*key)).context(allowed)?;
+        allowed.as_mapping_mut().context("a mapping")?.remove("proxy_register_shared_queue");
+        Ok(())
+    });
+    let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
+    assert!(report.findings.iter().any(|finding| finding.rule == Rule::Capability), "{}", report.lines());
+    let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
+    assert!(!envoy.wait_for_exit(LIMIT).await?.success());
+    Ok(())
+}

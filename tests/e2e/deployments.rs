@@ -1,0 +1,231 @@
+//! Every configuration in `envoy/` runs as it is on a real Envoy, and what it counts arrives.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
+use tributary_tests::load::{Load, Mix, Shape};
+use tributary_tests::poll::{self, Seen};
+use tributary_tests::prometheus::Prometheus;
+use tributary_tests::repository;
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::sink::{Encoding, Sink, Store};
+use tributary_tests::upstream::Upstream;
+use walrus::{FunctionBuilder, Module};
+
+const REQUESTS: u64 = 1_000;
+
+/// The configurations that a test starts, all but one of them here.
+const STARTED: [&str; 10] = [
+    "access_log.yaml",
+    "credentials.yaml",
+    "destinations.yaml",
+    "http_and_tcp.yaml",
+    "least_privilege.yaml",
+    "minimal.yaml",
+    "mtls.yaml",
+    "production.yaml",
+    "remote_write.yaml",
+    "self_healing.yaml",
+];
+
+fn shapes() -> [Shape; 2] {
+    [Shape::get("users", "/users/1").weight(3), Shape::get("orders", "/orders/7").status(404)]
+}
+
+async fn start(file: &str, collector: &str, edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Scene> {
+    Scene::of(&format!("envoy/{file}"), collector, 2, edit).await.with_context(|| file.to_owned())
+}
+
+#[test]
+fn each_configuration_is_started_by_a_test() -> Result<()> {
+    let folder = std::fs::read_dir(repository::root().join("envoy"))?;
+    let mut files = Vec::new();
+    for entry in folder {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    files.sort();
+    assert_eq!(files, STARTED);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_one_otlp_collector_arrives_whole() -> Result<()> {
+    for file in
+        ["minimal.yaml", "access_log.yaml", "self_healing.yaml", "production.yaml", "least_privilege.yaml"]
+    {
+        let scene = start(file, "otlp_collector", |config| config).await?;
+        scene.load(REQUESTS, shapes()).await?;
+        scene.wait_for_export(REQUESTS).await.with_context(|| file.to_owned())?;
+        assert_eq!(scene.sink.problems(), Vec::<String>::new(), "{file}");
+        assert_eq!(scene.stats().await?.counter("wasmcustom.tributary_observations_aggregated")?, REQUESTS);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_resource_of_the_production_configuration_says_what_envoy_it_is() -> Result<()> {
+    let scene = start("production.yaml", "otlp_collector", |config| config).await?;
+    scene.load(10, shapes()).await?;
+    scene.wait_for_export(10).await?;
+    let received = scene.sink.received();
+    let gzip = received.iter().filter(|request| request.headers.get("content-encoding").is_some());
+    assert_eq!(gzip.count(), received.len());
+    let text = format!("{:?}", received.last().and_then(|request| request.message.as_ref()));
+    for value in ["\"edge\"", "\"edge-1\"", "\"production\"", "\"zone-a\""] {
+        assert!(text.contains(value), "{value} is not in {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_destination_gets_the_same_in_its_own_way() -> Result<()> {
+    let (deltas, tenant, prometheus) = (Sink::start(0).await?, Sink::start(0).await?, Sink::start(0).await?);
+    let scene = start("destinations.yaml", "otlp_collector", |config| {
+        config
+            .cluster_port("delta_collector", deltas.port())
+            .cluster_port("json_collector", tenant.port())
+            .cluster_port("prometheus", prometheus.port())
+            .service("destinations[1].interval", "300ms")
+            .service("destinations[3].interval", "500ms")
+    })
+    .await?;
+    scene.load(REQUESTS, shapes()).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
+    let otlp = |store: &Store| Seen::when(counted(store) == (REQUESTS, REQUESTS), counted(store));
+    deltas.wait_until("every request as deltas", LIMIT, otlp).await?;
+    tenant.wait_until("every request as JSON", LIMIT, otlp).await?;
+    let remote = |store: &Store| {
+        let count = store.remote_write().sum("http_server_request_duration_seconds_count", &[]);
+        Seen::when(count == REQUESTS, count)
+    };
+    prometheus.wait_until("every request by remote write", LIMIT, remote).await?;
+
+    let received = tenant.received();
+    let first = received.first().context("a request of the tenant")?;
+    assert_eq!((first.path.as_str(), first.encoding), ("/tenant/v1/metrics", Some(Encoding::OtlpJson)));
+    let header = |name: &str| first.headers.get(name).and_then(|value| value.to_str().ok());
+    assert_eq!((header("host"), header("x-tenant")), (Some("metrics.example.com"), Some("shop")));
+    for sink in [&scene.sink, &deltas, &tenant, &prometheus] {
+        assert_eq!(sink.problems(), Vec::<String>::new());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_connections_are_counted_side_by_side() -> Result<()> {
+    let database = Upstream::start(0).await?;
+    let scene = start("http_and_tcp.yaml", "otlp_collector", |config| {
+        config.cluster_port("database", database.port()).plugin(
+            "tributary_tcp_filter",
+            "flush",
+            json!({"interval": "200ms"}),
+        )
+    })
+    .await?;
+    scene.load(REQUESTS, shapes()).await?;
+    // Each request has a connection of its own: to a TCP proxy it is bytes.
+    let query = Shape::get("query", "/").header("connection", "close");
+    let tally = Load::new(scene.envoy.listener("database")?, 50, Mix::new(1, [query])?).run(|_| ()).await?;
+    assert_eq!((tally.failed(), tally.connections), (0, 50));
+    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum("tcp.connections.closed", &[]));
+    let probe = |store: &Store| Seen::when(counted(store) == (REQUESTS, 50), counted(store));
+    scene.sink.wait_until("every request and every connection", LIMIT, probe).await?;
+    assert_eq!(scene.sink.problems(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_prometheus_takes_remote_write() -> Result<()> {
+    let prometheus = Prometheus::start(0).await?;
+    let scene = start("remote_write.yaml", "prometheus", |config| {
+        config.cluster_port("prometheus", prometheus.address().port())
+    })
+    .await?;
+    scene.load(REQUESTS, shapes()).await?;
+    let query = prometheus.query();
+    poll::until("Prometheus to know of every request", LIMIT, async || {
+        let count = query.number("sum(http_server_request_duration_seconds_count)", None).await?;
+        Ok(Seen::when(count == Some(1_000.0), format!("{count:?}")))
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_reaches_the_collector_and_is_in_no_plugin() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let secret = directory.path().join("authorization");
+    std::fs::write(&secret, "Bearer of-good-news")?;
+    let secret = secret.display().to_string();
+    let file = "static_resources.secrets[0].generic_secret.secret.filename";
+    let scene = start("credentials.yaml", "otlp_collector", |config| config.set(file, &secret)).await?;
+    scene.load(REQUESTS, shapes()).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    for request in scene.sink.received() {
+        let header = request.headers.get("authorization").and_then(|value| value.to_str().ok());
+        assert_eq!(header, Some("Bearer of-good-news"));
+    }
+    assert!(!scene.envoy.log()?.contains("of-good-news"));
+    Ok(())
+}
+
+/// The service, but that it traps whenever a collector answers.
+fn trapping_service() -> Result<Vec<u8>> {
+    let mut module = Module::from_file(repository::root().join("target/wasm/service.wasm"))?;
+    let callback = module.exports.get_func("proxy_on_http_call_response")?;
+    let signature = module.types.get(module.funcs.get(callback).ty());
+    let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
+    let arguments = parameters.iter().map(|kind| module.locals.add(*kind)).collect();
+    let mut function = FunctionBuilder::new(&mut module.types, &parameters, &results);
+    function.func_body().unreachable();
+    let trap = function.finish(arguments, &mut module.funcs);
+    module.exports.remove("proxy_on_http_call_response")?;
+    module.exports.add("proxy_on_http_call_response", trap);
+    Ok(module.emit_wasm())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_fails_comes_back_and_requests_never_notice() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let module = directory.path().join("service.wasm");
+    std::fs::write(&module, trapping_service()?)?;
+    let filename = module.display().to_string();
+    let scene = start("self_healing.yaml", "otlp_collector", |config| {
+        config.set("stats_flush_interval", "0.2s").edit_plugin(SERVICE_PLUGIN, move |plugin| {
+            let code = json!({"local": {"filename": filename}});
+            let vm_config = plugin.get_mut("vm_config").context("a vm_config")?;
+            vm_config
+                .as_mapping_mut()
+                .context("a mapping")?
+                .insert("code".into(), serde_yaml_ng::to_value(code)?);
+            Ok(())
+        })
+    })
+    .await?;
+    let reloads = async || {
+        let stats = scene.stats().await?;
+        let reloads = stats.counters("wasm.tributary_service.vm_reload_success");
+        anyhow::Ok(reloads.values().sum::<u64>())
+    };
+    for life in 0..3 {
+        // Each load is exported once, and the answer to that is what ends the service.
+        let exported = scene.sink.total_count(DURATION);
+        let tally = scene.load(REQUESTS, shapes()).await?;
+        assert_eq!(tally.answered_in_class(2) + tally.answered_in_class(4), REQUESTS, "in life {life}");
+        let probe = |store: &Store| {
+            let count = store.count(DURATION, &[]);
+            Seen::when(count > exported, count)
+        };
+        scene.sink.wait_until(&format!("an export of life {life}"), LIMIT, probe).await?;
+        poll::until("the service to be made anew", LIMIT, async || {
+            let reloads = reloads().await?;
+            Ok(Seen::when(reloads > life, reloads))
+        })
+        .await?;
+    }
+    Ok(())
+}

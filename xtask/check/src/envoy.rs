@@ -1,0 +1,191 @@
+//! What there is of ours in a configuration that Envoy itself reads: a bootstrap, an LDS or CDS file, or a part of one in a
+//! manifest.
+
+use std::collections::BTreeSet;
+
+use crate::plugin::{Attach, Configuration, Failure, Plugin, Policy, Role, VmId, Way};
+use crate::yaml::Value;
+use crate::yaml::place::Place;
+
+/// What was found so far.
+#[derive(Clone, Debug, Default)]
+pub struct Found<'a> {
+    /// Our plugins.
+    pub plugins: Vec<Plugin<'a>>,
+    /// The names of clusters.
+    pub clusters: BTreeSet<String>,
+    /// Whether further clusters come from elsewhere.
+    pub more_clusters: bool,
+}
+
+/// What is around a value.
+#[derive(Clone, Debug, Default)]
+pub struct Around<'a> {
+    /// The extension that it is in: its type's name and its fields.
+    extension: Option<(&'a str, Place<'a>)>,
+    /// The way of the HTTP requests here.
+    http: Option<Way>,
+    /// The way of the TCP connections here.
+    tcp: Option<Way>,
+}
+
+const RELOAD: &str = "set failure_policy: FAIL_RELOAD, which makes the VM anew";
+
+impl<'a> Found<'a> {
+    /// Looks into a value and everything below it.
+    pub fn look_into(&mut self, place: &Place<'a>, around: &Around<'a>) {
+        let mut around = around.clone();
+        if let Some((kind, fields)) = typed(place) {
+            around.enter(kind, &fields);
+            if kind == "envoy.config.cluster.v3.Cluster" {
+                self.add_cluster(&fields);
+            }
+        }
+        if place.get("vm_config").is_some() {
+            self.add_plugin(place, &around);
+            return;
+        }
+        if let Some(resources) = place.get("static_resources") {
+            let clusters = resources.get("clusters");
+            clusters.iter().flat_map(Place::items).for_each(|cluster| self.add_cluster(&cluster));
+        }
+        if let Some(dynamic) = place.get("dynamic_resources") {
+            self.more_clusters |= dynamic.get("cds_config").is_some();
+        }
+        for (key, value) in place.entries() {
+            let mut around = around.clone();
+            if key == "filters" {
+                around.tcp.get_or_insert_with(|| way(&value));
+            }
+            self.look_into(&value, &around);
+        }
+        place.items().for_each(|item| self.look_into(&item, &around));
+    }
+
+    /// Notes a cluster by its name.
+    pub fn add_cluster(&mut self, cluster: &Place<'a>) {
+        self.clusters.extend(cluster.text_of("name").map(str::to_owned));
+    }
+
+    fn add_plugin(&mut self, place: &Place<'a>, around: &Around<'a>) {
+        let attach = around.extension.as_ref().and_then(|(kind, fields)| attach(kind, fields));
+        let name = place.text_of("name").unwrap_or_default().to_owned();
+        let (code, remote_code) = code(place);
+        let Some(role) = Role::of(code, &name, attach) else { return };
+        // A plugin of which nobody can say where it is attached is looked at like a filter.
+        let attach = attach.unwrap_or(Attach::HttpFilter);
+        let way = match attach {
+            Attach::HttpFilter | Attach::AccessLogger => around.http.clone(),
+            Attach::NetworkFilter => around.tcp.clone(),
+            Attach::Bootstrap { .. } | Attach::StatSink => None,
+        };
+        let vm_id = place.at(&["vm_config", "vm_id"]).and_then(|vm_id| vm_id.text()).unwrap_or_default();
+        self.plugins.push(Plugin {
+            name,
+            role,
+            attach,
+            vm_id: VmId::Written(vm_id.to_owned()),
+            configuration: configuration(place),
+            failure: failure(place),
+            way,
+            remote_code,
+            capabilities: place.at(&["capability_restriction_config", "allowed_capabilities"]),
+            place: place.clone(),
+        });
+    }
+}
+
+impl<'a> Around<'a> {
+    /// What is around a part of a configuration that a manifest puts on the way of those requests and connections.
+    pub fn on(http: Way, tcp: Way) -> Self {
+        Self { extension: None, http: Some(http), tcp: Some(tcp) }
+    }
+
+    fn enter(&mut self, kind: &'a str, fields: &Place<'a>) {
+        match kind.rsplit('.').next() {
+            Some("HttpConnectionManager") => {
+                self.http.get_or_insert_with(|| way(fields));
+            }
+            // What it logs are the connections that its filter chain has seen.
+            Some("TcpProxy") => self.http = self.tcp.clone(),
+            _ => {}
+        }
+        self.extension = Some((kind, fields.clone()));
+    }
+}
+
+/// The type of a message that says it, and its fields: `@type` beside the fields, or a TypedStruct around them.
+fn typed<'a>(place: &Place<'a>) -> Option<(&'a str, Place<'a>)> {
+    let name = |url: &'a str| url.rsplit('/').next().unwrap_or(url);
+    let kind = name(place.text_of("@type")?);
+    if kind == "udpa.type.v1.TypedStruct" || kind == "xds.type.v3.TypedStruct" {
+        return Some((name(place.text_of("type_url")?), place.get("value")?));
+    }
+    Some((kind, place.clone()))
+}
+
+fn attach(kind: &str, fields: &Place<'_>) -> Option<Attach> {
+    match kind {
+        "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(Attach::HttpFilter),
+        "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(Attach::NetworkFilter),
+        "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog" => Some(Attach::AccessLogger),
+        "envoy.extensions.stat_sinks.wasm.v3.Wasm" => Some(Attach::StatSink),
+        "envoy.extensions.wasm.v3.WasmService" => {
+            Some(Attach::Bootstrap { singleton: is_true(fields, "singleton") })
+        }
+        _ => None,
+    }
+}
+
+/// Where the code comes from: the file or address, and the place that says so if it is an address.
+fn code<'a>(plugin: &Place<'a>) -> (Option<&'a str>, Option<Place<'a>>) {
+    let Some(code) = plugin.at(&["vm_config", "code"]) else { return (None, None) };
+    if let Some(remote) = code.get("remote") {
+        let uri = remote.at(&["http_uri", "uri"]).and_then(|uri| uri.text());
+        return (uri, Some(remote));
+    }
+    (code.at(&["local", "filename"]).and_then(|file| file.text()), None)
+}
+
+fn configuration<'a>(plugin: &Place<'a>) -> Configuration<'a> {
+    let Some(any) = plugin.get("configuration") else { return Configuration::None };
+    let kind = any.text_of("@type").unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    match (kind, any.get("value")) {
+        ("google.protobuf.Struct" | "google.protobuf.StringValue", None) => Configuration::None,
+        ("google.protobuf.Struct", Some(value)) => Configuration::Struct(value),
+        ("google.protobuf.StringValue", Some(value)) => Configuration::Text(value),
+        (other, _) => {
+            Configuration::Unreadable(any.clone(), format!("found a configuration of type {other:?}"))
+        }
+    }
+}
+
+fn failure<'a>(plugin: &Place<'a>) -> Failure<'a> {
+    let (policy, open) = (plugin.get("failure_policy"), plugin.get("fail_open"));
+    let named = policy.as_ref().and_then(Place::text).map(|name| match name {
+        "FAIL_OPEN" => Policy::Open,
+        "FAIL_RELOAD" => Policy::Reload,
+        _ => Policy::Closed,
+    });
+    let is_open = open.is_some() && is_true(plugin, "fail_open");
+    let (policy, place) = match (named, policy, open) {
+        (Some(_), _, Some(open)) if is_open => (Policy::Both, open),
+        (Some(named), Some(place), _) => (named, place),
+        (_, _, Some(open)) if is_open => (Policy::FailOpen, open),
+        _ => (Policy::Closed, plugin.clone()),
+    };
+    Failure { policy, place, remedy: RELOAD }
+}
+
+/// Whether a field is there and true.
+pub fn is_true(place: &Place<'_>, field: &str) -> bool {
+    let node = place.get(field).map(|value| value.node.clone());
+    node.is_some_and(|node| match node.value {
+        Value::Scalar(scalar) => matches!(scalar.text.as_str(), "true" | "True" | "TRUE" | "yes" | "on"),
+        _ => false,
+    })
+}
+
+fn way(place: &Place<'_>) -> Way {
+    Way { through: format!("{}:{}", place.document.file, place.path()), context: None }
+}

@@ -1,0 +1,91 @@
+//! Modules where they cannot work, and requests that would be counted twice.
+
+use tributary_plan::config::WorkerConfig;
+use tributary_plan::plan::Streams;
+
+use crate::finding::{Finding, Rule};
+use crate::plugin::{Attach, Configuration, Plugin, Role};
+
+/// Whether the module works where it is attached.
+pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
+    let place = &plugin.place;
+    let mut findings = Vec::new();
+    match (plugin.role, plugin.attach) {
+        (Role::Worker, Attach::Bootstrap { .. } | Attach::StatSink) => findings.push(Finding::error(
+            place,
+            Rule::Attachment,
+            "worker_filter.wasm sees no requests here; attach it as an HTTP filter, a network filter or an access logger, \
+             and service.wasm here",
+        )),
+        (Role::Service, Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger) => {
+            findings.push(Finding::error(
+                place,
+                Rule::Attachment,
+                "service.wasm would run once per worker here, and add nothing up; make it a bootstrap extension \
+                 (envoy.bootstrap.wasm, in Istio an EnvoyFilter with applyTo: BOOTSTRAP, in Envoy Gateway \
+                 EnvoyProxy.spec.bootstrap), and attach worker_filter.wasm here",
+            ));
+        }
+        (Role::Service, Attach::Bootstrap { singleton: false }) => findings.push(Finding::error(
+            place,
+            Rule::Attachment,
+            "the service runs on every worker, and the last one takes the queues of all others; set singleton: true beside \
+             config",
+        )),
+        _ => {}
+    }
+    if let (Role::Service, Attach::Bootstrap { .. }, Some(remote)) =
+        (plugin.role, plugin.attach, &plugin.remote_code)
+    {
+        findings.push(Finding::warning(
+            remote,
+            Rule::Attachment,
+            "Envoy calls remote code of a bootstrap extension unstable, and does not start without it; give the service as a \
+             local file",
+        ));
+    }
+    findings
+}
+
+/// Whether the worker measures the streams that pass where it is attached: a filter of the other kind would count nothing.
+pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
+    let message = match (plugin.attach, config.plan.streams) {
+        (Attach::HttpFilter, Streams::Tcp) => {
+            "an HTTP filter sees requests, but this configuration measures TCP connections; attach it as a network filter \
+             (envoy.filters.network.wasm) or as an access logger of tcp_proxy, or choose another preset"
+        }
+        (Attach::NetworkFilter, Streams::Http) => {
+            "a network filter sees TCP connections, but this configuration measures HTTP requests; set preset: tcp, or attach \
+             it as an HTTP filter"
+        }
+        _ => return None,
+    };
+    let place = match &plugin.configuration {
+        Configuration::Struct(value) => value.nearest("preset"),
+        _ => plugin.place.clone(),
+    };
+    Some(Finding::error(&place, Rule::Attachment, message))
+}
+
+/// Workers that the same requests pass.
+pub(super) fn counted_twice(plugins: &[Plugin<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut seen: Vec<&Plugin<'_>> = Vec::new();
+    for plugin in plugins.iter().filter(|plugin| plugin.role == Role::Worker) {
+        let Some(way) = &plugin.way else { continue };
+        let before = seen.iter().find(|other| other.way.as_ref().is_some_and(|other| other.overlaps(way)));
+        if let Some(before) = before {
+            let (file, at) = (&before.place.document.file, before.place.position());
+            findings.push(Finding::error(
+                &plugin.place,
+                Rule::CountedTwice,
+                format!(
+                    "every request that passes here is counted at {file}:{at} already; attach the worker once, as a filter \
+                     or as an access logger"
+                ),
+            ));
+        }
+        seen.push(plugin);
+    }
+    findings
+}
