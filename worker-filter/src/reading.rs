@@ -74,8 +74,7 @@ impl Reader {
     /// # Errors
     /// The host compiles expressions, and refuses one.
     pub fn new(sources: &[Source]) -> Result<Self, Refused> {
-        let plain = attributes::compile(&expression::list(sources.iter().map(|source| &*source.item)));
-        let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
+        // First by themselves: the host logs why it refuses one, and that reads best of what a person wrote.
         let mut alone = Vec::with_capacity(sources.len());
         for (at, source) in sources.iter().enumerate() {
             alone.push(match &source.alone {
@@ -87,6 +86,8 @@ impl Reader {
                 },
             });
         }
+        let plain = attributes::compile(&expression::list(sources.iter().map(|source| &*source.item)));
+        let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
         Ok(Self { plain: plain.ok(), guarded: guarded.ok(), alone, caution: Caution::default() })
     }
 

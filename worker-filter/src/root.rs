@@ -41,7 +41,7 @@ impl Plugin for WorkerPlugin {
                 error!(
                     "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; it \
                      answered {status:?}",
-                    quoted(&source.item)
+                    quoted(source.written())
                 );
                 None
             }

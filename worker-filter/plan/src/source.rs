@@ -111,6 +111,14 @@ impl Source {
         Self { item: "response.code".to_owned(), alone: Alone::Expression(guarded.clone()), guarded }
     }
 
+    /// What a configuration says to have it: an expression without the brackets that a list needs around it.
+    pub fn written(&self) -> &str {
+        match &self.alone {
+            Alone::Property(_) => &self.item,
+            Alone::Expression(text) => text,
+        }
+    }
+
     fn header(side: &str, name: &str) -> Self {
         let guarded = format!("'{name}' in {side}.headers ? {side}.headers['{name}'] : ''");
         let property = format!("{side}\0headers\0{name}").into_bytes();

@@ -163,7 +163,7 @@ fn an_expression_that_does_not_compile_is_refused() {
     let json = br#"{"counters": [{"key": "a", "condition": "BROKEN("}]}"#;
     let config = WorkerConfig::parse(json).unwrap();
     let refused = TestWorker::new(config, [7, 8, 9], BuildHasherDefault::default()).unwrap_err();
-    assert_eq!(refused.source.item, "(BROKEN()");
+    assert_eq!(refused.source.written(), "BROKEN(", "as it was configured");
 }
 
 #[test]
