@@ -14,19 +14,22 @@ use crate::workspace::Workspace;
 
 mod callgrind;
 mod cpu;
+mod item;
 mod metric_set;
 mod module;
 mod outcome;
 mod profile;
+mod proof;
 mod start_up;
 mod statistic;
 mod subject;
 mod table;
 
 use callgrind::{Callgrind, Instructions};
+use item::Item;
 use module::Modules;
 use outcome::Outcome;
-use subject::Subject;
+use subject::{Subject, Way};
 
 /// What `cargo xtask bench` can be told.
 #[derive(clap::Args)]
@@ -37,6 +40,9 @@ pub(crate) struct Args {
     /// Measure only these figures.
     #[arg(long, value_enum, value_name = "FIGURES", value_delimiter = ',')]
     figures: Vec<Figure>,
+    /// Measure what these items of the worker filter's CEL list cost, instead of the kinds that it writes by itself.
+    #[arg(long = "item", value_name = "CEL")]
+    items: Vec<String>,
     /// Do not count instructions: it needs valgrind.
     #[arg(long)]
     quick: bool,
@@ -59,6 +65,8 @@ pub(crate) struct Args {
 enum Figure {
     /// Instructions per request, under callgrind.
     Instructions,
+    /// Instructions per request for each item of the worker filter's CEL list.
+    Items,
     /// CPU time per request at saturation, and resident memory.
     Cpu,
     /// The time from the start to the first connection.
@@ -86,7 +94,16 @@ async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Resul
     let bench = Arc::new(Bench { modules, collector: Sink::start(0).await? });
     let mut outcome = Outcome::new(&bench.modules, &subjects)?;
     if args.wants(Figure::Instructions) {
-        outcome.instructions = count_instructions(&bench, &subjects, args.jobs, &mut outcome.faults).await?;
+        let runs: Result<Vec<_>> = subjects
+            .iter()
+            .map(|subject| {
+                Ok(Run { name: subject.to_string(), subject: *subject, config: bench.config(subject)? })
+            })
+            .collect();
+        outcome.instructions = count_instructions(runs?, args.jobs, &mut outcome.faults).await?;
+    }
+    if args.wants(Figure::Items) {
+        outcome.items = count_items(&bench, args, &mut outcome.faults).await?;
     }
     if args.wants(Figure::Cpu) {
         measure_cpu(&bench, &subjects, args.rounds, &mut outcome).await?;
@@ -110,7 +127,7 @@ async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Resul
 impl Args {
     fn wants(&self, figure: Figure) -> bool {
         let asked = self.figures.is_empty() || self.figures.contains(&figure);
-        asked && !(self.quick && figure == Figure::Instructions)
+        asked && !(self.quick && matches!(figure, Figure::Instructions | Figure::Items))
     }
 }
 
@@ -133,6 +150,10 @@ async fn measure_cpu(bench: &Bench, subjects: &[Subject], rounds: u32, outcome: 
         sessions.get(&subject.to_string()).context("it does not run")?.measure().await
     };
     outcome.cpu = in_rounds("CPU time", subjects, rounds, &mut outcome.faults, measure).await;
+    let check = async |subject: &Subject| {
+        sessions.get(&subject.to_string()).context("it does not run")?.check(subject).await
+    };
+    in_rounds("checking what was counted", subjects, 1, &mut outcome.faults, check).await;
     Ok(())
 }
 
@@ -165,23 +186,28 @@ async fn in_rounds<T>(
     found
 }
 
-/// Instructions per request of each subject that Envoy takes; why it does not take the others goes to `faults`.
+/// What one Envoy is to run, under valgrind.
+struct Run {
+    name: String,
+    subject: Subject,
+    config: EnvoyConfig,
+}
+
+/// Instructions per request of everything that Envoy takes; why it does not take the others goes to `faults`.
 async fn count_instructions(
-    bench: &Arc<Bench>,
-    subjects: &[Subject],
+    runs: Vec<Run>,
     jobs: u32,
     faults: &mut BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Instructions>> {
     let callgrind = Arc::new(Callgrind::find().await?);
-    let steps = Steps::start("counting instructions", subjects.len());
+    let steps = Steps::start("counting instructions", runs.len());
     let places = Arc::new(Semaphore::new(jobs.try_into()?));
     let mut running = JoinSet::new();
-    for &subject in subjects {
-        let (bench, callgrind, places) = (Arc::clone(bench), Arc::clone(&callgrind), Arc::clone(&places));
+    for Run { name, subject, config } in runs {
+        let (callgrind, places) = (Arc::clone(&callgrind), Arc::clone(&places));
         running.spawn_local(async move {
             let Ok(_place) = places.acquire().await else { bail!("nothing more is to be measured") };
-            let config = bench.config(&subject)?;
-            Ok((subject.to_string(), callgrind.measure(&config, subject.listener()).await))
+            Ok((name, callgrind.measure(&config, &subject).await))
         });
     }
     let mut found = BTreeMap::new();
@@ -199,6 +225,27 @@ async fn count_instructions(
         }
     }
     Ok(found)
+}
+
+/// Instructions that each item adds to a list without it.
+async fn count_items(
+    bench: &Bench,
+    args: &Args,
+    faults: &mut BTreeMap<String, String>,
+) -> Result<Vec<(Item, f64)>> {
+    let asked: Vec<_> = args.items.iter().map(|cel| Item::asked(cel)).collect();
+    let items = if asked.is_empty() { Item::known() } else { asked };
+    let subject = Subject { way: Way::AccessLog, set: None };
+    let run = |item: Option<&Item>| {
+        let config = subject.ours(&item::worker(item), &bench.modules, bench.collector.address())?;
+        let name = item.map_or("no item", |item| &item.name).to_owned();
+        anyhow::Ok(Run { name, subject, config })
+    };
+    let runs: Result<Vec<_>> = [None].into_iter().chain(items.iter().map(Some)).map(run).collect();
+    let found = count_instructions(runs?, args.jobs, faults).await?;
+    let total = |name: &str| found.get(name).map(|instructions| instructions.total.median);
+    let added = |item: Item| Some((total(&item.name)? - total("no item")?, item));
+    Ok(items.into_iter().filter_map(added).map(|(added, item)| (item, added)).collect())
 }
 
 /// Why a subject could not be measured: of Envoy's log only its errors, and of those what a plugin said.

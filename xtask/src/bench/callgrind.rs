@@ -22,7 +22,9 @@ use tributary_tests::tools;
 
 use super::metric_set::HEADER;
 use super::profile::{self, Binary, Cost};
+use super::proof;
 use super::statistic::Spread;
+use super::subject::Subject;
 use crate::debian;
 use crate::process;
 
@@ -99,8 +101,8 @@ impl Callgrind {
         Ok(Binary { name, code, allocator })
     }
 
-    /// Measures one configuration.
-    pub(crate) async fn measure(&self, config: &EnvoyConfig, listener: &str) -> Result<Instructions> {
+    /// Measures one configuration of the subject's.
+    pub(crate) async fn measure(&self, config: &EnvoyConfig, subject: &Subject) -> Result<Instructions> {
         let folder = tempfile::tempdir().context("cannot make a folder for callgrind")?;
         let options = EnvoyOptions {
             arguments: vec!["--log-level".into(), "warn".into()],
@@ -109,8 +111,13 @@ impl Callgrind {
             ..EnvoyOptions::workers(1)
         };
         let envoy = Envoy::start(config, &options).await?;
-        let mut session = Session { callgrind: self, envoy, listener, folder, dumps: 0 };
-        let measured = session.run().await;
+        let mut session = Session { callgrind: self, envoy, listener: subject.listener(), folder, dumps: 0 };
+        let mut measured = session.run().await;
+        if measured.is_ok()
+            && let Err(error) = proof::check(subject, session.envoy.admin()).await
+        {
+            measured = Err(error);
+        }
         let ended = session.envoy.process().kill().await;
         let costs = measured?;
         ended?;

@@ -13,7 +13,9 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 
 use super::metric_set::HEADER;
+use super::proof;
 use super::statistic::real;
+use super::subject::Subject;
 use crate::debian;
 use crate::process;
 
@@ -38,7 +40,7 @@ pub(crate) struct CpuTime {
 
 /// One running Envoy.
 pub(crate) struct Session {
-    _envoy: Envoy,
+    envoy: Envoy,
     target: SocketAddr,
     pid: u32,
 }
@@ -66,7 +68,12 @@ impl Session {
         let mut envoy = Envoy::start(config, &options).await?;
         let (target, pid) = (envoy.listener(listener)?, envoy.process().id().context("Envoy has ended")?);
         load(target, WARM_S).await?;
-        Ok(Self { _envoy: envoy, target, pid })
+        Ok(Self { envoy, target, pid })
+    }
+
+    /// Fails unless the subject counted everything so far.
+    pub(crate) async fn check(&self, subject: &Subject) -> Result<()> {
+        proof::check(subject, self.envoy.admin()).await
     }
 
     /// Measures under a load that saturates the worker.

@@ -55,8 +55,8 @@ pub(crate) const HEADER: (&str, &str) = ("x-tenant", "acme");
 
 const PRESET: MetricSet = MetricSet {
     name: "preset",
-    dimensions: &[METHOD, CODE, ROUTE, SCHEME],
-    metrics: &[DURATION],
+    dimensions: &[METHOD, CODE, FLAGS, ROUTE, SCHEME],
+    metrics: &[DURATION, RECEIVED_SIZE, SENT_SIZE],
     is_preset: true,
     has_textbook: true,
 };
@@ -142,7 +142,8 @@ impl MetricSet {
         }
         let dimensions: Vec<_> = self.dimensions.iter().map(Dimension::worker).collect();
         let metrics: Vec<_> = self.metrics.iter().map(Metric::worker).collect();
-        json!({"dimensions": dimensions, "metrics": metrics})
+        // The native logger has no counter in shared data.
+        json!({"preset": "none", "counters": [], "dimensions": dimensions, "metrics": metrics})
     }
 
     /// The native logger's configuration (`envoy.extensions.access_loggers.stats.v3.Config`).
@@ -157,6 +158,16 @@ impl MetricSet {
             "counters": of(|metric| matches!(metric.kind, Kind::Counter)),
             "histograms": of(|metric| matches!(metric.kind, Kind::Histogram)),
         })
+    }
+
+    /// The native logger's names, in Prometheus' form, of everything that grows by one with each request.
+    pub(crate) fn native_request_counts(&self) -> Vec<String> {
+        let name = |metric: &Metric| match (metric.kind, metric.value) {
+            (Kind::Histogram, _) => Some(format!("{}_count", metric.name)),
+            (Kind::Counter, None) => Some(metric.name.to_owned()),
+            (Kind::Counter, Some(_)) => None,
+        };
+        self.metrics.iter().filter_map(name).collect()
     }
 
     /// The same values as fields of a JSON access log.
@@ -214,12 +225,14 @@ impl Metric {
 
 #[cfg(test)]
 mod tests {
+    use tributary_plan::config::WorkerConfig;
+
     use super::*;
 
     #[test]
     fn both_sides_have_as_many_metrics_and_dimensions_as_the_set_promises() {
         for (name, counters, histograms, dimensions) in
-            [("preset", 0, 1, 4), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8)]
+            [("preset", 0, 3, 5), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8)]
         {
             let set = MetricSet::named(name).unwrap();
             let native = set.native();
@@ -232,6 +245,17 @@ mod tests {
                 assert_eq!(worker["metrics"].as_array().unwrap().len(), counters + histograms, "{name}");
                 assert_eq!(worker["dimensions"].as_array().unwrap().len(), dimensions, "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn the_worker_filter_takes_its_side_of_every_set() {
+        for set in ALL {
+            let config = set.worker().to_string();
+            let plan =
+                WorkerConfig::parse(config.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}")).plan;
+            assert_eq!(plan.main.dimensions.len(), set.dimensions.len(), "{}", set.name);
+            assert_eq!(plan.main.measures.len(), set.metrics.len(), "{}", set.name);
         }
     }
 

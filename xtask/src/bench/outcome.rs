@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::callgrind::Instructions;
 use super::cpu::CpuTime;
+use super::item::Item;
 use super::module::Modules;
 use super::statistic::Spread;
 use super::subject::{Subject, Way};
@@ -19,6 +20,8 @@ pub(crate) struct Outcome {
     pub(super) wasm_bytes: WasmBytes,
     /// By the subjects' names.
     pub(crate) instructions: BTreeMap<String, Instructions>,
+    /// What each item of the worker filter's list adds to the instructions of a request.
+    pub(crate) items: Vec<(Item, f64)>,
     /// One for each round.
     pub(crate) cpu: BTreeMap<String, Vec<CpuTime>>,
     /// One for each round, in milliseconds.
@@ -47,6 +50,7 @@ pub(crate) struct Summary {
     rss_added_mib: Option<f64>,
     wasm_bytes: WasmBytes,
     instructions: BTreeMap<String, InstructionsFigure>,
+    item_instructions: BTreeMap<String, f64>,
     cpu: BTreeMap<String, CpuFigure>,
     start_up_ms: BTreeMap<String, Spread>,
     failed: BTreeMap<String, String>,
@@ -93,6 +97,7 @@ impl Outcome {
                 service: bytes(&modules.service)?,
             },
             instructions: BTreeMap::new(),
+            items: Vec::new(),
             cpu: BTreeMap::new(),
             start_up_ms: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -141,6 +146,7 @@ impl Outcome {
                 .iter()
                 .filter_map(|subject| Some((subject.to_string(), self.instructions_figure(subject)?)))
                 .collect(),
+            item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
             failed: self.faults.clone(),
         }
     }

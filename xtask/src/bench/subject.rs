@@ -158,19 +158,27 @@ impl Subject {
             Way::Json => access_log(config, &json_access_log(&set()?.json_format())),
             Way::Lua => http_filter(config, &lua()),
             Way::Native => access_log(config, &extension("envoy.access_loggers.stats", &set()?.native())),
-            Way::AccessLog => {
-                let logger = wasm_access_log(&modules.worker_filter, &set()?.worker());
-                with_service(access_log(config, &logger), modules, collector)
-            }
-            Way::HttpFilter => {
-                let filter = wasm_http_filter(&modules.worker_filter, &set()?.worker());
-                with_service(http_filter(config, &filter), modules, collector)
-            }
+            Way::AccessLog | Way::HttpFilter => return self.ours(&set()?.worker(), modules, collector),
             Way::Textbook => {
                 let filter = wasm_http_filter(&modules.textbook, &textbook(set()?.worker()));
                 with_service(http_filter(config, &filter), modules, collector)
             }
         })
+    }
+
+    /// An Envoy with ours as an access logger or HTTP filter, with this configuration of the worker filter.
+    pub(crate) fn ours(
+        &self,
+        worker: &Value,
+        modules: &Modules,
+        collector: SocketAddr,
+    ) -> Result<EnvoyConfig> {
+        let config = EnvoyConfig::parse("the benchmark's configuration", BASE)?.free_ports();
+        let config = match self.way {
+            Way::HttpFilter => http_filter(config, &wasm_http_filter(&modules.worker_filter, worker)),
+            _ => access_log(config, &wasm_access_log(&modules.worker_filter, worker)),
+        };
+        Ok(with_service(config, modules, collector))
     }
 
     /// The listener that answers.

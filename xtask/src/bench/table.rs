@@ -39,6 +39,16 @@ impl Outcome {
         table
     }
 
+    fn items_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["an item of the CEL list", "instructions", "CEL"]);
+        for (item, added) in &self.items {
+            table.add_row([item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
+        }
+        table
+    }
+
     fn cpu_table(&self) -> Table {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
@@ -108,6 +118,9 @@ impl fmt::Display for Outcome {
                 f,
                 "All threads, without the allocator (its column is apart: valgrind makes it slower than it is)."
             )?;
+        }
+        if !self.items.is_empty() {
+            writeln!(f, "\n{}\n", self.items_table())?;
         }
         if !self.cpu.is_empty() {
             writeln!(f, "\n{}\n", self.cpu_table())?;
