@@ -8,16 +8,20 @@ use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 use std::time::Duration;
 
+use crate::headers::Side;
 use crate::logging::Level;
 use crate::pairs;
 use crate::stats::Kind;
 use crate::status::Status;
+use crate::stream::Bytes;
 
 /// Buffer numbers of the ABI (proxy-wasm 0.2.1, `proxy_buffer_type_t`).
 const BUFFER_HTTP_CALL_RESPONSE_BODY: u32 = 4;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 /// Map number of the ABI (`proxy_header_map_type_t`).
 const MAP_HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
+/// gRPC status of a local response that says nothing about it.
+const NO_GRPC_STATUS: i32 = -1;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -38,6 +42,32 @@ unsafe extern "C" {
         key_size: usize,
         data: *mut *mut u8,
         size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
     ) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_call_foreign_function(
@@ -130,6 +160,63 @@ pub(crate) fn http_call_header(name: &str) -> Result<Vec<u8>, Status> {
     returned(|data, size| unsafe {
         proxy_get_header_map_value(MAP_HTTP_CALL_RESPONSE_HEADERS, name.as_ptr(), name.len(), data, size)
     })
+}
+
+pub(crate) fn headers(side: Side) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host writes a pointer and a size.
+    returned(|data, size| unsafe { proxy_get_header_map_pairs(side.map(), data, size) })
+}
+
+pub(crate) fn append_header(side: Side, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host copies name and value.
+    Status::check(unsafe {
+        proxy_add_header_map_value(side.map(), name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+pub(crate) fn set_header(side: Side, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host copies name and value.
+    Status::check(unsafe {
+        proxy_replace_header_map_value(side.map(), name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+pub(crate) fn remove_header(side: Side, name: &str) -> Result<(), Status> {
+    // SAFETY: the host reads the name.
+    Status::check(unsafe { proxy_remove_header_map_value(side.map(), name.as_ptr(), name.len()) })
+}
+
+pub(crate) fn respond(
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    details: &str,
+) -> Result<(), Status> {
+    let headers = pairs::encode(headers);
+    // SAFETY: the host copies details, body and headers.
+    Status::check(unsafe {
+        proxy_send_local_response(
+            status.into(),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+pub(crate) fn bytes_under_way(bytes: Bytes, bytes_max: usize) -> Result<Vec<u8>, Status> {
+    // `proxy_buffer_type_t`.
+    let kind = match bytes {
+        Bytes::RequestBody => 0,
+        Bytes::ResponseBody => 1,
+        Bytes::FromClient => 2,
+        Bytes::FromUpstream => 3,
+    };
+    buffer(kind, bytes_max)
 }
 
 pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
@@ -286,7 +373,7 @@ macro_rules! export_plugin {
 
             use $crate::http_call::Call;
             use $crate::plugin::Plugin;
-            use $crate::stream::{ClosedBy, StreamId};
+            use $crate::stream::{Bytes, ClosedBy, StreamId, Verdict};
             use $crate::vm::Vm;
 
             thread_local! {
@@ -347,6 +434,43 @@ macro_rules! export_plugin {
             extern "C" fn proxy_on_new_connection(stream: u32) -> u32 {
                 plugin(stream, |plugin| plugin.connection_opened(StreamId::new(stream)));
                 0 // goes on
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_headers(stream: u32, _headers: u32, _end: u32) -> u32 {
+                let mut verdict = Verdict::Continue;
+                plugin(stream, |plugin| verdict = plugin.request_headers(StreamId::new(stream)));
+                verdict.number()
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_response_headers(stream: u32, _headers: u32, _end: u32) -> u32 {
+                plugin(stream, |plugin| plugin.response_headers(StreamId::new(stream)));
+                Verdict::Continue.number()
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_request_body(stream: u32, size: u32, _end: u32) -> u32 {
+                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::RequestBody, size));
+                Verdict::Continue.number()
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_response_body(stream: u32, size: u32, _end: u32) -> u32 {
+                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::ResponseBody, size));
+                Verdict::Continue.number()
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_data(stream: u32, size: u32, _end: u32) -> u32 {
+                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::FromClient, size));
+                Verdict::Continue.number()
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_upstream_data(stream: u32, size: u32, _end: u32) -> u32 {
+                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::FromUpstream, size));
+                Verdict::Continue.number()
             }
 
             #[unsafe(no_mangle)]

@@ -18,6 +18,7 @@ use queues::Queues;
 use store::Store;
 use streams::Streams;
 
+use crate::headers::Side;
 use crate::logging::Level;
 
 /// A process of Envoy with all its shared state.
@@ -39,6 +40,12 @@ pub struct FakeHost {
     pub log: Vec<(Level, String)>,
     /// The ticks that were asked for.
     pub tick_period: Option<Duration>,
+    /// Headers of the current stream.
+    pub headers: BTreeMap<Side, Vec<(String, String)>>,
+    /// Requests that were answered here: status and body.
+    pub responses: Vec<(u16, String)>,
+    /// Bytes that pass through the current stream.
+    pub bytes: Vec<u8>,
     /// Calls that were sent, by their number from 1.
     pub posts: Vec<FakePost>,
     /// If set, what a call is refused with.

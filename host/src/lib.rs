@@ -9,6 +9,7 @@
 pub mod attributes;
 pub mod clock;
 pub mod counter;
+pub mod headers;
 pub mod http_call;
 pub mod logging;
 pub mod pairs;

@@ -19,8 +19,52 @@ pub fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
     wire
 }
 
+/// The pairs in a wire form, at most `pairs_max`; where it is cut short, those that are whole.
+pub fn decode(wire: &[u8], pairs_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Some((count, rest)) = number(wire) else { return Vec::new() };
+    let Some((mut lengths, mut bytes)) = rest.split_at_checked(count.saturating_mul(8)) else {
+        return Vec::new();
+    };
+    let mut text = |length: usize| {
+        let (text, rest) = bytes.split_at_checked(length)?;
+        bytes = rest.get(1..)?;
+        Some(text.to_vec())
+    };
+    let mut next = || {
+        let (name, rest) = number(lengths)?;
+        let (value, rest) = number(rest)?;
+        lengths = rest;
+        Some((text(name)?, text(value)?))
+    };
+    std::iter::from_fn(&mut next).take(pairs_max).collect()
+}
+
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pairs_survive_the_boundary(pairs in prop::collection::vec(("[a-z]{0,9}", "[ -~]{0,9}"), 0..9), most in 0usize..12) {
+            let borrowed: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let read = decode(&encode(&borrowed), most);
+            let expected: Vec<_> = pairs.iter().take(most).map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+            let _ = decode(&bytes, 99);
+        }
+    }
+
     #[test]
     fn pairs_are_written_as_the_host_reads_them() {
         assert_eq!(super::encode(&[]), [0; 4]);

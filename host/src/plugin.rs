@@ -3,7 +3,7 @@
 use crate::http_call::Call;
 use crate::raw;
 use crate::status::Status;
-use crate::stream::{ClosedBy, StreamId};
+use crate::stream::{Bytes, ClosedBy, StreamId, Verdict};
 
 /// What one plugin does when Envoy calls: each method stands for one callback, and does nothing by default.
 pub trait Plugin: Sized {
@@ -24,6 +24,17 @@ pub trait Plugin: Sized {
 
     /// A stream of a filter begins.
     fn stream_created(&mut self, _stream: StreamId) {}
+
+    /// The headers of the stream's request came.
+    fn request_headers(&mut self, _stream: StreamId) -> Verdict {
+        Verdict::Continue
+    }
+
+    /// The headers of the stream's response came.
+    fn response_headers(&mut self, _stream: StreamId) {}
+
+    /// Bytes of the stream came, `size` of them.
+    fn bytes(&mut self, _stream: StreamId, _bytes: Bytes, _size: u32) {}
 
     /// The stream is a TCP connection, which is open now.
     fn connection_opened(&mut self, _stream: StreamId) {}

@@ -1,4 +1,4 @@
-//! A stream of a filter, by the host's number for it.
+//! A stream of a filter: the host's number for it, what passes through it, and what becomes of it.
 
 use crate::raw;
 
@@ -37,6 +37,45 @@ impl ClosedBy {
             1 => Self::Local,
             2 => Self::Remote,
             _ => Self::Unknown,
+        }
+    }
+}
+
+/// Bytes that pass through a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// Of a request's body.
+    RequestBody,
+    /// Of a response's body.
+    ResponseBody,
+    /// Of a TCP connection, from the client.
+    FromClient,
+    /// Of a TCP connection, from the upstream.
+    FromUpstream,
+}
+
+impl Bytes {
+    /// The first of them, at most `bytes_max`; only in the callback that tells of them.
+    pub fn read(self, bytes_max: usize) -> Vec<u8> {
+        raw::bytes_under_way(self, bytes_max).unwrap_or_default()
+    }
+}
+
+/// What becomes of a stream after a callback (`proxy_action_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Continue,
+    /// It was answered here.
+    Answered,
+}
+
+impl Verdict {
+    /// The ABI's number for it.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Continue => 0,
+            Self::Answered => 1,
         }
     }
 }

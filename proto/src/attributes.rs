@@ -1,9 +1,19 @@
 //! The attributes of one series, as the canonical bytes that serve as its key everywhere: same attributes, same bytes.
 
-use prost::Message;
-
-use crate::generated::otlp::{AnyValue, AttributeSet, KeyValue, any_value};
+use crate::generated::otlp::{AnyValue, KeyValue, any_value};
 use crate::limits::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX};
+use crate::protobuf::{Field, field, write};
+
+/// What an attribute of a series may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Text.
+    Text(&'a str),
+    /// True or false.
+    Truth(bool),
+    /// A whole number.
+    Integer(i64),
+}
 
 /// The attribute that marks the series in which everything past a cardinality limit is counted
 /// (OpenTelemetry metrics SDK specification, "Overflow attribute").
@@ -12,7 +22,7 @@ pub const OVERFLOW: &str = "otel.metric.overflow";
 /// Why bytes are not the canonical attributes of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttributesError {
-    /// Not an AttributeSet, or text in it that is not UTF-8.
+    /// Not an AttributeSet as [`encode`] writes it, or text in it that is not UTF-8.
     Malformed,
     /// More than [`ATTRIBUTES_MAX`] attributes.
     TooMany,
@@ -20,7 +30,7 @@ pub enum AttributesError {
     Length,
     /// Keys are not in strictly ascending order.
     Order,
-    /// An attribute has no value.
+    /// An attribute has no value, or one that no attribute has.
     NoValue,
 }
 
@@ -40,10 +50,26 @@ pub fn boolean(key: &str, value: bool) -> KeyValue {
 }
 
 /// The canonical bytes: attributes in ascending order of their keys, of equal keys the first.
-pub fn encode(mut attributes: Vec<KeyValue>) -> Vec<u8> {
-    attributes.sort_by(|a, b| a.key.cmp(&b.key));
-    attributes.dedup_by(|a, b| a.key == b.key);
-    AttributeSet { attributes }.encode_to_vec()
+pub fn encode(attributes: Vec<KeyValue>) -> Vec<u8> {
+    // By insertion: there are few, and the standard library's way of sorting is larger than all of this file.
+    let mut sorted: Vec<KeyValue> = Vec::with_capacity(attributes.len());
+    for attribute in attributes {
+        let place = sorted.partition_point(|present| present.key < attribute.key);
+        if sorted.get(place).is_none_or(|present| present.key != attribute.key) {
+            sorted.insert(place, attribute);
+        }
+    }
+    let mut out = Vec::new();
+    for KeyValue { key, value } in &sorted {
+        let Some(value) = value.as_ref().and_then(|value| value.value.as_ref()) else { continue };
+        let value = match value {
+            any_value::Value::StringValue(text) => Value::Text(text),
+            any_value::Value::BoolValue(truth) => Value::Truth(*truth),
+            any_value::Value::IntValue(number) => Value::Integer(*number),
+        };
+        write::message(&mut out, 1, |out| write(out, key, value));
+    }
+    out
 }
 
 /// The canonical bytes of the overflow series.
@@ -51,28 +77,106 @@ pub fn overflow() -> Vec<u8> {
     encode(vec![boolean(OVERFLOW, true)])
 }
 
-/// The attributes that `bytes` stand for, if they are canonical.
-pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, AttributesError> {
-    let attributes = AttributeSet::decode(bytes).map_err(|_| AttributesError::Malformed)?.attributes;
-    if attributes.len() > ATTRIBUTES_MAX {
-        return Err(AttributesError::TooMany);
-    }
-    if !attributes.iter().zip(attributes.iter().skip(1)).all(|(a, b)| a.key < b.key) {
-        return Err(AttributesError::Order);
-    }
-    for attribute in &attributes {
-        let value = attribute.value.as_ref().and_then(|value| value.value.as_ref());
-        let value_bytes = match value {
-            Some(any_value::Value::StringValue(text)) => text.len(),
-            Some(_) => 0,
-            None => return Err(AttributesError::NoValue),
-        };
-        let key_bytes = attribute.key.len();
-        if key_bytes == 0 || key_bytes > ATTRIBUTE_KEY_BYTES_MAX || value_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
+/// Says what is wrong with `bytes` if they are not canonical. Reads them where they are.
+pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
+    let (mut rest, mut count, mut last) = (bytes, 0_usize, "");
+    while let Some(attribute) = next(&mut rest) {
+        let (key, value) = attribute?;
+        count = count.saturating_add(1);
+        if count > ATTRIBUTES_MAX {
+            return Err(AttributesError::TooMany);
+        }
+        let value_bytes = if let Value::Text(text) = value { text.len() } else { 0 };
+        let lengths = (1..=ATTRIBUTE_KEY_BYTES_MAX).contains(&key.len());
+        if !lengths || value_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
             return Err(AttributesError::Length);
         }
+        // Nothing comes before the first, which is not empty.
+        if key <= last {
+            return Err(AttributesError::Order);
+        }
+        last = key;
     }
-    Ok(attributes)
+    Ok(())
+}
+
+/// The attributes that `bytes` stand for, if they are canonical.
+pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, AttributesError> {
+    check(bytes)?;
+    let owned = |(key, value): (&str, Value<'_>)| {
+        let value = match value {
+            Value::Text(text) => any_value::Value::StringValue(text.to_owned()),
+            Value::Truth(truth) => any_value::Value::BoolValue(truth),
+            Value::Integer(number) => any_value::Value::IntValue(number),
+        };
+        key_value(key, value)
+    };
+    Ok(iter(bytes).map(owned).collect())
+}
+
+/// Each attribute of canonical bytes, where it is. Ends where they are not.
+pub fn iter(canonical: &[u8]) -> impl Iterator<Item = (&str, Value<'_>)> {
+    let mut rest = canonical;
+    std::iter::from_fn(move || next(&mut rest)?.ok())
+}
+
+/// Takes an attribute off the front; none at the end.
+fn next<'a>(bytes: &mut &'a [u8]) -> Option<Result<(&'a str, Value<'a>), AttributesError>> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let before = bytes.len();
+    let Some((1, Field::Bytes(attribute))) = field(bytes) else {
+        return Some(Err(AttributesError::Malformed));
+    };
+    Some(key_value_of(attribute).and_then(|(key, value)| {
+        // Whatever else is among it, or lengths with more digits than they need.
+        let canonical = length(key, value) == before.saturating_sub(bytes.len());
+        if canonical { Ok((key, value)) } else { Err(AttributesError::Malformed) }
+    }))
+}
+
+fn key_value_of(mut attribute: &[u8]) -> Result<(&str, Value<'_>), AttributesError> {
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);
+    let key = match field(&mut attribute) {
+        Some((1, Field::Bytes(key))) => text(key)?,
+        // An empty one is left out.
+        _ => return Err(AttributesError::Length),
+    };
+    let Some((2, Field::Bytes(mut value))) = field(&mut attribute) else {
+        return Err(AttributesError::NoValue);
+    };
+    let value = match field(&mut value) {
+        Some((1, Field::Bytes(value))) => Value::Text(text(value)?),
+        Some((2, Field::Varint(truth @ 0..=1))) => Value::Truth(truth == 1),
+        Some((3, Field::Varint(number))) => Value::Integer(number.cast_signed()),
+        _ => return Err(AttributesError::NoValue),
+    };
+    Ok((key, value))
+}
+
+/// The fields of one attribute (KeyValue in `schema/otlp.proto`).
+pub fn write(out: &mut Vec<u8>, key: &str, value: Value<'_>) {
+    write::text(out, 1, key);
+    write::message(out, 2, |out| match value {
+        Value::Text(text) => write::bytes(out, 1, text.as_bytes()),
+        Value::Truth(truth) => write::one_of_uints(out, 2, truth.into()),
+        Value::Integer(number) => write::one_of_uints(out, 3, number.cast_unsigned()),
+    });
+}
+
+/// How long an attribute is among canonical ones.
+fn length(key: &str, value: Value<'_>) -> usize {
+    let delimited = |bytes: usize| {
+        let prefix = write::varint_length(u64::try_from(bytes).unwrap_or(u64::MAX));
+        bytes.saturating_add(prefix).saturating_add(1)
+    };
+    let value = match value {
+        Value::Text(text) => delimited(text.len()),
+        Value::Truth(_) => 2,
+        Value::Integer(number) => write::varint_length(number.cast_unsigned()).saturating_add(1),
+    };
+    delimited(delimited(key.len()).saturating_add(delimited(value)))
 }
 
 /// The longest beginning of `text` that has at most `bytes` bytes and ends with a whole character.
@@ -86,7 +190,11 @@ fn key_value(key: &str, value: any_value::Value) -> KeyValue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
     use super::*;
+    use crate::generated::otlp::AttributeSet;
 
     #[test]
     fn order_of_definition_does_not_matter() {
@@ -111,8 +219,37 @@ mod tests {
             (valueless, AttributesError::NoValue),
             (encode(many), AttributesError::TooMany),
             (b"\xff\xff".to_vec(), AttributesError::Malformed),
+            // {"a": true}, with a field more, with a length of two bytes, and with a truth of 2; then {"a": 1.0}.
+            (b"\x0a\x09\x0a\x01a\x12\x02\x10\x01\x18\x01".to_vec(), AttributesError::Malformed),
+            (b"\x0a\x87\x00\x0a\x01a\x12\x02\x10\x01".to_vec(), AttributesError::Malformed),
+            (b"\x0a\x07\x0a\x01a\x12\x02\x10\x02".to_vec(), AttributesError::NoValue),
+            (b"\x0a\x0e\x0a\x01a\x12\x09\x21\0\0\0\0\0\0\xf0\x3f".to_vec(), AttributesError::NoValue),
         ] {
-            assert_eq!(decode(&bytes), Err(expected));
+            assert_eq!(decode(&bytes), Err(expected), "{bytes:?}");
+        }
+        assert!(decode(b"\x0a\x07\x0a\x01a\x12\x02\x10\x01").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_bytes_are_those_of_the_generated_types(
+            attributes in prop::collection::btree_map("\\PC{1,20}", prop_oneof![
+                "\\PC{0,300}".prop_map(any_value::Value::StringValue),
+                any::<i64>().prop_map(any_value::Value::IntValue),
+                any::<bool>().prop_map(any_value::Value::BoolValue),
+            ], 0..9),
+        ) {
+            let attributes: Vec<KeyValue> = attributes.into_iter().map(|(key, value)| key_value(&key, value)).collect();
+            let bytes = AttributeSet { attributes: attributes.clone() }.encode_to_vec();
+            prop_assert_eq!(&encode(attributes.iter().rev().cloned().collect()), &bytes);
+            prop_assert_eq!(decode(&bytes), Ok(attributes));
+        }
+
+        #[test]
+        fn bytes_that_are_canonical_are_the_only_ones_of_their_attributes(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(attributes) = decode(&bytes) {
+                prop_assert_eq!(encode(attributes), bytes);
+            }
         }
     }
 

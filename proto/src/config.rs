@@ -12,11 +12,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use crate::attributes::clip;
+use crate::decimal;
 use crate::duration;
-use crate::json;
+use crate::json::{self, Object, Value};
 use crate::limits::CONFIGURATION_BYTES_MAX;
 
 /// One thing that is wrong with a configuration.
@@ -37,7 +36,7 @@ pub struct Problems(Vec<Problem>);
 /// One object of a configuration while it is read.
 pub struct Section<'a> {
     path: String,
-    values: &'a Map<String, Value>,
+    values: &'a Object,
     asked: Vec<&'static str>,
     required: bool,
     problems: &'a mut Problems,
@@ -67,9 +66,9 @@ pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result
 }
 
 /// The object that a configuration is, or what it is instead.
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+fn object(bytes: &[u8]) -> Result<Object, String> {
     if bytes.is_empty() {
-        return Ok(Map::new());
+        return Ok(Object::new());
     }
     if bytes.len() > CONFIGURATION_BYTES_MAX {
         return Err(format!("{} bytes or more", bytes.len()));
@@ -83,7 +82,7 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 
 fn read_section<T>(
     path: String,
-    values: &Map<String, Value>,
+    values: &Object,
     problems: &mut Problems,
     read: impl FnOnce(&mut Section<'_>) -> T,
 ) -> T {
@@ -117,7 +116,7 @@ impl<'a> Section<'a> {
     /// A whole number. Envoy's Struct knows only doubles, so `5.0` is one too.
     pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        self.take(key, &allowed, |value| whole(value).filter(|number| range.contains(number)))
+        self.take(key, &allowed, |value| value.as_whole().filter(|number| range.contains(number)))
     }
 
     /// A length of time such as `1s` or `250ms`.
@@ -162,7 +161,7 @@ impl<'a> Section<'a> {
 
     /// An object; `read` takes it apart. An absent one is read as empty, so that its defaults are defined in one place.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        let nothing = Map::new();
+        let nothing = Object::new();
         let values = self.take(key, "an object", Value::as_object).unwrap_or(&nothing);
         read_section(self.path_of(key), values, self.problems, read)
     }
@@ -197,7 +196,7 @@ impl<'a> Section<'a> {
                 let text = value
                     .as_str()
                     .filter(|text| text.len() <= bytes && name.len() <= bytes && !name.is_empty());
-                text.map(|text| (name.clone(), text.to_owned()))
+                text.map(|text| (name.to_owned(), text.to_owned()))
             });
             texts.collect::<Option<Vec<_>>>()
         });
@@ -208,6 +207,12 @@ impl<'a> Section<'a> {
     pub fn note(&mut self, key: &str, found: &str, allowed: &str) {
         let path = self.path_of(key);
         self.problems.note(&path, found, allowed);
+    }
+
+    /// Makes it a known key, and says whether it is there.
+    pub fn known(&mut self, key: &'static str) -> bool {
+        self.asked.push(key);
+        self.has(key)
     }
 
     /// Whether the key is there at all.
@@ -234,7 +239,8 @@ impl<'a> Section<'a> {
     }
 
     fn finish(self) {
-        for key in self.values.keys().filter(|key| !self.asked.iter().any(|asked| asked == key)) {
+        let asked = |key: &str| self.asked.contains(&key);
+        for (key, _) in self.values.iter().filter(|(key, _)| !asked(key)) {
             let allowed = format!("one of {}", self.asked.join(", "));
             self.problems.note(&self.path_of(key), "an unknown key", &allowed);
         }
@@ -280,136 +286,12 @@ fn excerpt(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => decimal::text(*number),
         Value::String(text) => quoted(text),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(entries) => format!("an object of {}", entries.len()),
     }
 }
 
-fn whole(value: &Value) -> Option<u64> {
-    // 2^53: doubles count by ones up to there, so no digit can be lost in the conversion.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be whole and in range"
-    )]
-    let from_double =
-        |double: f64| (double.fract() == 0.0 && (0.0..=EXACT).contains(&double)).then_some(double as u64);
-    value.as_u64().or_else(|| value.as_f64().and_then(from_double))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(json: &str, take_apart: impl FnOnce(&mut Section<'_>)) -> Vec<String> {
-        match read(json.as_bytes(), take_apart) {
-            Ok(()) => Vec::new(),
-            Err(problems) => problems.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn every_problem_is_found_at_once_with_its_path() {
-        let json =
-            r#"{"flush": {"interval": 5, "speed": 1}, "list": [{"n": -1}, 7], "word": "c", "map": {"a": 1}}"#;
-        let found = problems(json, |section| {
-            section.section("flush", |flush| {
-                flush.duration("interval", Duration::ZERO..=Duration::from_secs(60))
-            });
-            section.sections("list", 0..=2, |item| item.number("n", 0..=9));
-            section.word("word", &["a", "b"]);
-            section.texts("map", 1, 9);
-            section.required().number("must", 1..=2);
-        });
-        assert_eq!(
-            found,
-            [
-                r#"flush.interval: found 5, allowed: a duration from 0s to 1m, such as "1s" or "250ms""#,
-                "flush.speed: found an unknown key, allowed: one of interval",
-                "list[0].n: found -1, allowed: a whole number from 0 to 9",
-                "list[1]: found 7, allowed: an object",
-                r#"word: found "c", allowed: one of a, b"#,
-                "map: found an object of 1, allowed: an object of at most 1 texts of at most 9 bytes",
-                "must: found nothing, allowed: a whole number from 1 to 2",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_no_object_is_one_problem() {
-        for json in ["[]", "{", "\"text\"", "\u{0}"] {
-            assert_eq!(problems(json, |_| ()).len(), 1, "{json}");
-        }
-        assert_eq!(
-            problems("", |_| ()),
-            Vec::<String>::new(),
-            "a plugin without a configuration has the defaults"
-        );
-    }
-
-    #[test]
-    fn a_struct_is_read_as_its_json_would_be() {
-        // As Envoy 1.40 gives {"interval": "5s", "n": 1}.
-        let bytes = b"\n\x10\n\x08interval\x12\x04\x1a\x025s\n\x0e\n\x01n\x12\x09\x11\0\0\0\0\0\0\xf0?";
-        let read = read(bytes, |section| {
-            let interval = section.duration("interval", Duration::ZERO..=Duration::MAX);
-            (interval, section.number("n", 0..=9))
-        });
-        assert_eq!(read, Ok((Some(Duration::from_secs(5)), Some(1))));
-    }
-
-    #[test]
-    fn a_configuration_of_two_mebibytes_is_refused_unread() {
-        let found = problems(&" ".repeat(2 * 1024 * 1024), |_| ());
-        let expected = "the whole configuration: found 2097152 bytes or more, allowed: a Struct, or text of a JSON object, of at most 1048576 bytes";
-        assert_eq!(found, [expected]);
-    }
-
-    #[test]
-    fn whole_numbers_may_be_written_as_doubles() {
-        for (json, expected) in
-            [("5", Some(5)), ("5.0", Some(5)), ("5.5", None), ("-1", None), ("1e300", None)]
-        {
-            assert_eq!(whole(&serde_json::from_str(json).unwrap()), expected, "{json}");
-        }
-    }
-
-    #[test]
-    fn a_long_value_is_cut_in_its_problem() {
-        let json = format!(r#"{{"word": "{}"}}"#, "x".repeat(10_000));
-        let found = problems(&json, |section| {
-            section.word("word", &["a"]);
-        });
-        assert!(found[0].len() < 200, "{}", found[0]);
-    }
-
-    #[test]
-    fn lists_are_read_whole_or_refused() {
-        let json = r#"{"names": ["a", "b"], "bounds": [0.5, 1, 2], "on": true, "mixed": ["a", 1], "falling": [2, 1], "off": 0}"#;
-        let found = problems(json, |section| {
-            assert_eq!(section.list("names", 2, 1..=9), Some(vec!["a".to_owned(), "b".to_owned()]));
-            assert_eq!(section.ascending("bounds", 1..=3), Some(vec![0.5, 1.0, 2.0]));
-            assert_eq!(section.flag("on"), Some(true));
-            assert_eq!(section.list("mixed", 2, 1..=9), None);
-            assert_eq!(section.ascending("falling", 1..=3), None);
-            assert_eq!(section.flag("off"), None);
-        });
-        assert_eq!(
-            found,
-            [
-                "mixed: found a list of 2, allowed: a list of at most 2 texts of 1 to 9 bytes",
-                "falling: found a list of 2, allowed: a list of 1 to 3 numbers, ascending",
-                "off: found 0, allowed: true or false",
-            ]
-        );
-    }
-
-    #[test]
-    fn null_is_absent() {
-        let read = read(br#"{"n": null}"#, |section| (section.has("n"), section.number("n", 0..=9)));
-        assert_eq!(read, Ok((false, None)));
-    }
-}
+mod tests;

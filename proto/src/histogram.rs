@@ -3,104 +3,139 @@
 use crate::generated::batch;
 
 /// Counts per bucket, sum and extremes of the recorded values.
+///
+/// All of it is in one allocation, since there may be a hundred thousand of them: the [`Head`], then the buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    sum: u128,
-    min: u64,
-    max: u64,
-    buckets: Box<[u64]>,
+    cells: Box<[u64]>,
 }
+
+/// The two halves of the sum, the lower first, and the extremes. Of no values these are the wrong way round.
+type Head = [u64; 4];
+
+const NOTHING: Head = [0, 0, u64::MAX, 0];
 
 impl Histogram {
     /// An empty histogram of `bounds` bounds, which make one bucket more.
     pub fn new(bounds: usize) -> Self {
-        Self { sum: 0, min: u64::MAX, max: 0, buckets: vec![0; bounds.saturating_add(1)].into_boxed_slice() }
+        Self::of(NOTHING, std::iter::repeat_n(0, bounds.saturating_add(1)))
+    }
+
+    fn of(head: Head, buckets: impl ExactSizeIterator<Item = u64>) -> Self {
+        let mut cells = Vec::with_capacity(head.len().saturating_add(buckets.len()));
+        cells.extend_from_slice(&head);
+        cells.extend(buckets);
+        Self { cells: cells.into_boxed_slice() }
+    }
+
+    fn parts(&self) -> (&Head, &[u64]) {
+        self.cells.split_first_chunk().unwrap_or((&NOTHING, &[]))
     }
 
     /// Counts `value` in the bucket whose upper bound is the first that is not below it: buckets are (lower, upper], as in
     /// the OpenTelemetry data model.
     pub fn record(&mut self, value: u64, bounds: &[u64]) {
         let bucket = bounds.partition_point(|bound| *bound < value);
-        if let Some(count) = self.buckets.get_mut(bucket) {
+        let Some((head, buckets)) = self.cells.split_first_chunk_mut() else { return };
+        if let Some(count) = buckets.get_mut(bucket) {
             *count = count.saturating_add(1);
-            self.sum = self.sum.saturating_add(u128::from(value));
-            self.min = self.min.min(value);
-            self.max = self.max.max(value);
+            add(head, &[value, 0, value, value]);
         }
     }
 
     /// Adds what `other` counted; false, with nothing changed, if it has another number of buckets.
     pub fn merge(&mut self, other: &Histogram) -> bool {
-        if self.buckets.len() != other.buckets.len() {
+        if self.cells.len() != other.cells.len() {
             return false;
         }
-        for (count, more) in self.buckets.iter_mut().zip(&other.buckets) {
-            *count = count.saturating_add(*more);
+        let (more_head, more_buckets) = other.parts();
+        if let Some((head, buckets)) = self.cells.split_first_chunk_mut() {
+            add(head, more_head);
+            for (count, more) in buckets.iter_mut().zip(more_buckets) {
+                *count = count.saturating_add(*more);
+            }
         }
-        self.sum = self.sum.saturating_add(other.sum);
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
         true
     }
 
     /// Forgets everything recorded.
     pub fn clear(&mut self) {
-        self.buckets.fill(0);
-        (self.sum, self.min, self.max) = (0, u64::MAX, 0);
+        if let Some((head, buckets)) = self.cells.split_first_chunk_mut() {
+            *head = NOTHING;
+            buckets.fill(0);
+        }
     }
 
     /// How many values were recorded.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        self.buckets().iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// The sum of the values.
     pub fn sum(&self) -> u128 {
-        self.sum
+        sum(self.parts().0)
     }
 
     /// The least value, if there was one and it is known.
     pub fn min(&self) -> Option<u64> {
-        (self.min <= self.max).then_some(self.min)
+        let [_, _, min, max] = self.parts().0;
+        (min <= max).then_some(*min)
     }
 
     /// The greatest value, if there was one and it is known.
     pub fn max(&self) -> Option<u64> {
-        (self.min <= self.max).then_some(self.max)
+        let [_, _, min, max] = self.parts().0;
+        (min <= max).then_some(*max)
     }
 
     /// What was recorded since this histogram was `base`, without the extremes, which cannot be told.
     #[must_use]
     pub fn since(&self, base: &Histogram) -> Histogram {
-        let then = base.buckets.iter().copied().chain(std::iter::repeat(0));
-        let buckets = self.buckets.iter().zip(then).map(|(now, then)| now.saturating_sub(then)).collect();
-        Histogram { sum: self.sum.saturating_sub(base.sum), min: u64::MAX, max: 0, buckets }
+        let then = base.buckets().iter().chain(std::iter::repeat(&0));
+        let (low, high) = halves(self.sum().saturating_sub(base.sum()));
+        let [_, _, min, max] = NOTHING;
+        let mut since = Self::of([low, high, min, max], self.buckets().iter().copied());
+        for (count, then) in since.cells.iter_mut().skip(NOTHING.len()).zip(then) {
+            *count = count.saturating_sub(*then);
+        }
+        since
     }
 
     /// The count of each bucket.
     pub fn buckets(&self) -> &[u64] {
-        &self.buckets
+        self.parts().1
     }
 
     /// As it travels in a batch.
     pub fn to_wire(&self) -> batch::Histogram {
-        // The two halves of the sum: masked and shifted, so neither conversion can fail.
-        let low = u64::try_from(self.sum & u128::from(u64::MAX)).unwrap_or(u64::MAX);
-        let high = u64::try_from(self.sum >> 64).unwrap_or(u64::MAX);
-        let min = if self.count() > 0 { self.min } else { 0 };
-        batch::Histogram { sum_low: low, sum_high: high, buckets: self.buckets.to_vec(), min, max: self.max }
+        let ([sum_low, sum_high, min, max], buckets) = self.parts();
+        let min = if self.count() > 0 { *min } else { 0 };
+        batch::Histogram { sum_low: *sum_low, sum_high: *sum_high, buckets: buckets.to_vec(), min, max: *max }
     }
 
     /// From a batch; any numbers are taken, as only their sender can tell right from wrong.
     pub fn from_wire(wire: batch::Histogram) -> Self {
+        let [_, _, min, max] = NOTHING;
         let empty = wire.buckets.iter().all(|count| *count == 0);
-        Self {
-            sum: u128::from(wire.sum_high) << 64 | u128::from(wire.sum_low),
-            min: if empty { u64::MAX } else { wire.min },
-            max: if empty { 0 } else { wire.max },
-            buckets: wire.buckets.into_boxed_slice(),
-        }
+        let (min, max) = if empty { (min, max) } else { (wire.min, wire.max) };
+        Self::of([wire.sum_low, wire.sum_high, min, max], wire.buckets.into_iter())
     }
+}
+
+fn add(head: &mut Head, more: &Head) {
+    let (low, high) = halves(sum(head).saturating_add(sum(more)));
+    let ([_, _, min, max], [_, _, other_min, other_max]) = (*head, *more);
+    *head = [low, high, min.min(other_min), max.max(other_max)];
+}
+
+fn sum([low, high, ..]: &Head) -> u128 {
+    u128::from(*high) << 64 | u128::from(*low)
+}
+
+/// A sum in two halves, the lower first: masked and shifted, so neither conversion can fail.
+pub(crate) fn halves(sum: u128) -> (u64, u64) {
+    let low = u64::try_from(sum & u128::from(u64::MAX)).unwrap_or(u64::MAX);
+    (low, u64::try_from(sum >> 64).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The contract between the VMs and with collectors, free of any host: what a batch is, what a series is, how histograms
 //! are counted, merged and bounded, and how a configuration is read.
 //!
-//! In the order of a request's way: a worker folds into [`histogram`]s and [`exponential`] ones under [`attributes`], a [`metric`] says what the
-//! numbers mean, a [`batch`] carries them within [`limits`], and [`otlp`] or
-//! [`remote_write`] is what a collector gets.
+//! In the order of a request's way: a worker folds into [`histogram`]s and [`exponential`] ones under [`attributes`], with an
+//! [`exemplar`] here and there, a [`metric`] says what the numbers mean, a [`batch`] carries them within [`limits`], and
+//! [`otlp`] or [`remote_write`] is what a collector gets.
 
 pub mod limits;
 
@@ -11,13 +11,18 @@ pub mod attributes;
 pub mod batch;
 pub mod config;
 pub mod counter;
+pub mod decimal;
 pub mod duration;
+pub mod exemplar;
 pub mod exponential;
+pub mod hex;
 pub mod histogram;
 pub mod json;
 pub mod metric;
 pub mod otlp;
+pub mod protobuf;
 pub mod remote_write;
+pub mod value;
 
 #[cfg(test)]
 mod proptests;

@@ -52,12 +52,16 @@ pub const SERIES_MAX: usize = 1_000_000;
 /// Bytes of a plugin's configuration. Envoy has no limit of its own.
 pub const CONFIGURATION_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of one exemplar in a batch.
+const EXEMPLAR_BYTES_MAX: usize = 64;
+
 const _: () = assert!(
     METRICS_MAX * (NAME_BYTES_MAX + UNIT_BYTES_MAX + DESCRIPTION_BYTES_MAX) < BATCH_BYTES,
     "the metrics' definitions alone must not fill a batch"
 );
 const _: () = assert!(
-    ATTRIBUTES_MAX * (ATTRIBUTE_KEY_BYTES_MAX + ATTRIBUTE_VALUE_BYTES_MAX) + METRICS_MAX * BOUNDS_MAX * 10
+    ATTRIBUTES_MAX * (ATTRIBUTE_KEY_BYTES_MAX + ATTRIBUTE_VALUE_BYTES_MAX)
+        + METRICS_MAX * (BOUNDS_MAX * 10 + EXEMPLAR_BYTES_MAX)
         < BATCH_BYTES
         && EXPONENTIAL_SIZE_MAX <= BOUNDS_MAX,
     "the largest series must fit into what lies between the two limits of a batch"

@@ -26,6 +26,8 @@ pub struct Metric {
 pub enum Kind {
     /// A sum that only grows.
     Counter,
+    /// A sum that also falls: how many there are of something.
+    UpDownCounter,
     /// Counts of values between bounds.
     Histogram {
         /// Inclusive upper bounds, ascending, in travelling integers.
@@ -60,6 +62,7 @@ impl Metric {
     pub fn to_wire(&self) -> batch::Metric {
         let (kind, bounds, max_size) = match &self.kind {
             Kind::Counter => (batch::metric::Kind::Counter, Vec::new(), 0),
+            Kind::UpDownCounter => (batch::metric::Kind::UpDownCounter, Vec::new(), 0),
             Kind::Histogram { bounds } => (batch::metric::Kind::Histogram, bounds.to_vec(), 0),
             Kind::Exponential { max_size } => {
                 (batch::metric::Kind::ExponentialHistogram, Vec::new(), *max_size)
@@ -99,6 +102,12 @@ impl Metric {
     pub fn in_unit(&self, value: u128) -> f64 {
         value as f64 / self.divisor as f64
     }
+
+    /// The same of a value that may be below zero.
+    pub fn in_unit_signed(&self, value: i64) -> f64 {
+        let size = self.in_unit(value.unsigned_abs().into());
+        if value < 0 { -size } else { size }
+    }
 }
 
 impl Kind {
@@ -124,6 +133,7 @@ impl Kind {
         Ok(match kind {
             Wire::Histogram => Self::Histogram { bounds: bounds.into_boxed_slice() },
             Wire::ExponentialHistogram => Self::Exponential { max_size },
+            Wire::UpDownCounter => Self::UpDownCounter,
             Wire::Counter | Wire::Unspecified => Self::Counter,
         })
     }
@@ -155,10 +165,10 @@ mod tests {
     #[test]
     fn a_metric_survives_the_wire() {
         assert_eq!(Metric::from_wire(duration().to_wire()), Ok(duration()));
-        let counter = Metric { kind: Kind::Counter, ..duration() };
-        assert_eq!(Metric::from_wire(counter.to_wire()), Ok(counter));
-        let exponential = Metric { kind: Kind::Exponential { max_size: 160 }, ..duration() };
-        assert_eq!(Metric::from_wire(exponential.to_wire()), Ok(exponential));
+        for kind in [Kind::Counter, Kind::UpDownCounter, Kind::Exponential { max_size: 160 }] {
+            let metric = Metric { kind, ..duration() };
+            assert_eq!(Metric::from_wire(metric.to_wire()), Ok(metric));
+        }
     }
 
     #[test]
@@ -166,6 +176,8 @@ mod tests {
         for (value, expected) in [(5_000_000, 0.005), (75_000_000, 0.075), (7_500_000_000, 7.5)] {
             assert_eq!(duration().in_unit(value).to_string(), expected.to_string());
         }
+        assert_eq!(duration().in_unit_signed(-75_000_000).to_string(), "-0.075");
+        assert_eq!(duration().in_unit_signed(75_000_000).to_string(), "0.075");
     }
 
     #[test]
@@ -180,6 +192,8 @@ mod tests {
             (batch::Metric { kind: 9, ..wire() }, MetricError::Kind),
             (batch::Metric { kind: 1, ..wire() }, MetricError::Bounds),
             (batch::Metric { kind: 3, ..wire() }, MetricError::Bounds),
+            (batch::Metric { kind: 4, ..wire() }, MetricError::Bounds),
+            (batch::Metric { kind: 4, bounds: vec![], max_size: 2, ..wire() }, MetricError::MaxSize),
             (batch::Metric { bounds: vec![2, 2], ..wire() }, MetricError::Bounds),
             (batch::Metric { max_size: 160, ..wire() }, MetricError::MaxSize),
             (batch::Metric { kind: 3, bounds: vec![], max_size: 1, ..wire() }, MetricError::MaxSize),

@@ -6,9 +6,9 @@ pub use retry_after::LONGEST as LONGEST_WAIT;
 
 use std::time::Duration;
 
-use prost::Message;
 use tributary_proto::json;
-use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, ExportMetricsServiceResponse};
+use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF};
+use tributary_proto::protobuf::{Field, field};
 
 /// What is read of an answer's body: the specification recommends a limit of 4 MiB, but a partial success is small.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -75,34 +75,51 @@ impl Answer<'_> {
     fn taken(&self) -> Verdict {
         let is = |kind: &str| self.content_type.is_some_and(|given| given.starts_with(kind.as_bytes()));
         let partial = if is(CONTENT_TYPE_PROTOBUF) {
-            let response = ExportMetricsServiceResponse::decode(self.body).ok();
-            response
-                .and_then(|response| response.partial_success)
-                .map(|partial| (partial.rejected_data_points, partial.error_message))
+            partial_success_in_protobuf(self.body)
         } else if is(CONTENT_TYPE_JSON) {
             partial_success_in_json(self.body)
         } else {
             None
         };
         let (rejected, message) = partial.unwrap_or_default();
-        Verdict::Taken { rejected: u64::try_from(rejected).unwrap_or(0), message }
+        Verdict::Taken { rejected, message }
     }
+}
+
+/// An ExportMetricsServiceResponse; none if it has no partial success or cannot be read.
+fn partial_success_in_protobuf(mut body: &[u8]) -> Option<(u64, String)> {
+    let mut partial = None;
+    while !body.is_empty() {
+        if let (1, Field::Bytes(mut message)) = field(&mut body)? {
+            let (mut rejected, mut error_message) = (0, String::new());
+            while !message.is_empty() {
+                match field(&mut message)? {
+                    (1, Field::Varint(count)) => rejected = u64::try_from(count.cast_signed()).unwrap_or(0),
+                    (2, Field::Bytes(text)) => error_message = String::from_utf8(text.to_vec()).ok()?,
+                    _ => {}
+                }
+            }
+            partial = Some((rejected, error_message));
+        }
+    }
+    partial
 }
 
 /// `{"partialSuccess": {"rejectedDataPoints": "3", "errorMessage": "…"}}`; the integer as a string, as the JSON mapping of
 /// protobuf writes 64-bit integers, or as a number, which it lets a reader accept.
-fn partial_success_in_json(body: &[u8]) -> Option<(i64, String)> {
+fn partial_success_in_json(body: &[u8]) -> Option<(u64, String)> {
     let response = json::read(body).ok()?;
     let partial = response.get("partialSuccess")?;
     let rejected = partial.get("rejectedDataPoints");
-    let rejected = rejected.and_then(|number| number.as_i64().or_else(|| number.as_str()?.parse().ok()));
+    let rejected = rejected.and_then(|number| number.as_whole().or_else(|| number.as_str()?.parse().ok()));
     let message = partial.get("errorMessage").and_then(|message| message.as_str()).unwrap_or_default();
     Some((rejected.unwrap_or(0), message.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use tributary_proto::otlp::ExportMetricsPartialSuccess;
+    use prost::Message;
+    use tributary_proto::otlp::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
 
     use super::*;
 

@@ -6,13 +6,13 @@ mod size;
 
 pub use size::SizeHint;
 
-use tributary_proto::metric::Metric;
-use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, DEFAULT_PATH, Resource};
+use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, DEFAULT_PATH};
 use tributary_proto::remote_write as remote_write_1;
 
 use self::otlp::Notation;
 use crate::compress::Compression;
 use crate::points::MetricPoints;
+use crate::resource::Resource;
 
 /// How a collector takes points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,19 +82,6 @@ impl Encoding {
             ],
         }
     }
-}
-
-/// A gauge's value as one of the unit.
-fn signed(metric: &Metric, value: i64) -> f64 {
-    let size = metric.in_unit(value.unsigned_abs().into());
-    if value < 0 { -size } else { size }
-}
-
-/// A byte in hexadecimal, in lower case.
-fn hex(byte: u8) -> [u8; 2] {
-    let digit =
-        |nibble: u8| if nibble < 10 { b'0' | nibble } else { nibble.wrapping_sub(10).wrapping_add(b'a') };
-    [digit(byte >> 4), digit(byte & 0xf)]
 }
 
 /// Counts of this machine fit: usize is at most 64 bits wide on every target there is.

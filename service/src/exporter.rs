@@ -6,7 +6,6 @@ use log::{info, warn};
 use tributary_host::http_call::{self, Call, Post};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
-use tributary_proto::otlp::Resource;
 
 use crate::answer::{self, Answer, Verdict};
 use crate::compress::Compression;
@@ -14,6 +13,7 @@ use crate::config::Destination;
 use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
 use crate::points::Temporality;
+use crate::resource::Resource;
 use crate::stats::Stats;
 use crate::table::{Cursor, SliceLimits, Table, Viewer};
 

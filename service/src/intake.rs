@@ -17,7 +17,7 @@ const ITEMS_MAX: usize = 64;
 const BYTES_MAX: usize = 1024 * 1024;
 
 /// What is known of those who hand over.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Intake {
     producers: Producers,
     counters: Vec<String>,
@@ -25,11 +25,6 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Nothing taken yet.
-    pub fn new(producers: Producers) -> Self {
-        Self { producers, counters: Vec::new(), observations: 0 }
-    }
-
     /// Takes what the queue has, within the bounds of one callback; true if there may be more.
     pub fn drain(&mut self, queue: Queue, table: &mut Table, stats: &Stats) -> bool {
         let mut bytes: usize = 0;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
@@ -11,7 +12,7 @@ use tributary_proto::metric::{Kind, Metric};
 pub struct MetricPoints<'a> {
     /// What they measure.
     pub metric: &'a Metric,
-    /// Since when they count. Says nothing of gauges.
+    /// Since when they count. Of sums that also fall always cumulative.
     pub temporality: Temporality,
     /// Each of another series.
     pub points: Vec<DataPoint<'a>>,
@@ -37,8 +38,8 @@ pub struct DataPoint<'a> {
     pub time_unix_nano: u64,
     /// What it counted.
     pub value: Value<'a>,
-    /// Single observations among those counted.
-    pub exemplars: &'a [Exemplar],
+    /// One of the observations that were counted.
+    pub exemplar: Option<&'a Exemplar>,
 }
 
 /// What a series counted, in travelling integers.
@@ -46,8 +47,8 @@ pub struct DataPoint<'a> {
 pub enum Value<'a> {
     /// For [`Form::Sum`].
     Counter(u64),
-    /// For [`Form::Gauge`].
-    Gauge(i64),
+    /// For [`Form::UpDown`].
+    UpDown(i64),
     /// For [`Form::Histogram`], with as many buckets as its bounds make.
     Histogram(Cow<'a, Histogram>),
     /// For [`Form::Exponential`].
@@ -56,26 +57,13 @@ pub enum Value<'a> {
     NoRecordedValue,
 }
 
-/// One observation, and the span in which it was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exemplar {
-    /// In travelling integers.
-    pub value: u64,
-    /// When it was made.
-    pub time_unix_nano: u64,
-    /// All zeros if it is not known.
-    pub trace_id: [u8; 16],
-    /// All zeros if it is not known.
-    pub span_id: [u8; 8],
-}
-
 /// What the points of a metric are to a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form<'a> {
     /// Sums that only grow.
     Sum,
-    /// Values as they stand.
-    Gauge,
+    /// Sums that also fall.
+    UpDown,
     /// Counts between bounds.
     Histogram {
         /// Inclusive upper bounds, ascending, in travelling integers.
@@ -86,13 +74,11 @@ pub enum Form<'a> {
 }
 
 impl<'a> MetricPoints<'a> {
-    /// As the metric's kind says; a counter whose points are gauges is one.
+    /// As the metric's kind says.
     pub fn form(&self) -> Form<'a> {
         match &self.metric.kind {
-            Kind::Counter if self.points.iter().any(|point| matches!(point.value, Value::Gauge(_))) => {
-                Form::Gauge
-            }
             Kind::Counter => Form::Sum,
+            Kind::UpDownCounter => Form::UpDown,
             Kind::Histogram { bounds } => Form::Histogram { bounds },
             Kind::Exponential { .. } => Form::Exponential,
         }
@@ -105,14 +91,14 @@ impl Value<'_> {
         match (self, form) {
             (Value::NoRecordedValue, _)
             | (Value::Counter(_), Form::Sum)
-            | (Value::Gauge(_), Form::Gauge)
+            | (Value::UpDown(_), Form::UpDown)
             | (Value::Exponential(_), Form::Exponential) => true,
             (Value::Histogram(histogram), Form::Histogram { bounds }) => {
                 histogram.buckets().len() == bounds.len().saturating_add(1)
             }
             (
-                Value::Counter(_) | Value::Gauge(_) | Value::Histogram(_) | Value::Exponential(_),
-                Form::Sum | Form::Gauge | Form::Histogram { .. } | Form::Exponential,
+                Value::Counter(_) | Value::UpDown(_) | Value::Histogram(_) | Value::Exponential(_),
+                Form::Sum | Form::UpDown | Form::Histogram { .. } | Form::Exponential,
             ) => false,
         }
     }

@@ -1,22 +1,20 @@
 //! Who hands over, and whether anything of it went missing or came twice.
 
-use hashbrown::HashMap;
-use tributary_host::random::Hasher;
-
 /// Producers remembered. An Envoy has one per worker and configuration of a filter; a configuration that changes leaves
 /// its producers behind, so the one that was quiet longest is forgotten first.
 pub const PRODUCERS_MAX: usize = 1024;
 
-/// The last sequence number of each producer.
-#[derive(Debug)]
+/// The last sequence number of each producer. Looking through all of them costs less than what a batch brings.
+#[derive(Debug, Default)]
 pub struct Producers {
-    last: HashMap<u64, Seen, Hasher>,
+    last: Vec<Seen>,
     /// Counts batches, to tell which producer was quiet longest.
     turn: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    producer: u64,
     sequence: u64,
     turn: u64,
 }
@@ -33,16 +31,11 @@ pub enum Arrival {
 }
 
 impl Producers {
-    /// Nobody yet.
-    pub fn new(hasher: Hasher) -> Self {
-        Self { last: HashMap::with_hasher(hasher), turn: 0 }
-    }
-
     /// Notes a batch.
     pub fn arrived(&mut self, producer: u64, sequence: u64) -> Arrival {
         self.turn = self.turn.saturating_add(1);
         let turn = self.turn;
-        if let Some(seen) = self.last.get_mut(&producer) {
+        if let Some(seen) = self.last.iter_mut().find(|seen| seen.producer == producer) {
             seen.turn = turn;
             let Some(missing) = sequence.checked_sub(seen.sequence).and_then(|step| step.checked_sub(1))
             else {
@@ -51,24 +44,23 @@ impl Producers {
             seen.sequence = sequence;
             return if missing == 0 { Arrival::InOrder } else { Arrival::After(missing) };
         }
-        if self.last.len() >= PRODUCERS_MAX {
-            let quietest = self.last.iter().min_by_key(|(_, seen)| seen.turn).map(|(producer, _)| *producer);
-            quietest.and_then(|producer| self.last.remove(&producer));
+        let seen = Seen { producer, sequence, turn };
+        if self.last.len() < PRODUCERS_MAX {
+            self.last.push(seen);
+        } else if let Some(quietest) = self.last.iter_mut().min_by_key(|seen| seen.turn) {
+            *quietest = seen;
         }
-        self.last.insert(producer, Seen { sequence, turn });
         Arrival::InOrder
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tributary_host::random;
-
     use super::*;
 
     #[test]
     fn gaps_and_duplicates_are_told_by_producer() {
-        let mut producers = Producers::new(random::hasher());
+        let mut producers = Producers::default();
         for (producer, sequence, expected) in [
             (1, 1, Arrival::InOrder),
             (1, 2, Arrival::InOrder),
@@ -86,7 +78,7 @@ mod tests {
 
     #[test]
     fn strangers_cannot_make_it_grow() {
-        let mut producers = Producers::new(random::hasher());
+        let mut producers = Producers::default();
         producers.arrived(0, 1);
         for producer in 1..5_000 {
             producers.arrived(producer, 1);

@@ -1,7 +1,31 @@
 //! The resource: which process the numbers are from.
 
-use tributary_proto::attributes;
-use tributary_proto::otlp::{KeyValue, Resource};
+use tributary_proto::attributes::{self, Value};
+use tributary_proto::otlp::KeyValue;
+
+/// Which process the numbers are from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource(Vec<u8>);
+
+impl Resource {
+    /// A resource of these attributes; of equal keys the first.
+    pub fn new(attributes: Vec<KeyValue>) -> Self {
+        Self(attributes::encode(attributes))
+    }
+
+    /// Its attributes, canonical but for their number.
+    pub fn canonical(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The attribute of that key, if it is text.
+    pub fn text(&self, key: &str) -> &str {
+        let text = |(name, value)| {
+            if let (true, Value::Text(text)) = (name == key, value) { Some(text) } else { None }
+        };
+        attributes::iter(&self.0).find_map(text).unwrap_or_default()
+    }
+}
 
 /// What Envoy says of itself, attribute by attribute of the resource, with the path to ask for it.
 pub const NODE: [(&str, &[u8]); 3] = [
@@ -20,10 +44,11 @@ pub fn resource(
     instance_id: &str,
     node: impl Fn(&[u8]) -> Option<String>,
 ) -> Resource {
+    // Of equal keys the first counts.
     let mut attributes: Vec<KeyValue> =
         user.iter().map(|(key, value)| attributes::text(key, value)).collect();
     let mut add = |key: &str, value: &str| {
-        if !value.is_empty() && !attributes.iter().any(|present| present.key == key) {
+        if !value.is_empty() {
             attributes.push(attributes::text(key, value));
         }
     };
@@ -36,7 +61,7 @@ pub fn resource(
     }
     add("service.name", SERVICE_NAME_DEFAULT);
     add("service.instance.id", instance_id);
-    Resource { attributes }
+    Resource::new(attributes)
 }
 
 #[cfg(test)]
@@ -46,11 +71,12 @@ mod tests {
     fn written(user: &[(&str, &str)], cluster: &str) -> Vec<(String, String)> {
         let user: Vec<_> = user.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let node = |path: &[u8]| (path == b"xds\0node\0cluster").then(|| cluster.to_owned());
-        let text = |attribute: KeyValue| match attribute.value.and_then(|value| value.value) {
-            Some(tributary_proto::otlp::any_value::Value::StringValue(text)) => (attribute.key, text),
+        let resource = resource(&user, "id", node);
+        let text = |(key, value): (&str, Value<'_>)| match value {
+            Value::Text(text) => (key.to_owned(), text.to_owned()),
             other => panic!("text, not {other:?}"),
         };
-        resource(&user, "id", node).attributes.into_iter().map(text).collect()
+        attributes::iter(resource.canonical()).map(text).collect()
     }
 
     #[test]
@@ -58,22 +84,22 @@ mod tests {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(
             written(&[], ""),
-            [pair("service.name", "unknown_service:envoy"), pair("service.instance.id", "id")]
+            [pair("service.instance.id", "id"), pair("service.name", "unknown_service:envoy")]
         );
         assert_eq!(
             written(&[], "edge"),
             [
                 pair("envoy.node.cluster", "edge"),
+                pair("service.instance.id", "id"),
                 pair("service.name", "edge"),
-                pair("service.instance.id", "id")
             ]
         );
         assert_eq!(
             written(&[("service.name", "mine"), ("service.instance.id", "one")], "edge"),
             [
-                pair("service.name", "mine"),
+                pair("envoy.node.cluster", "edge"),
                 pair("service.instance.id", "one"),
-                pair("envoy.node.cluster", "edge")
+                pair("service.name", "mine"),
             ]
         );
     }

@@ -11,14 +11,12 @@ use tributary_host::{attributes, clock, random};
 use tributary_proto::counter::shared_key;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
-use tributary_proto::otlp::Resource;
 
 use crate::config::ServiceConfig;
 use crate::exporter::Exporter;
 use crate::intake::Intake;
 use crate::points::Temporality;
-use crate::producers::Producers;
-use crate::resource;
+use crate::resource::{self, Resource};
 use crate::stats::Stats;
 use crate::table::{Table, TableLimits, Viewer};
 
@@ -65,7 +63,7 @@ impl Service {
         let limits = TableLimits { series_max: config.series_max, idle_ns, destinations, deltas };
         Ok(Self {
             queues,
-            intake: Intake::new(Producers::new(random::hasher())),
+            intake: Intake::default(),
             table: Table::new(limits, now, random::hasher()),
             counter_metric: counter_metric(),
             resource,

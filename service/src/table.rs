@@ -1,19 +1,23 @@
 //! The table: everything counted since the service began, metric by metric and series by series, within bounds.
 
 mod collect;
+mod index;
 mod row;
+mod rows;
 
+use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
 use tributary_host::random::Hasher;
 use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, Group, Series};
 use tributary_proto::metric::Metric;
 
 pub use collect::{Slice, SliceLimits};
+use index::Index;
 use row::Row;
 pub use row::Viewer;
+use rows::Rows;
 
 /// Metrics in the table. A configuration has a handful; what a stranger's batches bring past this is dropped and counted.
 pub const METRICS_MAX: usize = 256;
@@ -22,7 +26,6 @@ pub const METRICS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Table {
     metrics: Vec<MetricTable>,
-    by_metric: HashMap<Metric, usize, Hasher>,
     limits: TableLimits,
     hasher: Hasher,
     /// New series count since then: since the service began, or since the last series ended, so that none that comes back
@@ -45,13 +48,13 @@ pub struct TableLimits {
     pub deltas: usize,
 }
 
-/// All series of one metric. Their places do not change while they are there.
+/// All series of one metric.
 #[derive(Debug)]
 struct MetricTable {
     metric: Metric,
-    rows: Vec<Option<Row>>,
-    free: Vec<usize>,
-    by_attributes: HashMap<Rc<[u8]>, usize, Hasher>,
+    rows: Rows,
+    index: Index,
+    hasher: Hasher,
 }
 
 /// What came of a batch.
@@ -73,9 +76,8 @@ pub struct Cursor {
 impl Table {
     /// An empty table, whose series count since `start_unix_nano`.
     pub fn new(limits: TableLimits, start_unix_nano: u64, hasher: Hasher) -> Self {
-        let by_metric = HashMap::with_hasher(hasher.clone());
         let sweep = Cursor::default();
-        Self { metrics: Vec::new(), by_metric, limits, hasher, epoch_unix_nano: start_unix_nano, sweep }
+        Self { metrics: Vec::new(), limits, hasher, epoch_unix_nano: start_unix_nano, sweep }
     }
 
     /// Adds a batch.
@@ -92,15 +94,15 @@ impl Table {
     pub fn set(&mut self, metric: &Metric, attributes: &[u8], value: u64, now_unix_nano: u64) -> bool {
         // The service's own are few and must not crowd each other out.
         let limits = TableLimits { series_max: usize::MAX, ..self.limits };
-        let epoch = self.epoch_unix_nano;
-        let metric = self.place(metric.clone()).and_then(|place| self.metrics.get_mut(place));
-        let row = metric.and_then(|metric| metric.row(attributes, &mut None, limits, epoch));
+        let (epoch, hash) = (self.epoch_unix_nano, self.hasher.hash_one(attributes));
+        let metric = self.place(metric).and_then(|place| self.metrics.get_mut(place));
+        let row = metric.and_then(|metric| metric.row(attributes, hash, &mut None, limits, epoch));
         row.map(|row| row.set(value, now_unix_nano)).is_some()
     }
 
     /// How many series there are, over all metrics.
     pub fn series(&self) -> usize {
-        self.metrics.iter().map(|metric| metric.by_attributes.len()).sum()
+        self.metrics.iter().map(|metric| metric.rows.len()).sum()
     }
 
     /// Looks at `rows_max` rows for those that are idle, and forgets those whose end is known everywhere.
@@ -111,7 +113,7 @@ impl Table {
                 self.sweep = Cursor::default();
                 return;
             };
-            if self.sweep.row >= metric.rows.len() {
+            if self.sweep.row >= metric.rows.places() {
                 self.sweep = Cursor { metric: self.sweep.metric.saturating_add(1), row: 0 };
                 continue;
             }
@@ -125,16 +127,19 @@ impl Table {
     }
 
     fn merge_group(&mut self, group: Group, now_unix_nano: u64) -> u64 {
-        let places: Vec<Option<usize>> = group.metrics.into_iter().map(|metric| self.place(metric)).collect();
+        let places: Vec<Option<usize>> = group.metrics.iter().map(|metric| self.place(metric)).collect();
         let (limits, epoch) = (self.limits, self.epoch_unix_nano);
         let mut dropped: u64 = 0;
-        for Series { attributes, points, .. } in group.series {
+        for Series { attributes, points, exemplars, .. } in group.series {
+            let mut exemplars = exemplars.into_iter().peekable();
+            let hash = self.hasher.hash_one(attributes.as_slice());
             // One allocation for all metrics of the group, and only if the series is new to one of them.
             let mut shared: Option<Rc<[u8]>> = None;
-            for (place, point) in places.iter().zip(points) {
+            for (number, (place, point)) in places.iter().zip(points).enumerate() {
+                let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);
                 let metric = place.and_then(|place| self.metrics.get_mut(place));
-                let row = metric.and_then(|metric| metric.row(&attributes, &mut shared, limits, epoch));
-                if !row.is_some_and(|row| row.add(&point, epoch, now_unix_nano)) {
+                let row = metric.and_then(|metric| metric.row(&attributes, hash, &mut shared, limits, epoch));
+                if !row.is_some_and(|row| row.add(&point, exemplar, epoch, now_unix_nano)) {
                     dropped = dropped.saturating_add(1);
                 }
             }
@@ -142,66 +147,70 @@ impl Table {
         dropped
     }
 
-    /// The place of a metric, which it gets if there is one left.
-    fn place(&mut self, metric: Metric) -> Option<usize> {
-        if let Some(place) = self.by_metric.get(&metric) {
-            return Some(*place);
+    /// The place of a metric, which it gets if there is one left. There are few, and all of a batch's series share them.
+    fn place(&mut self, metric: &Metric) -> Option<usize> {
+        if let Some(place) = self.metrics.iter().position(|present| present.metric == *metric) {
+            return Some(place);
         }
         if self.metrics.len() >= METRICS_MAX {
             return None;
         }
-        let place = self.metrics.len();
-        let by_attributes = HashMap::with_hasher(self.hasher.clone());
-        self.metrics.push(MetricTable {
-            metric: metric.clone(),
-            rows: Vec::new(),
-            free: Vec::new(),
-            by_attributes,
-        });
-        self.by_metric.insert(metric, place);
-        Some(place)
+        let (metric, hasher) = (metric.clone(), self.hasher.clone());
+        self.metrics.push(MetricTable { metric, rows: Rows::default(), index: Index::default(), hasher });
+        Some(self.metrics.len().saturating_sub(1))
     }
 }
 
 impl MetricTable {
-    /// The row of these attributes; past the limit, the overflow row.
+    /// The row of these attributes, which have this hash; past the limit, the overflow row.
     fn row(
         &mut self,
         attributes: &[u8],
+        hash: u64,
         shared: &mut Option<Rc<[u8]>>,
         limits: TableLimits,
         start_unix_nano: u64,
     ) -> Option<&mut Row> {
-        if let Some(at) = self.by_attributes.get(attributes) {
-            return self.rows.get_mut(*at)?.as_mut();
+        if let Some(place) = self.find(attributes, hash) {
+            return self.rows.get_mut(place);
         }
-        let attributes = if self.by_attributes.len() < limits.series_max {
-            Rc::clone(shared.get_or_insert_with(|| Rc::from(attributes)))
-        } else {
-            let overflow = attributes::overflow();
-            if let Some(at) = self.by_attributes.get(overflow.as_slice()) {
-                return self.rows.get_mut(*at)?.as_mut();
-            }
-            Rc::from(overflow)
-        };
-        let at = self.free.pop().unwrap_or(self.rows.len());
-        if at == self.rows.len() {
-            self.rows.push(None);
+        if self.rows.len() < limits.series_max {
+            let shared = Rc::clone(shared.get_or_insert_with(|| Rc::from(attributes)));
+            return self.insert(shared, hash, limits, start_unix_nano);
         }
-        self.by_attributes.insert(Rc::clone(&attributes), at);
-        let row = Row::new(attributes, &self.metric.kind, start_unix_nano, limits.deltas);
-        self.rows.get_mut(at).map(|place| place.insert(row))
+        let overflow = attributes::overflow();
+        let hash = self.hasher.hash_one(overflow.as_slice());
+        match self.find(&overflow, hash) {
+            Some(place) => self.rows.get_mut(place),
+            None => self.insert(Rc::from(overflow), hash, limits, start_unix_nano),
+        }
+    }
+
+    fn find(&self, attributes: &[u8], hash: u64) -> Option<usize> {
+        self.index.find(hash, |place| self.rows.get(place).is_some_and(|row| *row.attributes == *attributes))
+    }
+
+    fn insert(
+        &mut self,
+        attributes: Rc<[u8]>,
+        hash: u64,
+        limits: TableLimits,
+        start_unix_nano: u64,
+    ) -> Option<&mut Row> {
+        let place = self.rows.insert(Row::new(attributes, &self.metric.kind, start_unix_nano, limits.deltas));
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        let hash_of = |place| rows.get(place).map(|row| hasher.hash_one(&*row.attributes));
+        self.index.insert(hash, place, rows.places(), hash_of);
+        self.rows.get_mut(place)
     }
 
     /// Ends the row if it is idle, and forgets it if its end is known; gives when it ended then.
-    fn sweep(&mut self, at: usize, idle_ns: u64, destinations: usize, now_unix_nano: u64) -> Option<u64> {
-        let place = self.rows.get_mut(at)?;
-        let row = place.as_mut()?;
+    fn sweep(&mut self, place: usize, idle_ns: u64, destinations: usize, now_unix_nano: u64) -> Option<u64> {
+        let row = self.rows.get_mut(place)?;
         row.end_if_idle(idle_ns, destinations, now_unix_nano);
         let ended = row.is_over(destinations)?;
-        self.by_attributes.remove(&row.attributes);
-        *place = None;
-        self.free.push(at);
+        let row = self.rows.remove(place)?;
+        self.index.remove(self.hasher.hash_one(&*row.attributes), place);
         Some(ended)
     }
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
 use tributary_tests::repository;
-use tributary_worker_filter::config::WorkerConfig;
 
 /// The fenced blocks of a language in a Markdown file.
 fn blocks(file: &str, language: &str) -> Result<Vec<String>> {
@@ -103,7 +103,8 @@ fn documented(chapter: &str) -> Result<Vec<String>> {
 #[test]
 fn every_key_of_a_configuration_is_documented_and_no_other() -> Result<()> {
     let worker =
-        br#"{"?": 0, "histogram": {"?": 0}, "flush": {"?": 0}, "limits": {"?": 0}, "counters": [{"?": 0}]}"#;
+        br#"{"?": 0, "histogram": {"?": 0}, "flush": {"?": 0}, "limits": {"?": 0}, "counters": [{"?": 0}],
+        "dimensions": [{"?": 0, "paths": {"?": 0}}], "metrics": [{"?": 0}]}"#;
     let worker = WorkerConfig::parse(worker).err().context("unknown keys were taken")?;
     assert_eq!(keys(&worker), documented("Worker filter")?);
     let service = br#"{"?": 0, "limits": {"?": 0}, "destinations": [{"?": 0, "retry": {"?": 0}}]}"#;

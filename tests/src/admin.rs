@@ -24,6 +24,31 @@ pub struct Stats {
     gauges: BTreeMap<String, u64>,
 }
 
+/// How many values a histogram has recorded up to each of its bounds, in ascending order.
+pub type Buckets = Vec<(f64, u64)>;
+
+#[derive(Deserialize)]
+struct HistogramPage {
+    stats: Vec<HistogramStats>,
+}
+
+#[derive(Deserialize)]
+struct HistogramStats {
+    histograms: Vec<Histogram>,
+}
+
+#[derive(Deserialize)]
+struct Histogram {
+    name: String,
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    upper_bound: f64,
+    cumulative: u64,
+}
+
 #[derive(Deserialize)]
 struct Page {
     stats: Vec<Entry>,
@@ -81,6 +106,19 @@ impl Admin {
     /// As for [`Admin::stats`], or Envoy has no such counter (yet).
     pub async fn counter(&self, name: &str) -> Result<u64> {
         self.stats().await?.counter(name)
+    }
+
+    /// A histogram since Envoy started, as of its last flush of statistics; none if there is none of this name yet.
+    ///
+    /// # Errors
+    /// The admin interface does not answer, or not in the form of Envoy's `/stats?histogram_buckets=cumulative`.
+    pub async fn buckets(&self, name: &str) -> Result<Option<Buckets>> {
+        let path = format!("/stats?format=json&type=Histograms&histogram_buckets=cumulative&filter={name}");
+        let page: HistogramPage = serde_json::from_str(&self.get(&path).await?)
+            .with_context(|| format!("histograms of {}/stats", self.address))?;
+        let found = page.stats.into_iter().flat_map(|stats| stats.histograms).find(|of| of.name == name);
+        let bucket = |bucket: Bucket| (bucket.upper_bound, bucket.cumulative);
+        Ok(found.map(|histogram| histogram.buckets.into_iter().map(bucket).collect()))
     }
 
     async fn read(&self, kind: &str) -> Result<BTreeMap<String, u64>> {

@@ -111,6 +111,14 @@ impl Envoy {
         &mut self.process
     }
 
+    /// How much of the machine's memory Envoy has now, in bytes.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        self.process.resident_bytes()
+    }
+
     /// Everything Envoy has logged so far.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ pub mod config;
 pub mod envoy;
 mod http_server;
 pub mod load;
+pub mod main_thread;
 pub mod metrics;
 pub mod poll;
 pub mod ports;

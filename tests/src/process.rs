@@ -142,6 +142,19 @@ impl ServerProcess {
         }
     }
 
+    /// How much of the machine's memory the process has now, in bytes.
+    ///
+    /// # Errors
+    /// It has ended, or this is not a Linux.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let id = self.child.id().with_context(|| format!("{} has ended", self.name))?;
+        let file = format!("/proc/{id}/status");
+        let status = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("{file} has no VmRSS"))? * 1024)
+    }
+
     /// Sends SIGTERM and waits until the process has ended.
     ///
     /// # Errors

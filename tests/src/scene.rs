@@ -57,8 +57,16 @@ impl Scene {
     /// # Errors
     /// The load does not end in time, or a request met an end that its shape does not foresee.
     pub async fn load(&self, requests: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<Tally> {
+        self.load_mix(requests, Mix::new(20, shapes)?).await
+    }
+
+    /// Sends `requests` requests of `mix`, and waits until Envoy is through with each.
+    ///
+    /// # Errors
+    /// As for [`Scene::load`].
+    pub async fn load_mix(&self, requests: u64, mix: Mix) -> Result<Tally> {
         let before = self.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
-        let load = Load::new(self.envoy.listener("ingress")?, requests, Mix::new(20, shapes)?);
+        let load = Load::new(self.envoy.listener("ingress")?, requests, mix);
         let tally = load.run(|_| ()).await?;
         anyhow::ensure!(tally.failed() == 0, "unforeseen: {:?}", tally.first_failure);
         poll::until("Envoy to be through with every request", LIMIT, async || {

@@ -11,9 +11,11 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use tributary_proto::attributes;
 use tributary_proto::batch::Point;
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::metric::Kind;
 
 use crate::observation::{Moment, Observation};
+use crate::trace;
 use distinct::Distinct;
 use tributary_plan::plan::{Measure, Part, Value};
 
@@ -24,6 +26,8 @@ const IDLE_TAKES_MAX: u32 = 60;
 #[derive(Debug)]
 pub struct Fold<S> {
     part: Part,
+    /// The measure whose slowest observation keeps its trace: the first histogram, if traces are read.
+    traced: Option<usize>,
     hasher: S,
     distinct: Distinct<S>,
     /// Places in `slots` by the hash of their keys.
@@ -52,6 +56,8 @@ struct Slot {
     observations: u64,
     /// One for each measure of the part.
     cells: Vec<Point>,
+    /// The slowest observation whose trace is known.
+    exemplar: Option<Exemplar>,
     idle_takes: u32,
 }
 
@@ -61,6 +67,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
         let overflow = Slot::new(&part, Box::default(), attributes::overflow().into_boxed_slice());
         Self {
             distinct: Distinct::new(&part.dimensions, &hasher),
+            traced: part.traced(),
             part,
             hasher,
             index: HashTable::new(),
@@ -84,7 +91,8 @@ impl<S: BuildHasher + Clone> Fold<S> {
             Some(slot) => slot,
             None => &mut self.overflow,
         };
-        let more_mistyped = slot.record(&self.part.measures, observation, moment);
+        let traced = self.traced.zip(self.part.trace);
+        let more_mistyped = slot.record(&self.part.measures, traced, observation, moment);
         self.mistyped = self.mistyped.saturating_add(mistyped).saturating_add(more_mistyped);
     }
 
@@ -104,10 +112,11 @@ impl<S: BuildHasher + Clone> Fold<S> {
     }
 
     /// Gives everything folded since the last time, series by series, and begins anew.
-    pub fn take(&mut self, mut each: impl FnMut(&[u8], u64, &[Point])) {
+    pub fn take(&mut self, mut each: impl FnMut(&[u8], u64, &[Point], &[(usize, Exemplar)])) {
         for slot in self.slots.iter_mut().chain([&mut self.overflow]) {
             if slot.records > 0 {
-                each(&slot.attributes, slot.observations, &slot.cells);
+                let exemplar = self.traced.zip(slot.exemplar);
+                each(&slot.attributes, slot.observations, &slot.cells, exemplar.as_slice());
                 slot.clear();
             } else {
                 slot.idle_takes = slot.idle_takes.saturating_add(1);
@@ -176,16 +185,24 @@ impl<S: BuildHasher + Clone> Fold<S> {
 impl Slot {
     fn new(part: &Part, key: Box<[u8]>, attributes: Box<[u8]>) -> Self {
         let cells = part.measures.iter().map(|measure| Point::nothing(&measure.metric.kind)).collect();
-        Self { key, attributes, records: 0, observations: 0, cells, idle_takes: 0 }
+        Self { key, attributes, records: 0, observations: 0, cells, exemplar: None, idle_takes: 0 }
     }
 
     /// Adds one observation; gives how many values were no integers.
-    fn record(&mut self, measures: &[Measure], observation: &Observation<'_>, moment: Moment<'_>) -> u64 {
+    ///
+    /// `traced` is the measure whose greatest value keeps its trace, and the source of that.
+    fn record(
+        &mut self,
+        measures: &[Measure],
+        traced: Option<(usize, usize)>,
+        observation: &Observation<'_>,
+        moment: Moment<'_>,
+    ) -> u64 {
         self.records = self.records.saturating_add(1);
         self.observations = self.observations.saturating_add(u64::from(moment.ended));
         let mut taken = moment.taken.iter_mut();
         let mut mistyped: u64 = 0;
-        for (cell, measure) in self.cells.iter_mut().zip(measures) {
+        for (at, (cell, measure)) in self.cells.iter_mut().zip(measures).enumerate() {
             let taken = taken.next();
             let value = match measure.value {
                 Value::One => u64::from(moment.ended),
@@ -206,6 +223,13 @@ impl Slot {
                     Err(_) => continue,
                 },
             };
+            if let Some((_, source)) = traced.filter(|(measure, _)| *measure == at)
+                && moment.ended
+                && self.exemplar.is_none_or(|kept| kept.value() < value)
+            {
+                let exemplar = trace::exemplar(observation.bytes(source), value, moment.now_unix_nano);
+                self.exemplar = self.exemplar.max(exemplar);
+            }
             match (cell, &measure.metric.kind) {
                 (Point::Counter(count), _) => {
                     let before = taken.map_or(0, |taken| std::mem::replace(taken, value));
@@ -216,7 +240,7 @@ impl Slot {
                 (Point::Histogram(histogram), Kind::Histogram { bounds }) => histogram.record(value, bounds),
                 (Point::Exponential(histogram), _) => histogram.record(value, measure.metric.divisor),
                 // Cells are made from the kinds, so there is no such pair.
-                (Point::Histogram(_), Kind::Counter | Kind::Exponential { .. }) => {}
+                (Point::UpDownCounter(_) | Point::Histogram(_), _) => {}
             }
         }
         mistyped
@@ -224,6 +248,7 @@ impl Slot {
 
     fn clear(&mut self) {
         (self.records, self.observations, self.idle_takes) = (0, 0, 0);
+        self.exemplar = None;
         self.cells.iter_mut().for_each(Point::clear);
     }
 }

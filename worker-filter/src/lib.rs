@@ -5,6 +5,9 @@
 //! into the [`fold`]; on a tick the fold becomes batches in the [`outbox`], and the
 //! [`counters`] in shared data grow by what was seen. TCP [`connections`] are observed while they are open, too. [`worker`]
 //! holds these together.
+//!
+//! In `worker_filter_full.wasm` [`headers`] are written while a request is under way, with shared [`values`] in them, and the
+//! [`tap`] writes streams to the log.
 
 pub mod root;
 
@@ -14,9 +17,14 @@ pub mod connections;
 pub mod counters;
 pub mod expression;
 pub mod fold;
+pub mod headers;
+pub mod in_flight;
 pub mod observation;
 pub mod outbox;
 pub mod reading;
+pub mod tap;
+pub mod trace;
+pub mod values;
 
 #[cfg(target_arch = "wasm32")]
 tributary_host::export_plugin!(crate::root::WorkerPlugin);

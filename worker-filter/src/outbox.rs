@@ -1,13 +1,10 @@
 //! Handing folds over: batches go into the service's queue, and wait here while it cannot be reached.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 
 use tributary_host::Status;
 use tributary_host::queue::Queue;
 use tributary_proto::batch::BatchWriter;
-
-use crate::fold::Fold;
 
 /// The way into one queue of the service.
 #[derive(Debug)]
@@ -17,10 +14,8 @@ pub struct Outbox {
     /// Once the service has registered it; the number holds for the life of the process.
     queue: Option<Queue>,
     writer: BatchWriter,
-    /// Whether the streams in its series are told as observations: each stream is one of a single outbox.
-    observes: bool,
-    /// Batches that could not be put in, in order. No fold is taken while there are any, so these are the batches of one
-    /// fold at most.
+    /// Batches that could not be put in, in order. Nothing is written while there are any, so these are the batches of one
+    /// hand-over at most.
     unsent: VecDeque<Vec<u8>>,
 }
 
@@ -44,8 +39,8 @@ pub enum HeldBack {
 
 impl Outbox {
     /// A way into the queue `queue_name` of the service with this `vm_id` (empty: our own), which may not be there yet.
-    pub fn new(service_vm_id: String, queue_name: &'static str, writer: BatchWriter, observes: bool) -> Self {
-        Self { service_vm_id, queue_name, queue: None, writer, observes, unsent: VecDeque::new() }
+    pub fn new(service_vm_id: String, queue_name: &'static str, writer: BatchWriter) -> Self {
+        Self { service_vm_id, queue_name, queue: None, writer, unsent: VecDeque::new() }
     }
 
     /// Looks for the service, unless it has been found.
@@ -70,10 +65,15 @@ impl Outbox {
         self.queue.is_some()
     }
 
-    /// Puts everything folded into the queue, if the service is there. Otherwise the fold stays as it is and folds on.
-    pub fn hand_over(&mut self, fold: &mut Fold<impl BuildHasher + Clone>) -> HandedOver {
+    /// Puts what `write` makes batches of into the queue, if something `waits` and the service is there. Otherwise `write` is not
+    /// called: what waits stays where it is, and more may come to it.
+    pub fn hand_over(
+        &mut self,
+        waits: bool,
+        write: impl FnOnce(&mut BatchWriter, &mut VecDeque<Vec<u8>>),
+    ) -> HandedOver {
         let mut handed_over = HandedOver { batches: 0, held_back: None };
-        if fold.is_empty() && self.unsent.is_empty() {
+        if !waits && self.unsent.is_empty() {
             return handed_over;
         }
         let queue = match self.open() {
@@ -84,12 +84,8 @@ impl Outbox {
             }
         };
         if self.unsent.is_empty() {
-            let (writer, unsent, observes) = (&mut self.writer, &mut self.unsent, self.observes);
-            fold.take(|attributes, observations, points| {
-                let observations = if observes { observations } else { 0 };
-                unsent.extend(writer.push(attributes, observations, points));
-            });
-            unsent.extend(writer.finish());
+            write(&mut self.writer, &mut self.unsent);
+            self.unsent.extend(self.writer.finish());
         }
         while let Some(batch) = self.unsent.front() {
             if let Err(status) = queue.enqueue(batch) {

@@ -3,7 +3,7 @@
 use log::error;
 use tributary_host::plugin::{self, Plugin};
 use tributary_host::random::{self, Hasher};
-use tributary_host::stream::StreamId;
+use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_host::{attributes, clock};
 use tributary_proto::config::quoted;
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
@@ -34,7 +34,7 @@ impl Plugin for WorkerPlugin {
             error!("the host gives no ticks ({status:?}): nothing could ever be handed over");
             return None;
         }
-        let producers = [0, 1].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
+        let producers = [0, 1, 2].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
         match Worker::new(config, producers, random::hasher()) {
             Ok(worker) => Some(Self(worker)),
             Err(BadExpression { source, status }) => {
@@ -54,6 +54,25 @@ impl Plugin for WorkerPlugin {
 
     fn log_entry(&mut self) {
         self.0.log_entry();
+    }
+
+    fn stream_created(&mut self, _: StreamId) {
+        self.0.stream_created();
+    }
+
+    fn request_headers(&mut self, stream: StreamId) -> Verdict {
+        self.0.request_headers(stream)
+    }
+
+    fn response_headers(&mut self, stream: StreamId) {
+        self.0.response_headers(stream);
+    }
+
+    fn bytes(&mut self, stream: StreamId, bytes: Bytes, size: u32) {
+        // Of nothing there is nothing to see.
+        if size > 0 {
+            self.0.bytes(stream, bytes);
+        }
     }
 
     fn connection_opened(&mut self, stream: StreamId) {

@@ -3,28 +3,38 @@
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use log::{info, warn};
 use tributary_host::clock;
 use tributary_host::counter::AddError;
+use tributary_host::headers::Side;
 use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
-use tributary_host::stream::StreamId;
+use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_proto::batch::BatchWriter;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
+use tributary_proto::metric::Metric;
 
 use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
 use crate::fold::Fold;
+use crate::headers::Headers;
+use crate::in_flight::{self, InFlight};
 use crate::observation::{Moment, Observation};
 use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::reading::{Reader, Way};
+use crate::tap::Tap;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::plan::{Part, Streams, Value};
+use tributary_plan::plan::{Measure, Part, Streams, Value};
 use tributary_plan::source::Source;
 
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Streams whose response was counted before they ended; the ones past it are counted when they have, and their response
+/// carries no count.
+const TOLD_MAX: usize = 1 << 20;
 
 /// One worker's state: told of streams, and of ticks.
 #[derive(Debug)]
@@ -32,7 +42,12 @@ pub struct Worker<S> {
     streams: Streams,
     main: Pipe<S>,
     calls: Option<Calls<S>>,
+    in_flight: Option<InFlight>,
     counters: Counters,
+    /// Streams whose response was counted when its headers came.
+    told: HashSet<StreamId, S>,
+    headers: Headers,
+    tap: Option<Tap<S>>,
     connections: Connections,
     report_interval: Duration,
     max_requests: Option<u64>,
@@ -48,6 +63,8 @@ struct Pipe<S> {
     reader: Reader,
     fold: Fold<S>,
     outbox: Outbox,
+    /// Whether its streams are told as observations: each stream is one of a single pipe.
+    observes: bool,
     /// How many measures there are.
     measures: usize,
     /// Whether one of them needs to know the time.
@@ -92,7 +109,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     ///
     /// # Errors
     /// Envoy refuses one of them.
-    pub fn new(config: WorkerConfig, producers: [u64; 2], hasher: S) -> Result<Self, BadExpression> {
+    pub fn new(config: WorkerConfig, producers: [u64; 3], hasher: S) -> Result<Self, BadExpression> {
         let plan = config.plan;
         let counters = Counters::new(&plan.counters);
         let keys = plan.counters.iter().map(|counter| counter.key.clone()).collect();
@@ -100,17 +117,29 @@ impl<S: BuildHasher + Clone> Worker<S> {
             Streams::Http => QUEUE_HTTP,
             Streams::Tcp => QUEUE_TCP,
         };
-        let [main, calls] = producers;
-        let pipe = |part: Part, producer, keys, observes| {
-            let writer = BatchWriter::new(producer, keys, &part.metrics());
-            let outbox = Outbox::new(config.service_vm_id.clone(), queue, writer, observes);
-            Pipe::new(part, outbox, config.series_max, hasher.clone())
+        let [main, calls, in_flight] = producers;
+        let outbox = |producer, keys, metrics: &[Metric]| {
+            let writer = BatchWriter::new(producer, keys, metrics);
+            Outbox::new(config.service_vm_id.clone(), queue, writer)
         };
+        let pipe = |part: Part, producer, keys, observes| {
+            let outbox = outbox(producer, keys, &part.metrics());
+            Pipe::new(part, outbox, observes, config.series_max, hasher.clone())
+        };
+        let in_flight =
+            plan.in_flight.then(|| InFlight::new(outbox(in_flight, Vec::new(), &[in_flight::metric()])));
         let main = pipe(plan.main, main, keys, true)?;
         let calls = match plan.calls {
             Some(plan) => {
                 let pipe = pipe(plan.part, calls, Vec::new(), false)?;
                 Some(Calls { pipe, method: plan.method, status: plan.status, proof: plan.proof })
+            }
+            None => None,
+        };
+        let tap = match plan.tap {
+            Some(tap) => {
+                let source = Source::expression(&tap.condition);
+                Some(Tap::new(tap, hasher.clone()).map_err(|status| BadExpression { source, status })?)
             }
             None => None,
         };
@@ -121,7 +150,11 @@ impl<S: BuildHasher + Clone> Worker<S> {
             streams: plan.streams,
             main,
             calls,
+            in_flight,
             counters,
+            told: HashSet::with_hasher(hasher),
+            headers: Headers::new(plan.rules),
+            tap,
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
@@ -134,16 +167,58 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     /// A stream has ended that an access log tells of.
     pub fn log_entry(&mut self) {
-        self.observe(true, true, &mut []);
+        self.observe(true, true, false, &mut []);
+    }
+
+    /// A stream of a filter begins.
+    pub fn stream_created(&mut self) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.began();
+        }
+    }
+
+    /// The headers of a request came.
+    pub fn request_headers(&mut self, stream: StreamId) -> Verdict {
+        if let Some(tap) = &mut self.tap {
+            tap.headers(stream, Side::Request);
+        }
+        self.headers.request()
+    }
+
+    /// The headers of a response came.
+    pub fn response_headers(&mut self, stream: StreamId) {
+        // A response may have informational ones before it; it counts once.
+        if self.counters.are_told() && self.told.len() < TOLD_MAX && self.told.insert(stream) {
+            let told = self.counters.tell(&mut HostSharedData);
+            self.report_counters(told);
+        }
+        self.headers.response();
+        if let Some(tap) = &mut self.tap {
+            tap.headers(stream, Side::Response);
+        }
+    }
+
+    /// Bytes of a stream came.
+    pub fn bytes(&mut self, stream: StreamId, bytes: Bytes) {
+        if let Some(tap) = &mut self.tap {
+            tap.bytes(stream, bytes);
+        }
     }
 
     /// A stream of a filter has ended.
     pub fn stream_ended(&mut self, stream: StreamId) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.ended();
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.ended(stream);
+        }
         if self.streams == Streams::Http {
-            return self.observe(true, true, &mut []);
+            let told = self.told.remove(&stream);
+            return self.observe(true, true, told, &mut []);
         }
         let mut connection = self.connections.ended(stream, self.main.measures);
-        self.observe(!connection.observed, true, &mut connection.taken);
+        self.observe(!connection.observed, true, false, &mut connection.taken);
     }
 
     /// A TCP connection was opened.
@@ -164,6 +239,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// Observes connections that have been open for long, hands over everything folded and adds what is pending to the
     /// counters.
     pub fn tick(&mut self) {
+        self.headers.refresh();
         self.report_connections();
         self.flush();
     }
@@ -185,14 +261,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
             // One that the host does not know any more is about to end.
             if stream.enter() {
                 let Connection { observed, taken, .. } = connection;
-                self.observe(!std::mem::replace(observed, true), false, taken);
+                self.observe(!std::mem::replace(observed, true), false, false, taken);
             }
         }
         self.connections = connections;
     }
 
     /// Reads the current stream and folds what was seen.
-    fn observe(&mut self, opened: bool, ended: bool, taken: &mut [u64]) {
+    fn observe(&mut self, opened: bool, ended: bool, told: bool, taken: &mut [u64]) {
         let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
         let moment = Moment { opened, ended, now_unix_nano, taken };
         let (fold, counters) = (&mut self.main.fold, &mut self.counters);
@@ -200,7 +276,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let (way, may_be_call) = self.main.reader.read(|observation, way| {
             fold.record(observation, moment);
             if ended {
-                counters.count(observation);
+                counters.count(observation, told);
             }
             (way, calls.is_some_and(|calls| calls.may_be_one(observation)))
         });
@@ -229,7 +305,12 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let mut held_back = None;
         for pipe in [&mut self.main].into_iter().chain(calls) {
             self.stats.values_mistyped.add(pipe.fold.take_mistyped());
-            let handed_over: HandedOver = pipe.outbox.hand_over(&mut pipe.fold);
+            let handed_over = pipe.hand_over();
+            self.stats.batches_enqueued.add(handed_over.batches);
+            held_back = held_back.or(handed_over.held_back);
+        }
+        if let Some(in_flight) = &mut self.in_flight {
+            let handed_over = in_flight.hand_over();
             self.stats.batches_enqueued.add(handed_over.batches);
             held_back = held_back.or(handed_over.held_back);
         }
@@ -265,7 +346,13 @@ impl<S: BuildHasher + Clone> Worker<S> {
 }
 
 impl<S: BuildHasher + Clone> Pipe<S> {
-    fn new(part: Part, mut outbox: Outbox, series_max: usize, hasher: S) -> Result<Self, BadExpression> {
+    fn new(
+        part: Part,
+        mut outbox: Outbox,
+        observes: bool,
+        series_max: usize,
+        hasher: S,
+    ) -> Result<Self, BadExpression> {
         let reader = match Reader::new(&part.sources) {
             Ok(reader) => reader,
             Err(refused) => {
@@ -277,9 +364,21 @@ impl<S: BuildHasher + Clone> Pipe<S> {
         // On a worker the service is there by now; on the main thread, where no stream ever ends, it may not be (Envoy 1.40).
         // Whoever is too early finds it on a tick.
         let _ = outbox.open();
-        let needs_time = part.measures.iter().any(|measure| matches!(measure.value, Value::Since(_)));
+        let is_since = |measure: &Measure| matches!(measure.value, Value::Since(_));
+        let needs_time = part.trace.is_some() || part.measures.iter().any(is_since);
         let measures = part.measures.len();
-        Ok(Self { reader, fold: Fold::new(part, series_max, hasher), outbox, measures, needs_time })
+        let fold = Fold::new(part, series_max, hasher);
+        Ok(Self { reader, fold, outbox, observes, measures, needs_time })
+    }
+
+    fn hand_over(&mut self) -> HandedOver {
+        let (fold, observes) = (&mut self.fold, self.observes);
+        self.outbox.hand_over(!fold.is_empty(), |writer, batches| {
+            fold.take(|attributes, observations, points, exemplars| {
+                let observations = if observes { observations } else { 0 };
+                batches.extend(writer.push(attributes, observations, points, exemplars));
+            });
+        })
     }
 }
 

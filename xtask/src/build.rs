@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::artefact::{self, ALL, Artefact};
+use crate::artefact::{ALL, Artefact};
 use crate::compiler::TARGET;
 use crate::contract::Surface;
 use crate::optimiser::Optimiser;
@@ -91,12 +91,12 @@ pub(crate) fn modules(
 ) -> Result<Vec<Module>> {
     let optimiser = if options.no_opt { None } else { Some(Optimiser::find()?) };
     eprintln!("compiling with {toolchain}");
-    link(workspace, toolchain)?;
     let folder = workspace.modules();
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let linked = toolchain.target_dir(workspace).join(TARGET).join("release");
     let (mut modules, mut faults) = (Vec::new(), Vec::new());
     for artefact in &ALL {
+        link(artefact, workspace, toolchain)?;
         match finish(artefact, &linked, &folder, optimiser.as_ref(), options)? {
             Ok(module) => modules.push(module),
             Err(lines) => {
@@ -110,21 +110,14 @@ pub(crate) fn modules(
     Ok(modules)
 }
 
-/// Links each package by itself: together, each would be built with the features that the other one asks for.
-fn link(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    for package in artefact::packages() {
-        let mut cargo = toolchain.cargo(workspace);
-        process::aloud(cargo.args([
-            "build",
-            "--release",
-            "--lib",
-            "--target",
-            TARGET,
-            "--package",
-            package,
-        ]))?;
+/// Links the package of an artefact by itself: together, each would be built with the features that the other one asks for.
+fn link(artefact: &Artefact, workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    let mut cargo = toolchain.cargo(workspace);
+    cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", artefact.package]);
+    if !artefact.features.is_empty() {
+        cargo.args(["--features", &artefact.features.join(",")]);
     }
-    Ok(())
+    process::aloud(&mut cargo)
 }
 
 /// Makes the file of one artefact, or gives what is wrong with it.

@@ -148,7 +148,7 @@ mod tests {
         let lines = surface.violations(&ALL[0], true);
         assert_eq!(lines.len(), 1);
         assert!(
-            lines[0].starts_with("weighs 204801 bytes, 1 more than its budget of 204800: "),
+            lines[0].starts_with(&format!("weighs {} bytes, 1 more than its budget of ", surface.size_bytes)),
             "{}",
             lines[0]
         );

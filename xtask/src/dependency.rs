@@ -18,7 +18,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         packages: &["tributary-proto"],
         forbidden: &["proxy-wasm", "tributary-host"],
@@ -28,6 +28,11 @@ const RULES: [Rule; 4] = [
         packages: &["tributary-host"],
         forbidden: &["tributary-worker-filter", "tributary-service"],
         why: "the host is below the modules",
+    },
+    Rule {
+        packages: &["tributary-plan"],
+        forbidden: &["tributary-host"],
+        why: "a configuration is checked anywhere, not only in a host",
     },
     Rule {
         packages: &["tributary-worker-filter"],

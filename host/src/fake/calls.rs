@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::{FakePost, with};
+use crate::headers::Side;
 use crate::logging::Level;
+use crate::pairs;
 use crate::stats::Kind;
 use crate::status::Status;
+use crate::stream::Bytes;
 
 pub(crate) fn log(level: Level, message: &str) {
     with(|host| host.log.push((level, message.to_owned())));
@@ -55,6 +58,44 @@ pub(crate) fn http_call_header(name: &str) -> Result<Vec<u8>, Status> {
         let answer = host.answer.as_ref().ok_or(Status::BadArgument)?;
         answer.headers.get(name).cloned().ok_or(Status::NotFound)
     })
+}
+
+pub(crate) fn headers(side: Side) -> Result<Vec<u8>, Status> {
+    with(|host| {
+        let headers = host.headers.entry(side).or_default();
+        let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Ok(pairs::encode(&pairs))
+    })
+}
+
+pub(crate) fn append_header(side: Side, name: &str, value: &[u8]) -> Result<(), Status> {
+    let value = String::from_utf8_lossy(value).into_owned();
+    with(|host| host.headers.entry(side).or_default().push((name.to_owned(), value)));
+    Ok(())
+}
+
+pub(crate) fn set_header(side: Side, name: &str, value: &[u8]) -> Result<(), Status> {
+    remove_header(side, name)?;
+    append_header(side, name, value)
+}
+
+pub(crate) fn remove_header(side: Side, name: &str) -> Result<(), Status> {
+    with(|host| host.headers.entry(side).or_default().retain(|(other, _)| other != name));
+    Ok(())
+}
+
+pub(crate) fn respond(
+    status: u16,
+    _headers: &[(&str, &str)],
+    body: &[u8],
+    _details: &str,
+) -> Result<(), Status> {
+    with(|host| host.responses.push((status, String::from_utf8_lossy(body).into_owned())));
+    Ok(())
+}
+
+pub(crate) fn bytes_under_way(_bytes: Bytes, bytes_max: usize) -> Result<Vec<u8>, Status> {
+    with(|host| Ok(host.bytes.iter().copied().take(bytes_max).collect()))
 }
 
 pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {

@@ -10,8 +10,9 @@ impl Point {
     pub fn nothing(kind: &Kind) -> Self {
         match kind {
             Kind::Counter => Point::Counter(0),
+            Kind::UpDownCounter => Point::UpDownCounter(0),
             Kind::Histogram { bounds } => Point::Histogram(Histogram::new(bounds.len())),
-            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size)),
+            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size).into()),
         }
     }
 
@@ -22,12 +23,20 @@ impl Point {
                 *sum = sum.saturating_add(*delta);
                 true
             }
+            // Wraps where others saturate: on the way it may be anywhere, and only a sum that fits must be right.
+            (Point::UpDownCounter(sum), Point::UpDownCounter(delta)) => {
+                *sum = sum.wrapping_add(*delta);
+                true
+            }
             (Point::Histogram(sum), Point::Histogram(delta)) => sum.merge(delta),
             (Point::Exponential(sum), Point::Exponential(delta)) => {
                 sum.merge(delta);
                 true
             }
-            (Point::Counter(_) | Point::Histogram(_) | Point::Exponential(_), _) => false,
+            (
+                Point::Counter(_) | Point::UpDownCounter(_) | Point::Histogram(_) | Point::Exponential(_),
+                _,
+            ) => false,
         }
     }
 
@@ -37,10 +46,16 @@ impl Point {
     pub fn since(&self, base: &Point) -> Point {
         match (self, base) {
             (Point::Counter(now), Point::Counter(then)) => Point::Counter(now.saturating_sub(*then)),
+            (Point::UpDownCounter(now), Point::UpDownCounter(then)) => {
+                Point::UpDownCounter(now.wrapping_sub(*then))
+            }
             (Point::Histogram(now), Point::Histogram(then)) => Point::Histogram(now.since(then)),
-            (Point::Exponential(now), Point::Exponential(then)) => Point::Exponential(now.since(then)),
+            (Point::Exponential(now), Point::Exponential(then)) => Point::Exponential(now.since(then).into()),
             // A series is of one kind as long as it lives.
-            (Point::Counter(_) | Point::Histogram(_) | Point::Exponential(_), _) => self.clone(),
+            (
+                Point::Counter(_) | Point::UpDownCounter(_) | Point::Histogram(_) | Point::Exponential(_),
+                _,
+            ) => self.clone(),
         }
     }
 
@@ -48,6 +63,7 @@ impl Point {
     pub fn clear(&mut self) {
         match self {
             Point::Counter(count) => *count = 0,
+            Point::UpDownCounter(sum) => *sum = 0,
             Point::Histogram(histogram) => histogram.clear(),
             Point::Exponential(histogram) => histogram.clear(),
         }
@@ -60,8 +76,13 @@ mod tests {
 
     use super::*;
 
-    fn kinds() -> [Kind; 3] {
-        [Kind::Counter, Kind::Histogram { bounds: [10, 100].into() }, Kind::Exponential { max_size: 4 }]
+    fn kinds() -> [Kind; 4] {
+        [
+            Kind::Counter,
+            Kind::Histogram { bounds: [10, 100].into() },
+            Kind::Exponential { max_size: 4 },
+            Kind::UpDownCounter,
+        ]
     }
 
     fn counted(kind: &Kind, values: &[u64]) -> Point {
@@ -69,6 +90,7 @@ mod tests {
         for value in values {
             match (&mut point, kind) {
                 (Point::Counter(count), _) => *count += value,
+                (Point::UpDownCounter(sum), _) => *sum += if value % 2 == 0 { 1 } else { -1 },
                 (Point::Histogram(histogram), Kind::Histogram { bounds }) => histogram.record(*value, bounds),
                 (Point::Exponential(histogram), _) => histogram.record(*value, 1),
                 (point, kind) => panic!("{point:?} of {kind:?}"),
@@ -81,8 +103,9 @@ mod tests {
     fn without_extremes(point: &Point) -> Point {
         point.since(&match point {
             Point::Counter(_) => Point::Counter(0),
+            Point::UpDownCounter(_) => Point::UpDownCounter(0),
             Point::Histogram(histogram) => Point::Histogram(Histogram::new(histogram.buckets().len() - 1)),
-            Point::Exponential(_) => Point::Exponential(ExponentialHistogram::new(4)),
+            Point::Exponential(_) => Point::Exponential(ExponentialHistogram::new(4).into()),
         })
     }
 
@@ -110,11 +133,36 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn any_split_of_ups_and_downs_in_any_order_is_one_sum(
+            shuffled in prop::collection::vec((any::<i64>(), 0usize..4), 0..50).prop_shuffle(),
+        ) {
+            let mut parts = [const { Point::UpDownCounter(0) }; 4];
+            for (change, worker) in &shuffled {
+                prop_assert!(parts[*worker].add(&Point::UpDownCounter(*change)));
+            }
+            let mut whole = Point::UpDownCounter(0);
+            prop_assert!(parts.iter().all(|part| whole.add(part)));
+            let sum: i128 = shuffled.iter().map(|(change, _)| i128::from(*change)).sum();
+            if let Ok(sum) = i64::try_from(sum) {
+                prop_assert_eq!(whole, Point::UpDownCounter(sum));
+            }
+        }
+    }
+
     #[test]
     fn kinds_and_bounds_do_not_mix() {
-        let [counter, one, exponential] = kinds();
+        let [counter, one, exponential, up_down] = kinds();
         let two = Kind::Histogram { bounds: [1].into() };
-        for (left, right) in [(&one, &counter), (&counter, &one), (&one, &two), (&exponential, &one)] {
+        for (left, right) in [
+            (&one, &counter),
+            (&counter, &one),
+            (&one, &two),
+            (&exponential, &one),
+            (&up_down, &counter),
+            (&counter, &up_down),
+        ] {
             let mut point = Point::nothing(left);
             assert!(!point.add(&Point::nothing(right)));
             assert_eq!(point, Point::nothing(left));

@@ -1,17 +1,13 @@
 //! Writing batches series by series, so that none grows past [`BATCH_BYTES`] and nothing is encoded twice.
 
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
-
-use super::Point;
-use crate::generated::batch as wire;
+use super::{Point, wire};
+use crate::exemplar::Exemplar;
 use crate::limits::BATCH_BYTES;
 use crate::metric::Metric;
+use crate::protobuf::write;
 
-/// Field number of `Batch.groups` in `schema/batch.proto`.
-const BATCH_GROUPS: u32 = 3;
-/// Field number of `Group.series` in the same.
-const GROUP_SERIES: u32 = 2;
+/// Room for what most batches have before their series.
+const HEAD_BYTES: usize = 128;
 
 /// Writes the batches of one producer, whose series share their metrics.
 ///
@@ -31,18 +27,28 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// A writer whose first batch has sequence 1.
     pub fn new(producer: u64, counters: Vec<String>, metrics: &[Metric]) -> Self {
-        let metrics = metrics.iter().map(Metric::to_wire).collect();
-        let metrics = wire::Group { metrics, series: Vec::new() }.encode_to_vec();
-        Self { producer, sequence: 0, counters, metrics, series: Vec::new() }
+        let mut writer = Self { producer, sequence: 0, counters, metrics: Vec::new(), series: Vec::new() };
+        wire::metrics(&mut writer.metrics, metrics);
+        writer
     }
 
-    /// Appends a series. Gives the batch before it if the series did not fit into that one any more.
-    pub fn push(&mut self, attributes: &[u8], observations: u64, points: &[Point]) -> Option<Vec<u8>> {
-        let points = points.iter().map(Point::to_wire).collect();
-        let series = wire::Series { attributes: attributes.to_vec(), observations, points };
-        let full = self.metrics.len() + self.series.len() + series.encoded_len() > BATCH_BYTES;
-        let finished = if full { self.finish() } else { None };
-        prost::encoding::message::encode(GROUP_SERIES, &series, &mut self.series);
+    /// Appends a series, with the exemplars of its points if there are any ([`Series`](super::Series)). Gives the batch
+    /// before it if the series did not fit into that one any more.
+    pub fn push(
+        &mut self,
+        attributes: &[u8],
+        observations: u64,
+        points: &[Point],
+        exemplars: &[(usize, Exemplar)],
+    ) -> Option<Vec<u8>> {
+        let before = self.series.len();
+        wire::series(&mut self.series, attributes, observations, points, exemplars);
+        if self.metrics.len().saturating_add(self.series.len()) <= BATCH_BYTES {
+            return None;
+        }
+        let last = self.series.split_off(before);
+        let finished = self.finish();
+        self.series = last;
         finished
     }
 
@@ -52,12 +58,10 @@ impl BatchWriter {
             return None;
         }
         self.sequence = self.sequence.saturating_add(1);
-        let (producer, sequence, counters) = (self.producer, self.sequence, self.counters.clone());
-        let mut batch = wire::Batch { producer, sequence, counters, groups: Vec::new() }.encode_to_vec();
-        encode_key(BATCH_GROUPS, WireType::LengthDelimited, &mut batch);
-        // usize is at most 64 bits wide on every target there is.
-        let length = self.metrics.len().saturating_add(self.series.len());
-        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), &mut batch);
+        let group_bytes = self.metrics.len().saturating_add(self.series.len());
+        let mut batch = Vec::with_capacity(group_bytes.saturating_add(HEAD_BYTES));
+        wire::head(&mut batch, self.producer, self.sequence, &self.counters);
+        write::length(&mut batch, wire::BATCH_GROUPS, group_bytes);
         batch.extend_from_slice(&self.metrics);
         batch.append(&mut self.series);
         Some(batch)
@@ -69,17 +73,30 @@ mod tests {
     use super::*;
     use crate::attributes;
     use crate::batch::{Batch, Group, Series};
+    use crate::histogram::Histogram;
     use crate::limits::BATCH_BYTES_MAX;
     use crate::metric::Kind;
 
     fn metric() -> Metric {
         let (name, unit, description) = ("requests".into(), "1".into(), String::new());
-        Metric { name, unit, description, divisor: 1, kind: Kind::Counter }
+        Metric { name, unit, description, divisor: 1, kind: Kind::Histogram { bounds: [10].into() } }
     }
 
     fn series(number: usize) -> Series {
         let attributes = attributes::encode(vec![attributes::text("path", &format!("{number:01000}"))]);
-        Series { attributes, observations: 2, points: vec![Point::Counter(2)] }
+        let mut histogram = Histogram::new(1);
+        histogram.record(7, &[10]);
+        let exemplar = Exemplar::new(7, 1, [1; 16], [1; 8]).unwrap();
+        Series {
+            attributes,
+            observations: 1,
+            points: vec![Point::Histogram(histogram)],
+            exemplars: if number.is_multiple_of(2) { vec![] } else { vec![(0, exemplar)] },
+        }
+    }
+
+    fn push(writer: &mut BatchWriter, series: &Series) -> Option<Vec<u8>> {
+        writer.push(&series.attributes, series.observations, &series.points, &series.exemplars)
     }
 
     #[test]
@@ -87,7 +104,7 @@ mod tests {
         let mut writer = BatchWriter::new(7, vec!["requests".into()], &[metric()]);
         let only = series(1);
         assert_eq!(writer.finish(), None, "nothing to say, nothing said");
-        assert_eq!(writer.push(&only.attributes, only.observations, &only.points), None);
+        assert_eq!(push(&mut writer, &only), None);
         let written = writer.finish().unwrap();
         let groups = vec![Group { metrics: vec![metric()], series: vec![only] }];
         let batch = Batch { producer: 7, sequence: 1, counters: vec!["requests".into()], groups };
@@ -99,8 +116,7 @@ mod tests {
     fn splits_before_the_limit_and_loses_nothing() {
         let mut writer = BatchWriter::new(7, vec![], &[metric()]);
         let all: Vec<Series> = (0..600).map(series).collect();
-        let push = |s: &Series| writer.push(&s.attributes, s.observations, &s.points);
-        let mut written: Vec<_> = all.iter().filter_map(push).collect();
+        let mut written: Vec<_> = all.iter().filter_map(|series| push(&mut writer, series)).collect();
         written.extend(writer.finish());
         assert!(written.len() > 2, "{}", written.len());
         assert!(written.iter().all(|bytes| bytes.len() <= BATCH_BYTES_MAX));

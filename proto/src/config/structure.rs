@@ -3,26 +3,17 @@
 //!
 //! Read by hand: the generated types would add 24 KiB to each module, for something that is read once.
 
-use serde_json::{Map, Number, Value};
-
-/// Levels of nesting; no configuration has more than a handful, and each costs stack.
-const DEPTH_MAX: usize = 32;
-
-/// One field of a message: its number and what it holds. Other wire types do not occur in a Struct.
-enum Field<'a> {
-    Varint(u64),
-    Double(f64),
-    Bytes(&'a [u8]),
-}
+use crate::json::{DEPTH_MAX, Object, Value};
+use crate::protobuf::{Field, field};
 
 /// The object that a serialised Struct stands for; none if the bytes are none.
-pub(super) fn decode(bytes: &[u8]) -> Option<Map<String, Value>> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Object> {
     object(bytes, DEPTH_MAX)
 }
 
-fn object(mut bytes: &[u8], depth: usize) -> Option<Map<String, Value>> {
+fn object(mut bytes: &[u8], depth: usize) -> Option<Object> {
     let depth = depth.checked_sub(1)?;
-    let mut entries = Map::new();
+    let mut entries = Object::new();
     while !bytes.is_empty() {
         let (1, Field::Bytes(mut entry)) = field(&mut bytes)? else { return None };
         let (mut key, mut entry_value) = (String::new(), Value::Null);
@@ -43,7 +34,7 @@ fn value(mut bytes: &[u8], depth: usize) -> Option<Value> {
     while !bytes.is_empty() {
         read = match field(&mut bytes)? {
             (1, Field::Varint(_)) => Value::Null,
-            (2, Field::Double(double)) => number(double),
+            (2, Field::Fixed64(bits)) => Value::Number(f64::from_bits(bits)),
             (3, Field::Bytes(text)) => Value::String(String::from_utf8(text.to_vec()).ok()?),
             (4, Field::Varint(value)) => Value::Bool(value != 0),
             (5, Field::Bytes(structure)) => Value::Object(object(structure, depth)?),
@@ -54,21 +45,6 @@ fn value(mut bytes: &[u8], depth: usize) -> Option<Value> {
     Some(read)
 }
 
-/// A Struct has only doubles; whole ones are shown and taken as the integers that people wrote.
-fn number(double: f64) -> Value {
-    // Every i32 is a double, so nothing is lost on the way there and back.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a cast saturates, and the comparison shows whether it did"
-    )]
-    let whole = double as i32;
-    if f64::from(whole) == double {
-        return Value::from(whole);
-    }
-    // JSON has no way to write what is not a number, and nothing allows it either.
-    Number::from_f64(double).map_or_else(|| "not a number".into(), Value::Number)
-}
-
 fn list(mut bytes: &[u8], depth: usize) -> Option<Vec<Value>> {
     let depth = depth.checked_sub(1)?;
     let mut items = Vec::new();
@@ -77,40 +53,6 @@ fn list(mut bytes: &[u8], depth: usize) -> Option<Vec<Value>> {
         items.push(value(item, depth)?);
     }
     Some(items)
-}
-
-/// Takes a field off the front (protobuf encoding: a key of number and wire type, then the value).
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
-    let key = varint(bytes)?;
-    let value = match key & 7 {
-        0 => Field::Varint(varint(bytes)?),
-        1 => {
-            let (double, rest) = bytes.split_first_chunk()?;
-            *bytes = rest;
-            Field::Double(f64::from_le_bytes(*double))
-        }
-        2 => {
-            let length = usize::try_from(varint(bytes)?).ok()?;
-            let (value, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Field::Bytes(value)
-        }
-        _ => return None,
-    };
-    Some((key >> 3, value))
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -126,7 +68,7 @@ mod tests {
         let kind = match value {
             Value::Null => Kind::NullValue(0),
             Value::Bool(value) => Kind::BoolValue(*value),
-            Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+            Value::Number(number) => Kind::NumberValue(*number),
             Value::String(text) => Kind::StringValue(text.clone()),
             Value::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(wire).collect() }),
             Value::Object(entries) => Kind::StructValue(structure(entries)),
@@ -134,31 +76,37 @@ mod tests {
         Wire { kind: Some(kind) }
     }
 
-    fn structure(entries: &Map<String, Value>) -> Struct {
-        Struct { fields: entries.iter().map(|(key, value)| (key.clone(), wire(value))).collect() }
+    fn structure(entries: &Object) -> Struct {
+        Struct { fields: entries.iter().map(|(key, value)| (key.to_owned(), wire(value))).collect() }
     }
 
     fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::Bool),
-            any::<i32>().prop_map(Value::from),
-            (-1e9..1e9).prop_map(|number: f64| Value::from(number.trunc() + 0.5)),
+            any::<i32>().prop_map(|number| Value::Number(number.into())),
+            (-1e9..1e9).prop_map(Value::Number),
             "\\PC{0,9}".prop_map(Value::String),
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
                 prop::collection::btree_map("\\PC{0,9}", inner, 0..6)
-                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+                    .prop_map(|entries| Value::Object(object_of(entries))),
             ]
         })
+    }
+
+    fn object_of(entries: impl IntoIterator<Item = (String, Value)>) -> Object {
+        let mut object = Object::new();
+        entries.into_iter().for_each(|(name, value)| object.insert(name, value));
+        object
     }
 
     proptest! {
         #[test]
         fn reads_what_the_well_known_types_write(entries in prop::collection::btree_map("\\PC{0,9}", any_value(), 0..6)) {
-            let entries: Map<String, Value> = entries.into_iter().collect();
+            let entries = object_of(entries);
             prop_assert_eq!(decode(&structure(&entries).encode_to_vec()), Some(entries));
         }
 
@@ -171,8 +119,7 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let nested = |depth| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
-        let encoded =
-            |depth| structure(&[("a".to_owned(), nested(depth))].into_iter().collect()).encode_to_vec();
+        let encoded = |depth| structure(&object_of([("a".to_owned(), nested(depth))])).encode_to_vec();
         assert!(decode(&encoded(DEPTH_MAX - 1)).is_some());
         assert!(decode(&encoded(DEPTH_MAX)).is_none());
         assert!(decode(&encoded(80)).is_none());

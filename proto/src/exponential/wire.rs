@@ -2,6 +2,7 @@
 
 use super::{ExponentialHistogram, INDEX_GREATEST, INDEX_LEAST, SCALE_MAX, SCALE_MIN};
 use crate::generated::batch;
+use crate::histogram::halves;
 
 /// Why what came in a batch is not an exponential histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +18,7 @@ pub enum ExponentialError {
 impl ExponentialHistogram {
     /// As it travels in a batch.
     pub fn to_wire(&self) -> batch::ExponentialHistogram {
-        // The two halves of the sum: masked and shifted, so neither conversion can fail.
-        let sum_low = u64::try_from(self.sum & u128::from(u64::MAX)).unwrap_or(u64::MAX);
-        let sum_high = u64::try_from(self.sum >> 64).unwrap_or(u64::MAX);
+        let (sum_low, sum_high) = halves(self.sum);
         batch::ExponentialHistogram {
             sum_low,
             sum_high,

@@ -64,6 +64,7 @@ pub mod metric {
         Counter = 1,
         Histogram = 2,
         ExponentialHistogram = 3,
+        UpDownCounter = 4,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -76,6 +77,7 @@ pub mod metric {
                 Self::Counter => "COUNTER",
                 Self::Histogram => "HISTOGRAM",
                 Self::ExponentialHistogram => "EXPONENTIAL_HISTOGRAM",
+                Self::UpDownCounter => "UP_DOWN_COUNTER",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -85,6 +87,7 @@ pub mod metric {
                 "COUNTER" => Some(Self::Counter),
                 "HISTOGRAM" => Some(Self::Histogram),
                 "EXPONENTIAL_HISTOGRAM" => Some(Self::ExponentialHistogram),
+                "UP_DOWN_COUNTER" => Some(Self::UpDownCounter),
                 _ => None,
             }
         }
@@ -101,10 +104,13 @@ pub struct Series {
     /// One for each metric of the group, in its order.
     #[prost(message, repeated, tag = "3")]
     pub points: ::prost::alloc::vec::Vec<Point>,
+    /// Of points that are histograms, one for each at most, in the order of the points.
+    #[prost(message, repeated, tag = "4")]
+    pub exemplars: ::prost::alloc::vec::Vec<Exemplar>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Point {
-    #[prost(oneof = "point::Value", tags = "1, 2, 3")]
+    #[prost(oneof = "point::Value", tags = "1, 2, 3, 4")]
     pub value: ::core::option::Option<point::Value>,
 }
 /// Nested message and enum types in `Point`.
@@ -117,7 +123,30 @@ pub mod point {
         Histogram(super::Histogram),
         #[prost(message, tag = "3")]
         ExponentialHistogram(super::ExponentialHistogram),
+        /// What was added less what was taken away.
+        #[prost(sint64, tag = "4")]
+        UpDownCounter(i64),
     }
+}
+/// One of the observations that were folded, and the span in which it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Exemplar {
+    /// The place of its point among those of the series.
+    #[prost(uint32, tag = "1")]
+    pub point: u32,
+    /// In travelling integers.
+    #[prost(uint64, tag = "2")]
+    pub value: u64,
+    #[prost(fixed64, tag = "3")]
+    pub time_unix_nano: u64,
+    /// The 16 bytes of the trace's id as two integers, big-endian; not all of them are 0.
+    #[prost(fixed64, tag = "4")]
+    pub trace_id_high: u64,
+    #[prost(fixed64, tag = "5")]
+    pub trace_id_low: u64,
+    /// The 8 bytes of the span's id as an integer, big-endian; not 0.
+    #[prost(fixed64, tag = "6")]
+    pub span_id: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Histogram {

@@ -207,21 +207,21 @@ pub mod exemplar {
         AsInt(i64),
     }
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyValue {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub value: ::core::option::Option<AnyValue>,
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnyValue {
-    #[prost(oneof = "any_value::Value", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "any_value::Value", tags = "1, 2, 3")]
     pub value: ::core::option::Option<any_value::Value>,
 }
 /// Nested message and enum types in `AnyValue`.
 pub mod any_value {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Value {
         #[prost(string, tag = "1")]
         StringValue(::prost::alloc::string::String),
@@ -229,8 +229,6 @@ pub mod any_value {
         BoolValue(bool),
         #[prost(int64, tag = "3")]
         IntValue(i64),
-        #[prost(double, tag = "4")]
-        DoubleValue(f64),
     }
 }
 /// Not part of OTLP: the attributes of one series by themselves, as a batch carries them. Field 1, so that each attribute is

@@ -8,12 +8,13 @@ mod writer;
 use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Metric;
-use tributary_proto::otlp::{AggregationTemporality, DataPointFlags, Resource};
+use tributary_proto::otlp::{AggregationTemporality, DataPointFlags};
 
 pub(super) use self::writer::Notation;
 use self::writer::Writer;
-use super::{Encoded, as_u64, signed};
-use crate::points::{DataPoint, Exemplar, Form, MetricPoints, Temporality, Value};
+use super::{Encoded, as_u64};
+use crate::points::{DataPoint, Form, MetricPoints, Temporality, Value};
+use crate::resource::Resource;
 
 const SCOPE_NAME: &str = "tributary";
 
@@ -23,7 +24,7 @@ pub(super) fn encode(notation: Notation, resource: &Resource, metrics: &[MetricP
     out.whole(|out| {
         out.list("resourceMetrics", |out| {
             out.item(1, |out| {
-                out.object(1, "resource", |out| out.attributes(1, &resource.attributes));
+                out.object(1, "resource", |out| out.attributes(1, resource.canonical()));
                 out.list("scopeMetrics", |out| out.item(2, |out| scope_metrics(out, metrics, &mut counted)));
             });
         });
@@ -56,32 +57,29 @@ fn metric(out: &mut Writer, points: &MetricPoints<'_>, form: Form<'_>) {
     out.text(2, "description", &metric.description);
     out.text(3, "unit", &metric.unit);
     let (field, key) = match form {
-        Form::Gauge => (5, "gauge"),
-        Form::Sum => (7, "sum"),
+        Form::Sum | Form::UpDown => (7, "sum"),
         Form::Histogram { .. } => (9, "histogram"),
         Form::Exponential => (10, "exponentialHistogram"),
     };
     let bounds: Vec<f64> = match form {
         Form::Histogram { bounds } => bounds.iter().map(|bound| metric.in_unit((*bound).into())).collect(),
-        Form::Sum | Form::Gauge | Form::Exponential => Vec::new(),
+        Form::Sum | Form::UpDown | Form::Exponential => Vec::new(),
     };
     out.object(field, key, |out| {
         out.list("dataPoints", |out| {
             for point in points.points.iter().filter(|point| point.value.fits(form)) {
                 out.item(1, |out| match form {
-                    Form::Sum | Form::Gauge => number(out, metric, point),
+                    Form::Sum | Form::UpDown => number(out, metric, point),
                     Form::Histogram { .. } => histogram(out, metric, &bounds, point),
                     Form::Exponential => exponential(out, metric, point),
                 });
             }
         });
-        if form != Form::Gauge {
-            let temporality = match points.temporality {
-                Temporality::Cumulative => AggregationTemporality::Cumulative,
-                Temporality::Delta => AggregationTemporality::Delta,
-            };
-            out.int32(2, "aggregationTemporality", temporality.into());
-        }
+        let temporality = match points.temporality {
+            Temporality::Cumulative => AggregationTemporality::Cumulative,
+            Temporality::Delta => AggregationTemporality::Delta,
+        };
+        out.int32(2, "aggregationTemporality", temporality.into());
         if form == Form::Sum {
             out.truth(3, "isMonotonic", true);
         }
@@ -89,22 +87,22 @@ fn metric(out: &mut Writer, points: &MetricPoints<'_>, form: Form<'_>) {
 }
 
 fn number(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
-    out.canonical_attributes(7, point.attributes);
+    out.attributes(7, point.attributes);
     times(out, 2, 3, point);
     let whole = metric.divisor == 1;
     match &point.value {
         Value::Counter(count) if whole => out.sfixed64(6, "asInt", i64::try_from(*count).unwrap_or(i64::MAX)),
         Value::Counter(count) => out.double(4, "asDouble", metric.in_unit((*count).into())),
-        Value::Gauge(value) if whole => out.sfixed64(6, "asInt", *value),
-        Value::Gauge(value) => out.double(4, "asDouble", signed(metric, *value)),
+        Value::UpDown(value) if whole => out.sfixed64(6, "asInt", *value),
+        Value::UpDown(value) => out.double(4, "asDouble", metric.in_unit_signed(*value)),
         Value::Histogram(_) | Value::Exponential(_) | Value::NoRecordedValue => {}
     }
-    exemplars(out, 5, metric, point);
+    exemplar(out, 5, metric, point);
     flags(out, 8, point);
 }
 
 fn histogram(out: &mut Writer, metric: &Metric, bounds: &[f64], point: &DataPoint<'_>) {
-    out.canonical_attributes(9, point.attributes);
+    out.attributes(9, point.attributes);
     times(out, 2, 3, point);
     if let Value::Histogram(histogram) = &point.value {
         let histogram: &Histogram = histogram;
@@ -114,12 +112,12 @@ fn histogram(out: &mut Writer, metric: &Metric, bounds: &[f64], point: &DataPoin
         out.fixed64s(6, "bucketCounts", histogram.buckets());
         out.doubles(7, "explicitBounds", bounds);
     }
-    exemplars(out, 8, metric, point);
+    exemplar(out, 8, metric, point);
     flags(out, 10, point);
 }
 
 fn exponential(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
-    out.canonical_attributes(1, point.attributes);
+    out.attributes(1, point.attributes);
     times(out, 2, 3, point);
     if let Value::Exponential(histogram) = &point.value {
         let histogram: &ExponentialHistogram = histogram;
@@ -135,7 +133,7 @@ fn exponential(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
             });
         }
     }
-    exemplars(out, 11, metric, point);
+    exemplar(out, 11, metric, point);
     flags(out, 10, point);
 }
 
@@ -152,30 +150,19 @@ fn extremes(out: &mut Writer, min: (u32, Option<u64>), max: (u32, Option<u64>), 
     }
 }
 
-fn exemplars(out: &mut Writer, field: u32, metric: &Metric, point: &DataPoint<'_>) {
-    if point.exemplars.is_empty() {
-        return;
-    }
+fn exemplar(out: &mut Writer, field: u32, metric: &Metric, point: &DataPoint<'_>) {
+    let Some(exemplar) = point.exemplar else { return };
     out.list("exemplars", |out| {
-        for exemplar in point.exemplars {
-            out.item(field, |out| self::exemplar(out, metric, exemplar));
-        }
+        out.item(field, |out| {
+            out.fixed64(2, "timeUnixNano", exemplar.time_unix_nano());
+            match i64::try_from(exemplar.value()) {
+                Ok(value) if metric.divisor == 1 => out.sfixed64(6, "asInt", value),
+                _ => out.double(3, "asDouble", metric.in_unit(exemplar.value().into())),
+            }
+            out.id(4, "spanId", exemplar.span_id());
+            out.id(5, "traceId", exemplar.trace_id());
+        });
     });
-}
-
-fn exemplar(out: &mut Writer, metric: &Metric, exemplar: &Exemplar) {
-    let known = |id: &[u8]| id.iter().any(|byte| *byte != 0);
-    out.fixed64(2, "timeUnixNano", exemplar.time_unix_nano);
-    match i64::try_from(exemplar.value) {
-        Ok(value) if metric.divisor == 1 => out.sfixed64(6, "asInt", value),
-        _ => out.double(3, "asDouble", metric.in_unit(exemplar.value.into())),
-    }
-    if known(&exemplar.span_id) {
-        out.id(4, "spanId", &exemplar.span_id);
-    }
-    if known(&exemplar.trace_id) {
-        out.id(5, "traceId", &exemplar.trace_id);
-    }
 }
 
 fn flags(out: &mut Writer, field: u32, point: &DataPoint<'_>) {

@@ -7,16 +7,18 @@ mod labels;
 mod naming;
 mod native;
 
-use prost::encoding::{WireType, encode_key, encode_varint, message};
 use tributary_proto::attributes;
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Metric;
-use tributary_proto::otlp::Resource;
+use tributary_proto::protobuf::write;
 use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
+use tributary_proto::{decimal, hex};
 
 use self::labels::{Labels, Target, encoded_label};
-use super::{Encoded, as_u64, hex, signed};
-use crate::points::{DataPoint, Exemplar, Form, MetricPoints, Temporality, Value};
+use super::Encoded;
+use crate::points::{DataPoint, Form, MetricPoints, Temporality, Value};
+use crate::resource::Resource;
 
 // Field numbers in `schema/remote_write.proto`.
 const REQUEST_TIMESERIES: u32 = 1;
@@ -35,7 +37,7 @@ pub(super) fn encode(resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encod
     let mut counted = Encoded::default();
     for points in metrics {
         let form = points.form();
-        let says = points.temporality == Temporality::Cumulative || form == Form::Gauge;
+        let says = points.temporality == Temporality::Cumulative;
         let before = counted.points;
         let family = Family::new(points.metric, form);
         for point in &points.points {
@@ -98,9 +100,9 @@ impl<'a> Family<'a> {
         let label = |suffix: &str| encoded_label("__name__", &format!("{name}{suffix}"));
         let bounds = match form {
             Form::Histogram { bounds } => bounds,
-            Form::Sum | Form::Gauge | Form::Exponential => &[],
+            Form::Sum | Form::UpDown | Form::Exponential => &[],
         };
-        let les = bounds.iter().map(|bound| naming::plain(metric.in_unit((*bound).into())));
+        let les = bounds.iter().map(|bound| decimal::text(metric.in_unit((*bound).into())));
         let les = les.chain(["+Inf".to_owned()]).map(|le| encoded_label("le", &le)).collect();
         Self {
             metric,
@@ -119,9 +121,7 @@ impl Request {
     /// Writes the series of a point; false if this encoding cannot say it.
     fn point(&mut self, family: &Family<'_>, target: &Target, point: &DataPoint<'_>) -> bool {
         let metric = family.metric;
-        // The table holds what intake has read, so these bytes can be read.
-        let attributes = attributes::decode(point.attributes).unwrap_or_default();
-        let labels = &Labels::new(&attributes, target);
+        let labels = &Labels::new(attributes::iter(point.attributes), target);
         let series = Series { labels, name: &family.label, le: &[] };
         let time = millis(point.time_unix_nano);
         match &point.value {
@@ -130,17 +130,17 @@ impl Request {
                     &series,
                     metric.in_unit((*count).into()),
                     time,
-                    &exemplars(metric, point.exemplars),
+                    &encoded_exemplar(metric, point.exemplar),
                 );
             }
-            Value::Gauge(value) => self.sample(&series, signed(metric, *value), time, &[]),
+            Value::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), time, &[]),
             Value::Histogram(histogram) => self.classic(family, labels, Some(histogram), point),
             Value::Exponential(histogram) => {
                 let Some(native) = native::histogram(histogram, metric, time) else { return false };
-                self.native(&series, &native, &exemplars(metric, point.exemplars));
+                self.native(&series, &native, &encoded_exemplar(metric, point.exemplar));
             }
             Value::NoRecordedValue => match family.form {
-                Form::Sum | Form::Gauge => self.sample(&series, stale(), time, &[]),
+                Form::Sum | Form::UpDown => self.sample(&series, stale(), time, &[]),
                 Form::Histogram { .. } => self.classic(family, labels, None, point),
                 Form::Exponential => self.native(&series, &native::stale(time), &[]),
             },
@@ -158,23 +158,16 @@ impl Request {
     ) {
         let Form::Histogram { bounds } = family.form else { return };
         let time = millis(point.time_unix_nano);
-        let in_bucket = |bucket: usize| {
-            let of_bucket =
-                |exemplar: &&Exemplar| bounds.partition_point(|bound| *bound < exemplar.value) == bucket;
-            point
-                .exemplars
-                .iter()
-                .filter(of_bucket)
-                .map(|one| exemplar(family.metric, one))
-                .collect::<Vec<_>>()
-        };
+        // It belongs to the bucket in which its value was counted.
+        let exemplar_at = point.exemplar.map(|one| bounds.partition_point(|bound| *bound < one.value()));
+        let exemplar = encoded_exemplar(family.metric, point.exemplar);
         let mut below: u64 = 0;
         for (bucket, le) in family.les.iter().enumerate() {
             let count = histogram.and_then(|histogram| histogram.buckets().get(bucket)).copied();
             below = below.saturating_add(count.unwrap_or(0));
             let value = if histogram.is_some() { double(below) } else { stale() };
-            let exemplars = if point.exemplars.is_empty() { Vec::new() } else { in_bucket(bucket) };
-            self.sample(&Series { labels, name: &family.bucket_label, le }, value, time, &exemplars);
+            let exemplar = if exemplar_at == Some(bucket) { exemplar.as_slice() } else { &[] };
+            self.sample(&Series { labels, name: &family.bucket_label, le }, value, time, exemplar);
         }
         let sum = histogram.map_or_else(stale, |histogram| family.metric.in_unit(histogram.sum()));
         self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, time, &[]);
@@ -182,63 +175,66 @@ impl Request {
         self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, time, &[]);
     }
 
-    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplars: &[wire::Exemplar]) {
+    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplar: &[u8]) {
         self.rest.clear();
-        message::encode(SERIES_SAMPLES, &wire::Sample { value, timestamp }, &mut self.rest);
-        self.series(series, exemplars);
+        write::message(&mut self.rest, SERIES_SAMPLES, |out| {
+            write::fixed64(out, 1, value.to_le_bytes());
+            // Milliseconds are positive since 1970.
+            write::uint(out, 2, timestamp.unsigned_abs());
+        });
+        self.series(series, exemplar);
     }
 
-    fn native(&mut self, series: &Series<'_>, histogram: &wire::Histogram, exemplars: &[wire::Exemplar]) {
+    fn native(&mut self, series: &Series<'_>, histogram: &wire::Histogram, exemplar: &[u8]) {
         self.rest.clear();
-        message::encode(SERIES_HISTOGRAMS, histogram, &mut self.rest);
-        self.series(series, exemplars);
+        write::message(&mut self.rest, SERIES_HISTOGRAMS, |out| native::write(out, histogram));
+        self.series(series, exemplar);
     }
 
-    /// Writes a series: its labels in their order, then what is in `rest`.
-    fn series(&mut self, series: &Series<'_>, exemplars: &[wire::Exemplar]) {
-        message::encode_repeated(SERIES_EXEMPLARS, exemplars, &mut self.rest);
-        let parts = series.labels.with(series.name, series.le);
-        let bytes: usize = parts.iter().map(|part| part.len()).sum::<usize>().saturating_add(self.rest.len());
-        encode_key(REQUEST_TIMESERIES, WireType::LengthDelimited, &mut self.out);
-        encode_varint(as_u64(bytes), &mut self.out);
+    /// Writes a series: its labels in their order, then what is in `rest`, then an exemplar that is encoded already.
+    fn series(&mut self, series: &Series<'_>, exemplar: &[u8]) {
+        let [one, two, three, four, five] = series.labels.with(series.name, series.le);
+        let parts = [one, two, three, four, five, &self.rest, exemplar];
+        write::length(&mut self.out, REQUEST_TIMESERIES, parts.iter().map(|part| part.len()).sum());
         for part in parts {
             self.out.extend_from_slice(part);
         }
-        self.out.extend_from_slice(&self.rest);
     }
 
     fn metadata(&mut self, family: &Family<'_>) {
         let kind = match family.form {
             Form::Sum => MetricType::Counter,
-            Form::Gauge => MetricType::Gauge,
+            Form::UpDown => MetricType::Gauge,
             Form::Histogram { .. } | Form::Exponential => MetricType::Histogram,
         };
-        let metadata = wire::MetricMetadata {
-            r#type: kind.into(),
-            metric_family_name: family.name.clone(),
-            help: family.metric.description.clone(),
-            unit: naming::unit(&family.metric.unit),
-        };
-        message::encode(REQUEST_METADATA, &metadata, &mut self.out);
+        write::message(&mut self.out, REQUEST_METADATA, |out| {
+            write::uint(out, 1, u64::from((kind as i32).unsigned_abs()));
+            write::text(out, 2, &family.name);
+            write::text(out, 4, &family.metric.description);
+            write::text(out, 5, &naming::unit(&family.metric.unit));
+        });
     }
 }
 
-fn exemplars(metric: &Metric, exemplars: &[Exemplar]) -> Vec<wire::Exemplar> {
-    exemplars.iter().map(|one| exemplar(metric, one)).collect()
-}
-
-fn exemplar(metric: &Metric, exemplar: &Exemplar) -> wire::Exemplar {
-    let label = |name: &str, id: &[u8]| {
-        let known = id.iter().any(|byte| *byte != 0);
-        let value = || id.iter().flat_map(|byte| hex(*byte)).map(char::from).collect();
-        known.then(|| wire::Label { name: name.to_owned(), value: value() })
-    };
-    let labels = [label("span_id", &exemplar.span_id), label("trace_id", &exemplar.trace_id)];
-    wire::Exemplar {
-        labels: labels.into_iter().flatten().collect(),
-        value: metric.in_unit(exemplar.value.into()),
-        timestamp: millis(exemplar.time_unix_nano),
+/// An exemplar as a field of a series; nothing if there is none.
+fn encoded_exemplar(metric: &Metric, exemplar: Option<&Exemplar>) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(exemplar) = exemplar {
+        write::message(&mut out, SERIES_EXEMPLARS, |out| {
+            let ids: [(&str, &[u8]); 2] =
+                [("span_id", exemplar.span_id()), ("trace_id", exemplar.trace_id())];
+            for (name, id) in ids {
+                write::message(out, 1, |out| {
+                    write::text(out, 1, name);
+                    let digits: Vec<u8> = id.iter().flat_map(|byte| hex::of(*byte)).collect();
+                    write::bytes(out, 2, &digits);
+                });
+            }
+            write::fixed64(out, 2, metric.in_unit(exemplar.value().into()).to_le_bytes());
+            write::uint(out, 3, millis(exemplar.time_unix_nano()).unsigned_abs());
+        });
     }
+    out
 }
 
 fn millis(unix_nano: u64) -> i64 {

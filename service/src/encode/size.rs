@@ -3,13 +3,13 @@
 //! The bounds are of what an encoding can need, not of what it does need: numbers are often shorter. Strings, which make up
 //! most of a request, are counted exactly. Before compression.
 
-use prost::Message;
-use prost::encoding::encoded_len_varint;
+use tributary_proto::attributes::{self, Value as Attribute};
 use tributary_proto::metric::{Kind, Metric};
-use tributary_proto::otlp::{AnyValue, KeyValue, Resource, any_value};
+use tributary_proto::protobuf::{self, write::varint_length};
 
 use super::Encoding;
 use crate::points::{DataPoint, Value};
+use crate::resource::Resource;
 
 /// What a number needs as text: 20 digits and a sign, or a double's 17 digits, point, signs and exponent.
 const NUMBER_TEXT: usize = 24;
@@ -27,20 +27,20 @@ pub struct SizeHint {
 impl SizeHint {
     /// Sizes of requests for this resource.
     pub fn new(encoding: Encoding, resource: &Resource) -> Self {
-        let of_all = |each: fn(&KeyValue) -> usize| resource.attributes.iter().map(each).sum::<usize>();
+        let canonical = resource.canonical();
+        let of_all = |each: fn(&str, &str) -> usize| {
+            attributes::iter(canonical).map(|(key, value)| each(key, text(value))).sum::<usize>()
+        };
         let (request, per_series) = match encoding {
-            Encoding::OtlpProtobuf => (128 + resource.encoded_len(), 0),
-            Encoding::OtlpJson => (
-                256 + of_all(|attribute| {
-                    64 + escaped(attribute.key.as_bytes()) + escaped(text(attribute).as_bytes())
-                }),
-                0,
-            ),
+            Encoding::OtlpProtobuf => (128 + canonical.len(), 0),
+            Encoding::OtlpJson => {
+                (256 + of_all(|key, value| 64 + escaped(key.as_bytes()) + escaped(value.as_bytes())), 0)
+            }
             // Job and instance are values of three attributes; all attributes are in one series besides.
             Encoding::RemoteWrite => (
-                256 + of_all(|attribute| 64 + attribute.key.len() + text(attribute).len()),
-                32 + of_all(|attribute| match attribute.key.as_str() {
-                    "service.name" | "service.namespace" | "service.instance.id" => 1 + text(attribute).len(),
+                256 + of_all(|key, value| 64 + key.len() + value.len()),
+                32 + of_all(|key, value| match key {
+                    "service.name" | "service.namespace" | "service.instance.id" => 1 + value.len(),
                     _ => 0,
                 }),
             ),
@@ -77,7 +77,7 @@ impl SizeHint {
 
     fn remote_write(&self, metric: &Metric, point: &DataPoint<'_>) -> usize {
         // Labels are at most so much longer than attributes: a prefix, and the text of a number.
-        let labels = point.attributes.len() + attributes(point.attributes) * 48 + self.per_series;
+        let labels = point.attributes.len() + count(point.attributes) * 48 + self.per_series;
         let series = 96 + metric.name.len() + metric.unit.len() + labels;
         let own = match (&point.value, &metric.kind) {
             // A sample and a bound as text for each; sum and count besides the buckets.
@@ -85,37 +85,37 @@ impl SizeHint {
                 (bounds.len() + 3) * (series + 2 * NUMBER_TEXT)
             }
             (Value::Exponential(histogram), _) => {
-                let (buckets, delta) = (histogram.buckets().len(), 1 + encoded_len_varint(histogram.count()));
+                let (buckets, delta) = (histogram.buckets().len(), 1 + varint_length(histogram.count()));
                 series + 96 + buckets * delta + (buckets / 3 + 1) * 16
             }
-            (Value::Counter(_) | Value::Gauge(_) | Value::Histogram(_) | Value::NoRecordedValue, _) => {
+            (Value::Counter(_) | Value::UpDown(_) | Value::Histogram(_) | Value::NoRecordedValue, _) => {
                 series + 96
             }
         };
-        own + point.exemplars.len() * 112
+        own + usize::from(point.exemplar.is_some()) * 112
     }
 }
 
 fn protobuf(point: &DataPoint<'_>) -> usize {
     // Times, flags, and the length of the whole.
-    let common = 32 + point.attributes.len() + point.exemplars.len() * 56;
+    let common = 32 + point.attributes.len() + usize::from(point.exemplar.is_some()) * 56;
     common
         + match &point.value {
-            Value::Counter(_) | Value::Gauge(_) | Value::NoRecordedValue => 16,
+            Value::Counter(_) | Value::UpDown(_) | Value::NoRecordedValue => 16,
             Value::Histogram(histogram) => 64 + histogram.buckets().len() * 16,
             Value::Exponential(histogram) => {
-                80 + histogram.buckets().iter().map(|count| encoded_len_varint(*count)).sum::<usize>()
+                80 + histogram.buckets().iter().map(|count| varint_length(*count)).sum::<usize>()
             }
         }
 }
 
 fn json(point: &DataPoint<'_>) -> usize {
-    let attributes = escaped(point.attributes) + attributes(point.attributes) * 64;
-    let common = 192 + attributes + point.exemplars.len() * 176;
+    let attributes = escaped(point.attributes) + count(point.attributes) * 64;
+    let common = 192 + attributes + usize::from(point.exemplar.is_some()) * 176;
     let counts = |buckets: &[u64]| buckets.iter().map(|count| digits(*count) + 3).sum::<usize>();
     common
         + match &point.value {
-            Value::Counter(_) | Value::Gauge(_) | Value::NoRecordedValue => 0,
+            Value::Counter(_) | Value::UpDown(_) | Value::NoRecordedValue => 0,
             Value::Histogram(histogram) => {
                 192 + counts(histogram.buckets()) + histogram.buckets().len() * (NUMBER_TEXT + 1)
             }
@@ -123,16 +123,9 @@ fn json(point: &DataPoint<'_>) -> usize {
         }
 }
 
-/// How many attributes there are, without reading them: what is canonical is one field after another of the same tag.
-fn attributes(canonical: &[u8]) -> usize {
-    let (mut rest, mut attributes) = (canonical, 0);
-    while let Some((_tag, mut field)) = rest.split_first() {
-        let bytes =
-            prost::encoding::decode_varint(&mut field).ok().and_then(|bytes| usize::try_from(bytes).ok());
-        rest = bytes.and_then(|bytes| field.get(bytes..)).unwrap_or_default();
-        attributes += 1;
-    }
-    attributes
+/// How many attributes there are, without reading them.
+fn count(mut canonical: &[u8]) -> usize {
+    std::iter::from_fn(|| protobuf::field(&mut canonical)).count()
 }
 
 /// The length of text in JSON, with what must be escaped.
@@ -140,11 +133,11 @@ fn escaped(text: &[u8]) -> usize {
     text.len() + 5 * text.iter().filter(|byte| **byte < b' ' || matches!(byte, b'"' | b'\\')).count()
 }
 
-fn text(attribute: &KeyValue) -> &str {
-    match &attribute.value {
-        Some(AnyValue { value: Some(any_value::Value::StringValue(text)) }) => text,
+fn text(value: Attribute<'_>) -> &str {
+    match value {
+        Attribute::Text(text) => text,
         // The text of a number is within what is added to each attribute.
-        _ => "",
+        Attribute::Truth(_) | Attribute::Integer(_) => "",
     }
 }
 
@@ -162,10 +155,9 @@ mod tests {
     fn attributes_are_counted_without_reading_them() {
         for count in [0, 1, 31] {
             let canonical = encode((0..count).map(|n| text(&format!("{n}"), &"x".repeat(200))).collect());
-            assert_eq!(attributes(&canonical), count);
+            assert_eq!(super::count(&canonical), count);
         }
-        assert_eq!(attributes(&encode(vec![integer("", 0)])), 1);
-        assert_eq!(attributes(b"\x0a\xff\xff\xff\xff\xff"), 1, "what is no length ends it");
+        assert_eq!(count(&encode(vec![integer("a", 0)])), 1);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use tributary_proto::attributes;
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
 
 use super::*;
-use crate::points::{DataPoint, Exemplar, Temporality, Value};
+use crate::points::{DataPoint, Temporality, Value};
 
 const ENCODINGS: [Encoding; 3] = [Encoding::OtlpProtobuf, Encoding::OtlpJson, Encoding::RemoteWrite];
 
@@ -33,7 +34,7 @@ struct Stock {
 struct StockPoint {
     attributes: Vec<u8>,
     value: Value<'static>,
-    exemplars: Vec<Exemplar>,
+    exemplar: Option<Exemplar>,
 }
 
 impl Stock {
@@ -60,7 +61,7 @@ impl StockPoint {
             start_unix_nano: START,
             time_unix_nano: NOW,
             value: self.value.clone(),
-            exemplars: &self.exemplars,
+            exemplar: self.exemplar.as_ref(),
         }
     }
 }
@@ -86,16 +87,13 @@ fn example() -> Stock {
     let route = |route: &str| {
         attributes::encode(vec![attributes::text("http.route", route), attributes::integer("code", 200)])
     };
-    let exemplar = Exemplar {
-        value: 7_000_000,
-        time_unix_nano: NOW - 1_000_000,
-        trace_id: *b"\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10",
-        span_id: *b"\x00\x11\x22\x33\x44\x55\x66\x77",
-    };
-    let series = |value: Value<'static>, exemplars: Vec<Exemplar>| {
+    let trace_id = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10";
+    let span_id = *b"\x00\x11\x22\x33\x44\x55\x66\x77";
+    let exemplar = Exemplar::new(7_000_000, NOW - 1_000_000, trace_id, span_id);
+    let series = |value: Value<'static>, exemplar: Option<Exemplar>| {
         vec![
-            StockPoint { attributes: route("/a\"é"), value, exemplars },
-            StockPoint { attributes: route("/b"), value: Value::NoRecordedValue, exemplars: vec![] },
+            StockPoint { attributes: route("/a\"é"), value, exemplar },
+            StockPoint { attributes: route("/b"), value: Value::NoRecordedValue, exemplar: None },
         ]
     };
     let bounds = [5_000_000, 10_000_000];
@@ -103,37 +101,31 @@ fn example() -> Stock {
     let nanos = 1_000_000_000;
     let cumulative = |metric, points| (metric, Temporality::Cumulative, points);
     Stock {
-        resource: Resource {
-            attributes: vec![
-                attributes::text("service.name", "edge"),
-                attributes::text("service.instance.id", "one"),
-                attributes::text("cloud.region", "eu"),
-            ],
-        },
+        resource: Resource::new(vec![
+            attributes::text("service.name", "edge"),
+            attributes::text("service.instance.id", "one"),
+            attributes::text("cloud.region", "eu"),
+        ]),
         metrics: vec![
             cumulative(
                 metric("bytes.sent", "By", 1, Kind::Counter),
-                series(Value::Counter(u64::MAX), vec![exemplar]),
+                series(Value::Counter(u64::MAX), exemplar),
             ),
             cumulative(
                 metric("busy", "s", nanos, Kind::Counter),
-                series(Value::Counter(1_500_000_000), vec![]),
+                series(Value::Counter(1_500_000_000), None),
             ),
-            (
-                metric("temperature", "Cel", 10, Kind::Counter),
-                Temporality::Delta,
-                vec![StockPoint { attributes: vec![], value: Value::Gauge(-5), exemplars: vec![] }],
+            cumulative(
+                metric("energy", "J", 10, Kind::UpDownCounter),
+                vec![StockPoint { attributes: vec![], value: Value::UpDown(-5), exemplar: None }],
             ),
             cumulative(
                 metric("http.server.request.duration", "s", nanos, Kind::Histogram { bounds: bounds.into() }),
-                series(histogram(&times, &bounds), vec![exemplar]),
+                series(histogram(&times, &bounds), exemplar),
             ),
             cumulative(
                 metric("http.client.request.duration", "s", nanos, Kind::Exponential { max_size: 8 }),
-                series(
-                    exponential(&[0, 1_000_000, 7_000_000, 7_000_000, 90_000_000], nanos, 8),
-                    vec![exemplar],
-                ),
+                series(exponential(&[0, 1_000_000, 7_000_000, 7_000_000, 90_000_000], nanos, 8), exemplar),
             ),
         ],
     }
@@ -167,16 +159,10 @@ fn any_attributes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(attribute, 0..8).prop_map(attributes::encode)
 }
 
-fn any_exemplars() -> impl Strategy<Value = Vec<Exemplar>> {
-    let exemplar =
-        (any_value(), any::<u64>(), any::<[u8; 16]>(), prop_oneof![Just([0; 8]), any::<[u8; 8]>()]);
-    let exemplar = exemplar.prop_map(|(value, time_unix_nano, trace_id, span_id)| Exemplar {
-        value,
-        time_unix_nano,
-        trace_id,
-        span_id,
-    });
-    prop::collection::vec(exemplar, 0..3)
+fn any_exemplar() -> impl Strategy<Value = Option<Exemplar>> {
+    let trace_id = prop_oneof![Just([0; 16]), any::<[u8; 16]>()];
+    (any_value(), any::<u64>(), trace_id, any::<[u8; 8]>())
+        .prop_map(|(value, time, trace_id, span_id)| Exemplar::new(value, time, trace_id, span_id))
 }
 
 fn any_metric() -> impl Strategy<Value = Metric> {
@@ -184,6 +170,7 @@ fn any_metric() -> impl Strategy<Value = Metric> {
         .prop_map(|bounds| Kind::Histogram { bounds: bounds.into_iter().collect() });
     let kind = prop_oneof![
         Just(Kind::Counter),
+        Just(Kind::UpDownCounter),
         bounds,
         (2usize..160).prop_map(|max_size| Kind::Exponential { max_size })
     ];
@@ -198,23 +185,23 @@ fn any_metric() -> impl Strategy<Value = Metric> {
 }
 
 fn any_series() -> impl Strategy<Value = (Metric, Temporality, Vec<StockPoint>)> {
-    let point = (any_attributes(), prop::collection::vec(any_value(), 0..60), 0u8..8, any_exemplars());
+    let point = (any_attributes(), prop::collection::vec(any_value(), 0..60), 0u8..8, any_exemplar());
     let temporality = prop_oneof![Just(Temporality::Cumulative), Just(Temporality::Delta)];
-    let series = (any_metric(), temporality, any::<bool>(), prop::collection::vec(point, 0..4));
-    series.prop_map(|(metric, temporality, gauge, points)| {
+    let series = (any_metric(), temporality, prop::collection::vec(point, 0..4));
+    series.prop_map(|(metric, temporality, points)| {
         let value = |values: &[u64], pick: u8| match &metric.kind {
             _ if pick == 0 => Value::NoRecordedValue,
-            Kind::Counter if gauge => Value::Gauge(values.first().copied().unwrap_or(0).cast_signed()),
+            Kind::UpDownCounter => Value::UpDown(values.first().copied().unwrap_or(0).cast_signed()),
             Kind::Counter => Value::Counter(values.first().copied().unwrap_or(0)),
             Kind::Histogram { bounds } => histogram(values, bounds),
             Kind::Exponential { max_size } => exponential(values, metric.divisor, *max_size),
         };
         let points = points
             .into_iter()
-            .map(|(attributes, values, pick, exemplars)| StockPoint {
+            .map(|(attributes, values, pick, exemplar)| StockPoint {
                 attributes,
                 value: value(&values, pick),
-                exemplars,
+                exemplar,
             })
             .collect();
         (metric, temporality, points)
@@ -222,12 +209,9 @@ fn any_series() -> impl Strategy<Value = (Metric, Temporality, Vec<StockPoint>)>
 }
 
 fn any_stock() -> impl Strategy<Value = Stock> {
-    let resource = any_attributes().prop_map(|bytes| Resource {
-        attributes: attributes::decode(&bytes)
-            .unwrap()
-            .into_iter()
-            .chain([attributes::text("service.name", "edge"), attributes::text("service.instance.id", "one")])
-            .collect(),
+    let resource = any_attributes().prop_map(|bytes| {
+        let own = [attributes::text("service.name", "edge"), attributes::text("service.instance.id", "one")];
+        Resource::new(own.into_iter().chain(attributes::decode(&bytes).unwrap()).collect())
     });
     (resource, prop::collection::vec(any_series(), 0..5))
         .prop_map(|(resource, metrics)| Stock { resource, metrics })

@@ -36,6 +36,7 @@ fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
         )]),
         observations: *count,
         points: vec![Point::Counter(*count)],
+        exemplars: vec![],
     });
     let groups = vec![Group { metrics: vec![metric], series: series.collect() }];
     Batch { producer: 7, sequence, counters: vec!["requests".into()], groups }.encode()

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use tributary_proto::batch::Point;
+use tributary_proto::metric::Kind;
 
 use super::row::{News, Row, Viewer};
 use super::{Cursor, Table};
@@ -43,18 +44,19 @@ impl Table {
         let mut first_row = from.row;
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             let metric = &table.metric;
+            let viewer = viewer.of(&metric.kind);
             let temporality =
                 if viewer.delta.is_some() { Temporality::Delta } else { Temporality::Cumulative };
             let mut points = Vec::new();
             bytes = bytes.saturating_add(limits.size.metric(metric));
             let mut next = None;
-            for (row_at, place) in table.rows.iter_mut().enumerate().skip(std::mem::take(&mut first_row)) {
+            for (row_at, row) in table.rows.range_mut(std::mem::take(&mut first_row), usize::MAX) {
                 if rows_left == 0 || bytes >= limits.bytes_max {
                     next = Some(Cursor { metric: at, row: row_at });
                     break;
                 }
                 rows_left = rows_left.saturating_sub(1);
-                if let Some(point) = place.as_mut().and_then(|row| row.point_for(viewer, now_unix_nano)) {
+                if let Some(point) = row.point_for(viewer, now_unix_nano) {
                     bytes = bytes.saturating_add(limits.size.point(metric, &point));
                     points.push(point);
                 }
@@ -71,17 +73,26 @@ impl Table {
 
     /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again.
     pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
+        let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             if at > end.metric {
                 return;
             }
             let first = if at == from.metric { from.row } else { 0 };
-            let count = if at == end.metric { end.row.saturating_sub(first) } else { usize::MAX };
-            for row in table.rows.iter_mut().skip(first).take(count).flatten() {
-                row.arrived(viewer);
+            let row_end = if at == end.metric { end.row } else { usize::MAX };
+            for (_, row) in table.rows.range_mut(first, row_end) {
+                row.arrived(viewer.of(&table.metric.kind), destinations);
             }
         }
+    }
+}
+
+impl Viewer {
+    /// The view of metrics of this kind. What also falls is cumulative for everybody: that is what the preference for deltas
+    /// means (OpenTelemetry OTLP metrics exporter specification, "Additional environment variable configuration").
+    fn of(self, kind: &Kind) -> Self {
+        if *kind == Kind::UpDownCounter { Self { delta: None, ..self } } else { self }
     }
 }
 
@@ -103,7 +114,7 @@ impl Row {
             start_unix_nano,
             time_unix_nano,
             value,
-            exemplars: &[],
+            exemplar: self.exemplar_for(viewer),
         })
     }
 }
@@ -111,10 +122,12 @@ impl Row {
 fn value(point: Cow<'_, Point>) -> Value<'_> {
     match point {
         Cow::Borrowed(Point::Counter(count)) => Value::Counter(*count),
+        Cow::Borrowed(Point::UpDownCounter(sum)) => Value::UpDown(*sum),
         Cow::Borrowed(Point::Histogram(histogram)) => Value::Histogram(Cow::Borrowed(histogram)),
         Cow::Borrowed(Point::Exponential(histogram)) => Value::Exponential(Cow::Borrowed(histogram)),
         Cow::Owned(Point::Counter(count)) => Value::Counter(count),
+        Cow::Owned(Point::UpDownCounter(sum)) => Value::UpDown(sum),
         Cow::Owned(Point::Histogram(histogram)) => Value::Histogram(Cow::Owned(histogram)),
-        Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(histogram)),
+        Cow::Owned(Point::Exponential(histogram)) => Value::Exponential(Cow::Owned(*histogram)),
     }
 }

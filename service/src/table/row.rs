@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tributary_proto::batch::Point;
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::metric::Kind;
 
 use crate::config::DESTINATIONS_MAX;
@@ -25,10 +26,10 @@ pub(super) struct Row {
     pub(super) start_unix_nano: u64,
     /// What it counted since then.
     pub(super) point: Point,
-    /// When it counted last.
+    /// When it counted last or, if it has ended, when it was found idle.
     changed_unix_nano: u64,
-    /// When it was found idle; it counts no more, and its end is being told.
-    ended_unix_nano: Option<u64>,
+    /// Whether it was found idle: it counts no more, and its end is being told.
+    has_ended: bool,
     /// Whether it never ends.
     pinned: bool,
     /// By destination: its present value is on its way there.
@@ -36,7 +37,21 @@ pub(super) struct Row {
     /// By destination: its present value, or its end, has arrived there.
     taken: Destinations,
     /// For each destination that takes deltas.
-    deltas: Vec<Delta>,
+    deltas: Box<[Delta]>,
+    exemplar: Option<Box<Kept>>,
+}
+
+/// The one exemplar that a row keeps, whatever the number of destinations: each is told it once. A greater one takes its
+/// place; any newer one does as soon as one destination has it. So the destination that exports most often gets the
+/// greatest since its last export, and another gets the greatest since the last export of any: it may miss some, but
+/// holds up nobody, even if it is down.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    exemplar: Exemplar,
+    /// By destination: it is on its way there.
+    sent: Destinations,
+    /// By destination: it has arrived there.
+    taken: Destinations,
 }
 
 /// What one destination has of a row that it takes deltas of.
@@ -55,6 +70,8 @@ struct Delta {
 struct Destinations(u16);
 
 const _: () = assert!(DESTINATIONS_MAX <= 16, "a set of destinations has 16 places");
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Option<Row>>() == 64, "there may be a million rows");
 
 /// What a destination is to be told of a row now.
 #[derive(Debug, PartialEq)]
@@ -85,24 +102,49 @@ impl Row {
             start_unix_nano,
             point: Point::nothing(kind),
             changed_unix_nano: start_unix_nano,
-            ended_unix_nano: None,
+            has_ended: false,
             pinned: false,
             sent: Destinations::default(),
             taken: Destinations::default(),
             deltas: (0..deltas).map(|_| delta()).collect(),
+            exemplar: None,
         }
     }
 
     /// Adds to it. One that had ended begins anew at `start_unix_nano`; false if `delta` is of another kind.
-    pub(super) fn add(&mut self, delta: &Point, start_unix_nano: u64, now_unix_nano: u64) -> bool {
-        if let Some(ended) = self.ended_unix_nano.take() {
-            self.begin(start_unix_nano.max(ended));
+    pub(super) fn add(
+        &mut self,
+        delta: &Point,
+        exemplar: Option<Exemplar>,
+        start_unix_nano: u64,
+        now_unix_nano: u64,
+    ) -> bool {
+        if self.has_ended {
+            self.begin(start_unix_nano.max(self.changed_unix_nano));
         }
         if !self.point.add(delta) {
             return false;
         }
+        if let Some(exemplar) = exemplar {
+            self.offer(exemplar);
+        }
         self.changed(now_unix_nano);
         true
+    }
+
+    /// Keeps one of the observations that were added, or the one that it has.
+    fn offer(&mut self, exemplar: Exemplar) {
+        let stays = |kept: &Kept| kept.taken.is_empty() && kept.exemplar >= exemplar;
+        if !self.exemplar.as_deref().is_some_and(stays) {
+            let (sent, taken) = (Destinations::default(), Destinations::default());
+            self.exemplar = Some(Box::new(Kept { exemplar, sent, taken }));
+        }
+    }
+
+    /// The exemplar that `viewer` is to be told with a value.
+    pub(super) fn exemplar_for(&self, viewer: Viewer) -> Option<&Exemplar> {
+        let kept = self.exemplar.as_deref().filter(|kept| !kept.taken.contains(viewer.number));
+        kept.map(|kept| &kept.exemplar)
     }
 
     /// Makes it a row that never ends and has this value.
@@ -117,7 +159,9 @@ impl Row {
     /// Counts from nothing again.
     fn begin(&mut self, start_unix_nano: u64) {
         self.start_unix_nano = start_unix_nano;
+        self.has_ended = false;
         self.point.clear();
+        self.exemplar = None;
         for delta in &mut self.deltas {
             *delta = Delta { since_unix_nano: start_unix_nano, base: None, in_flight: None };
         }
@@ -128,22 +172,25 @@ impl Row {
         (self.sent, self.taken) = (Destinations::default(), Destinations::default());
     }
 
-    /// What `viewer` is to be told, as of now; it is on its way from here.
+    /// What `viewer` is to be told, as of now; it is on its way from here, and with it the exemplar.
     pub(super) fn send(&mut self, viewer: Viewer, now_unix_nano: u64) -> News {
         let news = self.news(viewer, now_unix_nano);
         self.sent.insert(viewer.number);
         if news == News::None {
             self.taken.insert(viewer.number);
+        } else if let Some(kept) = &mut self.exemplar {
+            kept.sent.insert(viewer.number);
         }
         news
     }
 
     fn news(&mut self, viewer: Viewer, now_unix_nano: u64) -> News {
         let Some(delta) = viewer.delta else {
-            return self.ended_unix_nano.map_or(News::Value, |time_unix_nano| News::End { time_unix_nano });
+            let time_unix_nano = self.changed_unix_nano;
+            return if self.has_ended { News::End { time_unix_nano } } else { News::Value };
         };
         // One that has ended was told in full before, and a stream of deltas just stops.
-        let known = self.taken.contains(viewer.number) || self.ended_unix_nano.is_some();
+        let known = self.taken.contains(viewer.number) || self.has_ended;
         match self.deltas.get_mut(delta) {
             Some(delta) if !known => {
                 delta.in_flight = Some((now_unix_nano, self.point.clone()));
@@ -157,8 +204,8 @@ impl Row {
         }
     }
 
-    /// What was last sent to `viewer` has arrived there.
-    pub(super) fn arrived(&mut self, viewer: Viewer) {
+    /// What was last sent to `viewer`, one of so many destinations, has arrived there.
+    pub(super) fn arrived(&mut self, viewer: Viewer, destinations: usize) {
         // Not if it counted on in between: then the present value is still to be told.
         if self.sent.contains(viewer.number) {
             self.taken.insert(viewer.number);
@@ -170,20 +217,28 @@ impl Row {
             delta.since_unix_nano = end_unix_nano;
             delta.base = Some(point);
         }
+        if let Some(kept) = self.exemplar.as_deref_mut().filter(|kept| kept.sent.contains(viewer.number)) {
+            kept.taken.insert(viewer.number);
+            if kept.taken.has_all(destinations) {
+                self.exemplar = None;
+            }
+        }
     }
 
     /// Ends it if it has been idle for `idle_ns` and all `destinations` know its last value.
     pub(super) fn end_if_idle(&mut self, idle_ns: u64, destinations: usize, now_unix_nano: u64) {
         let idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
-        if idle && !self.pinned && self.ended_unix_nano.is_none() && self.taken.has_all(destinations) {
-            self.ended_unix_nano = Some(now_unix_nano);
+        // What is there now ends some time: taken from a sum that began anew, it would make it negative.
+        let balanced = !matches!(self.point, Point::UpDownCounter(sum) if sum != 0);
+        if idle && balanced && !self.pinned && !self.has_ended && self.taken.has_all(destinations) {
+            (self.has_ended, self.changed_unix_nano) = (true, now_unix_nano);
             (self.sent, self.taken) = (Destinations::default(), Destinations::default());
         }
     }
 
     /// When it ended, if all `destinations` know that it did.
     pub(super) fn is_over(&self, destinations: usize) -> Option<u64> {
-        self.ended_unix_nano.filter(|_| self.taken.has_all(destinations))
+        (self.has_ended && self.taken.has_all(destinations)).then_some(self.changed_unix_nano)
     }
 }
 
@@ -194,6 +249,10 @@ impl Destinations {
 
     fn contains(self, number: usize) -> bool {
         self.0 & Self::bit(number) != 0
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     fn has_all(self, count: usize) -> bool {

@@ -40,7 +40,8 @@ pub struct Shape {
 /// A mixture of shapes; which one the n-th request has follows from the seed and n alone.
 #[derive(Debug, Clone)]
 pub struct Mix {
-    seed: u64,
+    /// None if they come in turn.
+    seed: Option<u64>,
     shapes: Arc<[Shape]>,
     /// For each shape the sum of the weights up to and with its own.
     bounds: Arc<[u64]>,
@@ -183,7 +184,15 @@ impl Mix {
             shape.assemble();
         }
         ensure!(total > 0, "a mix needs a shape with a weight");
-        Ok(Self { seed, shapes: shapes.into(), bounds: bounds.into() })
+        Ok(Self { seed: Some(seed), shapes: shapes.into(), bounds: bounds.into() })
+    }
+
+    /// The `shapes` one after the other, each as often as its weight says, and then from the first again.
+    ///
+    /// # Errors
+    /// As for [`Mix::new`].
+    pub fn in_turn(shapes: impl IntoIterator<Item = Shape>) -> Result<Self> {
+        Ok(Self { seed: None, ..Self::new(0, shapes)? })
     }
 
     /// The shapes, in the order given.
@@ -203,7 +212,7 @@ impl Mix {
     /// The shape of request number `index`, and its position.
     pub(super) fn pick(&self, index: u64) -> (usize, &Shape) {
         let total = self.bounds.last().copied().unwrap_or(1);
-        let draw = split_mix(self.seed, index) % total;
+        let draw = self.seed.map_or(index, |seed| split_mix(seed, index)) % total;
         let position = self.bounds.partition_point(|bound| *bound <= draw);
         // The draw is below the last bound, so the position is that of a shape.
         #[expect(clippy::indexing_slicing)]

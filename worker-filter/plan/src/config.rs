@@ -2,7 +2,11 @@
 
 mod counter;
 mod dimension;
+#[cfg(feature = "full")]
+mod headers;
 mod metric;
+#[cfg(feature = "full")]
+mod tap;
 
 use std::time::Duration;
 
@@ -12,6 +16,7 @@ use tributary_proto::metric::Kind;
 
 use crate::plan::{Plan, SOURCES_MAX, Streams};
 use crate::preset::{Node, Options, Preset};
+use crate::source::Source;
 
 /// What a worker is told to do. Every part has a default that works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +76,7 @@ impl WorkerConfig {
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
             plan.counters = counter::read(root, &mut plan.main);
+            read_under_way(root, &mut plan);
             plan.prune();
             if plan.main.sources.len() > SOURCES_MAX {
                 let found = format!("{} values to read of each stream", plan.main.sources.len());
@@ -126,11 +132,37 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
             }
         }
     }
+    if root.flag("exemplars").unwrap_or(false) {
+        plan.main.trace = Some(plan.main.source(Source::request_header("traceparent")));
+        if plan.streams == Streams::Tcp || plan.main.traced().is_none() {
+            root.note("exemplars", "true", "false without a histogram of HTTP requests");
+        }
+    }
     plan.in_flight = root.flag("in_flight").unwrap_or(false);
     if plan.in_flight && plan.streams == Streams::Tcp {
         root.note("in_flight", "true", "false for TCP: opened less closed is what is under way");
     }
     plan
+}
+
+/// What happens to streams while they are under way.
+#[cfg(feature = "full")]
+fn read_under_way(root: &mut Section<'_>, plan: &mut Plan) {
+    headers::read(root, plan);
+    tap::read(root, plan);
+}
+
+#[cfg(not(feature = "full"))]
+fn read_under_way(root: &mut Section<'_>, _: &mut Plan) {
+    only_in_full(root, "headers");
+    only_in_full(root, "tap");
+}
+
+/// A key of which the measuring module knows only where it belongs.
+fn only_in_full(section: &mut Section<'_>, key: &'static str) {
+    if section.known(key) {
+        section.note(key, "a key of worker_filter_full.wasm", "only there: this module only measures");
+    }
 }
 
 impl Flush {

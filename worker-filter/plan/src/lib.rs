@@ -1,5 +1,6 @@
 //! What a worker measures: the [`config`] and its [`preset`], worked out to a [`plan`] of the [`source`]s to read and the
-//! [`form`]s in which their values become attributes, a URL's [`path`] among them.
+//! [`form`]s in which their values become attributes, a URL's [`path`] among them; and the
+//! [`template`]s of which headers are made.
 //!
 //! It knows no host, so that a configuration can be checked anywhere; and it is read once, so that it may be slow but must
 //! be small.
@@ -10,3 +11,4 @@ pub mod path;
 pub mod plan;
 pub mod preset;
 pub mod source;
+pub mod template;

@@ -1,9 +1,10 @@
 //! What is read of each stream and what is made of it: the configuration, worked out.
 
-use tributary_proto::metric::Metric;
+use tributary_proto::metric::{Kind, Metric};
 
 use crate::form::Form;
 use crate::source::Source;
+use crate::template::Template;
 
 /// The most values that are read of one stream: every observation has this many places.
 pub const SOURCES_MAX: usize = 48;
@@ -21,6 +22,67 @@ pub struct Plan {
     pub counters: Vec<Counter>,
     /// Whether the streams under way are counted.
     pub in_flight: bool,
+    /// What is written into requests and responses; only in the module that has callbacks for it.
+    pub rules: Vec<HeaderRule>,
+    /// Which streams are written to the log; the same.
+    pub tap: Option<Tap>,
+}
+
+/// A header to be written or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderRule {
+    /// Where.
+    pub side: RuleSide,
+    /// How.
+    pub action: Action,
+    /// Which.
+    pub name: String,
+    /// What is written.
+    pub template: Template,
+    /// What becomes of a request while a value of the template is not there.
+    pub missing: Missing,
+}
+
+/// Where a header is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleSide {
+    /// Into the request, on its way to the upstream.
+    Request,
+    /// Into the response, on its way to the client.
+    Response,
+}
+
+/// How a header is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// As the only one of its name.
+    Set,
+    /// Beside others of its name.
+    Append,
+    /// Not: all of its name are taken away.
+    Remove,
+}
+
+/// What becomes of a request while a value is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It goes without the header.
+    Skip,
+    /// It is answered with 503.
+    Deny,
+}
+
+/// Streams to be written to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// A CEL expression that is true for them.
+    pub condition: String,
+    /// How many in a minute.
+    pub per_minute: u64,
+    /// How many bytes of a body or of a direction.
+    pub body_bytes: usize,
+    /// Headers whose values are not shown.
+    pub masked: Vec<String>,
 }
 
 /// A counter in shared data, to which streams add one.
@@ -32,6 +94,8 @@ pub struct Counter {
     pub when: When,
     /// Among the main part's sources: what must be true for a stream to count.
     pub condition: Option<usize>,
+    /// The response's header that carries its value, which then counts the response.
+    pub response_header: Option<String>,
 }
 
 /// When what was counted gets into shared data.
@@ -135,6 +199,15 @@ impl Part {
     /// The metrics of the part's series, in the order of their cells.
     pub fn metrics(&self) -> Vec<Metric> {
         self.measures.iter().map(|measure| measure.metric.clone()).collect()
+    }
+
+    /// The measure whose slowest observation keeps its trace, if traces are read: the first histogram.
+    pub fn traced(&self) -> Option<usize> {
+        self.trace?;
+        let is_histogram = |measure: &Measure| {
+            matches!(measure.metric.kind, Kind::Histogram { .. } | Kind::Exponential { .. })
+        };
+        self.measures.iter().position(is_histogram)
     }
 
     /// The place of a source, which is added unless it is there.

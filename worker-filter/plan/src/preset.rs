@@ -60,7 +60,8 @@ impl Preset {
 impl Plan {
     /// A plan that counts the `main` part of each stream.
     fn of(streams: Streams, main: Part) -> Self {
-        Self { streams, main, calls: None, counters: Vec::new(), in_flight: false }
+        let (counters, rules) = (Vec::new(), Vec::new());
+        Self { streams, main, calls: None, counters, in_flight: false, rules, tap: None }
     }
 }
 

@@ -37,7 +37,7 @@ fn observe(fold: &mut Fold<Seeded>, route: &[u8], code: i64, duration_ns: i64) {
 /// What a hand-over gives: count and sum by the route, or by "overflow".
 fn taken(fold: &mut Fold<Seeded>) -> BTreeMap<String, (u64, u128)> {
     let mut taken = BTreeMap::new();
-    fold.take(|bytes, observations, points| {
+    fold.take(|bytes, observations, points, _| {
         let attributes = attributes::decode(bytes).unwrap();
         let name = attributes.iter().find_map(|a| match (a.key.as_str(), a.value.clone()?.value?) {
             ("http.route", any_value::Value::StringValue(route)) => Some(route),
@@ -99,9 +99,9 @@ fn an_exponential_histogram_is_folded_in_the_metrics_unit_and_begins_anew() {
         observe(&mut fold, b"a", 200, duration_ns);
         expected.record(duration_ns.cast_unsigned(), 1_000_000_000);
     }
-    fold.take(|_, _, points| assert_eq!(points, [Point::Exponential(expected.clone())]));
+    fold.take(|_, _, points, _| assert_eq!(points, [Point::Exponential(expected.clone().into())]));
     observe(&mut fold, b"a", 200, 1);
-    fold.take(|_, _, points| {
+    fold.take(|_, _, points, _| {
         let [Point::Exponential(histogram)] = points else { panic!("one histogram") };
         assert_eq!((histogram.count(), histogram.scale()), (1, 20));
     });
@@ -169,7 +169,7 @@ fn a_counter_takes_what_came_since_and_a_histogram_the_whole_at_the_end() {
         let mut observation = Observation::default();
         observation.places_mut()[0] = Some(&size);
         fold.record(&observation, Moment { opened, ended, now_unix_nano: 0, taken: &mut taken });
-        fold.take(|_, observations, points| {
+        fold.take(|_, observations, points, _| {
             let [Point::Counter(bytes), Point::Histogram(sizes), Point::Counter(closed)] = points else {
                 panic!("{points:?}")
             };
@@ -177,6 +177,36 @@ fn a_counter_takes_what_came_since_and_a_histogram_the_whole_at_the_end() {
         });
     }
     assert_eq!(seen, [(0, 5, 0, 0), (0, 0, 0, 0), (1, 25, 30, 1)]);
+}
+
+#[test]
+fn the_slowest_observation_of_a_series_keeps_its_trace_until_the_hand_over() {
+    let mut fold = Fold::new(part(r#", "exemplars": true"#), 10, Seeded::default());
+    let see = |fold: &mut Fold<Seeded>, duration: i64, span: &str| {
+        let (code, duration) = (200_i64.to_le_bytes(), duration.to_le_bytes());
+        let header = format!("00-{}-{}-01", "1".repeat(32), span.repeat(16));
+        let mut observation = Observation::default();
+        let values = [b"GET", &code[..], b"a", b"http", &duration, header.as_bytes()];
+        observation.places_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
+        fold.record(&observation, Moment::only(5));
+    };
+    let kept = |fold: &mut Fold<Seeded>| {
+        let mut kept = Vec::new();
+        fold.take(|_, _, _, exemplars| {
+            kept.extend(
+                exemplars.iter().map(|(at, exemplar)| (*at, exemplar.value(), exemplar.span_id()[0])),
+            );
+        });
+        kept
+    };
+    for (duration, span) in [(5, "a"), (9, "b"), (7, "c")] {
+        see(&mut fold, duration, span);
+    }
+    assert_eq!(kept(&mut fold), [(0, 9, 0xbb)]);
+    see(&mut fold, 1, "d");
+    assert_eq!(kept(&mut fold), [(0, 1, 0xdd)]);
+    see(&mut fold, 1, "0");
+    assert_eq!(kept(&mut fold), [], "no span, no trace");
 }
 
 #[test]

@@ -15,7 +15,7 @@ type TestWorker = Worker<BuildHasherDefault<DefaultHasher>>;
 fn worker(json: &str) -> TestWorker {
     logging();
     let config = WorkerConfig::parse(json.as_bytes()).unwrap();
-    Worker::new(config, [7, 8], BuildHasherDefault::default()).unwrap()
+    Worker::new(config, [7, 8, 9], BuildHasherDefault::default()).unwrap()
 }
 
 fn logging() {
@@ -162,7 +162,7 @@ fn an_expression_that_does_not_compile_is_refused() {
     fake::reset();
     let json = br#"{"counters": [{"key": "a", "condition": "BROKEN("}]}"#;
     let config = WorkerConfig::parse(json).unwrap();
-    let refused = TestWorker::new(config, [7, 8], BuildHasherDefault::default()).unwrap_err();
+    let refused = TestWorker::new(config, [7, 8, 9], BuildHasherDefault::default()).unwrap_err();
     assert_eq!(refused.source.item, "(BROKEN()");
 }
 
@@ -213,6 +213,32 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call() {
     let [call] = &calls.groups[0].series[..] else { panic!("one call") };
     let names = ["rpc.system.name", "rpc.method", "rpc.status_code", "error.type"];
     assert_eq!(names.map(|name| attribute(call, name)), ["grpc", "p.S/M", "UNAVAILABLE", "UNAVAILABLE"]);
+}
+
+#[test]
+fn requests_under_way_are_what_began_less_what_ended() {
+    fake::reset();
+    let token = service();
+    let mut worker = worker(r#"{"in_flight": true}"#);
+    let mut seen = Vec::new();
+    for (began, ended) in [(3, 1), (1, 1), (0, 2)] {
+        (0..began).for_each(|_| worker.stream_created());
+        for _ in 0..ended {
+            fake::with(|host| host.streams.begin(request("a")));
+            worker.stream_ended(StreamId::new(1));
+        }
+        worker.flush();
+        let change = batches(token).iter().find(|batch| batch.producer == 9).map(|batch| {
+            let group = &batch.groups[0];
+            assert_eq!(
+                (group.metrics[0].name.as_str(), batch.observations()),
+                ("http.server.active_requests", 0)
+            );
+            group.series[0].points[0].clone()
+        });
+        seen.push(change);
+    }
+    assert_eq!(seen, [Some(Point::UpDownCounter(2)), None, Some(Point::UpDownCounter(-2))]);
 }
 
 fn connection(received: i64) -> Vec<(&'static str, Vec<u8>)> {

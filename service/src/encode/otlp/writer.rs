@@ -7,9 +7,9 @@ mod json;
 
 use std::io::Write;
 
-use prost::encoding::{self, WireType, encode_key, encode_varint};
-use tributary_proto::attributes;
-use tributary_proto::otlp::KeyValue;
+use tributary_proto::json::write_text;
+use tributary_proto::protobuf::{self, Field, write};
+use tributary_proto::{attributes, decimal, hex};
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,12 @@ pub(in crate::encode) enum Notation {
 pub(super) struct Writer {
     notation: Notation,
     out: Vec<u8>,
+}
+
+impl AsMut<Vec<u8>> for Writer {
+    fn as_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
 }
 
 // Messages and lists.
@@ -76,12 +82,7 @@ impl Writer {
 
     fn message(&mut self, field: u32, fields: impl FnOnce(&mut Self)) {
         match self.notation {
-            Notation::Protobuf => {
-                encode_key(field, WireType::LengthDelimited, &mut self.out);
-                let from = self.out.len();
-                fields(self);
-                self.prefix_length(from);
-            }
+            Notation::Protobuf => write::message(self, field, fields),
             Notation::Json => self.braced(fields),
         }
     }
@@ -90,18 +91,6 @@ impl Writer {
         self.out.push(b'{');
         fields(self);
         self.out.push(b'}');
-    }
-
-    /// Puts the length of what was written from there on before it.
-    fn prefix_length(&mut self, from: usize) {
-        let end = self.out.len();
-        let length = super::as_u64(end.saturating_sub(from));
-        let to = from.saturating_add(encoding::encoded_len_varint(length));
-        self.out.resize(end.saturating_add(to.saturating_sub(from)), 0);
-        self.out.copy_within(from..end, to);
-        if let Some(mut gap) = self.out.get_mut(from..to) {
-            encode_varint(length, &mut gap);
-        }
     }
 }
 
@@ -113,14 +102,10 @@ impl Writer {
             return;
         }
         match self.notation {
-            Notation::Protobuf => {
-                encode_key(field, WireType::LengthDelimited, &mut self.out);
-                encode_varint(super::as_u64(text.len()), &mut self.out);
-                self.out.extend_from_slice(text.as_bytes());
-            }
+            Notation::Protobuf => write::bytes(&mut self.out, field, text.as_bytes()),
             Notation::Json => {
                 self.key(key);
-                self.json_text(text);
+                write_text(&mut self.out, text);
             }
         }
     }
@@ -128,15 +113,11 @@ impl Writer {
     /// An id; in hexadecimal in JSON.
     pub(super) fn id(&mut self, field: u32, key: &str, id: &[u8]) {
         match self.notation {
-            Notation::Protobuf => {
-                encode_key(field, WireType::LengthDelimited, &mut self.out);
-                encode_varint(super::as_u64(id.len()), &mut self.out);
-                self.out.extend_from_slice(id);
-            }
+            Notation::Protobuf => write::bytes(&mut self.out, field, id),
             Notation::Json => {
                 self.key(key);
                 self.out.push(b'"');
-                self.out.extend(id.iter().flat_map(|byte| super::super::hex(*byte)));
+                self.out.extend(id.iter().flat_map(|byte| hex::of(*byte)));
                 self.out.push(b'"');
             }
         }
@@ -148,7 +129,7 @@ impl Writer {
             return;
         }
         match self.notation {
-            Notation::Protobuf => self.eight_bytes(field, value.to_le_bytes()),
+            Notation::Protobuf => write::fixed64(&mut self.out, field, value.to_le_bytes()),
             Notation::Json => {
                 self.key(key);
                 self.quoted(value);
@@ -159,7 +140,7 @@ impl Writer {
     /// A signed integer of 64 bits and fixed width, even if it is 0.
     pub(super) fn sfixed64(&mut self, field: u32, key: &str, value: i64) {
         match self.notation {
-            Notation::Protobuf => self.eight_bytes(field, value.to_le_bytes()),
+            Notation::Protobuf => write::fixed64(&mut self.out, field, value.to_le_bytes()),
             Notation::Json => {
                 self.key(key);
                 self.quoted(value);
@@ -170,10 +151,10 @@ impl Writer {
     /// A double, even if it is 0.
     pub(super) fn double(&mut self, field: u32, key: &str, value: f64) {
         match self.notation {
-            Notation::Protobuf => self.eight_bytes(field, value.to_le_bytes()),
+            Notation::Protobuf => write::fixed64(&mut self.out, field, value.to_le_bytes()),
             Notation::Json => {
                 self.key(key);
-                self.json_double(value);
+                decimal::write(&mut self.out, value);
             }
         }
     }
@@ -181,7 +162,7 @@ impl Writer {
     /// True or false, even if it is false.
     pub(super) fn truth(&mut self, field: u32, key: &str, value: bool) {
         match self.notation {
-            Notation::Protobuf => encoding::bool::encode(field, &value, &mut self.out),
+            Notation::Protobuf => write::one_of_uints(&mut self.out, field, value.into()),
             Notation::Json => {
                 self.key(key);
                 self.out.extend_from_slice(if value { b"true" } else { b"false" });
@@ -191,18 +172,21 @@ impl Writer {
 
     /// An integer of 32 bits or an enum; left out if it is 0.
     pub(super) fn int32(&mut self, field: u32, key: &str, value: i32) {
-        self.small(key, value, |out| encoding::int32::encode(field, &value, out));
+        // Flags and enums are not negative.
+        self.small(key, value, |out| write::uint(out, field, u64::from(value.unsigned_abs())));
     }
 
     /// An integer of 32 bits in zigzag; left out if it is 0.
     pub(super) fn sint32(&mut self, field: u32, key: &str, value: i32) {
-        self.small(key, value, |out| encoding::sint32::encode(field, &value, out));
+        self.small(key, value, |out| write::sint(out, field, value.into()));
     }
 
     /// Unsigned integers of 64 bits and fixed width; left out if there are none.
     pub(super) fn fixed64s(&mut self, field: u32, key: &str, values: &[u64]) {
         match self.notation {
-            Notation::Protobuf => encoding::fixed64::encode_packed(field, values, &mut self.out),
+            Notation::Protobuf => {
+                write::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
+            }
             Notation::Json => self.json_wholes(key, values),
         }
     }
@@ -210,7 +194,7 @@ impl Writer {
     /// Unsigned integers of 64 bits; left out if there are none.
     pub(super) fn uint64s(&mut self, field: u32, key: &str, values: &[u64]) {
         match self.notation {
-            Notation::Protobuf => encoding::uint64::encode_packed(field, values, &mut self.out),
+            Notation::Protobuf => write::uints(&mut self.out, field, values.iter().copied()),
             Notation::Json => self.json_wholes(key, values),
         }
     }
@@ -218,66 +202,39 @@ impl Writer {
     /// Doubles; left out if there are none.
     pub(super) fn doubles(&mut self, field: u32, key: &str, values: &[f64]) {
         match self.notation {
-            Notation::Protobuf => encoding::double::encode_packed(field, values, &mut self.out),
+            Notation::Protobuf => {
+                write::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
+            }
             Notation::Json if values.is_empty() => {}
             Notation::Json => self.list(key, |out| {
                 for value in values {
                     out.separate();
-                    out.json_double(*value);
+                    decimal::write(&mut out.out, *value);
                 }
             }),
         }
     }
 
     /// The attributes of a series, from their canonical bytes; left out if there are none.
-    pub(super) fn canonical_attributes(&mut self, field: u32, canonical: &[u8]) {
-        if self.notation == Notation::Protobuf && self.copied(field, canonical).is_some() {
-            return;
-        }
-        // The table holds what intake has read, so these bytes can be read.
-        self.attributes(field, &attributes::decode(canonical).unwrap_or_default());
-    }
-
-    /// Attributes; left out if there are none.
-    pub(super) fn attributes(&mut self, field: u32, attributes: &[KeyValue]) {
+    pub(super) fn attributes(&mut self, field: u32, canonical: &[u8]) {
         match self.notation {
-            Notation::Protobuf => encoding::message::encode_repeated(field, attributes, &mut self.out),
-            Notation::Json if attributes.is_empty() => {}
+            Notation::Protobuf => self.copied(field, canonical),
+            Notation::Json if canonical.is_empty() => {}
             Notation::Json => self.list("attributes", |out| {
-                for attribute in attributes {
+                for (key, value) in attributes::iter(canonical) {
                     out.separate();
-                    out.braced(|out| out.json_attribute(attribute));
+                    out.braced(|out| out.json_attribute(key, value));
                 }
             }),
         }
     }
 
-    /// Copies canonical attributes under another field number; none, with nothing written, if there is anything else among
-    /// them.
-    fn copied(&mut self, field: u32, canonical: &[u8]) -> Option<()> {
-        // AttributeSet.attributes, length-delimited.
-        const TAG: u8 = 1 << 3 | 2;
-        let (before, mut rest) = (self.out.len(), canonical);
-        while let Some((tag, mut attribute)) = rest.split_first() {
-            let from = attribute;
-            let bytes =
-                encoding::decode_varint(&mut attribute).ok().and_then(|bytes| usize::try_from(bytes).ok());
-            let split = bytes.and_then(|bytes| attribute.split_at_checked(bytes));
-            let (Some((_, after)), TAG) = (split, *tag) else {
-                self.out.truncate(before);
-                return None;
-            };
-            encode_key(field, WireType::LengthDelimited, &mut self.out);
-            self.out
-                .extend_from_slice(from.get(..from.len().saturating_sub(after.len())).unwrap_or_default());
-            rest = after;
+    /// Copies canonical attributes under another field number: each is a field of the same tag in front of its length.
+    fn copied(&mut self, field: u32, canonical: &[u8]) {
+        let mut rest = canonical;
+        while let Some((_, Field::Bytes(attribute))) = protobuf::field(&mut rest) {
+            write::bytes(&mut self.out, field, attribute);
         }
-        Some(())
-    }
-
-    fn eight_bytes(&mut self, field: u32, bytes: [u8; 8]) {
-        encode_key(field, WireType::SixtyFourBit, &mut self.out);
-        self.out.extend_from_slice(&bytes);
     }
 
     fn small(&mut self, key: &str, value: i32, protobuf: impl FnOnce(&mut Vec<u8>)) {

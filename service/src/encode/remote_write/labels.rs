@@ -1,10 +1,9 @@
 //! Labels: attributes under names that Prometheus takes, sorted, each name once, encoded.
 
-use prost::encoding::message;
-use tributary_proto::otlp::{AnyValue, KeyValue, Resource, any_value};
-use tributary_proto::remote_write::Label;
+use tributary_proto::attributes::{self, Value};
+use tributary_proto::protobuf::write;
 
-use super::naming::plain;
+use crate::resource::Resource;
 
 /// Field number of `TimeSeries.labels` in `schema/remote_write.proto`.
 const SERIES_LABELS: u32 = 1;
@@ -36,23 +35,18 @@ pub(super) struct Target {
 impl Target {
     /// The target that a resource is.
     pub(super) fn new(resource: &Resource) -> Self {
-        let found = |key: &str| {
-            resource.attributes.iter().find(|attribute| attribute.key == key).map(text).unwrap_or_default()
-        };
-        let job = match (found("service.namespace"), found("service.name")) {
-            (namespace, name) if namespace.is_empty() => name,
+        let job = match (resource.text("service.namespace"), resource.text("service.name")) {
+            ("", name) => name.to_owned(),
             (namespace, name) => format!("{namespace}/{name}"),
         };
-        let labels = vec![("instance".to_owned(), found("service.instance.id")), ("job".to_owned(), job)];
-        let mut others: Vec<KeyValue> = Vec::new();
-        for attribute in &resource.attributes {
-            if !IDENTIFYING.contains(&attribute.key.as_str()) {
-                let place = others.partition_point(|other| other.key < attribute.key);
-                others.insert(place, attribute.clone());
-            }
+        let instance = resource.text("service.instance.id").to_owned();
+        let mut target =
+            Self { labels: vec![("instance".to_owned(), instance), ("job".to_owned(), job)], info: None };
+        let mut others =
+            attributes::iter(resource.canonical()).filter(|(key, _)| !IDENTIFYING.contains(key)).peekable();
+        if others.peek().is_some() {
+            target.info = Some(Labels::new(others, &target));
         }
-        let mut target = Self { labels, info: None };
-        target.info = (!others.is_empty()).then(|| Labels::new(&others, &target));
         target
     }
 }
@@ -61,12 +55,11 @@ impl Labels {
     /// The labels of a series with these attributes, which are in the order of their keys.
     ///
     /// Attributes whose names become the same are one label, their values joined by `;`. An empty label is as good as none.
-    pub(super) fn new(attributes: &[KeyValue], target: &Target) -> Self {
+    pub(super) fn new<'a>(attributes: impl Iterator<Item = (&'a str, Value<'a>)>, target: &Target) -> Self {
         // Few and mostly in order: inserting each beats the code that a sort is.
         let mut labels = target.labels.clone();
-        for attribute in attributes {
-            let name = name(&attribute.key);
-            let value = text(attribute);
+        for (key, value) in attributes {
+            let (name, value) = (name(key), text(value));
             let place = labels.partition_point(|(present, _)| *present < name);
             match labels.get_mut(place) {
                 Some((present, joined)) if *present == name => {
@@ -84,7 +77,7 @@ impl Labels {
                 name if name < "le" => &mut encoded.before_le,
                 _ => &mut encoded.after,
             };
-            message::encode(SERIES_LABELS, &Label { name, value }, part);
+            label(part, &name, &value);
         }
         encoded
     }
@@ -98,8 +91,15 @@ impl Labels {
 /// One label, encoded.
 pub(super) fn encoded_label(name: &str, value: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    message::encode(SERIES_LABELS, &Label { name: name.to_owned(), value: value.to_owned() }, &mut bytes);
+    label(&mut bytes, name, value);
     bytes
+}
+
+fn label(out: &mut Vec<u8>, name: &str, value: &str) {
+    write::message(out, SERIES_LABELS, |out| {
+        write::text(out, 1, name);
+        write::text(out, 2, value);
+    });
 }
 
 /// The name of a label: letters, digits and single underscores.
@@ -121,20 +121,19 @@ fn name(key: &str) -> String {
     name
 }
 
-fn text(attribute: &KeyValue) -> String {
-    match &attribute.value {
-        Some(AnyValue { value: Some(any_value::Value::StringValue(text)) }) => text.clone(),
-        Some(AnyValue { value: Some(any_value::Value::BoolValue(truth)) }) => truth.to_string(),
-        Some(AnyValue { value: Some(any_value::Value::IntValue(value)) }) => value.to_string(),
-        Some(AnyValue { value: Some(any_value::Value::DoubleValue(value)) }) => plain(*value),
-        Some(AnyValue { value: None }) | None => String::new(),
+fn text(value: Value<'_>) -> String {
+    match value {
+        Value::Text(text) => text.to_owned(),
+        Value::Truth(truth) => truth.to_string(),
+        Value::Integer(number) => number.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use tributary_proto::attributes::{integer, text};
+    use tributary_proto::attributes::{encode, integer, text};
+    use tributary_proto::otlp::KeyValue;
     use tributary_proto::remote_write::TimeSeries;
 
     use super::*;
@@ -146,7 +145,11 @@ mod tests {
     }
 
     fn target(attributes: Vec<KeyValue>) -> Target {
-        Target::new(&Resource { attributes })
+        Target::new(&Resource::new(attributes))
+    }
+
+    fn labels(attributes: &[KeyValue], target: &Target) -> Labels {
+        Labels::new(attributes::iter(&encode(attributes.to_vec())), target)
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -173,7 +176,7 @@ mod tests {
     #[test]
     fn labels_are_sorted_by_bytes_with_the_name_and_the_bound_among_them() {
         let attributes = [integer("Zone", 1), text("a", "x"), text("zone", "y")];
-        let labels = Labels::new(&attributes, &target(vec![text("service.name", "s")]));
+        let labels = labels(&attributes, &target(vec![text("service.name", "s")]));
         let expected =
             [("Zone", "1"), ("__name__", "m"), ("a", "x"), ("job", "s"), ("le", "1"), ("zone", "y")];
         assert_eq!(read(&labels), pairs(&expected));
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn names_that_become_the_same_are_one_label() {
         let attributes = [text("a-b", "1"), text("a.b", "2"), text("a_b", "3"), text("empty", "")];
-        let labels = Labels::new(&attributes, &target(vec![]));
+        let labels = labels(&attributes, &target(vec![]));
         assert_eq!(read(&labels), pairs(&[("__name__", "m"), ("a_b", "1;2;3"), ("le", "1")]));
     }
 
@@ -207,6 +210,6 @@ mod tests {
         ];
         assert_eq!(read(more.info.as_ref().unwrap()), pairs(&expected));
         let expected = [("__name__", "m"), ("instance", "i"), ("job", "shop/s"), ("le", "1")];
-        assert_eq!(read(&Labels::new(&[], &more)), pairs(&expected));
+        assert_eq!(read(&labels(&[], &more)), pairs(&expected));
     }
 }

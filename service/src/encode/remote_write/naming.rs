@@ -62,9 +62,7 @@ pub(super) fn name(metric: &Metric, form: Form<'_>) -> String {
     }
     let ending = match form {
         Form::Sum => "total",
-        // A ratio is the only gauge that OpenTelemetry's conventions give the unit 1.
-        Form::Gauge if metric.unit == "1" => "ratio",
-        Form::Gauge | Form::Histogram { .. } | Form::Exponential => "",
+        Form::UpDown | Form::Histogram { .. } | Form::Exponential => "",
     };
     if !ending.is_empty() {
         words.retain(|word| *word != ending);
@@ -78,32 +76,6 @@ pub(super) fn name(metric: &Metric, form: Form<'_>) -> String {
 pub(super) fn unit(unit: &str) -> String {
     let (unit, per) = units(unit);
     [unit, per].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
-}
-
-/// A double as Prometheus writes bounds: the shortest digits that mean it, without an exponent.
-///
-/// Made of the digits that JSON would have: the standard library's way would be the module's second one.
-pub(super) fn plain(value: f64) -> String {
-    let json = serde_json::to_string(&value).unwrap_or_default();
-    let (digits, exponent) = json.split_once('e').unwrap_or((&json, "0"));
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let fraction = fraction.trim_end_matches('0');
-    let exponent: i32 = exponent.trim_start_matches('+').parse().unwrap_or(0);
-    let mut digits = format!("{whole}{fraction}");
-    // Where the point is, counted from the first digit.
-    let point = exponent.saturating_add(i32::try_from(whole.len()).unwrap_or(0));
-    match usize::try_from(point) {
-        Ok(0) | Err(_) => {
-            let zeros = "0".repeat(usize::try_from(point.unsigned_abs()).unwrap_or(0));
-            format!("{sign}0.{zeros}{digits}")
-        }
-        Ok(point) if point < digits.len() => {
-            digits.insert(point, '.');
-            format!("{sign}{digits}")
-        }
-        Ok(point) => format!("{sign}{digits}{}", "0".repeat(point.saturating_sub(digits.len()))),
-    }
 }
 
 /// The unit itself, and what it is per. Annotations such as `{request}` are no units.
@@ -127,7 +99,6 @@ fn word(unit: &str, known: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use tributary_proto::metric::Kind;
 
     use super::*;
@@ -145,35 +116,16 @@ mod tests {
             ("total.requests", "", Form::Sum, "requests_total"),
             ("bytes.sent", "By", Form::Sum, "bytes_sent_total"),
             ("io", "By", Form::Sum, "io_bytes_total"),
-            ("disk.speed", "MBy/s", Form::Gauge, "disk_speed_megabytes_per_second"),
-            ("errors", "{error}/min", Form::Gauge, "errors_per_minute"),
-            ("memory.use", "1", Form::Gauge, "memory_use_ratio"),
+            ("disk.speed", "MBy/s", Form::UpDown, "disk_speed_megabytes_per_second"),
+            ("errors", "{error}/min", Form::UpDown, "errors_per_minute"),
+            ("active", "1", Form::UpDown, "active"),
             ("latency", "1", histogram, "latency"),
-            ("strange", "foo^2", Form::Gauge, "strange_foo_2"),
-            ("a..b--c_", "", Form::Gauge, "a_b_c"),
+            ("strange", "foo^2", Form::UpDown, "strange_foo_2"),
+            ("a..b--c_", "", Form::UpDown, "a_b_c"),
         ] {
             let (name, unit) = (name.to_owned(), unit.to_owned());
             let metric = Metric { name, unit, description: String::new(), divisor: 1, kind: Kind::Counter };
             assert_eq!(super::name(&metric, form), expected, "{} in {}", metric.name, metric.unit);
-        }
-    }
-
-    #[test]
-    fn bounds_are_written_without_exponents() {
-        for value in
-            [0.0, 0.005, 0.25, 1.0, 10.0, 2.5, 1e-9, 1.5e-7, 1e15, 1e16, 1.25e20, 123456.789, -0.5, -3.0]
-        {
-            assert_eq!(plain(value), value.to_string());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bound_is_the_shortest_text_that_means_it(value in any::<u64>(), divisor in 1..=u64::MAX) {
-            let kind = Kind::Counter;
-            let metric = Metric { name: String::new(), unit: String::new(), description: String::new(), divisor, kind };
-            let bound = metric.in_unit(value.into());
-            prop_assert_eq!(plain(bound), bound.to_string());
         }
     }
 

@@ -114,17 +114,24 @@ fn an_exemplar_is_at_its_bucket_only() {
 }
 
 #[test]
-fn what_is_delta_is_left_out_but_a_gauge_is_neither() {
+fn what_is_delta_is_left_out_and_what_also_falls_is_a_gauge() {
     let mut stock = example();
-    stock.metrics.iter_mut().for_each(|(_, temporality, _)| *temporality = Temporality::Delta);
+    for (metric, temporality, _) in &mut stock.metrics {
+        if metric.kind != Kind::UpDownCounter {
+            *temporality = Temporality::Delta;
+        }
+    }
     let encoded = stock.encode(Encoding::RemoteWrite);
     assert_eq!((encoded.points, encoded.left_out), (1, 8));
+    let [metadata] = &read(&encoded).metadata[..] else { panic!("one metric") };
+    // MetricType.GAUGE
+    assert_eq!(metadata.kind, 2);
     let names: Vec<_> = read(&encoded)
         .timeseries
         .iter()
         .map(|series| label(series, "__name__").unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["temperature_celsius", "target_info"]);
+    assert_eq!(names, ["energy_joules", "target_info"]);
 }
 
 #[test]
@@ -160,9 +167,9 @@ proptest! {
         let mut stock = example();
         stock.metrics.truncate(2);
         stock.metrics[0].0.kind = Kind::Histogram { bounds: bounds.clone().into() };
-        stock.metrics[0].2 = vec![StockPoint { attributes: vec![], value: histogram(&values, &bounds), exemplars: vec![] }];
+        stock.metrics[0].2 = vec![StockPoint { attributes: vec![], value: histogram(&values, &bounds), exemplar: None }];
         stock.metrics[1].0.kind = Kind::Exponential { max_size: 100 };
-        stock.metrics[1].2 = vec![StockPoint { attributes: vec![], value: exponential(&values, 1, 100), exemplars: vec![] }];
+        stock.metrics[1].2 = vec![StockPoint { attributes: vec![], value: exponential(&values, 1, 100), exemplar: None }];
         let request = read(&stock.encode(Encoding::RemoteWrite));
 
         let buckets: BTreeMap<String, String> = request.timeseries.iter()

@@ -6,7 +6,7 @@ use tributary_proto::limits::{COUNTER_KEY_BYTES_MAX, COUNTERS_MAX};
 
 use super::dimension::EXPRESSION_BYTES_MAX;
 use crate::plan::{Counter, Part, When};
-use crate::source::Source;
+use crate::source::{self, Source};
 
 /// One counter of everything, unless others are configured.
 pub(super) fn read(root: &mut Section<'_>, main: &mut Part) -> Vec<Counter> {
@@ -19,6 +19,22 @@ pub(super) fn read(root: &mut Section<'_>, main: &mut Part) -> Vec<Counter> {
         };
         let condition = section.text("condition", 1..=EXPRESSION_BYTES_MAX);
         let condition = condition.map(|text| main.source(Source::expression(&text)));
+        let response_header = if cfg!(feature = "full") {
+            section.text("response_header", 1..=128)
+        } else {
+            super::only_in_full(section, "response_header");
+            None
+        };
+        if let Some(header) = &response_header {
+            if !source::is_header(header) {
+                section.note("response_header", &quoted(header), "a header's name in lower case");
+            }
+            if condition.is_some() || when == When::Flush && section.has("when") {
+                let allowed =
+                    "neither a condition nor when: flush beside it: it counts each response before it leaves";
+                section.note("response_header", &quoted(header), allowed);
+            }
+        }
         let key = key?;
         if !counter::is_key(&key) {
             section.note("key", &quoted(&key), "letters, digits, '_', '.' and '-'");
@@ -26,10 +42,16 @@ pub(super) fn read(root: &mut Section<'_>, main: &mut Part) -> Vec<Counter> {
             section.note("key", &format!("{} again", quoted(&key)), "each key once");
         }
         keys.push(key.clone());
-        Some(Counter { key, when, condition })
+        let when = if response_header.is_some() { When::Request } else { when };
+        Some(Counter { key, when, condition, response_header })
     });
     match counters {
         Some(counters) => counters.into_iter().flatten().collect(),
-        None => vec![Counter { key: "requests".to_owned(), when: When::Flush, condition: None }],
+        None => vec![Counter {
+            key: "requests".to_owned(),
+            when: When::Flush,
+            condition: None,
+            response_header: None,
+        }],
     }
 }

@@ -29,7 +29,8 @@ fn no_configuration_is_the_default() {
     assert_eq!(config, parsed("{}"));
     assert_eq!(config, parsed(r#"{"preset": "otel"}"#));
     assert_eq!(config.flush, Flush { interval: Duration::from_secs(1), max_requests: None });
-    let requests = Counter { key: "requests".into(), when: When::Flush, condition: None };
+    let requests =
+        Counter { key: "requests".into(), when: When::Flush, condition: None, response_header: None };
     assert_eq!(config.plan.counters, [requests]);
     assert_eq!((config.series_max, config.service_vm_id.as_str()), (2_000, ""));
 }
@@ -195,11 +196,78 @@ fn every_problem_is_said_at_once() {
         r#"counters[3].key: found "a" again, allowed: each key once"#,
         "limits.series: found 0, allowed: a whole number from 1 to 1000000",
         "service_vm_id: found 5, allowed: text of 0 to 255 bytes",
-        "dimension: found an unknown key, allowed: one of preset, grpc_messages, streams, drop, dimensions, metrics, histogram, in_flight, flush, report_interval, counters, limits, service_vm_id",
+        "dimension: found an unknown key, allowed: one of preset, grpc_messages, streams, drop, dimensions, metrics, histogram, exemplars, in_flight, flush, report_interval, counters, headers, tap, limits, service_vm_id",
     ];
     let found = problems(json);
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found, expected);
     }
     assert_eq!(found.len(), expected.len());
+}
+
+#[cfg(not(feature = "full"))]
+#[test]
+fn what_happens_under_way_belongs_to_the_other_module() {
+    let json = r#"{"headers": [], "tap": {}, "counters": [{"key": "a", "response_header": "x-a"}]}"#;
+    let found = "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
+    let expected = ["counters[0].response_header", "headers", "tap"].map(|key| format!("{key}: {found}"));
+    assert_eq!(problems(json), expected);
+}
+
+#[cfg(feature = "full")]
+mod under_way {
+    use super::*;
+    use crate::plan::{Action, Missing, RuleSide};
+
+    #[test]
+    fn headers_are_written_by_rules() {
+        let json = r#"{"headers": [{"name": "authorization", "value": "Bearer {value:jwt}", "if_missing": "deny"},
+            {"on": "response", "action": "append", "name": "x-wasm-filter", "value": "tributary"},
+            {"action": "remove", "name": "x-secret"}],
+            "counters": [{"key": "a", "response_header": "x-request-count"}]}"#;
+        let plan = parsed(json).plan;
+        let seen: Vec<_> = plan.rules.iter().map(|rule| (rule.side, rule.action, rule.missing)).collect();
+        assert_eq!(
+            seen,
+            [
+                (RuleSide::Request, Action::Set, Missing::Deny),
+                (RuleSide::Response, Action::Append, Missing::Skip),
+                (RuleSide::Request, Action::Remove, Missing::Skip),
+            ]
+        );
+        assert_eq!(plan.rules[0].template.values().collect::<Vec<_>>(), ["jwt"]);
+        let [counter] = &plan.counters[..] else { panic!("one") };
+        assert_eq!(
+            (counter.when, counter.response_header.as_deref()),
+            (When::Request, Some("x-request-count"))
+        );
+    }
+
+    #[test]
+    fn a_tap_has_defaults_that_keep_secrets() {
+        assert_eq!(parsed("").plan.tap, None);
+        let tap = parsed(r#"{"tap": {"condition": "true"}}"#).plan.tap.unwrap();
+        assert_eq!((tap.per_minute, tap.body_bytes), (10, 256));
+        assert!(tap.masked.contains(&"authorization".to_owned()));
+    }
+
+    #[test]
+    fn every_problem_under_way_is_said() {
+        let json = r#"{"headers": [{"name": "Host", "value": "x"}, {"name": "a", "value": "{x}"}, {"name": "a"},
+            {"action": "remove", "name": "a", "value": "x"}, {"on": "response", "name": "a", "value": "{value:b}", "if_missing": "deny"}],
+            "tap": {"mask": ["A B"]}, "counters": [{"key": "a", "response_header": "x-a", "condition": "true"}]}"#;
+        assert_eq!(
+            problems(json),
+            [
+                r#"counters[0].response_header: found "x-a", allowed: neither a condition nor when: flush beside it: it counts each response before it leaves"#,
+                r#"headers[0].name: found "Host", allowed: a header's name in lower case, none that frames a message"#,
+                r#"headers[1].value: found "{x}", allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} stand for braces"#,
+                "headers[2].value: found nothing, allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} stand for braces",
+                "headers[3].value: found a value, allowed: none: what is removed needs none",
+                r#"headers[4].if_missing: found "deny", allowed: only on requests"#,
+                "tap.condition: found nothing, allowed: text of 1 to 1024 bytes",
+                r#"tap.mask: found "A B", allowed: headers' names in lower case"#,
+            ]
+        );
+    }
 }

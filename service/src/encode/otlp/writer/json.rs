@@ -1,30 +1,24 @@
-//! What JSON needs that protobuf does not: keys, quotes and commas. Text and doubles are written by `serde_json`.
+//! What JSON needs that protobuf does not: keys, quotes and commas.
 
 use std::io::Write;
 
-use tributary_proto::otlp::{AnyValue, KeyValue, any_value};
+use tributary_proto::attributes::Value;
+use tributary_proto::json::write_text;
 
 use super::Writer;
 
 impl Writer {
     /// The members of an attribute.
-    pub(super) fn json_attribute(&mut self, attribute: &KeyValue) {
-        self.text(1, "key", &attribute.key);
-        let Some(AnyValue { value: Some(value) }) = &attribute.value else { return };
+    pub(super) fn json_attribute(&mut self, key: &str, value: Value<'_>) {
+        self.text(1, "key", key);
         self.object(2, "value", |out| match value {
-            any_value::Value::StringValue(text) => {
+            Value::Text(text) => {
                 out.key("stringValue");
-                out.json_text(text);
+                write_text(&mut out.out, text);
             }
-            any_value::Value::BoolValue(truth) => out.truth(2, "boolValue", *truth),
-            any_value::Value::IntValue(value) => out.sfixed64(3, "intValue", *value),
-            any_value::Value::DoubleValue(value) => out.double(4, "doubleValue", *value),
+            Value::Truth(truth) => out.truth(2, "boolValue", truth),
+            Value::Integer(number) => out.sfixed64(3, "intValue", number),
         });
-    }
-
-    /// Text as a value. Writing to memory does not fail.
-    pub(super) fn json_text(&mut self, text: &str) {
-        let _ = serde_json::to_writer(&mut self.out, text);
     }
 
     /// A member that is integers of 64 bits; left out if there are none.
@@ -40,22 +34,9 @@ impl Writer {
         });
     }
 
-    /// A double as a value. JSON has no infinities; the JSON mapping of protobuf writes them as text.
-    pub(super) fn json_double(&mut self, value: f64) {
-        let text = match value {
-            _ if value.is_nan() => "\"NaN\"",
-            f64::INFINITY => "\"Infinity\"",
-            f64::NEG_INFINITY => "\"-Infinity\"",
-            _ => {
-                let _ = serde_json::to_writer(&mut self.out, &value);
-                return;
-            }
-        };
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
     /// An integer of 64 bits as a value.
     pub(super) fn quoted(&mut self, value: impl std::fmt::Display) {
+        // Writing to memory does not fail.
         let _ = write!(self.out, "\"{value}\"");
     }
 

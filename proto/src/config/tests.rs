@@ -1,0 +1,109 @@
+//! Configurations, right and wrong.
+
+use super::*;
+
+fn problems(json: &str, take_apart: impl FnOnce(&mut Section<'_>)) -> Vec<String> {
+    match read(json.as_bytes(), take_apart) {
+        Ok(()) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_problem_is_found_at_once_with_its_path() {
+    let json =
+        r#"{"flush": {"interval": 5, "speed": 1}, "list": [{"n": -1}, 7], "word": "c", "map": {"a": 1}}"#;
+    let found = problems(json, |section| {
+        section
+            .section("flush", |flush| flush.duration("interval", Duration::ZERO..=Duration::from_secs(60)));
+        section.sections("list", 0..=2, |item| item.number("n", 0..=9));
+        section.word("word", &["a", "b"]);
+        section.texts("map", 1, 9);
+        section.required().number("must", 1..=2);
+    });
+    assert_eq!(
+        found,
+        [
+            r#"flush.interval: found 5, allowed: a duration from 0s to 1m, such as "1s" or "250ms""#,
+            "flush.speed: found an unknown key, allowed: one of interval",
+            "list[0].n: found -1, allowed: a whole number from 0 to 9",
+            "list[1]: found 7, allowed: an object",
+            r#"word: found "c", allowed: one of a, b"#,
+            "map: found an object of 1, allowed: an object of at most 1 texts of at most 9 bytes",
+            "must: found nothing, allowed: a whole number from 1 to 2",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_object_is_one_problem() {
+    for json in ["[]", "{", "\"text\"", "\u{0}"] {
+        assert_eq!(problems(json, |_| ()).len(), 1, "{json}");
+    }
+    assert_eq!(
+        problems("", |_| ()),
+        Vec::<String>::new(),
+        "a plugin without a configuration has the defaults"
+    );
+}
+
+#[test]
+fn a_struct_is_read_as_its_json_would_be() {
+    // As Envoy 1.40 gives {"interval": "5s", "n": 1}.
+    let bytes = b"\n\x10\n\x08interval\x12\x04\x1a\x025s\n\x0e\n\x01n\x12\x09\x11\0\0\0\0\0\0\xf0?";
+    let read = read(bytes, |section| {
+        let interval = section.duration("interval", Duration::ZERO..=Duration::MAX);
+        (interval, section.number("n", 0..=9))
+    });
+    assert_eq!(read, Ok((Some(Duration::from_secs(5)), Some(1))));
+}
+
+#[test]
+fn a_configuration_of_two_mebibytes_is_refused_unread() {
+    let found = problems(&" ".repeat(2 * 1024 * 1024), |_| ());
+    let expected = "the whole configuration: found 2097152 bytes or more, allowed: a Struct, or text of a JSON object, of at most 1048576 bytes";
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn whole_numbers_may_be_written_as_doubles() {
+    for (json, expected) in [("5", Some(5)), ("5.0", Some(5)), ("5.5", None), ("-1", None), ("1e300", None)] {
+        assert_eq!(json::read(json.as_bytes()).unwrap().as_whole(), expected, "{json}");
+    }
+}
+
+#[test]
+fn a_long_value_is_cut_in_its_problem() {
+    let json = format!(r#"{{"word": "{}"}}"#, "x".repeat(10_000));
+    let found = problems(&json, |section| {
+        section.word("word", &["a"]);
+    });
+    assert!(found[0].len() < 200, "{}", found[0]);
+}
+
+#[test]
+fn lists_are_read_whole_or_refused() {
+    let json = r#"{"names": ["a", "b"], "bounds": [0.5, 1, 2], "on": true, "mixed": ["a", 1], "falling": [2, 1], "off": 0}"#;
+    let found = problems(json, |section| {
+        assert_eq!(section.list("names", 2, 1..=9), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(section.ascending("bounds", 1..=3), Some(vec![0.5, 1.0, 2.0]));
+        assert_eq!(section.flag("on"), Some(true));
+        assert_eq!(section.list("mixed", 2, 1..=9), None);
+        assert_eq!(section.ascending("falling", 1..=3), None);
+        assert_eq!(section.flag("off"), None);
+    });
+    assert_eq!(
+        found,
+        [
+            "mixed: found a list of 2, allowed: a list of at most 2 texts of 1 to 9 bytes",
+            "falling: found a list of 2, allowed: a list of 1 to 3 numbers, ascending",
+            "off: found 0, allowed: true or false",
+        ]
+    );
+}
+
+#[test]
+fn null_is_absent() {
+    let read = read(br#"{"n": null}"#, |section| (section.has("n"), section.number("n", 0..=9)));
+    assert_eq!(read, Ok((false, None)));
+}

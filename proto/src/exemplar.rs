@@ -1,0 +1,104 @@
+//! Exemplars: single observations among those counted, which lead from a histogram to a trace.
+
+use crate::generated::batch;
+use crate::histogram::halves;
+
+/// One observation, and the span in which it was made.
+///
+/// Exemplars are ordered by their values first, so the greatest of those of a point is the same in whatever order they are
+/// compared. Nothing is the least: keep `kept.max(Some(new))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exemplar {
+    value: u64,
+    time_unix_nano: u64,
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+}
+
+impl Exemplar {
+    /// None if an id is all zeros, which is how W3C's Trace Context writes that there is none.
+    pub fn new(value: u64, time_unix_nano: u64, trace_id: [u8; 16], span_id: [u8; 8]) -> Option<Self> {
+        let known = trace_id != [0; 16] && span_id != [0; 8];
+        known.then_some(Self { value, time_unix_nano, trace_id, span_id })
+    }
+
+    /// In travelling integers.
+    pub fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// When it was made.
+    pub fn time_unix_nano(&self) -> u64 {
+        self.time_unix_nano
+    }
+
+    /// Never all zeros.
+    pub fn trace_id(&self) -> &[u8; 16] {
+        &self.trace_id
+    }
+
+    /// Never all zeros.
+    pub fn span_id(&self) -> &[u8; 8] {
+        &self.span_id
+    }
+
+    /// As it travels in a batch, for the point at this place of its series.
+    pub fn to_wire(&self, point: usize) -> batch::Exemplar {
+        let (trace_id_low, trace_id_high) = halves(u128::from_be_bytes(self.trace_id));
+        batch::Exemplar {
+            // A series has 64 points at most.
+            point: u32::try_from(point).unwrap_or(u32::MAX),
+            value: self.value,
+            time_unix_nano: self.time_unix_nano,
+            trace_id_high,
+            trace_id_low,
+            span_id: u64::from_be_bytes(self.span_id),
+        }
+    }
+
+    /// From a batch, with the place of its point; none if an id is all zeros.
+    pub fn from_wire(wire: batch::Exemplar) -> Option<(usize, Self)> {
+        let trace_id = u128::from(wire.trace_id_high) << 64 | u128::from(wire.trace_id_low);
+        let (trace_id, span_id) = (trace_id.to_be_bytes(), wire.span_id.to_be_bytes());
+        let exemplar = Self::new(wire.value, wire.time_unix_nano, trace_id, span_id)?;
+        Some((usize::try_from(wire.point).ok()?, exemplar))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_survives_the_wire(point in 0usize..64, value: u64, time: u64, trace_id: [u8; 16], span_id: [u8; 8]) {
+            if let Some(exemplar) = Exemplar::new(value, time, trace_id, span_id) {
+                prop_assert_eq!(Exemplar::from_wire(exemplar.to_wire(point)), Some((point, exemplar)));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_the_bytes_that_they_were() {
+        let (trace_id, span_id) = (*b"0123456789abcdef", *b"ABCDEFGH");
+        let exemplar = Exemplar::new(1, 2, trace_id, span_id).unwrap();
+        assert_eq!((exemplar.trace_id(), exemplar.span_id()), (&trace_id, &span_id));
+    }
+
+    #[test]
+    fn one_without_an_id_is_none() {
+        assert_eq!(Exemplar::new(1, 2, [0; 16], [1; 8]), None);
+        assert_eq!(Exemplar::new(1, 2, [1; 16], [0; 8]), None);
+    }
+
+    #[test]
+    fn the_greatest_value_is_kept_in_whatever_order() {
+        let of = |value, time| Exemplar::new(value, time, [1; 16], [1; 8]);
+        let all = [of(3, 1), of(9, 1), None, of(9, 2), of(1, 9)];
+        let kept = |all: &mut dyn Iterator<Item = Option<Exemplar>>| all.fold(None, Option::max);
+        assert_eq!(kept(&mut all.into_iter()), of(9, 2));
+        assert_eq!(kept(&mut all.into_iter().rev()), of(9, 2));
+    }
+}

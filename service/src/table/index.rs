@@ -1,0 +1,147 @@
+//! Places of rows by the hashes of their attributes. It grows a few entries at a time: to hash a hundred thousand keys anew in
+//! one go would take Envoy's main thread tens of milliseconds.
+
+use hashbrown::HashTable;
+
+/// Entries at the beginning.
+const CAPACITY_MIN: usize = 64;
+/// Rows looked at for each one that comes. A new table has room for twice as many entries as there are, so with two it would
+/// just be through when that is full.
+const MOVES: usize = 4;
+
+/// Places by hashes.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    table: HashTable<u32>,
+    /// What it was before it grew; empty once everything is in the new table. Its entries stay until then.
+    old: HashTable<u32>,
+    /// Rows before this place are in the new table.
+    moved: usize,
+}
+
+impl Index {
+    /// The place of the row with this hash that `is` the one.
+    pub(super) fn find(&self, hash: u64, is: impl Fn(usize) -> bool) -> Option<usize> {
+        let is = |place: &u32| is(from(*place));
+        self.table.find(hash, is).or_else(|| self.old.find(hash, is)).map(|place| from(*place))
+    }
+
+    /// Enters a place that is not in it. There are `places` in all, and `hash_of` knows the hashes of those with rows.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        place: usize,
+        places: usize,
+        hash_of: impl Fn(usize) -> Option<u64>,
+    ) {
+        if self.table.len() >= self.table.capacity() {
+            let capacity = self.table.len().saturating_mul(2).max(CAPACITY_MIN);
+            self.old = std::mem::replace(&mut self.table, HashTable::with_capacity(capacity));
+            self.moved = 0;
+        }
+        self.put(hash, place, &hash_of);
+        if self.old.is_empty() {
+            return;
+        }
+        let end = self.moved.saturating_add(MOVES).min(places);
+        for place in self.moved..end {
+            if let Some(hash) = hash_of(place)
+                && self.table.find(hash, |present| from(*present) == place).is_none()
+            {
+                self.put(hash, place, &hash_of);
+            }
+        }
+        self.moved = end;
+        if end == places {
+            self.old = HashTable::new();
+        }
+    }
+
+    /// Takes a place out.
+    pub(super) fn remove(&mut self, hash: u64, place: usize) {
+        for table in [&mut self.table, &mut self.old] {
+            if let Ok(entry) = table.find_entry(hash, |present| from(*present) == place) {
+                entry.remove();
+            }
+        }
+    }
+
+    fn put(&mut self, hash: u64, place: usize, hash_of: impl Fn(usize) -> Option<u64>) {
+        // A table has a million series at most. It grows only above, so nothing is hashed here.
+        let number = u32::try_from(place).unwrap_or(u32::MAX);
+        self.table.insert_unique(hash, number, |present| hash_of(from(*present)).unwrap_or(0));
+    }
+}
+
+fn from(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A hash that meets others often.
+    fn hash(key: u64) -> u64 {
+        (key % 97).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn an_entry_costs_few_hashes_whatever_the_size() {
+        let (mut index, mut keys) = (Index::default(), Vec::new());
+        let hashes = Cell::new(0);
+        let spread = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for key in 0..50_000_u64 {
+            keys.push(key);
+            hashes.set(0);
+            let hash_of = |place: usize| {
+                hashes.set(hashes.get() + 1);
+                keys.get(place).map(|key| spread(*key))
+            };
+            index.insert(spread(key), keys.len() - 1, keys.len(), hash_of);
+            assert!(hashes.get() <= MOVES, "{} hashes for entry {key}", hashes.get());
+        }
+        for key in 0..50_000 {
+            assert_eq!(index.find(spread(key), |place| keys[place] == key), usize::try_from(key).ok());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_is_in_it_and_nothing_else(steps in prop::collection::vec((any::<bool>(), 0u64..400), 0..2_000)) {
+            let mut index = Index::default();
+            // By place, as rows are.
+            let (mut keys, mut free): (Vec<Option<u64>>, Vec<usize>) = (Vec::new(), Vec::new());
+            let mut places: BTreeMap<u64, usize> = BTreeMap::new();
+            for (insert, key) in steps {
+                let found = index.find(hash(key), |place| keys[place] == Some(key));
+                prop_assert_eq!(found, places.get(&key).copied());
+                match (insert, found) {
+                    (true, None) => {
+                        let place = free.pop().unwrap_or(keys.len());
+                        keys.resize(keys.len().max(place + 1), None);
+                        keys[place] = Some(key);
+                        places.insert(key, place);
+                        index.insert(hash(key), place, keys.len(), |place| keys[place].map(hash));
+                    }
+                    (false, Some(place)) => {
+                        index.remove(hash(key), place);
+                        places.remove(&key);
+                        keys[place] = None;
+                        free.push(place);
+                    }
+                    _ => {}
+                }
+            }
+            for key in 0..400 {
+                let found = index.find(hash(key), |place| keys[place] == Some(key));
+                prop_assert_eq!(found, places.get(&key).copied());
+            }
+        }
+    }
+}

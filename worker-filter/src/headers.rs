@@ -1,0 +1,201 @@
+//! Writing headers into requests and responses while they are under way.
+
+use tributary_host::headers::{self, Side};
+use tributary_host::shared_data::HostSharedData;
+use tributary_host::stats::Counter;
+use tributary_host::stream::Verdict;
+use tributary_host::{attributes, counter};
+use tributary_plan::form;
+use tributary_plan::plan::{Action, HeaderRule, Missing, RuleSide};
+use tributary_plan::source::Type;
+use tributary_plan::template::{Piece, Template};
+use tributary_proto::counter::shared_key;
+use tributary_proto::value;
+
+use crate::values::Values;
+
+/// The rules of one worker.
+#[derive(Debug)]
+pub struct Headers {
+    rules: Vec<HeaderRule>,
+    values: Values,
+    /// Headers that were not written, as something in them was not there.
+    skipped: Counter,
+    /// Requests that were answered here, for the same reason.
+    denied: Counter,
+}
+
+impl Headers {
+    /// Rules as configured, with the values as they are now.
+    pub fn new(rules: Vec<HeaderRule>) -> Self {
+        let values = Values::new(rules.iter().flat_map(|rule| rule.template.values()));
+        let mut headers = Self {
+            rules,
+            values,
+            skipped: Counter::define("tributary_headers_skipped"),
+            denied: Counter::define("tributary_requests_denied"),
+        };
+        headers.refresh();
+        headers
+    }
+
+    /// Looks whether a shared value has changed.
+    pub fn refresh(&mut self) {
+        self.values.refresh(&mut HostSharedData);
+    }
+
+    /// Writes into the current request, or answers it.
+    pub fn request(&self) -> Verdict {
+        for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Request) {
+            if !self.apply(rule, Side::Request) && rule.missing == Missing::Deny {
+                self.denied.add(1);
+                let body = format!("the header {} cannot be made yet: a value is missing\n", rule.name);
+                let headers = [("content-type", "text/plain; charset=utf-8")];
+                // If the host refuses, the request goes without the header.
+                if headers::respond(503, &headers, body.as_bytes(), "tributary_value_missing").is_ok() {
+                    return Verdict::Answered;
+                }
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// Writes into the current response.
+    pub fn response(&self) {
+        for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Response) {
+            self.apply(rule, Side::Response);
+        }
+    }
+
+    /// False if something in the rule's template is not there.
+    fn apply(&self, rule: &HeaderRule, side: Side) -> bool {
+        if rule.action == Action::Remove {
+            let _ = headers::remove(side, &rule.name);
+            return true;
+        }
+        let Some(value) = self.render(&rule.template) else {
+            self.skipped.add(1);
+            return false;
+        };
+        let write = if rule.action == Action::Append { headers::append } else { headers::set };
+        write(side, &rule.name, &value).is_ok()
+    }
+
+    fn render(&self, template: &Template) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        for piece in &template.0 {
+            match piece {
+                Piece::Text(piece) => text.extend_from_slice(piece.as_bytes()),
+                Piece::Value(name) => text.extend_from_slice(self.values.get(name)?),
+                Piece::Counter(key) => {
+                    let count = counter::read(&mut HostSharedData, &shared_key(key)).ok().flatten()?;
+                    text.extend_from_slice(count.to_string().as_bytes());
+                }
+                Piece::Attribute(path, kind) => write_attribute(path, *kind, &mut text)?,
+            }
+        }
+        value::is_header_value(&text).then_some(text)
+    }
+}
+
+fn write_attribute(path: &[u8], kind: Type, text: &mut Vec<u8>) -> Option<()> {
+    let bytes = attributes::property(path).ok().filter(|bytes| !bytes.is_empty())?;
+    match kind {
+        Type::Text => text.extend_from_slice(&bytes),
+        Type::Integer | Type::Duration => {
+            text.extend_from_slice(form::integer(&bytes)?.to_string().as_bytes());
+        }
+        Type::Boolean => text.extend_from_slice(if bytes == [1] { b"true" } else { b"false" }),
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_host::fake;
+    use tributary_proto::value::GENERATION_KEY;
+
+    use super::*;
+
+    fn rule(name: &str, template: &str) -> HeaderRule {
+        HeaderRule {
+            side: RuleSide::Request,
+            action: Action::Set,
+            name: name.to_owned(),
+            template: Template::parse(template).unwrap(),
+            missing: Missing::Skip,
+        }
+    }
+
+    fn publish(name: &str, bytes: &[u8]) {
+        fake::with(|host| {
+            host.store.set(&value::shared_key(name), bytes, 0).unwrap();
+            host.store.set(GENERATION_KEY, bytes, 0).unwrap();
+        });
+    }
+
+    fn request() -> Vec<(String, String)> {
+        fake::with(|host| host.headers.get(&Side::Request).cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_header_is_made_of_text_values_counters_and_attributes() {
+        fake::reset();
+        publish("jwt", b"abc");
+        fake::with(|host| {
+            host.store.set(&shared_key("hits"), &7_u64.to_le_bytes(), 0).unwrap();
+            host.streams.begin([
+                ("request.size", 12_i64.to_le_bytes().to_vec()),
+                ("connection.mtls", vec![1]),
+                ("request.id", b"r1".to_vec()),
+            ]);
+            host.headers.insert(
+                Side::Request,
+                vec![("authorization".into(), "forged".into()), ("x-b".into(), "1".into())],
+            );
+        });
+        let all =
+            "{counter:hits} {attribute:request.size} {attribute:connection.mtls} {attribute:request.id}";
+        let append = HeaderRule { action: Action::Append, ..rule("x-b", "2") };
+        let remove = HeaderRule { action: Action::Remove, ..rule("x-c", "") };
+        let headers =
+            Headers::new(vec![rule("authorization", "Bearer {value:jwt}"), rule("x-a", all), append, remove]);
+        assert_eq!(headers.request(), Verdict::Continue);
+        let expected = [("x-b", "1"), ("authorization", "Bearer abc"), ("x-a", "7 12 true r1"), ("x-b", "2")];
+        assert_eq!(request(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(fake::with(|host| host.stat("tributary_headers_skipped")), 0);
+    }
+
+    #[test]
+    fn what_is_missing_is_skipped_or_denied() {
+        fake::reset();
+        let mut headers = Headers::new(vec![
+            rule("x-id", "{attribute:request.id}"),
+            HeaderRule { missing: Missing::Deny, ..rule("authorization", "Bearer {value:jwt}") },
+        ]);
+        assert_eq!(headers.request(), Verdict::Answered);
+        let responses = fake::with(|host| std::mem::take(&mut host.responses));
+        let body = "the header authorization cannot be made yet: a value is missing\n";
+        assert_eq!(responses, [(503, body.to_owned())]);
+        publish("jwt", b"abc");
+        headers.refresh();
+        assert_eq!(headers.request(), Verdict::Continue);
+        assert_eq!(request(), [("authorization".to_owned(), "Bearer abc".to_owned())]);
+        assert_eq!(
+            fake::with(|host| (
+                host.stat("tributary_headers_skipped"),
+                host.stat("tributary_requests_denied")
+            )),
+            (3, 1)
+        );
+    }
+
+    #[test]
+    fn an_attribute_that_would_end_the_header_is_not_written() {
+        fake::reset();
+        fake::with(|host| host.streams.begin([("request.path", b"/a\r\nx: y".to_vec())]));
+        let headers = Headers::new(vec![rule("x-path", "{attribute:request.path}")]);
+        headers.request();
+        assert_eq!(request(), []);
+    }
+}

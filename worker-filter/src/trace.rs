@@ -1,0 +1,83 @@
+//! The trace that a request belongs to, from its header `traceparent` (W3C Trace Context, version 00).
+
+use tributary_proto::exemplar::Exemplar;
+
+/// Bit of the flags: somebody keeps the trace.
+const SAMPLED: u8 = 1;
+
+/// An exemplar of this value; none without a trace that is kept: there would be nothing to look at.
+pub fn exemplar(traceparent: &[u8], value: u64, time_unix_nano: u64) -> Option<Exemplar> {
+    let mut fields = traceparent.split(|byte| *byte == b'-');
+    let (version, trace_id, span_id, flags) =
+        (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    // A later version may have more fields, but has these four (section 4.3); ff is none.
+    let [version] = hex::<1>(version)?;
+    let is_read = version != 0xff && (version > 0 || fields.next().is_none());
+    let [flags] = hex::<1>(flags)?;
+    if !is_read || flags & SAMPLED == 0 {
+        return None;
+    }
+    Exemplar::new(value, time_unix_nano, hex(trace_id)?, hex(span_id)?)
+}
+
+/// Exactly `N` bytes in lower-case hexadecimal digits.
+fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if digits.len() != N.checked_mul(2)? {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in pair {
+            let digit = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            *byte = *byte << 4 | digit;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const SPAN: &str = "b7ad6b7169203331";
+
+    #[test]
+    fn a_trace_that_is_kept_is_read() {
+        let exemplar = exemplar(format!("00-{TRACE}-{SPAN}-01").as_bytes(), 7, 9).unwrap();
+        assert_eq!((exemplar.value(), exemplar.time_unix_nano()), (7, 9));
+        assert_eq!(exemplar.trace_id()[..2], [0x0a, 0xf7]);
+        assert_eq!(exemplar.span_id()[7], 0x31);
+    }
+
+    #[test]
+    fn what_leads_to_no_trace_is_none() {
+        for header in [
+            String::new(),
+            format!("00-{TRACE}-{SPAN}-00"),
+            format!("00-{TRACE}-{SPAN}-01-more"),
+            format!("00-{TRACE}-{SPAN}"),
+            format!("ff-{TRACE}-{SPAN}-01"),
+            format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+            format!("00-{}-{SPAN}-01", "0".repeat(32)),
+            format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            format!("00-{TRACE}-{SPAN}-1"),
+        ] {
+            assert_eq!(exemplar(header.as_bytes(), 1, 1), None, "{header}");
+        }
+        assert!(exemplar(format!("01-{TRACE}-{SPAN}-01-more").as_bytes(), 1, 1).is_some(), "a later version");
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_does_harm(header in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = exemplar(&header, 1, 1);
+        }
+    }
+}
