@@ -17,6 +17,7 @@ pub mod connections;
 pub mod counters;
 pub mod expression;
 pub mod fold;
+pub mod guards;
 pub mod headers;
 pub mod in_flight;
 pub mod observation;

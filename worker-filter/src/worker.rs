@@ -242,6 +242,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.headers.refresh();
         self.report_connections();
         self.flush();
+        self.main.reader.tune();
+        if let Some(calls) = &mut self.calls {
+            calls.pipe.reader.tune();
+        }
     }
 
     /// Hands over everything folded and adds what is pending to the counters.
