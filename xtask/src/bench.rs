@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::sink::Sink;
+use tributary_tests::upstream::Upstream;
 
 use crate::progress::Steps;
 use crate::workspace::Workspace;
@@ -15,11 +16,13 @@ use crate::workspace::Workspace;
 mod callgrind;
 mod cpu;
 mod item;
+mod latency;
 mod metric_set;
 mod module;
 mod outcome;
 mod profile;
 mod proof;
+mod scaling;
 mod start_up;
 mod statistic;
 mod subject;
@@ -29,7 +32,7 @@ use callgrind::{Callgrind, Instructions};
 use item::Item;
 use module::Modules;
 use outcome::Outcome;
-use subject::{Subject, Way};
+use subject::{Neighbours, Subject, Way};
 
 /// What `cargo xtask bench` can be told.
 #[derive(clap::Args)]
@@ -69,6 +72,10 @@ enum Figure {
     Items,
     /// CPU time per request at saturation, and resident memory.
     Cpu,
+    /// Latency at a fixed rate, beside CPU time and on the same Envoys.
+    Latency,
+    /// CPU time and memory by series and workers, instructions by dimensions.
+    Scaling,
     /// The time from the start to the first connection.
     StartUp,
 }
@@ -77,6 +84,8 @@ enum Figure {
 struct Bench {
     modules: Modules,
     collector: Sink,
+    /// What TCP connections are proxied to.
+    upstream: Upstream,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
@@ -91,13 +100,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 }
 
 async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Result<()> {
-    let bench = Arc::new(Bench { modules, collector: Sink::start(0).await? });
+    let bench =
+        Arc::new(Bench { modules, collector: Sink::start(0).await?, upstream: Upstream::start(0).await? });
     let mut outcome = Outcome::new(&bench.modules, &subjects)?;
     if args.wants(Figure::Instructions) {
         let runs: Result<Vec<_>> = subjects
             .iter()
             .map(|subject| {
-                Ok(Run { name: subject.to_string(), subject: *subject, config: bench.config(subject)? })
+                let config = bench.config(subject)?;
+                let config = if subject.way.is_ours() { at_leisure(config) } else { config };
+                Ok(Run { name: subject.to_string(), subject: *subject, config })
             })
             .collect();
         outcome.instructions = count_instructions(runs?, args.jobs, &mut outcome.faults).await?;
@@ -105,8 +117,13 @@ async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Resul
     if args.wants(Figure::Items) {
         outcome.items = count_items(&bench, args, &mut outcome.faults).await?;
     }
-    if args.wants(Figure::Cpu) {
-        measure_cpu(&bench, &subjects, args.rounds, &mut outcome).await?;
+    if args.wants(Figure::Scaling) {
+        measure_scaling(&bench, args, &mut outcome).await?;
+    }
+    if args.wants(Figure::Cpu) || args.wants(Figure::Latency) {
+        // A connection for each request would use up the machine's ports.
+        let http: Vec<_> = subjects.iter().filter(|subject| !subject.is_tcp()).copied().collect();
+        measure_cpu(&bench, &http, args, &mut outcome).await?;
     }
     if args.wants(Figure::StartUp) {
         let measure =
@@ -132,13 +149,17 @@ impl Args {
 }
 
 impl Bench {
+    fn neighbours(&self) -> Neighbours {
+        Neighbours { collector: self.collector.address(), upstream: self.upstream.address() }
+    }
+
     fn config(&self, subject: &Subject) -> Result<EnvoyConfig> {
-        subject.config(&self.modules, self.collector.address())
+        subject.config(&self.modules, self.neighbours())
     }
 }
 
 /// CPU time and memory, with all Envoys running at once.
-async fn measure_cpu(bench: &Bench, subjects: &[Subject], rounds: u32, outcome: &mut Outcome) -> Result<()> {
+async fn measure_cpu(bench: &Bench, subjects: &[Subject], args: &Args, outcome: &mut Outcome) -> Result<()> {
     cpu::find_generator()?;
     let mut sessions = BTreeMap::new();
     let start =
@@ -146,14 +167,46 @@ async fn measure_cpu(bench: &Bench, subjects: &[Subject], rounds: u32, outcome: 
     for (name, mut started) in in_rounds("starting", subjects, 1, &mut outcome.faults, start).await {
         sessions.extend(started.pop().map(|session| (name, session)));
     }
-    let measure = async |subject: &Subject| {
-        sessions.get(&subject.to_string()).context("it does not run")?.measure().await
-    };
-    outcome.cpu = in_rounds("CPU time", subjects, rounds, &mut outcome.faults, measure).await;
-    let check = async |subject: &Subject| {
-        sessions.get(&subject.to_string()).context("it does not run")?.check(subject).await
-    };
+    let session = |subject: &Subject| sessions.get(&subject.to_string()).context("it does not run");
+    if args.wants(Figure::Cpu) {
+        let measure = async |subject: &Subject| session(subject)?.measure().await;
+        outcome.cpu = in_rounds("CPU time", subjects, args.rounds, &mut outcome.faults, measure).await;
+    }
+    if args.wants(Figure::Latency) {
+        let measure = async |subject: &Subject| latency::measure(session(subject)?.target()).await;
+        let compared: Vec<_> = subjects.iter().filter(|subject| subject.has_latency()).copied().collect();
+        outcome.latency = in_rounds("latency", &compared, args.rounds, &mut outcome.faults, measure).await;
+    }
+    let check = async |subject: &Subject| session(subject)?.check(subject).await;
     in_rounds("checking what was counted", subjects, 1, &mut outcome.faults, check).await;
+    Ok(())
+}
+
+/// Cost by series and by workers, and instructions by dimensions unless there is no valgrind.
+async fn measure_scaling(bench: &Bench, args: &Args, outcome: &mut Outcome) -> Result<()> {
+    cpu::find_generator()?;
+    let subject = Subject { way: Way::AccessLog, set: None };
+    let ours = |worker: &serde_json::Value| subject.ours(worker, &bench.modules, bench.neighbours());
+    let series = scaling::SERIES.map(|series| (series, 1));
+    let workers = scaling::WORKERS.map(|workers| (scaling::SERIES_OF_WORKERS, workers));
+    let steps = Steps::start("scaling", series.len() + workers.len());
+    for (series, workers) in series.into_iter().chain(workers) {
+        let config = ours(&scaling::worker_by_path())?;
+        let scale = scaling::measure(config, subject.listener(), series, workers).await;
+        let scale = scale.with_context(|| format!("{series} series, {workers} workers"))?;
+        steps.done(&format!("{series} series, {workers} workers: {:.2} us per request", scale.worker_us));
+        outcome.scaling.push(scale);
+    }
+    drop(steps);
+    if args.quick {
+        return Ok(());
+    }
+    let run = |dimensions: usize| {
+        let config = at_leisure(ours(&scaling::worker_by_dimensions(dimensions))?);
+        anyhow::Ok(Run { name: format!("{dimensions:2} dimensions"), subject, config })
+    };
+    let runs: Result<Vec<_>> = scaling::DIMENSIONS.into_iter().map(run).collect();
+    outcome.dimensions = count_instructions(runs?, args.jobs, &mut outcome.faults).await?;
     Ok(())
 }
 
@@ -184,6 +237,12 @@ async fn in_rounds<T>(
         steps.done(&format!("round {round} of {rounds}"));
     }
     found
+}
+
+/// The same with less frequent hand-overs and exports. Valgrind slows requests down some fifty times and the clock not at all:
+/// with the usual intervals, so many times more of them would fall on a request than on a machine at work.
+fn at_leisure(config: EnvoyConfig) -> EnvoyConfig {
+    config.plugin(subject::WORKER_FILTER, "flush.interval", "5s").plugin(subject::SERVICE, "interval", "50s")
 }
 
 /// What one Envoy is to run, under valgrind.
@@ -237,9 +296,9 @@ async fn count_items(
     let items = if asked.is_empty() { Item::known() } else { asked };
     let subject = Subject { way: Way::AccessLog, set: None };
     let run = |item: Option<&Item>| {
-        let config = subject.ours(&item::worker(item), &bench.modules, bench.collector.address())?;
+        let config = subject.ours(&item::worker(item), &bench.modules, bench.neighbours())?;
         let name = item.map_or("no item", |item| &item.name).to_owned();
-        anyhow::Ok(Run { name, subject, config })
+        anyhow::Ok(Run { name, subject, config: at_leisure(config) })
     };
     let runs: Result<Vec<_>> = [None].into_iter().chain(items.iter().map(Some)).map(run).collect();
     let found = count_instructions(runs?, args.jobs, faults).await?;

@@ -68,7 +68,7 @@ type Threads = BTreeMap<String, Cost>;
 struct Session<'a> {
     callgrind: &'a Callgrind,
     envoy: Envoy,
-    listener: &'a str,
+    subject: Subject,
     folder: TempDir,
     dumps: usize,
 }
@@ -111,7 +111,7 @@ impl Callgrind {
             ..EnvoyOptions::workers(1)
         };
         let envoy = Envoy::start(config, &options).await?;
-        let mut session = Session { callgrind: self, envoy, listener: subject.listener(), folder, dumps: 0 };
+        let mut session = Session { callgrind: self, envoy, subject: *subject, folder, dumps: 0 };
         let mut measured = session.run().await;
         if measured.is_ok()
             && let Err(error) = proof::check(subject, session.envoy.admin()).await
@@ -161,8 +161,12 @@ impl Session<'_> {
     }
 
     async fn load(&self, requests: u64) -> Result<()> {
-        let shape = Shape::get("bench", "/").header(HEADER.0, HEADER.1);
-        let target = self.envoy.listener(self.listener)?;
+        let mut shape = Shape::get("bench", "/").header(HEADER.0, HEADER.1);
+        if self.subject.is_tcp() {
+            // Each request is a connection of its own.
+            shape = shape.header("connection", "close");
+        }
+        let target = self.envoy.listener(self.subject.listener())?;
         let load =
             Load { connections: 1, limit: LOAD_LIMIT, ..Load::new(target, requests, Mix::new(1, [shape])?) };
         let tally = load.run(|_| ()).await?;

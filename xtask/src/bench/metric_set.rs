@@ -11,6 +11,8 @@ pub(crate) struct MetricSet {
     is_preset: bool,
     /// Whether the textbook's way to count it is measured too.
     pub(crate) has_textbook: bool,
+    /// Whether it is of TCP connections.
+    pub(crate) is_tcp: bool,
 }
 
 struct Dimension {
@@ -48,7 +50,7 @@ enum Unit {
 }
 
 /// Every set.
-pub(crate) const ALL: [&MetricSet; 4] = [&PRESET, &SMALL, &FULL, &WIDE];
+pub(crate) const ALL: [&MetricSet; 5] = [&PRESET, &SMALL, &FULL, &WIDE, &TCP];
 
 /// The request header that the widest set has a dimension of; every request of the benchmark has it.
 pub(crate) const HEADER: (&str, &str) = ("x-tenant", "acme");
@@ -59,6 +61,7 @@ const PRESET: MetricSet = MetricSet {
     metrics: &[DURATION, RECEIVED_SIZE, SENT_SIZE],
     is_preset: true,
     has_textbook: true,
+    is_tcp: false,
 };
 
 const SMALL: MetricSet = MetricSet {
@@ -67,6 +70,7 @@ const SMALL: MetricSet = MetricSet {
     metrics: &[DURATION],
     is_preset: false,
     has_textbook: false,
+    is_tcp: false,
 };
 
 const FULL: MetricSet = MetricSet {
@@ -75,6 +79,7 @@ const FULL: MetricSet = MetricSet {
     metrics: &[REQUESTS, BYTES_RECEIVED, BYTES_SENT, DURATION],
     is_preset: false,
     has_textbook: true,
+    is_tcp: false,
 };
 
 const WIDE: MetricSet = MetricSet {
@@ -92,6 +97,17 @@ const WIDE: MetricSet = MetricSet {
     ],
     is_preset: false,
     has_textbook: false,
+    is_tcp: false,
+};
+
+const TCP: MetricSet = MetricSet {
+    name: "tcp",
+    dimensions: &[FLAGS, CLUSTER, UPSTREAM],
+    // A filter is not told how long a connection was open.
+    metrics: &[CONNECTIONS, BYTES_RECEIVED, BYTES_SENT, SENT_SIZE],
+    is_preset: false,
+    has_textbook: false,
+    is_tcp: true,
 };
 
 const METHOD: Dimension = attribute("http.request.method", "request.method", "%REQ(:METHOD)%");
@@ -100,12 +116,14 @@ const ROUTE: Dimension = attribute("http.route", "xds.route_name", "%ROUTE_NAME%
 const SCHEME: Dimension = attribute("url.scheme", "request.scheme", "%REQ(:SCHEME)%");
 const FLAGS: Dimension = attribute("envoy.response_flags", "response.flags", "%RESPONSE_FLAGS%");
 const CLUSTER: Dimension = attribute("envoy.cluster", "xds.cluster_name", "%UPSTREAM_CLUSTER%");
+const UPSTREAM: Dimension = attribute("upstream.address", "upstream.address", "%UPSTREAM_HOST%");
 const PROTOCOL: Dimension = attribute("network.protocol.version", "request.protocol", "%PROTOCOL%");
 const AUTHORITY: Dimension = attribute("server.address", "request.host", "%REQ(:AUTHORITY)%");
 const TENANT: Dimension =
     Dimension { name: "tenant", source: Source::RequestHeader(HEADER.0), native: "%REQ(X-TENANT)%" };
 
 const REQUESTS: Metric = Metric { name: "requests", kind: Kind::Counter, unit: Unit::Requests, value: None };
+const CONNECTIONS: Metric = Metric { name: "connections", ..REQUESTS };
 const BYTES_RECEIVED: Metric = bytes("bytes_received", Kind::Counter, ("request.size", "%BYTES_RECEIVED%"));
 const BYTES_SENT: Metric = bytes("bytes_sent", Kind::Counter, ("response.size", "%BYTES_SENT%"));
 const WIRE_BYTES_RECEIVED: Metric =
@@ -143,7 +161,14 @@ impl MetricSet {
         let dimensions: Vec<_> = self.dimensions.iter().map(Dimension::worker).collect();
         let metrics: Vec<_> = self.metrics.iter().map(Metric::worker).collect();
         // The native logger has no counter in shared data.
-        json!({"preset": "none", "counters": [], "dimensions": dimensions, "metrics": metrics})
+        let streams = if self.is_tcp { "tcp" } else { "http" };
+        json!({
+            "preset": "none",
+            "streams": streams,
+            "counters": [],
+            "dimensions": dimensions,
+            "metrics": metrics,
+        })
     }
 
     /// The native logger's configuration (`envoy.extensions.access_loggers.stats.v3.Config`).
@@ -232,7 +257,7 @@ mod tests {
     #[test]
     fn both_sides_have_as_many_metrics_and_dimensions_as_the_set_promises() {
         for (name, counters, histograms, dimensions) in
-            [("preset", 0, 3, 5), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8)]
+            [("preset", 0, 3, 5), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8), ("tcp", 3, 1, 3)]
         {
             let set = MetricSet::named(name).unwrap();
             let native = set.native();
