@@ -20,6 +20,7 @@ mod latency;
 mod metric_set;
 mod module;
 mod outcome;
+mod part;
 mod profile;
 mod proof;
 mod scaling;
@@ -70,6 +71,8 @@ enum Figure {
     Instructions,
     /// Instructions per request for each item of the worker filter's CEL list.
     Items,
+    /// Instructions of single parts, away from Envoy.
+    Parts,
     /// CPU time per request at saturation, and resident memory.
     Cpu,
     /// Latency at a fixed rate, beside CPU time and on the same Envoys.
@@ -96,10 +99,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     let modules = Modules::prepare(workspace)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
-    runtime.block_on(LocalSet::new().run_until(measure(modules, subjects, args)))
+    runtime.block_on(LocalSet::new().run_until(measure(workspace, modules, subjects, args)))
 }
 
-async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Result<()> {
+async fn measure(workspace: &Workspace, modules: Modules, subjects: Vec<Subject>, args: &Args) -> Result<()> {
     let bench =
         Arc::new(Bench { modules, collector: Sink::start(0).await?, upstream: Upstream::start(0).await? });
     let mut outcome = Outcome::new(&bench.modules, &subjects)?;
@@ -116,6 +119,10 @@ async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Resul
     }
     if args.wants(Figure::Items) {
         outcome.items = count_items(&bench, args, &mut outcome.faults).await?;
+    }
+    if args.wants(Figure::Parts) {
+        callgrind::find_valgrind()?;
+        outcome.parts = part::count(workspace)?;
     }
     if args.wants(Figure::Scaling) {
         measure_scaling(&bench, args, &mut outcome).await?;
@@ -144,7 +151,7 @@ async fn measure(modules: Modules, subjects: Vec<Subject>, args: &Args) -> Resul
 impl Args {
     fn wants(&self, figure: Figure) -> bool {
         let asked = self.figures.is_empty() || self.figures.contains(&figure);
-        asked && !(self.quick && matches!(figure, Figure::Instructions | Figure::Items))
+        asked && !(self.quick && matches!(figure, Figure::Instructions | Figure::Items | Figure::Parts))
     }
 }
 

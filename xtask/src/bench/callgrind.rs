@@ -73,15 +73,21 @@ struct Session<'a> {
     dumps: usize,
 }
 
+/// Makes sure that valgrind is here.
+pub(crate) fn find_valgrind() -> Result<()> {
+    if which::which("valgrind").is_ok() && which::which("vgdb").is_ok() {
+        return Ok(());
+    }
+    debian::ensure(&["valgrind"]).context(
+        "instructions are counted by valgrind, which is not here: install it with \
+         `sudo apt-get install valgrind`, or leave them out with --quick",
+    )
+}
+
 impl Callgrind {
     /// Finds valgrind, installs it if need be and may be, and finds the allocator in Envoy's binary.
     pub(crate) async fn find() -> Result<Self> {
-        if which::which("valgrind").is_err() || which::which("vgdb").is_err() {
-            debian::ensure(&["valgrind"]).context(
-                "instructions are counted by valgrind, which is not here: install it with \
-                 `sudo apt-get install valgrind`, or leave them out with --quick",
-            )?;
-        }
+        find_valgrind()?;
         let envoy = fs::canonicalize(tools::envoy::binary().await?)?;
         let allocator = allocator_section(&envoy)?;
         Ok(Self { envoy, allocator })

@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) instructions: BTreeMap<String, Instructions>,
     /// What each item of the worker filter's list adds to the instructions of a request.
     pub(crate) items: Vec<(Item, f64)>,
+    /// Instructions of single parts.
+    pub(crate) parts: Vec<(&'static str, f64)>,
     /// One for each round.
     pub(crate) cpu: BTreeMap<String, Vec<CpuTime>>,
     /// One for each round.
@@ -63,6 +65,7 @@ pub(crate) struct Summary {
     wasm_bytes: WasmBytes,
     instructions: BTreeMap<String, InstructionsFigure>,
     item_instructions: BTreeMap<String, f64>,
+    part_instructions: BTreeMap<&'static str, f64>,
     cpu: BTreeMap<String, CpuFigure>,
     latency: BTreeMap<String, LatencyFigure>,
     scaling: Vec<Scale>,
@@ -123,6 +126,7 @@ impl Outcome {
             },
             instructions: BTreeMap::new(),
             items: Vec::new(),
+            parts: Vec::new(),
             cpu: BTreeMap::new(),
             latency: BTreeMap::new(),
             scaling: Vec::new(),
@@ -193,6 +197,7 @@ impl Outcome {
                 .filter_map(|subject| Some((subject.to_string(), self.instructions_figure(subject)?)))
                 .collect(),
             item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
+            part_instructions: self.parts.iter().copied().collect(),
             failed: self.faults.clone(),
         }
     }

@@ -50,6 +50,17 @@ impl Outcome {
         table
     }
 
+    fn parts_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["a part, as native code", "instructions"]);
+        for (name, instructions) in &self.parts {
+            table.add_row([(*name).to_owned(), format!("{instructions:.0}")]);
+        }
+        align(&mut table);
+        table
+    }
+
     fn cpu_table(&self) -> Table {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
@@ -180,6 +191,9 @@ impl fmt::Display for Outcome {
         }
         if !self.items.is_empty() {
             writeln!(f, "\n{}\n", self.items_table())?;
+        }
+        if !self.parts.is_empty() {
+            writeln!(f, "\n{}\n", self.parts_table())?;
         }
         if !self.cpu.is_empty() {
             writeln!(f, "\n{}\n", self.cpu_table())?;
