@@ -207,7 +207,10 @@ impl fmt::Display for Outcome {
             writeln!(f, "At {} requests per second; each counts from when it was due.", latency::RATE)?;
         }
         if !self.scaling.is_empty() {
-            writeln!(f, "\n{}\n\n{}\n", self.scaling_table(), self.dimensions_table())?;
+            writeln!(f, "\n{}\n", self.scaling_table())?;
+        }
+        if !self.dimensions.is_empty() {
+            writeln!(f, "\n{}\n", self.dimensions_table())?;
         }
         if !self.start_up_ms.is_empty() {
             writeln!(f, "\n{}\n", self.start_up_table())?;
