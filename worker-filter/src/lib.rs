@@ -18,6 +18,7 @@ pub mod counters;
 pub mod credit;
 pub mod expression;
 pub mod fold;
+pub mod guards;
 pub mod headers;
 pub mod in_flight;
 pub mod observation;

@@ -264,6 +264,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.credit.refresh(&mut HostSharedData, clock::now_unix_nano());
         self.report_connections();
         self.flush();
+        self.main.reader.tune();
+        if let Some(calls) = &mut self.calls {
+            calls.pipe.reader.tune();
+        }
     }
 
     /// Hands over everything folded and adds what is pending to the counters.
