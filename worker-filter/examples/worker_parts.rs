@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let items: Vec<_> = plan.main.sources.iter().map(|source| source.item.clone()).collect();
     let mut fold = Fold::new(plan.main, SERIES, random::hasher());
     let mut writer = BatchWriter::new(1, Vec::new(), &metrics);
-    let mut record = |fold: &mut Fold<_>, route: &str| {
+    let record = |fold: &mut Fold<_>, route: &str| {
         let (code, duration, size) =
             (200_i64.to_le_bytes(), 7_000_000_i64.to_le_bytes(), 512_i64.to_le_bytes());
         let mut observation = Observation::default();
