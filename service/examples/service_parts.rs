@@ -9,7 +9,7 @@ use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, BatchWriter, Point};
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
-use tributary_service::compress::Compression;
+use tributary_service::compress::{Compression, Compressor};
 use tributary_service::encode::Encoding;
 use tributary_service::points::{DataPoint, MetricPoints, Temporality, Value};
 use tributary_service::resource::Resource;
@@ -47,14 +47,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let points = attributes.iter().map(|attributes| point(attributes)).collect();
     let metrics = [MetricPoints { metric: &metric, temporality: Temporality::Cumulative, points }];
     if part == "gzip" {
-        let body = encoding.encode(&resource, &metrics).bytes;
+        let body = encoding.part(&resource, &metrics, true).bytes;
         for _ in 0..times {
-            black_box(Compression::Gzip.compress(black_box(body.clone())));
+            let mut compressor = Compressor::new(Compression::Gzip);
+            compressor.push(black_box(&body));
+            black_box(compressor.finish());
         }
         return Ok(());
     }
     for _ in 0..times {
-        black_box(encoding.encode(&resource, black_box(&metrics)));
+        black_box(encoding.part(&resource, black_box(&metrics), true));
     }
     Ok(())
 }
