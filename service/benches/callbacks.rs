@@ -131,7 +131,8 @@ fn write(
     let mut run = || {
         let mut request = Request::new(*encoding, Compressor::new(*compression), Cursor::default());
         for _ in 0..rows.div_ceil(PART_ROWS) {
-            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size };
+            let limits =
+                SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size, only_news: false };
             let slice = table.collect(VIEWER, request.at(), &limits, 5);
             let next = slice.next.unwrap_or(request.at());
             request.push(&resource, &slice.metrics, next);

@@ -20,6 +20,7 @@ use crate::compress::{Compression, Compressor};
 use crate::config::Destination;
 use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
+use crate::farewell;
 use crate::points::Temporality;
 use crate::request::Request;
 use crate::resource::Resource;
@@ -158,7 +159,8 @@ impl Exporter {
     ) -> Option<Option<Cursor>> {
         let bytes_max = self.destination.max_bytes;
         let bytes_left = bytes_max.saturating_sub(request.bytes());
-        let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: bytes_left, size: &self.size };
+        let (rows_max, size) = (PART_ROWS, &self.size);
+        let limits = SliceLimits { rows_max, bytes_max: bytes_left, size, only_news: false };
         let slice = table.collect(self.viewer, request.at(), &limits, now);
         let next = slice.next;
         let left_out = request.push(resource, &slice.metrics, next.unwrap_or(request.at()));
@@ -182,6 +184,11 @@ impl Exporter {
             table.arrived(self.viewer, from, next);
             self.delivery.skipped(now, next);
         }
+    }
+
+    /// Writes into the log what this destination does not have: the last thing that is done for it. Gives how many points.
+    pub fn farewell(&mut self, table: &mut Table, resource: &Resource) -> u64 {
+        farewell::tell(table, self.viewer, &self.destination.name, resource, clock::now_unix_nano())
     }
 
     /// Takes the answer to `call`, if it is to a call of this destination. `with_headers` is false where it broke off.

@@ -19,6 +19,7 @@ pub mod config;
 pub mod delivery;
 pub mod encode;
 pub mod exporter;
+pub mod farewell;
 pub mod intake;
 pub mod points;
 pub mod producers;

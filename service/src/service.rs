@@ -113,12 +113,21 @@ impl Service {
         }
     }
 
-    /// Takes over everything, says how much there was in all, and sends nothing: the last thing a service does.
+    /// Takes over everything, writes into the log what destinations do not have, and sends nothing: the last thing a service
+    /// does.
     pub fn finish(&mut self) {
         for queue in &self.queues {
             self.intake.drain(*queue, &mut self.table, &self.stats, None);
         }
-        info!("the service ends: {} requests taken over in all", self.intake.observations());
+        self.read_counters(clock::now_unix_nano());
+        let mut unexported: u64 = 0;
+        for exporter in &mut self.exporters {
+            unexported = unexported.saturating_add(exporter.farewell(&mut self.table, &self.resource));
+        }
+        info!(
+            "the service ends: {} requests taken over in all, {unexported} points not exported",
+            self.intake.observations()
+        );
     }
 
     /// Takes over what came without a notice or was left, and sends what is due.

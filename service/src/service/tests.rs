@@ -307,3 +307,46 @@ fn ticks_are_rare_again_when_there_is_nothing_left() {
     (0..100).for_each(|_| service.tick());
     assert_eq!((stat("batches_received"), fake::with(|host| host.tick_period)), (100, Some(TICK)));
 }
+
+/// The points in the log lines for a destination, by the decoder of the tests.
+fn unexported(name: &str) -> Vec<(String, u64)> {
+    let mark = format!("{} \"{name}\" ", crate::farewell::MARK);
+    let lines =
+        fake::with(|host| host.logged(Level::Info).into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let lines = lines.iter().filter_map(|line| Some(line.split_once(&mark)?.1));
+    let mut points = Vec::new();
+    for line in lines {
+        let request: ExportMetricsServiceRequest = serde_json::from_str(line).unwrap();
+        for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
+            let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+            points.extend(sum.data_points.iter().map(|point| match point.value {
+                Some(number_data_point::Value::AsInt(value)) => (metric.name.clone(), value.cast_unsigned()),
+                other => panic!("{other:?}"),
+            }));
+        }
+    }
+    points.retain(|(name, _)| name == "requests");
+    points
+}
+
+#[test]
+fn at_the_end_the_log_has_all_that_a_destination_does_not() {
+    fake::reset();
+    let mut service = service(
+        r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "one"}, {"cluster": "two", "temporality": "delta"}]}"#,
+    );
+    enqueue(&batch(1, &[("a", 5), ("b", 1)]));
+    tick_at(&mut service, 1);
+    tick_at(&mut service, 2);
+    // The first destination has it, the second does not answer.
+    let headers = [(":status".to_owned(), b"200".to_vec())].into();
+    fake::with(|host| host.answer = Some(FakeAnswer { headers, body: vec![] }));
+    service.answered(Call::from_token(1), true);
+    enqueue(&batch(2, &[("a", 2)]));
+    let sent = fake::with(|host| host.posts.len());
+    service.finish();
+    assert_eq!(fake::with(|host| host.posts.len()), sent, "nothing is sent any more");
+    let requests = |value| ("requests".to_owned(), value);
+    assert_eq!(unexported("one"), [requests(7)], "the series that went on, in full");
+    assert_eq!(unexported("two"), [requests(7), requests(1)], "both, since it has neither");
+}

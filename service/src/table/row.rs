@@ -204,6 +204,11 @@ impl Row {
         }
     }
 
+    /// Whether its present value, or its end, has arrived there.
+    pub(super) fn is_known_to(&self, viewer: Viewer) -> bool {
+        self.taken.contains(viewer.number)
+    }
+
     /// What was last sent to `viewer`, one of so many destinations, has arrived there.
     pub(super) fn arrived(&mut self, viewer: Viewer, destinations: usize) {
         // Not if it counted on in between: then the present value is still to be told.
