@@ -57,10 +57,13 @@ fn metric(out: &mut Writer, points: &MetricPoints<'_>, form: Form<'_>) {
         Form::Histogram { .. } => (9, "histogram"),
         Form::Exponential => (10, "exponentialHistogram"),
     };
-    let bounds: Vec<f64> = match form {
-        Form::Histogram { bounds } => bounds.iter().map(|bound| metric.in_unit((*bound).into())).collect(),
-        Form::Sum | Form::UpDown | Form::Exponential => Vec::new(),
-    };
+    // The same in each point, so it is written once.
+    let bounds = out.apart(|out| {
+        if let Form::Histogram { bounds } = form {
+            let bounds: Vec<f64> = bounds.iter().map(|bound| metric.in_unit((*bound).into())).collect();
+            out.doubles(7, "explicitBounds", &bounds);
+        }
+    });
     out.object(field, key, |out| {
         out.list("dataPoints", |out| {
             for point in points.points.iter().filter(|point| point.value.fits(form)) {
@@ -97,7 +100,8 @@ fn number(out: &mut Writer, metric: &Metric, point: &DataPoint<'_>) {
     flags(out, 8, point);
 }
 
-fn histogram(out: &mut Writer, metric: &Metric, bounds: &[f64], point: &DataPoint<'_>) {
+/// `bounds` is the field of the bounds.
+fn histogram(out: &mut Writer, metric: &Metric, bounds: &[u8], point: &DataPoint<'_>) {
     out.attributes(9, point.attributes);
     times(out, 2, 3, point);
     if let Value::Histogram(histogram) = &point.value {
@@ -106,7 +110,7 @@ fn histogram(out: &mut Writer, metric: &Metric, bounds: &[f64], point: &DataPoin
         out.double(5, "sum", metric.in_unit(histogram.sum()));
         extremes(out, (11, histogram.min()), (12, histogram.max()), metric);
         out.fixed64s(6, "bucketCounts", histogram.buckets());
-        out.doubles(7, "explicitBounds", bounds);
+        out.written(bounds);
     }
     exemplar(out, 8, metric, point);
     flags(out, 10, point);

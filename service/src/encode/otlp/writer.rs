@@ -207,6 +207,21 @@ impl Writer {
         }
     }
 
+    /// Fields that are not written here but given, for [`written`](Self::written).
+    pub(super) fn apart(&self, fields: impl FnOnce(&mut Self)) -> Vec<u8> {
+        let mut apart = Self::new(self.notation);
+        fields(&mut apart);
+        apart.finish()
+    }
+
+    /// Fields that were written already; left out if there are none.
+    pub(super) fn written(&mut self, fields: &[u8]) {
+        if self.notation == Notation::Json && !fields.is_empty() {
+            self.separate();
+        }
+        self.out.extend_from_slice(fields);
+    }
+
     /// The attributes of a series, from their canonical bytes; left out if there are none.
     pub(super) fn attributes(&mut self, field: u32, canonical: &[u8]) {
         match self.notation {
