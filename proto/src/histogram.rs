@@ -4,7 +4,7 @@ use crate::generated::batch;
 
 /// Counts per bucket, sum and extremes of the recorded values.
 ///
-/// All of it is in one allocation, since there may be a hundred thousand of them: the [`Head`], then the buckets.
+/// All of it is in one allocation, since there may be a hundred thousand of them: sum and extremes, then the buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     cells: Box<[u64]>,

@@ -33,7 +33,7 @@ pub struct Stats {
     pub observations_aggregated: Count,
     /// Points that had no place in the table, that an encoding cannot say, or that a collector will never take.
     points_dropped: Counter,
-    /// The same by their [`Drop`].
+    /// The same by their [`Reason`].
     dropped: [Cell<u64>; Reason::ALL.len()],
     /// Points that a collector took.
     pub points_exported: Count,

@@ -57,7 +57,7 @@ pub(crate) const ALL: [Artefact; 3] = [
         package: "tributary-service",
         features: &[],
         exports: &[BASE, &["proxy_on_queue_ready", "proxy_on_http_call_response"]],
-        budget_bytes: 240 * 1024,
+        budget_bytes: 200 * 1024,
     },
 ];
 

@@ -40,7 +40,7 @@ impl Streams {
         self.attributes.get(&path).cloned().ok_or(Status::NotFound)
     }
 
-    /// `expr_create` and `expr_evaluate`, for what [`cel`] understands; an expression with `BROKEN` in it does not compile.
+    /// `expr_create` and `expr_evaluate`, for what `cel.rs` understands; an expression with `BROKEN` in it does not compile.
     pub fn foreign_function(&mut self, name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
         match name {
             _ if self.without_expressions => Err(Status::NotFound),
