@@ -6,6 +6,8 @@ use log::{info, warn};
 use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
+use tributary_proto::attributes::clip;
+use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use crate::answer::{self, Answer, Verdict};
 use crate::budget::Budget;
@@ -21,6 +23,8 @@ use crate::table::{Cursor, SliceLimits, Table, Viewer};
 
 /// Rows of one part of a request, which is written in one go.
 pub const PART_ROWS: usize = 100;
+/// Cycles that may fail one after the other, before somebody should look.
+const PATIENCE_INTERVALS: u32 = 3;
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -37,7 +41,21 @@ pub struct Exporter {
     /// What is being written.
     request: Option<Request>,
     in_flight: Option<InFlight>,
+    /// What others are told of it.
+    state: Export,
+    flush: Flush,
     faults: RateLimit,
+}
+
+/// Which flush the cycles serve, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flush {
+    /// The last that was asked for.
+    wanted: u64,
+    /// The last before the present cycle began.
+    begun: u64,
+    /// Whether a slice of the present cycle was refused.
+    is_refused: bool,
 }
 
 /// A slice that is on its way.
@@ -67,6 +85,13 @@ impl Exporter {
             }
         }
         let (interval, timeout, backoff) = (destination.interval, destination.timeout, destination.backoff);
+        let patience = interval.saturating_mul(PATIENCE_INTERVALS).saturating_add(timeout);
+        let state = Export {
+            name: destination.name.clone(),
+            complete_unix_nano: now_unix_nano,
+            patience_ns: u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX),
+            ..Export::default()
+        };
         Self {
             viewer,
             headers,
@@ -75,6 +100,8 @@ impl Exporter {
             delivery: Delivery::new(interval, timeout, backoff, now_unix_nano),
             request: None,
             in_flight: None,
+            state,
+            flush: Flush::default(),
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
         }
@@ -90,6 +117,19 @@ impl Exporter {
         self.delivery.due(now_unix_nano).is_some()
     }
 
+    /// How it goes.
+    pub fn state(&self) -> &Export {
+        &self.state
+    }
+
+    /// Exports at once, if this flush was not seen yet: what is in the table now is told in a cycle of its own.
+    pub fn flush(&mut self, number: u64, now_unix_nano: u64) {
+        if number > self.flush.wanted {
+            self.flush.wanted = number;
+            self.delivery.hasten(now_unix_nano);
+        }
+    }
+
     /// Writes what is due, as far as `budget` allows but one part at least, and sends it once it is whole. True if there is
     /// more to do at once.
     pub fn export(&mut self, table: &mut Table, resource: &Resource, stats: &Stats, budget: Budget) -> bool {
@@ -97,8 +137,11 @@ impl Exporter {
             let now = clock::now_unix_nano();
             let Some(from) = self.delivery.due(now) else { return false };
             if self.in_flight.take().is_some() {
-                stats.exports_failed.add(1);
+                self.failed(stats);
                 self.report(now, "no answer ever came");
+            }
+            if self.request.is_none() && from == Cursor::default() {
+                (self.flush.begun, self.flush.is_refused) = (self.flush.wanted, false);
             }
             let (encoding, compression) = (self.destination.encoding, self.compression);
             let begin = || Request::new(encoding, Compressor::new(compression), from);
@@ -147,6 +190,7 @@ impl Exporter {
         } else {
             table.arrived(self.viewer, from, next);
             self.delivery.skipped(now, next);
+            self.went_on(now, next);
         }
     }
 
@@ -167,12 +211,33 @@ impl Exporter {
         };
         let verdict = answer.judge(now);
         let Some(outcome) = self.delivery.answered(now, &verdict, jitter) else { return true };
-        if !matches!(outcome, Outcome::Again { .. }) {
-            table.arrived(self.viewer, in_flight.from, in_flight.next);
-        }
         self.count(&verdict, &outcome, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
+        if !matches!(outcome, Outcome::Again { .. }) {
+            table.arrived(self.viewer, in_flight.from, in_flight.next);
+            self.went_on(now, in_flight.next);
+        }
         true
+    }
+
+    /// A slice is done with. With the last one, a cycle is: everything in it was taken, or a part was refused.
+    fn went_on(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
+        if next.is_some() {
+            return;
+        }
+        if !self.flush.is_refused {
+            self.state.complete_unix_nano = now_unix_nano;
+            self.state.flushed = self.flush.begun;
+        }
+        if self.flush.begun < self.flush.wanted {
+            self.delivery.hasten(now_unix_nano);
+        }
+    }
+
+    fn failed(&mut self, stats: &Stats) {
+        stats.exports_failed.add(1);
+        self.state.failed = self.state.failed.saturating_add(1);
+        self.state.failures = self.state.failures.saturating_add(1);
     }
 
     fn send(
@@ -200,7 +265,7 @@ impl Exporter {
             }
             Err(status) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
-                stats.exports_failed.add(1);
+                self.failed(stats);
                 let cluster = &self.destination.cluster;
                 let reason = format!(
                     "Envoy refuses the call ({status:?}): is there a cluster {cluster:?} with a host?"
@@ -210,17 +275,23 @@ impl Exporter {
         }
     }
 
-    fn count(&self, verdict: &Verdict, outcome: &Outcome, points: u64, stats: &Stats) {
+    fn count(&mut self, verdict: &Verdict, outcome: &Outcome, points: u64, stats: &Stats) {
         if let Verdict::Taken { rejected, .. } = verdict {
             stats.points_rejected.add(*rejected);
             stats.points_exported.add(points.saturating_sub(*rejected));
         }
         match outcome {
-            Outcome::Taken { .. } => stats.exports_succeeded.add(1),
-            Outcome::Again { .. } => stats.exports_failed.add(1),
+            Outcome::Taken { .. } => {
+                stats.exports_succeeded.add(1);
+                self.state.succeeded = self.state.succeeded.saturating_add(1);
+                self.state.failures = 0;
+                self.state.fault.clear();
+            }
+            Outcome::Again { .. } => self.failed(stats),
             Outcome::GivenUp { .. } => {
-                stats.exports_failed.add(1);
+                self.failed(stats);
                 stats.points_dropped.add(points);
+                self.flush.is_refused = true;
             }
         }
     }
@@ -250,6 +321,7 @@ impl Exporter {
 
     /// Says what is wrong, at a bounded rate, and what becomes of what was not taken.
     fn report(&mut self, now_unix_nano: u64, reason: &str) {
+        clip(reason, FAULT_BYTES_MAX).clone_into(&mut self.state.fault);
         if let Some(suppressed) = self.faults.permit(now_unix_nano) {
             let name = &self.destination.name;
             let rest = match self.destination.temporality {

@@ -8,10 +8,11 @@ use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, random};
+use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::counter::shared_key;
-use tributary_proto::heartbeat;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
+use tributary_proto::{exports, heartbeat};
 
 use crate::budget::Budget;
 use crate::config::ServiceConfig;
@@ -19,6 +20,7 @@ use crate::exporter::Exporter;
 use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::resource::{self, Resource};
+use crate::snapshot::Snapshots;
 use crate::stats::Stats;
 use crate::table::{Table, TableLimits, Viewer};
 use crate::values::Values;
@@ -45,6 +47,7 @@ pub struct Service {
     counter_metric: Metric,
     resource: Resource,
     exporters: Vec<Exporter>,
+    snapshots: Snapshots,
     values: Values,
     /// Which of them comes first when there is not time for all.
     turn: usize,
@@ -52,6 +55,10 @@ pub struct Service {
     /// Whether the queues have more than there was time for, and the exporters.
     has_backlog: bool,
     is_exporting: bool,
+    /// Whether a snapshot is being written.
+    is_snapshotting: bool,
+    /// What was last told of the exports.
+    exports_told: Vec<u8>,
     /// From one tick to the next.
     pace: Duration,
     swept_unix_nano: u64,
@@ -82,6 +89,7 @@ impl Service {
             intake: Intake::default(),
             table: Table::new(limits, now, random::hasher()),
             counter_metric: counter_metric(),
+            snapshots: Snapshots::new(&resource),
             resource,
             exporters,
             values: Values::new(config.values, now),
@@ -89,6 +97,8 @@ impl Service {
             stats: Stats::define(),
             has_backlog: false,
             is_exporting: false,
+            is_snapshotting: false,
+            exports_told: Vec::new(),
             pace: TICK,
             swept_unix_nano: now,
             beat_unix_nano: 0,
@@ -122,10 +132,14 @@ impl Service {
         self.take_over(budget);
         let now = clock::now_unix_nano();
         self.sweep(now);
-        if self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now)) {
+        self.flush(now);
+        let begins = self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now));
+        if self.snapshots.begins(now) || begins {
             self.read_counters(now);
         }
         self.export(budget, now);
+        self.is_snapshotting = self.snapshots.write(&mut self.table, &self.resource, budget);
+        self.tell_exports();
         self.keep_pace();
     }
 
@@ -143,6 +157,7 @@ impl Service {
                 break;
             }
         }
+        self.tell_exports();
         self.keep_pace();
     }
 
@@ -154,6 +169,23 @@ impl Service {
             // One that cannot be written is tried again with the next tick.
             let written = HostSharedData.set(heartbeat::KEY, &heartbeat::encode(now), Version::ANY);
             self.beat_unix_nano = if written.is_ok() { now } else { 0 };
+        }
+    }
+
+    /// Has everything exported at once, if somebody asked for it. By then everything that was seen is in the table: the one
+    /// who asks waits for that.
+    fn flush(&mut self, now: u64) {
+        let number = counter::read(&mut HostSharedData, FLUSH_KEY).ok().flatten().unwrap_or(0);
+        for exporter in &mut self.exporters {
+            exporter.flush(number, now);
+        }
+    }
+
+    /// Says how the exports go, when that has changed.
+    fn tell_exports(&mut self) {
+        let exports = exports::encode(self.exporters.iter().map(Exporter::state));
+        if exports != self.exports_told && HostSharedData.set(exports::KEY, &exports, Version::ANY).is_ok() {
+            self.exports_told = exports;
         }
     }
 
@@ -196,7 +228,8 @@ impl Service {
 
     /// Asks for ticks as often as there is something to do.
     fn keep_pace(&mut self) {
-        let pace = if self.has_backlog || self.is_exporting { TICK_BUSY } else { TICK };
+        let is_busy = self.has_backlog || self.is_exporting || self.is_snapshotting;
+        let pace = if is_busy { TICK_BUSY } else { TICK };
         if pace != self.pace && clock::tick_every(pace).is_ok() {
             self.pace = pace;
         }
