@@ -58,7 +58,7 @@ pub struct Service {
     /// Whether a snapshot is being written.
     is_snapshotting: bool,
     /// What was last told of the exports.
-    exports_told: Vec<u8>,
+    exports_told: Option<Vec<u8>>,
     /// From one tick to the next.
     pace: Duration,
     swept_unix_nano: u64,
@@ -98,7 +98,7 @@ impl Service {
             has_backlog: false,
             is_exporting: false,
             is_snapshotting: false,
-            exports_told: Vec::new(),
+            exports_told: None,
             pace: TICK,
             swept_unix_nano: now,
             beat_unix_nano: 0,
@@ -184,8 +184,10 @@ impl Service {
     /// Says how the exports go, when that has changed.
     fn tell_exports(&mut self) {
         let exports = exports::encode(self.exporters.iter().map(Exporter::state));
-        if exports != self.exports_told && HostSharedData.set(exports::KEY, &exports, Version::ANY).is_ok() {
-            self.exports_told = exports;
+        if self.exports_told.as_ref() != Some(&exports)
+            && HostSharedData.set(exports::KEY, &exports, Version::ANY).is_ok()
+        {
+            self.exports_told = Some(exports);
         }
     }
 

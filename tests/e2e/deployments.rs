@@ -15,8 +15,9 @@ use walrus::{FunctionBuilder, Module};
 const REQUESTS: u64 = 1_000;
 
 /// The configurations that a test starts, all but one of them here.
-const STARTED: [&str; 10] = [
+const STARTED: [&str; 11] = [
     "access_log.yaml",
+    "console.yaml",
     "credentials.yaml",
     "destinations.yaml",
     "http_and_tcp.yaml",
@@ -53,9 +54,14 @@ fn each_configuration_is_started_by_a_test() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_to_one_otlp_collector_arrives_whole() -> Result<()> {
-    for file in
-        ["minimal.yaml", "access_log.yaml", "self_healing.yaml", "production.yaml", "least_privilege.yaml"]
-    {
+    for file in [
+        "minimal.yaml",
+        "access_log.yaml",
+        "console.yaml",
+        "self_healing.yaml",
+        "production.yaml",
+        "least_privilege.yaml",
+    ] {
         let scene = start(file, "otlp_collector", |config| config).await?;
         scene.load(REQUESTS, shapes()).await?;
         scene.wait_for_export(REQUESTS).await.with_context(|| file.to_owned())?;
