@@ -21,5 +21,6 @@ pub mod scene;
 pub mod sink;
 pub mod token_server;
 pub mod tools;
+pub mod trap;
 pub mod upstream;
 pub mod victoria_metrics;
