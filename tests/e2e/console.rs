@@ -278,7 +278,8 @@ async fn a_person_sees_the_requests_in_light_in_dark_and_on_a_phone() -> Result<
         // Virtual seconds pass faster than the snapshots' real ones: enough of them for a plot.
         let arguments = ["--virtual-time-budget=400000", &size, more, &screenshot, &page];
         let (run, load) = tokio::join!(tools::chromium::run(&arguments), stage.load(REQUESTS));
-        (run?, load?);
+        run?;
+        load?;
         let length = std::fs::metadata(&file)?.len();
         assert!(length > 20_000, "{name}: {length} bytes show nothing");
     }
