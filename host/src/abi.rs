@@ -23,95 +23,43 @@ const MAP_HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
 /// gRPC status of a local response that says nothing about it.
 const NO_GRPC_STATUS: i32 = -1;
 
+// One function a line: the block is a list.
+#[rustfmt::skip]
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: u32, data: *const u8, size: usize) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
-    fn proxy_get_buffer_bytes(
-        kind: u32,
-        start: usize,
-        max: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        key: *const u8,
-        key_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
+    fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(map: u32, key: *const u8, key_size: usize, data: *mut *mut u8,
+        size: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_add_header_map_value(
-        map: u32,
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
-    fn proxy_replace_header_map_value(
-        map: u32,
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
+    fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8,
+        value_size: usize) -> u32;
+    fn proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8,
+        value_size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
-    fn proxy_send_local_response(
-        status: u32,
-        details: *const u8,
-        details_size: usize,
-        body: *const u8,
-        body_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32;
+    fn proxy_send_local_response(status: u32, details: *const u8, details_size: usize, body: *const u8,
+        body_size: usize, headers: *const u8, headers_size: usize, grpc_status: i32) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_call_foreign_function(
-        name: *const u8,
-        name_size: usize,
-        arguments: *const u8,
-        arguments_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
+    fn proxy_call_foreign_function(name: *const u8, name_size: usize, arguments: *const u8, arguments_size: usize,
+        data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_register_shared_queue(name: *const u8, name_size: usize, token: *mut u32) -> u32;
-    fn proxy_resolve_shared_queue(
-        vm_id: *const u8,
-        vm_id_size: usize,
-        name: *const u8,
-        name_size: usize,
-        token: *mut u32,
-    ) -> u32;
+    fn proxy_resolve_shared_queue(vm_id: *const u8, vm_id_size: usize, name: *const u8, name_size: usize,
+        token: *mut u32) -> u32;
     fn proxy_enqueue_shared_queue(token: u32, data: *const u8, size: usize) -> u32;
     fn proxy_dequeue_shared_queue(token: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_get_shared_data(
-        key: *const u8,
-        key_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-        cas: *mut u32,
-    ) -> u32;
+    fn proxy_get_shared_data(key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize,
+        cas: *mut u32) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, cas: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
-    fn proxy_http_call(
-        cluster: *const u8,
-        cluster_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        body: *const u8,
-        body_size: usize,
-        trailers: *const u8,
-        trailers_size: usize,
-        timeout_ms: u32,
-        token: *mut u32,
-    ) -> u32;
+    fn proxy_http_call(cluster: *const u8, cluster_size: usize, headers: *const u8, headers_size: usize,
+        body: *const u8, body_size: usize, trailers: *const u8, trailers_size: usize, timeout_ms: u32,
+        token: *mut u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
 }
 
@@ -396,95 +344,54 @@ macro_rules! export_plugin {
                 vm(|vm| vm.plugin_of(context).map(act)).unwrap_or_default();
             }
 
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
-                vm(|vm| vm.context_created(context, parent));
+            fn bytes(stream: u32, bytes: Bytes, size: u32) -> u32 {
+                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), bytes, size));
+                Verdict::Continue.number()
             }
 
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_configure(root: u32, _size: u32) -> u32 {
-                u32::from(vm(|vm| vm.configured(root)))
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_tick(root: u32) {
-                plugin(root, Plugin::tick);
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_queue_ready(root: u32, _queue: u32) {
-                plugin(root, Plugin::queue_ready);
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_http_call_response(
-                root: u32,
-                token: u32,
-                headers: u32,
-                _body_size: u32,
-                _trailers: u32,
-            ) {
-                plugin(root, |plugin| plugin.answered(Call::from_token(token), headers > 0));
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_log(context: u32) {
-                vm(|vm| vm.logged(context));
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_delete(context: u32) {
-                vm(|vm| vm.deleted(context));
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_new_connection(stream: u32) -> u32 {
+            $crate::callback!(proxy_on_context_create(context, parent) vm(|vm| vm.context_created(context, parent)));
+            $crate::callback!(proxy_on_configure(root, _size) -> u32 { u32::from(vm(|vm| vm.configured(root))) });
+            $crate::callback!(proxy_on_tick(root) plugin(root, Plugin::tick));
+            $crate::callback!(proxy_on_queue_ready(root, _queue) plugin(root, Plugin::queue_ready));
+            $crate::callback!(proxy_on_http_call_response(root, token, headers, _body_size, _trailers)
+                plugin(root, |plugin| plugin.answered(Call::from_token(token), headers > 0)));
+            $crate::callback!(proxy_on_log(context) vm(|vm| vm.logged(context)));
+            $crate::callback!(proxy_on_delete(context) vm(|vm| vm.deleted(context)));
+            $crate::callback!(proxy_on_new_connection(stream) -> u32 {
                 plugin(stream, |plugin| plugin.connection_opened(StreamId::new(stream)));
-                0 // goes on
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_request_headers(stream: u32, _headers: u32, _end: u32) -> u32 {
+                Verdict::Continue.number()
+            });
+            $crate::callback!(proxy_on_request_headers(stream, _headers, _end) -> u32 {
                 let mut verdict = Verdict::Continue;
                 plugin(stream, |plugin| verdict = plugin.request_headers(StreamId::new(stream)));
                 verdict.number()
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_response_headers(stream: u32, _headers: u32, _end: u32) -> u32 {
+            });
+            $crate::callback!(proxy_on_response_headers(stream, _headers, _end) -> u32 {
                 plugin(stream, |plugin| plugin.response_headers(StreamId::new(stream)));
                 Verdict::Continue.number()
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_request_body(stream: u32, size: u32, _end: u32) -> u32 {
-                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::RequestBody, size));
-                Verdict::Continue.number()
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_response_body(stream: u32, size: u32, _end: u32) -> u32 {
-                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::ResponseBody, size));
-                Verdict::Continue.number()
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_downstream_data(stream: u32, size: u32, _end: u32) -> u32 {
-                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::FromClient, size));
-                Verdict::Continue.number()
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_upstream_data(stream: u32, size: u32, _end: u32) -> u32 {
-                plugin(stream, |plugin| plugin.bytes(StreamId::new(stream), Bytes::FromUpstream, size));
-                Verdict::Continue.number()
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn proxy_on_downstream_connection_close(stream: u32, peer: u32) {
-                let by = ClosedBy::from_number(peer);
-                plugin(stream, |plugin| plugin.connection_closed(StreamId::new(stream), by));
-            }
+            });
+            $crate::callback!(proxy_on_request_body(stream, size, _end) -> u32 { bytes(stream, Bytes::RequestBody, size) });
+            $crate::callback!(proxy_on_response_body(stream, size, _end) -> u32 { bytes(stream, Bytes::ResponseBody, size) });
+            $crate::callback!(proxy_on_downstream_data(stream, size, _end) -> u32 { bytes(stream, Bytes::FromClient, size) });
+            $crate::callback!(proxy_on_upstream_data(stream, size, _end) -> u32 { bytes(stream, Bytes::FromUpstream, size) });
+            $crate::callback!(proxy_on_downstream_connection_close(stream, peer)
+                plugin(stream, |plugin| plugin.connection_closed(StreamId::new(stream), ClosedBy::from_number(peer))));
         }
+    };
+}
+
+/// One callback of a module; its arguments are numbers.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! callback {
+    ($name:ident($($argument:ident),*) $body:expr) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: u32),*) {
+            $body;
+        }
+    };
+    ($name:ident($($argument:ident),*) -> u32 $body:block) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: u32),*) -> u32 $body
     };
 }

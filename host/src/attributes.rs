@@ -22,6 +22,11 @@ pub fn compile(expression: &str) -> Result<Expression, Status> {
     Ok(Expression(u32::from_le_bytes(token)))
 }
 
+/// Forgets an expression. There is nobody to tell if the host does not.
+pub fn forget(expression: Expression) {
+    let _ = raw::foreign_function("expr_delete", &expression.0.to_le_bytes());
+}
+
 /// The value of an expression for the current stream. An absent attribute anywhere in it fails the whole
 /// ([`Status::InternalFailure`] on Envoy 1.40).
 ///

@@ -12,6 +12,7 @@ pub mod counter;
 pub mod headers;
 pub mod http_call;
 pub mod logging;
+pub mod memory;
 pub mod pairs;
 pub mod plugin;
 pub mod queue;

@@ -8,6 +8,7 @@
 
 mod structure;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -116,7 +117,7 @@ impl<'a> Section<'a> {
     /// A whole number. Envoy's Struct knows only doubles, so `5.0` is one too.
     pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        self.take(key, &allowed, |value| value.as_whole().filter(|number| range.contains(number)))
+        self.take(key, &allowed, |value| numeric(value)?.as_whole().filter(|number| range.contains(number)))
     }
 
     /// A length of time such as `1s` or `250ms`.
@@ -154,7 +155,7 @@ impl<'a> Section<'a> {
         let allowed = format!("a list of {} to {} numbers, ascending", count.start(), count.end());
         self.take(key, &allowed, |value| {
             let items = value.as_array().filter(|items| count.contains(&items.len()))?;
-            let numbers = items.iter().map(Value::as_f64).collect::<Option<Vec<_>>>()?;
+            let numbers = items.iter().map(|item| numeric(item)?.as_f64()).collect::<Option<Vec<_>>>()?;
             numbers.is_sorted_by(|a, b| a < b).then_some(numbers)
         })
     }
@@ -267,6 +268,18 @@ impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "the whole configuration" } else { &self.path };
         write!(out, "{path}: found {}, allowed: {}", self.found, self.allowed)
+    }
+}
+
+/// A number, also one that is written as text: in a Struct of Envoy's YAML a fraction, or a whole number of more than 32 bits,
+/// becomes text (Envoy 1.40).
+fn numeric(value: &Value) -> Option<Cow<'_, Value>> {
+    match value {
+        Value::Number(_) => Some(Cow::Borrowed(value)),
+        Value::String(text) => {
+            json::read(text.as_bytes()).ok().filter(|value| value.as_f64().is_some()).map(Cow::Owned)
+        }
+        _ => None,
     }
 }
 

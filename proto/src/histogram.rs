@@ -34,6 +34,7 @@ impl Histogram {
 
     /// Counts `value` in the bucket whose upper bound is the first that is not below it: buckets are (lower, upper], as in
     /// the OpenTelemetry data model.
+    #[inline]
     pub fn record(&mut self, value: u64, bounds: &[u64]) {
         let bucket = bounds.partition_point(|bound| *bound < value);
         let Some((head, buckets)) = self.cells.split_first_chunk_mut() else { return };

@@ -30,6 +30,8 @@ pub struct ServiceConfig {
     pub series_max: usize,
     /// A series of which nothing came for so long ends, once its last value is everywhere; none for never.
     pub idle: Option<Duration>,
+    /// Whether metrics about the service itself are exported too.
+    pub self_metrics: bool,
 }
 
 /// A collector, and how it wants what it gets.
@@ -109,13 +111,9 @@ impl ServiceConfig {
                 (series, limits.duration("idle", Duration::ZERO..=IDLE_MAX).unwrap_or(IDLE))
             });
             let idle = Some(idle).filter(|idle| !idle.is_zero());
-            Self {
-                destinations: destinations.into_iter().flatten().collect(),
-                resource,
-                values,
-                series_max,
-                idle,
-            }
+            let self_metrics = root.flag("self_metrics").unwrap_or(true);
+            let destinations = destinations.into_iter().flatten().collect();
+            Self { destinations, resource, values, series_max, idle, self_metrics }
         })
     }
 }

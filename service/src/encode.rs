@@ -72,6 +72,16 @@ impl Encoding {
         }
     }
 
+    /// What an exporter of this encoding is called (OpenTelemetry semantic conventions, `otel.component.type`; they have no
+    /// word for remote write).
+    pub fn component_type(self) -> &'static str {
+        match self {
+            Self::OtlpProtobuf => "otlp_http_metric_exporter",
+            Self::OtlpJson => "otlp_http_json_metric_exporter",
+            Self::RemoteWrite => "prometheus_remote_write_metric_exporter",
+        }
+    }
+
     /// The path to which a request goes where no other is configured.
     pub fn default_path(self) -> &'static str {
         match self {

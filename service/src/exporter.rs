@@ -1,24 +1,29 @@
 //! One destination: makes requests of the table for it, sends them, and reads what comes back.
 
+pub mod tally;
+
 use std::time::Duration;
 
 use log::{info, warn};
 use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
-use tributary_proto::attributes::clip;
+use tributary_proto::attributes::{clip, text};
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
+use tributary_proto::otlp::KeyValue;
 
+use self::tally::{End, NO_ANSWER, REJECTED, Tally};
 use crate::answer::{self, Answer, Verdict};
 use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
 use crate::config::Destination;
 use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
+use crate::farewell;
 use crate::points::Temporality;
 use crate::request::Request;
 use crate::resource::Resource;
-use crate::stats::Stats;
+use crate::stats::{Reason, Stats};
 use crate::table::{Cursor, SliceLimits, Table, Viewer};
 
 /// Rows of one part of a request, which is written in one go.
@@ -44,6 +49,7 @@ pub struct Exporter {
     /// What others are told of it.
     state: Export,
     flush: Flush,
+    tally: Tally,
     faults: RateLimit,
 }
 
@@ -65,6 +71,7 @@ struct InFlight {
     points: u64,
     from: Cursor,
     next: Option<Cursor>,
+    sent_unix_nano: u64,
 }
 
 impl Exporter {
@@ -102,9 +109,33 @@ impl Exporter {
             in_flight: None,
             state,
             flush: Flush::default(),
+            tally: Tally::default(),
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
         }
+    }
+
+    /// What it is called in metrics about it (OpenTelemetry semantic conventions, `otel.component.*`).
+    pub fn component(&self) -> Vec<KeyValue> {
+        let Destination { name, encoding, cluster, authority, .. } = &self.destination;
+        let mut attributes =
+            vec![text("otel.component.name", name), text("otel.component.type", encoding.component_type())];
+        // Envoy does not tell what is behind a cluster; an authority that is not just its name is an address.
+        if authority != cluster {
+            let address = authority.rsplit_once(':').map_or(authority.as_str(), |(address, _)| address);
+            attributes.push(text("server.address", address));
+        }
+        attributes
+    }
+
+    /// What became of what was sent.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Points in the request that has no answer yet.
+    pub fn points_in_flight(&self) -> u64 {
+        self.in_flight.map_or(0, |in_flight| in_flight.points)
     }
 
     /// Whether a new cycle begins now.
@@ -136,8 +167,9 @@ impl Exporter {
         loop {
             let now = clock::now_unix_nano();
             let Some(from) = self.delivery.due(now) else { return false };
-            if self.in_flight.take().is_some() {
+            if let Some(in_flight) = self.in_flight.take() {
                 self.failed(stats);
+                self.tally.call_ended(Some(NO_ANSWER.into()), in_flight.duration_ns(now));
                 self.report(now, "no answer ever came");
             }
             if self.request.is_none() && from == Cursor::default() {
@@ -167,11 +199,12 @@ impl Exporter {
     ) -> Option<Option<Cursor>> {
         let bytes_max = self.destination.max_bytes;
         let bytes_left = bytes_max.saturating_sub(request.bytes());
-        let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: bytes_left, size: &self.size };
+        let (rows_max, size) = (PART_ROWS, &self.size);
+        let limits = SliceLimits { rows_max, bytes_max: bytes_left, size, only_news: false };
         let slice = table.collect(self.viewer, request.at(), &limits, now);
         let next = slice.next;
         let left_out = request.push(resource, &slice.metrics, next.unwrap_or(request.at()));
-        stats.points_dropped.add(left_out);
+        stats.drop_points(Reason::Encoding, left_out);
         (next.is_none() || request.bytes() >= bytes_max || slice.is_cut).then_some(next)
     }
 
@@ -194,6 +227,11 @@ impl Exporter {
         }
     }
 
+    /// Writes into the log what this destination does not have: the last thing that is done for it. Gives how many points.
+    pub fn farewell(&mut self, table: &mut Table, resource: &Resource) -> u64 {
+        farewell::tell(table, self.viewer, &self.destination.name, resource, clock::now_unix_nano())
+    }
+
     /// Takes the answer to `call`, if it is to a call of this destination. `with_headers` is false where it broke off.
     pub fn answered(&mut self, call: Call, with_headers: bool, table: &mut Table, stats: &Stats) -> bool {
         let Some(in_flight) = self.in_flight.filter(|in_flight| in_flight.call == call) else { return false };
@@ -211,7 +249,9 @@ impl Exporter {
         };
         let verdict = answer.judge(now);
         let Some(outcome) = self.delivery.answered(now, &verdict, jitter) else { return true };
-        self.count(&verdict, &outcome, in_flight.points, stats);
+        let end = end(&verdict, status.as_deref());
+        self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
+        self.count(&verdict, end, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
         if !matches!(outcome, Outcome::Again { .. }) {
             table.arrived(self.viewer, in_flight.from, in_flight.next);
@@ -261,7 +301,7 @@ impl Exporter {
         match sent {
             Ok(call) => {
                 self.delivery.sent(now, next);
-                self.in_flight = Some(InFlight { call, points, from, next });
+                self.in_flight = Some(InFlight { call, points, from, next, sent_unix_nano: now });
             }
             Err(status) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
@@ -275,22 +315,25 @@ impl Exporter {
         }
     }
 
-    fn count(&mut self, verdict: &Verdict, outcome: &Outcome, points: u64, stats: &Stats) {
-        if let Verdict::Taken { rejected, .. } = verdict {
-            stats.points_rejected.add(*rejected);
-            stats.points_exported.add(points.saturating_sub(*rejected));
-        }
-        match outcome {
-            Outcome::Taken { .. } => {
+    fn count(&mut self, verdict: &Verdict, end: End, points: u64, stats: &Stats) {
+        match verdict {
+            Verdict::Taken { rejected, .. } => {
+                let taken = points.saturating_sub(*rejected);
                 stats.exports_succeeded.add(1);
+                stats.points_rejected.add(*rejected);
+                stats.points_exported.add(taken);
+                self.tally.points_ended(end, *rejected);
+                self.tally.points_ended(None, taken);
                 self.state.succeeded = self.state.succeeded.saturating_add(1);
                 self.state.failures = 0;
                 self.state.fault.clear();
             }
-            Outcome::Again { .. } => self.failed(stats),
-            Outcome::GivenUp { .. } => {
+            // They go again.
+            Verdict::Retry { .. } => self.failed(stats),
+            Verdict::Refused { .. } => {
                 self.failed(stats);
-                stats.points_dropped.add(points);
+                stats.drop_points(Reason::Collector, points);
+                self.tally.points_ended(end, points);
                 self.flush.is_refused = true;
             }
         }
@@ -329,6 +372,24 @@ impl Exporter {
                 Temporality::Delta => "What can be sent again is kept",
             };
             warn!("destination {name:?}: {reason}. {rest} ({suppressed} more since)");
+        }
+    }
+}
+
+impl InFlight {
+    fn duration_ns(&self, now_unix_nano: u64) -> u64 {
+        now_unix_nano.saturating_sub(self.sent_unix_nano)
+    }
+}
+
+/// How a call ended.
+fn end(verdict: &Verdict, status: Option<&[u8]>) -> End {
+    match verdict {
+        Verdict::Taken { rejected: 0, .. } => None,
+        Verdict::Taken { .. } => Some(REJECTED.into()),
+        Verdict::Retry { .. } | Verdict::Refused { .. } => {
+            let status = status.and_then(|status| std::str::from_utf8(status).ok());
+            Some(status.map_or(NO_ANSWER.into(), |status| status.to_owned().into()))
         }
     }
 }

@@ -8,7 +8,7 @@ use tributary_proto::limits::COUNTERS_MAX;
 
 use crate::budget::Budget;
 use crate::producers::{Arrival, Producers};
-use crate::stats::Stats;
+use crate::stats::{Reason, Stats};
 use crate::table::Table;
 
 /// Items taken in one callback, should the clock stand still.
@@ -75,6 +75,6 @@ impl Intake {
         self.observations = self.observations.saturating_add(merged.observations);
         stats.batches_received.add(1);
         stats.observations_aggregated.add(merged.observations);
-        stats.points_dropped.add(merged.points_dropped);
+        stats.drop_points(Reason::Table, merged.points_dropped);
     }
 }

@@ -3,9 +3,9 @@
 //! A batch's way through it, file by file: [`root`] is told that a queue has something; [`intake`] takes it out and has
 //! [`producers`] check its sequence; the [`table`] adds it up. When [`delivery`] says that a destination is due, its
 //! [`exporter`] makes [`points`] of a part of the table, [`encode`]s and [`compress`]es them under the [`resource`] into a
-//! [`request`], a little in each callback as the [`budget`] allows, sends that,
-//! and has [`answer`] read what came of it. [`service`] holds these together; the [`config`] says where to. Beside all that
-//! it fetches shared [`values`] for the workers, and writes a [`snapshot`] when the console asks for one.
+//! [`request`], a little in each callback as the [`budget`] allows, sends that, and has [`answer`] read what came of it.
+//! [`self_metrics`] say how all of it goes. [`service`] holds these together; the [`config`] says where to. Beside all that it
+//! fetches shared [`values`] for the workers, and writes a [`snapshot`] when the console asks for one.
 
 pub mod root;
 
@@ -19,11 +19,13 @@ pub mod config;
 pub mod delivery;
 pub mod encode;
 pub mod exporter;
+pub mod farewell;
 pub mod intake;
 pub mod points;
 pub mod producers;
 pub mod request;
 pub mod resource;
+pub mod self_metrics;
 pub mod snapshot;
 pub mod stats;
 pub mod table;

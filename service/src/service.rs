@@ -7,7 +7,8 @@ use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
-use tributary_host::{attributes, clock, random};
+use tributary_host::{attributes, clock, memory, random};
+use tributary_proto::batch::Point;
 use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::counter::shared_key;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
@@ -20,8 +21,9 @@ use crate::exporter::Exporter;
 use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::resource::{self, Resource};
+use crate::self_metrics;
 use crate::snapshot::Snapshots;
-use crate::stats::Stats;
+use crate::stats::{Reason, Stats};
 use crate::table::{Table, TableLimits, Viewer};
 use crate::values::Values;
 
@@ -52,6 +54,8 @@ pub struct Service {
     /// Which of them comes first when there is not time for all.
     turn: usize,
     stats: Stats,
+    /// Whether it exports metrics about itself.
+    self_metrics: bool,
     /// Whether the queues have more than there was time for, and the exporters.
     has_backlog: bool,
     is_exporting: bool,
@@ -61,7 +65,7 @@ pub struct Service {
     exports_told: Option<Vec<u8>>,
     /// From one tick to the next.
     pace: Duration,
-    swept_unix_nano: u64,
+    round_unix_nano: u64,
     beat_unix_nano: u64,
 }
 
@@ -95,12 +99,14 @@ impl Service {
             values: Values::new(config.values, now),
             turn: 0,
             stats: Stats::define(),
+            self_metrics: config.self_metrics,
             has_backlog: false,
             is_exporting: false,
             is_snapshotting: false,
             exports_told: None,
             pace: TICK,
-            swept_unix_nano: now,
+            // The first tick is one of a round.
+            round_unix_nano: 0,
             beat_unix_nano: 0,
         })
     }
@@ -116,26 +122,37 @@ impl Service {
         }
     }
 
-    /// Takes over everything, says how much there was in all, and sends nothing: the last thing a service does.
+    /// Takes over everything, writes into the log what destinations do not have, and sends nothing: the last thing a service
+    /// does.
     pub fn finish(&mut self) {
         for queue in &self.queues {
             self.intake.drain(*queue, &mut self.table, &self.stats, None);
         }
-        info!("the service ends: {} requests taken over in all", self.intake.observations());
+        self.read_counters(clock::now_unix_nano());
+        let mut unexported: u64 = 0;
+        for exporter in &mut self.exporters {
+            unexported = unexported.saturating_add(exporter.farewell(&mut self.table, &self.resource));
+        }
+        info!(
+            "the service ends: {} requests taken over in all, {unexported} points not exported",
+            self.intake.observations()
+        );
     }
 
     /// Takes over what came without a notice or was left, and sends what is due.
     pub fn tick(&mut self) {
         self.beat();
-        self.values.tick();
         let budget = Budget::begin();
         self.take_over(budget);
         let now = clock::now_unix_nano();
-        self.sweep(now);
+        self.go_round(now);
         self.flush(now);
         let begins = self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now));
         if self.snapshots.begins(now) || begins {
             self.read_counters(now);
+            if self.self_metrics {
+                self_metrics::put(&mut self.table, &self.stats, &self.exporters, now);
+            }
         }
         self.export(budget, now);
         self.is_snapshotting = self.snapshots.write(&mut self.table, &self.resource, budget);
@@ -199,15 +216,17 @@ impl Service {
         }
     }
 
-    /// Looks for idle rows, however often it is called.
-    fn sweep(&mut self, now: u64) {
-        let since = now.checked_sub(self.swept_unix_nano);
+    /// Does what is to be done now and then, however often it is called: fetches values, looks for idle rows.
+    fn go_round(&mut self, now: u64) {
+        let since = now.checked_sub(self.round_unix_nano);
         if since.is_some_and(|since_ns| u128::from(since_ns) < TICK.as_nanos()) {
             return;
         }
-        self.swept_unix_nano = now;
+        self.round_unix_nano = now;
+        self.values.tick();
         self.table.sweep(SWEEP_ROWS, now);
         self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
+        self.stats.memory_bytes.set(memory::bytes());
     }
 
     /// Writes and sends what is due. One destination gets on in any case, each time another one.
@@ -243,10 +262,11 @@ impl Service {
             let value = counter::read(&mut HostSharedData, &shared_key(key)).ok().flatten();
             let attributes =
                 tributary_proto::attributes::encode(vec![tributary_proto::attributes::text("key", key)]);
-            let set = value
-                .is_none_or(|value| self.table.set(&self.counter_metric, &attributes, value, now_unix_nano));
+            let set = value.is_none_or(|value| {
+                self.table.set(&self.counter_metric, &attributes, Point::Counter(value), now_unix_nano)
+            });
             if !set {
-                self.stats.points_dropped.add(1);
+                self.stats.drop_points(Reason::Table, 1);
             }
         }
     }

@@ -63,7 +63,7 @@ impl Snapshots {
         let Some((mut at, mut bytes)) = self.under_way.take() else { return false };
         loop {
             let bytes_max = SNAPSHOT_BYTES_MAX.saturating_sub(END_BYTES_MAX).saturating_sub(bytes.len());
-            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size };
+            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size, only_news: false };
             let slice = table.collect(ONLOOKER, at, &limits, self.began_unix_nano);
             let part = Encoding::OtlpProtobuf.part(resource, &slice.metrics, bytes.is_empty());
             if part.bytes.len() <= bytes_max {

@@ -1,56 +1,132 @@
-//! What the service does, in Envoy's own statistics: they are there before the first export and after the last.
+//! What the service does: in Envoy's own statistics, which are there before the first export and after the last, and summed up
+//! here for the metrics about itself.
+
+use std::cell::Cell;
 
 use tributary_host::stats::{Counter, Gauge};
 use tributary_proto::limits::BATCHES_TAKEN;
 
-/// All of them, as `wasmcustom.tributary_*`.
+/// A number that only grows, as `wasmcustom.tributary_*`.
+#[derive(Debug)]
+pub struct Count {
+    statistic: Counter,
+    /// Since this service began; the statistic is older if there was another before it in the process.
+    total: Cell<u64>,
+}
+
+/// All of them.
 #[derive(Debug)]
 pub struct Stats {
     /// Batches added to the table.
-    pub batches_received: Counter,
+    pub batches_received: Count,
     /// Batches that are no longer in the queue, whatever became of them: by it the workers know whether the service keeps up.
     pub batches_taken: Counter,
     /// Queue items that are no batch.
-    pub batches_refused: Counter,
+    pub batches_refused: Count,
     /// Batches that came before; not added again.
-    pub batches_duplicate: Counter,
+    pub batches_duplicate: Count,
     /// Batches that never came, by their sequence.
-    pub batches_missing: Counter,
+    pub batches_missing: Count,
     /// Observations in batches that never came.
-    pub observations_missing: Counter,
+    pub observations_missing: Count,
     /// Observations added to the table.
-    pub observations_aggregated: Counter,
-    /// Points that had no place in the table, or that a collector will never take.
-    pub points_dropped: Counter,
+    pub observations_aggregated: Count,
+    /// Points that had no place in the table, that an encoding cannot say, or that a collector will never take.
+    points_dropped: Counter,
+    /// The same by their [`Drop`].
+    dropped: [Cell<u64>; Reason::ALL.len()],
     /// Points that a collector took.
-    pub points_exported: Counter,
+    pub points_exported: Count,
     /// Points that a collector refused in an otherwise successful answer.
-    pub points_rejected: Counter,
+    pub points_rejected: Count,
     /// Requests that a collector answered with success.
-    pub exports_succeeded: Counter,
+    pub exports_succeeded: Count,
     /// Requests that failed, or could not be sent.
-    pub exports_failed: Counter,
+    pub exports_failed: Count,
     /// Series in the table.
     pub series: Gauge,
+    /// Bytes of memory of the service, as Envoy's allocator sees them.
+    pub memory_bytes: Gauge,
+}
+
+/// Why points are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There are too many metrics.
+    Table,
+    /// The destination's encoding cannot say them.
+    Encoding,
+    /// The collector will never take them.
+    Collector,
+}
+
+impl Count {
+    fn define(name: &str) -> Self {
+        Self { statistic: Counter::define(name), total: Cell::new(0) }
+    }
+
+    /// Adds.
+    pub fn add(&self, more: u64) {
+        self.statistic.add(more);
+        self.total.set(self.total.get().saturating_add(more));
+    }
+
+    /// The sum since this service began.
+    pub fn total(&self) -> u64 {
+        self.total.get()
+    }
+}
+
+impl Reason {
+    /// Each.
+    pub const ALL: [Self; 3] = [Self::Table, Self::Encoding, Self::Collector];
+
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Encoding => "encoding",
+            Self::Collector => "collector",
+        }
+    }
 }
 
 impl Stats {
     /// Defines them.
     pub fn define() -> Self {
         Self {
-            batches_received: Counter::define("tributary_batches_received"),
+            batches_received: Count::define("tributary_batches_received"),
             batches_taken: Counter::define(BATCHES_TAKEN),
-            batches_refused: Counter::define("tributary_batches_refused"),
-            batches_duplicate: Counter::define("tributary_batches_duplicate"),
-            batches_missing: Counter::define("tributary_batches_missing"),
-            observations_missing: Counter::define("tributary_observations_missing"),
-            observations_aggregated: Counter::define("tributary_observations_aggregated"),
+            batches_refused: Count::define("tributary_batches_refused"),
+            batches_duplicate: Count::define("tributary_batches_duplicate"),
+            batches_missing: Count::define("tributary_batches_missing"),
+            observations_missing: Count::define("tributary_observations_missing"),
+            observations_aggregated: Count::define("tributary_observations_aggregated"),
             points_dropped: Counter::define("tributary_points_dropped"),
-            points_exported: Counter::define("tributary_points_exported"),
-            points_rejected: Counter::define("tributary_points_rejected"),
-            exports_succeeded: Counter::define("tributary_exports_succeeded"),
-            exports_failed: Counter::define("tributary_exports_failed"),
+            dropped: [const { Cell::new(0) }; Reason::ALL.len()],
+            points_exported: Count::define("tributary_points_exported"),
+            points_rejected: Count::define("tributary_points_rejected"),
+            exports_succeeded: Count::define("tributary_exports_succeeded"),
+            exports_failed: Count::define("tributary_exports_failed"),
             series: Gauge::define("tributary_series"),
+            memory_bytes: Gauge::define("tributary_memory_bytes"),
         }
+    }
+
+    /// Counts points that are dropped.
+    pub fn drop_points(&self, reason: Reason, points: u64) {
+        self.points_dropped.add(points);
+        if let Some((_, sum)) = self.dropped().find(|(present, _)| *present == reason) {
+            sum.set(sum.get().saturating_add(points));
+        }
+    }
+
+    /// How many points were dropped why, since this service began.
+    pub fn points_dropped(&self) -> impl Iterator<Item = (Reason, u64)> {
+        self.dropped().map(|(reason, sum)| (reason, sum.get()))
+    }
+
+    fn dropped(&self) -> impl Iterator<Item = (Reason, &Cell<u64>)> {
+        Reason::ALL.into_iter().zip(&self.dropped)
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use tributary_host::random::Hasher;
 use tributary_proto::attributes;
-use tributary_proto::batch::{Batch, Group, Series};
+use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::metric::Metric;
 
 pub use collect::{Slice, SliceLimits};
@@ -31,6 +31,8 @@ pub struct Table {
     /// New series count since then: since the service began, or since the last series ended, so that none that comes back
     /// overlaps with what it was before.
     epoch_unix_nano: u64,
+    /// Series of the service's own.
+    own: usize,
     /// Where the search for idle series goes on.
     sweep: Cursor,
 }
@@ -76,8 +78,8 @@ pub struct Cursor {
 impl Table {
     /// An empty table, whose series count since `start_unix_nano`.
     pub fn new(limits: TableLimits, start_unix_nano: u64, hasher: Hasher) -> Self {
-        let sweep = Cursor::default();
-        Self { metrics: Vec::new(), limits, hasher, epoch_unix_nano: start_unix_nano, sweep }
+        let (metrics, sweep) = (Vec::new(), Cursor::default());
+        Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, own: 0, sweep }
     }
 
     /// Adds a batch.
@@ -90,19 +92,21 @@ impl Table {
         merged
     }
 
-    /// Gives a counter of the service's own a value; it never ends. False if there is no room for it.
-    pub fn set(&mut self, metric: &Metric, attributes: &[u8], value: u64, now_unix_nano: u64) -> bool {
+    /// Gives a series of the service's own a value; it never ends. False if there is no room for it.
+    pub fn set(&mut self, metric: &Metric, attributes: &[u8], point: Point, now_unix_nano: u64) -> bool {
         // The service's own are few and must not crowd each other out.
         let limits = TableLimits { series_max: usize::MAX, ..self.limits };
         let (epoch, hash) = (self.epoch_unix_nano, self.hasher.hash_one(attributes));
         let metric = self.place(metric).and_then(|place| self.metrics.get_mut(place));
         let row = metric.and_then(|metric| metric.row(attributes, hash, &mut None, limits, epoch));
-        row.map(|row| row.set(value, now_unix_nano)).is_some()
+        let Some(row) = row else { return false };
+        self.own = self.own.saturating_add(usize::from(row.set(point, now_unix_nano)));
+        true
     }
 
-    /// How many series there are, over all metrics.
+    /// How many series there are, over all metrics, besides the service's own.
     pub fn series(&self) -> usize {
-        self.metrics.iter().map(|metric| metric.rows.len()).sum()
+        self.metrics.iter().map(|metric| metric.rows.len()).sum::<usize>().saturating_sub(self.own)
     }
 
     /// Looks at `rows_max` rows for those that are idle, and forgets those whose end is known everywhere.

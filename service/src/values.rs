@@ -52,10 +52,10 @@ pub struct ValueConfig {
 }
 
 /// All values of a service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Values {
     values: Vec<Shared>,
-    stats: Option<Stats>,
+    stats: Stats,
 }
 
 #[derive(Debug)]
@@ -86,19 +86,20 @@ impl Values {
             }
             Shared { config, schedule, in_flight: None, written: None, log: RateLimit::new(LOG_INTERVAL) }
         };
-        let stats = || Stats {
+        let stats = Stats {
             fetched: Counter::define("tributary_values_fetched"),
             failed: Counter::define("tributary_values_failed"),
             missing: Gauge::define("tributary_values_missing"),
         };
-        let stats = (!configs.is_empty()).then(stats);
         Self { values: configs.into_iter().map(shared).collect(), stats }
     }
 
     /// Fetches what is due, and takes back what is too old.
     pub fn tick(&mut self) {
-        let Some(stats) = &self.stats else { return };
-        let now = clock::now_unix_nano();
+        if self.values.is_empty() {
+            return;
+        }
+        let (now, stats) = (clock::now_unix_nano(), &self.stats);
         let mut missing: u64 = 0;
         for value in &mut self.values {
             if value.schedule.is_due(now, jitter()) {
@@ -120,7 +121,7 @@ impl Values {
         value.in_flight = None;
         let now = clock::now_unix_nano();
         let result = if with_headers { value.read(now) } else { Err("the answer broke off".to_owned()) };
-        let Some(stats) = &self.stats else { return true };
+        let stats = &self.stats;
         match result {
             Ok((bytes, expires)) => {
                 stats.fetched.add(1);

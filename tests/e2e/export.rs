@@ -155,6 +155,46 @@ async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_whole() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_service_says_of_itself_what_the_collector_saw() -> Result<()> {
+    let (otlp, remote) = (Sink::start(0).await?, Sink::start(0).await?);
+    let destinations = [
+        ("otlp", otlp.address(), json!({"temporality": "delta"})),
+        ("remote", remote.address(), json!({"encoding": "remote_write"})),
+    ];
+    let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
+    otlp.fail_next(2, &Fault::status(503));
+    scene.load(REQUESTS, shapes()).await?;
+    wait_for(&otlp, REQUESTS).await?;
+    let observations = |store: &Store| {
+        let seen = store.sum("tributary.observations", &[]);
+        Seen::when(seen == REQUESTS, seen)
+    };
+    otlp.wait_until("the service's own count of requests", LIMIT, observations).await?;
+
+    // What it says was taken when an export began: so it comes up to what Envoy's statistics say now, and not past it.
+    let exported = "otel.sdk.exporter.metric_data_point.exported";
+    let statistic = "wasmcustom.tributary_points_exported";
+    let now = scene.envoy.admin().counter(statistic).await?;
+    let caught_up = |store: &Store| Seen::when(store.sum(exported, &[]) >= now, store.sum(exported, &[]));
+    otlp.wait_until("its own count of points", LIMIT, caught_up).await?;
+    let said = otlp.store().sum(exported, &[]);
+    assert!(said <= scene.envoy.admin().counter(statistic).await?, "{said}");
+    let duration = "otel.sdk.exporter.operation.duration";
+    let of = [("otel.component.name", "otlp")];
+    let failed = [of[0], ("error.type", "503")];
+    assert_eq!(otlp.store().count(duration, &failed), 2, "both failures, and no other");
+    assert!(otlp.store().count(duration, &of) > 2);
+    let name = "otel_sdk_exporter_metric_data_point_exported_total";
+    let seen = |store: &Store| {
+        let sum = store.remote_write().sum(name, &[("otel_component_name", "remote")]);
+        Seen::when(sum > 0, sum)
+    };
+    remote.wait_until("the same by remote write", LIMIT, seen).await?;
+    assert_eq!((otlp.problems(), remote.problems()), (vec![], vec![]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_series_that_is_idle_ends_everywhere_and_begins_anew() -> Result<()> {
     let (otlp, remote) = (Sink::start(0).await?, Sink::start(0).await?);
     let destinations = [

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod config;
 pub mod envoy;
+pub mod front;
 mod http_server;
 pub mod load;
 pub mod main_thread;

@@ -104,7 +104,7 @@ async fn send(shared: Arc<Shared>) -> Tally {
             break;
         }
         let (position, shape) = shared.mix.pick(index);
-        let outcome = client.send(shape).await;
+        let outcome = client.send(shape, index).await;
         if let Some(count) = counts.get_mut(position) {
             if let Err(error) = &outcome {
                 first_failure.get_or_insert_with(|| format!("{}: {error:#}", shape.name()));

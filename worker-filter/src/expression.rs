@@ -8,18 +8,22 @@ pub fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-/// The values in the host's answer to a list of `count` sources; none if the answer has another form.
+/// Puts the values in the host's answer to a list of `count` sources into the observation; false if the answer has another form.
 ///
 /// A list crosses the boundary as a map whose keys are the items and whose values are empty: the number of pairs, the
 /// lengths of each key and value, then each key and value with a NUL behind it; numbers are `u32` little-endian
 /// (proxy-wasm-cpp-host f2db56af, `include/proxy-wasm/pairs_util.h`; Envoy 1.40).
-pub fn values(answer: &[u8], count: usize) -> Option<Observation<'_>> {
+#[must_use]
+pub fn read<'a>(answer: &'a [u8], count: usize, observation: &mut Observation<'a>) -> bool {
+    read_into(answer, count, observation).is_some()
+}
+
+fn read_into<'a>(answer: &'a [u8], count: usize, observation: &mut Observation<'a>) -> Option<()> {
     let (pairs, rest) = number(answer)?;
     if pairs != count || pairs > SOURCES_MAX {
         return None;
     }
     let (mut lengths, mut bytes) = rest.split_at_checked(pairs.checked_mul(8)?)?;
-    let mut observation = Observation::default();
     for place in observation.places_mut().iter_mut().take(pairs) {
         let (length, rest) = number(lengths)?;
         let (empty, rest) = number(rest)?;
@@ -28,7 +32,7 @@ pub fn values(answer: &[u8], count: usize) -> Option<Observation<'_>> {
         bytes = rest.get(empty.checked_add(2)?..)?;
         *place = Some(item);
     }
-    Some(observation)
+    Some(())
 }
 
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -49,7 +53,8 @@ mod tests {
     #[test]
     fn a_list_is_written_and_its_answer_read() {
         assert_eq!(list(["request.method", "7"].into_iter()), "[request.method, 7]");
-        let observation = values(ANSWER, 3).unwrap();
+        let mut observation = Observation::default();
+        assert!(read(ANSWER, 3, &mut observation));
         assert_eq!(observation.bytes(0), b"ab");
         assert_eq!(observation.integer(1), Some(7));
         assert_eq!([observation.bytes(2), observation.bytes(3)], [b"", b""]);
@@ -57,16 +62,17 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_form_is_none() {
-        assert!(values(ANSWER, 2).is_none(), "fewer items than asked for");
+        let refused = |answer, count| !read(answer, count, &mut Observation::default());
+        assert!(refused(ANSWER, 2), "fewer items than asked for");
         for length in 0..ANSWER.len() {
-            assert!(values(&ANSWER[..length], 3).is_none(), "cut after {length} bytes");
+            assert!(refused(&ANSWER[..length], 3), "cut after {length} bytes");
         }
     }
 
     proptest! {
         #[test]
         fn no_answer_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0usize..60) {
-            let _ = values(&bytes, count);
+            let _ = read(&bytes, count, &mut Observation::default());
         }
     }
 }

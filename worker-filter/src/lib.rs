@@ -3,8 +3,8 @@
 //! A stream's way through it, file by file: [`root`] is called when it ends; [`reading`] asks the host for what
 //! the plan (of the crate `tributary-plan`) wants to know, in one [`expression`]; the [`observation`] that comes of it goes
 //! into the [`fold`]; on a tick the fold becomes batches in the [`outbox`], and the
-//! [`counters`] in shared data grow by what was seen. TCP [`connections`] are observed while they are open, too. [`worker`]
-//! holds these together.
+//! [`counters`] in shared data grow by what was seen. TCP [`connections`] are observed while they are open, too. a [`pipe`] is
+//! all of that for one part of the plan, and [`worker`] holds them together.
 //!
 //! In `worker_filter_full.wasm` [`headers`] are written while a request is under way, with shared [`values`] in them, and the
 //! [`tap`] writes streams to the log. A plugin of that module may have another `role`: it is the console
@@ -18,14 +18,18 @@ pub mod connections;
 pub mod counters;
 pub mod credit;
 pub mod expression;
+mod faults;
 pub mod fold;
+pub mod guards;
 pub mod headers;
 pub mod in_flight;
 pub mod observation;
 pub mod outbox;
+pub mod pipe;
 pub mod reading;
 #[cfg(feature = "full")]
 pub mod role;
+mod stats;
 pub mod tap;
 pub mod trace;
 pub mod values;

@@ -4,12 +4,15 @@ use tributary_host::Status;
 use tributary_host::attributes::{self, Expression};
 
 use crate::expression;
+use crate::guards::{self, Guards, Set};
 use crate::observation::Observation;
 use tributary_plan::source::{Alone, Source};
 
 /// Reads the sources of a part.
 #[derive(Debug)]
 pub struct Reader {
+    sources: Vec<Source>,
+    guards: Guards,
     /// All sources in one list, which fails where one is absent that seldom is; none if the host does not compile it.
     plain: Option<Expression>,
     /// All sources in one list that costs more and fails less.
@@ -74,8 +77,7 @@ impl Reader {
     /// # Errors
     /// The host compiles expressions, and refuses one.
     pub fn new(sources: &[Source]) -> Result<Self, Refused> {
-        let plain = attributes::compile(&expression::list(sources.iter().map(|source| &*source.item)));
-        let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
+        // First by themselves: the host logs why it refuses one, and that reads best of what a person wrote.
         let mut alone = Vec::with_capacity(sources.len());
         for (at, source) in sources.iter().enumerate() {
             alone.push(match &source.alone {
@@ -87,7 +89,11 @@ impl Reader {
                 },
             });
         }
-        Ok(Self { plain: plain.ok(), guarded: guarded.ok(), alone, caution: Caution::default() })
+        let guards = Guards::new(sources);
+        let plain = compile(sources, guards.guarded());
+        let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
+        let (sources, guarded, caution) = (sources.to_vec(), guarded.ok(), Caution::default());
+        Ok(Self { sources, guards, plain, guarded, alone, caution })
     }
 
     /// Whether the host compiles lists: without them it costs more.
@@ -95,10 +101,25 @@ impl Reader {
         self.plain.is_some() && self.guarded.is_some()
     }
 
+    /// Makes the list anew that is tried first, if what was absent of late is not what it guards. For ticks: compiling costs
+    /// more than many streams.
+    pub fn tune(&mut self) {
+        if let Some(old) = self.plain
+            && let Some(set) = self.guards.decide()
+            && let Some(list) = compile(&self.sources, set)
+        {
+            attributes::forget(old);
+            self.plain = Some(list);
+            self.guards.adopt(set);
+            self.caution = Caution::default();
+        }
+    }
+
     /// Reads the current stream and hands what was seen to `take`.
     pub fn read<T>(&mut self, take: impl FnOnce(&Observation<'_>, Way) -> T) -> T {
         let count = self.alone.len();
         let mut answer = None;
+        let mut set = self.guards.guarded();
         if !self.caution.is_due() {
             answer = self.plain.and_then(|list| attributes::evaluate(list).ok());
             if answer.is_none() {
@@ -107,11 +128,14 @@ impl Reader {
         }
         if answer.is_none() {
             self.caution.passed();
+            set = self.guards.all();
             answer = self.guarded.and_then(|list| attributes::evaluate(list).ok());
         }
-        if let Some(answer) = answer
-            && let Some(observation) = expression::values(&answer, count)
+        let mut observation = Observation::default();
+        if let Some(answer) = &answer
+            && expression::read(answer, count, &mut observation)
         {
+            self.guards.unmark(set, &mut observation);
             return take(&observation, Way::AtOnce);
         }
         let read = |one: &One| match one {
@@ -126,6 +150,16 @@ impl Reader {
         }
         take(&observation, Way::OneByOne)
     }
+}
+
+/// The list of all sources, these ones guarded; none if the host does not compile it.
+fn compile(sources: &[Source], guarded: Set) -> Option<Expression> {
+    let item = |(at, source): (usize, &'_ Source)| {
+        let with_guard = guards::has(guarded, at);
+        if with_guard { source.guarded.clone() } else { source.item.clone() }
+    };
+    let items: Vec<_> = sources.iter().enumerate().map(item).collect();
+    attributes::compile(&expression::list(items.iter().map(String::as_str))).ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use tributary_host::{attributes, clock};
 use tributary_proto::config::quoted;
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
-use crate::worker::{BadExpression, Worker};
+use crate::pipe::BadExpression;
+use crate::worker::Worker;
 use tributary_plan::config::WorkerConfig;
 
 /// One plugin in one worker.
@@ -46,7 +47,7 @@ impl WorkerPlugin {
                 error!(
                     "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; it \
                      answered {status:?}",
-                    quoted(&source.item)
+                    quoted(source.written())
                 );
                 None
             }

@@ -4,34 +4,32 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use hashbrown::HashSet;
-use log::{info, warn};
+use log::info;
 use tributary_host::clock;
 use tributary_host::counter::AddError;
 use tributary_host::headers::Side;
-use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_proto::batch::BatchWriter;
-use tributary_proto::limits::{BATCHES_ENQUEUED, BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
+use tributary_proto::limits::{BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
 
 use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
 use crate::credit::{Credit, Standing};
-use crate::fold::Fold;
+use crate::faults::Faults;
 use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
-use crate::observation::{Moment, Observation};
-use crate::outbox::{HandedOver, HeldBack, Outbox};
-use crate::reading::{Reader, Way};
+use crate::observation::Moment;
+use crate::outbox::{HeldBack, Outbox};
+use crate::pipe::{BadExpression, Calls, Pipe};
+use crate::reading::Way;
+use crate::stats::Stats;
 use crate::tap::Tap;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::plan::{Measure, Part, Streams, Value, When};
+use tributary_plan::plan::{Part, Streams, When};
 use tributary_plan::source::Source;
-
-/// How often a fault that lasts is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Streams whose response was counted before they ended; the ones past it are counted when they have, and their response
 /// carries no count.
@@ -55,32 +53,7 @@ pub struct Worker<S> {
     credit: Credit,
     ledger: Ledger,
     stats: Stats,
-    no_service: RateLimit,
-    no_counter: RateLimit,
-    misattached: RateLimit,
-}
-
-/// A part of the plan at work.
-#[derive(Debug)]
-struct Pipe<S> {
-    reader: Reader,
-    fold: Fold<S>,
-    outbox: Outbox,
-    /// Whether its streams are told as observations: each stream is one of a single pipe.
-    observes: bool,
-    /// How many measures there are.
-    measures: usize,
-    /// Whether one of them needs to know the time.
-    needs_time: bool,
-}
-
-/// The part for gRPC calls at work, and how to tell them.
-#[derive(Debug)]
-struct Calls<S> {
-    pipe: Pipe<S>,
-    method: usize,
-    status: usize,
-    proof: usize,
+    faults: Faults,
 }
 
 /// What this worker has told of itself in the statistics, which count over all workers.
@@ -92,33 +65,6 @@ struct Ledger {
     handed_over_told: u64,
     /// Whether each stream is told at once, and not with the next flush.
     each: bool,
-}
-
-/// Statistics of all workers together, in Envoy's own.
-#[derive(Debug)]
-struct Stats {
-    /// Observations that took one host call for each value.
-    read_one_by_one: Counter,
-    /// Values that were of another type than configured.
-    values_mistyped: Counter,
-    /// Streams that ended.
-    observed: Counter,
-    /// Those of them that went into the queue, in batches.
-    handed_over: Counter,
-    batches_enqueued: Counter,
-    /// Hand-overs that had to wait.
-    handovers_held_back: Counter,
-    /// Additions to shared data that had to wait.
-    counters_held_back: Counter,
-}
-
-/// An expression that Envoy refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadExpression {
-    /// The source with it.
-    pub source: Source,
-    /// What Envoy said.
-    pub status: tributary_host::Status,
 }
 
 impl<S: BuildHasher + Clone> Worker<S> {
@@ -180,9 +126,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             credit: Credit::new(is_known, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
             ledger: Ledger { each: plan.observed == When::Request, ..Ledger::default() },
             stats,
-            no_service: RateLimit::new(LOG_INTERVAL),
-            no_counter: RateLimit::new(LOG_INTERVAL),
-            misattached: RateLimit::new(LOG_INTERVAL),
+            faults: Faults::default(),
         })
     }
 
@@ -244,16 +188,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     /// A TCP connection was opened.
     pub fn connection_opened(&mut self, stream: StreamId) {
-        let now = clock::now_unix_nano();
         if self.streams == Streams::Http {
-            if let Some(suppressed) = self.misattached.permit(now) {
-                warn!(
-                    "this is a network filter, but its configuration is for HTTP streams: set preset to \"tcp\" \
-                     ({suppressed} more since)"
-                );
-            }
-            return;
+            return self.faults.misattached();
         }
+        let now = clock::now_unix_nano();
         self.connections.opened(stream, self.main.measures, self.report_interval, now);
     }
 
@@ -264,6 +202,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.credit.refresh(&mut HostSharedData, clock::now_unix_nano());
         self.report_connections();
         self.flush();
+        self.main.reader.tune();
+        if let Some(calls) = &mut self.calls {
+            calls.pipe.reader.tune();
+        }
     }
 
     /// Hands over everything folded and adds what is pending to the counters.
@@ -341,7 +283,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
             self.stats.handed_over.add(more);
             self.ledger.handed_over_told = handed_over;
         }
-        self.report_held_back(held_back);
+        if let Some(reason) = held_back {
+            self.stats.handovers_held_back.add(1);
+            self.faults.held_back(reason, self.main.fold.observations(), self.main.outbox.queue_name());
+        }
     }
 
     /// Adds what was observed to the statistics, before it is handed over: what is in the queue was observed.
@@ -367,102 +312,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
         held_back
     }
 
-    fn report_held_back(&mut self, held_back: Option<HeldBack>) {
-        let Some(reason) = held_back else { return };
-        self.stats.handovers_held_back.add(1);
-        if let Some(suppressed) = self.no_service.permit(clock::now_unix_nano()) {
-            let (waiting, queue) = (self.main.fold.observations(), self.main.outbox.queue_name());
-            match reason {
-                HeldBack::NoService => warn!(
-                    "no service has registered the queue \"{queue}\": {waiting} requests wait in this worker, none is \
-                     lost. Is service.wasm a bootstrap extension with the same vm_id? ({suppressed} more since)"
-                ),
-                HeldBack::Behind => warn!(
-                    "the service does not keep up: {waiting} requests wait in this worker, none is lost ({suppressed} more \
-                     since)"
-                ),
-                HeldBack::Silent => warn!(
-                    "the service is dead or hangs: {waiting} requests wait in this worker, none is lost until Envoy ends. \
-                     Look in the log for why; attached as a stat sink it would come back ({suppressed} more since)"
-                ),
-                HeldBack::Host(status) => warn!(
-                    "the host refused a batch ({status:?}): {waiting} requests wait in this worker, none is lost \
-                     ({suppressed} more since)"
-                ),
-            }
-        }
-    }
-
     fn report_counters(&mut self, result: Result<(), AddError>) {
-        let Err(error) = result else { return };
-        self.stats.counters_held_back.add(1);
-        // Contention passes by itself, with the next flush.
-        if error != AddError::Contended
-            && let Some(suppressed) = self.no_counter.permit(clock::now_unix_nano())
-        {
-            warn!(
-                "a counter in shared data cannot be written ({error:?}); its additions wait ({suppressed} more since)"
-            );
-        }
-    }
-}
-
-impl<S: BuildHasher + Clone> Pipe<S> {
-    fn new(
-        part: Part,
-        mut outbox: Outbox,
-        observes: bool,
-        series_max: usize,
-        hasher: S,
-    ) -> Result<Self, BadExpression> {
-        let reader = match Reader::new(&part.sources) {
-            Ok(reader) => reader,
-            Err(refused) => {
-                let source = part.sources.get(refused.source).cloned();
-                let source = source.unwrap_or_else(|| Source::expression(""));
-                return Err(BadExpression { source, status: refused.status });
-            }
-        };
-        // On a worker the service is there by now; on the main thread, where no stream ever ends, it may not be (Envoy 1.40).
-        // Whoever is too early finds it on a tick.
-        let _ = outbox.open();
-        let is_since = |measure: &Measure| matches!(measure.value, Value::Since(_));
-        let needs_time = part.trace.is_some() || part.measures.iter().any(is_since);
-        let measures = part.measures.len();
-        let fold = Fold::new(part, series_max, hasher);
-        Ok(Self { reader, fold, outbox, observes, measures, needs_time })
-    }
-
-    fn hand_over(&mut self) -> HandedOver {
-        let (fold, observes) = (&mut self.fold, self.observes);
-        self.outbox.hand_over(!fold.is_empty(), |writer, batches| {
-            fold.take(|attributes, observations, points, exemplars| {
-                let observations = if observes { observations } else { 0 };
-                batches.extend(writer.push(attributes, observations, points, exemplars));
-            });
-        })
-    }
-}
-
-impl<S> Calls<S> {
-    /// Whether a stream may be a gRPC call: each is a POST, and its answer, if there is one, has status 200 (gRPC,
-    /// `doc/PROTOCOL-HTTP2.md`).
-    fn may_be_one(&self, observation: &Observation<'_>) -> bool {
-        observation.bytes(self.method) == b"POST"
-            && observation.integer(self.status).is_none_or(|status| status <= 0 || status == 200)
-    }
-}
-
-impl Stats {
-    fn define() -> Self {
-        Self {
-            read_one_by_one: Counter::define("tributary_read_one_by_one"),
-            values_mistyped: Counter::define("tributary_values_mistyped"),
-            observed: Counter::define("tributary_observations_observed"),
-            handed_over: Counter::define("tributary_observations_handed_over"),
-            batches_enqueued: Counter::define(BATCHES_ENQUEUED),
-            handovers_held_back: Counter::define("tributary_handovers_held_back"),
-            counters_held_back: Counter::define("tributary_counters_held_back"),
+        if let Err(error) = result {
+            self.stats.counters_held_back.add(1);
+            self.faults.counter(error);
         }
     }
 }

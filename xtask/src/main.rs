@@ -13,6 +13,7 @@ mod image;
 mod optimiser;
 mod process;
 mod progress;
+mod replay;
 mod report;
 mod strip;
 mod test;
@@ -50,6 +51,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
     Test(test::Args),
+    /// Bring what an Envoy could not export before it ended from its log to a collector.
+    Replay(replay::Args),
     /// Measure what counting costs, ours beside Envoy's own ways.
     Bench(bench::Args),
     /// Run every check that a change must pass: layout, format, lints, docs, tests.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Image(args) => image::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test(args) => test::run(&workspace, &args),
+        Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Ci(args) => ci::run(&workspace, &args),
     });

@@ -54,6 +54,9 @@ fn item(text: &str, attributes: &Attributes) -> Option<Vec<u8>> {
         let number = i64::from_le_bytes(item(inner, attributes)?.try_into().ok()?);
         return Some(number.saturating_neg().to_le_bytes().to_vec());
     }
+    if text == "false" {
+        return Some(vec![0]);
+    }
     if let Some(literal) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
         return Some(literal.as_bytes().to_vec());
     }
@@ -87,6 +90,7 @@ mod tests {
             ("request.method", Some(&b"GET"[..])),
             ("request.path", None),
             ("has(request.path) ? request.path : ''", Some(b"")),
+            ("has(request.path) ? request.path : false", Some(b"\0")),
             ("has(request.method) ? request.method : ''", Some(b"GET")),
             ("'x-a' in request.headers ? request.headers['x-a'] : ''", Some(b"1")),
             ("'x-b' in request.headers ? request.headers['x-b'] : ''", Some(b"")),

@@ -46,6 +46,7 @@ impl Streams {
             _ if self.without_expressions => Err(Status::NotFound),
             "expr_create" => self.compile(&String::from_utf8_lossy(arguments)),
             "expr_evaluate" => self.evaluate(arguments),
+            "expr_delete" => Ok(Vec::new()),
             _ => Err(Status::NotFound),
         }
     }

@@ -24,14 +24,15 @@ fn a_cluster_is_enough() {
             resource: vec![],
             values: vec![],
             series_max: 2_000,
-            idle: Some(IDLE)
+            idle: Some(IDLE),
+            self_metrics: true,
         }
     );
 }
 
 #[test]
 fn everything_can_be_said() {
-    let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5, "idle": "0s"}, "destinations": [
+    let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5, "idle": "0s"}, "self_metrics": false, "destinations": [
         {"cluster": "a"},
         {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
          "interval": "2s", "timeout": "3s", "encoding": "otlp_json", "compression": "gzip", "temporality": "delta",
@@ -44,7 +45,7 @@ fn everything_can_be_said() {
     assert_eq!((second.path.as_str(), second.authority.as_str()), ("/x", "h:1"));
     assert_eq!(second.headers, [("x-tenant".to_owned(), "t".to_owned())]);
     assert_eq!(config.resource, [("service.name".to_owned(), "edge".to_owned())]);
-    assert_eq!((config.series_max, config.idle), (5, None));
+    assert_eq!((config.series_max, config.idle, config.self_metrics), (5, None, false));
     assert_eq!((second.encoding, second.compression), (Encoding::OtlpJson, Compression::Gzip));
     assert_eq!((second.temporality, second.max_bytes), (Temporality::Delta, 20_000));
 }
@@ -78,7 +79,7 @@ fn every_problem_is_said_at_once_and_no_secret_with_them() {
             r#"destinations[2].headers: found a control character in the value of "x-key", allowed: printable text"#,
             r#"destinations[2].name: found "b" again, allowed: each name once (a destination without one is called as its cluster)"#,
             "resource: found a list of 0, allowed: an object of at most 32 texts of at most 1024 bytes",
-            "intervall: found an unknown key, allowed: one of interval, destinations, values, resource, limits",
+            "intervall: found an unknown key, allowed: one of interval, destinations, values, resource, limits, self_metrics",
         ]
     );
     assert!(ServiceConfig::parse(b"").is_err(), "a service must know where to");

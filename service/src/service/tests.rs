@@ -1,5 +1,7 @@
 //! The service on the fake host, read by a decoder that shares no code with this project.
 
+mod self_metrics;
+
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
 use prost::Message;
@@ -16,9 +18,15 @@ const SECOND: u64 = 1_000_000_000;
 /// What a callback may take.
 const CALLBACK_NS: u64 = 1_000_000;
 
+/// A service that speaks of nothing but what it was given.
 fn service(json: &str) -> Service {
+    let config = ServiceConfig::parse(json.as_bytes()).unwrap();
+    start(ServiceConfig { self_metrics: false, ..config })
+}
+
+fn start(config: ServiceConfig) -> Service {
     tributary_host::logging::install();
-    Service::new(ServiceConfig::parse(json.as_bytes()).unwrap()).unwrap()
+    Service::new(config).unwrap()
 }
 
 fn one_destination() -> Service {
@@ -68,9 +76,15 @@ fn tick_at(service: &mut Service, seconds: u64) {
 }
 
 fn answer(service: &mut Service, status: &str) {
-    let headers = [(":status".to_owned(), status.as_bytes().to_vec())].into();
+    answer_with(service, status, vec![]);
+}
+
+/// Answers the last request, with a body in protobuf.
+fn answer_with(service: &mut Service, status: &str, body: Vec<u8>) {
+    let headers = [(":status", status), ("content-type", "application/x-protobuf")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into();
     let token = fake::with(|host| {
-        host.answer = Some(FakeAnswer { headers, body: vec![] });
+        host.answer = Some(FakeAnswer { headers, body });
         host.posts.len()
     });
     service.answered(Call::from_token(u32::try_from(token).unwrap()), true);
@@ -294,4 +308,47 @@ fn ticks_are_rare_again_when_there_is_nothing_left() {
     service.drain();
     (0..100).for_each(|_| service.tick());
     assert_eq!((stat("batches_received"), fake::with(|host| host.tick_period)), (100, Some(TICK)));
+}
+
+/// The points in the log lines for a destination, by the decoder of the tests.
+fn unexported(name: &str) -> Vec<(String, u64)> {
+    let mark = format!("{} \"{name}\" ", crate::farewell::MARK);
+    let lines =
+        fake::with(|host| host.logged(Level::Info).into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let lines = lines.iter().filter_map(|line| Some(line.split_once(&mark)?.1));
+    let mut points = Vec::new();
+    for line in lines {
+        let request: ExportMetricsServiceRequest = serde_json::from_str(line).unwrap();
+        for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
+            let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+            points.extend(sum.data_points.iter().map(|point| match point.value {
+                Some(number_data_point::Value::AsInt(value)) => (metric.name.clone(), value.cast_unsigned()),
+                other => panic!("{other:?}"),
+            }));
+        }
+    }
+    points.retain(|(name, _)| name == "requests");
+    points
+}
+
+#[test]
+fn at_the_end_the_log_has_all_that_a_destination_does_not() {
+    fake::reset();
+    let mut service = service(
+        r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "one"}, {"cluster": "two", "temporality": "delta"}]}"#,
+    );
+    enqueue(&batch(1, &[("a", 5), ("b", 1)]));
+    tick_at(&mut service, 1);
+    tick_at(&mut service, 2);
+    // The first destination has it, the second does not answer.
+    let headers = [(":status".to_owned(), b"200".to_vec())].into();
+    fake::with(|host| host.answer = Some(FakeAnswer { headers, body: vec![] }));
+    service.answered(Call::from_token(1), true);
+    enqueue(&batch(2, &[("a", 2)]));
+    let sent = fake::with(|host| host.posts.len());
+    service.finish();
+    assert_eq!(fake::with(|host| host.posts.len()), sent, "nothing is sent any more");
+    let requests = |value| ("requests".to_owned(), value);
+    assert_eq!(unexported("one"), [requests(7)], "the series that went on, in full");
+    assert_eq!(unexported("two"), [requests(7), requests(1)], "both, since it has neither");
 }

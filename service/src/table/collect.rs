@@ -30,6 +30,8 @@ pub struct SliceLimits<'a> {
     pub bytes_max: usize,
     /// How large points become.
     pub size: &'a SizeHint,
+    /// Whether rows are left out whose present value has arrived.
+    pub only_news: bool,
 }
 
 impl Table {
@@ -58,6 +60,9 @@ impl Table {
                     break;
                 }
                 rows_left = rows_left.saturating_sub(1);
+                if limits.only_news && row.is_known_to(viewer) {
+                    continue;
+                }
                 if let Some(point) = row.point_for(viewer, now_unix_nano) {
                     bytes = bytes.saturating_add(limits.size.point(metric, &point));
                     points.push(point);

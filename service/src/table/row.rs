@@ -147,13 +147,13 @@ impl Row {
         kept.map(|kept| &kept.exemplar)
     }
 
-    /// Makes it a row that never ends and has this value.
-    pub(super) fn set(&mut self, value: u64, now_unix_nano: u64) {
-        self.pinned = true;
-        if self.point != Point::Counter(value) {
-            self.point = Point::Counter(value);
+    /// Makes it a row that never ends and has this value. True if it was none before.
+    pub(super) fn set(&mut self, point: Point, now_unix_nano: u64) -> bool {
+        if self.point != point {
+            self.point = point;
             self.changed(now_unix_nano);
         }
+        !std::mem::replace(&mut self.pinned, true)
     }
 
     /// Counts from nothing again.
@@ -202,6 +202,11 @@ impl Row {
             }
             _ => News::None,
         }
+    }
+
+    /// Whether its present value, or its end, has arrived there.
+    pub(super) fn is_known_to(&self, viewer: Viewer) -> bool {
+        self.taken.contains(viewer.number)
     }
 
     /// What was last sent to `viewer`, one of so many destinations, has arrived there.

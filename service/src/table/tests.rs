@@ -72,7 +72,7 @@ fn slice(
     now: u64,
 ) -> (Vec<Told>, Option<Cursor>) {
     let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
-    let limits = SliceLimits { rows_max, bytes_max: usize::MAX, size: &size };
+    let limits = SliceLimits { rows_max, bytes_max: usize::MAX, size: &size, only_news: false };
     let slice = table.collect(viewer, from, &limits, now);
     let mut told = Vec::new();
     for metric in &slice.metrics {
@@ -239,7 +239,7 @@ fn a_series_that_ended_makes_room_for_another() {
 fn a_counter_of_the_services_own_never_ends() {
     let mut table = table(10);
     for (value, now) in [(3, 10), (7, 20)] {
-        assert!(table.set(&metric("own"), &route("a"), value, now));
+        assert!(table.set(&metric("own"), &route("a"), Point::Counter(value), now));
     }
     for now in [30, 500, 1_000] {
         for viewer in [CUMULATIVE, DELTA] {
@@ -254,7 +254,7 @@ fn a_counter_of_the_services_own_never_ends() {
 fn counters_of_the_services_own_do_not_crowd_each_other_out() {
     let mut table = table(1);
     for (name, value) in [("a", 3), ("b", 5)] {
-        assert!(table.set(&metric("own"), &route(name), value, 10));
+        assert!(table.set(&metric("own"), &route(name), Point::Counter(value), 10));
     }
     assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 20, true)), [Some(3), Some(5)]);
 }
@@ -297,7 +297,7 @@ fn a_slice_ends_with_the_point_that_goes_past_its_bytes() {
     let names: Vec<String> = (0..50).map(|number| number.to_string()).collect();
     table.merge(batch("m", &names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>()), 9);
     let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
-    let limits = SliceLimits { rows_max: usize::MAX, bytes_max: 1_000, size: &size };
+    let limits = SliceLimits { rows_max: usize::MAX, bytes_max: 1_000, size: &size, only_news: false };
     let slice = table.collect(CUMULATIVE, Cursor::default(), &limits, 10);
     let points = slice.metrics[0].points.len();
     assert!((2..30).contains(&points) && slice.next == Some(Cursor { metric: 0, row: points }), "{points}");

@@ -162,9 +162,9 @@ fn a_new_service_in_an_old_process_keeps_the_value_that_is_there() {
 }
 
 #[test]
-fn without_values_nothing_is_defined_or_fetched() {
+fn without_values_nothing_is_fetched() {
     fake::reset();
-    let mut values = Values::default();
+    let mut values = Values::new(vec![], 0);
     values.tick();
     assert!(!values.answered(Call::from_token(1), true));
     assert_eq!(sent(), 0);

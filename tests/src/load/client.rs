@@ -51,11 +51,11 @@ impl Client {
         self.connections
     }
 
-    /// Sends one request and sees it to its end.
+    /// Sends one request, of this number within its load, and sees it to its end.
     ///
     /// # Errors
     /// An end that the shape does not foresee; the connection is then given up.
-    pub(super) async fn send(&mut self, shape: &Shape) -> Result<Outcome> {
+    pub(super) async fn send(&mut self, shape: &Shape, index: u64) -> Result<Outcome> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -63,7 +63,7 @@ impl Client {
                 Connection::open(self.target).await?
             }
         };
-        connection.stream.write_all(shape.bytes()).await.context("cannot send")?;
+        connection.stream.write_all(&shape.bytes(index)).await.context("cannot send")?;
         match shape.how_it_ends() {
             Ending::Answer => {}
             // Dropping the stream sends FIN: there is nothing unread.

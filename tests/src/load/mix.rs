@@ -1,5 +1,6 @@
 //! Which requests a load is made of: shapes with weights, drawn by a seed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,9 +34,16 @@ pub struct Shape {
     body: Vec<u8>,
     raw: Option<Vec<u8>>,
     ending: Ending,
+    /// A header with another value in each request.
+    numbered: Option<String>,
     /// What goes over the wire, once the shape is part of a mix.
     bytes: Vec<u8>,
+    /// Where the number stands in it.
+    number_at: Option<usize>,
 }
+
+/// Digits of a request's number.
+const NUMBER_DIGITS: usize = 8;
 
 /// A mixture of shapes; which one the n-th request has follows from the seed and n alone.
 #[derive(Debug, Clone)]
@@ -64,7 +72,9 @@ impl Shape {
             body: Vec::new(),
             raw: None,
             ending: Ending::Answer,
+            numbered: None,
             bytes: Vec::new(),
+            number_at: None,
         }
     }
 
@@ -84,6 +94,12 @@ impl Shape {
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.to_owned(), value.as_ref().to_owned()));
         self
+    }
+
+    /// Adds a header whose value is the request's number within its load, in eight digits: no two have the same.
+    #[must_use]
+    pub fn numbered_header(self, name: &str) -> Self {
+        Self { numbered: Some(name.to_owned()), ..self }
     }
 
     /// Gives it a body.
@@ -136,9 +152,14 @@ impl Shape {
         self.raw.is_none() && self.method == "HEAD"
     }
 
-    /// What goes over the wire.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What goes over the wire as request number `index`.
+    pub(super) fn bytes(&self, index: u64) -> Cow<'_, [u8]> {
+        let Some(at) = self.number_at else { return Cow::Borrowed(&self.bytes) };
+        let mut bytes = self.bytes.clone();
+        if let Some(place) = bytes.get_mut(at..at + NUMBER_DIGITS) {
+            place.copy_from_slice(format!("{:08}", index % 100_000_000).as_bytes());
+        }
+        Cow::Owned(bytes)
     }
 
     /// Fixes the bytes that go over the wire, so that sending costs no formatting.
@@ -152,6 +173,12 @@ impl Shape {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");
             bytes.extend_from_slice(value);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        if let Some(name) = &self.numbered {
+            bytes.extend_from_slice(format!("{name}: ").as_bytes());
+            self.number_at = Some(bytes.len());
+            bytes.extend_from_slice(&[b'0'; NUMBER_DIGITS]);
             bytes.extend_from_slice(b"\r\n");
         }
         if self.ending == Ending::HalfHeader {

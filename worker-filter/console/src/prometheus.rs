@@ -222,6 +222,10 @@ impl Writer {
     fn ledger(&mut self, ledger: &Ledger) {
         for (name, help, value) in ledger.values() {
             let name = format!("tributary_{name}");
+            // Some of them are metrics of the service about itself, too.
+            if self.names.contains(&name) {
+                continue;
+            }
             self.header(&name, "counter", "", help);
             self.sample(&name, "_total", "", &value.to_string(), None);
         }

@@ -109,6 +109,8 @@ const RPC_ERRORS: [i64; 6] = [2, 4, 12, 13, 14, 15];
 
 impl Form {
     /// Appends what becomes of `value` to `out`; false if that is nothing, with `out` as it was.
+    // Each value of a request comes this way: it is compiled with its caller, for speed, not with this crate, for size.
+    #[inline]
     pub fn write(&self, value: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         match self {
@@ -199,6 +201,7 @@ impl Form {
 }
 
 /// An integer in the host's wire form.
+#[inline]
 pub fn integer(value: &[u8]) -> Option<i64> {
     Some(i64::from_le_bytes(value.try_into().ok()?))
 }

@@ -3,13 +3,30 @@
 /// One value that the host is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// As an item that fails the whole list where the value is absent, unless it is often absent.
+    /// As an item that fails the whole list where the value is absent.
     pub item: String,
-    /// As an item that is empty where the value is absent.
+    /// As an item that fails nothing, at a higher cost.
     pub guarded: String,
+    /// What the guarded item tells.
+    pub guard: Guard,
     /// Asked for alone.
     pub alone: Alone,
 }
+
+/// What a guarded item tells of an absent value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// That it is absent, by [`ABSENT`]; whether ordinary streams have it is a guess to begin with.
+    Marks {
+        /// The guess.
+        often_absent: bool,
+    },
+    /// Nothing: it is another value then, or there is no guard.
+    Silent,
+}
+
+/// The byte of the CEL value `false`, which no text has: what a marking guard gives for an absent value.
+pub const ABSENT: &[u8] = &[0];
 
 /// How a value is asked for alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +100,17 @@ pub const PATH_BYTES_MAX: usize = 256;
 impl Source {
     /// An attribute by its dotted path, such as `request.method` ([`is_path`]).
     pub fn attribute(path: &str) -> Self {
-        let guarded = format!("has({path}) ? {path} : ''");
-        let often_absent = OFTEN_ABSENT.iter().any(|start| path.starts_with(start));
-        let item = if often_absent { guarded.clone() } else { path.to_owned() };
-        Self { item, guarded, alone: Alone::Property(path.replace('.', "\0").into_bytes()) }
+        // A truth value is one byte, too.
+        let (absent, guard) = match type_of(path) {
+            Type::Boolean => ("''", Guard::Silent),
+            _ => {
+                let often_absent = OFTEN_ABSENT.iter().any(|start| path.starts_with(start));
+                ("false", Guard::Marks { often_absent })
+            }
+        };
+        let guarded = format!("has({path}) ? {path} : {absent}");
+        let item = if guard == Guard::Silent { guarded.clone() } else { path.to_owned() };
+        Self { item, guarded, guard, alone: Alone::Property(path.replace('.', "\0").into_bytes()) }
     }
 
     /// A header of the request, by its name in lower case ([`is_header`]).
@@ -102,19 +126,30 @@ impl Source {
     /// Whatever an expression gives.
     pub fn expression(text: &str) -> Self {
         let item = format!("({text})");
-        Self { guarded: item.clone(), item, alone: Alone::Expression(text.to_owned()) }
+        let guard = Guard::Silent;
+        Self { guarded: item.clone(), item, guard, alone: Alone::Expression(text.to_owned()) }
     }
 
     /// The response's status code or, where there is none, the response flags below zero: one value tells both.
     pub fn status() -> Self {
         let guarded = "has(response.code) ? response.code : -response.flags".to_owned();
-        Self { item: "response.code".to_owned(), alone: Alone::Expression(guarded.clone()), guarded }
+        let (item, guard) = ("response.code".to_owned(), Guard::Silent);
+        Self { item, alone: Alone::Expression(guarded.clone()), guarded, guard }
+    }
+
+    /// What a configuration says to have it: an expression without the brackets that a list needs around it.
+    pub fn written(&self) -> &str {
+        match &self.alone {
+            Alone::Property(_) => &self.item,
+            Alone::Expression(text) => text,
+        }
     }
 
     fn header(side: &str, name: &str) -> Self {
-        let guarded = format!("'{name}' in {side}.headers ? {side}.headers['{name}'] : ''");
+        let item = format!("{side}.headers['{name}']");
+        let guarded = format!("'{name}' in {side}.headers ? {item} : false");
         let property = format!("{side}\0headers\0{name}").into_bytes();
-        Self { item: guarded.clone(), guarded, alone: Alone::Property(property) }
+        Self { item, guarded, guard: Guard::Marks { often_absent: true }, alone: Alone::Property(property) }
     }
 }
 
@@ -154,15 +189,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_often_absent_is_guarded_in_the_first_list() {
-        for (source, item) in [
-            (Source::attribute("request.method"), "request.method"),
-            (Source::attribute("xds.cluster_name"), "has(xds.cluster_name) ? xds.cluster_name : ''"),
-            (Source::request_header("x-a"), "'x-a' in request.headers ? request.headers['x-a'] : ''"),
-            (Source::expression("1 + 1"), "(1 + 1)"),
-            (Source::status(), "response.code"),
+    fn a_source_is_written_with_and_without_a_guard() {
+        for (source, item, guarded, guard) in [
+            (
+                Source::attribute("request.method"),
+                "request.method",
+                "has(request.method) ? request.method : false",
+                Guard::Marks { often_absent: false },
+            ),
+            (
+                Source::attribute("xds.cluster_name"),
+                "xds.cluster_name",
+                "has(xds.cluster_name) ? xds.cluster_name : false",
+                Guard::Marks { often_absent: true },
+            ),
+            (
+                Source::attribute("connection.mtls"),
+                "has(connection.mtls) ? connection.mtls : ''",
+                "has(connection.mtls) ? connection.mtls : ''",
+                Guard::Silent,
+            ),
+            (
+                Source::request_header("x-a"),
+                "request.headers['x-a']",
+                "'x-a' in request.headers ? request.headers['x-a'] : false",
+                Guard::Marks { often_absent: true },
+            ),
+            (Source::expression("1 + 1"), "(1 + 1)", "(1 + 1)", Guard::Silent),
+            (
+                Source::status(),
+                "response.code",
+                "has(response.code) ? response.code : -response.flags",
+                Guard::Silent,
+            ),
         ] {
-            assert_eq!(source.item, item);
+            assert_eq!((source.item.as_str(), source.guarded.as_str(), source.guard), (item, guarded, guard));
         }
         assert_eq!(Source::attribute("a.b").alone, Alone::Property(b"a\0b".to_vec()));
     }

@@ -139,6 +139,41 @@ fn an_absent_attribute_takes_a_second_list_which_is_tried_first_for_a_while() {
 }
 
 #[test]
+fn the_list_guards_what_was_absent_of_late() {
+    fake::reset();
+    let token = service();
+    let mut worker = worker(r#"{"dimensions": [{"name": "tenant", "request_header": "x-tenant"}]}"#);
+    let evaluations = |worker: &mut TestWorker, tenant: Option<&str>| {
+        let mut attributes = request("a");
+        attributes.extend(tenant.map(|tenant| ("request.headers.x-tenant", tenant.as_bytes().to_vec())));
+        observe(worker, attributes);
+        fake::with(|host| std::mem::take(&mut host.streams.evaluations))
+    };
+    assert_eq!(evaluations(&mut worker, None), 1, "a header is guarded to begin with");
+    for _ in 0..100 {
+        evaluations(&mut worker, Some("acme"));
+    }
+    worker.tick();
+    assert_eq!(evaluations(&mut worker, Some("acme")), 1);
+    assert_eq!(evaluations(&mut worker, None), 2, "one that was always there is not guarded any more");
+    for _ in 0..100 {
+        evaluations(&mut worker, None);
+    }
+    worker.tick();
+    assert_eq!(evaluations(&mut worker, None), 1, "and is again when it is often absent");
+    worker.flush();
+    let tenants: Vec<_> = batches(token)
+        .iter()
+        .flat_map(|batch| &batch.groups[0].series)
+        .map(|series| (attribute(series, "tenant"), series.observations))
+        .collect();
+    let count = |name: &str| -> u64 {
+        tenants.iter().filter(|(tenant, _)| tenant == name).map(|(_, count)| count).sum()
+    };
+    assert_eq!((count("acme"), count("None")), (101, 103));
+}
+
+#[test]
 fn an_expression_that_fails_for_a_stream_costs_only_its_own_value() {
     fake::reset();
     let token = service();
@@ -163,7 +198,7 @@ fn an_expression_that_does_not_compile_is_refused() {
     let json = br#"{"counters": [{"key": "a", "condition": "BROKEN("}]}"#;
     let config = WorkerConfig::parse(json).unwrap();
     let refused = TestWorker::new(config, [7, 8, 9], BuildHasherDefault::default()).unwrap_err();
-    assert_eq!(refused.source.item, "(BROKEN()");
+    assert_eq!(refused.source.written(), "BROKEN(", "as it was configured");
 }
 
 #[test]

@@ -22,7 +22,9 @@ use tributary_tests::tools;
 
 use super::metric_set::HEADER;
 use super::profile::{self, Binary, Cost};
+use super::proof;
 use super::statistic::Spread;
+use super::subject::Subject;
 use crate::debian;
 use crate::process;
 
@@ -66,20 +68,26 @@ type Threads = BTreeMap<String, Cost>;
 struct Session<'a> {
     callgrind: &'a Callgrind,
     envoy: Envoy,
-    listener: &'a str,
+    subject: Subject,
     folder: TempDir,
     dumps: usize,
+}
+
+/// Makes sure that valgrind is here.
+pub(crate) fn find_valgrind() -> Result<()> {
+    if which::which("valgrind").is_ok() && which::which("vgdb").is_ok() {
+        return Ok(());
+    }
+    debian::ensure(&["valgrind"]).context(
+        "instructions are counted by valgrind, which is not here: install it with \
+         `sudo apt-get install valgrind`, or leave them out with --quick",
+    )
 }
 
 impl Callgrind {
     /// Finds valgrind, installs it if need be and may be, and finds the allocator in Envoy's binary.
     pub(crate) async fn find() -> Result<Self> {
-        if which::which("valgrind").is_err() || which::which("vgdb").is_err() {
-            debian::ensure(&["valgrind"]).context(
-                "instructions are counted by valgrind, which is not here: install it with \
-                 `sudo apt-get install valgrind`, or leave them out with --quick",
-            )?;
-        }
+        find_valgrind()?;
         let envoy = fs::canonicalize(tools::envoy::binary().await?)?;
         let allocator = allocator_section(&envoy)?;
         Ok(Self { envoy, allocator })
@@ -99,8 +107,8 @@ impl Callgrind {
         Ok(Binary { name, code, allocator })
     }
 
-    /// Measures one configuration.
-    pub(crate) async fn measure(&self, config: &EnvoyConfig, listener: &str) -> Result<Instructions> {
+    /// Measures one configuration of the subject's.
+    pub(crate) async fn measure(&self, config: &EnvoyConfig, subject: &Subject) -> Result<Instructions> {
         let folder = tempfile::tempdir().context("cannot make a folder for callgrind")?;
         let options = EnvoyOptions {
             arguments: vec!["--log-level".into(), "warn".into()],
@@ -109,8 +117,13 @@ impl Callgrind {
             ..EnvoyOptions::workers(1)
         };
         let envoy = Envoy::start(config, &options).await?;
-        let mut session = Session { callgrind: self, envoy, listener, folder, dumps: 0 };
-        let measured = session.run().await;
+        let mut session = Session { callgrind: self, envoy, subject: *subject, folder, dumps: 0 };
+        let mut measured = session.run().await;
+        if measured.is_ok()
+            && let Err(error) = proof::check(subject, session.envoy.admin()).await
+        {
+            measured = Err(error);
+        }
         let ended = session.envoy.process().kill().await;
         let costs = measured?;
         ended?;
@@ -154,8 +167,12 @@ impl Session<'_> {
     }
 
     async fn load(&self, requests: u64) -> Result<()> {
-        let shape = Shape::get("bench", "/").header(HEADER.0, HEADER.1);
-        let target = self.envoy.listener(self.listener)?;
+        let mut shape = Shape::get("bench", "/").header(HEADER.0, HEADER.1);
+        if self.subject.is_tcp() {
+            // Each request is a connection of its own.
+            shape = shape.header("connection", "close");
+        }
+        let target = self.envoy.listener(self.subject.listener())?;
         let load =
             Load { connections: 1, limit: LOAD_LIMIT, ..Load::new(target, requests, Mix::new(1, [shape])?) };
         let tally = load.run(|_| ()).await?;

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 
 use super::metric_set::HEADER;
+use super::proof;
 use super::statistic::real;
+use super::subject::Subject;
 use crate::debian;
 use crate::process;
 
@@ -38,15 +41,15 @@ pub(crate) struct CpuTime {
 
 /// One running Envoy.
 pub(crate) struct Session {
-    _envoy: Envoy,
+    envoy: Envoy,
     target: SocketAddr,
     pid: u32,
 }
 
-/// Nanoseconds on a CPU so far.
-struct Spent {
-    worker_ns: u64,
-    main_ns: u64,
+/// Nanoseconds on a CPU so far, of all workers and of the main thread.
+pub(super) struct Spent {
+    pub(super) worker_ns: u64,
+    pub(super) main_ns: u64,
 }
 
 /// Makes sure that wrk is here.
@@ -65,30 +68,40 @@ impl Session {
             EnvoyOptions { arguments: vec!["--log-level".into(), "warn".into()], ..EnvoyOptions::workers(1) };
         let mut envoy = Envoy::start(config, &options).await?;
         let (target, pid) = (envoy.listener(listener)?, envoy.process().id().context("Envoy has ended")?);
-        load(target, WARM_S).await?;
-        Ok(Self { _envoy: envoy, target, pid })
+        load(target, WARM_S, None).await?;
+        Ok(Self { envoy, target, pid })
+    }
+
+    /// Where it listens.
+    pub(crate) fn target(&self) -> SocketAddr {
+        self.target
+    }
+
+    /// Fails unless the subject counted everything so far.
+    pub(crate) async fn check(&self, subject: &Subject) -> Result<()> {
+        proof::check(subject, self.envoy.admin()).await
     }
 
     /// Measures under a load that saturates the worker.
     pub(crate) async fn measure(&self) -> Result<CpuTime> {
         let before = Spent::read(self.pid)?;
-        let requests = load(self.target, MEASURED_S).await?;
-        let after = Spent::read(self.pid)?;
-        let us_per_request =
-            |before: u64, after: u64| real(after.saturating_sub(before)) / 1_000.0 / real(requests);
+        let requests = load(self.target, MEASURED_S, None).await?;
+        let spent = Spent::read(self.pid)?.since(&before);
+        let us_per_request = |ns: u64| real(ns) / 1_000.0 / real(requests);
         Ok(CpuTime {
-            worker_us: us_per_request(before.worker_ns, after.worker_ns),
-            main_us: us_per_request(before.main_ns, after.main_ns),
+            worker_us: us_per_request(spent.worker_ns),
+            main_us: us_per_request(spent.main_ns),
             rss_mib: rss_mib(self.pid)?,
             requests_per_s: real(requests) / real(MEASURED_S),
         })
     }
 }
 
-/// Sends as many requests as it can for so long, and says how many were answered.
-async fn load(target: SocketAddr, seconds: u64) -> Result<u64> {
+/// Sends as many requests as it can for so long, and says how many were answered. A script of wrk may say which.
+pub(super) async fn load(target: SocketAddr, seconds: u64, script: Option<&Path>) -> Result<u64> {
     let mut wrk = Command::new("wrk");
     wrk.arg("--threads=1").arg(format!("--connections={CONNECTIONS}")).arg(format!("--duration={seconds}s"));
+    script.map(|script| wrk.arg("--script").arg(script));
     wrk.arg("--header").arg(format!("{}: {}", HEADER.0, HEADER.1)).arg(format!("http://{target}/"));
     let said = tokio::task::spawn_blocking(move || process::quietly(&mut wrk, LIMIT)).await??;
     requests(&said)
@@ -106,7 +119,15 @@ fn requests(said: &str) -> Result<u64> {
 }
 
 impl Spent {
-    fn read(pid: u32) -> Result<Self> {
+    /// What was spent since an earlier reading.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self {
+            worker_ns: self.worker_ns.saturating_sub(before.worker_ns),
+            main_ns: self.main_ns.saturating_sub(before.main_ns),
+        }
+    }
+
+    pub(super) fn read(pid: u32) -> Result<Self> {
         let mut spent = Self { worker_ns: 0, main_ns: 0 };
         for task in fs::read_dir(format!("/proc/{pid}/task")).context("Envoy has ended")? {
             let folder = task?.path();
@@ -125,7 +146,8 @@ impl Spent {
     }
 }
 
-fn rss_mib(pid: u32) -> Result<f64> {
+/// Resident memory.
+pub(super) fn rss_mib(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("Envoy has ended")?;
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());

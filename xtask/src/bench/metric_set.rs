@@ -11,6 +11,8 @@ pub(crate) struct MetricSet {
     is_preset: bool,
     /// Whether the textbook's way to count it is measured too.
     pub(crate) has_textbook: bool,
+    /// Whether it is of TCP connections.
+    pub(crate) is_tcp: bool,
 }
 
 struct Dimension {
@@ -48,17 +50,18 @@ enum Unit {
 }
 
 /// Every set.
-pub(crate) const ALL: [&MetricSet; 4] = [&PRESET, &SMALL, &FULL, &WIDE];
+pub(crate) const ALL: [&MetricSet; 5] = [&PRESET, &SMALL, &FULL, &WIDE, &TCP];
 
 /// The request header that the widest set has a dimension of; every request of the benchmark has it.
 pub(crate) const HEADER: (&str, &str) = ("x-tenant", "acme");
 
 const PRESET: MetricSet = MetricSet {
     name: "preset",
-    dimensions: &[METHOD, CODE, ROUTE, SCHEME],
-    metrics: &[DURATION],
+    dimensions: &[METHOD, CODE, FLAGS, ROUTE, SCHEME],
+    metrics: &[DURATION, RECEIVED_SIZE, SENT_SIZE],
     is_preset: true,
     has_textbook: true,
+    is_tcp: false,
 };
 
 const SMALL: MetricSet = MetricSet {
@@ -67,6 +70,7 @@ const SMALL: MetricSet = MetricSet {
     metrics: &[DURATION],
     is_preset: false,
     has_textbook: false,
+    is_tcp: false,
 };
 
 const FULL: MetricSet = MetricSet {
@@ -75,6 +79,7 @@ const FULL: MetricSet = MetricSet {
     metrics: &[REQUESTS, BYTES_RECEIVED, BYTES_SENT, DURATION],
     is_preset: false,
     has_textbook: true,
+    is_tcp: false,
 };
 
 const WIDE: MetricSet = MetricSet {
@@ -92,6 +97,17 @@ const WIDE: MetricSet = MetricSet {
     ],
     is_preset: false,
     has_textbook: false,
+    is_tcp: false,
+};
+
+const TCP: MetricSet = MetricSet {
+    name: "tcp",
+    dimensions: &[FLAGS, CLUSTER, UPSTREAM],
+    // A filter is not told how long a connection was open.
+    metrics: &[CONNECTIONS, BYTES_RECEIVED, BYTES_SENT, SENT_SIZE],
+    is_preset: false,
+    has_textbook: false,
+    is_tcp: true,
 };
 
 const METHOD: Dimension = attribute("http.request.method", "request.method", "%REQ(:METHOD)%");
@@ -100,12 +116,14 @@ const ROUTE: Dimension = attribute("http.route", "xds.route_name", "%ROUTE_NAME%
 const SCHEME: Dimension = attribute("url.scheme", "request.scheme", "%REQ(:SCHEME)%");
 const FLAGS: Dimension = attribute("envoy.response_flags", "response.flags", "%RESPONSE_FLAGS%");
 const CLUSTER: Dimension = attribute("envoy.cluster", "xds.cluster_name", "%UPSTREAM_CLUSTER%");
+const UPSTREAM: Dimension = attribute("upstream.address", "upstream.address", "%UPSTREAM_HOST%");
 const PROTOCOL: Dimension = attribute("network.protocol.version", "request.protocol", "%PROTOCOL%");
 const AUTHORITY: Dimension = attribute("server.address", "request.host", "%REQ(:AUTHORITY)%");
 const TENANT: Dimension =
     Dimension { name: "tenant", source: Source::RequestHeader(HEADER.0), native: "%REQ(X-TENANT)%" };
 
 const REQUESTS: Metric = Metric { name: "requests", kind: Kind::Counter, unit: Unit::Requests, value: None };
+const CONNECTIONS: Metric = Metric { name: "connections", ..REQUESTS };
 const BYTES_RECEIVED: Metric = bytes("bytes_received", Kind::Counter, ("request.size", "%BYTES_RECEIVED%"));
 const BYTES_SENT: Metric = bytes("bytes_sent", Kind::Counter, ("response.size", "%BYTES_SENT%"));
 const WIRE_BYTES_RECEIVED: Metric =
@@ -142,7 +160,15 @@ impl MetricSet {
         }
         let dimensions: Vec<_> = self.dimensions.iter().map(Dimension::worker).collect();
         let metrics: Vec<_> = self.metrics.iter().map(Metric::worker).collect();
-        json!({"dimensions": dimensions, "metrics": metrics})
+        // The native logger has no counter in shared data.
+        let streams = if self.is_tcp { "tcp" } else { "http" };
+        json!({
+            "preset": "none",
+            "streams": streams,
+            "counters": [],
+            "dimensions": dimensions,
+            "metrics": metrics,
+        })
     }
 
     /// The native logger's configuration (`envoy.extensions.access_loggers.stats.v3.Config`).
@@ -157,6 +183,16 @@ impl MetricSet {
             "counters": of(|metric| matches!(metric.kind, Kind::Counter)),
             "histograms": of(|metric| matches!(metric.kind, Kind::Histogram)),
         })
+    }
+
+    /// The native logger's names, in Prometheus' form, of everything that grows by one with each request.
+    pub(crate) fn native_request_counts(&self) -> Vec<String> {
+        let name = |metric: &Metric| match (metric.kind, metric.value) {
+            (Kind::Histogram, _) => Some(format!("{}_count", metric.name)),
+            (Kind::Counter, None) => Some(metric.name.to_owned()),
+            (Kind::Counter, Some(_)) => None,
+        };
+        self.metrics.iter().filter_map(name).collect()
     }
 
     /// The same values as fields of a JSON access log.
@@ -214,12 +250,14 @@ impl Metric {
 
 #[cfg(test)]
 mod tests {
+    use tributary_plan::config::WorkerConfig;
+
     use super::*;
 
     #[test]
     fn both_sides_have_as_many_metrics_and_dimensions_as_the_set_promises() {
         for (name, counters, histograms, dimensions) in
-            [("preset", 0, 1, 4), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8)]
+            [("preset", 0, 3, 5), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8), ("tcp", 3, 1, 3)]
         {
             let set = MetricSet::named(name).unwrap();
             let native = set.native();
@@ -232,6 +270,17 @@ mod tests {
                 assert_eq!(worker["metrics"].as_array().unwrap().len(), counters + histograms, "{name}");
                 assert_eq!(worker["dimensions"].as_array().unwrap().len(), dimensions, "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn the_worker_filter_takes_its_side_of_every_set() {
+        for set in ALL {
+            let config = set.worker().to_string();
+            let plan =
+                WorkerConfig::parse(config.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}")).plan;
+            assert_eq!(plan.main.dimensions.len(), set.dimensions.len(), "{}", set.name);
+            assert_eq!(plan.main.measures.len(), set.metrics.len(), "{}", set.name);
         }
     }
 

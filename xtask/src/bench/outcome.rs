@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use super::callgrind::Instructions;
 use super::cpu::CpuTime;
+use super::item::Item;
+use super::latency::Latency;
 use super::module::Modules;
+use super::scaling::{self, Scale};
 use super::statistic::Spread;
 use super::subject::{Subject, Way};
 
@@ -19,8 +22,18 @@ pub(crate) struct Outcome {
     pub(super) wasm_bytes: WasmBytes,
     /// By the subjects' names.
     pub(crate) instructions: BTreeMap<String, Instructions>,
+    /// What each item of the worker filter's list adds to the instructions of a request.
+    pub(crate) items: Vec<(Item, f64)>,
+    /// Instructions of single parts.
+    pub(crate) parts: Vec<(&'static str, f64)>,
     /// One for each round.
     pub(crate) cpu: BTreeMap<String, Vec<CpuTime>>,
+    /// One for each round.
+    pub(crate) latency: BTreeMap<String, Vec<Latency>>,
+    /// By series, then by workers.
+    pub(crate) scaling: Vec<Scale>,
+    /// By how many dimensions there are.
+    pub(crate) dimensions: BTreeMap<String, Instructions>,
     /// One for each round, in milliseconds.
     pub(crate) start_up_ms: BTreeMap<String, Vec<f64>>,
     /// Why a subject has no figures.
@@ -43,11 +56,20 @@ pub(crate) struct Summary {
     small_vs_native: Option<f64>,
     access_log_cpu_vs_native: Option<f64>,
     http_filter_cpu_vs_native: Option<f64>,
+    tcp_access_log_vs_native: Option<f64>,
+    tcp_filter_vs_native: Option<f64>,
     textbook_vs_ours: Option<f64>,
+    /// Of the main thread's CPU time to the worker's, at saturation with a hundred series.
+    main_thread_share: Option<f64>,
     rss_added_mib: Option<f64>,
     wasm_bytes: WasmBytes,
     instructions: BTreeMap<String, InstructionsFigure>,
+    item_instructions: BTreeMap<String, f64>,
+    part_instructions: BTreeMap<&'static str, f64>,
     cpu: BTreeMap<String, CpuFigure>,
+    latency: BTreeMap<String, LatencyFigure>,
+    scaling: Vec<Scale>,
+    instructions_by_dimensions: BTreeMap<String, f64>,
     start_up_ms: BTreeMap<String, Spread>,
     failed: BTreeMap<String, String>,
 }
@@ -79,6 +101,16 @@ pub(super) struct CpuFigure {
     pub(super) requests_per_s: Spread,
 }
 
+/// Latency of one subject at a fixed rate.
+#[derive(Serialize)]
+pub(super) struct LatencyFigure {
+    pub(super) p50_us: Spread,
+    pub(super) p99_us: Spread,
+    /// To an Envoy with nothing in the same round.
+    pub(super) added_p50_us: Spread,
+    pub(super) added_p99_us: Spread,
+}
+
 impl Outcome {
     /// Nothing measured yet, but the modules' sizes.
     pub(crate) fn new(modules: &Modules, subjects: &[Subject]) -> Result<Self> {
@@ -93,7 +125,12 @@ impl Outcome {
                 service: bytes(&modules.service)?,
             },
             instructions: BTreeMap::new(),
+            items: Vec::new(),
+            parts: Vec::new(),
             cpu: BTreeMap::new(),
+            latency: BTreeMap::new(),
+            scaling: Vec::new(),
+            dimensions: BTreeMap::new(),
             start_up_ms: BTreeMap::new(),
             faults: BTreeMap::new(),
         })
@@ -118,10 +155,17 @@ impl Outcome {
             small_vs_native: ratio(Way::AccessLog, "small"),
             access_log_cpu_vs_native: cpu_ratio(Way::AccessLog),
             http_filter_cpu_vs_native: cpu_ratio(Way::HttpFilter),
+            tcp_access_log_vs_native: ratio(Way::AccessLog, "tcp"),
+            tcp_filter_vs_native: ratio(Way::TcpFilter, "tcp"),
             textbook_vs_ours: self
                 .added_us(Way::Textbook)
                 .zip(self.added_us(Way::HttpFilter))
                 .map(|(a, b)| a / b),
+            main_thread_share: self
+                .scaling
+                .iter()
+                .find(|scale| scale.series == scaling::SERIES_OF_WORKERS)
+                .map(|scale| scale.main_thread_share),
             rss_added_mib: self
                 .find(Way::HttpFilter, "full")
                 .and_then(|subject| Some(self.cpu_figure(&subject)?.rss_added_mib.median)),
@@ -130,6 +174,17 @@ impl Outcome {
                 .subjects
                 .iter()
                 .filter_map(|subject| Some((subject.to_string(), self.cpu_figure(subject)?)))
+                .collect(),
+            latency: self
+                .subjects
+                .iter()
+                .filter_map(|subject| Some((subject.to_string(), self.latency_figure(subject)?)))
+                .collect(),
+            scaling: self.scaling.clone(),
+            instructions_by_dimensions: self
+                .dimensions
+                .iter()
+                .map(|(name, found)| (name.trim().to_owned(), found.total.median))
                 .collect(),
             start_up_ms: self
                 .start_up_ms
@@ -141,6 +196,8 @@ impl Outcome {
                 .iter()
                 .filter_map(|subject| Some((subject.to_string(), self.instructions_figure(subject)?)))
                 .collect(),
+            item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
+            part_instructions: self.parts.iter().copied().collect(),
             failed: self.faults.clone(),
         }
     }
@@ -168,13 +225,13 @@ impl Outcome {
     }
 
     pub(super) fn added_instructions(&self, subject: &Subject) -> Option<f64> {
-        let none = self.none()?;
+        let none = self.none(subject)?;
         let of = |subject: &Subject| Some(self.instructions.get(&subject.to_string())?.total.median);
         Some(of(subject)? - of(none)?)
     }
 
     pub(super) fn cpu_figure(&self, subject: &Subject) -> Option<CpuFigure> {
-        let none = self.cpu.get(&self.none()?.to_string())?;
+        let none = self.cpu.get(&self.none(subject)?.to_string())?;
         let own = self.cpu.get(&subject.to_string())?;
         let of = |value: fn(&CpuTime) -> f64| Spread::of(own.iter().map(value).collect());
         let added = |value: fn(&CpuTime) -> f64| {
@@ -191,9 +248,24 @@ impl Outcome {
         })
     }
 
+    pub(super) fn latency_figure(&self, subject: &Subject) -> Option<LatencyFigure> {
+        let none = self.latency.get(&self.none(subject)?.to_string())?;
+        let own = self.latency.get(&subject.to_string())?;
+        let of = |value: fn(&Latency) -> f64| Spread::of(own.iter().map(value).collect());
+        let added = |value: fn(&Latency) -> f64| {
+            Spread::of(own.iter().zip(none).map(|(own, none)| value(own) - value(none)).collect())
+        };
+        Some(LatencyFigure {
+            p50_us: of(|latency| latency.p50_us),
+            p99_us: of(|latency| latency.p99_us),
+            added_p50_us: added(|latency| latency.p50_us),
+            added_p99_us: added(|latency| latency.p99_us),
+        })
+    }
+
     /// The median of the CPU time that a subject adds, in microseconds.
     fn added_cpu_us(&self, subject: &Subject) -> Option<f64> {
-        let none = self.cpu.get(&self.none()?.to_string())?;
+        let none = self.cpu.get(&self.none(subject)?.to_string())?;
         let own = self.cpu.get(&subject.to_string())?;
         let both = |time: &CpuTime| time.worker_us + time.main_us;
         let added = own.iter().zip(none).map(|(own, none)| both(own) - both(none));
@@ -213,8 +285,9 @@ impl Outcome {
         Some(self.added_cpu_us(subject)? / self.added_cpu_us(&native)?)
     }
 
-    fn none(&self) -> Option<&Subject> {
-        self.subjects.iter().find(|subject| subject.way == Way::None)
+    /// The Envoy with nothing that a subject is compared with.
+    fn none(&self, subject: &Subject) -> Option<&Subject> {
+        self.subjects.iter().find(|other| other.way == Way::None && other.is_tcp() == subject.is_tcp())
     }
 
     fn find(&self, way: Way, set: &str) -> Option<Subject> {

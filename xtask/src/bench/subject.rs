@@ -19,6 +19,15 @@ pub(crate) struct Subject {
     pub(crate) set: Option<&'static MetricSet>,
 }
 
+/// Who an Envoy talks to.
+#[derive(Clone, Copy)]
+pub(crate) struct Neighbours {
+    /// Where ours export to.
+    pub(crate) collector: SocketAddr,
+    /// Where TCP connections go.
+    pub(crate) upstream: SocketAddr,
+}
+
 /// A way to count, or not to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -38,13 +47,23 @@ pub(crate) enum Way {
     AccessLog,
     /// Ours, as an HTTP filter.
     HttpFilter,
+    /// Ours, as a filter of TCP connections.
+    TcpFilter,
     /// Ours as an HTTP filter as a textbook has it: single properties, one message and one counter per request.
     Textbook,
 }
 
+/// The names of the plugins.
+pub(crate) const WORKER_FILTER: &str = "worker_filter";
+pub(crate) const SERVICE: &str = "service";
+
 const LISTENER: &str = "ingress";
 const CONNECTION_MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+const NETWORK_FILTERS: &str = "static_resources.listeners[0].filter_chains[0].filters";
 const BASE: &str = include_str!("base.yaml");
+const TCP_BASE: &str = include_str!("tcp.yaml");
+/// The cluster of the TCP proxy.
+const UPSTREAM: &str = "upstream";
 const VM_ID: &str = "tributary";
 
 const LUA: &str = r#"
@@ -66,6 +85,8 @@ impl Way {
         [Self::None, Self::EmptyAccessLog, Self::EmptyHttpFilter, Self::Json, Self::Lua];
     /// Ways that are measured with every set.
     const BY_SET: [Self; 4] = [Self::Native, Self::AccessLog, Self::HttpFilter, Self::Textbook];
+    /// Ways that are measured with TCP connections.
+    const TCP: [Self; 4] = [Self::None, Self::Native, Self::AccessLog, Self::TcpFilter];
 
     /// Its name on the command line and in results.
     fn name(self) -> &'static str {
@@ -78,19 +99,20 @@ impl Way {
             Self::Native => "native",
             Self::AccessLog => "access-log",
             Self::HttpFilter => "http-filter",
+            Self::TcpFilter => "filter",
             Self::Textbook => "textbook",
         }
     }
 
     /// Whether it is this project's.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::AccessLog | Self::HttpFilter | Self::Textbook)
+        matches!(self, Self::AccessLog | Self::HttpFilter | Self::TcpFilter | Self::Textbook)
     }
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (Way::BY_SET.contains(&self.way), self.set) {
+        match (Way::BY_SET.contains(&self.way) || self.is_tcp(), self.set) {
             (true, Some(set)) => write!(f, "{}-{}", self.way.name(), set.name),
             _ => f.write_str(self.way.name()),
         }
@@ -103,7 +125,10 @@ pub(crate) fn all() -> Vec<Subject> {
     let single = Way::SINGLE.map(|way| Subject { way, set: full.filter(|_| way == Way::Json) });
     let by_set = metric_set::ALL
         .into_iter()
-        .flat_map(|set| Way::BY_SET.map(|way| Subject { way, set: Some(set) }))
+        .flat_map(|set| {
+            let ways = if set.is_tcp { Way::TCP } else { Way::BY_SET };
+            ways.map(|way| Subject { way, set: Some(set) })
+        })
         .filter(|subject| subject.way != Way::Textbook || subject.set.is_some_and(|set| set.has_textbook));
     single.into_iter().chain(by_set).collect()
 }
@@ -129,7 +154,10 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<Subject>> {
         native.way == Way::Native
             && all.iter().any(|other| other.way.is_ours() && asked(other) && of_same_set(other))
     };
-    let wanted = |subject: &&Subject| subject.way == Way::None || asked(subject) || is_counterpart(subject);
+    let is_base = |base: &Subject| {
+        base.way == Way::None && all.iter().any(|other| asked(other) && other.is_tcp() == base.is_tcp())
+    };
+    let wanted = |subject: &&Subject| is_base(subject) || asked(subject) || is_counterpart(subject);
     Ok(all.iter().filter(wanted).copied().collect())
 }
 
@@ -137,6 +165,16 @@ impl Subject {
     /// Whether it is of this way, with the set of this name.
     pub(crate) fn is(&self, way: Way, set: &str) -> bool {
         self.way == way && self.set.is_some_and(|own| own.name == set)
+    }
+
+    /// Whether its latency is measured: that of an Envoy with nothing and with the full set.
+    pub(crate) fn has_latency(&self) -> bool {
+        self.way == Way::None || self.set.is_some_and(|set| set.name == "full" && self.way != Way::Json)
+    }
+
+    /// Whether it is of TCP connections.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.set.is_some_and(|set| set.is_tcp)
     }
 
     /// Whether this name means it, alone or among others.
@@ -147,9 +185,16 @@ impl Subject {
             || own.strip_suffix(name).is_some_and(|rest| rest.ends_with('-'))
     }
 
-    /// Its Envoy's configuration, on free ports; `collector` is where ours export to.
-    pub(crate) fn config(&self, modules: &Modules, collector: SocketAddr) -> Result<EnvoyConfig> {
-        let config = EnvoyConfig::parse("the benchmark's configuration", BASE)?.free_ports();
+    /// An Envoy with nothing, on free ports.
+    fn base(&self, neighbours: Neighbours) -> Result<EnvoyConfig> {
+        let base = if self.is_tcp() { TCP_BASE } else { BASE };
+        let config = EnvoyConfig::parse("the benchmark's configuration", base)?.free_ports();
+        Ok(if self.is_tcp() { config.static_cluster(UPSTREAM, neighbours.upstream) } else { config })
+    }
+
+    /// Its Envoy's configuration, on free ports.
+    pub(crate) fn config(&self, modules: &Modules, neighbours: Neighbours) -> Result<EnvoyConfig> {
+        let config = self.base(neighbours)?;
         let set = || self.set.with_context(|| format!("{self} counts nothing"));
         Ok(match self.way {
             Way::None => config,
@@ -158,19 +203,32 @@ impl Subject {
             Way::Json => access_log(config, &json_access_log(&set()?.json_format())),
             Way::Lua => http_filter(config, &lua()),
             Way::Native => access_log(config, &extension("envoy.access_loggers.stats", &set()?.native())),
-            Way::AccessLog => {
-                let logger = wasm_access_log(&modules.worker_filter, &set()?.worker());
-                with_service(access_log(config, &logger), modules, collector)
-            }
-            Way::HttpFilter => {
-                let filter = wasm_http_filter(&modules.worker_filter, &set()?.worker());
-                with_service(http_filter(config, &filter), modules, collector)
+            Way::AccessLog | Way::HttpFilter | Way::TcpFilter => {
+                return self.ours(&set()?.worker(), modules, neighbours);
             }
             Way::Textbook => {
                 let filter = wasm_http_filter(&modules.textbook, &textbook(set()?.worker()));
-                with_service(http_filter(config, &filter), modules, collector)
+                with_service(http_filter(config, &filter), modules, neighbours)
             }
         })
+    }
+
+    /// An Envoy with ours as an access logger or filter, with this configuration of the worker filter.
+    pub(crate) fn ours(
+        &self,
+        worker: &Value,
+        modules: &Modules,
+        neighbours: Neighbours,
+    ) -> Result<EnvoyConfig> {
+        let config = self.base(neighbours)?;
+        let config = match self.way {
+            Way::TcpFilter => {
+                before_first(config, NETWORK_FILTERS, &wasm_network_filter(&modules.worker_filter, worker))
+            }
+            Way::HttpFilter => http_filter(config, &wasm_http_filter(&modules.worker_filter, worker)),
+            _ => access_log(config, &wasm_access_log(&modules.worker_filter, worker)),
+        };
+        Ok(with_service(config, modules, neighbours))
     }
 
     /// The listener that answers.
@@ -194,16 +252,20 @@ fn access_log(config: EnvoyConfig, logger: &Value) -> EnvoyConfig {
 
 /// Puts a filter before the router.
 fn http_filter(config: EnvoyConfig, filter: &Value) -> EnvoyConfig {
-    let filters = format!("{CONNECTION_MANAGER}.http_filters");
+    before_first(config, &format!("{CONNECTION_MANAGER}.http_filters"), filter)
+}
+
+/// Puts a filter before the only one of a list.
+fn before_first(config: EnvoyConfig, filters: &str, filter: &Value) -> EnvoyConfig {
     match config.get(&format!("{filters}[0]")).cloned() {
-        Ok(router) => config.set(&filters, (filter, router)),
+        Ok(last) => config.set(filters, (filter, last)),
         Err(error) => config.edit(|_| Err(error)),
     }
 }
 
-fn with_service(config: EnvoyConfig, modules: &Modules, collector: SocketAddr) -> EnvoyConfig {
+fn with_service(config: EnvoyConfig, modules: &Modules, neighbours: Neighbours) -> EnvoyConfig {
     let service = json!({"destinations": [{"name": "collector", "cluster": "collector"}]});
-    let config = config.static_cluster("collector", collector);
+    let config = config.static_cluster("collector", neighbours.collector);
     config.set(
         "bootstrap_extensions",
         json!([{
@@ -211,7 +273,7 @@ fn with_service(config: EnvoyConfig, modules: &Modules, collector: SocketAddr) -
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
                 "singleton": true,
-                "config": plugin("service", &modules.service, &service),
+                "config": plugin(SERVICE, &modules.service, &service),
             },
         }]),
     )
@@ -219,14 +281,20 @@ fn with_service(config: EnvoyConfig, modules: &Modules, collector: SocketAddr) -
 
 fn wasm_access_log(module: &Path, configuration: &Value) -> Value {
     let kind = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
-    let config = plugin("worker_filter", module, configuration);
+    let config = plugin(WORKER_FILTER, module, configuration);
     extension("envoy.access_loggers.wasm", &json!({"@type": kind, "config": config}))
 }
 
 fn wasm_http_filter(module: &Path, configuration: &Value) -> Value {
     let kind = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
-    let config = plugin("worker_filter", module, configuration);
+    let config = plugin(WORKER_FILTER, module, configuration);
     extension("envoy.filters.http.wasm", &json!({"@type": kind, "config": config}))
+}
+
+fn wasm_network_filter(module: &Path, configuration: &Value) -> Value {
+    let kind = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
+    let config = plugin(WORKER_FILTER, module, configuration);
+    extension("envoy.filters.network.wasm", &json!({"@type": kind, "config": config}))
 }
 
 fn plugin(name: &str, module: &Path, configuration: &Value) -> Value {
@@ -238,8 +306,8 @@ fn plugin(name: &str, module: &Path, configuration: &Value) -> Value {
             "code": {"local": {"filename": module}},
         },
         "configuration": {
-            "@type": "type.googleapis.com/google.protobuf.StringValue",
-            "value": configuration.to_string(),
+            "@type": "type.googleapis.com/google.protobuf.Struct",
+            "value": configuration,
         },
     })
 }
@@ -279,10 +347,11 @@ mod tests {
     fn a_way_means_all_of_its_sets_and_a_set_all_of_its_ways() {
         assert_eq!(
             selected(&["native"]),
-            ["none", "native-preset", "native-small", "native-full", "native-wide"]
+            ["none", "native-preset", "native-small", "native-full", "native-wide", "none-tcp", "native-tcp"]
         );
         assert_eq!(selected(&["small"]), ["none", "native-small", "access-log-small", "http-filter-small"]);
         assert_eq!(selected(&["empty-access-log"]), ["none", "empty-access-log"]);
+        assert_eq!(selected(&["tcp"]), ["none-tcp", "native-tcp", "access-log-tcp", "filter-tcp"]);
     }
 
     #[test]
@@ -295,14 +364,20 @@ mod tests {
     fn every_configuration_can_be_written() {
         let path = || std::path::PathBuf::from("target/x.wasm");
         let modules = Modules { worker_filter: path(), service: path(), empty: path(), textbook: path() };
-        let collector = ([127, 0, 0, 1], 4318).into();
+        let address = ([127, 0, 0, 1], 4318).into();
+        let neighbours = Neighbours { collector: address, upstream: address };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _entered = runtime.enter();
         for subject in all() {
-            let yaml = subject.config(&modules, collector).and_then(|config| config.to_yaml());
+            let yaml = subject.config(&modules, neighbours).and_then(|config| config.to_yaml());
             let yaml = yaml.unwrap_or_else(|error| panic!("{subject}: {error:#}"));
             assert_eq!(yaml.contains("envoy.bootstrap.wasm"), subject.way.is_ours(), "{subject}");
-            assert!(yaml.contains("envoy.filters.http.router"), "{subject}");
+            let last = if subject.is_tcp() {
+                "envoy.filters.network.tcp_proxy"
+            } else {
+                "envoy.filters.http.router"
+            };
+            assert!(yaml.contains(last), "{subject}");
         }
     }
 }

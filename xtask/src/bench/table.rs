@@ -4,6 +4,7 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::latency;
 use super::outcome::{Outcome, WasmBytes};
 use super::statistic::Spread;
 
@@ -39,6 +40,27 @@ impl Outcome {
         table
     }
 
+    fn items_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["an item of the CEL list", "instructions", "CEL"]);
+        for (item, added) in &self.items {
+            table.add_row([item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
+        }
+        table
+    }
+
+    fn parts_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["a part, as native code", "instructions"]);
+        for (name, instructions) in &self.parts {
+            table.add_row([(*name).to_owned(), format!("{instructions:.0}")]);
+        }
+        align(&mut table);
+        table
+    }
+
     fn cpu_table(&self) -> Table {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
@@ -66,6 +88,64 @@ impl Outcome {
                 format!("{:.1}", figure.rss_mib.median),
                 format!("{:+.1}", figure.rss_added_mib.median),
             ]);
+        }
+        align(&mut table);
+        table
+    }
+
+    fn latency_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["latency, us", "p50", "added", "±", "p99", "added", "±"]);
+        for subject in &self.subjects {
+            let Some(figure) = self.latency_figure(subject) else { continue };
+            table.add_row([
+                subject.to_string(),
+                format!("{:.1}", figure.p50_us.median),
+                format!("{:+.1}", figure.added_p50_us.median),
+                format!("{:.1}", figure.added_p50_us.half_width()),
+                format!("{:.1}", figure.p99_us.median),
+                format!("{:+.1}", figure.added_p99_us.median),
+                format!("{:.1}", figure.added_p99_us.half_width()),
+            ]);
+        }
+        align(&mut table);
+        table
+    }
+
+    fn scaling_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header([
+            "series",
+            "workers",
+            "worker us/request",
+            "main us/request",
+            "main/worker",
+            "longest main turn ms",
+            "RSS MiB",
+        ]);
+        for scale in &self.scaling {
+            table.add_row([
+                scale.series.to_string(),
+                scale.workers.to_string(),
+                format!("{:.2}", scale.worker_us),
+                format!("{:.3}", scale.main_us),
+                format!("{:.2} %", scale.main_thread_share * 100.0),
+                format!("{:.1}", scale.longest_main_turn_ms),
+                format!("{:.1}", scale.rss_mib),
+            ]);
+        }
+        align(&mut table);
+        table
+    }
+
+    fn dimensions_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header(["instructions per request", "total"]);
+        for (name, found) in &self.dimensions {
+            table.add_row([name.clone(), format!("{:.0}", found.total.median)]);
         }
         align(&mut table);
         table
@@ -109,12 +189,28 @@ impl fmt::Display for Outcome {
                 "All threads, without the allocator (its column is apart: valgrind makes it slower than it is)."
             )?;
         }
+        if !self.items.is_empty() {
+            writeln!(f, "\n{}\n", self.items_table())?;
+        }
+        if !self.parts.is_empty() {
+            writeln!(f, "\n{}\n", self.parts_table())?;
+        }
         if !self.cpu.is_empty() {
             writeln!(f, "\n{}\n", self.cpu_table())?;
             writeln!(
                 f,
                 "One worker at saturation; added: main and worker, to the first row in the same round."
             )?;
+        }
+        if !self.latency.is_empty() {
+            writeln!(f, "\n{}\n", self.latency_table())?;
+            writeln!(f, "At {} requests per second; each counts from when it was due.", latency::RATE)?;
+        }
+        if !self.scaling.is_empty() {
+            writeln!(f, "\n{}\n", self.scaling_table())?;
+        }
+        if !self.dimensions.is_empty() {
+            writeln!(f, "\n{}\n", self.dimensions_table())?;
         }
         if !self.start_up_ms.is_empty() {
             writeln!(f, "\n{}\n", self.start_up_table())?;

@@ -1,0 +1,111 @@
+//! One part of the service, done so many times: `cargo xtask bench --figures parts` counts its instructions.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::hint::black_box;
+
+use tributary_host::random;
+use tributary_proto::attributes;
+use tributary_proto::batch::{Batch, BatchWriter, Point};
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::{Kind, Metric};
+use tributary_service::compress::{Compression, Compressor};
+use tributary_service::encode::Encoding;
+use tributary_service::points::{DataPoint, MetricPoints, Temporality, Value};
+use tributary_service::resource::Resource;
+use tributary_service::table::{Table, TableLimits};
+
+/// Bounds of the conventions, in nanoseconds.
+const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
+/// Series of a batch.
+const BATCH: usize = 100;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [part, count, times] = &*arguments else {
+        return Err("which part, with how many points, and how often?".into());
+    };
+    let (count, times): (usize, usize) = (count.parse()?, times.parse()?);
+    let encoding = match part.as_str() {
+        "merge" => return merge(times),
+        "otlp_protobuf" | "gzip" => Encoding::OtlpProtobuf,
+        "otlp_json" => Encoding::OtlpJson,
+        "remote_write" => Encoding::RemoteWrite,
+        other => return Err(format!("there is no part {other:?}").into()),
+    };
+    let metric = metric();
+    let histogram = histogram();
+    let resource = Resource::new(vec![attributes::text("service.name", "edge")]);
+    let attributes: Vec<_> = (0..count).map(series).collect();
+    let point = |attributes| DataPoint {
+        attributes,
+        start_unix_nano: 1,
+        time_unix_nano: 2,
+        value: Value::Histogram(Cow::Borrowed(&histogram)),
+        exemplar: None,
+    };
+    let points = attributes.iter().map(|attributes| point(attributes)).collect();
+    let metrics = [MetricPoints { metric: &metric, temporality: Temporality::Cumulative, points }];
+    if part == "gzip" {
+        let body = encoding.part(&resource, &metrics, true).bytes;
+        for _ in 0..times {
+            let mut compressor = Compressor::new(Compression::Gzip);
+            compressor.push(black_box(&body));
+            black_box(compressor.finish());
+        }
+        return Ok(());
+    }
+    for _ in 0..times {
+        black_box(encoding.part(&resource, black_box(&metrics), true));
+    }
+    Ok(())
+}
+
+/// Takes over a batch whose series are all known.
+fn merge(times: usize) -> Result<(), Box<dyn Error>> {
+    let mut writer = BatchWriter::new(1, Vec::new(), &[metric()]);
+    for number in 0..BATCH {
+        if writer.push(&series(number), 4, &[Point::Histogram(histogram())], &[]).is_some() {
+            return Err("the batch is too long".into());
+        }
+    }
+    let bytes = writer.finish().ok_or("there is no batch")?;
+    let limits = TableLimits { series_max: 10_000, idle_ns: None, destinations: 1, deltas: 0 };
+    let mut table = Table::new(limits, 1, random::hasher());
+    table.merge(Batch::decode(&bytes).map_err(|error| format!("{error:?}"))?, 2);
+    for _ in 0..times {
+        black_box(table.merge(Batch::decode(black_box(&bytes)).map_err(|error| format!("{error:?}"))?, 2));
+    }
+    Ok(())
+}
+
+fn metric() -> Metric {
+    Metric {
+        name: "http.server.request.duration".to_owned(),
+        unit: "s".to_owned(),
+        description: "Duration of HTTP server requests.".to_owned(),
+        divisor: 1_000_000_000,
+        kind: Kind::Histogram { bounds: bounds() },
+    }
+}
+
+fn bounds() -> Box<[u64]> {
+    BOUNDS_MS.iter().map(|ms| ms * 1_000_000).collect()
+}
+
+fn histogram() -> Histogram {
+    let bounds = bounds();
+    let mut histogram = Histogram::new(bounds.len());
+    [1, 7, 80, 900].iter().for_each(|ms| histogram.record(ms * 1_000_000, &bounds));
+    histogram
+}
+
+/// The attributes of a series, four of them.
+fn series(number: usize) -> Vec<u8> {
+    attributes::encode(vec![
+        attributes::text("http.request.method", "GET"),
+        attributes::integer("http.response.status_code", 200),
+        attributes::text("http.route", &format!("/route/{number}")),
+        attributes::text("url.scheme", "https"),
+    ])
+}

@@ -1,0 +1,171 @@
+//! What the service says about itself.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+
+use super::*;
+
+fn talkative(more: &str) -> Service {
+    fake::reset();
+    let json = format!(r#"{{"interval": "1s", "destinations": [{{"cluster": "collector"{more}}}]}}"#);
+    start(ServiceConfig::parse(json.as_bytes()).unwrap())
+}
+
+/// Of the last request: each series, as `name{key=value}`, and its value; of a histogram its count.
+fn last_values() -> BTreeMap<String, i64> {
+    let body = fake::with(|host| host.posts.last().unwrap().body.clone());
+    let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
+    let mut values = BTreeMap::new();
+    for metric in
+        request.resource_metrics.iter().flat_map(|all| &all.scope_metrics).flat_map(|all| &all.metrics)
+    {
+        let points: Vec<(&Vec<KeyValue>, i64)> = match metric.data.as_ref().unwrap() {
+            Data::Sum(sum) => sum
+                .data_points
+                .iter()
+                .map(|point| match point.value {
+                    Some(number_data_point::Value::AsInt(value)) => (&point.attributes, value),
+                    other => panic!("an integer, not {other:?}"),
+                })
+                .collect(),
+            Data::Histogram(all) => all
+                .data_points
+                .iter()
+                .map(|point| (&point.attributes, i64::try_from(point.count).unwrap()))
+                .collect(),
+            other => panic!("a sum or a histogram, not {other:?}"),
+        };
+        for (attributes, value) in points {
+            let text = |attribute: &KeyValue| match attribute.value.as_ref().unwrap().value.as_ref().unwrap()
+            {
+                any_value::Value::StringValue(text) => format!("{}={text}", attribute.key),
+                other => panic!("text, not {other:?}"),
+            };
+            let attributes: Vec<String> = attributes.iter().map(text).collect();
+            let name = format!("{}{{{}}}", metric.name, attributes.join(","));
+            assert_eq!(values.insert(name.clone(), value), None, "{name} is there twice");
+        }
+    }
+    values
+}
+
+const COMPONENT: &str = "otel.component.name=collector,otel.component.type=otlp_http_metric_exporter";
+
+fn exported(error: &str) -> String {
+    format!("otel.sdk.exporter.metric_data_point.exported{{{}}}", with_error(error))
+}
+
+fn durations(error: &str) -> String {
+    format!("otel.sdk.exporter.operation.duration{{{}}}", with_error(error))
+}
+
+fn with_error(error: &str) -> String {
+    if error.is_empty() { COMPONENT.to_owned() } else { format!("error.type={error},{COMPONENT}") }
+}
+
+#[test]
+fn what_came_and_what_became_of_it_goes_with_the_next_cycle() {
+    let mut service = talkative("");
+    enqueue(&batch(1, &[("a", 2)]));
+    enqueue(&batch(1, &[("a", 2)]));
+    enqueue(&batch(4, &[("b", 3)]));
+    enqueue(b"garbage");
+    tick_at(&mut service, 1);
+    let values = last_values();
+    for (name, expected) in [
+        ("tributary.batches{tributary.outcome=received}", 2),
+        ("tributary.batches{tributary.outcome=refused}", 1),
+        ("tributary.batches{tributary.outcome=duplicate}", 1),
+        ("tributary.batches{tributary.outcome=missing}", 2),
+        ("tributary.observations{}", 5),
+        ("tributary.points.dropped{tributary.reason=table}", 0),
+        ("tributary.series{}", 2),
+        ("requests{route=a}", 2),
+    ] {
+        assert_eq!(values.get(name), Some(&expected), "{name} in {values:?}");
+    }
+    assert!(!values.contains_key(&exported("")), "nothing was exported yet");
+    let points = i64::try_from(values.len()).unwrap();
+    answer(&mut service, "200");
+    tick_at(&mut service, 2);
+    let values = last_values();
+    assert_eq!((values[&exported("")], values[&durations("")]), (points, 1));
+    assert_eq!(values[&format!("otel.sdk.exporter.metric_data_point.inflight{{{COMPONENT}}}")], 0);
+}
+
+#[test]
+fn failures_are_told_apart_by_their_cause() {
+    let mut service = talkative(r#", "retry": {"initial_interval": "10ms", "max_interval": "10ms"}"#);
+    tick_at(&mut service, 1);
+    answer(&mut service, "503");
+    tick_at(&mut service, 2);
+    answer(&mut service, "400");
+    let dropped = stat("points_dropped");
+    tick_at(&mut service, 3);
+    let partial = ExportMetricsPartialSuccess { rejected_data_points: 3, error_message: String::new() };
+    let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    answer_with(&mut service, "200", body);
+    tick_at(&mut service, 4);
+    fake::with(|host| host.now_unix_nano = 100 * SECOND);
+    service.tick();
+    let values = last_values();
+    assert_eq!(values.get(&exported("503")), None, "what is tried again has not ended");
+    assert_eq!(values[&exported("400")], i64::try_from(dropped).unwrap());
+    assert_eq!(
+        values["tributary.points.dropped{tributary.reason=collector}"],
+        i64::try_from(dropped).unwrap()
+    );
+    assert_eq!(values[&exported("rejected")], 3);
+    for error in ["503", "400", "rejected"] {
+        assert_eq!(values[&durations(error)], 1, "{error}");
+    }
+}
+
+#[test]
+fn an_answer_that_never_came_is_told_too() {
+    let mut service = talkative("");
+    tick_at(&mut service, 1);
+    tick_at(&mut service, 100);
+    answer(&mut service, "200");
+    tick_at(&mut service, 200);
+    assert_eq!(last_values()[&durations("no_answer")], 1);
+}
+
+#[test]
+fn an_address_is_said_where_it_is_known() {
+    let mut service = talkative(r#", "authority": "otel.example.com:4318""#);
+    tick_at(&mut service, 1);
+    let inflight = format!(
+        "otel.sdk.exporter.metric_data_point.inflight{{{COMPONENT},server.address=otel.example.com}}"
+    );
+    assert!(last_values().contains_key(&inflight), "{:?}", last_values());
+}
+
+#[test]
+fn what_an_export_changes_does_not_make_another_one() {
+    let mut service = talkative(r#", "temporality": "delta""#);
+    enqueue(&batch(1, &[("a", 1)]));
+    for second in 1..10 {
+        tick_at(&mut service, second);
+        answer(&mut service, "200");
+        (0..50).for_each(|_| service.tick());
+        assert_eq!(posts() as u64, second, "one request a cycle");
+    }
+}
+
+#[test]
+fn it_can_be_silent() {
+    fake::reset();
+    let json = r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "collector"}]}"#;
+    let mut service = start(ServiceConfig::parse(json.as_bytes()).unwrap());
+    enqueue(&batch(1, &[("a", 1)]));
+    tick_at(&mut service, 1);
+    assert_eq!(
+        last_values().keys().collect::<Vec<_>>(),
+        ["requests{route=a}", "tributary.counter{key=requests}"]
+    );
+}

@@ -1,0 +1,260 @@
+//! Wherever the module is attached and whichever HTTP is spoken: each request is counted once, under what became of it.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::front::{Front, Identity, Version};
+use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
+use tributary_tests::metrics::AttributeValue::Int;
+use tributary_tests::poll::{self, Seen};
+use tributary_tests::ports::{ReservedPort, localhost};
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::sink::Store;
+use tributary_tests::upstream::Fault;
+
+const REQUESTS: u64 = 3_000;
+
+/// Shapes whose requests all end in one way, with their route, status and error.
+const ENDS: [(&str, &str, &str, Option<&str>); 9] = [
+    ("users", "users", "200", None),
+    ("create", "orders", "201", None),
+    ("declined", "payments", "500", Some("500")),
+    ("health", "health", "200", None),
+    ("unreachable", "unreachable", "503", Some("503")),
+    ("slow", "slow", "504", Some("504")),
+    ("retried", "retried", "503", Some("503")),
+    ("reset", "reset", "503", Some("503")),
+    ("truncated", "truncated", "200", None),
+];
+
+/// An attach point and a version of HTTP, with what is special there.
+struct Case {
+    version: Version,
+    attach: fn(EnvoyConfig) -> EnvoyConfig,
+    /// Shapes that never get that far.
+    unseen: &'static [&'static str],
+    /// Whether headers of the request can still be read at the end of a stream.
+    sees_headers: bool,
+    /// The error of a stream that the client gave up.
+    given_up: &'static str,
+}
+
+/// Requests with every end that a stream can have. Each but the malformed ones has a route of its own.
+fn shapes() -> Vec<Shape> {
+    let never = 60_000;
+    vec![
+        Shape::get("users", "/users/1").weight(20),
+        Shape::new("create", "POST", "/orders").body("name=x").status(201).weight(5),
+        Shape::get("declined", "/payments").status(500).weight(5),
+        Shape::get("health", "/health").weight(5),
+        Shape::get("no route", "/nowhere").weight(5),
+        Shape::get("unreachable", "/unreachable").weight(3),
+        Shape::get("slow", "/slow").delay_ms(never).weight(2),
+        Shape::get("retried", "/retried").status(503).weight(3),
+        Shape::get("reset", "/reset").fault(Fault::Reset).weight(3),
+        Shape::get("truncated", "/truncated").body_bytes(100_000).fault(Fault::Truncate).weight(3),
+        Shape::get("given up", "/given-up").delay_ms(never).ending(Ending::CloseBeforeAnswer).weight(3),
+        Shape::get("bad path", "/users/%00").weight(2),
+        Shape::get("bad header", "/users/2").header("x_name", "refused").weight(2),
+    ]
+}
+
+/// The configuration with a route for each shape that `envoy/minimal.yaml` has none for.
+fn with_routes(config: EnvoyConfig, unreachable: u16) -> EnvoyConfig {
+    let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+    let route = |name: &str, action: Value| json!({"name": name, "match": {"path": format!("/{name}")}, "route": action});
+    config
+        .static_cluster("unreachable", localhost(unreachable))
+        .route(route("unreachable", json!({"cluster": "unreachable"})))
+        .route(route("slow", json!({"cluster": "app", "timeout": "0.1s"})))
+        .route(route(
+            "retried",
+            json!({"cluster": "app", "retry_policy": {
+                "retry_on": "5xx", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}
+            }}),
+        ))
+        .route(route("reset", json!({"cluster": "app"})))
+        .route(route("truncated", json!({"cluster": "app"})))
+        .route(route("given-up", json!({"cluster": "app"})))
+        .set(&format!("{manager}.normalize_path"), true)
+        .set(&format!("{manager}.delayed_close_timeout"), "0.01s")
+        .set(
+            &format!("{manager}.common_http_protocol_options.headers_with_underscores_action"),
+            "REJECT_REQUEST",
+        )
+}
+
+fn identity() -> Result<Identity> {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    Ok(Identity { certificate: signed.cert.pem(), key: signed.signing_key.serialize_pem() })
+}
+
+/// How many requests of these shapes were sent.
+fn sent(tally: &Tally, shapes: &[&str]) -> u64 {
+    shapes.iter().map(|shape| tally.shape(shape).sent()).sum()
+}
+
+async fn check(case: Case) -> Result<()> {
+    let (identity, nobody) = (identity()?, ReservedPort::new()?);
+    let scene = Scene::start(2, |config| {
+        (case.attach)(case.version.taken_by(with_routes(config, nobody.port()), &identity))
+    })
+    .await?;
+    let ingress = scene.envoy.listener("ingress")?;
+    let front = match case.version {
+        Version::Http1 => None,
+        version => Some(Front::start(ingress, version, &identity).await?),
+    };
+    let target = front.as_ref().map_or(Ok(ingress), Front::address)?;
+    let tally = Load::new(target, REQUESTS, Mix::new(20, shapes())?).run(|_| ()).await?;
+    assert_eq!(tally.failed(), 0, "{:?}", tally.first_failure);
+
+    let unseen = sent(&tally, case.unseen);
+    let total = poll::until("every request to be through and counted", LIMIT, async || {
+        let stats = scene.stats().await?;
+        let active = stats.gauge("http.ingress.downstream_rq_active")?;
+        let total = stats.counter("http.ingress.downstream_rq_total")?;
+        let in_front = match &front {
+            Some(front) => front.admin().stats().await?.gauge("cluster.under_test.upstream_rq_active")?,
+            None => 0,
+        };
+        let counted = (scene.sink.total_count(DURATION), scene.sink.sum(COUNTER, &[]));
+        let is_through = (active, in_front) == (0, 0) && counted == (total - unseen, total - unseen);
+        Ok(if is_through {
+            Seen::Ready(total)
+        } else {
+            Seen::Pending(format!(
+                "{active} + {in_front} active, {counted:?} counted of {total} less {unseen}"
+            ))
+        })
+    })
+    .await?;
+
+    let (stats, store) = (scene.stats().await?, scene.sink.store());
+    let envoy = |name: &str| stats.counter(&format!("http.ingress.downstream_rq_{name}"));
+    assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total - unseen);
+    assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
+
+    for (shape, route, status, error) in ENDS {
+        let sent = tally.shape(shape).sent();
+        assert!(sent > 0);
+        assert_eq!(
+            store.count(DURATION, &[("http.route", route), ("http.response.status_code", status)]),
+            sent,
+            "{shape}"
+        );
+        let failed = error.map_or(0, |_| sent);
+        assert_eq!(
+            store.count(DURATION, &[("http.route", route), ("error.type", error.unwrap_or("?"))]),
+            failed,
+            "{shape}"
+        );
+    }
+    assert_eq!(store.count(DURATION, &[("http.response.status_code", "404")]), sent(&tally, &["no route"]));
+    let posts = if case.sees_headers { sent(&tally, &["create"]) } else { 0 };
+    assert_eq!(store.count(DURATION, &[("http.request.method", "POST")]), posts);
+
+    // A bad path is answered with 400 everywhere; a bad header only over HTTP/1.1, elsewhere it ends the stream.
+    let unseen_4xx = if case.unseen.contains(&"bad path") { sent(&tally, &["bad path"]) } else { 0 };
+    assert_eq!(by_status(&store, 200..300), envoy("2xx")?);
+    assert_eq!(by_status(&store, 400..500), envoy("4xx")? - unseen_4xx);
+    assert_eq!(by_status(&store, 500..600), envoy("5xx")?);
+    assert_eq!(by_status(&store, 100..1000), envoy("completed")? - unseen_4xx);
+
+    // The front gives some up before they are on their way.
+    let ended = |shape: &&str| *shape != "given up";
+    let others = tally.shapes.iter().filter(|(name, _)| ended(&name.as_str())).map(|(_, shape)| shape.sent());
+    let given_up = total - others.sum::<u64>();
+    assert!((1..=tally.shape("given up").sent()).contains(&given_up), "{given_up}");
+    let wanted = [("http.route", "given-up"), ("error.type", case.given_up)];
+    assert_eq!(store.count(DURATION, &wanted), given_up);
+
+    // Up to two retries each, and yet one request.
+    let (retried, retries) = (sent(&tally, &["retried"]), stats.counter("cluster.app.upstream_rq_retry")?);
+    assert!(retries > retried, "{retries} retries of {retried} requests");
+    assert_eq!(scene.upstream.served().answered.get(&503), Some(&(retried + retries)));
+    Ok(())
+}
+
+/// How many streams ended with a status in `range`.
+fn by_status(store: &Store, range: std::ops::Range<i64>) -> u64 {
+    let points = store.histogram_points(DURATION).into_iter();
+    let is_in = |status: Option<&_>| matches!(status, Some(Int(status)) if range.contains(status));
+    points
+        .filter(|point| is_in(point.attributes.get("http.response.status_code")))
+        .map(|point| point.histogram.count)
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_http_filter_counts_each_stream_of_http_1() -> Result<()> {
+    check(Case {
+        version: Version::Http1,
+        attach: |config| config,
+        unseen: &[],
+        sees_headers: true,
+        given_up: "downstream_connection_termination",
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> Result<()> {
+    check(Case {
+        version: Version::Http2,
+        attach: |config| config,
+        unseen: &["bad header"],
+        sees_headers: true,
+        given_up: "downstream_remote_reset",
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_http_filter_counts_each_stream_of_http_3_that_reaches_filters_without_its_headers() -> Result<()>
+{
+    check(Case {
+        version: Version::Http3,
+        attach: |config| config,
+        unseen: &["bad header", "bad path"],
+        sees_headers: false,
+        given_up: "_OTHER",
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_logger_counts_each_stream_of_http_1() -> Result<()> {
+    check(Case {
+        version: Version::Http1,
+        attach: EnvoyConfig::as_access_logger,
+        unseen: &[],
+        sees_headers: true,
+        given_up: "downstream_connection_termination",
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_logger_counts_each_stream_of_http_2() -> Result<()> {
+    check(Case {
+        version: Version::Http2,
+        attach: EnvoyConfig::as_access_logger,
+        unseen: &[],
+        sees_headers: true,
+        given_up: "downstream_remote_reset",
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_logger_counts_each_stream_of_http_3() -> Result<()> {
+    check(Case {
+        version: Version::Http3,
+        attach: EnvoyConfig::as_access_logger,
+        unseen: &[],
+        sees_headers: true,
+        given_up: "_OTHER",
+    })
+    .await
+}

@@ -1,0 +1,345 @@
+//! What is measured and by what is configuration alone, and no value that strangers send does harm.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::load::{Load, Mix, Shape, Tally};
+use tributary_tests::metrics::AttributeValue::{self, Bool, Int};
+use tributary_tests::poll::Seen;
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::sink::Store;
+
+const REQUESTS: u64 = 2_000;
+
+/// The distinct values of an attribute among the series of a histogram; none for series without it.
+fn values(store: &Store, metric: &str, key: &str) -> BTreeSet<Option<AttributeValue>> {
+    store.histogram_points(metric).into_iter().map(|point| point.attributes.get(key).cloned()).collect()
+}
+
+fn sent(tally: &Tally, shapes: &[&str]) -> u64 {
+    shapes.iter().map(|shape| tally.shape(shape).sent()).sum()
+}
+
+/// One of Tributary's own statistics.
+async fn stat(scene: &Scene, name: &str) -> Result<u64> {
+    scene.stats().await?.counter(&format!("wasmcustom.tributary_{name}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dimensions_come_from_attributes_headers_expressions_and_constants() -> Result<()> {
+    let dimensions = json!([
+        {"name": "backend", "attribute": "xds.cluster_name", "default": "none"},
+        {"name": "code", "attribute": "response.code"},
+        {"name": "tenant", "request_header": "x-tenant", "default": "nobody", "max_bytes": 6},
+        {"name": "region", "request_header": "x-region", "allow": ["eu", "us"]},
+        {"name": "length", "response_header": "content-length"},
+        {"name": "is_write", "cel": "request.method != 'GET'", "type": "boolean"},
+        {"name": "zone", "value": "a"},
+        {"name": "http.route", "attribute": "request.path", "paths": {
+            "templates": ["/users/{id}", "/payments/**"], "unmatched": "collapse"
+        }},
+    ]);
+    let scene = Scene::start(2, |config| {
+        config.worker("dimensions", dimensions).worker("drop", json!(["url.scheme", "http.request.method"]))
+    })
+    .await?;
+    let shapes = [
+        Shape::get("user", "/users/17?key=secret")
+            .header("x-tenant", "acme")
+            .header("x-region", "eu")
+            .weight(3),
+        Shape::new("order", "POST", "/orders/17").header("x-tenant", "umbrella").header("x-region", "mars"),
+        Shape::get("payment", "/payments/1/2/3").header("x-tenant", "").body_bytes(1_000),
+        Shape::get("health", "/health"),
+    ];
+    let tally = scene.load(REQUESTS, shapes).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    let store = scene.sink.store();
+    for (key, value, shapes) in [
+        ("backend", "app", &["user", "order", "payment"][..]),
+        ("backend", "none", &["health"]),
+        ("code", "200", &["user", "order", "payment", "health"]),
+        ("tenant", "acme", &["user"]),
+        ("tenant", "umbrel", &["order"]),
+        ("tenant", "nobody", &["payment", "health"]),
+        ("region", "eu", &["user"]),
+        ("region", "_OTHER", &["order"]),
+        ("length", "2", &["user", "order"]),
+        ("length", "1000", &["payment"]),
+        ("is_write", "true", &["order"]),
+        ("is_write", "false", &["user", "payment", "health"]),
+        ("zone", "a", &["user", "order", "payment", "health"]),
+        ("http.route", "/users/{id}", &["user"]),
+        ("http.route", "/orders/{number}", &["order"]),
+        ("http.route", "/payments/**", &["payment"]),
+        ("http.route", "/health", &["health"]),
+    ] {
+        assert_eq!(store.count(DURATION, &[(key, value)]), sent(&tally, shapes), "{key} {value}");
+    }
+    assert_eq!(values(&store, DURATION, "code"), [Some(Int(200))].into());
+    assert_eq!(values(&store, DURATION, "is_write"), [Some(Bool(false)), Some(Bool(true))].into());
+    for dropped in ["url.scheme", "http.request.method"] {
+        assert_eq!(values(&store, DURATION, dropped), [None].into(), "{dropped}");
+    }
+    assert_eq!(stat(&scene, "read_one_by_one").await?, 0);
+    assert_eq!(stat(&scene, "values_mistyped").await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_metrics_and_counters_count_what_their_expressions_say() -> Result<()> {
+    let amount = "'x-amount' in request.headers ? int(request.headers['x-amount']) : 0";
+    let metrics = json!([
+        {"name": "shop.requests", "kind": "counter"},
+        {"name": "shop.revenue", "kind": "counter", "value": amount, "unit": "{cent}"},
+        {"name": "shop.amount", "kind": "histogram", "value": amount, "bounds": [1, 10, 100]},
+        {"name": "shop.wait", "kind": "histogram", "value": "response.backend_latency", "unit": "ms"},
+    ]);
+    let counters = json!([
+        {"key": "requests"},
+        {"key": "failures", "condition": "response.code >= 500"},
+        {"key": "sales", "condition": format!("({amount}) > 0"), "when": "request"},
+    ]);
+    let scene = Scene::start(2, |config| {
+        config
+            .worker("metrics", metrics)
+            .worker("counters", counters)
+            .worker("drop", json!(["http.server.request.body.size"]))
+    })
+    .await?;
+    let shapes = [
+        Shape::get("sale", "/orders").header("x-amount", "7").weight(3),
+        Shape::get("large sale", "/orders").header("x-amount", "250"),
+        Shape::get("failure", "/orders").status(500),
+        Shape::get("health", "/health"),
+    ];
+    let tally = scene.load(REQUESTS, shapes).await?;
+    let (small, large) = (sent(&tally, &["sale"]), sent(&tally, &["large sale"]));
+    let counted = |store: &Store| {
+        let counter = |key| store.sum(COUNTER, &[("key", key)]);
+        (store.count(DURATION, &[]), counter("requests"), counter("failures"), counter("sales"))
+    };
+    let expected = (REQUESTS, REQUESTS, sent(&tally, &["failure"]), small + large);
+    let probe = |store: &Store| Seen::when(counted(store) == expected, counted(store));
+    scene.sink.wait_until(&format!("{expected:?}"), LIMIT, probe).await?;
+
+    let store = scene.sink.store();
+    assert_eq!(store.sum("shop.requests", &[]), REQUESTS);
+    assert_eq!(store.sum("shop.revenue", &[]), 7 * small + 250 * large);
+    assert_eq!(store.count("shop.wait", &[]), REQUESTS - sent(&tally, &["health"]), "an upstream answered");
+    let amounts = store.histogram_points("shop.amount");
+    let in_bucket = |at: usize| amounts.iter().map(|point| point.histogram.buckets[at]).sum::<u64>();
+    assert_eq!([0, 1, 2, 3].map(in_bucket), [REQUESTS - small - large, small, 0, large]);
+    assert!(!store.metrics().contains_key("http.server.request.body.size"));
+    assert_eq!(stat(&scene, "read_one_by_one").await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_and_are_counted() -> Result<()>
+{
+    let dimensions = json!([
+        {"name": "amount", "cel": "int(request.headers['x-amount'])", "type": "integer", "default": "-1"},
+        {"name": "number", "attribute": "request.method", "type": "integer", "default": "5"},
+        {"name": "truth", "attribute": "response.code", "type": "boolean"},
+    ]);
+    let scene = Scene::start(2, |config| config.worker("dimensions", dimensions)).await?;
+    let shapes = [
+        Shape::get("good", "/orders").header("x-amount", "7").weight(3),
+        Shape::get("no number", "/orders").header("x-amount", "seven"),
+        Shape::get("absent", "/orders"),
+    ];
+    let tally = scene.load(REQUESTS, shapes).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    let store = scene.sink.store();
+    let failed = sent(&tally, &["no number", "absent"]);
+    assert_eq!(store.count(DURATION, &[("amount", "7")]), sent(&tally, &["good"]));
+    assert_eq!(store.count(DURATION, &[("amount", "-1")]), failed);
+    assert_eq!(values(&store, DURATION, "number"), [Some(Int(5))].into());
+    assert_eq!(values(&store, DURATION, "truth"), [None].into());
+    assert_eq!(stat(&scene, "read_one_by_one").await?, failed);
+    assert_eq!(stat(&scene, "values_mistyped").await?, 2 * REQUESTS);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_does_not_compile_is_refused_by_its_text_with_envoys_reason() -> Result<()> {
+    let config = EnvoyConfig::minimal()?
+        .free_ports()
+        .worker("dimensions", json!([{"name": "broken", "cel": "request.method =="}]));
+    let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
+    assert!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took the configuration");
+    let log = envoy.log()?;
+    assert!(
+        log.contains("found \"request.method ==\", allowed: a CEL expression that Envoy compiles"),
+        "{log}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_are_no_text_or_very_long_or_empty_do_no_harm() -> Result<()> {
+    let dimensions = json!([{"name": "tenant", "request_header": "x-tenant", "default": "nobody"}]);
+    let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+    let scene = Scene::start(2, |config| {
+        config.worker("dimensions", dimensions).set(&format!("{manager}.max_request_headers_kb"), 96)
+    })
+    .await?;
+    let shapes = [
+        Shape::get("not UTF-8", "/users").header("x-tenant", b"caf\xff"),
+        Shape::get("empty", "/users").header("x-tenant", ""),
+        Shape::get("long", "/users").header("x-tenant", "x".repeat(64 * 1024)),
+        Shape::get("cut within a character", "/users").header("x-tenant", "y".to_owned() + &"é".repeat(200)),
+    ];
+    let tally = scene.load(REQUESTS, shapes).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    let store = scene.sink.store();
+    let cut = "y".to_owned() + &"é".repeat(127);
+    for (value, shape) in [
+        ("caf\u{fffd}", "not UTF-8"),
+        ("nobody", "empty"),
+        (&"x".repeat(256), "long"),
+        (&cut, "cut within a character"),
+    ] {
+        assert_eq!(store.count(DURATION, &[("tenant", value)]), sent(&tally, &[shape]), "{shape}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_distinct_values_are_bounded_and_none_is_lost() -> Result<()> {
+    const MANY: u64 = 100_000;
+    const WORKERS: u32 = 2;
+    // The HTTP filter bounds the dimension, the access logger leaves it to the limit of series.
+    let bounded = json!([{"name": "user", "request_header": "x-user", "max_values": 100}]);
+    let unbounded = json!({
+        "preset": "none",
+        "dimensions": [{"name": "user", "request_header": "x-user"}],
+        "metrics": [{"name": "shop.requests", "kind": "counter"}],
+        "counters": [],
+        "limits": {"series": 500},
+        "flush": {"interval": "200ms"},
+    });
+    let scene = Scene::start(WORKERS, |config| {
+        with_logger(
+            config.worker("dimensions", bounded).worker("flush", json!({"interval": "2s"})),
+            &unbounded,
+        )
+        .service("limits", json!({"series": 5_000}))
+    })
+    .await?;
+    scene.load(MANY, [Shape::get("users", "/users").numbered_header("x-user")]).await?;
+    scene.wait_for_export(MANY).await?;
+    let probe =
+        |store: &Store| Seen::when(store.sum("shop.requests", &[]) == MANY, store.sum("shop.requests", &[]));
+    scene.sink.wait_until("every request of the access logger", LIMIT, probe).await?;
+
+    let store = scene.sink.store();
+    let users: u64 = values(&store, DURATION, "user").len().try_into()?;
+    // One of the values is _OTHER, each of the others came once.
+    assert!((101..=100 * u64::from(WORKERS) + 1).contains(&users), "{users} values");
+    assert_eq!(store.count(DURATION, &[("user", "_OTHER")]) + users - 1, MANY);
+    let overflow = store.sum("shop.requests", &[("otel.metric.overflow", "true")]);
+    assert!(overflow > 0, "more values than series");
+    Ok(())
+}
+
+/// Adds an access logger that is the same plugin in the same VM, but for its name and its configuration.
+fn with_logger(config: EnvoyConfig, configuration: &Value) -> EnvoyConfig {
+    let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+    let filter = config.get(&format!("{manager}.http_filters[0].typed_config.config.vm_config")).cloned();
+    let logger = json!({
+        "name": "second",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog",
+            "config": {
+                "name": "tributary_second",
+                "vm_config": filter.ok(),
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.Struct",
+                    "value": configuration,
+                },
+            },
+        },
+    });
+    config.set(&format!("{manager}.access_log"), json!([logger]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_that_share_a_vm_measure_each_their_own() -> Result<()> {
+    let second = json!({
+        "preset": "none",
+        "dimensions": [{"name": "path", "attribute": "request.path"}],
+        "metrics": [{"name": "shop.entries", "kind": "counter"}],
+        "counters": [{"key": "entries"}],
+        "flush": {"interval": "200ms"},
+    });
+    let scene = Scene::start(2, |config| with_logger(config, &second)).await?;
+    let tally =
+        scene.load(REQUESTS, [Shape::get("users", "/users"), Shape::get("orders", "/orders")]).await?;
+    let counted = |store: &Store| {
+        let counter = |key| store.sum(COUNTER, &[("key", key)]);
+        (store.count(DURATION, &[]), store.sum("shop.entries", &[]), counter("requests"), counter("entries"))
+    };
+    let probe = |store: &Store| {
+        Seen::when(counted(store) == (REQUESTS, REQUESTS, REQUESTS, REQUESTS), counted(store))
+    };
+    scene.sink.wait_until("every request of both plugins", LIMIT, probe).await?;
+    let store = scene.sink.store();
+    assert_eq!(store.sum("shop.entries", &[("path", "/users")]), sent(&tally, &["users"]));
+    assert_eq!(store.count(DURATION, &[("http.route", "orders")]), sent(&tally, &["orders"]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_under_way_are_a_sum_that_rises_and_falls_to_nothing() -> Result<()> {
+    let active = "http.server.active_requests";
+    let scene = Scene::start(2, |config| config.worker("in_flight", true)).await?;
+    let hanging = Mix::new(20, [Shape::get("hanging", "/users").delay_ms(60_000)])?;
+    let load = Load::new(scene.envoy.listener("ingress")?, 16, hanging);
+    let hanging = tokio::spawn(async move { load.run(|_| ()).await });
+    let probe = |wanted: u64| {
+        move |store: &Store| {
+            let points = store.number_points(active);
+            let seen = (points.len(), store.sum(active, &[]));
+            Seen::when(seen == (1, wanted), seen)
+        }
+    };
+    scene.sink.wait_until("all requests to be under way", LIMIT, probe(16)).await?;
+    // Their clients give up.
+    hanging.abort();
+    scene.sink.wait_until("no request to be under way", LIMIT, probe(0)).await?;
+    scene.wait_for_export(16).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_of_the_slowest_request_of_a_hand_over_is_kept() -> Result<()> {
+    let requests = 200;
+    // One worker and one hand-over, of everything.
+    let flush = json!({"interval": "5m", "max_requests": requests});
+    let scene = Scene::start(1, |config| config.worker("exemplars", true).worker("flush", flush)).await?;
+    let trace = |name: &str, digit: &str, flags: &str| {
+        let traceparent = format!("00-{}-{}-{flags}", digit.repeat(32), digit.repeat(16));
+        Shape::get(name, "/users").header("traceparent", traceparent)
+    };
+    let shapes = [
+        trace("quick", "1", "01").weight(90),
+        trace("slow", "2", "01").delay_ms(200).weight(5),
+        trace("slower, but nobody keeps the trace", "3", "00").delay_ms(400).weight(5),
+    ];
+    let tally = scene.load(requests, shapes).await?;
+    assert!(tally.shapes.values().all(|shape| shape.sent() > 0));
+    let probe =
+        |store: &Store| Seen::when(store.count(DURATION, &[]) == requests, store.count(DURATION, &[]));
+    scene.sink.wait_until("every request", LIMIT, probe).await?;
+    let points = scene.sink.store().exemplars(DURATION);
+    let exemplars: Vec<_> = points.iter().flat_map(|point| &point.exemplars).collect();
+    let [exemplar] = exemplars.as_slice() else { panic!("{exemplars:?}") };
+    assert_eq!((&*exemplar.trace_id, &*exemplar.span_id), (&*"2".repeat(32), &*"2".repeat(16)));
+    assert!(exemplar.value >= 0.2, "{exemplar:?}");
+    Ok(())
+}

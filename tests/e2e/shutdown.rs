@@ -1,0 +1,63 @@
+//! Envoy ends under load, and nothing of what it counted is lost.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tributary_tests::load::Shape;
+use tributary_tests::repository;
+use tributary_tests::scene::{DURATION, LIMIT, Scene};
+use tributary_tests::sink::{Fault, Sink};
+
+const REQUESTS: u64 = 3_000;
+
+fn shapes() -> [Shape; 3] {
+    [
+        Shape::get("users", "/users/1"),
+        Shape::get("orders", "/orders/7").status(404),
+        Shape::get("nowhere", "/x"),
+    ]
+}
+
+/// Runs `cargo xtask replay` on a log.
+fn replay(log: &str, to: &Sink) -> Result<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--package", "xtask", "--", "replay", "--to"]);
+    cargo.arg(format!("http://{}/v1/metrics", to.address())).current_dir(repository::root());
+    let mut child = cargo.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    child.stdin.take().context("no standard input")?.write_all(log.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_exported_is_in_the_log_and_can_be_brought_to_a_collector() -> Result<()> {
+    let mut scene = Scene::start(2, |config| config).await?;
+    scene.sink.fail_always(Fault::status(503));
+    scene.load(REQUESTS, shapes()).await?;
+    let status = scene.envoy.terminate(LIMIT).await?;
+    ensure!(status.success(), "{status}");
+    let log = scene.envoy.log()?;
+    let aggregated = format!("the service ends: {REQUESTS} requests taken over in all");
+    ensure!(log.contains(&aggregated), "{}", log.lines().rev().take(5).collect::<Vec<_>>().join("\n"));
+    assert_eq!(scene.sink.total_count(DURATION), 0);
+
+    let sink = Sink::start(0).await?;
+    let said = replay(&log, &sink)?;
+    assert!(said.contains("requests with"), "{said}");
+    assert_eq!(sink.total_count(DURATION), REQUESTS);
+    assert_eq!(sink.problems(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_exported_is_not_told_again() -> Result<()> {
+    let mut scene = Scene::start(1, |config| config.service("self_metrics", false)).await?;
+    scene.load(100, shapes()).await?;
+    scene.wait_for_export(100).await?;
+    scene.envoy.terminate(LIMIT).await?;
+    let log = scene.envoy.log()?;
+    ensure!(log.contains("100 requests taken over in all, 0 points not exported"), "{log}");
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What goes wrong in a worker and lasts: said once a minute, with how often it was not said.
+
+use std::time::Duration;
+
+use log::warn;
+use tributary_host::clock;
+use tributary_host::counter::AddError;
+use tributary_host::logging::RateLimit;
+
+use crate::outbox::HeldBack;
+
+/// How often a fault that lasts is logged.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// The faults of one worker.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    held_back: RateLimit,
+    counter: RateLimit,
+    misattached: RateLimit,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        let limit = || RateLimit::new(INTERVAL);
+        Self { held_back: limit(), counter: limit(), misattached: limit() }
+    }
+}
+
+impl Faults {
+    /// So many requests wait in the worker instead of going into the queue.
+    pub(crate) fn held_back(&mut self, reason: HeldBack, waiting: u64, queue: &str) {
+        let Some(suppressed) = self.held_back.permit(clock::now_unix_nano()) else { return };
+        match reason {
+            HeldBack::NoService => warn!(
+                "no service has registered the queue \"{queue}\": {waiting} requests wait in this worker, none is lost. Is \
+                 service.wasm a bootstrap extension with the same vm_id? ({suppressed} more since)"
+            ),
+            HeldBack::Behind => warn!(
+                "the service does not keep up: {waiting} requests wait in this worker, none is lost ({suppressed} more \
+                 since)"
+            ),
+            HeldBack::Silent => warn!(
+                "the service is dead or hangs: {waiting} requests wait in this worker, none is lost until Envoy ends. \
+                 Look in the log for why; attached as a stat sink it would come back ({suppressed} more since)"
+            ),
+            HeldBack::Host(status) => warn!(
+                "the host refused a batch ({status:?}): {waiting} requests wait in this worker, none is lost \
+                 ({suppressed} more since)"
+            ),
+        }
+    }
+
+    /// Additions to a counter wait in the worker. Contention passes by itself, with the next flush.
+    pub(crate) fn counter(&mut self, error: AddError) {
+        if error != AddError::Contended
+            && let Some(suppressed) = self.counter.permit(clock::now_unix_nano())
+        {
+            warn!(
+                "a counter in shared data cannot be written ({error:?}); its additions wait ({suppressed} more since)"
+            );
+        }
+    }
+
+    /// The worker is at a place that its configuration is not for.
+    pub(crate) fn misattached(&mut self) {
+        if let Some(suppressed) = self.misattached.permit(clock::now_unix_nano()) {
+            warn!(
+                "this is a network filter, but its configuration is for HTTP streams: set preset to \"tcp\" \
+                 ({suppressed} more since)"
+            );
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Instructions of single parts, away from Envoy: native code under callgrind, so a measure of what is done rather than of
+//! how a Wasm compiler puts it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::statistic::real;
+use crate::process;
+use crate::progress::Steps;
+use crate::workspace::Workspace;
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// One part: what it is called, the program that does it with its arguments, and how often it does so in the longer of two
+/// runs; the shorter one does it half as often.
+struct Part {
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    times: u64,
+}
+
+const WORKER: &str = "worker_parts";
+const SERVICE: &str = "service_parts";
+
+const PARTS: [Part; 12] = [
+    part("record one observation into a known series", WORKER, &["record"], 2_000),
+    part("record 1,000 observations and hand 1,000 series over", WORKER, &["hand-over"], 4),
+    part("take over a batch of 100 known series", SERVICE, &["merge", "0"], 20),
+    part("encode 1,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "1000"], 4),
+    part("encode 10,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "10000"], 2),
+    part("encode 1,000 points, otlp_json", SERVICE, &["otlp_json", "1000"], 4),
+    part("encode 10,000 points, otlp_json", SERVICE, &["otlp_json", "10000"], 2),
+    part("encode 1,000 points, remote_write", SERVICE, &["remote_write", "1000"], 4),
+    part("encode 10,000 points, remote_write", SERVICE, &["remote_write", "10000"], 2),
+    part("gzip 100 points of otlp_protobuf", SERVICE, &["gzip", "100"], 4),
+    part("gzip 1,000 points of otlp_protobuf", SERVICE, &["gzip", "1000"], 4),
+    part("gzip 10,000 points of otlp_protobuf", SERVICE, &["gzip", "10000"], 2),
+];
+
+const fn part(
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    times: u64,
+) -> Part {
+    Part { name, program, arguments, times }
+}
+
+/// The instructions of each part.
+pub(crate) fn count(workspace: &Workspace) -> Result<Vec<(&'static str, f64)>> {
+    for (package, program) in [("tributary-worker-filter", WORKER), ("tributary-service", SERVICE)] {
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--quiet", "--release", "--package", package, "--example", program]);
+        process::aloud(&mut cargo)?;
+    }
+    let folder = workspace.target().join("release/examples");
+    let steps = Steps::start("counting the instructions of parts", PARTS.len());
+    let mut found = Vec::new();
+    for part in PARTS {
+        let run = |times: u64| instructions(&folder.join(part.program), part.arguments, times);
+        let short = part.times / 2;
+        let per_time = (real(run(part.times)?) - real(run(short)?)) / real(part.times - short);
+        steps.done(&format!("{}: {per_time:.0} instructions", part.name));
+        found.push((part.name, per_time));
+    }
+    Ok(found)
+}
+
+fn instructions(program: &Path, arguments: &[&str], times: u64) -> Result<u64> {
+    let folder = tempfile::tempdir().context("cannot make a folder for callgrind")?;
+    let file = folder.path().join("out");
+    let mut out = std::ffi::OsString::from("--callgrind-out-file=");
+    out.push(&file);
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--quiet", "--tool=callgrind"])
+        .arg(out)
+        .arg(program)
+        .args(arguments)
+        .arg(times.to_string());
+    process::quietly(&mut valgrind, LIMIT)?;
+    let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
+    total(&String::from_utf8_lossy(&text))
+}
+
+/// What callgrind's file says in all.
+fn total(text: &str) -> Result<u64> {
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let total = total.context("callgrind's file has no total")?.trim().parse()?;
+    ensure!(total > 0, "callgrind counted nothing");
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_read() {
+        assert_eq!(total("events: Ir\n0 5\ntotals: 47\n").unwrap(), 47);
+        assert!(total("events: Ir\n").is_err());
+    }
+
+    #[test]
+    fn every_part_is_done_twice_at_least() {
+        assert!(PARTS.iter().all(|part| part.times >= 2));
+    }
+}
