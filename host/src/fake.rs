@@ -46,6 +46,8 @@ pub struct FakeHost {
     pub headers: BTreeMap<Side, Vec<(String, String)>>,
     /// Requests that were answered here: status and body.
     pub responses: Vec<(u16, String)>,
+    /// The headers of the last of them.
+    pub response_headers: Vec<(String, String)>,
     /// Bytes that pass through the current stream.
     pub bytes: Vec<u8>,
     /// Calls that were sent, by their number from 1.

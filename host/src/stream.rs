@@ -12,7 +12,7 @@ impl StreamId {
         Self(number)
     }
 
-    /// Makes this the stream whose attributes are read, until the callback that is running returns. False if the host does
+    /// Makes this the stream whose attributes are read and that is answered, until the callback that is running returns. False if the host does
     /// not know it.
     pub fn enter(self) -> bool {
         raw::set_effective_context(self.0).is_ok()
@@ -68,6 +68,8 @@ pub enum Verdict {
     Continue,
     /// It was answered here.
     Answered,
+    /// It waits, until it is answered in a later callback.
+    Waits,
 }
 
 impl Verdict {
@@ -75,7 +77,7 @@ impl Verdict {
     pub fn number(self) -> u32 {
         match self {
             Self::Continue => 0,
-            Self::Answered => 1,
+            Self::Answered | Self::Waits => 1,
         }
     }
 }

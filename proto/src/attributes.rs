@@ -129,14 +129,15 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<Result<(&'a str, Value<'a>), Attribu
     let Some((1, Field::Bytes(attribute))) = field(bytes) else {
         return Some(Err(AttributesError::Malformed));
     };
-    Some(key_value_of(attribute).and_then(|(key, value)| {
+    Some(read(attribute).and_then(|(key, value)| {
         // Whatever else is among it, or lengths with more digits than they need.
         let canonical = length(key, value) == before.saturating_sub(bytes.len());
         if canonical { Ok((key, value)) } else { Err(AttributesError::Malformed) }
     }))
 }
 
-fn key_value_of(mut attribute: &[u8]) -> Result<(&str, Value<'_>), AttributesError> {
+/// One attribute from its fields (KeyValue in `schema/otlp.proto`), as [`write`] writes them.
+pub fn read(mut attribute: &[u8]) -> Result<(&str, Value<'_>), AttributesError> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);
     let key = match field(&mut attribute) {
         Some((1, Field::Bytes(key))) => text(key)?,

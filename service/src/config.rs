@@ -94,12 +94,12 @@ impl ServiceConfig {
         config::read(json, |root| {
             let interval = root.duration("interval", INTERVAL_MIN..=INTERVAL_MAX).unwrap_or(INTERVAL);
             let mut names = Vec::new();
-            // A service may be there for its values alone.
+            // A service may be there for its values alone; one that is only scraped says so by an empty list.
             if !root.has("values") {
                 root.required();
             }
             let destinations = root
-                .sections("destinations", 1..=DESTINATIONS_MAX, |section| {
+                .sections("destinations", 0..=DESTINATIONS_MAX, |section| {
                     Destination::read(section, interval, &mut names)
                 })
                 .unwrap_or_default();

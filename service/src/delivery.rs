@@ -90,6 +90,13 @@ impl Delivery {
         Some(self.at)
     }
 
+    /// What waits for its time is due at once, were it for a backoff; what is on its way stays so.
+    pub fn hasten(&mut self, now_unix_nano: u64) {
+        if let State::Waiting { until_unix_nano } = &mut self.state {
+            *until_unix_nano = now_unix_nano;
+        }
+    }
+
     /// The slice is on its way; the one after it begins at `next`.
     pub fn sent(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         let give_up_unix_nano = after(now_unix_nano, self.timeout.saturating_add(GRACE));

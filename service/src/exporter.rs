@@ -8,9 +8,10 @@ use log::{info, warn};
 use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
-use tributary_proto::attributes::text;
+use tributary_proto::attributes::{clip, text};
 use tributary_proto::config::quoted;
 use tributary_proto::duration;
+use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 use tributary_proto::otlp::KeyValue;
 
 use self::tally::{End, NO_ANSWER, REJECTED, Tally};
@@ -29,6 +30,8 @@ use crate::table::{Cursor, SliceLimits, Table, Viewer};
 
 /// Rows of one part of a request, which is written in one go.
 pub const PART_ROWS: usize = 100;
+/// Cycles that may fail one after the other, before somebody should look.
+const PATIENCE_INTERVALS: u32 = 3;
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -45,8 +48,22 @@ pub struct Exporter {
     /// What is being written.
     request: Option<Request>,
     in_flight: Option<InFlight>,
+    /// What others are told of it.
+    state: Export,
+    flush: Flush,
     tally: Tally,
     faults: RateLimit,
+}
+
+/// Which flush the cycles serve, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flush {
+    /// The last that was asked for.
+    wanted: u64,
+    /// The last before the present cycle began.
+    begun: u64,
+    /// Whether a slice of the present cycle was refused.
+    is_refused: bool,
 }
 
 /// A slice that is on its way.
@@ -77,6 +94,13 @@ impl Exporter {
             }
         }
         let (interval, timeout, backoff) = (destination.interval, destination.timeout, destination.backoff);
+        let patience = interval.saturating_mul(PATIENCE_INTERVALS).saturating_add(timeout);
+        let state = Export {
+            name: destination.name.clone(),
+            complete_unix_nano: now_unix_nano,
+            patience_ns: u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX),
+            ..Export::default()
+        };
         Self {
             viewer,
             headers,
@@ -85,6 +109,8 @@ impl Exporter {
             delivery: Delivery::new(interval, timeout, backoff, now_unix_nano),
             request: None,
             in_flight: None,
+            state,
+            flush: Flush::default(),
             tally: Tally::default(),
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
@@ -124,6 +150,19 @@ impl Exporter {
         self.delivery.due(now_unix_nano).is_some()
     }
 
+    /// How it goes.
+    pub fn state(&self) -> &Export {
+        &self.state
+    }
+
+    /// Exports at once, if this flush was not seen yet: what is in the table now is told in a cycle of its own.
+    pub fn flush(&mut self, number: u64, now_unix_nano: u64) {
+        if number > self.flush.wanted {
+            self.flush.wanted = number;
+            self.delivery.hasten(now_unix_nano);
+        }
+    }
+
     /// Writes what is due, as far as `budget` allows but one part at least, and sends it once it is whole. True if there is
     /// more to do at once.
     pub fn export(&mut self, table: &mut Table, resource: &Resource, stats: &Stats, budget: Budget) -> bool {
@@ -131,9 +170,12 @@ impl Exporter {
             let now = clock::now_unix_nano();
             let Some(from) = self.delivery.due(now) else { return false };
             if let Some(in_flight) = self.in_flight.take() {
-                stats.exports_failed.add(1);
+                self.failed(stats);
                 self.tally.call_ended(Some(NO_ANSWER.into()), in_flight.duration_ns(now));
                 self.report(now, "no answer ever came");
+            }
+            if self.request.is_none() && from == Cursor::default() {
+                (self.flush.begun, self.flush.is_refused) = (self.flush.wanted, false);
             }
             let (encoding, compression) = (self.destination.encoding, self.compression);
             let begin = || Request::new(encoding, Compressor::new(compression), from);
@@ -183,6 +225,7 @@ impl Exporter {
         } else {
             table.arrived(self.viewer, from, next);
             self.delivery.skipped(now, next);
+            self.went_on(now, next);
         }
     }
 
@@ -208,14 +251,35 @@ impl Exporter {
         };
         let verdict = answer.judge(now);
         let Some(outcome) = self.delivery.answered(now, &verdict, jitter) else { return true };
-        if !matches!(outcome, Outcome::Again { .. }) {
-            table.arrived(self.viewer, in_flight.from, in_flight.next);
-        }
         let end = end(&verdict, status.as_deref());
         self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
         self.count(&verdict, end, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
+        if !matches!(outcome, Outcome::Again { .. }) {
+            table.arrived(self.viewer, in_flight.from, in_flight.next);
+            self.went_on(now, in_flight.next);
+        }
         true
+    }
+
+    /// A slice is done with. With the last one, a cycle is: everything in it was taken, or a part was refused.
+    fn went_on(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
+        if next.is_some() {
+            return;
+        }
+        if !self.flush.is_refused {
+            self.state.complete_unix_nano = now_unix_nano;
+            self.state.flushed = self.flush.begun;
+        }
+        if self.flush.begun < self.flush.wanted {
+            self.delivery.hasten(now_unix_nano);
+        }
+    }
+
+    fn failed(&mut self, stats: &Stats) {
+        stats.exports_failed.add(1);
+        self.state.failed = self.state.failed.saturating_add(1);
+        self.state.failures = self.state.failures.saturating_add(1);
     }
 
     fn send(
@@ -243,7 +307,7 @@ impl Exporter {
             }
             Err(status) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
-                stats.exports_failed.add(1);
+                self.failed(stats);
                 let cluster = quoted(&self.destination.cluster);
                 let reason =
                     format!("Envoy refuses the call ({status:?}): is there a cluster {cluster} with a host?");
@@ -261,13 +325,17 @@ impl Exporter {
                 stats.points_exported.add(taken);
                 self.tally.points_ended(end, *rejected);
                 self.tally.points_ended(None, taken);
+                self.state.succeeded = self.state.succeeded.saturating_add(1);
+                self.state.failures = 0;
+                self.state.fault.clear();
             }
             // They go again.
-            Verdict::Retry { .. } => stats.exports_failed.add(1),
+            Verdict::Retry { .. } => self.failed(stats),
             Verdict::Refused { .. } => {
-                stats.exports_failed.add(1);
+                self.failed(stats);
                 stats.drop_points(Reason::Collector, points);
                 self.tally.points_ended(end, points);
+                self.flush.is_refused = true;
             }
         }
     }
@@ -303,6 +371,7 @@ impl Exporter {
 
     /// Says what is wrong, at a bounded rate, and what becomes of what was not taken.
     fn report(&mut self, now_unix_nano: u64, reason: &str) {
+        clip(reason, FAULT_BYTES_MAX).clone_into(&mut self.state.fault);
         if let Some(suppressed) = self.faults.permit(now_unix_nano) {
             let name = quoted(&self.destination.name);
             let rest = match self.destination.temporality {

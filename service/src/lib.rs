@@ -5,7 +5,7 @@
 //! [`exporter`] makes [`points`] of a part of the table, [`encode`]s and [`compress`]es them under the [`resource`] into a
 //! [`request`], a little in each callback as the [`budget`] allows, sends that, and has [`answer`] read what came of it.
 //! [`self_metrics`] say how all of it goes. [`service`] holds these together; the [`config`] says where to. Beside all that it
-//! fetches shared [`values`] for the workers.
+//! fetches shared [`values`] for the workers, and writes a [`snapshot`] when the console asks for one.
 
 pub mod root;
 
@@ -26,6 +26,7 @@ pub mod producers;
 pub mod request;
 pub mod resource;
 pub mod self_metrics;
+pub mod snapshot;
 pub mod stats;
 pub mod table;
 pub mod values;

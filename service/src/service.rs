@@ -9,11 +9,12 @@ use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, memory, random};
 use tributary_proto::batch::Point;
+use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::counter::shared_key;
 use tributary_proto::duration::as_ns;
-use tributary_proto::heartbeat;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::{Kind, Metric};
+use tributary_proto::{exports, heartbeat};
 
 use crate::budget::Budget;
 use crate::config::ServiceConfig;
@@ -22,6 +23,7 @@ use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::resource::{self, Resource};
 use crate::self_metrics;
+use crate::snapshot::Snapshots;
 use crate::stats::{Reason, Stats};
 use crate::table::{Table, TableLimits, Viewer};
 use crate::values::Values;
@@ -48,6 +50,7 @@ pub struct Service {
     counter_metric: Metric,
     resource: Resource,
     exporters: Vec<Exporter>,
+    snapshots: Snapshots,
     values: Values,
     /// Which of them comes first when there is not time for all.
     turn: usize,
@@ -57,6 +60,10 @@ pub struct Service {
     /// Whether the queues have more than there was time for, and the exporters.
     has_backlog: bool,
     is_exporting: bool,
+    /// Whether a snapshot is being written.
+    is_snapshotting: bool,
+    /// What was last told of the exports.
+    exports_told: Option<Vec<u8>>,
     /// From one tick to the next.
     pace: Duration,
     round_unix_nano: u64,
@@ -87,6 +94,7 @@ impl Service {
             intake: Intake::default(),
             table: Table::new(limits, now, random::hasher()),
             counter_metric: counter_metric(),
+            snapshots: Snapshots::new(&resource),
             resource,
             exporters,
             values: Values::new(config.values, now),
@@ -95,6 +103,8 @@ impl Service {
             self_metrics: config.self_metrics,
             has_backlog: false,
             is_exporting: false,
+            is_snapshotting: false,
+            exports_told: None,
             pace: TICK,
             // The first tick is one of a round.
             round_unix_nano: 0,
@@ -137,13 +147,17 @@ impl Service {
         self.take_over(budget);
         let now = clock::now_unix_nano();
         self.go_round(now);
-        if self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now)) {
+        self.flush(now);
+        let begins = self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now));
+        if self.snapshots.begins(now) || begins {
             self.read_counters(now);
             if self.self_metrics {
                 self_metrics::put(&mut self.table, &self.stats, &self.exporters, now);
             }
         }
         self.export(budget, now);
+        self.is_snapshotting = self.snapshots.write(&mut self.table, &self.resource, budget);
+        self.tell_exports();
         self.keep_pace();
     }
 
@@ -161,6 +175,7 @@ impl Service {
                 break;
             }
         }
+        self.tell_exports();
         self.keep_pace();
     }
 
@@ -172,6 +187,25 @@ impl Service {
             // One that cannot be written is tried again with the next tick.
             let written = HostSharedData.set(heartbeat::KEY, &heartbeat::encode(now), Version::ANY);
             self.beat_unix_nano = if written.is_ok() { now } else { 0 };
+        }
+    }
+
+    /// Has everything exported at once, if somebody asked for it. By then everything that was seen is in the table: the one
+    /// who asks waits for that.
+    fn flush(&mut self, now: u64) {
+        let number = counter::read(&mut HostSharedData, FLUSH_KEY).ok().flatten().unwrap_or(0);
+        for exporter in &mut self.exporters {
+            exporter.flush(number, now);
+        }
+    }
+
+    /// Says how the exports go, when that has changed.
+    fn tell_exports(&mut self) {
+        let exports = exports::encode(self.exporters.iter().map(Exporter::state));
+        if self.exports_told.as_ref() != Some(&exports)
+            && HostSharedData.set(exports::KEY, &exports, Version::ANY).is_ok()
+        {
+            self.exports_told = Some(exports);
         }
     }
 
@@ -216,7 +250,8 @@ impl Service {
 
     /// Asks for ticks as often as there is something to do.
     fn keep_pace(&mut self) {
-        let pace = if self.has_backlog || self.is_exporting { TICK_BUSY } else { TICK };
+        let is_busy = self.has_backlog || self.is_exporting || self.is_snapshotting;
+        let pace = if is_busy { TICK_BUSY } else { TICK };
         if pace != self.pace && clock::tick_every(pace).is_ok() {
             self.pace = pace;
         }

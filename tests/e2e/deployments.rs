@@ -9,14 +9,15 @@ use tributary_tests::prometheus::Prometheus;
 use tributary_tests::repository;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 use tributary_tests::sink::{Encoding, Sink, Store};
+use tributary_tests::trap;
 use tributary_tests::upstream::Upstream;
-use walrus::{FunctionBuilder, Module};
 
 const REQUESTS: u64 = 1_000;
 
 /// The configurations that a test starts, all but one of them here.
-const STARTED: [&str; 10] = [
+const STARTED: [&str; 11] = [
     "access_log.yaml",
+    "console.yaml",
     "credentials.yaml",
     "destinations.yaml",
     "http_and_tcp.yaml",
@@ -53,9 +54,14 @@ fn each_configuration_is_started_by_a_test() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_to_one_otlp_collector_arrives_whole() -> Result<()> {
-    for file in
-        ["minimal.yaml", "access_log.yaml", "self_healing.yaml", "production.yaml", "least_privilege.yaml"]
-    {
+    for file in [
+        "minimal.yaml",
+        "access_log.yaml",
+        "console.yaml",
+        "self_healing.yaml",
+        "production.yaml",
+        "least_privilege.yaml",
+    ] {
         let scene = start(file, "otlp_collector", |config| config).await?;
         scene.load(REQUESTS, shapes()).await?;
         scene.wait_for_export(REQUESTS).await.with_context(|| file.to_owned())?;
@@ -173,26 +179,11 @@ async fn a_credential_reaches_the_collector_and_is_in_no_plugin() -> Result<()> 
     Ok(())
 }
 
-/// The service, but that it traps whenever a collector answers.
-fn trapping_service() -> Result<Vec<u8>> {
-    let mut module = Module::from_file(repository::root().join("target/wasm/service.wasm"))?;
-    let callback = module.exports.get_func("proxy_on_http_call_response")?;
-    let signature = module.types.get(module.funcs.get(callback).ty());
-    let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
-    let arguments = parameters.iter().map(|kind| module.locals.add(*kind)).collect();
-    let mut function = FunctionBuilder::new(&mut module.types, &parameters, &results);
-    function.func_body().unreachable();
-    let trap = function.finish(arguments, &mut module.funcs);
-    module.exports.remove("proxy_on_http_call_response")?;
-    module.exports.add("proxy_on_http_call_response", trap);
-    Ok(module.emit_wasm())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_fails_comes_back_and_requests_never_notice() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let module = directory.path().join("service.wasm");
-    std::fs::write(&module, trapping_service()?)?;
+    std::fs::write(&module, trap::service()?)?;
     let filename = module.display().to_string();
     let scene = start("self_healing.yaml", "otlp_collector", |config| {
         config.set("stats_flush_interval", "0.2s").edit_plugin(SERVICE_PLUGIN, move |plugin| {

@@ -23,5 +23,6 @@ pub mod server;
 pub mod sink;
 pub mod token_server;
 pub mod tools;
+pub mod trap;
 pub mod upstream;
 pub mod victoria_metrics;

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::repository;
 
+pub mod chromium;
 mod debian;
 pub mod envoy;
 pub mod prometheus;

@@ -7,7 +7,8 @@
 //! all of that for one part of the plan, and [`worker`] holds them together.
 //!
 //! In `worker_filter_full.wasm` [`headers`] are written while a request is under way, with shared [`values`] in them, and the
-//! [`tap`] writes streams to the log.
+//! [`tap`] writes streams to the log. A plugin of that module may have another `role`: it is the console
+//! then, of the crate `tributary-console`, which answers requests itself.
 
 pub mod root;
 
@@ -26,10 +27,14 @@ pub mod observation;
 pub mod outbox;
 pub mod pipe;
 pub mod reading;
+#[cfg(feature = "full")]
+pub mod role;
 mod stats;
 pub mod tap;
 pub mod trace;
 pub mod values;
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", not(feature = "full")))]
 tributary_host::export_plugin!(crate::root::WorkerPlugin);
+#[cfg(all(target_arch = "wasm32", feature = "full"))]
+tributary_host::export_plugin!(crate::role::RolePlugin);

@@ -16,21 +16,26 @@ use tributary_plan::config::WorkerConfig;
 #[derive(Debug)]
 pub struct WorkerPlugin(Worker<Hasher>);
 
-impl Plugin for WorkerPlugin {
-    fn configured() -> Option<Self> {
-        // One byte past the limit, so that a configuration that is too long is seen to be.
-        let json = plugin::configuration(CONFIGURATION_BYTES_MAX + 1).unwrap_or_default();
-        let node = |path: &str| {
-            let value = attributes::property(format!("xds\0node\0{path}").as_bytes()).ok()?;
-            Some(String::from_utf8_lossy(&value).into_owned())
-        };
-        let config = match WorkerConfig::parse_for(&json, &node) {
-            Ok(config) => config,
-            Err(problems) => {
-                problems.iter().for_each(|problem| error!("configuration of the worker filter: {problem}"));
-                return None;
-            }
-        };
+/// The configuration of the plugin that begins; what is wrong with it is logged.
+pub fn config() -> Option<WorkerConfig> {
+    // One byte past the limit, so that a configuration that is too long is seen to be.
+    let json = plugin::configuration(CONFIGURATION_BYTES_MAX + 1).unwrap_or_default();
+    let node = |path: &str| {
+        let value = attributes::property(format!("xds\0node\0{path}").as_bytes()).ok()?;
+        Some(String::from_utf8_lossy(&value).into_owned())
+    };
+    match WorkerConfig::parse_for(&json, &node) {
+        Ok(config) => Some(config),
+        Err(problems) => {
+            problems.iter().for_each(|problem| error!("configuration of the worker filter: {problem}"));
+            None
+        }
+    }
+}
+
+impl WorkerPlugin {
+    /// One with this configuration; none if the host refuses what it needs.
+    pub fn new(config: WorkerConfig) -> Option<Self> {
         if let Err(status) = clock::tick_every(config.flush.interval) {
             error!("the host gives no ticks ({status:?}): nothing could ever be handed over");
             return None;
@@ -47,6 +52,12 @@ impl Plugin for WorkerPlugin {
                 None
             }
         }
+    }
+}
+
+impl Plugin for WorkerPlugin {
+    fn configured() -> Option<Self> {
+        Self::new(config()?)
     }
 
     fn tick(&mut self) {

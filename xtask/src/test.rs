@@ -11,13 +11,24 @@ use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
 /// The packages of the product, whose tests need no Envoy.
-const NATIVE: [&str; 5] =
-    ["tributary-proto", "tributary-host", "tributary-plan", "tributary-worker-filter", "tributary-service"];
+const NATIVE: [&str; 6] = [
+    "tributary-proto",
+    "tributary-host",
+    "tributary-plan",
+    "tributary-console",
+    "tributary-worker-filter",
+    "tributary-service",
+];
 /// Tested by themselves: together with the product, cargo would compile all that they need once more, with more features.
 const TOOLS: [&str; 2] = ["xtask", "tributary-check"];
 /// Those of them whose code ships in a module, where arithmetic wraps and no `debug_assert!` is left.
-const SHIPPED: [&str; 4] =
-    ["tributary-proto", "tributary-plan", "tributary-worker-filter", "tributary-service"];
+const SHIPPED: [&str; 5] = [
+    "tributary-proto",
+    "tributary-plan",
+    "tributary-console",
+    "tributary-worker-filter",
+    "tributary-service",
+];
 const END_TO_END: &str = "tributary-tests";
 /// The variable by which the end-to-end tests learn which Envoy to fetch.
 const ENVOY_VERSION: &str = "TRIBUTARY_ENVOY_VERSION";

@@ -90,11 +90,15 @@ pub(crate) fn remove_header(side: Side, name: &str) -> Result<(), Status> {
 
 pub(crate) fn respond(
     status: u16,
-    _headers: &[(&str, &str)],
+    headers: &[(&str, &str)],
     body: &[u8],
     _details: &str,
 ) -> Result<(), Status> {
-    with(|host| host.responses.push((status, String::from_utf8_lossy(body).into_owned())));
+    with(|host| {
+        host.responses.push((status, String::from_utf8_lossy(body).into_owned()));
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        host.response_headers = headers.iter().map(pair).collect();
+    });
     Ok(())
 }
 

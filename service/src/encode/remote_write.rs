@@ -4,7 +4,6 @@
 //! a series. Names and labels follow the OpenTelemetry specification, `compatibility/prometheus_and_openmetrics.md`.
 
 mod labels;
-mod naming;
 mod native;
 
 use tributary_proto::attributes;
@@ -13,7 +12,7 @@ use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Metric;
 use tributary_proto::protobuf::write;
 use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
-use tributary_proto::{decimal, hex};
+use tributary_proto::{decimal, hex, prometheus};
 
 use self::labels::{Labels, Target, encoded_label};
 use super::Encoded;
@@ -96,7 +95,7 @@ struct Request {
 
 impl<'a> Family<'a> {
     fn new(metric: &'a Metric, form: Form<'a>) -> Self {
-        let name = naming::name(metric, form);
+        let name = prometheus::metric_name(&metric.name, &metric.unit, form == Form::Sum);
         let label = |suffix: &str| encoded_label("__name__", &format!("{name}{suffix}"));
         let bounds = match form {
             Form::Histogram { bounds } => bounds,
@@ -211,7 +210,7 @@ impl Request {
             write::uint(out, 1, u64::from((kind as i32).unsigned_abs()));
             write::text(out, 2, &family.name);
             write::text(out, 4, &family.metric.description);
-            write::text(out, 5, &naming::unit(&family.metric.unit));
+            write::text(out, 5, &prometheus::unit(&family.metric.unit));
         });
     }
 }

@@ -12,6 +12,8 @@ use tributary_proto::metric::{Kind, Metric};
 
 use super::*;
 
+mod console;
+
 const SECOND: u64 = 1_000_000_000;
 /// What a callback may take.
 const CALLBACK_NS: u64 = 1_000_000;

@@ -31,6 +31,19 @@ pub struct WorkerConfig {
     pub series_max: usize,
     /// The `vm_id` of the service; empty for the worker's own.
     pub service_vm_id: String,
+    /// What the plugin is.
+    #[cfg(feature = "full")]
+    pub role: Role,
+}
+
+/// What a plugin of `worker_filter_full.wasm` is.
+#[cfg(feature = "full")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It measures, as all else in the configuration says.
+    Filter,
+    /// It shows what was measured. Of the configuration it takes the interval at which workers hand over.
+    Console,
 }
 
 /// When folds are handed over.
@@ -72,6 +85,10 @@ impl WorkerConfig {
     /// All problems, each with its path.
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
+            #[cfg(feature = "full")]
+            if root.word("role", &["filter", "console"]) == Some("console") {
+                return Self::console(root);
+            }
             let mut plan = read_plan(root, node);
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
@@ -98,8 +115,23 @@ impl WorkerConfig {
                 report_interval: report_interval.unwrap_or(REPORT_INTERVAL),
                 series_max,
                 service_vm_id,
+                #[cfg(feature = "full")]
+                role: Role::Filter,
             }
         })
+    }
+
+    /// That of a console: what only a filter could do is none of its keys.
+    #[cfg(feature = "full")]
+    fn console(root: &mut Section<'_>) -> Self {
+        Self {
+            plan: Preset::None.plan(Options { grpc_messages: false }, &|_| None),
+            flush: Flush { max_requests: None, interval: root.section("flush", read_flush_interval) },
+            report_interval: REPORT_INTERVAL,
+            series_max: SERIES_DEFAULT,
+            service_vm_id: String::new(),
+            role: Role::Console,
+        }
     }
 }
 
@@ -170,10 +202,14 @@ fn only_in_full(section: &mut Section<'_>, key: &'static str) {
 
 impl Flush {
     fn read(section: &mut Section<'_>) -> Self {
-        let interval = section.duration("interval", FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX);
+        let interval = read_flush_interval(section);
         let max_requests = section.number("max_requests", 1..=1_000_000_000);
-        Self { interval: interval.unwrap_or(FLUSH_INTERVAL), max_requests }
+        Self { interval, max_requests }
     }
+}
+
+fn read_flush_interval(section: &mut Section<'_>) -> Duration {
+    section.duration("interval", FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX).unwrap_or(FLUSH_INTERVAL)
 }
 
 /// The size of exponential histograms, if histograms are to be such.

@@ -1,16 +1,13 @@
 //! Labels: attributes under names that Prometheus takes, sorted, each name once, encoded.
 
 use tributary_proto::attributes::{self, Value};
+use tributary_proto::prometheus::label_name;
 use tributary_proto::protobuf::write;
 
 use crate::resource::Resource;
 
 /// Field number of `TimeSeries.labels` in `schema/remote_write.proto`.
 const SERIES_LABELS: u32 = 1;
-
-/// Names that a series has for other reasons. An attribute of such a name is called `exported_job` and so on, as Prometheus
-/// does with what it scrapes.
-const TAKEN: [&str; 3] = ["instance", "job", "le"];
 
 /// The attributes of the resource that become labels of every series.
 const IDENTIFYING: [&str; 3] = ["service.instance.id", "service.name", "service.namespace"];
@@ -59,7 +56,7 @@ impl Labels {
         // Few and mostly in order: inserting each beats the code that a sort is.
         let mut labels = target.labels.clone();
         for (key, value) in attributes {
-            let (name, value) = (name(key), text(value));
+            let (name, value) = (label_name(key), text(value));
             let place = labels.partition_point(|(present, _)| *present < name);
             match labels.get_mut(place) {
                 Some((present, joined)) if *present == name => {
@@ -102,25 +99,6 @@ fn label(out: &mut Vec<u8>, name: &str, value: &str) {
     });
 }
 
-/// The name of a label: letters, digits and single underscores.
-fn name(key: &str) -> String {
-    let mut name = String::with_capacity(key.len());
-    for character in key.chars() {
-        if character.is_ascii_alphanumeric() {
-            name.push(character);
-        } else if !name.ends_with('_') {
-            name.push('_');
-        }
-    }
-    if name.starts_with(|first: char| first.is_ascii_digit()) {
-        name.insert_str(0, "key_");
-    }
-    if TAKEN.contains(&name.as_str()) {
-        name.insert_str(0, "exported_");
-    }
-    name
-}
-
 fn text(value: Value<'_>) -> String {
     match value {
         Value::Text(text) => text.to_owned(),
@@ -154,23 +132,6 @@ mod tests {
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
         expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    #[test]
-    fn names_are_those_that_prometheus_takes() {
-        for (key, expected) in [
-            ("http.request.method", "http_request_method"),
-            ("a..b--c", "a_b_c"),
-            ("__name__", "_name_"),
-            ("2xx", "key_2xx"),
-            ("größe", "gr_e"),
-            ("Zone", "Zone"),
-            ("job", "exported_job"),
-            ("le", "exported_le"),
-            ("§", "_"),
-        ] {
-            assert_eq!(name(key), expected, "{key}");
-        }
     }
 
     #[test]

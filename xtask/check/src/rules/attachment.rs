@@ -1,6 +1,6 @@
 //! Modules where they cannot work, and requests that would be counted twice.
 
-use tributary_plan::config::WorkerConfig;
+use tributary_plan::config::{Role as WorkerRole, WorkerConfig};
 use tributary_plan::plan::Streams;
 
 use crate::finding::{Finding, Rule};
@@ -52,6 +52,10 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
     let plan = &config.plan;
     let under_way = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
     let message = match (plugin.attach, plan.streams) {
+        (Attach::HttpFilter, _) if config.role == WorkerRole::Console => return None,
+        (_, _) if config.role == WorkerRole::Console => {
+            "a console answers requests, which it can only as an HTTP filter; attach it as one, on a listener of its own"
+        }
         (Attach::AccessLogger, _) if under_way => {
             "an access logger is called when a stream has ended, and in_flight, headers and tap are about streams under way; \
              attach it as a filter, or leave them out"

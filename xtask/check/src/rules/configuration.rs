@@ -1,5 +1,7 @@
 //! The modules' own verdict on their configurations.
 
+use tributary_plan::config::Role;
+
 use crate::finding::{Finding, Rule};
 use crate::plugin::{Configuration, Parsed, Plugin};
 use crate::yaml::embedded;
@@ -58,5 +60,6 @@ fn only_in_full(parsed: &Parsed) -> Vec<String> {
     let mut keys: Vec<_> = counters.map(|(index, _)| format!("counters[{index}].response_header")).collect();
     keys.extend((!plan.rules.is_empty()).then(|| "headers".to_owned()));
     keys.extend(plan.tap.is_some().then(|| "tap".to_owned()));
+    keys.extend((config.role == Role::Console).then(|| "role".to_owned()));
     keys
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tributary_plan::config::Role;
+
 use super::Judged;
 use crate::finding::{Finding, Rule};
 use crate::plugin::{Configuration, Parsed};
@@ -11,10 +13,11 @@ use crate::yaml::place::Place;
 pub(super) fn judge(judged: &[Judged<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let flushes = judged.iter().filter_map(|(plugin, parsed)| match parsed {
-        Some(Parsed::Worker(config)) => Some((*plugin, config.flush.interval)),
+        Some(Parsed::Worker(config)) if config.role == Role::Filter => Some((*plugin, config.flush.interval)),
         _ => None,
     });
     let Some((worker, flush)) = flushes.max_by_key(|(_, interval)| *interval) else { return findings };
+    findings.extend(judged.iter().filter_map(|judged| console(judged, flush)));
     for (service, parsed) in judged {
         let Some(Parsed::Service(config)) = parsed else { continue };
         let shortest = config.destinations.iter().map(|destination| destination.interval).min();
@@ -44,6 +47,22 @@ pub(super) fn judge(judged: &[Judged<'_>]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A console that does not wait for the workers: its flush would leave out what they still hold.
+fn console((console, parsed): &Judged<'_>, flush: Duration) -> Option<Finding> {
+    let Some(Parsed::Worker(config)) = parsed else { return None };
+    if config.role != Role::Console || config.flush.interval >= flush {
+        return None;
+    }
+    let message = format!(
+        "workers hand over every {}, but the console waits for them only {}: POST /flush leaves out what they still hold; set \
+         its flush.interval to theirs",
+        seconds(flush),
+        seconds(config.flush.interval)
+    );
+    let place = said(&console.configuration, "flush.interval").unwrap_or_else(|| console.place.clone());
+    Some(Finding::error(&place, Rule::Interval, message))
 }
 
 fn said<'a>(configuration: &Configuration<'a>, path: &str) -> Option<Place<'a>> {

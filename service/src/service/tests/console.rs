@@ -1,0 +1,142 @@
+//! What the service does for the console: snapshots, flushes, and how the exports go.
+
+use tributary_proto::console::{ASKED_KEY, SNAPSHOT_BYTES_MAX, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY};
+use tributary_proto::exports::Export;
+
+use super::*;
+
+fn shared(key: &str) -> Option<Vec<u8>> {
+    fake::with(|host| host.store.get(key)).ok().map(|(bytes, _)| bytes)
+}
+
+fn ask(key: &str, number: u64) {
+    fake::with(|host| host.store.set(key, &number.to_le_bytes(), 0)).unwrap();
+}
+
+fn snapshot_time() -> Option<u64> {
+    shared(SNAPSHOT_TIME_KEY).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+}
+
+/// The values of all series in the snapshot, by their order.
+fn snapshot() -> Vec<i64> {
+    let request = ExportMetricsServiceRequest::decode(shared(SNAPSHOT_KEY).unwrap().as_slice()).unwrap();
+    let metrics = request.resource_metrics.iter().flat_map(|it| &it.scope_metrics).flat_map(|it| &it.metrics);
+    let mut values = Vec::new();
+    for metric in metrics.filter(|metric| metric.name == "requests") {
+        let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+        for point in &sum.data_points {
+            let Some(number_data_point::Value::AsInt(value)) = point.value else { panic!("{point:?}") };
+            values.push(value);
+        }
+    }
+    values
+}
+
+fn exports() -> Vec<Export> {
+    exports::decode(&shared(exports::KEY).unwrap())
+}
+
+#[test]
+fn a_snapshot_is_written_when_somebody_asks_and_once_a_second() {
+    let mut service = one_destination();
+    enqueue(&batch(1, &[("a", 3), ("b", 4)]));
+    tick_at(&mut service, 10);
+    assert_eq!(snapshot_time(), None, "nobody asked");
+    ask(ASKED_KEY, 10 * SECOND + 1);
+    tick_at(&mut service, 11);
+    assert_eq!((snapshot_time(), snapshot()), (Some(11 * SECOND), vec![3, 4]));
+    enqueue(&batch(2, &[("a", 3), ("b", 4)]));
+    tick_at(&mut service, 20);
+    assert_eq!(snapshot_time(), Some(11 * SECOND), "nobody asked again");
+    ask(ASKED_KEY, 20 * SECOND);
+    tick_at(&mut service, 20);
+    assert_eq!((snapshot_time(), snapshot()), (Some(20 * SECOND), vec![6, 8]));
+    ask(ASKED_KEY, 20 * SECOND + 5);
+    fake::with(|host| host.now_unix_nano = 20 * SECOND + SECOND / 2);
+    service.tick();
+    assert_eq!(snapshot_time(), Some(20 * SECOND), "not twice in a second");
+}
+
+#[test]
+fn a_snapshot_takes_as_many_callbacks_as_it_needs_and_is_seen_whole() {
+    fake::reset();
+    let mut service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
+    enqueue(&many(5_000));
+    for second in 1..20 {
+        tick_at(&mut service, second);
+    }
+    ask(ASKED_KEY, 20 * SECOND);
+    fake::with(|host| {
+        host.now_unix_nano = 20 * SECOND;
+        host.clock_step_ns = CALLBACK_NS / 4;
+    });
+    let mut ticks = 0;
+    while snapshot_time().is_none() {
+        service.tick();
+        ticks += 1;
+        assert!(ticks < 100, "it never ends");
+    }
+    assert!(ticks > 5, "5,000 rows in {ticks} callbacks");
+    assert_eq!(snapshot().len(), 5_000);
+    let length = shared(SNAPSHOT_KEY).unwrap().len();
+    assert!(length < SNAPSHOT_BYTES_MAX, "{length} bytes");
+}
+
+#[test]
+fn looking_on_changes_nothing_for_destinations() {
+    fake::reset();
+    let mut service = service(r#"{"interval": "10s", "destinations": [{"cluster": "collector"}]}"#);
+    enqueue(&batch(1, &[("a", 3)]));
+    ask(ASKED_KEY, 5 * SECOND);
+    tick_at(&mut service, 5);
+    assert_eq!((snapshot(), posts()), (vec![3], 0));
+    tick_at(&mut service, 10);
+    assert_eq!(posts(), 1, "the destination is still to be told");
+}
+
+#[test]
+fn a_flush_is_confirmed_when_what_was_there_has_been_taken() {
+    let mut service = one_destination();
+    enqueue(&batch(1, &[("a", 3)]));
+    tick_at(&mut service, 1);
+    answer(&mut service, "200");
+    assert_eq!((posts(), exports()[0].flushed), (1, 0));
+    // While a cycle is under way.
+    enqueue(&batch(2, &[("a", 3)]));
+    tick_at(&mut service, 2);
+    assert_eq!(posts(), 2);
+    enqueue(&batch(3, &[("a", 3)]));
+    ask(FLUSH_KEY, 1);
+    tick_at(&mut service, 2);
+    assert_eq!(posts(), 2, "one call at a time");
+    answer(&mut service, "200");
+    assert_eq!(exports()[0].flushed, 0, "that cycle began before");
+    tick_at(&mut service, 2);
+    assert_eq!(posts(), 3, "at once, and not in a second");
+    answer(&mut service, "503");
+    let export = exports().remove(0);
+    assert_eq!((export.flushed, export.failures, export.failed, export.succeeded), (0, 1, 1, 2));
+    assert!(export.fault.contains("503"), "{}", export.fault);
+    tick_at(&mut service, 2);
+    assert_eq!(posts(), 3, "it waits as after any failure");
+    // Asked again it does not.
+    ask(FLUSH_KEY, 2);
+    tick_at(&mut service, 2);
+    assert_eq!(posts(), 4);
+    answer(&mut service, "200");
+    let export = exports().remove(0);
+    assert_eq!((export.flushed, export.failures, export.fault.as_str()), (2, 0, ""));
+    assert_eq!(export.complete_unix_nano, 2 * SECOND);
+}
+
+#[test]
+fn what_a_collector_refuses_is_not_flushed() {
+    let mut service = one_destination();
+    enqueue(&batch(1, &[("a", 3)]));
+    ask(FLUSH_KEY, 1);
+    tick_at(&mut service, 1);
+    answer(&mut service, "400");
+    let export = exports().remove(0);
+    assert_eq!((export.flushed, export.complete_unix_nano), (0, 0));
+    assert!(export.is_stuck(export.patience_ns + 1), "{}", export.fault);
+}

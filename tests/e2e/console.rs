@@ -1,0 +1,287 @@
+//! The console on a real Envoy: what it shows is what was counted, what it flushes has arrived, and a person can look at it.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
+use tributary_tests::load::Shape;
+use tributary_tests::poll::{self, Seen};
+use tributary_tests::prometheus::Prometheus;
+use tributary_tests::scene::{DURATION, LIMIT, Scene};
+use tributary_tests::sink::Fault;
+use tributary_tests::{repository, tools, trap};
+
+const REQUESTS: u64 = 1_000;
+/// The name of the console's plugin.
+const CONSOLE_PLUGIN: &str = "tributary_console";
+/// What Prometheus calls the requests.
+const COUNT: &str = "http_server_request_duration_seconds_count";
+
+/// A scene with a console, and a client of it.
+struct Stage {
+    scene: Scene,
+    client: Client,
+    address: String,
+}
+
+/// An answer.
+struct Answer {
+    status: u16,
+    content_type: String,
+    body: String,
+}
+
+impl Stage {
+    async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
+        let scene = Scene::of("envoy/console.yaml", "otlp_collector", 2, |config| {
+            edit(config.plugin(CONSOLE_PLUGIN, "flush", json!({"interval": "200ms"})))
+        })
+        .await?;
+        let address = format!("http://{}", scene.envoy.listener("console")?);
+        let stage = Self { scene, client: Client::builder().timeout(LIMIT).build()?, address };
+        // Envoy takes requests before its stat sinks have had their first tick.
+        stage.wait_for_health(200).await?;
+        Ok(stage)
+    }
+
+    async fn ask(&self, method: Method, path: &str, accept: &str) -> Result<Answer> {
+        let request = self.client.request(method, format!("{}{path}", self.address)).header(ACCEPT, accept);
+        let answer = request.send().await?;
+        let header = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            content_type: header.unwrap_or_default().to_owned(),
+            body: answer.text().await?,
+        })
+    }
+
+    /// Waits until `/healthz` has that status, and gives what it says.
+    async fn wait_for_health(&self, status: u16) -> Result<String> {
+        poll::until(&format!("health {status}"), LIMIT, async || {
+            let health = self.get("/healthz").await?;
+            Ok(if health.status == status { Seen::Ready(health.body) } else { Seen::Pending(health.body) })
+        })
+        .await
+    }
+
+    async fn get(&self, path: &str) -> Result<Answer> {
+        self.ask(Method::GET, path, "*/*").await
+    }
+
+    async fn flush(&self, query: &str) -> Result<Answer> {
+        self.ask(Method::POST, &format!("/flush{query}"), "*/*").await
+    }
+
+    async fn load(&self, requests: u64) -> Result<()> {
+        let shapes =
+            [Shape::get("users", "/users/1").weight(3), Shape::get("orders", "/orders/7").status(503)];
+        self.scene.load(requests, shapes).await?;
+        Ok(())
+    }
+}
+
+/// The sum of the samples of that name in a text for Prometheus.
+fn sum(text: &str, name: &str) -> Result<u64> {
+    let samples =
+        text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+    let mut sum = 0;
+    for sample in samples {
+        let (_, value) = sample.rsplit_once(' ').context("a sample without a value")?;
+        sum += value.parse::<u64>().with_context(|| sample.to_owned())?;
+    }
+    Ok(sum)
+}
+
+/// The requests in a snapshot.
+fn requests(snapshot: &Value) -> Result<u64> {
+    let metrics = snapshot["metrics"].as_array().context("metrics")?;
+    let metric = metrics.iter().find(|metric| metric["name"] == DURATION).context("the duration")?;
+    let points = metric["points"].as_array().context("points")?;
+    for point in points {
+        let buckets = point["buckets"].as_array().context("buckets")?;
+        let in_buckets: u64 = buckets.iter().filter_map(Value::as_u64).sum();
+        ensure!(point["count"] == in_buckets, "{point}");
+    }
+    Ok(points.iter().filter_map(|point| point["count"].as_u64()).sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_shows_what_was_counted() -> Result<()> {
+    let stage = Stage::start(|config| config).await?;
+    stage.load(REQUESTS).await?;
+    let flushed = stage.flush("").await?;
+    assert_eq!(flushed.status, 200, "{}", flushed.body);
+    assert_eq!(stage.scene.sink.total_count(DURATION), REQUESTS, "it has arrived when the flush is answered");
+
+    let snapshot = stage.get("/snapshot.json").await?;
+    assert_eq!((snapshot.status, snapshot.content_type.as_str()), (200, "application/json"));
+    let snapshot: Value = serde_json::from_str(&snapshot.body)?;
+    assert_eq!(requests(&snapshot)?, REQUESTS);
+    assert_eq!(snapshot["ledger"]["observations_aggregated"], REQUESTS);
+    assert_eq!((&snapshot["is_cut"], &snapshot["destinations"][0]["fault"]), (&json!(false), &json!("")));
+    assert_eq!(snapshot["resource"]["service.name"], "edge");
+
+    let metrics = stage.get("/metrics").await?;
+    assert_eq!(metrics.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(sum(&metrics.body, COUNT)?, REQUESTS);
+    assert_eq!(sum(&metrics.body, "tributary_counter_total")?, REQUESTS);
+    let mut promtool = tokio::process::Command::new(tools::prometheus::promtool().await?);
+    let piped = promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut promtool = piped.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+    promtool.stdin.take().context("stdin")?.write_all(metrics.body.as_bytes()).await?;
+    let verdict = promtool.wait_with_output().await?;
+    // Readable, and of its opinions on names only the one on a name that is older than the console.
+    let opinions = String::from_utf8_lossy(&verdict.stderr);
+    assert_eq!(opinions.trim(), "tributary_counter_total metric name should not include type 'counter'");
+
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let metrics = stage.ask(Method::GET, "/metrics", accept).await?;
+    assert_eq!(metrics.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(metrics.body.ends_with("\n# EOF\n"));
+    assert_eq!(sum(&metrics.body, COUNT)?, REQUESTS);
+
+    let healthy = stage.get("/healthz").await?;
+    assert_eq!((healthy.status, healthy.body.as_str()), (200, "ok\n"));
+    assert_eq!(stage.get("/nothing").await?.status, 404);
+    let head = stage.ask(Method::HEAD, "/", "*/*").await?;
+    assert_eq!(
+        (head.status, head.content_type.as_str(), head.body.as_str()),
+        (200, "text/html; charset=utf-8", "")
+    );
+    let wrong = stage.client.delete(format!("{}/metrics", stage.address)).send().await?;
+    assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(wrong.headers().get(ALLOW).and_then(|value| value.to_str().ok()), Some("GET, HEAD"));
+    assert_eq!(stage.scene.stats().await?.counter("wasmcustom.tributary_observations_observed")?, REQUESTS);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_prometheus_scrapes_a_service_that_pushes_nowhere() -> Result<()> {
+    let stage = Stage::start(|config| config.service("destinations", json!([]))).await?;
+    let target = stage.scene.envoy.listener("console")?;
+    let prometheus = Prometheus::start_with(
+        0,
+        &format!(
+            "scrape_configs: [{{job_name: edge, scrape_interval: 500ms, scrape_timeout: 500ms, \
+             static_configs: [{{targets: [\"{target}\"]}}]}}]\n"
+        ),
+    )
+    .await?;
+    stage.load(REQUESTS).await?;
+    let query = prometheus.query();
+    poll::until("Prometheus to have scraped every request", LIMIT, async || {
+        let count = query.number(&format!("sum({COUNT})"), None).await?;
+        Ok(Seen::when(count == Some(1_000.0), format!("{count:?}")))
+    })
+    .await?;
+    let errors = query.sum(COUNT, &[("http_response_status_code", "503")], None).await?;
+    let other = query.sum(COUNT, &[("http_response_status_code", "200")], None).await?;
+    assert_eq!(errors + other, REQUESTS);
+    assert_eq!(query.number("up{job=\"edge\"}", None).await?, Some(1.0));
+    assert_eq!(stage.flush("").await?.status, 200, "without destinations the table is where everything ends");
+    assert_eq!(stage.scene.sink.received().len(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_says_what_it_waits_for_until_the_collector_has_everything() -> Result<()> {
+    // An interval that never comes: what arrives was flushed.
+    let stage = Stage::start(|config| {
+        config
+            .service("interval", "300s")
+            .service("destinations[0].timeout", "1s")
+            .service("destinations[0].retry", json!({"initial_interval": "200ms", "max_interval": "400ms"}))
+    })
+    .await?;
+    for fault in [Fault::status(503), Fault::Hang] {
+        stage.scene.sink.fail_always(fault);
+        let before = stage.scene.sink.total_count(DURATION);
+        stage.load(REQUESTS).await?;
+        let waiting = stage.flush("?timeout_ms=2500").await?;
+        assert_eq!(waiting.status, 202, "{}", waiting.body);
+        assert!(waiting.body.contains("destination \"collector\""), "{}", waiting.body);
+        assert_eq!(stage.scene.sink.total_count(DURATION), before);
+        stage.scene.sink.heal();
+        let flushed = stage.flush("?timeout_ms=30000").await?;
+        assert_eq!(flushed.status, 200, "{}", flushed.body);
+        assert_eq!(stage.scene.sink.total_count(DURATION), before + REQUESTS);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_stuck_is_no_good_health() -> Result<()> {
+    let stage = Stage::start(|config| config.service("destinations[0].timeout", "500ms")).await?;
+    stage.scene.sink.fail_always(Fault::status(503));
+    stage.load(10).await?;
+    let body = stage.wait_for_health(503).await?;
+    assert!(body.contains("destination \"collector\"") && body.contains("503"), "{body}");
+    stage.scene.sink.heal();
+    stage.wait_for_health(200).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_service_is_no_good_health() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let module = directory.path().join("service.wasm");
+    std::fs::write(&module, trap::service()?)?;
+    let filename = module.display().to_string();
+    let stage = Stage::start(|config| {
+        config.edit_plugin(SERVICE_PLUGIN, move |plugin| {
+            let plugin = plugin.as_mapping_mut().context("a mapping")?;
+            plugin.insert("failure_policy".into(), "FAIL_CLOSED".into());
+            let vm_config =
+                plugin.get_mut("vm_config").and_then(|it| it.as_mapping_mut()).context("a vm_config")?;
+            vm_config
+                .insert("code".into(), serde_yaml_ng::to_value(json!({"local": {"filename": filename}}))?);
+            Ok(())
+        })
+    })
+    .await?;
+    stage.load(10).await?;
+    let body = stage.wait_for_health(503).await?;
+    assert!(body.contains("silent"), "{body}");
+    for (method, path) in [(Method::GET, "/metrics"), (Method::POST, "/flush")] {
+        let answer = stage.ask(method, path, "*/*").await?;
+        assert!(answer.status == 503 && answer.body.contains("silent"), "{path}: {}", answer.body);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_the_requests_in_light_in_dark_and_on_a_phone() -> Result<()> {
+    let stage = Stage::start(|config| config).await?;
+    stage.load(REQUESTS).await?;
+    assert_eq!(stage.flush("").await?.status, 200);
+    let page = format!("{}/", stage.address);
+    let dom = tools::chromium::run(&["--virtual-time-budget=10000", "--dump-dom", &page]).await?;
+    for shown in
+        ["<b>1,000</b><span>requests in all</span>", ">live<", "http.route = users", "takes everything"]
+    {
+        assert!(dom.contains(shown), "{shown} is not in {dom}");
+    }
+    let folder = repository::root().join("target/console");
+    std::fs::create_dir_all(&folder)?;
+    for (name, size, more) in [
+        ("light", "1280,1250", "--blink-settings=preferredColorScheme=1"),
+        ("dark", "1280,1250", "--blink-settings=preferredColorScheme=0"),
+        ("phone", "390,1900", "--blink-settings=preferredColorScheme=1"),
+    ] {
+        let file = folder.join(format!("{name}.png"));
+        let screenshot = format!("--screenshot={}", file.display());
+        let size = format!("--window-size={size}");
+        // Virtual seconds pass faster than the snapshots' real ones: enough of them for a plot.
+        let arguments = ["--virtual-time-budget=400000", &size, more, &screenshot, &page];
+        let (run, load) = tokio::join!(tools::chromium::run(&arguments), stage.load(REQUESTS));
+        run?;
+        load?;
+        let length = std::fs::metadata(&file)?.len();
+        assert!(length > 20_000, "{name}: {length} bytes show nothing");
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Chromium without a window: the one that CHROMIUM_BIN names, one on PATH, else Debian's package.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+use super::{announce, debian, from_environment, install, on_path, output};
+
+/// Names a Chromium binary to use instead of an installed or a fetched one.
+pub const BINARY_VARIABLE: &str = "CHROMIUM_BIN";
+/// What it is called where it is installed.
+const NAMES: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
+/// The package, and the libraries of its that a small system lacks.
+const PACKAGES: [&str; 18] = [
+    "chromium-headless-shell",
+    "chromium-common",
+    "libasyncns0",
+    "libdouble-conversion3",
+    "libflac12",
+    "libharfbuzz-subset0",
+    "libminizip1",
+    "libmp3lame0",
+    "libmpg123-0",
+    "libogg0",
+    "libopenh264-7",
+    "libopenjp2-7",
+    "libopus0",
+    "libpulse0",
+    "libsndfile1",
+    "libvorbis0a",
+    "libvorbisenc2",
+    "libxnvctrl0",
+];
+/// The Debian release whose packages are unpacked.
+const SUITE: &str = "bookworm";
+/// Below the unpacked packages, for Debian on x86-64.
+const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"];
+
+/// What Chromium prints when it is run without a window with these arguments, the last of which is an address.
+///
+/// # Errors
+/// There is no Chromium and none can be fetched (only machines with Debian's apt can), or it fails: the error repeats what it
+/// said.
+pub async fn run(arguments: &[&str]) -> Result<String> {
+    let (binary, libraries) = binary().await?;
+    let profile = tempfile::tempdir()?;
+    let mut command = Command::new(binary);
+    if let Some(libraries) = libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    // Its sandbox needs rights that a container does not give; it only sees a page of this repository.
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]);
+    command.arg(format!("--user-data-dir={}", profile.path().display())).args(arguments);
+    output(command).await
+}
+
+/// The binary, and where its libraries are if not in the system.
+async fn binary() -> Result<(PathBuf, Option<String>)> {
+    let installed = from_environment(BINARY_VARIABLE)?.or_else(|| NAMES.into_iter().find_map(on_path));
+    if let Some(binary) = installed {
+        return Ok((binary, None));
+    }
+    let directory = install(&format!("chromium-{SUITE}"), async |directory| {
+        announce("Fetching Chromium (100 MB)");
+        let fetched = async {
+            debian::unpack(&PACKAGES, SUITE, directory).await?;
+            // Here it shows whether this machine has the other libraries that it needs.
+            let mut version = Command::new(unpacked(directory));
+            output({
+                version.env("LD_LIBRARY_PATH", libraries(directory)).arg("--version");
+                version
+            })
+            .await
+        };
+        fetched.await.with_context(|| {
+            format!("cannot use Chromium from Debian {SUITE}; install it by hand, or set {BINARY_VARIABLE} to its binary")
+        })?;
+        Ok(())
+    })
+    .await?;
+    let binary = unpacked(&directory);
+    ensure!(binary.is_file(), "the package in {} holds no Chromium", directory.display());
+    Ok((binary, Some(libraries(&directory))))
+}
+
+fn unpacked(directory: &Path) -> PathBuf {
+    directory.join("usr/lib/chromium/chromium-headless-shell")
+}
+
+fn libraries(directory: &Path) -> String {
+    LIBRARIES.map(|folder| directory.join(folder).display().to_string()).join(":")
+}

@@ -1,0 +1,308 @@
+//! A snapshot as Prometheus scrapes it: text format 0.0.4, or OpenMetrics 1.0.
+//!
+//! An exponential histogram has no form there whose series stay the same while it grows; it is written as a summary, by its
+//! count and its sum. Its buckets are in the JSON, and in what is pushed.
+
+use tributary_proto::attributes::Value as Attribute;
+use tributary_proto::exports::Export;
+use tributary_proto::prometheus::{label_name, metric_name, unit};
+use tributary_proto::{decimal, hex};
+
+use crate::ledger::Ledger;
+use crate::snapshot::{Exemplar, Family, Form, Number, Point, Snapshot};
+
+/// Which of the two formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+/// A text as it grows.
+struct Writer {
+    out: Vec<u8>,
+    format: Format,
+    /// The families that are written. Of two metrics with the same name only the first can be there.
+    names: Vec<String>,
+    left_out: u64,
+}
+
+/// A family that is being written.
+struct Open<'a> {
+    family: Family<'a>,
+    /// Without `_total`.
+    name: String,
+    /// Those of its first point; none of its series has others.
+    bounds: Vec<f64>,
+    les: Vec<String>,
+}
+
+impl Format {
+    /// What a client prefers that names what it accepts: OpenMetrics only if it is named, and not with `q=0`.
+    pub fn accepted(accept: &str) -> Self {
+        let takes = |range: &str| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_named = parts.next() == Some("application/openmetrics-text");
+            is_named && !parts.any(|part| part == "q=0")
+        };
+        if accept.split(',').any(takes) { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// The media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Everything there is to scrape.
+pub fn text(format: Format, snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
+    let mut writer = Writer { out: Vec::new(), format, names: Vec::new(), left_out: 0 };
+    writer.resource(snapshot);
+    writer.metrics(snapshot);
+    writer.ledger(ledger);
+    writer.exports(exports);
+    let left_out = writer.left_out;
+    let gauges = [
+        (
+            "console_points_left_out",
+            "Series that are not here: of two metrics with one name, the second.",
+            left_out,
+        ),
+        (
+            "console_is_cut",
+            "Whether series are not here since the snapshot would be too large.",
+            snapshot.is_cut.into(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let name = format!("tributary_{name}");
+        writer.header(&name, "gauge", "", help);
+        writer.sample(&name, "", "", &value.to_string(), None);
+    }
+    if format == Format::OpenMetrics {
+        writer.out.extend_from_slice(b"# EOF\n");
+    }
+    writer.out
+}
+
+impl Writer {
+    fn resource(&mut self, snapshot: &Snapshot<'_>) {
+        let labels = labels(&snapshot.resource());
+        let help = "The process that is measured.";
+        if self.format == Format::OpenMetrics {
+            self.header("target", "info", "", help);
+        } else {
+            self.header("target_info", "gauge", "", help);
+        }
+        self.sample("target", "_info", &labels, "1", None);
+    }
+
+    fn metrics(&mut self, snapshot: &Snapshot<'_>) {
+        let mut open: Option<Open<'_>> = None;
+        for part in snapshot.parts() {
+            let mut points = part.points().filter(|point| !point.has_ended).peekable();
+            let Some(first) = points.peek() else { continue };
+            if open.as_ref().is_none_or(|open| open.family != part.family) {
+                open = self.open(part.family, first);
+            }
+            for point in points {
+                match &open {
+                    Some(open) if open.bounds == point.bounds => self.point(open, &point),
+                    _ => self.left_out = self.left_out.saturating_add(1),
+                }
+            }
+        }
+    }
+
+    /// Begins a family, unless one of its name is written already.
+    fn open<'a>(&mut self, family: Family<'a>, first: &Point<'a>) -> Option<Open<'a>> {
+        let is_sum = family.form == Form::Sum;
+        let full = metric_name(family.name, family.unit, is_sum);
+        let name = if is_sum { full.strip_suffix("_total").unwrap_or(&full) } else { &full }.to_owned();
+        if self.names.contains(&name) {
+            return None;
+        }
+        let kind = match family.form {
+            Form::Sum => "counter",
+            Form::UpDown => "gauge",
+            Form::Histogram => "histogram",
+            Form::Exponential => "summary",
+        };
+        let unit = unit(family.unit);
+        let unit = if name.ends_with(&format!("_{unit}")) { unit.as_str() } else { "" };
+        self.header(&name, kind, unit, family.description);
+        self.names.push(name.clone());
+        let le = |bound: &f64| {
+            let mut text = decimal::text(*bound);
+            // OpenMetrics: "Floating point numbers".
+            if self.format == Format::OpenMetrics && !text.contains('.') {
+                text.push_str(".0");
+            }
+            text
+        };
+        let les = first.bounds.iter().map(le).chain(["+Inf".to_owned()]).collect();
+        Some(Open { family, name, bounds: first.bounds.clone(), les })
+    }
+
+    /// What stands before the samples of a family. A counter is called with `_total` by the text format only.
+    fn header(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
+        let ending = if kind == "counter" && self.format == Format::Text { "_total" } else { "" };
+        if !help.is_empty() {
+            let help = escaped(help, self.format == Format::OpenMetrics);
+            self.out.extend_from_slice(format!("# HELP {name}{ending} {help}\n").as_bytes());
+        }
+        self.out.extend_from_slice(format!("# TYPE {name}{ending} {kind}\n").as_bytes());
+        if self.format == Format::OpenMetrics && !unit.is_empty() {
+            self.out.extend_from_slice(format!("# UNIT {name} {unit}\n").as_bytes());
+        }
+    }
+
+    fn point(&mut self, open: &Open<'_>, point: &Point<'_>) {
+        let (name, labels) = (&open.name, labels(&point.attributes));
+        let number = match point.number {
+            Number::Whole(number) => number.to_string(),
+            Number::Double(number) => decimal::text(number),
+        };
+        match open.family.form {
+            Form::Sum => self.sample(name, "_total", &labels, &number, point.exemplar.as_ref()),
+            Form::UpDown => self.sample(name, "", &labels, &number, None),
+            Form::Histogram => self.buckets(open, point, &labels),
+            Form::Exponential => {}
+        }
+        if matches!(open.family.form, Form::Histogram | Form::Exponential) {
+            self.sample(name, "_sum", &labels, &decimal::text(point.sum), None);
+            self.sample(name, "_count", &labels, &point.count.to_string(), None);
+        }
+    }
+
+    fn buckets(&mut self, open: &Open<'_>, point: &Point<'_>, labels: &str) {
+        let exemplar = point.exemplar.as_ref();
+        let exemplar_at = exemplar.map(|one| point.bounds.partition_point(|bound| *bound < one.value));
+        let comma = if labels.is_empty() { "" } else { "," };
+        let mut below: u64 = 0;
+        for (at, (le, count)) in open.les.iter().zip(&point.buckets).enumerate() {
+            below = below.saturating_add(*count);
+            let labels = format!("{labels}{comma}le=\"{le}\"");
+            let exemplar = exemplar.filter(|_| exemplar_at == Some(at));
+            self.sample(&open.name, "_bucket", &labels, &below.to_string(), exemplar);
+        }
+    }
+
+    fn sample(
+        &mut self,
+        name: &str,
+        ending: &str,
+        labels: &str,
+        value: &str,
+        exemplar: Option<&Exemplar<'_>>,
+    ) {
+        let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
+        for part in [name, ending, open, labels, close, " ", value] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
+        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+            for (before, id) in [(" # {trace_id=\"", exemplar.trace_id), ("\",span_id=\"", exemplar.span_id)]
+            {
+                self.out.extend_from_slice(before.as_bytes());
+                self.out.extend(id.iter().flat_map(|byte| hex::of(*byte)));
+            }
+            let value = decimal::text(exemplar.value);
+            let (seconds, millis) =
+                (exemplar.time_unix_nano / 1_000_000_000, exemplar.time_unix_nano / 1_000_000 % 1_000);
+            self.out.extend_from_slice(format!("\"}} {value} {seconds}.{millis:03}").as_bytes());
+        }
+        self.out.push(b'\n');
+    }
+
+    fn ledger(&mut self, ledger: &Ledger) {
+        for (name, help, value) in ledger.values() {
+            let name = format!("tributary_{name}");
+            // Some of them are metrics of the service about itself, too.
+            if self.names.contains(&name) {
+                continue;
+            }
+            self.header(&name, "counter", "", help);
+            self.sample(&name, "_total", "", &value.to_string(), None);
+        }
+    }
+
+    fn exports(&mut self, exports: &[Export]) {
+        type Value = fn(&Export) -> String;
+        let families: [(&str, &str, &str, Value); 4] = [
+            ("destination_succeeded", "counter", "Requests that the destination took.", |it| {
+                it.succeeded.to_string()
+            }),
+            ("destination_failed", "counter", "Requests that failed, or could not be sent.", |it| {
+                it.failed.to_string()
+            }),
+            ("destination_failures", "gauge", "Failures since the last success.", |it| {
+                it.failures.to_string()
+            }),
+            (
+                "destination_complete_timestamp_seconds",
+                "gauge",
+                "When the destination last took everything that there was; the service's start if it never did.",
+                |it| (it.complete_unix_nano / 1_000_000_000).to_string(),
+            ),
+        ];
+        for (name, kind, help, value) in families {
+            if exports.is_empty() {
+                return;
+            }
+            let name = format!("tributary_{name}");
+            self.header(&name, kind, "", help);
+            for export in exports {
+                let label = format!("destination=\"{}\"", escaped(&export.name, true));
+                let ending = if kind == "counter" { "_total" } else { "" };
+                self.sample(&name, ending, &label, &value(export), None);
+            }
+        }
+    }
+}
+
+/// Labels as they stand between braces. Attributes whose names become the same are one label, their values joined by `;`; an
+/// empty label is as good as none.
+fn labels(attributes: &[(&str, Attribute<'_>)]) -> String {
+    let mut labels: Vec<(String, String)> = Vec::new();
+    for (key, value) in attributes {
+        let value = match value {
+            Attribute::Text(text) => (*text).to_owned(),
+            Attribute::Truth(truth) => truth.to_string(),
+            Attribute::Integer(number) => number.to_string(),
+        };
+        let name = label_name(key);
+        match labels.iter_mut().find(|(present, _)| *present == name) {
+            Some((_, joined)) => {
+                joined.push(';');
+                joined.push_str(&value);
+            }
+            None => labels.push((name, value)),
+        }
+    }
+    let mut text = String::new();
+    for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
+        let comma = if text.is_empty() { "" } else { "," };
+        for part in [comma, name, "=\"", &escaped(value, true), "\""] {
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+fn escaped(text: &str, with_quotes: bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            '"' if with_quotes => escaped.push_str("\\\""),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
