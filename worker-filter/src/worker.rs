@@ -69,6 +69,8 @@ struct Pipe<S> {
     measures: usize,
     /// Whether one of them needs to know the time.
     needs_time: bool,
+    /// Whether connections can be observed while they are open.
+    reports: bool,
 }
 
 /// The part for gRPC calls at work, and how to tell them.
@@ -252,19 +254,20 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     fn report_connections(&mut self) {
-        if self.streams == Streams::Http {
+        if self.streams == Streams::Http || !self.main.reports {
             return;
         }
-        let now = clock::now_unix_nano();
-        let mut connections = std::mem::take(&mut self.connections);
-        for (stream, connection) in connections.due(self.report_interval, now) {
+        let now_unix_nano = clock::now_unix_nano();
+        let Pipe { reader, fold, .. } = &mut self.main;
+        for (stream, connection) in self.connections.due(self.report_interval, now_unix_nano) {
             // One that the host does not know any more is about to end.
             if stream.enter() {
                 let Connection { observed, taken, .. } = connection;
-                self.observe(!std::mem::replace(observed, true), false, false, taken);
+                let opened = !std::mem::replace(observed, true);
+                let moment = Moment { opened, ended: false, now_unix_nano, taken };
+                reader.read_entered(|observation| fold.record(observation, moment));
             }
         }
-        self.connections = connections;
     }
 
     /// Reads the current stream and folds what was seen.
@@ -367,8 +370,9 @@ impl<S: BuildHasher + Clone> Pipe<S> {
         let is_since = |measure: &Measure| matches!(measure.value, Value::Since(_));
         let needs_time = part.trace.is_some() || part.measures.iter().any(is_since);
         let measures = part.measures.len();
+        let reports = part.is_placed_by_properties();
         let fold = Fold::new(part, series_max, hasher);
-        Ok(Self { reader, fold, outbox, observes, measures, needs_time })
+        Ok(Self { reader, fold, outbox, observes, measures, needs_time, reports })
     }
 
     fn hand_over(&mut self) -> HandedOver {
