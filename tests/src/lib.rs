@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod echo;
 pub mod envoy;
 pub mod front;
 mod http_server;

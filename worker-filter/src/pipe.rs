@@ -23,6 +23,8 @@ pub(crate) struct Pipe<S> {
     pub(crate) measures: usize,
     /// Whether one of them needs to know the time.
     pub(crate) needs_time: bool,
+    /// Whether connections can be observed while they are open.
+    pub(crate) reports: bool,
 }
 
 /// The part for gRPC calls at work, and how to tell them.
@@ -65,8 +67,9 @@ impl<S: BuildHasher + Clone> Pipe<S> {
         let is_since = |measure: &Measure| matches!(measure.value, Value::Since(_));
         let needs_time = part.trace.is_some() || part.measures.iter().any(is_since);
         let measures = part.measures.len();
+        let reports = part.is_placed_by_properties();
         let fold = Fold::new(part, series_max, hasher);
-        Ok(Self { reader, fold, outbox, observes, measures, needs_time })
+        Ok(Self { reader, fold, outbox, observes, measures, needs_time, reports })
     }
 
     pub(crate) fn hand_over(&mut self) -> HandedOver {

@@ -138,9 +138,26 @@ impl Reader {
             self.guards.unmark(set, &mut observation);
             return take(&observation, Way::AtOnce);
         }
+        self.read_each(
+            |expression| attributes::evaluate(expression).ok(),
+            |observation| take(observation, Way::OneByOne),
+        )
+    }
+
+    /// Reads a stream that was entered on a tick and hands what was seen to `take`. Expressions have no value there: Envoy
+    /// evaluates them for the context that it called, which is not the stream's (1.36.4, 1.40.0).
+    pub fn read_entered<T>(&self, take: impl FnOnce(&Observation<'_>) -> T) -> T {
+        self.read_each(|_| None, take)
+    }
+
+    fn read_each<T>(
+        &self,
+        evaluate: impl Fn(Expression) -> Option<Vec<u8>>,
+        take: impl FnOnce(&Observation<'_>) -> T,
+    ) -> T {
         let read = |one: &One| match one {
             One::Property(path) => attributes::property(path).ok(),
-            One::Expression(expression) => attributes::evaluate(*expression).ok(),
+            One::Expression(expression) => evaluate(*expression),
             One::Nothing => None,
         };
         let values: Vec<_> = self.alone.iter().map(read).collect();
@@ -148,7 +165,7 @@ impl Reader {
         for (place, value) in observation.places_mut().iter_mut().zip(&values) {
             *place = value.as_deref();
         }
-        take(&observation, Way::OneByOne)
+        take(&observation)
     }
 }
 

@@ -216,19 +216,20 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     fn report_connections(&mut self) {
-        if self.streams == Streams::Http {
+        if self.streams == Streams::Http || !self.main.reports {
             return;
         }
-        let now = clock::now_unix_nano();
-        let mut connections = std::mem::take(&mut self.connections);
-        for (stream, connection) in connections.due(self.report_interval, now) {
+        let now_unix_nano = clock::now_unix_nano();
+        let Pipe { reader, fold, .. } = &mut self.main;
+        for (stream, connection) in self.connections.due(self.report_interval, now_unix_nano) {
             // One that the host does not know any more is about to end.
             if stream.enter() {
                 let Connection { observed, taken, .. } = connection;
-                self.observe(!std::mem::replace(observed, true), false, false, taken);
+                let opened = !std::mem::replace(observed, true);
+                let moment = Moment { opened, ended: false, now_unix_nano, taken };
+                reader.read_entered(|observation| fold.record(observation, moment));
             }
         }
-        self.connections = connections;
     }
 
     /// Reads the current stream and folds what was seen.

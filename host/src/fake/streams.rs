@@ -19,17 +19,22 @@ pub struct Streams {
     /// How many properties were read.
     pub properties: u64,
     expressions: Vec<String>,
+    /// Whether the current stream was entered from a callback of another context.
+    entered: bool,
 }
 
 impl Streams {
     /// Another stream, with these attributes.
     pub fn begin(&mut self, attributes: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
         self.attributes = attributes.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
+        self.entered = false;
     }
 
-    /// Makes an open stream the current one.
+    /// Makes an open stream the current one, from a callback of another context: its properties can be read, but
+    /// expressions know nothing of it (Envoy 1.40).
     pub fn enter(&mut self, stream: u32) -> Result<(), Status> {
         self.attributes = self.open.get(&stream).ok_or(Status::BadArgument)?.clone();
+        self.entered = true;
         Ok(())
     }
 
@@ -65,6 +70,9 @@ impl Streams {
         let token = token.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or(Status::BadArgument)?;
         let index = usize::try_from(token).map_err(|_| Status::BadArgument)?;
         let text = self.expressions.get(index).ok_or(Status::NotFound)?;
+        if self.entered {
+            return Err(Status::InternalFailure);
+        }
         cel::evaluate(text, &self.attributes).ok_or(Status::InternalFailure)
     }
 }

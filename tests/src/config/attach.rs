@@ -1,6 +1,6 @@
 //! Other attach points for the worker filter than the one in the file, and what the file says to each plugin.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_yaml_ng::Value;
 
 use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
@@ -39,6 +39,53 @@ impl EnvoyConfig {
     pub fn full_plugin(self, name: &str) -> Self {
         self.edit_plugin(name, |plugin| {
             path::set(plugin, "vm_config.code.local.filename", "target/wasm/worker_filter_full.wasm".into())
+        })
+    }
+
+    /// Moves the worker filter from the network filters to the access loggers of the TCP proxy behind it.
+    #[must_use]
+    pub fn as_tcp_proxy_logger(self) -> Self {
+        self.move_network_filters(|chain, logger| {
+            let proxy = chain.get_mut("filters").and_then(|filters| filters.get_mut(0));
+            let proxy = proxy.and_then(|proxy| proxy.get_mut("typed_config")).context("no filter is left")?;
+            path::set(proxy, "access_log", Value::Sequence(vec![logger]))
+        })
+    }
+
+    /// Moves the worker filter from the network filters to the access loggers of the listener.
+    #[must_use]
+    pub fn as_listener_logger(self) -> Self {
+        let mut loggers = Vec::new();
+        let moved = self.move_network_filters(|_, logger| {
+            loggers.push(logger);
+            Ok(())
+        });
+        moved.edit(|document| {
+            for (listener, logger) in tree::sequence(document, "listeners")?.iter_mut().zip(loggers) {
+                path::set(listener, "access_log", Value::Sequence(vec![logger]))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes the Wasm filter out of every filter chain that has one, and hands it over as an access logger.
+    fn move_network_filters(self, mut attach: impl FnMut(&mut Value, Value) -> Result<()>) -> Self {
+        self.edit(|document| {
+            let mut result = Ok(0);
+            tree::visit(document, &mut |node| {
+                let filters = node.get_mut("filters").and_then(Value::as_sequence_mut);
+                let filter = filters.and_then(|filters| {
+                    let at = filters.iter().position(tree::is_wasm_extension)?;
+                    Some(filters.remove(at))
+                });
+                if let (Some(mut filter), Ok(moved)) = (filter, &result) {
+                    result = path::set(&mut filter, "typed_config.@type", ACCESS_LOGGER.into())
+                        .and_then(|()| attach(node, filter))
+                        .map(|()| moved + 1);
+                }
+            });
+            ensure!(result? > 0, "no filter chain has a Wasm filter");
+            Ok(())
         })
     }
 

@@ -3,7 +3,7 @@
 use tributary_proto::metric::{Kind, Metric};
 
 use crate::form::Form;
-use crate::source::Source;
+use crate::source::{Alone, Source};
 use crate::template::Template;
 
 /// The most values that are read of one stream: every observation has this many places.
@@ -210,6 +210,17 @@ impl Part {
             matches!(measure.metric.kind, Kind::Histogram { .. } | Kind::Exponential { .. })
         };
         self.measures.iter().position(is_histogram)
+    }
+
+    /// Whether a stream's series can be told by properties alone, as it must be on a tick.
+    pub fn is_placed_by_properties(&self) -> bool {
+        self.dimensions.iter().all(|dimension| match dimension.origin {
+            Origin::Source(at) => {
+                let source = self.sources.get(at);
+                source.is_none_or(|source| matches!(source.alone, Alone::Property(_)))
+            }
+            Origin::Constant(_) => true,
+        })
     }
 
     /// The place of a source, which is added unless it is there.

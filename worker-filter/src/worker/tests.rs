@@ -310,7 +310,7 @@ fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
     for (seconds, received, ended) in [(6, 100, false), (11, 250, false), (12, 300, true)] {
         at(seconds, received);
         if ended {
-            stream.enter();
+            fake::with(|host| host.streams.begin(connection(received)));
             worker.stream_ended(stream);
         }
         worker.tick();
@@ -330,6 +330,35 @@ fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
         assert_eq!(attribute(series, "source.address"), "10.0.0.1");
     }
     assert_eq!(seen, [(0, 1, 0, 100, 0), (0, 0, 0, 150, 0), (1, 0, 1, 50, 11_000_000_000)]);
+    let (evaluations, slow) =
+        fake::with(|host| (host.streams.evaluations, host.stat("tributary_read_one_by_one")));
+    assert_eq!((evaluations, slow), (1, 0), "only at the end: on a tick expressions have no value");
+}
+
+#[test]
+fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
+    fake::reset();
+    let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));
+    let json =
+        r#"{"preset": "tcp", "dimensions": [{"name": "tenant", "cel": "tenant()", "default": "none"}]}"#;
+    let mut worker = worker(json);
+    let attributes = || [connection(10), vec![("tenant()", b"acme".to_vec())]].concat();
+    let stream = StreamId::new(9);
+    fake::with(|host| {
+        let owned = attributes().into_iter().map(|(path, value)| (path.to_owned(), value));
+        host.streams.open = [(9, owned.collect())].into();
+    });
+    worker.connection_opened(stream);
+    fake::with(|host| host.now_unix_nano = 100_000_000_000);
+    worker.tick();
+    assert_eq!(batches(token).len(), 0, "it would be counted as nobody's");
+    fake::with(|host| host.streams.begin(attributes()));
+    worker.stream_ended(stream);
+    worker.tick();
+    let batch = batches(token).remove(0);
+    let [series] = &batch.groups[0].series[..] else { panic!("one series") };
+    assert_eq!(attribute(series, "tenant"), "acme");
+    assert!(matches!(series.points[..2], [Point::Counter(1), Point::Counter(1)]), "{:?}", series.points);
 }
 
 #[test]
