@@ -133,7 +133,12 @@ async fn check(case: Case) -> Result<()> {
     let (stats, store) = (scene.stats().await?, scene.sink.store());
     let envoy = |name: &str| stats.counter(&format!("http.ingress.downstream_rq_{name}"));
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total - unseen);
-    assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
+    // On HTTP/3 a filter's stream is read when Envoy deletes it, where now and then it evaluates no list any more: the values are
+    // then read one by one, and are the same.
+    let slow = stats.counter("wasmcustom.tributary_read_one_by_one")?;
+    let is_deleted = case.version == Version::Http3 && !case.sees_headers;
+    let slow_max = if is_deleted { total / 100 } else { 0 };
+    assert!(slow <= slow_max, "{slow} of {total} were read one by one");
 
     for (shape, route, status, error) in ENDS {
         let sent = tally.shape(shape).sent();
