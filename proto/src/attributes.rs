@@ -136,7 +136,7 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<Result<(&'a str, Value<'a>), Attribu
     }))
 }
 
-/// One attribute from its fields (KeyValue in `schema/otlp.proto`), as [`write`] writes them.
+/// One attribute from its fields (KeyValue in `schema/otlp.proto`), as [`write()`] writes them.
 pub fn read(mut attribute: &[u8]) -> Result<(&str, Value<'_>), AttributesError> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);
     let key = match field(&mut attribute) {

@@ -14,7 +14,7 @@ use tributary_proto::duration;
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 use tributary_proto::otlp::KeyValue;
 
-use self::tally::{End, NO_ANSWER, REJECTED, Tally};
+use self::tally::{End, NO_ANSWER, Tally, end};
 use crate::answer::{self, Answer, Verdict};
 use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
@@ -386,17 +386,5 @@ impl Exporter {
 impl InFlight {
     fn duration_ns(&self, now_unix_nano: u64) -> u64 {
         now_unix_nano.saturating_sub(self.sent_unix_nano)
-    }
-}
-
-/// How a call ended.
-fn end(verdict: &Verdict, status: Option<&[u8]>) -> End {
-    match verdict {
-        Verdict::Taken { rejected: 0, .. } => None,
-        Verdict::Taken { .. } => Some(REJECTED.into()),
-        Verdict::Retry { .. } | Verdict::Refused { .. } => {
-            let status = status.and_then(|status| std::str::from_utf8(status).ok());
-            Some(status.map_or(NO_ANSWER.into(), |status| status.to_owned().into()))
-        }
     }
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use tributary_proto::histogram::Histogram;
 
+use crate::answer::Verdict;
+
 /// Ends that are told apart; what differs from all of them counts under [`OTHER`].
 const ENDS_MAX: usize = 16;
 /// The `error.type` of everything else (OpenTelemetry semantic conventions, `error.type`).
@@ -76,6 +78,18 @@ fn count<T>(counts: &mut Vec<(End, T)>, end: End, new: impl FnOnce() -> T, add: 
             let mut counted = new();
             add(&mut counted);
             counts.push((end, counted));
+        }
+    }
+}
+
+/// How a call ended.
+pub(super) fn end(verdict: &Verdict, status: Option<&[u8]>) -> End {
+    match verdict {
+        Verdict::Taken { rejected: 0, .. } => None,
+        Verdict::Taken { .. } => Some(REJECTED.into()),
+        Verdict::Retry { .. } | Verdict::Refused { .. } => {
+            let status = std::str::from_utf8(status.unwrap_or_default()).ok().filter(|text| !text.is_empty());
+            Some(status.map_or(NO_ANSWER.into(), |status| status.to_owned().into()))
         }
     }
 }

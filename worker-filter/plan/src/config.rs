@@ -89,6 +89,8 @@ impl WorkerConfig {
             if root.word("role", &["filter", "console"]) == Some("console") {
                 return Self::console(root);
             }
+            #[cfg(not(feature = "full"))]
+            only_in_full(root, "role");
             let mut plan = read_plan(root, node);
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);

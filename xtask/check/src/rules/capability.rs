@@ -19,6 +19,7 @@ pub const NEEDED_BY_WORKER: &[&str] = &[
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_log_level",
+    "proxy_get_metric",
     "proxy_get_property",
     "proxy_get_shared_data",
     "proxy_increment_metric",
