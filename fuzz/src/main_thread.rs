@@ -12,13 +12,19 @@ use tributary_proto::remote_write::WriteRequest;
 use tributary_service::config::ServiceConfig;
 use tributary_service::service::Service;
 
-/// From one export to the next, in nanoseconds, as both configurations say.
+/// From one export to the next, in nanoseconds, as all configurations here say.
 const INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Every way to say something, and so few series that there is an overflow.
-pub const EVERY_ENCODING: &str = r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "2s"}, "destinations": [
-    {"cluster": "a", "temporality": "delta"}, {"cluster": "b", "encoding": "remote_write"},
-    {"cluster": "c", "encoding": "otlp_json"}]}"#;
+/// Each way to say something, with so few series that there is an overflow, and so short a patience that they end.
+pub const ENCODINGS: [&str; 4] = [
+    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"},
+        "destinations": [{"cluster": "a", "temporality": "delta"}]}"#,
+    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"},
+        "destinations": [{"cluster": "b", "encoding": "remote_write"}]}"#,
+    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"},
+        "destinations": [{"cluster": "c", "encoding": "otlp_json"}]}"#,
+    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"}, "destinations": []}"#,
+];
 
 /// One way to say something, for doors that are about something else.
 pub const ONE_ENCODING: &str =

@@ -7,10 +7,10 @@ use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::frames;
-use crate::main_thread::{EVERY_ENCODING, MainThread, stat};
+use crate::main_thread::{ENCODINGS, MainThread, stat};
 
 /// Items of one input.
-const ITEMS_MAX: usize = 64;
+const ITEMS_MAX: usize = 16;
 
 /// What should have become of the items, by a second reckoning.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,11 +23,13 @@ struct Expected {
     last: BTreeMap<u64, u64>,
 }
 
-/// Puts the pieces of the input into the queue, one by one. Each is taken, refused or known already, and nothing else; what is
-/// taken is exported in full.
+/// Puts the pieces of the input behind its first byte into the queue, one by one. Each is taken, refused or known already, and
+/// nothing else; what is taken is exported in the way that the first byte says.
 pub fn check(input: &[u8]) {
+    let [choice, input @ ..] = input else { return };
+    let Some(way) = ENCODINGS.get(usize::from(*choice) % ENCODINGS.len()) else { return };
     fake::reset();
-    let mut main_thread = MainThread::begin(EVERY_ENCODING);
+    let mut main_thread = MainThread::begin(way);
     let mut expected = Expected::default();
     for item in frames::split(input, ITEMS_MAX) {
         expected.arrived(item);
@@ -47,10 +49,11 @@ pub fn check(input: &[u8]) {
     };
     assert_eq!(found, Expected { last: found.last.clone(), ..expected });
     // The values, then that they have ended; of nothing there is nothing to say.
-    for _ in 0..if found.received > 0 { 4 } else { 1 } {
+    if found.received > 0 {
         main_thread.export();
+        main_thread.export();
+        main_thread.end();
     }
-    main_thread.end();
 }
 
 impl Expected {

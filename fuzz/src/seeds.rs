@@ -47,7 +47,7 @@ pub fn queue() -> Vec<Vec<u8>> {
     inputs.push(frames::join(all.iter().step_by(2).chain(&all).map(Vec::as_slice)));
     // More series than the table has places for.
     inputs.push(frames::join([batch(9, u64::MAX, &kinds, 6).encode().as_slice(), b"", b"no batch"]));
-    inputs
+    (0..=u8::MAX).zip(inputs).map(|(choice, input)| [vec![choice], input].concat()).collect()
 }
 
 fn batch(producer: u64, sequence: u64, kinds: &[Kind], series: u64) -> Batch {

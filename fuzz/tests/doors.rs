@@ -12,7 +12,7 @@ use tributary_fuzz::mutation::Mutator;
 const INPUTS: u64 = 10_000;
 const INPUTS_VARIABLE: &str = "TRIBUTARY_FUZZ_INPUTS";
 
-const BYTES_MAX: usize = 4_096;
+const BYTES_MAX: usize = 2_048;
 
 fn withstands(door: Door) -> Result<(), Box<dyn Error>> {
     for input in door.seeds().into_iter().chain(found(door)?) {

@@ -23,7 +23,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
                         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                         -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
 /// Bytes of an input.
-const BYTES_MAX: usize = 4_096;
+const BYTES_MAX: usize = 2_048;
 /// An input that takes longer hangs, in seconds.
 const TIMEOUT_S: u32 = 10;
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
