@@ -16,6 +16,7 @@ mod process;
 mod progress;
 mod replay;
 mod report;
+mod soak;
 mod strip;
 mod test;
 mod tidy;
@@ -58,6 +59,8 @@ enum Command {
     Bench(bench::Args),
     /// Try inputs on the doors through which bytes of strangers come, millions of them, steered by what code they reach.
     Fuzz(fuzz::Args),
+    /// Send traffic for long, to collectors that fail at random, and check the ledger each second.
+    Soak(soak::Args),
     /// Run every check that a change must pass: layout, format, lints, docs, tests.
     Ci(ci::Args),
 }
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Fuzz(args) => fuzz::run(&workspace, &args),
+        Command::Soak(args) => soak::run(&workspace, &args),
         Command::Ci(args) => ci::run(&workspace, &args),
     });
     match outcome {
