@@ -255,10 +255,13 @@ impl Exporter {
         self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
         self.count(&verdict, end, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
-        if !matches!(outcome, Outcome::Again { .. }) {
-            table.arrived(self.viewer, in_flight.from, in_flight.next);
-            self.went_on(now, in_flight.next);
+        let InFlight { from, next, .. } = in_flight;
+        match outcome {
+            Outcome::Again { .. } => return true,
+            Outcome::Taken { .. } => table.arrived(self.viewer, from, next),
+            Outcome::GivenUp { .. } => table.refused(self.viewer, from, next),
         }
+        self.went_on(now, next);
         true
     }
 

@@ -35,6 +35,9 @@ pub struct Table {
     own: usize,
     /// Where the search for idle series goes on.
     sweep: Cursor,
+    /// The latest time that the table was told. What it tells is never of a time before that, though the wall clock may go back:
+    /// a point whose time is before its start, or before that of the point before it, is refused by collectors.
+    latest_unix_nano: u64,
 }
 
 /// What bounds a table.
@@ -79,11 +82,13 @@ impl Table {
     /// An empty table, whose series count since `start_unix_nano`.
     pub fn new(limits: TableLimits, start_unix_nano: u64, hasher: Hasher) -> Self {
         let (metrics, sweep) = (Vec::new(), Cursor::default());
-        Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, own: 0, sweep }
+        let (epoch_unix_nano, latest_unix_nano) = (start_unix_nano, start_unix_nano);
+        Self { metrics, limits, hasher, epoch_unix_nano, own: 0, sweep, latest_unix_nano }
     }
 
     /// Adds a batch.
     pub fn merge(&mut self, batch: Batch, now_unix_nano: u64) -> Merged {
+        let now_unix_nano = self.not_before(now_unix_nano);
         let mut merged = Merged { observations: batch.observations(), points_dropped: 0 };
         for group in batch.groups {
             let dropped = self.merge_group(group, now_unix_nano);
@@ -94,6 +99,7 @@ impl Table {
 
     /// Gives a series of the service's own a value; it never ends. False if there is no room for it.
     pub fn set(&mut self, metric: &Metric, attributes: &[u8], point: Point, now_unix_nano: u64) -> bool {
+        let now_unix_nano = self.not_before(now_unix_nano);
         // The service's own are few and must not crowd each other out.
         let limits = TableLimits { series_max: usize::MAX, ..self.limits };
         let (epoch, hash) = (self.epoch_unix_nano, self.hasher.hash_one(attributes));
@@ -112,6 +118,7 @@ impl Table {
     /// Looks at `rows_max` rows for those that are idle, and forgets those whose end is known everywhere.
     pub fn sweep(&mut self, rows_max: usize, now_unix_nano: u64) {
         let Some(idle_ns) = self.limits.idle_ns else { return };
+        let now_unix_nano = self.not_before(now_unix_nano);
         for _ in 0..rows_max {
             let Some(metric) = self.metrics.get_mut(self.sweep.metric) else {
                 self.sweep = Cursor::default();
@@ -128,6 +135,12 @@ impl Table {
             }
             self.sweep.row = self.sweep.row.saturating_add(1);
         }
+    }
+
+    /// The time, or the latest that there was.
+    fn not_before(&mut self, now_unix_nano: u64) -> u64 {
+        self.latest_unix_nano = self.latest_unix_nano.max(now_unix_nano);
+        self.latest_unix_nano
     }
 
     fn merge_group(&mut self, group: Group, now_unix_nano: u64) -> u64 {

@@ -66,6 +66,12 @@ impl Queues {
         self.queues.iter().find(|queue| queue.name == name).map_or(0, |queue| queue.items.len())
     }
 
+    /// What a queue holds, which the real host shows nobody.
+    pub fn items(&self, name: &str) -> impl Iterator<Item = &[u8]> + use<'_> {
+        let queue = self.queues.iter().find(|queue| queue.name == name);
+        queue.into_iter().flat_map(|queue| queue.items.iter().map(Vec::as_slice))
+    }
+
     /// The next notice to deliver.
     pub fn next_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()

@@ -10,6 +10,10 @@ use super::{Cursor, Table};
 use crate::encode::SizeHint;
 use crate::points::{DataPoint, MetricPoints, Temporality, Value};
 
+/// While the wall clock is behind the latest time that there was, each telling of the table is so much later than the one before:
+/// Prometheus takes only one value for each millisecond.
+const STEP_NS: u64 = 1_000_000;
+
 /// A part of the table for one destination.
 #[derive(Debug)]
 pub struct Slice<'a> {
@@ -44,6 +48,10 @@ impl Table {
         limits: &SliceLimits<'_>,
         now_unix_nano: u64,
     ) -> Slice<'_> {
+        if from == Cursor::default() && now_unix_nano < self.latest_unix_nano {
+            self.latest_unix_nano = self.latest_unix_nano.saturating_add(STEP_NS);
+        }
+        let now_unix_nano = self.not_before(now_unix_nano);
         let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
         let mut first_row = from.row;
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
@@ -78,18 +86,32 @@ impl Table {
         Slice { metrics, next: None, is_cut: false }
     }
 
-    /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again.
+    /// What was collected from `from` to `to` is with the destination: it is not told again.
     pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
+        self.settle(viewer, from, to, false);
+    }
+
+    /// What was collected from `from` to `to` will never be with the destination. Deltas are not told again; sums are, with what
+    /// comes until then, and so until it has taken them none of these series ends.
+    pub fn refused(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
+        self.settle(viewer, from, to, true);
+    }
+
+    fn settle(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>, is_refused: bool) {
         let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             if at > end.metric {
                 return;
             }
+            let viewer = viewer.of(&table.metric.kind);
+            if is_refused && viewer.delta.is_none() {
+                continue;
+            }
             let first = if at == from.metric { from.row } else { 0 };
             let row_end = if at == end.metric { end.row } else { usize::MAX };
             for (_, row) in table.rows.range_mut(first, row_end) {
-                row.arrived(viewer.of(&table.metric.kind), destinations);
+                row.arrived(viewer, destinations);
             }
         }
     }
