@@ -7,6 +7,7 @@ pub mod echo;
 pub mod envoy;
 pub mod front;
 mod http_server;
+pub mod ledger;
 pub mod load;
 pub mod main_thread;
 pub mod markdown;
