@@ -1,0 +1,283 @@
+//! Calls of gRPC: each is counted once, under its method and what became of it, with its messages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tributary_tests::admin::Stats;
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::grpc::{Answer, GrpcClient, GrpcServer, MESSAGE, method};
+use tributary_tests::metrics::to_count;
+use tributary_tests::poll::{self, Seen};
+use tributary_tests::ports::{ReservedPort, localhost};
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::sink::Store;
+
+const CALL_DURATION: &str = "rpc.server.call.duration";
+const REQUESTS: &str = "rpc.server.requests_per_rpc";
+const RESPONSES: &str = "rpc.server.responses_per_rpc";
+
+/// How often each case is called, each time on a connection of its own.
+const ROUNDS: u64 = 10;
+
+/// Messages of a long stream.
+const MANY: u64 = 500;
+
+/// What a client does.
+#[derive(Clone, Copy, Debug)]
+enum Lead {
+    /// Sends so many messages, and takes what comes.
+    Send(u64),
+    /// Asks for so many messages.
+    Ask(u64),
+    /// Sends so many messages, each after the answer to the one before.
+    InTurn(u64),
+    /// Sends one message and gives the server 100 ms.
+    Deadline,
+    /// Gives up after the first message of the answer.
+    GiveUp,
+    /// Gives up before any of the answer, when the server has the call.
+    GiveUpEarly,
+}
+
+/// A call, and as what it counts: the values of `rpc.method`, `rpc.status_code` and `error.type`.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    path: &'static str,
+    lead: Lead,
+    method: &'static str,
+    /// By its number; none if it is what the client sees.
+    status: Option<i64>,
+    error: Option<&'static str>,
+    /// What the client sees of the status of HTTP and of the call, and how many messages.
+    seen: fn(&Answer) -> bool,
+}
+
+/// Those that the client sees through.
+fn answered() -> Vec<Case> {
+    let ok = |path: &'static str, lead, seen| {
+        let method = path.trim_start_matches('/');
+        Case { path, lead, method, status: Some(0), error: None, seen }
+    };
+    let failed = |path, method, status, error| {
+        let (lead, status, error) = (Lead::Send(1), Some(status), Some(error));
+        Case { path, lead, method, status, error, seen: |answer| answer.http_status == Some(200) }
+    };
+    vec![
+        ok(method::GET, Lead::Send(1), |answer| answer.messages == 1),
+        ok(method::UPLOAD, Lead::Send(MANY), |answer| answer.messages == 1),
+        ok(method::LIST, Lead::Ask(MANY), |answer| answer.messages == MANY),
+        ok(method::CHAT, Lead::Send(MANY), |answer| answer.messages == MANY),
+        ok(method::CHAT, Lead::InTurn(50), |answer| answer.messages == 50),
+        failed(method::FAIL, "shop.Orders/Fail", 13, "INTERNAL"),
+        failed("/shop.Orders/Unknown", "_OTHER", 12, "UNIMPLEMENTED"),
+        // Envoy's own answers: without a route, without an upstream, and in an upstream's stead.
+        failed("/shop.Nowhere/Get", "_OTHER", 12, "UNIMPLEMENTED"),
+        failed("/shop.Down/Get", "shop.Down/Get", 14, "UNAVAILABLE"),
+        failed(method::RESET, "shop.Orders/Reset", 14, "UNAVAILABLE"),
+        Case { lead: Lead::Deadline, ..failed(method::HANG, "shop.Orders/Hang", 4, "DEADLINE_EXCEEDED") },
+    ]
+}
+
+/// Those that end in another way.
+fn broken() -> Vec<Case> {
+    let case = |path: &'static str, lead, status, error, seen| {
+        let method = path.trim_start_matches('/');
+        Case { path, lead, method, status, error, seen }
+    };
+    vec![
+        // The status of a route's timeout depends on Envoy's version.
+        case(method::WAIT, Lead::Send(1), None, None, |answer| matches!(answer.status, Some(4 | 14))),
+        case(method::WATCH, Lead::GiveUp, Some(1), None, |answer| answer.messages == 1),
+        case(method::IGNORE, Lead::GiveUpEarly, Some(1), None, |answer| *answer == Answer::default()),
+        case(method::BREAK, Lead::InTurn(1), Some(2), Some("UNKNOWN"), |answer| answer.reset),
+        case(method::PAGE, Lead::Send(1), Some(14), Some("UNAVAILABLE"), |answer| {
+            answer.http_status == Some(503)
+        }),
+    ]
+}
+
+/// What tells series of calls apart: the values of `rpc.method`, `rpc.status_code` and `error.type`.
+type Series = [Option<String>; 3];
+
+/// The names of the statuses that occur here.
+fn name(status: i64) -> &'static str {
+    match status {
+        0 => "OK",
+        1 => "CANCELLED",
+        2 => "UNKNOWN",
+        4 => "DEADLINE_EXCEEDED",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        _ => "another",
+    }
+}
+
+/// An Envoy on `envoy/grpc.yaml` before a gRPC server.
+struct GrpcScene {
+    scene: Scene,
+    server: Arc<GrpcServer>,
+    _nobody: ReservedPort,
+}
+
+impl GrpcScene {
+    async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
+        let (server, nobody) = (GrpcServer::start().await?, ReservedPort::new()?);
+        let route = |name, matched, action| json!({"name": name, "match": matched, "route": action});
+        let scene = Scene::of("envoy/grpc.yaml", "otlp_collector", 2, |config| {
+            edit(
+                config
+                    .cluster_port("app", server.port())
+                    .static_cluster("down", localhost(nobody.port()))
+                    .route(route("down", json!({"prefix": "/shop.Down/"}), json!({"cluster": "down"})))
+                    .route(route(
+                        "wait",
+                        json!({"path": method::WAIT}),
+                        json!({"cluster": "app", "timeout": "0.1s"}),
+                    )),
+            )
+        })
+        .await?;
+        Ok(Self { scene, server: Arc::new(server), _nobody: nobody })
+    }
+
+    /// Makes the calls of each case, one after the other, those of different cases at the same time; gives how many there were of
+    /// each series.
+    async fn call(&self, cases: Vec<Case>) -> Result<BTreeMap<Series, u64>> {
+        let ingress = self.scene.envoy.listener("ingress")?;
+        let mut running = JoinSet::new();
+        for case in cases {
+            let server = Arc::clone(&self.server);
+            running.spawn(async move {
+                let mut calls = Vec::new();
+                for round in 1..=ROUNDS {
+                    let client = GrpcClient::connect(ingress).await?;
+                    let answer = lead(case, &client, &server, round).await;
+                    let answer = answer.with_context(|| format!("{case:?}"))?;
+                    ensure!((case.seen)(&answer), "{case:?}: {answer:?}");
+                    let status = name(case.status.or(answer.status).context("no status")?);
+                    let error = if case.status.is_none() { Some(status) } else { case.error };
+                    calls.push([Some(case.method), Some(status), error].map(|text| text.map(str::to_owned)));
+                }
+                anyhow::Ok(calls)
+            });
+        }
+        let mut calls: BTreeMap<Series, u64> = BTreeMap::new();
+        while let Some(of_case) = running.join_next().await {
+            for series in of_case?? {
+                *calls.entry(series).or_default() += 1;
+            }
+        }
+        Ok(calls)
+    }
+
+    /// Waits until Envoy is through with `total` calls, and the collector knows of each, as a request and as a call.
+    async fn wait_for(&self, total: u64, metrics: &[&str]) -> Result<(Stats, Store)> {
+        poll::until("every call to be through and counted", LIMIT, async || {
+            let (stats, store) = (self.scene.stats().await?, self.scene.sink.store());
+            let of_envoy = stats.counter("http.ingress.downstream_rq_total")?;
+            let active = stats.gauge("http.ingress.downstream_rq_active")?;
+            let counted: Vec<_> =
+                metrics.iter().map(|name| store.count(name, &[]) + store.sum(name, &[])).collect();
+            let is_through = (of_envoy, active) == (total, 0) && counted.iter().all(|count| *count == total);
+            Ok(match is_through {
+                true => Seen::Ready((stats, store)),
+                false => Seen::Pending(format!(
+                    "{of_envoy} of {total} calls, {active} active, {counted:?} counted"
+                )),
+            })
+        })
+        .await
+    }
+}
+
+/// Makes one call, which is the one of this number.
+async fn lead(case: Case, client: &GrpcClient, server: &GrpcServer, round: u64) -> Result<Answer> {
+    let timeout: &[_] = if matches!(case.lead, Lead::Deadline) { &[("grpc-timeout", "100m")] } else { &[] };
+    let mut call = client.call(case.path, timeout).await?;
+    match case.lead {
+        Lead::Send(messages) => (0..messages).try_for_each(|_| call.send(&MESSAGE))?,
+        Lead::Ask(messages) => call.send(messages.to_string().as_bytes())?,
+        Lead::Deadline => call.send(&MESSAGE)?,
+        Lead::InTurn(messages) => {
+            for _ in 0..messages {
+                call.send(&MESSAGE)?;
+                call.receive().await?.context("no answer")?;
+            }
+        }
+        Lead::GiveUp => {
+            call.send(&MESSAGE)?;
+            call.receive().await?.context("no answer")?;
+            return Ok(call.cancel());
+        }
+        Lead::GiveUpEarly => {
+            server.wait_for_calls(case.path, round).await?;
+            return Ok(call.cancel());
+        }
+    }
+    call.finish().await
+}
+
+/// How many calls were counted of each series.
+fn counted(store: &Store) -> BTreeMap<Series, u64> {
+    let mut counted = BTreeMap::new();
+    for point in store.histogram_points(CALL_DURATION) {
+        let text = |key| point.attributes.get(key).map(ToString::to_string);
+        let series = ["rpc.method", "rpc.status_code", "error.type"].map(text);
+        *counted.entry(series).or_default() += point.histogram.count;
+    }
+    counted
+}
+
+/// The sum of a statistic of Envoy's grpc_stats filter over the clusters.
+fn messages(stats: &Stats, name: &str) -> u64 {
+    let clusters = stats.counters("cluster.").into_iter();
+    clusters.filter(|(key, _)| key.ends_with(&format!(".grpc.{name}"))).map(|(_, value)| value).sum()
+}
+
+/// The sum of a histogram of numbers of messages.
+fn sum(store: &Store, name: &str) -> u64 {
+    store.histogram_points(name).iter().map(|point| to_count(point.histogram.sum)).sum()
+}
+
+async fn each_call_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig) -> Result<()> {
+    let scene = GrpcScene::start(attach).await?;
+    let cases = [answered(), broken()].concat();
+    let total = ROUNDS * u64::try_from(cases.len())?;
+    let calls = scene.call(cases).await?;
+    let (stats, store) = scene.wait_for(total, &[DURATION, CALL_DURATION, COUNTER]).await?;
+    assert_eq!(counted(&store), calls);
+
+    let envoy = |name: &str| stats.counter(&format!("http.ingress.downstream_rq_{name}"));
+    let with_status = |status| store.count(DURATION, &[("http.response.status_code", status)]);
+    assert_eq!([with_status("200"), with_status("503")], [envoy("2xx")?, envoy("5xx")?]);
+    assert_eq!(
+        [with_status("503"), total - with_status("200")],
+        [ROUNDS, 2 * ROUNDS],
+        "a page, and no answer"
+    );
+    assert_eq!(envoy("rx_reset")?, 2 * ROUNDS, "given up");
+    assert_eq!(store.count(CALL_DURATION, &[("rpc.system.name", "grpc")]), total);
+    assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total);
+    assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
+    assert_eq!(stats.counter("wasmcustom.tributary_values_mistyped")?, 0);
+
+    // As many messages as Envoy counts.
+    for (metric, name) in [(REQUESTS, "request_message_count"), (RESPONSES, "response_message_count")] {
+        assert_eq!(sum(&store, metric), messages(&stats, name), "{metric}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_http_filter_counts_each_call() -> Result<()> {
+    each_call_is_counted(|config| config).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_logger_counts_each_call() -> Result<()> {
+    each_call_is_counted(EnvoyConfig::as_access_logger).await
+}
