@@ -233,7 +233,7 @@ fn counted(store: &Store) -> BTreeMap<Series, u64> {
 }
 
 /// The sum of a statistic of Envoy's grpc_stats filter over the clusters.
-fn messages(stats: &Stats, name: &str) -> u64 {
+fn grpc_stat(stats: &Stats, name: &str) -> u64 {
     let clusters = stats.counters("cluster.").into_iter();
     clusters.filter(|(key, _)| key.ends_with(&format!(".grpc.{name}"))).map(|(_, value)| value).sum()
 }
@@ -259,15 +259,26 @@ async fn each_call_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig) -> Result<
         [ROUNDS, 2 * ROUNDS],
         "a page, and no answer"
     );
-    assert_eq!(envoy("rx_reset")?, 2 * ROUNDS, "given up");
     assert_eq!(store.count(CALL_DURATION, &[("rpc.system.name", "grpc")]), total);
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total);
     assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
     assert_eq!(stats.counter("wasmcustom.tributary_values_mistyped")?, 0);
 
-    // As many messages as Envoy counts.
+    // Envoy's grpc_stats counts statuses that were sent, and messages, of calls that have a cluster.
+    for (number, name, unsent) in [
+        ("0", "OK", 0),
+        ("4", "DEADLINE_EXCEEDED", 0),
+        ("12", "UNIMPLEMENTED", ROUNDS),
+        ("13", "INTERNAL", 0),
+        ("14", "UNAVAILABLE", ROUNDS),
+    ] {
+        let counted = store.count(CALL_DURATION, &[("rpc.status_code", name)]);
+        assert_eq!(counted, grpc_stat(&stats, number) + unsent, "{name}");
+    }
     for (metric, name) in [(REQUESTS, "request_message_count"), (RESPONSES, "response_message_count")] {
-        assert_eq!(sum(&store, metric), messages(&stats, name), "{metric}");
+        let messages = sum(&store, metric);
+        assert!(messages >= 2 * MANY * ROUNDS, "{metric}: {messages}");
+        assert_eq!(messages, grpc_stat(&stats, name), "{metric}");
     }
     Ok(())
 }
@@ -280,4 +291,51 @@ async fn the_http_filter_counts_each_call() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_call() -> Result<()> {
     each_call_is_counted(EnvoyConfig::as_access_logger).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_envoys_own_filter_calls_are_counted_and_messages_are_not() -> Result<()> {
+    let filters = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters";
+    let scene = GrpcScene::start(|config| {
+        let kept = [0, 2].map(|at| config.get(&format!("{filters}[{at}]")).cloned());
+        match kept {
+            [Ok(tributary), Ok(router)] => config.set(filters, [tributary, router]),
+            _ => config.set("no_such_filters", 0),
+        }
+    })
+    .await?;
+    let cases = answered();
+    let total = ROUNDS * u64::try_from(cases.len())?;
+    let calls = scene.call(cases).await?;
+    let (stats, store) = scene.wait_for(total, &[DURATION, CALL_DURATION, COUNTER]).await?;
+    assert_eq!(counted(&store), calls);
+    assert_eq!([REQUESTS, RESPONSES].map(|metric| store.count(metric, &[])), [0, 0]);
+    assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_labels_and_messages_of_istio_are_those_of_the_calls() -> Result<()> {
+    let scene = GrpcScene::start(|config| config.worker("preset", "istio")).await?;
+    let cases = answered();
+    let total = ROUNDS * u64::try_from(cases.len())?;
+    let calls = scene.call(cases).await?;
+    let requests = "istio_requests_total";
+    let (stats, store) = scene.wait_for(total, &[requests, COUNTER]).await?;
+    assert_eq!(store.sum(requests, &[("request_protocol", "grpc")]), total);
+    for status in [0, 4, 12, 13, 14] {
+        let with_status = calls.iter().filter(|([_, text, _], _)| text.as_deref() == Some(name(status)));
+        let label = status.to_string();
+        let counted = store.sum(requests, &[("grpc_response_status", &label)]);
+        assert_eq!(counted, with_status.map(|(_, calls)| calls).sum::<u64>(), "{label}");
+    }
+    for (metric, name) in [
+        ("istio_request_messages_total", "request_message_count"),
+        ("istio_response_messages_total", "response_message_count"),
+    ] {
+        assert!(store.sum(metric, &[]) >= 2 * MANY * ROUNDS, "{metric}");
+        assert_eq!(store.sum(metric, &[]), grpc_stat(&stats, name), "{metric}");
+    }
+    assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
+    Ok(())
 }

@@ -127,8 +127,12 @@ impl Call {
             let (head, body) = response.await?.into_parts();
             self.answer.http_status = Some(head.status.as_u16());
             self.answer.status = status(&head.headers)?;
-            // Another status is no answer of gRPC and has no messages.
-            self.incoming = (head.status == 200).then(|| Incoming::new(body));
+            let mut incoming = Incoming::new(body);
+            if head.status != 200 {
+                // It is no answer of gRPC.
+                incoming.skip().await?;
+            }
+            self.incoming = Some(incoming);
         }
         match &mut self.incoming {
             Some(incoming) => incoming.next().await,

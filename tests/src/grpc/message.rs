@@ -38,6 +38,17 @@ impl Incoming {
         }
     }
 
+    /// Lets everything go that is no message.
+    ///
+    /// # Errors
+    /// The stream was reset ([`h2::Error`]).
+    pub(super) async fn skip(&mut self) -> Result<()> {
+        while let Some(data) = self.stream.data().await {
+            self.stream.flow_control().release_capacity(data?.len())?;
+        }
+        Ok(())
+    }
+
     /// What came behind the last message.
     ///
     /// # Errors
