@@ -14,7 +14,7 @@ use tributary_tests::upstream::Upstream;
 
 const REQUESTS: u64 = 1_000;
 
-/// The configurations that a test starts, all but one of them here.
+/// The configurations that a test starts, all but two of them here.
 const STARTED: [&str; 12] = [
     "access_log.yaml",
     "console.yaml",

@@ -42,60 +42,64 @@ enum Lead {
     GiveUpEarly,
 }
 
-/// A call, and as what it counts: the values of `rpc.method`, `rpc.status_code` and `error.type`.
+/// A call, and as what it counts: the values of `rpc.method`, `rpc.status_code` (by its number) and `error.type`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     path: &'static str,
     lead: Lead,
     method: &'static str,
-    /// By its number; none if it is what the client sees.
-    status: Option<i64>,
+    status: i64,
     error: Option<&'static str>,
-    /// What the client sees of the status of HTTP and of the call, and how many messages.
+    /// Whether this is what the client sees.
     seen: fn(&Answer) -> bool,
 }
 
-/// Those that the client sees through.
+/// A case whose method is that of the path.
+fn case(
+    path: &'static str,
+    lead: Lead,
+    (status, error): (i64, Option<&'static str>),
+    seen: fn(&Answer) -> bool,
+) -> Case {
+    Case { path, lead, method: path.trim_start_matches('/'), status, error, seen }
+}
+
+/// Calls whose client sees their status.
 fn answered() -> Vec<Case> {
-    let ok = |path: &'static str, lead, seen| {
-        let method = path.trim_start_matches('/');
-        Case { path, lead, method, status: Some(0), error: None, seen }
-    };
-    let failed = |path, method, status, error| {
-        let (lead, status, error) = (Lead::Send(1), Some(status), Some(error));
-        Case { path, lead, method, status, error, seen: |answer| answer.http_status == Some(200) }
+    let one = Lead::Send(1);
+    let (ok, internal, unavailable) = ((0, None), (13, Some("INTERNAL")), (14, Some("UNAVAILABLE")));
+    let unimplemented = |path| {
+        // A client can name any method: one that nobody knows is no value.
+        let seen: fn(&Answer) -> bool = |answer| answer.status == Some(12);
+        Case { method: "_OTHER", ..case(path, one, (12, Some("UNIMPLEMENTED")), seen) }
     };
     vec![
-        ok(method::GET, Lead::Send(1), |answer| answer.messages == 1),
-        ok(method::UPLOAD, Lead::Send(MANY), |answer| answer.messages == 1),
-        ok(method::LIST, Lead::Ask(MANY), |answer| answer.messages == MANY),
-        ok(method::CHAT, Lead::Send(MANY), |answer| answer.messages == MANY),
-        ok(method::CHAT, Lead::InTurn(50), |answer| answer.messages == 50),
-        failed(method::FAIL, "shop.Orders/Fail", 13, "INTERNAL"),
-        failed("/shop.Orders/Unknown", "_OTHER", 12, "UNIMPLEMENTED"),
-        // Envoy's own answers: without a route, without an upstream, and in an upstream's stead.
-        failed("/shop.Nowhere/Get", "_OTHER", 12, "UNIMPLEMENTED"),
-        failed("/shop.Down/Get", "shop.Down/Get", 14, "UNAVAILABLE"),
-        failed(method::RESET, "shop.Orders/Reset", 14, "UNAVAILABLE"),
-        Case { lead: Lead::Deadline, ..failed(method::HANG, "shop.Orders/Hang", 4, "DEADLINE_EXCEEDED") },
+        case(method::GET, one, ok, |answer| (answer.status, answer.messages) == (Some(0), 1)),
+        case(method::UPLOAD, Lead::Send(MANY), ok, |answer| (answer.status, answer.messages) == (Some(0), 1)),
+        case(method::LIST, Lead::Ask(MANY), ok, |answer| (answer.status, answer.messages) == (Some(0), MANY)),
+        case(method::CHAT, Lead::Send(MANY), ok, |answer| {
+            (answer.status, answer.messages) == (Some(0), MANY)
+        }),
+        case(method::CHAT, Lead::InTurn(50), ok, |answer| (answer.status, answer.messages) == (Some(0), 50)),
+        case(method::FAIL, one, internal, |answer| answer.status == Some(13)),
+        unimplemented("/shop.Orders/Unknown"),
+        // Envoy's own answers: without a route, without an upstream, in a failed one's stead, and in time.
+        unimplemented("/shop.Nowhere/Get"),
+        case("/shop.Down/Get", one, unavailable, |answer| answer.status == Some(14)),
+        case(method::RESET, one, unavailable, |answer| answer.status == Some(14)),
+        case(method::WAIT, one, unavailable, |answer| answer.status == Some(14)),
+        case(method::HANG, Lead::Deadline, (4, Some("DEADLINE_EXCEEDED")), |answer| answer.status == Some(4)),
     ]
 }
 
-/// Those that end in another way.
-fn broken() -> Vec<Case> {
-    let case = |path: &'static str, lead, status, error, seen| {
-        let method = path.trim_start_matches('/');
-        Case { path, lead, method, status, error, seen }
-    };
+/// Calls that are given up or broken off, and one whose upstream does not speak gRPC.
+fn without_status() -> Vec<Case> {
+    let (cancelled, unknown, unavailable) = ((1, None), (2, Some("UNKNOWN")), (14, Some("UNAVAILABLE")));
     vec![
-        // The status of a route's timeout depends on Envoy's version.
-        case(method::WAIT, Lead::Send(1), None, None, |answer| matches!(answer.status, Some(4 | 14))),
-        case(method::WATCH, Lead::GiveUp, Some(1), None, |answer| answer.messages == 1),
-        case(method::IGNORE, Lead::GiveUpEarly, Some(1), None, |answer| *answer == Answer::default()),
-        case(method::BREAK, Lead::InTurn(1), Some(2), Some("UNKNOWN"), |answer| answer.reset),
-        case(method::PAGE, Lead::Send(1), Some(14), Some("UNAVAILABLE"), |answer| {
-            answer.http_status == Some(503)
-        }),
+        case(method::WATCH, Lead::GiveUp, cancelled, |answer| answer.messages == 1),
+        case(method::IGNORE, Lead::GiveUpEarly, cancelled, |answer| *answer == Answer::default()),
+        case(method::BREAK, Lead::InTurn(1), unknown, |answer| answer.reset && answer.status.is_none()),
+        case(method::PAGE, Lead::Send(1), unavailable, |answer| answer.http_status == Some(503)),
     ]
 }
 
@@ -152,24 +156,19 @@ impl GrpcScene {
         for case in cases {
             let server = Arc::clone(&self.server);
             running.spawn(async move {
-                let mut calls = Vec::new();
                 for round in 1..=ROUNDS {
                     let client = GrpcClient::connect(ingress).await?;
                     let answer = lead(case, &client, &server, round).await;
                     let answer = answer.with_context(|| format!("{case:?}"))?;
                     ensure!((case.seen)(&answer), "{case:?}: {answer:?}");
-                    let status = name(case.status.or(answer.status).context("no status")?);
-                    let error = if case.status.is_none() { Some(status) } else { case.error };
-                    calls.push([Some(case.method), Some(status), error].map(|text| text.map(str::to_owned)));
                 }
-                anyhow::Ok(calls)
+                let series = [Some(case.method), Some(name(case.status)), case.error];
+                anyhow::Ok(series.map(|text| text.map(str::to_owned)))
             });
         }
         let mut calls: BTreeMap<Series, u64> = BTreeMap::new();
-        while let Some(of_case) = running.join_next().await {
-            for series in of_case?? {
-                *calls.entry(series).or_default() += 1;
-            }
+        while let Some(series) = running.join_next().await {
+            *calls.entry(series??).or_default() += ROUNDS;
         }
         Ok(calls)
     }
@@ -245,7 +244,7 @@ fn sum(store: &Store, name: &str) -> u64 {
 
 async fn each_call_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig) -> Result<()> {
     let scene = GrpcScene::start(attach).await?;
-    let cases = [answered(), broken()].concat();
+    let cases = [answered(), without_status()].concat();
     let total = ROUNDS * u64::try_from(cases.len())?;
     let calls = scene.call(cases).await?;
     let (stats, store) = scene.wait_for(total, &[DURATION, CALL_DURATION, COUNTER]).await?;
@@ -293,17 +292,19 @@ async fn the_access_logger_counts_each_call() -> Result<()> {
     each_call_is_counted(EnvoyConfig::as_access_logger).await
 }
 
+/// The configuration with these of its HTTP filters, in this order.
+fn with_filters(config: EnvoyConfig, places: &[usize]) -> EnvoyConfig {
+    let path = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters";
+    let filter = |place: &usize| config.get(&format!("{path}[{place}]")).cloned();
+    match places.iter().map(filter).collect::<Result<Vec<_>>>() {
+        Ok(filters) => config.set(path, filters),
+        Err(error) => config.edit(|_| Err(error)),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_envoys_own_filter_calls_are_counted_and_messages_are_not() -> Result<()> {
-    let filters = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters";
-    let scene = GrpcScene::start(|config| {
-        let kept = [0, 2].map(|at| config.get(&format!("{filters}[{at}]")).cloned());
-        match kept {
-            [Ok(tributary), Ok(router)] => config.set(filters, [tributary, router]),
-            _ => config.set("no_such_filters", 0),
-        }
-    })
-    .await?;
+    let scene = GrpcScene::start(|config| with_filters(config, &[0, 2])).await?;
     let cases = answered();
     let total = ROUNDS * u64::try_from(cases.len())?;
     let calls = scene.call(cases).await?;
@@ -316,7 +317,7 @@ async fn without_envoys_own_filter_calls_are_counted_and_messages_are_not() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_labels_and_messages_of_istio_are_those_of_the_calls() -> Result<()> {
-    let scene = GrpcScene::start(|config| config.worker("preset", "istio")).await?;
+    let scene = GrpcScene::start(|config| with_filters(config.worker("preset", "istio"), &[1, 0, 2])).await?;
     let cases = answered();
     let total = ROUNDS * u64::try_from(cases.len())?;
     let calls = scene.call(cases).await?;

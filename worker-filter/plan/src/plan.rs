@@ -282,6 +282,13 @@ impl Plan {
         dropped
     }
 
+    /// Whether it counts the messages of gRPC calls, as Envoy's `grpc_stats` filter tells them.
+    pub fn counts_grpc_messages(&self) -> bool {
+        let calls = self.calls.iter().flat_map(|calls| &calls.part.measures);
+        let mut measures = self.main.measures.iter().chain(calls);
+        measures.any(|measure| matches!(measure.value, Value::Messages(..)))
+    }
+
     /// Leaves out the sources that nothing points to.
     pub fn prune(&mut self) {
         let conditions = self.counters.iter_mut().filter_map(|counter| counter.condition.as_mut());
