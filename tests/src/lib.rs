@@ -6,6 +6,7 @@ pub mod config;
 pub mod echo;
 pub mod envoy;
 pub mod front;
+pub mod grpc;
 mod http_server;
 pub mod ledger;
 pub mod load;
