@@ -168,6 +168,16 @@ impl EnvoyConfig {
         })
     }
 
+    /// Takes the cluster `name` out, whoever may speak of it.
+    #[must_use]
+    pub fn without_cluster(self, name: &str) -> Self {
+        self.edit(|document| {
+            tree::named(document, "clusters", name)?;
+            tree::sequence(document, "clusters")?.retain(|cluster| !tree::is_named(cluster, name));
+            Ok(())
+        })
+    }
+
     /// Adds a static cluster with one endpoint, in the place of one of the same name if there is one.
     #[must_use]
     pub fn static_cluster(self, name: &str, endpoint: SocketAddr) -> Self {

@@ -2,11 +2,13 @@
 //! application server, a load generator that counts exactly, and the one place that waits.
 
 pub mod admin;
+pub mod babble;
 pub mod config;
 pub mod echo;
 pub mod envoy;
 pub mod front;
 mod http_server;
+pub mod ledger;
 pub mod load;
 pub mod main_thread;
 pub mod markdown;
