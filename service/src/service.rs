@@ -144,7 +144,9 @@ impl Service {
     pub fn tick(&mut self) {
         self.beat();
         let budget = Budget::begin();
+        let enqueued = self.stats.batches_enqueued.value();
         self.take_over(budget);
+        self.settle(enqueued);
         let now = clock::now_unix_nano();
         self.go_round(now);
         self.flush(now);
@@ -214,6 +216,16 @@ impl Service {
         for queue in &self.queues {
             let more = self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
             self.has_backlog = self.has_backlog || more;
+        }
+    }
+
+    /// Counts as taken what is not in the queue and was not taken either: `enqueued` batches were put in before all was taken
+    /// out. A queue is gone with its process, but a hot restart hands the statistics on; an item may also be none that this
+    /// service can read. Workers would take them for waiting for ever.
+    fn settle(&self, enqueued: u64) {
+        if !self.has_backlog {
+            let gone = enqueued.saturating_sub(self.stats.batches_taken.value());
+            self.stats.batches_taken.add(gone);
         }
     }
 

@@ -19,6 +19,7 @@ pub mod process;
 pub mod prometheus;
 pub mod promql;
 pub mod remote_write;
+pub mod replay;
 pub mod repository;
 pub mod rotel;
 pub mod scene;

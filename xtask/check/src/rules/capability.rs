@@ -59,6 +59,7 @@ pub const NEEDED_BY_SERVICE: &[&str] = &[
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_value",
     "proxy_get_log_level",
+    "proxy_get_metric",
     "proxy_get_property",
     "proxy_get_shared_data",
     "proxy_http_call",
