@@ -7,13 +7,14 @@ use reqwest::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
 use tributary_tests::load::Shape;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::scene::{DURATION, LIMIT, Scene};
 use tributary_tests::sink::Fault;
-use tributary_tests::{repository, tools, trap};
+use tributary_tests::{markdown, repository, tools, trap};
 
 const REQUESTS: u64 = 1_000;
 /// The name of the console's plugin.
@@ -74,6 +75,20 @@ impl Stage {
 
     async fn flush(&self, query: &str) -> Result<Answer> {
         self.ask(Method::POST, &format!("/flush{query}"), "*/*").await
+    }
+
+    /// Runs the hook of the documentation as a kubelet would, with the address of this console.
+    async fn run_hook(&self) -> Result<()> {
+        let blocks = markdown::blocks()?;
+        let hook = blocks.iter().find(|block| block.info == "yaml hook").context("no hook in docs")?;
+        let hook: Value = serde_yaml_ng::from_str(&hook.text)?;
+        let command: Vec<String> =
+            serde_json::from_value(hook["lifecycle"]["preStop"]["exec"]["command"].clone())?;
+        let mut words = command.iter().map(|word| word.replace("http://127.0.0.1:9902", &self.address));
+        let program = words.next().context("an empty command")?;
+        let output = Command::new(program).args(words).output().await?;
+        ensure!(output.status.success(), "{command:?}: {output:?}");
+        Ok(())
     }
 
     async fn load(&self, requests: u64) -> Result<()> {
@@ -210,6 +225,10 @@ async fn a_flush_says_what_it_waits_for_until_the_collector_has_everything() -> 
         assert_eq!(flushed.status, 200, "{}", flushed.body);
         assert_eq!(stage.scene.sink.total_count(DURATION), before + REQUESTS);
     }
+    let before = stage.scene.sink.total_count(DURATION);
+    stage.load(REQUESTS).await?;
+    stage.run_hook().await?;
+    assert_eq!(stage.scene.sink.total_count(DURATION), before + REQUESTS);
     Ok(())
 }
 
