@@ -171,8 +171,8 @@ impl Service {
         let budget = Budget::begin();
         for exporter in &mut self.exporters {
             if exporter.answered(call, with_headers, &mut self.table, &self.stats) {
-                // The next slice of the same cycle, if there is one.
-                let more = exporter.export(&mut self.table, &self.resource, &self.stats, budget);
+                // The next slice of the same cycle, if there is one; the next cycle begins with a tick.
+                let more = exporter.export(&mut self.table, &self.resource, &self.stats, budget, false);
                 self.is_exporting = self.is_exporting || more;
                 break;
             }
@@ -251,7 +251,7 @@ impl Service {
             let more = if number > 0 && budget.is_spent() {
                 exporter.is_due(now)
             } else {
-                exporter.export(&mut self.table, &self.resource, &self.stats, budget)
+                exporter.export(&mut self.table, &self.resource, &self.stats, budget, true)
             };
             self.is_exporting = self.is_exporting || more;
         }
