@@ -1,5 +1,6 @@
 //! The service on the fake host, read by a decoder that shares no code with this project.
 
+mod lasting;
 mod self_metrics;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -8,7 +9,6 @@ use prost::Message;
 use tributary_host::fake::{self, FakeAnswer};
 use tributary_host::logging::Level;
 use tributary_proto::batch::{Batch, Group, Point, Series};
-use tributary_proto::limits::BATCHES_ENQUEUED;
 use tributary_proto::metric::{Kind, Metric};
 
 use super::*;
@@ -281,26 +281,6 @@ fn strange_items_are_refused_and_gaps_and_repeats_counted() {
     service.drain();
     let stats = ["batches_refused", "batches_received", "batches_duplicate", "batches_missing"].map(stat);
     assert_eq!(stats, [2, 2, 1, 2]);
-}
-
-/// An Envoy that takes another's place in a hot restart goes on with its statistics, but has not its queue.
-#[test]
-fn what_is_no_longer_in_any_queue_does_not_count_as_waiting() {
-    let mut service = one_destination();
-    let enqueued = tributary_host::stats::Counter::define(BATCHES_ENQUEUED);
-    let stats = || (stat("batches_enqueued"), stat("batches_taken"), stat("batches_received"));
-    enqueued.add(700);
-    tick_at(&mut service, 1);
-    assert_eq!(stats(), (700, 700, 0));
-    // What waits is taken first; a worker counts a batch after it is in the queue, so there may be one more of those.
-    (1..=101).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
-    enqueued.add(100);
-    fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
-    service.tick();
-    let (_, taken, received) = stats();
-    assert!(received < 100 && taken == 700 + received, "{taken} with {received} received");
-    (0..100).for_each(|_| service.tick());
-    assert_eq!(stats(), (800, 801, 101));
 }
 
 #[test]
