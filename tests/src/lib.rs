@@ -3,16 +3,18 @@
 
 pub mod admin;
 pub mod babble;
+pub mod clock;
 pub mod config;
 pub mod echo;
 pub mod envoy;
+pub mod foreign;
 pub mod front;
 mod http_server;
-pub mod ledger;
 pub mod load;
 pub mod main_thread;
 pub mod markdown;
 pub mod metrics;
+pub mod observations;
 pub mod poll;
 pub mod ports;
 pub mod process;

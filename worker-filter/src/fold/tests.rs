@@ -78,6 +78,20 @@ fn past_the_limit_everything_still_counts_in_the_overflow_series() {
 }
 
 #[test]
+fn a_million_distinct_values_fill_the_limit_and_all_count() {
+    let (mut fold, mut counted) = (fold(2_000), 0);
+    for number in 0..1_000_000_u64 {
+        observe(&mut fold, number.to_string().as_bytes(), 200, 1);
+        if number % 100_000 == 99_999 {
+            let taken = taken(&mut fold);
+            assert!(taken.len() <= 2_001, "{} series with that of the overflow", taken.len());
+            counted += taken.values().map(|(count, _)| count).sum::<u64>();
+            assert_eq!(counted, number + 1);
+        }
+    }
+}
+
+#[test]
 fn a_full_fold_makes_room_of_series_that_were_not_seen_since_the_last_hand_over() {
     let mut fold = fold(2);
     observe(&mut fold, b"a", 200, 1);

@@ -1,4 +1,4 @@
-//! Where every observation is, by Envoy's own statistics: docs/operations.md, "The ledger".
+//! How far observations have come on their way into the service, by Envoy's own statistics.
 
 use anyhow::{Result, ensure};
 
@@ -6,9 +6,9 @@ use crate::admin::{Admin, Stats};
 use crate::poll::{self, Seen};
 use crate::scene::LIMIT;
 
-/// The ledger of one moment.
+/// Observations of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ledger {
+pub struct Observations {
     /// Streams that ended, as the workers saw them.
     pub observed: u64,
     /// Those of them that went into the queue.
@@ -19,8 +19,8 @@ pub struct Ledger {
     pub missing: u64,
 }
 
-impl Ledger {
-    /// The ledger that these statistics are.
+impl Observations {
+    /// What these statistics say.
     ///
     /// # Errors
     /// The modules are not there.
@@ -45,10 +45,10 @@ impl Ledger {
     /// # Errors
     /// It does not in time, or says that something went wrong on the way.
     pub async fn wait_until_settled(admin: &Admin, requests: u64) -> Result<()> {
-        let what = format!("the ledger of {requests} requests");
+        let what = format!("{requests} observations to be added up");
         poll::until(&what, LIMIT, async || {
-            let ledger = Self::of(&admin.stats().await?)?;
-            Ok(Seen::when(ledger == Self::settled(requests), ledger))
+            let observations = Self::of(&admin.stats().await?)?;
+            Ok(Seen::when(observations == Self::settled(requests), observations))
         })
         .await?;
         let stats = admin.stats().await?;
