@@ -1,15 +1,18 @@
 //! Envoy changes under load: its listeners, its process, its end. Each request is counted once all the same.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
+use tributary_tests::clock::SetBack;
+use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Running, Shape};
+use tributary_tests::observations::Observations;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::replay::replay;
-use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for};
-use tributary_tests::sink::{Fault, Store};
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for, with_destinations};
+use tributary_tests::sink::{Fault, Sink, Store};
 use tributary_tests::trap;
 
 /// More than are sent before anybody stops it.
@@ -71,7 +74,7 @@ async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing()
     ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
     ensure!(tally.connections > 16, "{} connections: none was asked to go", tally.connections);
     wait_for(&scene.sink, tally.sent()).await?;
-    Ledger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
+    Observations::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
     let total = scene.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
     assert_eq!(total, tally.sent());
 
@@ -144,8 +147,11 @@ async fn a_service_that_comes_with_a_hot_restart_finds_its_workers_and_the_ledge
     scene.load(late, [Shape::get("users", "/users/1")]).await?;
     wait_for(&scene.sink, late).await?;
     // Envoy hands its statistics on to its successor, and with them what nobody could take.
-    let ledger = Ledger::of(&scene.stats().await?)?;
-    assert_eq!(ledger, Ledger { observed: early + late, handed_over: late, aggregated: late, missing: 0 });
+    let observations = Observations::of(&scene.stats().await?)?;
+    assert_eq!(
+        observations,
+        Observations { observed: early + late, handed_over: late, aggregated: late, missing: 0 }
+    );
     Ok(())
 }
 
@@ -186,9 +192,45 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
     let all = |store: &Store| Seen::when(store.count(DURATION, &[]) == 10 + late, store.count(DURATION, &[]));
     scene.sink.wait_until("what came after it", LIMIT, all).await?;
     // Nobody holds back for what was in the queue of the first: it is lost, and the ledger tells how much that was.
-    let ledger = Ledger::of(&scene.stats().await?)?;
-    assert_eq!((ledger.observed, ledger.aggregated), (sent + late, 10 + late));
+    let observations = Observations::of(&scene.stats().await?)?;
+    assert_eq!((observations.observed, observations.aggregated), (sent + late, 10 + late));
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result<()> {
+    let (sums, deltas, directory) = (Sink::start(0).await?, Sink::start(0).await?, tempfile::tempdir()?);
+    let destinations = [
+        ("sums", sums.address(), json!({})),
+        ("deltas", deltas.address(), json!({"temporality": "delta", "retry": {"initial_interval": "100ms"}})),
+    ];
+    let set_back = SetBack::after(Duration::from_secs(4))?;
+    let module = |file: &str| {
+        let changed = directory.path().join(file);
+        std::fs::write(&changed, set_back.module(file)?)?;
+        anyhow::Ok(changed.display().to_string())
+    };
+    let (filter, service) = (module("worker_filter.wasm")?, module("service.wasm")?);
+    let scene = Scene::start(2, |config| {
+        with_destinations(config, &destinations)
+            .module(WORKER_PLUGIN, &filter)
+            .module(SERVICE_PLUGIN, &service)
+    })
+    .await?;
+    let running = load(&scene.envoy)?;
+    running.wait_for_more(BETWEEN, LIMIT).await?;
+    poll::until("the clock to go back", LIMIT, async || Ok(Seen::when(set_back.is_over(), ()))).await?;
+    running.wait_for_more(BETWEEN, LIMIT).await?;
+    // Waits that were to end an hour later, as the modules now see it, end all the same.
+    deltas.fail_next(2, &Fault::status(503));
+    running.wait_for_more(BETWEEN, LIMIT).await?;
+    let tally = running.stop().await?;
+    ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
+    for sink in [&sums, &deltas] {
+        wait_for(sink, tally.sent()).await?;
+        assert_eq!(sink.problems(), Vec::<String>::new());
+    }
+    Observations::wait_until_settled(scene.envoy.admin(), tally.sent()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

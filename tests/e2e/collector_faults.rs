@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tributary_tests::babble::Babbler;
-use tributary_tests::ledger::Ledger;
 use tributary_tests::load::Shape;
+use tributary_tests::observations::Observations;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -131,7 +131,7 @@ async fn whatever_collectors_answer_all_get_everything_in_the_end() -> Result<()
         wait_for(sink, 3 * REQUESTS).await.context(case.name)?;
         ensure!(sink.problems().is_empty(), "{}: {:?}", case.name, sink.problems());
     }
-    Ledger::wait_until_settled(scene.envoy.admin(), 3 * REQUESTS).await?;
+    Observations::wait_until_settled(scene.envoy.admin(), 3 * REQUESTS).await?;
 
     let (stats, log) = (scene.stats().await?, scene.envoy.log()?);
     for case in &cases {
@@ -183,7 +183,7 @@ async fn deltas_that_a_collector_refuses_for_good_are_counted_to_the_point() -> 
     assert_eq!(refusing.total_count(DURATION), counted.taken_requests);
     let dropped = scene.envoy.admin().counter("wasmcustom.tributary_points_dropped").await?;
     assert_eq!(dropped, counted.refused_points);
-    Ledger::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
+    Observations::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
 }
 
 /// What a sink of deltas was told.
@@ -257,5 +257,5 @@ async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is
         Seen::when(count == 2 * REQUESTS, count)
     };
     sink.wait_until("what was counted while it was away", LIMIT, all).await?;
-    Ledger::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
+    Observations::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
 }
