@@ -153,12 +153,17 @@ impl Delivery {
         (self.state, self.since_unix_nano) = (state, now_unix_nano);
     }
 
-    /// If the wall clock went back, what waits waits from here on: to wait for the time that was meant could take for ever.
+    /// If the wall clock went back, what waits is due, and what is on its way gets all its time anew: to wait for the time that was
+    /// meant could take for ever.
     fn follow_clock(&mut self, now_unix_nano: u64) {
-        let Some(back_ns) = self.since_unix_nano.checked_sub(now_unix_nano) else { return };
+        let Some(back_ns) = self.since_unix_nano.checked_sub(now_unix_nano).filter(|back_ns| *back_ns > 0)
+        else {
+            return;
+        };
         match &mut self.state {
-            State::Waiting { until_unix_nano: until } | State::InFlight { give_up_unix_nano: until, .. } => {
-                *until = until.saturating_sub(back_ns)
+            State::Waiting { until_unix_nano } => *until_unix_nano = now_unix_nano,
+            State::InFlight { give_up_unix_nano, .. } => {
+                *give_up_unix_nano = give_up_unix_nano.saturating_sub(back_ns);
             }
         }
         self.since_unix_nano = now_unix_nano;

@@ -1,5 +1,7 @@
 //! One destination: makes requests of the table for it, sends them, and reads what comes back.
 
+mod flush;
+mod in_flight;
 pub mod tally;
 
 use std::time::Duration;
@@ -14,6 +16,8 @@ use tributary_proto::duration;
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 use tributary_proto::otlp::KeyValue;
 
+use self::flush::Flush;
+use self::in_flight::InFlight;
 use self::tally::{End, NO_ANSWER, Tally, end};
 use crate::answer::{self, Answer, Verdict};
 use crate::budget::Budget;
@@ -22,6 +26,7 @@ use crate::config::Destination;
 use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
 use crate::farewell;
+use crate::ledger::Ledger;
 use crate::points::Temporality;
 use crate::request::Request;
 use crate::resource::Resource;
@@ -52,28 +57,8 @@ pub struct Exporter {
     state: Export,
     flush: Flush,
     tally: Tally,
+    ledger: Ledger,
     faults: RateLimit,
-}
-
-/// Which flush the cycles serve, by their numbers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Flush {
-    /// The last that was asked for.
-    wanted: u64,
-    /// The last before the present cycle began.
-    begun: u64,
-    /// Whether a slice of the present cycle was refused.
-    is_refused: bool,
-}
-
-/// A slice that is on its way.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    call: Call,
-    points: u64,
-    from: Cursor,
-    next: Option<Cursor>,
-    sent_unix_nano: u64,
 }
 
 impl Exporter {
@@ -112,6 +97,7 @@ impl Exporter {
             state,
             flush: Flush::default(),
             tally: Tally::default(),
+            ledger: Ledger::define(&destination.name),
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
         }
@@ -133,6 +119,16 @@ impl Exporter {
     /// What became of what was sent.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Where the observations are, and how to say what becomes of them.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Says where the observations are.
+    pub fn tell_ledger(&mut self, stats: &Stats) {
+        self.ledger.tell(stats.observations_aggregated.ever(), &mut self.state);
     }
 
     /// Points in the request that has no answer yet.
@@ -164,11 +160,21 @@ impl Exporter {
     }
 
     /// Writes what is due, as far as `budget` allows but one part at least, and sends it once it is whole. True if there is
-    /// more to do at once.
-    pub fn export(&mut self, table: &mut Table, resource: &Resource, stats: &Stats, budget: Budget) -> bool {
+    /// more to do at once. A cycle begins only if it `may`: what the table does not learn from workers is put into it before.
+    pub fn export(
+        &mut self,
+        table: &mut Table,
+        resource: &Resource,
+        stats: &Stats,
+        budget: Budget,
+        may_begin: bool,
+    ) -> bool {
         loop {
             let now = clock::now_unix_nano();
             let Some(from) = self.delivery.due(now) else { return false };
+            if !may_begin && self.begins_cycle(now) {
+                return true;
+            }
             if let Some(in_flight) = self.in_flight.take() {
                 self.failed(stats);
                 self.tally.call_ended(Some(NO_ANSWER.into()), in_flight.duration_ns(now));
@@ -176,6 +182,7 @@ impl Exporter {
             }
             if self.request.is_none() && from == Cursor::default() {
                 (self.flush.begun, self.flush.is_refused) = (self.flush.wanted, false);
+                self.ledger.cycle_began(stats.observations_aggregated.ever());
             }
             let (encoding, compression) = (self.destination.encoding, self.compression);
             let begin = || Request::new(encoding, Compressor::new(compression), from);
@@ -223,7 +230,7 @@ impl Exporter {
         if points > 0 {
             self.send(now, &request.finish(), points, from, next, stats);
         } else {
-            table.arrived(self.viewer, from, next);
+            self.ledger.export(table.arrived(self.viewer, from, next));
             self.delivery.skipped(now, next);
             self.went_on(now, next);
         }
@@ -258,8 +265,10 @@ impl Exporter {
         let InFlight { from, next, .. } = in_flight;
         match outcome {
             Outcome::Again { .. } => return true,
-            Outcome::Taken { .. } => table.arrived(self.viewer, from, next),
-            Outcome::GivenUp { .. } => table.refused(self.viewer, from, next),
+            Outcome::Taken { .. } => self.ledger.export(table.arrived(self.viewer, from, next)),
+            Outcome::GivenUp { .. } => {
+                self.ledger.drop(Reason::Collector, table.refused(self.viewer, from, next));
+            }
         }
         self.went_on(now, next);
         true
@@ -271,6 +280,9 @@ impl Exporter {
             return;
         }
         if !self.flush.is_refused {
+            if self.viewer.delta.is_none() {
+                self.ledger.cycle_taken();
+            }
             self.state.complete_unix_nano = now_unix_nano;
             self.state.flushed = self.flush.begun;
         }
@@ -383,11 +395,5 @@ impl Exporter {
             };
             warn!("destination {name}: {reason}. {rest} ({suppressed} more since)");
         }
-    }
-}
-
-impl InFlight {
-    fn duration_ns(&self, now_unix_nano: u64) -> u64 {
-        now_unix_nano.saturating_sub(self.sent_unix_nano)
     }
 }

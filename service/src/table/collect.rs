@@ -10,10 +10,6 @@ use super::{Cursor, Table};
 use crate::encode::SizeHint;
 use crate::points::{DataPoint, MetricPoints, Temporality, Value};
 
-/// While the wall clock is behind the latest time that there was, each telling of the table is so much later than the one before:
-/// Prometheus takes only one value for each millisecond.
-const STEP_NS: u64 = 1_000_000;
-
 /// A part of the table for one destination.
 #[derive(Debug)]
 pub struct Slice<'a> {
@@ -48,12 +44,9 @@ impl Table {
         limits: &SliceLimits<'_>,
         now_unix_nano: u64,
     ) -> Slice<'_> {
-        if from == Cursor::default() && now_unix_nano < self.latest_unix_nano {
-            self.latest_unix_nano = self.latest_unix_nano.saturating_add(STEP_NS);
-        }
-        let now_unix_nano = self.not_before(now_unix_nano);
         let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
         let mut first_row = from.row;
+        let time_unix_nano = self.timeline.at(viewer.number, from == Cursor::default(), now_unix_nano);
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             let metric = &table.metric;
             let viewer = viewer.of(&metric.kind);
@@ -71,7 +64,7 @@ impl Table {
                 if limits.only_news && row.is_known_to(viewer) {
                     continue;
                 }
-                if let Some(point) = row.point_for(viewer, now_unix_nano) {
+                if let Some(point) = row.point_for(viewer, time_unix_nano) {
                     bytes = bytes.saturating_add(limits.size.point(metric, &point));
                     points.push(point);
                 }
@@ -86,23 +79,25 @@ impl Table {
         Slice { metrics, next: None, is_cut: false }
     }
 
-    /// What was collected from `from` to `to` is with the destination: it is not told again.
-    pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
-        self.settle(viewer, from, to, false);
+    /// What was collected from `from` to `to` is with the destination: it is not told again. Gives how many observations it was if
+    /// the destination takes deltas.
+    pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) -> u64 {
+        self.settle(viewer, from, to, false)
     }
 
-    /// What was collected from `from` to `to` will never be with the destination. Deltas are not told again; sums are, with what
-    /// comes until then, and so until it has taken them none of these series ends.
-    pub fn refused(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
-        self.settle(viewer, from, to, true);
+    /// What was collected from `from` to `to` was refused for good. Deltas are not told again, and it gives how many observations
+    /// they were; sums are, with what comes until then, so that until the destination has them no series ends.
+    pub fn refused(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) -> u64 {
+        self.settle(viewer, from, to, true)
     }
 
-    fn settle(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>, is_refused: bool) {
+    fn settle(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>, is_refused: bool) -> u64 {
+        let mut observations: u64 = 0;
         let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             if at > end.metric {
-                return;
+                break;
             }
             let viewer = viewer.of(&table.metric.kind);
             if is_refused && viewer.delta.is_none() {
@@ -111,9 +106,11 @@ impl Table {
             let first = if at == from.metric { from.row } else { 0 };
             let row_end = if at == end.metric { end.row } else { usize::MAX };
             for (_, row) in table.rows.range_mut(first, row_end) {
-                row.arrived(viewer, destinations);
+                let arrived = row.arrived(viewer, destinations);
+                observations = observations.saturating_add(arrived);
             }
         }
+        observations
     }
 }
 
@@ -136,7 +133,7 @@ impl Row {
             News::Delta { start_unix_nano, point } => {
                 (start_unix_nano, now_unix_nano, value(Cow::Owned(point)))
             }
-            News::End { time_unix_nano } => (start, time_unix_nano, Value::NoRecordedValue),
+            News::End { time_unix_nano } => (start, time_unix_nano.max(start), Value::NoRecordedValue),
         };
         Some(DataPoint {
             attributes: &self.attributes,
