@@ -25,6 +25,11 @@ impl Timeline {
         }
         *told
     }
+
+    /// The clock's time, or the latest that any destination was told: when something happens to a series, as it will be told.
+    pub(super) fn not_before(&self, now_unix_nano: u64) -> u64 {
+        self.0.iter().fold(now_unix_nano, |latest, told| latest.max(*told))
+    }
 }
 
 #[cfg(test)]
@@ -40,5 +45,6 @@ mod tests {
         assert_eq!(told, [1_001, 1_002, 1_003, 1_003, 1_004, 1_005, 1_010]);
         assert_eq!(timeline.at(1, false, 5), 1_000 * STEP_NS, "of its own");
         assert_eq!(timeline.at(2, false, 5), 5, "not one of them");
+        assert_eq!([5, 1_011].map(|now| timeline.not_before(now * STEP_NS) / STEP_NS), [1_010, 1_011]);
     }
 }
