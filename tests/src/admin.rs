@@ -60,6 +60,16 @@ struct Entry {
     value: Option<u64>,
 }
 
+#[derive(Deserialize)]
+struct ServerInfo {
+    command_line_options: CommandLineOptions,
+}
+
+#[derive(Deserialize)]
+struct CommandLineOptions {
+    restart_epoch: u32,
+}
+
 impl Admin {
     /// A client of the admin interface at `address`.
     pub fn new(address: SocketAddr) -> Self {
@@ -74,6 +84,15 @@ impl Admin {
     /// Whether Envoy says that it is ready; `false` too while nothing answers.
     pub async fn is_ready(&self) -> bool {
         self.get("/ready").await.is_ok_and(|body| body.trim() == "LIVE")
+    }
+
+    /// How many Envoys have taken each other's place before the one that answers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn restart_epoch(&self) -> Result<u32> {
+        let info: ServerInfo = serde_json::from_str(&self.get("/server_info").await?)?;
+        Ok(info.command_line_options.restart_epoch)
     }
 
     /// The answer's body to `GET path`.
@@ -100,6 +119,14 @@ impl Admin {
         Ok(Stats { counters: self.read("Counters").await?, gauges: self.read("Gauges").await? })
     }
 
+    /// The modules' own counters and gauges, all as of one moment: Envoy reads them in one go.
+    ///
+    /// # Errors
+    /// As for [`Admin::stats`].
+    pub async fn module_stats(&self) -> Result<BTreeMap<String, u64>> {
+        self.page("filter=^wasmcustom.tributary_").await
+    }
+
     /// One counter as it is now, such as `http.ingress.downstream_rq_completed`.
     ///
     /// # Errors
@@ -122,9 +149,13 @@ impl Admin {
     }
 
     async fn read(&self, kind: &str) -> Result<BTreeMap<String, u64>> {
-        let body = self.get(&format!("/stats?format=json&type={kind}")).await?;
+        self.page(&format!("type={kind}")).await
+    }
+
+    async fn page(&self, which: &str) -> Result<BTreeMap<String, u64>> {
+        let body = self.get(&format!("/stats?format=json&{which}")).await?;
         let page: Page =
-            serde_json::from_str(&body).with_context(|| format!("{kind} of {}/stats", self.address))?;
+            serde_json::from_str(&body).with_context(|| format!("{which} of {}/stats", self.address))?;
         Ok(page.stats.into_iter().filter_map(|entry| Some((entry.name?, entry.value?))).collect())
     }
 

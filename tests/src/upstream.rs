@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode};
 
-use crate::http_server::{CloseConnection, HttpServer};
+use crate::http_server::{AnswerBody, CloseConnection, HttpServer};
 
 /// Request header: the status of the answer; 200 without it.
 pub const STATUS_HEADER: &str = "x-status";
@@ -127,7 +124,9 @@ async fn answer(
     let status = number(&head.headers, STATUS_HEADER).unwrap_or(StatusCode::OK);
     let bytes = number(&head.headers, BODY_BYTES_HEADER).unwrap_or(DEFAULT_BODY_BYTES);
     let truncated = fault == Some(Fault::Truncate.name().as_bytes());
-    let mut response = Response::new(AnswerBody::new(bytes, truncated));
+    let body = vec![b'.'; bytes];
+    let body = if truncated { AnswerBody::truncated(body) } else { AnswerBody::whole(body) };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *lock(&served).answered.entry(status.as_u16()).or_default() += 1;
     Ok(response)
@@ -140,62 +139,6 @@ fn number<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
 
 fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
     served.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A body that declares its length and, if truncated, breaks off half way.
-#[derive(Debug)]
-struct AnswerBody {
-    declared: u64,
-    remaining: Option<Bytes>,
-    end: End,
-}
-
-/// What comes after the last byte of an [`AnswerBody`].
-#[derive(Debug)]
-enum End {
-    Complete,
-    /// First a pause in which the connection writes out what it has, then the error that cuts it off.
-    Flush,
-    Cut,
-}
-
-impl AnswerBody {
-    fn new(bytes: usize, truncated: bool) -> Self {
-        let (sent, end) = if truncated { (bytes / 2, End::Flush) } else { (bytes, End::Complete) };
-        let remaining = (sent > 0).then(|| Bytes::from(vec![b'.'; sent]));
-        Self { declared: u64::try_from(bytes).unwrap_or(u64::MAX), remaining, end }
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = CloseConnection;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CloseConnection>>> {
-        if let Some(data) = self.remaining.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        match self.end {
-            End::Complete => Poll::Ready(None),
-            End::Flush => {
-                self.end = End::Cut;
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            End::Cut => Poll::Ready(Some(Err(CloseConnection))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.remaining.is_none() && matches!(self.end, End::Complete)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.declared)
-    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ impl Table {
     ) -> Slice<'_> {
         let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
         let mut first_row = from.row;
+        let time_unix_nano = self.timeline.at(viewer.number, from == Cursor::default(), now_unix_nano);
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             let metric = &table.metric;
             let viewer = viewer.of(&metric.kind);
@@ -63,7 +64,7 @@ impl Table {
                 if limits.only_news && row.is_known_to(viewer) {
                     continue;
                 }
-                if let Some(point) = row.point_for(viewer, now_unix_nano) {
+                if let Some(point) = row.point_for(viewer, time_unix_nano) {
                     bytes = bytes.saturating_add(limits.size.point(metric, &point));
                     points.push(point);
                 }
@@ -78,20 +79,24 @@ impl Table {
         Slice { metrics, next: None, is_cut: false }
     }
 
-    /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again.
-    pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
+    /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again. Gives how many
+    /// observations it was if the destination takes deltas.
+    pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) -> u64 {
+        let mut observations: u64 = 0;
         let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             if at > end.metric {
-                return;
+                break;
             }
             let first = if at == from.metric { from.row } else { 0 };
             let row_end = if at == end.metric { end.row } else { usize::MAX };
             for (_, row) in table.rows.range_mut(first, row_end) {
-                row.arrived(viewer.of(&table.metric.kind), destinations);
+                let arrived = row.arrived(viewer.of(&table.metric.kind), destinations);
+                observations = observations.saturating_add(arrived);
             }
         }
+        observations
     }
 }
 
@@ -114,7 +119,7 @@ impl Row {
             News::Delta { start_unix_nano, point } => {
                 (start_unix_nano, now_unix_nano, value(Cow::Owned(point)))
             }
-            News::End { time_unix_nano } => (start, time_unix_nano, Value::NoRecordedValue),
+            News::End { time_unix_nano } => (start, time_unix_nano.max(start), Value::NoRecordedValue),
         };
         Some(DataPoint {
             attributes: &self.attributes,

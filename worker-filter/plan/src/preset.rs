@@ -160,7 +160,7 @@ mod tests {
             _ => None,
         }));
         used.extend(part.measures.iter().filter_map(|measure| match measure.value {
-            Value::Of(at) | Value::OfEach(at) | Value::Since(at) => Some(at),
+            Value::Of(at) | Value::OfEach(at) | Value::Messages(at, _) | Value::Since(at) => Some(at),
             Value::One | Value::Opened => None,
         }));
         assert!((0..part.sources.len()).all(|at| used.contains(&at)), "nothing is read that nothing uses");

@@ -147,6 +147,16 @@ impl Source {
         Self { item, alone: Alone::Expression(guarded.clone()), guarded, guard }
     }
 
+    /// How many messages a gRPC call has had, to the upstream and back, as Envoy's `grpc_stats` filter leaves them in the filter
+    /// state: `3,500` (1.36.4, 1.40.0).
+    pub fn grpc_messages() -> Self {
+        let name = "envoy.filters.http.grpc_stats";
+        let item = format!("filter_state['{name}']");
+        let guarded = format!("'{name}' in filter_state ? {item} : false");
+        let property = format!("filter_state\0{name}").into_bytes();
+        Self { item, guarded, guard: Guard::Marks { often_absent: true }, alone: Alone::Property(property) }
+    }
+
     /// What a configuration says to have it: an expression without the brackets that a list needs around it.
     pub fn written(&self) -> &str {
         match &self.alone {

@@ -57,6 +57,20 @@ fn expected(series: &[(&str, u64, u128)]) -> BTreeMap<String, (u64, u128)> {
 }
 
 #[test]
+fn messages_of_a_call_are_two_numbers_in_one_text() {
+    for (text, expected) in [
+        (&b"3,500"[..], [Some(3), Some(500)]),
+        (b"0,0", [Some(0), Some(0)]),
+        (b"", [None, None]),
+        (b"3", [None, None]),
+        (b"3,-1", [Some(3), None]),
+        (b"18446744073709551616,\xff", [None, None]),
+    ] {
+        assert_eq!([Side::Request, Side::Response].map(|side| messages(text, side)), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn observations_add_up_by_series_and_are_handed_over_once() {
     let mut fold = fold(10);
     observe(&mut fold, b"a", 200, 5);

@@ -10,10 +10,10 @@
 
 mod places;
 
-use super::otel::{IS_CALL, messages};
+use super::otel::IS_CALL;
 use super::{NS_IN_MS, Node, Options, SIZE_BOUNDS};
 use crate::form::Form;
-use crate::plan::{Part, Plan, Streams, Value};
+use crate::plan::{Part, Plan, Side, Streams, Value};
 use crate::source::Source;
 use crate::workload::{Facet, NAMESPACE_PLACE};
 
@@ -90,11 +90,12 @@ pub(super) fn http(options: Options, node: &Node<'_>) -> Plan {
         main.histogram(name, "By", description, &SIZE_BOUNDS, value);
     }
     if options.grpc_messages {
+        let messages = main.source(Source::grpc_messages());
         for (name, side, description) in [
-            ("istio_request_messages_total", "request", "gRPC messages received."),
-            ("istio_response_messages_total", "response", "gRPC messages sent."),
+            ("istio_request_messages_total", Side::Request, "gRPC messages received."),
+            ("istio_response_messages_total", Side::Response, "gRPC messages sent."),
         ] {
-            let value = Value::Of(main.source(messages(side)));
+            let value = Value::Messages(messages, side);
             main.counter(name, "1", description, value);
         }
     }
