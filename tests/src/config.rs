@@ -16,6 +16,8 @@ mod listeners;
 mod path;
 mod tree;
 
+pub use attach::ACCESS_LOGGER;
+
 /// The name of the filter's plugin in the configurations of this repository.
 pub const WORKER_PLUGIN: &str = "tributary_worker_filter";
 /// The name of the service's plugin in the configurations of this repository.

@@ -21,6 +21,8 @@ pub const DELAY_HEADER: &str = "x-delay-ms";
 pub const BODY_BYTES_HEADER: &str = "x-body-bytes";
 /// Request header: a [`Fault`] by its name.
 pub const FAULT_HEADER: &str = "x-fault";
+/// Request header: which attempt this is, from 1; Envoy writes it.
+const ATTEMPT_HEADER: &str = "x-envoy-attempt-count";
 
 const DEFAULT_BODY_BYTES: usize = 2;
 
@@ -29,6 +31,8 @@ const DEFAULT_BODY_BYTES: usize = 2;
 pub enum Fault {
     /// `reset`: the connection is closed before any byte of the answer.
     Reset,
+    /// `reset-first`: the same, but only at the first attempt, as Envoy numbers them in `x-envoy-attempt-count`.
+    ResetFirst,
     /// `truncate`: the connection is closed after the headers and half of the body.
     Truncate,
 }
@@ -58,6 +62,7 @@ impl Fault {
     pub fn name(self) -> &'static str {
         match self {
             Self::Reset => "reset",
+            Self::ResetFirst => "reset-first",
             Self::Truncate => "truncate",
         }
     }
@@ -109,7 +114,10 @@ async fn answer(
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     }
     let fault = head.headers.get(FAULT_HEADER).map(|value| value.as_bytes());
-    if fault == Some(Fault::Reset.name().as_bytes()) {
+    let is_first = number::<u32>(&head.headers, ATTEMPT_HEADER).is_none_or(|attempt| attempt <= 1);
+    if fault == Some(Fault::Reset.name().as_bytes())
+        || is_first && fault == Some(Fault::ResetFirst.name().as_bytes())
+    {
         lock(&served).reset += 1;
         return Err(CloseConnection);
     }
@@ -161,10 +169,13 @@ mod tests {
     async fn a_connection_is_reset_or_an_answer_truncated_on_request() {
         let upstream = Upstream::start(0).await.unwrap();
         assert!(get(&upstream, &[(FAULT_HEADER, Fault::Reset.name())]).await.is_err());
+        let first = (FAULT_HEADER, Fault::ResetFirst.name());
+        assert!(get(&upstream, &[first, (ATTEMPT_HEADER, "1")]).await.is_err());
+        assert_eq!(get(&upstream, &[first, (ATTEMPT_HEADER, "2")]).await.unwrap().status(), 200);
         let answer = get(&upstream, &[(FAULT_HEADER, Fault::Truncate.name())]).await.unwrap();
         assert_eq!(answer.status(), 200);
         assert!(answer.bytes().await.is_err());
-        let served = Served { received: 2, answered: [(200, 1)].into(), reset: 1, ..Served::default() };
+        let served = Served { received: 4, answered: [(200, 2)].into(), reset: 2, ..Served::default() };
         assert_eq!(upstream.served(), served);
     }
 }

@@ -5,7 +5,8 @@ use serde_yaml_ng::Value;
 
 use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
 
-const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
+/// The type of an access logger that is a Wasm plugin.
+pub const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 
 impl EnvoyConfig {
     /// Moves the worker filter from the HTTP filters to the access loggers of its connection manager.

@@ -97,7 +97,6 @@ const OTHERS: &[&str] = &[
     "proxy_get_buffer_status",
     "proxy_get_configuration",
     "proxy_get_header_map_size",
-    "proxy_get_metric",
     "proxy_get_status",
     "proxy_grpc_call",
     "proxy_grpc_cancel",
