@@ -182,19 +182,9 @@ async fn a_credential_reaches_the_collector_and_is_in_no_plugin() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_fails_comes_back_and_requests_never_notice() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let module = directory.path().join("service.wasm");
-    std::fs::write(&module, trap::service()?)?;
-    let filename = module.display().to_string();
+    let module = trap::write(&trap::service()?, directory.path())?;
     let scene = start("self_healing.yaml", "otlp_collector", |config| {
-        config.set("stats_flush_interval", "0.2s").edit_plugin(SERVICE_PLUGIN, move |plugin| {
-            let code = json!({"local": {"filename": filename}});
-            let vm_config = plugin.get_mut("vm_config").context("a vm_config")?;
-            vm_config
-                .as_mapping_mut()
-                .context("a mapping")?
-                .insert("code".into(), serde_yaml_ng::to_value(code)?);
-            Ok(())
-        })
+        config.set("stats_flush_interval", "0.2s").module(SERVICE_PLUGIN, &module)
     })
     .await?;
     let reloads = async || {

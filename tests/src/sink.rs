@@ -33,6 +33,9 @@ pub use fault::Fault;
 pub use remote_write::{Labels, RemoteSeries, RemoteWriteStore};
 pub use store::Store;
 
+/// What a sink says in an answer with a [`Fault`]'s status.
+pub const FAULT_TEXT: &str = "a fault, as asked";
+
 /// A running sink; dropping it closes its port.
 #[derive(Debug)]
 pub struct Sink {
@@ -216,7 +219,7 @@ impl State {
     fn answer(&mut self, encoding: Encoding, message: &Message) -> Answer {
         let partial_success = match self.next_faults.pop_front().or_else(|| self.standing_fault.clone()) {
             Some(Fault::Status { status, headers }) => {
-                return Answer::Now(fault::refusal(status, headers, "a fault, as asked"));
+                return Answer::Now(fault::refusal(status, headers, FAULT_TEXT));
             }
             Some(Fault::Hang) => return Answer::Never,
             Some(Fault::Close) => return Answer::Close,
