@@ -14,12 +14,13 @@ use tributary_tests::upstream::Upstream;
 
 const REQUESTS: u64 = 1_000;
 
-/// The configurations that a test starts, all but one of them here.
-const STARTED: [&str; 11] = [
+/// The configurations that a test starts, all but two of them here.
+const STARTED: [&str; 12] = [
     "access_log.yaml",
     "console.yaml",
     "credentials.yaml",
     "destinations.yaml",
+    "grpc.yaml",
     "http_and_tcp.yaml",
     "least_privilege.yaml",
     "minimal.yaml",

@@ -139,7 +139,7 @@ async fn what_a_worker_had_when_it_failed_is_counted_to_the_unit() -> Result<()>
     Ok(())
 }
 
-async fn one_worker_fails(module: &std::path::Path, policy: &str, is_logger: bool) -> Result<()> {
+async fn one_worker_fails(module: &str, policy: &str, is_logger: bool) -> Result<()> {
     let attach = |config: EnvoyConfig| if is_logger { config.as_access_logger() } else { config };
     let counters = serde_json::json!([{"key": "requests", "when": "request"}]);
     let mut scene = Scene::start(2, |config| {

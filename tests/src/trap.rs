@@ -2,7 +2,7 @@
 //!
 //! They are made of the modules in target/wasm, so that nothing of it is in what ships.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use walrus::ir::{BinaryOp, Value};
@@ -83,10 +83,10 @@ pub fn worker_filter() -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write(module: &[u8], folder: &Path) -> Result<PathBuf> {
+pub fn write(module: &[u8], folder: &Path) -> Result<String> {
     let file = folder.join("trap.wasm");
     std::fs::write(&file, module).with_context(|| file.display().to_string())?;
-    Ok(file)
+    Ok(file.display().to_string())
 }
 
 fn module(file: &str) -> Result<Module> {

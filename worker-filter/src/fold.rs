@@ -17,7 +17,7 @@ use tributary_proto::metric::Kind;
 use crate::observation::{Moment, Observation};
 use crate::trace;
 use distinct::Distinct;
-use tributary_plan::plan::{Measure, Part, Value};
+use tributary_plan::plan::{Measure, Part, Side, Value};
 
 /// Hand-overs without an observation after which a series is forgotten: a minute, with the default interval.
 const IDLE_TAKES_MAX: u32 = 60;
@@ -218,6 +218,13 @@ impl Slot {
                     mistyped = mistyped.saturating_add(u64::from(is_mistyped));
                     0
                 }),
+                Value::Messages(source, side) => match messages(observation.bytes(source), side) {
+                    Some(messages) => messages,
+                    None => {
+                        mistyped = mistyped.saturating_add(u64::from(!observation.bytes(source).is_empty()));
+                        continue;
+                    }
+                },
                 Value::Since(source) => match positive(observation, source) {
                     Ok(start) => moment.now_unix_nano.saturating_sub(start),
                     Err(_) => continue,
@@ -259,6 +266,16 @@ fn positive(observation: &Observation<'_>, source: usize) -> Result<u64, bool> {
         Some(value) => u64::try_from(value).map_err(|_| false),
         None => Err(!observation.bytes(source).is_empty()),
     }
+}
+
+/// One of the two numbers in `3,500`.
+fn messages(text: &[u8], side: Side) -> Option<u64> {
+    let (requests, responses) = std::str::from_utf8(text).ok()?.split_once(',')?;
+    let number = match side {
+        Side::Request => requests,
+        Side::Response => responses,
+    };
+    number.parse().ok()
 }
 
 #[cfg(test)]

@@ -85,9 +85,9 @@ impl<S: BuildHasher + Clone> Pipe<S> {
 
 impl<S> Calls<S> {
     /// Whether a stream may be a gRPC call: each is a POST, and its answer, if there is one, has status 200 (gRPC,
-    /// `doc/PROTOCOL-HTTP2.md`).
+    /// `doc/PROTOCOL-HTTP2.md`), or is an error of something that is no gRPC server.
     pub(crate) fn may_be_one(&self, observation: &Observation<'_>) -> bool {
         observation.bytes(self.method) == b"POST"
-            && observation.integer(self.status).is_none_or(|status| status <= 0 || status == 200)
+            && observation.integer(self.status).is_none_or(|status| status <= 200 || status >= 400)
     }
 }

@@ -249,16 +249,18 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if self.ledger.each {
             self.tell_observed();
         }
-        if way == Way::OneByOne {
-            self.stats.read_one_by_one.add(1);
-        }
+        let mut one_by_one = way == Way::OneByOne;
         if may_be_call && let Some(Calls { pipe, proof, .. }) = &mut self.calls {
             let fold = &mut pipe.fold;
-            pipe.reader.read(|observation, _| {
+            pipe.reader.read(|observation, way| {
+                one_by_one |= way == Way::OneByOne;
                 if !observation.bytes(*proof).is_empty() {
                     fold.record(observation, Moment::only(now_unix_nano));
                 }
             });
+        }
+        if one_by_one {
+            self.stats.read_one_by_one.add(1);
         }
         let counted = self.counters.request(&mut HostSharedData);
         self.report_counters(counted);

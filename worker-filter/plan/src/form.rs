@@ -4,6 +4,7 @@ use tributary_proto::attributes;
 use tributary_proto::otlp::KeyValue;
 
 use crate::path::Paths;
+use crate::workload::Facet;
 
 /// What becomes of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +34,15 @@ pub enum Form {
     Address,
     /// The path of a gRPC request without its first slash.
     RpcMethod,
-    /// The name of a gRPC status (conventions for RPC); absent below 0.
+    /// The name of a gRPC status (conventions for RPC); below 0, by the response flags: CANCELLED if the client has gone, else
+    /// UNKNOWN.
     RpcStatus,
-    /// The name of a gRPC status that is the server's failure; absent otherwise.
+    /// The same if it is the server's failure; absent otherwise.
     RpcError,
     /// A URL's path, made to one of few.
     Path(Paths),
+    /// One facet of what Istio says of a workload or of a service.
+    Facet(Box<Facet>),
 }
 
 /// What stands for values that are not kept apart.
@@ -104,6 +108,12 @@ const RPC_STATUSES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+const RPC_CANCELLED: i64 = 1;
+const RPC_UNKNOWN: i64 = 2;
+
+/// The response flags `DC` and `DR`.
+const CLIENT_HAS_GONE: i64 = 1 << 14 | 1 << 28;
+
 /// Which of them are the server's failure (OpenTelemetry semantic conventions for gRPC, server spans).
 const RPC_ERRORS: [i64; 6] = [2, 4, 12, 13, 14, 15];
 
@@ -156,19 +166,19 @@ impl Form {
                 out.extend_from_slice(cut(value.strip_prefix(b"/").unwrap_or(value), max_bytes));
             }
             Self::RpcStatus => {
-                if let Some(name) = integer(value).filter(|status| *status >= 0).map(rpc_status) {
-                    out.extend_from_slice(name.as_bytes());
+                if let Some(status) = integer(value).map(rpc_status) {
+                    out.extend_from_slice(rpc_status_name(status).as_bytes());
                 }
             }
-            Self::RpcError => match integer(value) {
-                Some(status) if status >= 0 => {
-                    if RPC_ERRORS.contains(&status) {
-                        out.extend_from_slice(rpc_status(status).as_bytes());
-                    }
+            Self::RpcError => match integer(value).map(rpc_status) {
+                Some(status) if RPC_ERRORS.contains(&status) => {
+                    out.extend_from_slice(rpc_status_name(status).as_bytes());
                 }
-                _ => out.extend_from_slice(OTHER),
+                Some(_) => {}
+                None => out.extend_from_slice(OTHER),
             },
             Self::Path(paths) => paths.write(value, max_bytes, out),
+            Self::Facet(facet) => out.extend_from_slice(cut(facet.of(value), max_bytes)),
         }
         out.len() > before
     }
@@ -181,7 +191,9 @@ impl Form {
     /// Whether a value is there but is none that this form could take.
     pub fn is_mistyped(&self, value: &[u8]) -> bool {
         let length = match self {
-            Self::Text | Self::Method | Self::Address | Self::RpcMethod | Self::Path(_) => return false,
+            Self::Text | Self::Method | Self::Address | Self::RpcMethod | Self::Path(_) | Self::Facet(_) => {
+                return false;
+            }
             Self::Boolean => 1,
             _ => 8,
         };
@@ -236,7 +248,17 @@ fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static
     FLAGS.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, names)| names)
 }
 
-fn rpc_status(status: i64) -> &'static str {
+/// A gRPC status, or where there is none what the response flags tell, which are below 0 then.
+fn rpc_status(status: i64) -> i64 {
+    match status {
+        0.. => status,
+        // -1 less the flags, which is the flags with each bit turned.
+        _ if !status & CLIENT_HAS_GONE != 0 => RPC_CANCELLED,
+        _ => RPC_UNKNOWN,
+    }
+}
+
+fn rpc_status_name(status: i64) -> &'static str {
     usize::try_from(status).ok().and_then(|status| RPC_STATUSES.get(status)).unwrap_or(&"_OTHER")
 }
 

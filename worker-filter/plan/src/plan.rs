@@ -193,8 +193,19 @@ pub enum Value {
     Of(usize),
     /// The same, but 0 if it is absent: every stream counts.
     OfEach(usize),
+    /// The number of messages that went this way in a gRPC call, of [`Source::grpc_messages`]; nothing if it is absent.
+    Messages(usize, Side),
     /// The time from the one in this source to now, in nanoseconds, at the stream's end.
     Since(usize),
+}
+
+/// Which of a call's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Those of the client.
+    Request,
+    /// Those of the server.
+    Response,
 }
 
 impl Part {
@@ -217,7 +228,7 @@ impl Part {
         self.dimensions.iter().all(|dimension| match dimension.origin {
             Origin::Source(at) => {
                 let source = self.sources.get(at);
-                source.is_none_or(|source| matches!(source.alone, Alone::Property(_)))
+                source.is_none_or(|source| !matches!(source.alone, Alone::Expression(_)))
             }
             Origin::Constant(_) => true,
         })
@@ -241,7 +252,7 @@ impl Part {
             Origin::Constant(_) => None,
         });
         let measures = self.measures.iter_mut().filter_map(|measure| match &mut measure.value {
-            Value::Of(at) | Value::OfEach(at) | Value::Since(at) => Some(at),
+            Value::Of(at) | Value::OfEach(at) | Value::Messages(at, _) | Value::Since(at) => Some(at),
             Value::One | Value::Opened => None,
         });
         let mut kept: Vec<usize> = Vec::new();
@@ -269,6 +280,13 @@ impl Plan {
         }
         self.calls.take_if(|calls| calls.part.measures.is_empty());
         dropped
+    }
+
+    /// Whether it counts the messages of gRPC calls, as Envoy's `grpc_stats` filter tells them.
+    pub fn counts_grpc_messages(&self) -> bool {
+        let calls = self.calls.iter().flat_map(|calls| &calls.part.measures);
+        let mut measures = self.main.measures.iter().chain(calls);
+        measures.any(|measure| matches!(measure.value, Value::Messages(..)))
     }
 
     /// Leaves out the sources that nothing points to.

@@ -57,6 +57,20 @@ fn expected(series: &[(&str, u64, u128)]) -> BTreeMap<String, (u64, u128)> {
 }
 
 #[test]
+fn messages_of_a_call_are_two_numbers_in_one_text() {
+    for (text, expected) in [
+        (&b"3,500"[..], [Some(3), Some(500)]),
+        (b"0,0", [Some(0), Some(0)]),
+        (b"", [None, None]),
+        (b"3", [None, None]),
+        (b"3,-1", [Some(3), None]),
+        (b"18446744073709551616,\xff", [None, None]),
+    ] {
+        assert_eq!([Side::Request, Side::Response].map(|side| messages(text, side)), expected, "{text:?}");
+    }
+}
+
+#[test]
 fn observations_add_up_by_series_and_are_handed_over_once() {
     let mut fold = fold(10);
     observe(&mut fold, b"a", 200, 5);
@@ -75,6 +89,32 @@ fn past_the_limit_everything_still_counts_in_the_overflow_series() {
     }
     observe(&mut fold, b"0", 200, 1);
     assert_eq!(taken(&mut fold), expected(&[("0", 2, 2), ("1", 1, 1), ("overflow", 3, 3)]));
+}
+
+#[test]
+fn a_million_distinct_values_take_the_room_of_a_limit_and_all_count() {
+    for (limit, many, slots, rest) in
+        [("", 1_000_000, 2_000, 998_000), (r#", "max_values": 100"#, 100_000, 101, 99_900)]
+    {
+        let json = format!(
+            r#"{{"preset": "none", "counters": [], "metrics": [{{"name": "requests", "kind": "counter"}}],
+                "dimensions": [{{"name": "user", "request_header": "x-user" {limit}}}]}}"#
+        );
+        let part = WorkerConfig::parse(json.as_bytes()).unwrap().plan.main;
+        let mut fold = Fold::new(part, 2_000, Seeded::default());
+        for number in 0..many {
+            let (user, mut observation) = (u32::to_be_bytes(number), Observation::default());
+            observation.places_mut()[0] = Some(&user);
+            record(&mut fold, &observation);
+        }
+        assert_eq!((fold.slots.len(), fold.index.len()), (slots, slots), "{limit}");
+        let mut counts = Vec::new();
+        fold.take(|_, observations, points, _| {
+            assert_eq!(points, [Point::Counter(observations)]);
+            counts.push(observations);
+        });
+        assert_eq!((counts.iter().sum(), counts.iter().max()), (u64::from(many), Some(&rest)), "{limit}");
+    }
 }
 
 #[test]

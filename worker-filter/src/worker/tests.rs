@@ -219,11 +219,12 @@ fn a_counter_counts_only_what_meets_its_condition() {
 }
 
 #[test]
-fn a_grpc_call_counts_as_a_request_and_as_a_call() {
+fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
     fake::reset();
     let token = service();
-    let mut worker = worker("");
-    let calls = WorkerConfig::parse(b"").unwrap().plan.calls.unwrap();
+    let json = r#"{"grpc_messages": true}"#;
+    let mut worker = worker(json);
+    let calls = WorkerConfig::parse(json.as_bytes()).unwrap().plan.calls.unwrap();
     let text = |at: usize| -> &'static str { calls.part.sources[at].item.clone().leak() };
     let mut call = request("a");
     call[0].1 = b"POST".to_vec();
@@ -231,25 +232,38 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call() {
     call.push((text(calls.proof).trim_matches(['(', ')']), b"/p.S/M".to_vec()));
     call.push((text(calls.proof), b"/p.S/M".to_vec()));
     call.push((text(1), 14_i64.to_le_bytes().to_vec()));
+    call.push((Source::grpc_messages().guarded.leak(), b"3,500".to_vec()));
+    // Answered by something that is no gRPC server.
+    let mut page = call.clone();
+    page[1].1 = 503_i64.to_le_bytes().to_vec();
+    let mut moved = plain.clone();
+    moved[1].1 = 302_i64.to_le_bytes().to_vec();
     let mut post = plain;
     post.push((text(calls.proof), b"".to_vec()));
     post.push((text(1), 2_i64.to_le_bytes().to_vec()));
-    for attributes in [call, post, request("a")] {
+    for attributes in [call, page, moved, post, request("a")] {
         observe(&mut worker, attributes);
     }
     assert_eq!(
         fake::with(|host| host.streams.evaluations),
-        5,
-        "only for a POST the calls' list is evaluated"
+        8,
+        "only for a POST with a fitting status the calls' list is evaluated"
     );
+    assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 0);
     worker.flush();
     let batches = batches(token);
     let [requests, calls] = &batches[..] else { panic!("two, not {}", batches.len()) };
-    assert_eq!((requests.producer, requests.observations()), (7, 3));
+    assert_eq!((requests.producer, requests.observations()), (7, 5));
     assert_eq!((calls.producer, calls.observations()), (8, 0), "no request is observed twice");
-    let [call] = &calls.groups[0].series[..] else { panic!("one call") };
+    let [call] = &calls.groups[0].series[..] else { panic!("one series of calls") };
     let names = ["rpc.system.name", "rpc.method", "rpc.status_code", "error.type"];
     assert_eq!(names.map(|name| attribute(call, name)), ["grpc", "p.S/M", "UNAVAILABLE", "UNAVAILABLE"]);
+    let [Point::Histogram(calls), Point::Histogram(requests), Point::Histogram(responses)] = &call.points[..]
+    else {
+        panic!("three histograms")
+    };
+    let seen = [calls, requests, responses].map(|histogram| (histogram.count(), histogram.sum()));
+    assert_eq!(seen, [(2, 2_000_000), (2, 6), (2, 1_000)]);
 }
 
 #[test]

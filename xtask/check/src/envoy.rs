@@ -27,6 +27,8 @@ pub struct Around<'a> {
     http: Option<Way>,
     /// The way of the TCP connections here.
     tcp: Option<Way>,
+    /// Whether the messages of gRPC calls are counted on the way of the HTTP requests; none if that cannot be told.
+    counts_grpc_messages: Option<bool>,
 }
 
 const RELOAD: &str = "set failure_policy: FAIL_RELOAD, which makes the VM anew";
@@ -90,6 +92,7 @@ impl<'a> Found<'a> {
             failure: failure(place),
             way,
             remote_code,
+            counts_grpc_messages: around.counts_grpc_messages,
             capabilities: place.at(&["capability_restriction_config", "allowed_capabilities"]),
             place: place.clone(),
         });
@@ -99,13 +102,15 @@ impl<'a> Found<'a> {
 impl<'a> Around<'a> {
     /// What is around a part of a configuration that a manifest puts on the way of those requests and connections.
     pub fn on(http: Way, tcp: Way) -> Self {
-        Self { extension: None, http: Some(http), tcp: Some(tcp) }
+        Self { extension: None, http: Some(http), tcp: Some(tcp), counts_grpc_messages: None }
     }
 
     fn enter(&mut self, kind: &'a str, fields: &Place<'a>) {
         match kind.rsplit('.').next() {
             Some("HttpConnectionManager") => {
                 self.http.get_or_insert_with(|| way(fields));
+                self.counts_grpc_messages =
+                    fields.get("http_filters").as_ref().and_then(counts_grpc_messages);
             }
             // What it logs are the connections that its filter chain has seen.
             Some("TcpProxy") => self.http = self.tcp.clone(),
@@ -123,6 +128,19 @@ fn typed<'a>(place: &Place<'a>) -> Option<(&'a str, Place<'a>)> {
         return Some((name(place.text_of("type_url")?), place.get("value")?));
     }
     Some((kind, place.clone()))
+}
+
+/// Whether one of these HTTP filters leaves the number of a gRPC call's messages in the filter state; none if some filter's
+/// type is not in this file.
+fn counts_grpc_messages(filters: &Place<'_>) -> Option<bool> {
+    let mut counts = false;
+    for filter in filters.items() {
+        let config = filter.get("typed_config")?;
+        let (kind, fields) = typed(&config)?;
+        counts |= kind == "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"
+            && is_true(&fields, "emit_filter_state");
+    }
+    Some(counts)
 }
 
 fn attach(kind: &str, fields: &Place<'_>) -> Option<Attach> {

@@ -121,6 +121,7 @@ fn wasm_plugin<'a>(spec: &Place<'a>, manifest: &Place<'a>, namespace: &str) -> O
         },
         way: Some(Way { through: format!("{kind}  {selected}"), context: None }),
         remote_code: None,
+        counts_grpc_messages: None,
         capabilities: None,
         place: spec.clone(),
     })
@@ -146,6 +147,7 @@ fn extension_policy<'a>(spec: &Place<'a>, plugin: &Place<'a>) -> Option<Plugin<'
         },
         way: targets.map(|targets| Way { through: written(&targets), context: None }),
         remote_code: None,
+        counts_grpc_messages: None,
         capabilities: None,
         place: plugin.clone(),
     })

@@ -27,6 +27,8 @@ pub struct Plugin<'a> {
     pub failure: Failure<'a>,
     /// The requests that pass it; none if that cannot be told.
     pub way: Option<Way>,
+    /// Whether Envoy counts the messages of gRPC calls for it, by its filter `grpc_stats`; none if that cannot be told.
+    pub counts_grpc_messages: Option<bool>,
     /// Where its code comes from over the network, if it does.
     pub remote_code: Option<Place<'a>>,
     /// What the host lets it do, if that is restricted.

@@ -33,6 +33,7 @@ pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     for (plugin, parsed) in &judged {
         if let Some(Parsed::Worker(config)) = parsed {
             findings.extend(attachment::streams(plugin, config));
+            findings.extend(attachment::grpc_messages(plugin, config));
         }
     }
     for plugin in plugins {

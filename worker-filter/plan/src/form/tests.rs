@@ -51,10 +51,16 @@ fn values_take_the_form_of_their_dimension() {
         (Form::RpcMethod, b"_OTHER".to_vec(), Some("_OTHER")),
         (Form::RpcStatus, number(5), Some("NOT_FOUND")),
         (Form::RpcStatus, number(99), Some("_OTHER")),
-        (Form::RpcStatus, number(-1), None),
+        (Form::RpcStatus, number(-1), Some("UNKNOWN")),
+        (Form::RpcStatus, number(-1 - (1 << 28)), Some("CANCELLED")),
+        (Form::RpcStatus, number(-1 - (1 << 14)), Some("CANCELLED")),
+        (Form::RpcStatus, number(-1 - (1 << 6)), Some("UNKNOWN")),
+        (Form::RpcStatus, b"".to_vec(), None),
         (Form::RpcError, number(5), None),
         (Form::RpcError, number(14), Some("UNAVAILABLE")),
-        (Form::RpcError, number(-1), Some("_OTHER")),
+        (Form::RpcError, number(-1), Some("UNKNOWN")),
+        (Form::RpcError, number(-1 - (1 << 28)), None),
+        (Form::RpcError, b"".to_vec(), Some("_OTHER")),
     ] {
         assert_eq!(written(&form, &value).as_deref(), expected, "{form:?} {value:?}");
     }

@@ -3,7 +3,7 @@
 
 use super::{NS_IN_S, Options, SIZE_BOUNDS};
 use crate::form::Form;
-use crate::plan::{Calls, Part, Plan, Streams, Value};
+use crate::plan::{Calls, Part, Plan, Side, Streams, Value};
 use crate::source::Source;
 
 /// Seconds.
@@ -12,9 +12,17 @@ const SECONDS: (&str, u64) = ("s", NS_IN_S);
 /// Bounds of message counts.
 const COUNT_BOUNDS: [u64; 8] = [1, 2, 5, 10, 100, 1_000, 10_000, 100_000];
 
-/// Whether a stream is a gRPC call, by its content-type.
+/// Whether a stream is a gRPC call, by its content-type. `application/grpc-web` is another protocol, whose status is in the
+/// body.
 pub(super) const IS_CALL: &str = "'content-type' in request.headers && \
-                                  request.headers['content-type'].startsWith('application/grpc')";
+                                  request.headers['content-type'].startsWith('application/grpc') && \
+                                  !request.headers['content-type'].startsWith('application/grpc-')";
+
+/// The status of a call or, where none was sent, the response flags below zero: one value tells both. Envoy takes the status
+/// of HTTP for one where none was sent, 200 for UNKNOWN (1.36.4, 1.40.0); a call that the client gave up looks like that.
+const STATUS: &str = "has(response.grpc_status) && (response.grpc_status != 2 || \
+                      'grpc-status' in response.trailers || 'grpc-status' in response.headers) \
+                      ? response.grpc_status : -1 - response.flags";
 
 /// `http.server.request.duration`, `http.server.request.body.size` and `http.server.response.body.size` by method, status
 /// code, route, scheme and error; `rpc.server.call.duration` of gRPC calls by method, status and error.
@@ -51,30 +59,22 @@ fn calls(options: Options) -> (Part, usize) {
         "{IS_CALL} ? (has(response.grpc_status) && response.grpc_status == 12 ? '_OTHER' : request.url_path) : ''"
     );
     let method = Source::expression(&method);
-    let status = || Source::expression("has(response.grpc_status) ? response.grpc_status : -1");
     let proof = part.source(method.clone());
     part.constant("rpc.system.name", "grpc");
     part.dimension("rpc.method", method, Form::RpcMethod);
-    part.dimension("rpc.status_code", status(), Form::RpcStatus);
-    part.dimension("error.type", status(), Form::RpcError);
+    part.dimension("rpc.status_code", Source::expression(STATUS), Form::RpcStatus);
+    part.dimension("error.type", Source::expression(STATUS), Form::RpcError);
     let value = Value::OfEach(part.source(Source::attribute("request.duration")));
     part.durations("rpc.server.call.duration", SECONDS, "Duration of RPC server calls.", value);
     if options.grpc_messages {
+        let messages = part.source(Source::grpc_messages());
         for (name, side, description) in [
-            ("rpc.server.requests_per_rpc", "request", "Messages received per RPC."),
-            ("rpc.server.responses_per_rpc", "response", "Messages sent per RPC."),
+            ("rpc.server.requests_per_rpc", Side::Request, "Messages received per RPC."),
+            ("rpc.server.responses_per_rpc", Side::Response, "Messages sent per RPC."),
         ] {
-            let value = Value::Of(part.source(messages(side)));
+            let value = Value::Messages(messages, side);
             part.histogram(name, "{count}", description, &COUNT_BOUNDS, value);
         }
     }
     (part, proof)
-}
-
-/// How many messages went one way, as Envoy's `grpc_stats` filter says with `emit_filter_state`.
-pub(super) fn messages(side: &str) -> Source {
-    let state = "filter_state['envoy.filters.http.grpc_stats']";
-    Source::expression(&format!(
-        "'envoy.filters.http.grpc_stats' in filter_state ? {state}.{side}_message_count : 0u"
-    ))
 }

@@ -78,6 +78,23 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
     Some(Finding::error(&place, Rule::Attachment, message))
 }
 
+/// Whether the messages that a worker is to count are counted by Envoy.
+pub(super) fn grpc_messages(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
+    if !config.plan.counts_grpc_messages() || plugin.counts_grpc_messages != Some(false) {
+        return None;
+    }
+    let place = match &plugin.configuration {
+        Configuration::Struct(value) => value.nearest("grpc_messages"),
+        _ => plugin.place.clone(),
+    };
+    Some(Finding::warning(
+        &place,
+        Rule::Attachment,
+        "no message will be counted: grpc_messages takes what Envoy's filter envoy.filters.http.grpc_stats counts; add it to \
+         http_filters, before the router, with emit_filter_state: true",
+    ))
+}
+
 /// Workers that the same requests pass.
 pub(super) fn counted_twice(plugins: &[Plugin<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();

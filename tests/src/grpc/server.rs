@@ -1,0 +1,263 @@
+//! A gRPC server inside this process: which method is called decides what becomes of the call.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::message::{self, Incoming};
+use super::{CONTENT_TYPE, MESSAGE, STATUS, in_time};
+use crate::ports::localhost;
+
+/// The methods that there are, by their paths. Any other is UNIMPLEMENTED.
+pub mod method {
+    /// One message, answered with one.
+    pub const GET: &str = "/shop.Orders/Get";
+    /// Any number of messages, answered with one when all have come.
+    pub const UPLOAD: &str = "/shop.Orders/Upload";
+    /// One message, a number in decimal digits: so many are the answer.
+    pub const LIST: &str = "/shop.Orders/List";
+    /// Any number of messages, each answered with itself at once.
+    pub const CHAT: &str = "/shop.Orders/Chat";
+    /// One message, answered with none and the status INTERNAL.
+    pub const FAIL: &str = "/shop.Orders/Fail";
+    /// Never answered.
+    pub const HANG: &str = "/shop.Orders/Hang";
+    /// Never answered either.
+    pub const WAIT: &str = "/shop.Orders/Wait";
+    /// Nor this one.
+    pub const IGNORE: &str = "/shop.Orders/Ignore";
+    /// One message, answered with one, and no end.
+    pub const WATCH: &str = "/shop.Orders/Watch";
+    /// Reset without an answer.
+    pub const RESET: &str = "/shop.Orders/Reset";
+    /// One message, answered with one; reset when the client has ended its side.
+    pub const BREAK: &str = "/shop.Orders/Break";
+    /// Answered with 503, as something would that is no gRPC server.
+    pub const PAGE: &str = "/shop.Orders/Page";
+}
+
+const INTERNAL: &str = "13";
+const UNIMPLEMENTED: &str = "12";
+
+/// A running server; dropping it closes its port and all its connections.
+#[derive(Debug)]
+pub struct GrpcServer {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+    served: Arc<watch::Sender<Served>>,
+}
+
+/// What a [`GrpcServer`] has seen and done so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Calls by their path.
+    pub calls: BTreeMap<String, u64>,
+    /// Messages that came.
+    pub received: u64,
+    /// Messages that went.
+    pub sent: u64,
+}
+
+impl GrpcServer {
+    /// Listens on any free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// No port can be listened on.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind(localhost(0)).await.context("cannot listen")?;
+        let address = listener.local_addr()?;
+        let served = Arc::default();
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&served)));
+        Ok(Self { address, accepting, served })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// What it has seen and done so far.
+    pub fn served(&self) -> Served {
+        self.served.borrow().clone()
+    }
+
+    /// Waits until it has got so many calls of a path.
+    ///
+    /// # Errors
+    /// They do not come in time.
+    pub async fn wait_for_calls(&self, path: &str, calls: u64) -> Result<()> {
+        let mut served = self.served.subscribe();
+        let come = served.wait_for(|served| served.calls.get(path).is_some_and(|got| *got >= calls));
+        in_time("a call to reach the server", come).await??;
+        Ok(())
+    }
+}
+
+impl Drop for GrpcServer {
+    fn drop(&mut self) {
+        // The task owns the listener and, through its set, every connection.
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, served: Arc<watch::Sender<Served>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    // An error is a connection that the client closed.
+                    connections.spawn(serve(stream, Arc::clone(&served)));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, served: Arc<watch::Sender<Served>>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut connection = h2::server::handshake(stream).await?;
+    let mut calls = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(accepted) = accepted else { return Ok(()) };
+                let (request, respond) = accepted?;
+                // An error is a call that its client gave up.
+                calls.spawn(answer(request, respond, Arc::clone(&served)));
+            }
+            Some(_) = calls.join_next() => {}
+        }
+    }
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    served: Arc<watch::Sender<Served>>,
+) -> Result<()> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    served.send_modify(|served| *served.calls.entry(path.to_owned()).or_default() += 1);
+    let mut call = Call { incoming: Incoming::new(body), served };
+    match path {
+        method::GET => {
+            let message = call.receive().await?.context("no message")?;
+            let mut stream = begin(&mut respond)?;
+            call.send(&mut stream, &message)?;
+            end(&mut stream, "0")
+        }
+        method::UPLOAD => {
+            let mut messages: u64 = 0;
+            while call.receive().await?.is_some() {
+                messages += 1;
+            }
+            let mut stream = begin(&mut respond)?;
+            call.send(&mut stream, messages.to_string().as_bytes())?;
+            end(&mut stream, "0")
+        }
+        method::LIST => {
+            let message = call.receive().await?.context("no message")?;
+            let messages: u64 = std::str::from_utf8(&message)?.parse()?;
+            let mut stream = begin(&mut respond)?;
+            for _ in 0..messages {
+                call.send(&mut stream, &MESSAGE)?;
+            }
+            end(&mut stream, "0")
+        }
+        method::CHAT => {
+            let mut stream = begin(&mut respond)?;
+            while let Some(message) = call.receive().await? {
+                call.send(&mut stream, &message)?;
+            }
+            end(&mut stream, "0")
+        }
+        method::FAIL => {
+            call.receive().await?;
+            end(&mut begin(&mut respond)?, INTERNAL)
+        }
+        method::HANG | method::WAIT | method::IGNORE => {
+            while call.receive().await?.is_some() {}
+            std::future::pending().await
+        }
+        method::WATCH => {
+            let message = call.receive().await?.context("no message")?;
+            let mut stream = begin(&mut respond)?;
+            call.send(&mut stream, &message)?;
+            // Until the client has given up.
+            while call.receive().await?.is_some() {}
+            std::future::pending().await
+        }
+        method::RESET => {
+            call.receive().await?;
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            Ok(())
+        }
+        method::BREAK => {
+            let message = call.receive().await?.context("no message")?;
+            let mut stream = begin(&mut respond)?;
+            call.send(&mut stream, &message)?;
+            // A reset takes back what the client has not got yet: it ends its own side when it has.
+            while call.receive().await?.is_some() {}
+            stream.send_reset(Reason::INTERNAL_ERROR);
+            Ok(())
+        }
+        method::PAGE => {
+            call.receive().await?;
+            let page = Response::builder().status(503).header("content-type", "text/plain").body(())?;
+            respond.send_response(page, false)?.send_data(Bytes::from_static(b"no gRPC here\n"), true)?;
+            Ok(())
+        }
+        _ => {
+            let trailers_only = Response::builder().header("content-type", CONTENT_TYPE);
+            respond.send_response(trailers_only.header(STATUS, UNIMPLEMENTED).body(())?, true)?;
+            Ok(())
+        }
+    }
+}
+
+/// A call that is being answered.
+struct Call {
+    incoming: Incoming,
+    served: Arc<watch::Sender<Served>>,
+}
+
+impl Call {
+    async fn receive(&mut self) -> Result<Option<Bytes>> {
+        let message = self.incoming.next().await?;
+        self.served.send_modify(|served| served.received += u64::from(message.is_some()));
+        Ok(message)
+    }
+
+    fn send(&self, stream: &mut SendStream<Bytes>, message: &[u8]) -> Result<()> {
+        message::send(stream, message)?;
+        self.served.send_modify(|served| served.sent += 1);
+        Ok(())
+    }
+}
+
+fn begin(respond: &mut SendResponse<Bytes>) -> Result<SendStream<Bytes>> {
+    let head = Response::builder().header("content-type", CONTENT_TYPE).body(())?;
+    Ok(respond.send_response(head, false)?)
+}
+
+fn end(stream: &mut SendStream<Bytes>, status: &'static str) -> Result<()> {
+    let trailers =
+        HeaderMap::from_iter([(http::HeaderName::from_static(STATUS), HeaderValue::from_static(status))]);
+    Ok(stream.send_trailers(trailers)?)
+}
