@@ -14,21 +14,15 @@ pub(crate) struct Ledger {
     pub(crate) aggregated: u64,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
+    missing: u64,
 }
 
-/// The batches of one producer by their sequence.
+/// The observations in each batch of one producer, by their sequence.
 #[derive(Debug, Default)]
 struct Producer {
-    batches: BTreeMap<u64, Handed>,
+    batches: BTreeMap<u64, u64>,
     /// The last that the service added up.
     last: u64,
-}
-
-/// One batch: its observations, and whether they were added up.
-#[derive(Debug, Clone, Copy)]
-struct Handed {
-    observations: u64,
-    is_aggregated: bool,
 }
 
 impl Ledger {
@@ -36,15 +30,20 @@ impl Ledger {
     pub(crate) fn put(&mut self, item: &[u8]) -> u64 {
         let batch = Batch::decode(item).unwrap();
         let observations = batch.observations();
-        let handed = Handed { observations, is_aggregated: false };
-        let before = self.producers.entry(batch.producer).or_default().batches.insert(batch.sequence, handed);
+        let before =
+            self.producers.entry(batch.producer).or_default().batches.insert(batch.sequence, observations);
         assert!(before.is_none(), "batch {} of {} was there before", batch.sequence, batch.producer);
         self.handed_over += observations;
         observations
     }
 
-    /// The service took an item out of the queue.
-    pub(crate) fn took(&mut self, item: &[u8]) {
+    /// The service took what the host noted since.
+    pub(crate) fn took_all(&mut self) {
+        let taken = fake::with(|host| host.queues.taken.take()).unwrap_or_default();
+        taken.iter().for_each(|item| self.took(item));
+    }
+
+    fn took(&mut self, item: &[u8]) {
         let Ok(batch) = Batch::decode(item) else {
             self.refused += 1;
             return;
@@ -54,19 +53,18 @@ impl Ledger {
             self.duplicates += 1;
             return;
         }
+        // What the service can tell is missing: between two batches of a producer that it has.
+        if producer.last > 0 {
+            let between = producer.batches.range(producer.last + 1..batch.sequence);
+            self.missing += between.map(|(_, observations)| observations).sum::<u64>();
+        }
         producer.last = batch.sequence;
-        producer.batches.get_mut(&batch.sequence).unwrap().is_aggregated = true;
         self.aggregated += batch.observations();
-    }
-
-    /// Observations that the service can tell are missing: between two batches of a producer that it has.
-    pub(crate) fn missing(&self) -> u64 {
-        self.producers.values().map(Producer::missing).sum()
     }
 
     /// Observations that went into the queue and of which nothing is known yet.
     pub(crate) fn unknown(&self) -> u64 {
-        self.handed_over - self.aggregated - self.missing()
+        self.handed_over - self.aggregated - self.missing
     }
 
     /// The service has told the same of itself.
@@ -78,17 +76,8 @@ impl Ledger {
             stat("batches_duplicate"),
             stat("batches_refused"),
         ];
-        let expected = [self.handed_over, self.aggregated, self.missing(), self.duplicates, self.refused];
+        let expected = [self.handed_over, self.aggregated, self.missing, self.duplicates, self.refused];
         assert_eq!(told, expected, "handed over, aggregated, missing, duplicate and refused");
-    }
-}
-
-impl Producer {
-    fn missing(&self) -> u64 {
-        let aggregated = || self.batches.iter().filter(|(_, batch)| batch.is_aggregated).map(|(at, _)| *at);
-        let (Some(first), Some(last)) = (aggregated().next(), aggregated().next_back()) else { return 0 };
-        let between = self.batches.range(first..last).map(|(_, batch)| batch);
-        between.filter(|batch| !batch.is_aggregated).map(|batch| batch.observations).sum()
     }
 }
 

@@ -6,7 +6,7 @@ use tributary_host::plugin::Plugin;
 use tributary_host::vm::Vm;
 use tributary_service::root::ServicePlugin;
 
-use crate::ledger::{Ledger, items};
+use crate::ledger::Ledger;
 
 const ROOT: u32 = 1;
 /// What one look at the clock takes while the main thread is slow: a callback's whole budget.
@@ -60,9 +60,9 @@ impl MainThread {
 
     /// Ends in order.
     pub(crate) fn end(mut self, ledger: &mut Ledger) {
-        let items = items(0);
+        fake::with(|host| host.queues.taken = Some(Vec::new()));
         self.vm.deleted(ROOT);
-        items.iter().for_each(|item| ledger.took(item));
+        ledger.took_all();
     }
 
     fn pace(&mut self, now: u64) {
@@ -72,11 +72,12 @@ impl MainThread {
 
     /// Calls into the VM, and notes what it took out of the queue.
     fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&mut ServicePlugin)) {
-        let before = items(0);
-        fake::with(|host| host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 });
+        fake::with(|host| {
+            host.queues.taken = Some(Vec::new());
+            host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 };
+        });
         act(self.vm.plugin_of(ROOT).unwrap());
         fake::with(|host| host.clock_step_ns = 0);
-        let taken = before.len() - items(0).len();
-        before.iter().take(taken).for_each(|item| ledger.took(item));
+        ledger.took_all();
     }
 }

@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 use tributary_host::{Status, fake};
+use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::collector::{Collector, Mood};
 use crate::ledger::{self, Ledger, stat};
@@ -16,6 +17,8 @@ const BEGINNING: u64 = 1_700_000_000 * SECOND;
 const WORKERS_MAX: usize = 4;
 /// More batches than workers may have wait before they keep theirs.
 const BURST: u64 = 600;
+/// Batches of a queue that are read after each step.
+const READ_MAX: usize = 20;
 /// Rounds after which everything has settled if it ever does: longer than the longest wait for an answer that never comes.
 const ROUNDS_MAX: u32 = 1_000;
 
@@ -237,8 +240,7 @@ impl Plant {
             } else {
                 self.happened.workers_ended += 1;
                 let gone = worker.end(&mut self.ledger);
-                let has_queue =
-                    fake::with(|host| host.queues.resolve(tributary_proto::limits::QUEUE_HTTP)).is_ok();
+                let has_queue = fake::with(|host| host.queues.resolve(QUEUE_HTTP)).is_ok();
                 assert!(
                     gone.pending() == 0 || !has_queue,
                     "{} observations ended with their worker",
@@ -335,10 +337,9 @@ impl Plant {
         self.ledger.check();
         let pending: u64 = self.workers.iter().map(Worker::pending).sum();
         assert_eq!(self.seen, pending + self.lost + self.ledger.handed_over, "seen");
-        let in_queue: u64 = ledger::items(0).iter().map(|item| observations(item)).sum();
-        if self.was_robbed {
-            assert!(self.ledger.unknown() <= self.ledger.handed_over, "in the queue or stolen");
-        } else {
+        if !self.was_robbed && fake::with(|host| host.queues.len(QUEUE_HTTP)) < READ_MAX {
+            let in_queue: u64 = ledger::items(0).iter().map(|item| observations(item)).sum();
+            // There may be copies in it.
             assert!(self.ledger.unknown() <= in_queue, "{} of {in_queue}", self.ledger.unknown());
         }
         let told = stat("observations_observed");
