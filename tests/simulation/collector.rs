@@ -18,6 +18,8 @@ pub(crate) struct Collector {
     calls: Vec<Pending>,
     /// Requests in deltas that it refused for good: they do not come again.
     pub(crate) refused: u64,
+    /// Requests that services had added up and not told it of when they died.
+    pub(crate) lost: u64,
 }
 
 /// How it answers.
@@ -77,7 +79,7 @@ struct Pending {
 impl Collector {
     pub(crate) fn new(cluster: &'static str, is_cumulative: bool) -> Self {
         let (store, mood, calls) = (Store::with_gaps(), Mood::Healthy, Vec::new());
-        Self { cluster, is_cumulative, store, mood, calls, refused: 0 }
+        Self { cluster, is_cumulative, store, mood, calls, refused: 0, lost: 0 }
     }
 
     /// A request arrives.

@@ -81,6 +81,34 @@ impl Ledger {
     }
 }
 
+/// What the service says became of what it added up, for one destination.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) exported: u64,
+    waiting: u64,
+    dropped: [(&'static str, u64); 3],
+}
+
+impl Account {
+    pub(crate) fn of(destination: &str) -> Self {
+        let part = |name: &str| stat(&format!("observations_{name}"));
+        Self {
+            exported: part(&format!("exported.{destination}")),
+            waiting: part(&format!("waiting.{destination}")),
+            dropped: ["table", "collector", "trap"]
+                .map(|reason| (reason, part(&format!("dropped.{destination}.{reason}")))),
+        }
+    }
+
+    pub(crate) fn dropped_by(&self, reason: &str) -> u64 {
+        self.dropped.iter().filter(|(name, _)| *name == reason).map(|(_, count)| count).sum()
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.exported + self.waiting + self.dropped.iter().map(|(_, count)| count).sum::<u64>()
+    }
+}
+
 /// What is in the queue, but for the first `skipped`.
 pub(crate) fn items(skipped: usize) -> Vec<Vec<u8>> {
     fake::with(|host| host.queues.items(QUEUE_HTTP).skip(skipped).map(<[u8]>::to_vec).collect())

@@ -17,11 +17,11 @@ use plant::Plant;
 const SEEDS: [(u64, &str); 0] = [];
 
 /// Further seeds, from 0; variables ask for more, or for others.
-const COUNT: u64 = 400;
+const COUNT: u64 = 60;
 const FIRST_VARIABLE: &str = "TRIBUTARY_SIMULATION_FIRST_SEED";
 const COUNT_VARIABLE: &str = "TRIBUTARY_SIMULATION_SEEDS";
 /// What happens in one simulation before everything heals.
-const STEPS: u32 = 250;
+const STEPS: u32 = 150;
 
 #[test]
 fn whatever_fails_every_observation_is_accounted_for() {

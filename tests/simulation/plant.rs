@@ -5,9 +5,9 @@ use tributary_host::{Status, fake};
 use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::collector::{Collector, Mood};
-use crate::ledger::{self, Ledger, stat};
+use crate::ledger::{self, Account, Ledger, stat};
 use crate::main_thread::MainThread;
-use crate::worker::{self, Worker};
+use crate::worker::{self, Kind, Worker};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -25,6 +25,7 @@ const ROUNDS_MAX: u32 = 1_000;
 /// One Envoy, its collectors, and what is true of them.
 pub(crate) struct Plant {
     random: Rng,
+    kind: Kind,
     workers: Vec<Worker>,
     main_thread: Option<MainThread>,
     collectors: [Collector; 3],
@@ -52,6 +53,8 @@ pub(crate) struct Happened {
     requests: u64,
     workers_ended: u64,
     workers_trapped: u64,
+    services_trapped: u64,
+    dropped: u64,
     held_back: u64,
     overflows: u64,
     missing: u64,
@@ -76,11 +79,13 @@ impl Happened {
         self.clone().all_mut().into_iter().all(|count| *count > 0)
     }
 
-    fn all_mut(&mut self) -> [&mut u64; 13] {
+    fn all_mut(&mut self) -> [&mut u64; 15] {
         let Self {
             requests,
             workers_ended,
             workers_trapped,
+            services_trapped,
+            dropped,
             held_back,
             overflows,
             missing,
@@ -96,6 +101,8 @@ impl Happened {
             requests,
             workers_ended,
             workers_trapped,
+            services_trapped,
+            dropped,
             held_back,
             overflows,
             missing,
@@ -117,9 +124,11 @@ impl Plant {
         let mut random = Rng::with_seed(seed);
         let collectors = [("cumulative", true), ("delta", false), ("json", true)];
         let main_thread = random.bool().then(|| MainThread::begin(0));
+        let kind = Kind { counts: random.bool(), sends_each: false };
         Self {
-            workers: (0..random.usize(1..=3)).map(|_| Worker::begin(false, 0)).collect(),
+            workers: (0..random.usize(1..=3)).map(|_| Worker::begin(kind, 0)).collect(),
             random,
+            kind,
             main_thread,
             collectors: collectors.map(|(cluster, is_cumulative)| Collector::new(cluster, is_cumulative)),
             ledger: Ledger::default(),
@@ -159,11 +168,12 @@ impl Plant {
             87..90 => self.pass(5 * SECOND),
             90..91 => self.clock_goes_back(),
             91..92 => self.burst(),
-            92..95 => {
+            92..96 => {
                 if self.main_thread.is_none() {
                     self.main_thread = Some(MainThread::begin(self.elapsed_ns));
                 }
             }
+            96 => self.service_dies(),
             _ => {}
         }
         self.pass(400 * MS);
@@ -190,6 +200,11 @@ impl Plant {
                 self.has_settled()
             });
             assert!(settles, "{}", self.state());
+        }
+        for collector in &self.collectors {
+            let account = Account::of(collector.cluster);
+            assert!(collector.lost <= account.dropped_by("trap"), "{account:?}, {} lost", collector.lost);
+            self.happened.dropped += account.dropped_by("trap") + account.dropped_by("collector");
         }
         self.happened.held_back = stat("handovers_held_back");
         self.happened.missing = stat("observations_missing");
@@ -219,7 +234,7 @@ impl Plant {
 
     /// Many requests, each a message of its own.
     fn burst(&mut self) {
-        let mut worker = Worker::begin(true, self.elapsed_ns);
+        let mut worker = Worker::begin(Kind { sends_each: true, ..self.kind }, self.elapsed_ns);
         for _ in 0..BURST {
             worker.request("burst", 1, &mut self.ledger);
             self.seen += 1;
@@ -230,7 +245,7 @@ impl Plant {
     /// A worker goes, by itself or by a trap, or one comes.
     fn replace_worker(&mut self) {
         if self.workers.len() < WORKERS_MAX && self.random.bool() {
-            self.workers.push(Worker::begin(false, self.elapsed_ns));
+            self.workers.push(Worker::begin(self.kind, self.elapsed_ns));
         } else if !self.workers.is_empty() {
             let worker = self.workers.swap_remove(self.random.usize(0..self.workers.len()));
             let traps = self.random.u32(0..3) == 0;
@@ -250,6 +265,19 @@ impl Plant {
             };
             self.lost += gone.pending();
             self.uncounted += gone.seen - gone.counted;
+        }
+    }
+
+    /// The service's VM fails; another one comes later, and finds what was written down. Nobody answers its calls any more.
+    fn service_dies(&mut self) {
+        // A new service does not know that what the one before it told is of a later time than the clock has now, nor which part
+        // of the counters in shared data a collector of deltas has.
+        if self.happened.clock_went_back == 0 && !self.kind.counts && self.main_thread.take().is_some() {
+            for collector in &mut self.collectors {
+                collector.cut_off();
+                collector.lost = self.ledger.aggregated - collector.counts().0;
+            }
+            self.happened.services_trapped += 1;
         }
     }
 
@@ -289,6 +317,10 @@ impl Plant {
     }
 
     fn clock_goes_back(&mut self) {
+        // See `service_dies`.
+        if self.happened.services_trapped > 0 && self.main_thread.is_none() {
+            return;
+        }
         let longest = if self.random.bool() { SECOND } else { HOUR };
         let back = self.random.u64(0..longest);
         fake::with(|host| host.now_unix_nano -= back);
@@ -347,16 +379,30 @@ impl Plant {
         for collector in &self.collectors {
             let (requests, _) = collector.counts();
             assert!(requests <= self.ledger.aggregated, "{}", self.state());
+            if self.main_thread.is_some() {
+                let account = Account::of(collector.cluster);
+                assert_eq!(account.sum(), self.ledger.aggregated, "{account:?} of {}", collector.cluster);
+                // A collector may have more than it has confirmed, but not less.
+                assert!(
+                    account.exported <= requests,
+                    "{account:?}, but {} has {requests}",
+                    collector.cluster
+                );
+            }
         }
     }
 
     /// Whether everything is where it belongs.
     fn has_settled(&self) -> bool {
-        let counter = self.seen - self.uncounted;
+        let counter = if self.kind.counts { self.seen - self.uncounted } else { 0 };
         self.workers.iter().all(|worker| worker.pending() == 0)
             && ledger::items(0).is_empty()
             && worker::counter() == counter
-            && self.collectors.iter().all(|it| it.counts() == (self.ledger.aggregated, counter))
+            && self.collectors.iter().all(|it| {
+                // What a collector refused is among what it was told.
+                it.counts() == (self.ledger.aggregated - it.lost, counter)
+                    && Account::of(it.cluster).dropped_by("collector") == it.refused
+            })
     }
 
     /// SIGTERM: workers end, then the service does; what it could not export is in the log, and is brought to the collectors.
@@ -385,11 +431,15 @@ impl Plant {
     }
 
     fn state(&self) -> String {
-        let counts: Vec<_> = self.collectors.iter().map(|it| (it.cluster, it.counts(), it.refused)).collect();
+        let counts: Vec<_> = self
+            .collectors
+            .iter()
+            .map(|it| (it.cluster, it.counts(), it.refused, it.lost, Account::of(it.cluster)))
+            .collect();
         let pending: u64 = self.workers.iter().map(Worker::pending).sum();
         format!(
             "{} seen, {pending} pending, {} lost, {} not counted, {} in shared data, {} batches in the queue, {} aggregated, \
-             collectors with (requests, counter), and refused: {counts:?}",
+             collectors with (requests, counter), refused and lost: {counts:?}",
             self.seen,
             self.lost,
             self.uncounted,

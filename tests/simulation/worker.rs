@@ -11,11 +11,26 @@ use crate::ledger::{Ledger, items};
 
 /// The root context of the only plugin in the VM.
 const ROOT: u32 = 1;
-/// So few series that there is an overflow; the second sends a message for each request.
-const CONFIGS: [&str; 2] = [
-    r#"{"flush": {"interval": "200ms"}, "limits": {"series": 4}}"#,
-    r#"{"flush": {"interval": "200ms", "max_requests": 1}}"#,
-];
+/// How the workers of one simulation are configured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// Whether they keep a counter in shared data.
+    pub(crate) counts: bool,
+    /// Whether they send a message for each request.
+    pub(crate) sends_each: bool,
+}
+
+impl Kind {
+    /// So few series that there is an overflow.
+    fn config(self) -> String {
+        let flush = if self.sends_each { r#", "max_requests": 1"# } else { "" };
+        let counters = if self.counts { r#"[{"key": "requests"}]"# } else { "[]" };
+        format!(
+            r#"{{"flush": {{"interval": "200ms"{flush}}}, "limits": {{"series": 4}}, "counters": {counters}}}"#
+        )
+    }
+}
+
 /// From one tick to the next, as the configuration says.
 pub(crate) const TICK_NS: u64 = 200_000_000;
 
@@ -33,8 +48,8 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// One that begins now.
-    pub(crate) fn begin(sends_each: bool, now: u64) -> Self {
-        fake::with(|host| host.configuration = CONFIGS[usize::from(sends_each)].as_bytes().to_vec());
+    pub(crate) fn begin(kind: Kind, now: u64) -> Self {
+        fake::with(|host| host.configuration = kind.config().into_bytes());
         let mut vm = Vm::default();
         vm.context_created(ROOT, 0);
         assert!(vm.configured(ROOT), "the configuration is taken");
