@@ -3,10 +3,15 @@
 //!
 //! The modules are the real ones, on the host's fake. A seed that fails goes into [`SEEDS`], and stays there.
 
+#[cfg(test)]
 mod collector;
+#[cfg(test)]
 mod ledger;
+#[cfg(test)]
 mod main_thread;
+#[cfg(test)]
 mod plant;
+#[cfg(test)]
 mod worker;
 
 use std::panic;

@@ -168,10 +168,8 @@ impl Plant {
             87..90 => self.pass(5 * SECOND),
             90..91 => self.clock_goes_back(),
             91..92 => self.burst(),
-            92..96 => {
-                if self.main_thread.is_none() {
-                    self.main_thread = Some(MainThread::begin(self.elapsed_ns));
-                }
+            92..96 if self.main_thread.is_none() => {
+                self.main_thread = Some(MainThread::begin(self.elapsed_ns));
             }
             96 => self.service_dies(),
             _ => {}
