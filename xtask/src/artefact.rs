@@ -34,7 +34,7 @@ impl Artefact {
 /// Everything that `cargo xtask build` makes.
 ///
 /// A budget is what the module weighs and room for small changes: the first and the last are loaded by everyone. The full worker
-/// filter is for those who change headers, tap or look at the console, and has 50 KiB more for them: the console's page and
+/// filter is for those who change headers, tap or look at the console, and has 60 KiB more for them: the console's page and
 /// formats take about 40 of these, and it is compiled once for each worker, off the request path.
 pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
@@ -49,7 +49,7 @@ pub(crate) const ALL: [Artefact; 3] = [
         package: "tributary-worker-filter",
         features: &["full"],
         exports: &[BASE, STREAM, UNDER_WAY],
-        budget_bytes: 240 * 1024,
+        budget_bytes: 250 * 1024,
     },
     Artefact {
         name: "service",
