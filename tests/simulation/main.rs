@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod collector;
 #[cfg(test)]
+mod happened;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod main_thread;
@@ -16,6 +18,7 @@ mod worker;
 
 use std::panic;
 
+use happened::Happened;
 use plant::Plant;
 
 /// Seeds that once failed, with what they found.
@@ -33,7 +36,7 @@ fn whatever_fails_every_observation_is_accounted_for() {
     let count = std::env::var(COUNT_VARIABLE).map_or(COUNT, |count| count.parse().unwrap());
     let first = std::env::var(FIRST_VARIABLE).map_or(0, |first| first.parse().unwrap());
     let seeds = SEEDS.into_iter().map(|(seed, _)| seed).chain(first..first + count);
-    let mut sum = plant::Happened::default();
+    let mut sum = Happened::default();
     for seed in seeds {
         let run = panic::catch_unwind(|| {
             let mut plant = Plant::new(seed);

@@ -5,6 +5,7 @@ use tributary_host::{Status, fake};
 use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::collector::{Collector, Mood};
+use crate::happened::Happened;
 use crate::ledger::{self, Account, Ledger, stat};
 use crate::main_thread::MainThread;
 use crate::worker::{self, Kind, Worker};
@@ -45,76 +46,6 @@ pub(crate) struct Plant {
     /// Whether a stranger ever kept one.
     was_robbed: bool,
     happened: Happened,
-}
-
-/// How often things happened.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Happened {
-    requests: u64,
-    workers_ended: u64,
-    workers_trapped: u64,
-    services_trapped: u64,
-    dropped: u64,
-    held_back: u64,
-    overflows: u64,
-    missing: u64,
-    duplicates: u64,
-    refused: u64,
-    exports: u64,
-    exports_failed: u64,
-    clock_went_back: u64,
-    series_ended: u64,
-    farewells: u64,
-}
-
-impl Happened {
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (sum, more) in self.all_mut().into_iter().zip(other.clone().all_mut()) {
-            *sum += *more;
-        }
-    }
-
-    /// Whether everything happened that can.
-    pub(crate) fn is_eventful(&self) -> bool {
-        self.clone().all_mut().into_iter().all(|count| *count > 0)
-    }
-
-    fn all_mut(&mut self) -> [&mut u64; 15] {
-        let Self {
-            requests,
-            workers_ended,
-            workers_trapped,
-            services_trapped,
-            dropped,
-            held_back,
-            overflows,
-            missing,
-            duplicates,
-            refused,
-            exports,
-            exports_failed,
-            clock_went_back,
-            series_ended,
-            farewells,
-        } = self;
-        [
-            requests,
-            workers_ended,
-            workers_trapped,
-            services_trapped,
-            dropped,
-            held_back,
-            overflows,
-            missing,
-            duplicates,
-            refused,
-            exports,
-            exports_failed,
-            clock_went_back,
-            series_ended,
-            farewells,
-        ]
-    }
 }
 
 impl Plant {
