@@ -1,5 +1,6 @@
 //! One destination: makes requests of the table for it, sends them, and reads what comes back.
 
+mod flush;
 mod in_flight;
 pub mod tally;
 
@@ -15,6 +16,7 @@ use tributary_proto::duration;
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 use tributary_proto::otlp::KeyValue;
 
+use self::flush::Flush;
 use self::in_flight::InFlight;
 use self::tally::{End, NO_ANSWER, Tally, end};
 use crate::answer::{self, Answer, Verdict};
@@ -57,17 +59,6 @@ pub struct Exporter {
     tally: Tally,
     ledger: Ledger,
     faults: RateLimit,
-}
-
-/// Which flush the cycles serve, by their numbers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Flush {
-    /// The last that was asked for.
-    wanted: u64,
-    /// The last before the present cycle began.
-    begun: u64,
-    /// Whether a slice of the present cycle was refused.
-    is_refused: bool,
 }
 
 impl Exporter {
@@ -271,14 +262,15 @@ impl Exporter {
         self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
         self.count(&verdict, end, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
-        if !matches!(outcome, Outcome::Again { .. }) {
-            let deltas = table.arrived(self.viewer, in_flight.from, in_flight.next);
-            match outcome {
-                Outcome::GivenUp { .. } => self.ledger.drop(Reason::Collector, deltas),
-                Outcome::Taken { .. } | Outcome::Again { .. } => self.ledger.export(deltas),
+        let InFlight { from, next, .. } = in_flight;
+        match outcome {
+            Outcome::Again { .. } => return true,
+            Outcome::Taken { .. } => self.ledger.export(table.arrived(self.viewer, from, next)),
+            Outcome::GivenUp { .. } => {
+                self.ledger.drop(Reason::Collector, table.refused(self.viewer, from, next));
             }
-            self.went_on(now, in_flight.next);
         }
+        self.went_on(now, next);
         true
     }
 

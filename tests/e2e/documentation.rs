@@ -104,6 +104,20 @@ fn every_fault_that_is_documented_has_its_test() -> Result<()> {
 }
 
 #[test]
+fn a_short_soak_loses_nothing() -> Result<()> {
+    let output = xtask(&["soak", "--minutes", "0.2", "--seed", "3", "--json"])?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: serde_json::Value = serde_json::from_str(printed.lines().last().context("a last line")?)?;
+    assert_eq!((&outcome["lost"], &outcome["failed"]), (&0.into(), &0.into()), "{outcome}");
+    let counted = |pointer: &str| outcome.pointer(pointer).and_then(serde_json::Value::as_u64);
+    for figure in ["/requests", "/exports/failed", "/ledger_looks", "/ledger_gap_max", "/resident_mib/2"] {
+        assert!(counted(figure).is_some_and(|count| count > 0), "{figure}: {outcome}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_demo_loses_nothing_with_any_number_of_workers_and_either_collector() -> Result<()> {
     for (workers, collector) in [("1", "embedded"), ("4", "embedded"), ("2", "victoria-metrics")] {
         let output = xtask(&[

@@ -23,7 +23,7 @@ const NATIVE: [&str; 6] = [
     "tributary-service",
 ];
 /// Tested by themselves: together with the product, cargo would compile all that they need once more, with more features.
-const TOOLS: [&str; 2] = ["xtask", "tributary-check"];
+const TOOLS: [&str; 3] = ["xtask", "tributary-check", "tributary-fuzz"];
 /// Those of them whose code counts in a module, where arithmetic wraps and no `debug_assert!` is left. The service adds up with what
 /// `tributary-proto` has, and what its tests need takes long to compile once more.
 const SHIPPED: [&str; 3] = ["tributary-proto", "tributary-plan", "tributary-worker-filter"];

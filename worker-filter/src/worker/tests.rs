@@ -123,6 +123,23 @@ fn without_a_service_the_fold_goes_on_and_one_line_says_so() {
 }
 
 #[test]
+fn a_worker_that_ends_hands_over_even_to_a_service_that_is_silent() {
+    fake::reset();
+    let token = service();
+    let mut worker = worker("");
+    let beat = tributary_proto::heartbeat::encode(1);
+    fake::with(|host| {
+        host.store.set(tributary_proto::heartbeat::KEY, &beat, 0).unwrap();
+        host.now_unix_nano = 60_000_000_000;
+    });
+    observe(&mut worker, request("a"));
+    worker.tick();
+    assert!(batches(token).is_empty(), "it keeps what it has");
+    worker.finish();
+    assert_eq!(batches(token).iter().map(Batch::observations).sum::<u64>(), 1);
+}
+
+#[test]
 fn an_absent_attribute_takes_a_second_list_which_is_tried_first_for_a_while() {
     fake::reset();
     let token = service();
