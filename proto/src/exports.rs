@@ -27,6 +27,12 @@ pub struct Export {
     pub fault: String,
     /// The last flush whose data it has taken, by its number ([`crate::console::FLUSH_KEY`]).
     pub flushed: u64,
+    /// Observations that it took.
+    pub exported: u64,
+    /// Observations that it does not have yet.
+    pub waiting: u64,
+    /// Observations that it will never get.
+    pub dropped: u64,
 }
 
 impl Export {
@@ -49,6 +55,9 @@ pub fn encode<'a>(exports: impl Iterator<Item = &'a Export>) -> Vec<u8> {
             write::uint(out, 6, export.failures);
             write::text(out, 7, &export.fault);
             write::uint(out, 8, export.flushed);
+            write::uint(out, 9, export.exported);
+            write::uint(out, 10, export.waiting);
+            write::uint(out, 11, export.dropped);
         });
     }
     out
@@ -80,6 +89,9 @@ impl Export {
             (6, Field::Varint(number)) => self.failures = number,
             (7, Field::Bytes(text)) => self.fault = String::from_utf8_lossy(text).into_owned(),
             (8, Field::Varint(number)) => self.flushed = number,
+            (9, Field::Varint(number)) => self.exported = number,
+            (10, Field::Varint(number)) => self.waiting = number,
+            (11, Field::Varint(number)) => self.dropped = number,
             _ => {}
         }
     }
@@ -93,10 +105,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(texts in prop::collection::vec(("\\PC{0,9}", "\\PC{0,9}"), 0..4), numbers: [u64; 6]) {
-            let [complete_unix_nano, patience_ns, succeeded, failed, failures, flushed] = numbers;
+        fn what_is_written_is_read(texts in prop::collection::vec(("\\PC{0,9}", "\\PC{0,9}"), 0..4), numbers: [u64; 9]) {
+            let [complete_unix_nano, patience_ns, succeeded, failed, failures, flushed, exported, waiting, dropped] = numbers;
             let export = |(name, fault)| Export {
-                name, complete_unix_nano, patience_ns, succeeded, failed, failures, fault, flushed,
+                name, complete_unix_nano, patience_ns, succeeded, failed, failures, fault, flushed, exported, waiting,
+                dropped,
             };
             let exports: Vec<Export> = texts.into_iter().map(export).collect();
             prop_assert_eq!(decode(&encode(exports.iter())), exports);

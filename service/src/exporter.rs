@@ -1,5 +1,6 @@
 //! One destination: makes requests of the table for it, sends them, and reads what comes back.
 
+mod in_flight;
 pub mod tally;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tributary_proto::duration;
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 use tributary_proto::otlp::KeyValue;
 
+use self::in_flight::InFlight;
 use self::tally::{End, NO_ANSWER, Tally, end};
 use crate::answer::{self, Answer, Verdict};
 use crate::budget::Budget;
@@ -22,6 +24,7 @@ use crate::config::Destination;
 use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
 use crate::farewell;
+use crate::ledger::Ledger;
 use crate::points::Temporality;
 use crate::request::Request;
 use crate::resource::Resource;
@@ -52,6 +55,7 @@ pub struct Exporter {
     state: Export,
     flush: Flush,
     tally: Tally,
+    ledger: Ledger,
     faults: RateLimit,
 }
 
@@ -64,16 +68,6 @@ struct Flush {
     begun: u64,
     /// Whether a slice of the present cycle was refused.
     is_refused: bool,
-}
-
-/// A slice that is on its way.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    call: Call,
-    points: u64,
-    from: Cursor,
-    next: Option<Cursor>,
-    sent_unix_nano: u64,
 }
 
 impl Exporter {
@@ -112,6 +106,7 @@ impl Exporter {
             state,
             flush: Flush::default(),
             tally: Tally::default(),
+            ledger: Ledger::define(&destination.name),
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
         }
@@ -133,6 +128,16 @@ impl Exporter {
     /// What became of what was sent.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Where the observations are, and how to say what becomes of them.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Says where the observations are.
+    pub fn tell_ledger(&mut self, stats: &Stats) {
+        self.ledger.tell(stats.observations_aggregated.ever(), &mut self.state);
     }
 
     /// Points in the request that has no answer yet.
@@ -176,6 +181,7 @@ impl Exporter {
             }
             if self.request.is_none() && from == Cursor::default() {
                 (self.flush.begun, self.flush.is_refused) = (self.flush.wanted, false);
+                self.ledger.cycle_began(stats.observations_aggregated.ever());
             }
             let (encoding, compression) = (self.destination.encoding, self.compression);
             let begin = || Request::new(encoding, Compressor::new(compression), from);
@@ -223,7 +229,7 @@ impl Exporter {
         if points > 0 {
             self.send(now, &request.finish(), points, from, next, stats);
         } else {
-            table.arrived(self.viewer, from, next);
+            self.ledger.export(table.arrived(self.viewer, from, next));
             self.delivery.skipped(now, next);
             self.went_on(now, next);
         }
@@ -256,7 +262,11 @@ impl Exporter {
         self.count(&verdict, end, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
         if !matches!(outcome, Outcome::Again { .. }) {
-            table.arrived(self.viewer, in_flight.from, in_flight.next);
+            let deltas = table.arrived(self.viewer, in_flight.from, in_flight.next);
+            match outcome {
+                Outcome::GivenUp { .. } => self.ledger.drop(Reason::Collector, deltas),
+                Outcome::Taken { .. } | Outcome::Again { .. } => self.ledger.export(deltas),
+            }
             self.went_on(now, in_flight.next);
         }
         true
@@ -268,6 +278,9 @@ impl Exporter {
             return;
         }
         if !self.flush.is_refused {
+            if self.viewer.delta.is_none() {
+                self.ledger.cycle_taken();
+            }
             self.state.complete_unix_nano = now_unix_nano;
             self.state.flushed = self.flush.begun;
         }
@@ -380,11 +393,5 @@ impl Exporter {
             };
             warn!("destination {name}: {reason}. {rest} ({suppressed} more since)");
         }
-    }
-}
-
-impl InFlight {
-    fn duration_ns(&self, now_unix_nano: u64) -> u64 {
-        now_unix_nano.saturating_sub(self.sent_unix_nano)
     }
 }

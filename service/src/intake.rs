@@ -2,6 +2,7 @@
 
 use tributary_host::clock;
 use tributary_host::queue::Queue;
+use tributary_host::shared_data::HostSharedData;
 use tributary_proto::batch::Batch;
 use tributary_proto::counter;
 use tributary_proto::limits::COUNTERS_MAX;
@@ -20,6 +21,7 @@ pub struct Intake {
     producers: Producers,
     counters: Vec<String>,
     observations: u64,
+    observations_dropped: u64,
 }
 
 impl Intake {
@@ -40,6 +42,16 @@ impl Intake {
     /// Keys of the counters in shared data that producers spoke of, in order of appearance.
     pub fn counters(&self) -> &[String] {
         &self.counters
+    }
+
+    /// Goes on where another service of this process ended.
+    pub fn resume(&mut self) {
+        self.producers = Producers::recall(&mut HostSharedData);
+    }
+
+    /// Observations that found no place in the table since this was asked last.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.observations_dropped)
     }
 
     /// Observations taken over in all.
@@ -72,9 +84,11 @@ impl Intake {
             }
         }
         let merged = table.merge(batch, clock::now_unix_nano());
+        self.observations_dropped = self.observations_dropped.saturating_add(merged.observations_dropped);
         self.observations = self.observations.saturating_add(merged.observations);
         stats.batches_received.add(1);
         stats.observations_aggregated.add(merged.observations);
         stats.drop_points(Reason::Table, merged.points_dropped);
+        self.producers.remember(&mut HostSharedData);
     }
 }

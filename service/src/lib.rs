@@ -4,7 +4,8 @@
 //! [`producers`] check its sequence; the [`table`] adds it up. When [`delivery`] says that a destination is due, its
 //! [`exporter`] makes [`points`] of a part of the table, [`encode`]s and [`compress`]es them under the [`resource`] into a
 //! [`request`], a little in each callback as the [`budget`] allows, sends that, and has [`answer`] read what came of it.
-//! [`self_metrics`] say how all of it goes. [`service`] holds these together; the [`config`] says where to. Beside all that it
+//! The destination's [`ledger`] says where everything is, [`self_metrics`] how all of it goes. [`service`] holds these together;
+//! the [`config`] says where to, and the [`instance`] which process it is. Beside all that it
 //! fetches shared [`values`] for the workers, and writes a [`snapshot`] when the console asks for one.
 
 pub mod root;
@@ -20,7 +21,9 @@ pub mod delivery;
 pub mod encode;
 pub mod exporter;
 pub mod farewell;
+pub mod instance;
 pub mod intake;
+pub mod ledger;
 pub mod points;
 pub mod producers;
 pub mod request;

@@ -1,5 +1,9 @@
 //! Who hands over, and whether anything of it went missing or came twice.
+//!
+//! What is known of each is in shared data too: a service that is made anew after a failure knows by it what the one before had
+//! taken out of the queue and not added up.
 
+use tributary_host::shared_data::{SharedData, Version};
 use tributary_proto::batch::Batch;
 
 /// Producers remembered. An Envoy has one per worker and configuration of a filter; a configuration that changes leaves
@@ -12,6 +16,8 @@ pub struct Producers {
     last: Vec<Seen>,
     /// Counts batches, to tell which producer was quiet longest.
     turn: u64,
+    /// The place of whoever spoke last.
+    at: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +52,9 @@ impl Producers {
         let observed = observed_before.saturating_add(batch.observations());
         self.turn = self.turn.saturating_add(1);
         let turn = self.turn;
-        if let Some(seen) = self.last.iter_mut().find(|seen| seen.producer == producer) {
+        let mut known = self.last.iter_mut().enumerate();
+        if let Some((at, seen)) = known.find(|(_, seen)| seen.producer == producer) {
+            self.at = at;
             seen.turn = turn;
             let Some(missing) = sequence.checked_sub(seen.sequence).and_then(|step| step.checked_sub(1))
             else {
@@ -61,16 +69,53 @@ impl Producers {
         }
         let seen = Seen { producer, sequence, observed, turn };
         if self.last.len() < PRODUCERS_MAX {
+            self.at = self.last.len();
             self.last.push(seen);
-        } else if let Some(quietest) = self.last.iter_mut().min_by_key(|seen| seen.turn) {
+        } else if let Some((at, quietest)) =
+            self.last.iter_mut().enumerate().min_by_key(|(_, seen)| seen.turn)
+        {
+            self.at = at;
             *quietest = seen;
         }
         Arrival::InOrder
     }
+
+    /// Writes down the batch that arrived last, once it has been added up. There are [`PRODUCERS_MAX`] keys at the most; one
+    /// that cannot be written is with the producer's next batch.
+    pub fn remember(&self, data: &mut impl SharedData) {
+        if let Some(Seen { producer, sequence, observed, .. }) = self.last.get(self.at) {
+            let bytes: Vec<u8> =
+                [producer, sequence, observed].into_iter().flat_map(|it| it.to_le_bytes()).collect();
+            let _ = data.set(&key(self.at), &bytes, Version::ANY);
+        }
+    }
+
+    /// What another service of this process has written down.
+    pub fn recall(data: &mut impl SharedData) -> Self {
+        let read = |place| Seen::decode(&data.get(&key(place)).ok().flatten()?.0);
+        Self { last: (0..PRODUCERS_MAX).map_while(read).collect(), ..Self::default() }
+    }
+}
+
+impl Seen {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (numbers, []) = bytes.as_chunks() else { return None };
+        let &[producer, sequence, observed] = numbers else { return None };
+        let [producer, sequence, observed] = [producer, sequence, observed].map(u64::from_le_bytes);
+        Some(Self { producer, sequence, observed, turn: 0 })
+    }
+}
+
+/// The key in shared data of a producer's place.
+fn key(place: usize) -> String {
+    format!("tributary.producer.{place}")
 }
 
 #[cfg(test)]
 mod tests {
+    use tributary_host::fake;
+    use tributary_host::shared_data::HostSharedData;
+
     use super::*;
 
     /// Of a producer that has `observed_before` behind it; the batch itself has nothing.
@@ -97,6 +142,23 @@ mod tests {
             let arrival = arrived(&mut producers, producer, sequence, observed_before);
             assert_eq!(arrival, expected, "{producer} {sequence}");
         }
+    }
+
+    #[test]
+    fn a_batch_that_was_not_written_down_is_missing_in_the_next_life() {
+        fake::reset();
+        let mut producers = Producers::default();
+        for (producer, sequence, observed_before) in [(1, 1, 0), (2, 7, 70), (1, 2, 10)] {
+            arrived(&mut producers, producer, sequence, observed_before);
+            producers.remember(&mut HostSharedData);
+        }
+        arrived(&mut producers, 1, 3, 10);
+        let mut next = Producers::recall(&mut HostSharedData);
+        assert_eq!(arrived(&mut next, 2, 8, 70), Arrival::InOrder);
+        assert_eq!(arrived(&mut next, 1, 4, 25), Arrival::After { batches: 1, observations: 15 });
+        assert_eq!(arrived(&mut next, 3, 9, 1), Arrival::InOrder);
+        fake::with(|host| host.store.set(&key(1), b"what is no number", 0)).unwrap();
+        assert_eq!(Producers::recall(&mut HostSharedData).last.len(), 1);
     }
 
     #[test]

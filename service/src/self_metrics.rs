@@ -21,13 +21,21 @@ use crate::table::Table;
 struct Sheet<'a> {
     table: &'a mut Table,
     stats: &'a Stats,
+    /// Since when the numbers count.
+    start_unix_nano: u64,
     now_unix_nano: u64,
 }
 
-/// Puts everything that there is to say into the table, as of now.
-pub fn put(table: &mut Table, stats: &Stats, exporters: &[Exporter], now_unix_nano: u64) {
+/// Puts everything that there is to say of a service that began at `start_unix_nano` into the table, as of now.
+pub fn put(
+    table: &mut Table,
+    stats: &Stats,
+    exporters: &mut [Exporter],
+    start_unix_nano: u64,
+    now_unix_nano: u64,
+) {
     let series = as_u64(table.series());
-    let mut sheet = Sheet { table, stats, now_unix_nano };
+    let mut sheet = Sheet { table, stats, start_unix_nano, now_unix_nano };
     for (outcome, count) in [
         ("received", &stats.batches_received),
         ("refused", &stats.batches_refused),
@@ -59,7 +67,29 @@ type About = (&'static str, &'static str, &'static str);
 
 impl Sheet<'_> {
     /// The metrics of an exporter (OpenTelemetry semantic conventions 1.37, `docs/otel/sdk-metrics.md`).
-    fn exporter(&mut self, exporter: &Exporter) {
+    fn exporter(&mut self, exporter: &mut Exporter) {
+        let component = exporter.component();
+        let ledger = exporter.ledger();
+        let about =
+            ("tributary.observations.exported", "{observation}", "Observations that a collector took.");
+        self.count(about, component.clone(), ledger.exported().total());
+        for (reason, count) in ledger.dropped() {
+            let about = (
+                "tributary.observations.dropped",
+                "{observation}",
+                "Observations that no collector will get, by why.",
+            );
+            let mut attributes = component.clone();
+            attributes.push(text("tributary.reason", reason.name()));
+            self.count(about, attributes, count.total());
+        }
+        let waiting = ledger.waiting(self.stats.observations_aggregated.ever());
+        let about = (
+            "tributary.observations.waiting",
+            "{observation}",
+            "Observations that a collector does not have yet.",
+        );
+        self.level(about, component, waiting);
         for (end, points) in exporter.tally().points() {
             let about = (
                 "otel.sdk.exporter.metric_data_point.exported",
@@ -98,7 +128,8 @@ impl Sheet<'_> {
     }
 
     fn put(&mut self, metric: &Metric, attributes: Vec<KeyValue>, point: Point) {
-        if !self.table.set(metric, &attributes::encode(attributes), point, self.now_unix_nano) {
+        let attributes = attributes::encode(attributes);
+        if !self.table.set(metric, &attributes, point, self.start_unix_nano, self.now_unix_nano) {
             self.stats.drop_points(Reason::Table, 1);
         }
     }

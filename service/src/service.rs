@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, memory, random};
 use tributary_proto::batch::Point;
+use tributary_proto::config::quoted;
 use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::counter::shared_key;
 use tributary_proto::duration::as_ns;
@@ -19,6 +20,7 @@ use tributary_proto::{exports, heartbeat};
 use crate::budget::Budget;
 use crate::config::ServiceConfig;
 use crate::exporter::Exporter;
+use crate::instance::Instance;
 use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::resource::{self, Resource};
@@ -48,6 +50,11 @@ pub struct Service {
     intake: Intake,
     table: Table,
     counter_metric: Metric,
+    instance: Instance,
+    /// When this service began: not the first of its process if one before it failed.
+    began_unix_nano: u64,
+    /// Whether it is at work. Before that it may be one that Envoy only tries.
+    has_begun: bool,
     resource: Resource,
     exporters: Vec<Exporter>,
     snapshots: Snapshots,
@@ -75,10 +82,10 @@ impl Service {
     pub fn new(config: ServiceConfig) -> Result<Self, tributary_host::Status> {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
-        let instance_id = random::uuid().unwrap_or_else(|_| now.to_string());
+        let instance = Instance::of_process(&mut HostSharedData, now);
         let node =
             |path: &[u8]| Some(String::from_utf8_lossy(&attributes::property(path).ok()?).into_owned());
-        let resource = resource::resource(&config.resource, &instance_id, node);
+        let resource = resource::resource(&config.resource, &instance.id, node);
 
         let (destinations, mut deltas) = (config.destinations.len(), 0_usize);
         let mut exporters = Vec::with_capacity(destinations);
@@ -94,6 +101,9 @@ impl Service {
             intake: Intake::default(),
             table: Table::new(limits, now, random::hasher()),
             counter_metric: counter_metric(),
+            instance,
+            began_unix_nano: now,
+            has_begun: false,
             snapshots: Snapshots::new(&resource),
             resource,
             exporters,
@@ -117,8 +127,10 @@ impl Service {
     /// There is a notice for each item, and Envoy gives all notices that wait without doing anything between them: so where
     /// one left something, the others leave it too, to the next tick.
     pub fn drain(&mut self) {
+        self.begin();
         if !self.has_backlog {
             self.take_over(Budget::begin());
+            self.tell_ledger();
             self.keep_pace();
         }
     }
@@ -126,9 +138,11 @@ impl Service {
     /// Takes over everything, writes into the log what destinations do not have, and sends nothing: the last thing a service
     /// does.
     pub fn finish(&mut self) {
+        self.begin();
         for queue in &self.queues {
             self.intake.drain(*queue, &mut self.table, &self.stats, None);
         }
+        self.tell_ledger();
         self.read_counters(clock::now_unix_nano());
         let mut unexported: u64 = 0;
         for exporter in &mut self.exporters {
@@ -142,6 +156,7 @@ impl Service {
 
     /// Takes over what came without a notice or was left, and sends what is due.
     pub fn tick(&mut self) {
+        self.begin();
         self.beat();
         let budget = Budget::begin();
         self.take_over(budget);
@@ -152,10 +167,17 @@ impl Service {
         if self.snapshots.begins(now) || begins {
             self.read_counters(now);
             if self.self_metrics {
-                self_metrics::put(&mut self.table, &self.stats, &self.exporters, now);
+                self_metrics::put(
+                    &mut self.table,
+                    &self.stats,
+                    &mut self.exporters,
+                    self.began_unix_nano,
+                    now,
+                );
             }
         }
         self.export(budget, now);
+        self.tell_ledger();
         self.is_snapshotting = self.snapshots.write(&mut self.table, &self.resource, budget);
         self.tell_exports();
         self.keep_pace();
@@ -175,8 +197,39 @@ impl Service {
                 break;
             }
         }
+        self.tell_ledger();
         self.tell_exports();
         self.keep_pace();
+    }
+
+    /// Goes on, before anything else, where a service before it failed: Envoy makes that of a stat sink anew. Its table is lost, and
+    /// with it what no destination has yet.
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        let is_first = !HostSharedData.get(heartbeat::KEY).is_ok_and(|beat| beat.is_some());
+        self.beat();
+        if is_first {
+            return;
+        }
+        self.intake.resume();
+        let aggregated = self.stats.observations_aggregated.ever();
+        for exporter in &mut self.exporters {
+            let name = quoted(&exporter.state().name);
+            let lost = exporter.ledger().waiting(aggregated);
+            exporter.ledger().drop(Reason::Trap, lost);
+            warn!("the service failed and is there again; destination {name} will never get {lost} requests");
+        }
+    }
+
+    /// Says where the observations are: after each callback that may have changed it, so that it always adds up.
+    fn tell_ledger(&mut self) {
+        let dropped = self.intake.take_dropped();
+        for exporter in &mut self.exporters {
+            exporter.ledger().drop(Reason::Table, dropped);
+            exporter.tell_ledger(&self.stats);
+        }
     }
 
     /// Says that it is alive, in shared data: workers keep what they have while it does not.
@@ -264,7 +317,8 @@ impl Service {
             let attributes =
                 tributary_proto::attributes::encode(vec![tributary_proto::attributes::text("key", key)]);
             let set = value.is_none_or(|value| {
-                self.table.set(&self.counter_metric, &attributes, Point::Counter(value), now_unix_nano)
+                let (metric, began) = (&self.counter_metric, self.instance.began_unix_nano);
+                self.table.set(metric, &attributes, Point::Counter(value), began, now_unix_nano)
             });
             if !set {
                 self.stats.drop_points(Reason::Table, 1);

@@ -10,8 +10,10 @@ use tributary_proto::limits::BATCHES_TAKEN;
 #[derive(Debug)]
 pub struct Count {
     statistic: Counter,
-    /// Since this service began; the statistic is older if there was another before it in the process.
+    /// Since this service began.
     total: Cell<u64>,
+    /// What another service of this process had counted before it.
+    before: u64,
 }
 
 /// All of them.
@@ -34,7 +36,7 @@ pub struct Stats {
     /// Points that had no place in the table, that an encoding cannot say, or that a collector will never take.
     points_dropped: Counter,
     /// The same by their [`Reason`].
-    dropped: [Cell<u64>; Reason::ALL.len()],
+    dropped: [Cell<u64>; Reason::OF_POINTS.len()],
     /// Points that a collector took.
     pub points_exported: Count,
     /// Points that a collector refused in an otherwise successful answer.
@@ -49,7 +51,7 @@ pub struct Stats {
     pub memory_bytes: Gauge,
 }
 
-/// Why points are dropped.
+/// Why points or observations are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// There are too many metrics.
@@ -58,11 +60,15 @@ pub enum Reason {
     Encoding,
     /// The collector will never take them.
     Collector,
+    /// A service that failed had them.
+    Trap,
 }
 
 impl Count {
-    fn define(name: &str) -> Self {
-        Self { statistic: Counter::define(name), total: Cell::new(0) }
+    /// The statistic `wasmcustom.NAME`, which may be older than this service.
+    pub fn define(name: &str) -> Self {
+        let statistic = Counter::define(name);
+        Self { statistic, total: Cell::new(0), before: statistic.value() }
     }
 
     /// Adds.
@@ -75,11 +81,18 @@ impl Count {
     pub fn total(&self) -> u64 {
         self.total.get()
     }
+
+    /// The sum in the life of the process.
+    pub fn ever(&self) -> u64 {
+        self.before.saturating_add(self.total())
+    }
 }
 
 impl Reason {
-    /// Each.
-    pub const ALL: [Self; 3] = [Self::Table, Self::Encoding, Self::Collector];
+    /// Each for which points are dropped.
+    pub const OF_POINTS: [Self; 3] = [Self::Table, Self::Encoding, Self::Collector];
+    /// Each for which observations are dropped. What of them an encoding cannot say is not known.
+    pub const OF_OBSERVATIONS: [Self; 3] = [Self::Table, Self::Collector, Self::Trap];
 
     /// In a word.
     pub fn name(self) -> &'static str {
@@ -87,6 +100,7 @@ impl Reason {
             Self::Table => "table",
             Self::Encoding => "encoding",
             Self::Collector => "collector",
+            Self::Trap => "trap",
         }
     }
 }
@@ -103,7 +117,7 @@ impl Stats {
             observations_missing: Count::define("tributary_observations_missing"),
             observations_aggregated: Count::define("tributary_observations_aggregated"),
             points_dropped: Counter::define("tributary_points_dropped"),
-            dropped: [const { Cell::new(0) }; Reason::ALL.len()],
+            dropped: [const { Cell::new(0) }; Reason::OF_POINTS.len()],
             points_exported: Count::define("tributary_points_exported"),
             points_rejected: Count::define("tributary_points_rejected"),
             exports_succeeded: Count::define("tributary_exports_succeeded"),
@@ -127,6 +141,6 @@ impl Stats {
     }
 
     fn dropped(&self) -> impl Iterator<Item = (Reason, &Cell<u64>)> {
-        Reason::ALL.into_iter().zip(&self.dropped)
+        Reason::OF_POINTS.into_iter().zip(&self.dropped)
     }
 }

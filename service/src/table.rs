@@ -11,7 +11,7 @@ use std::rc::Rc;
 use tributary_host::random::Hasher;
 use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, Group, Point, Series};
-use tributary_proto::metric::Metric;
+use tributary_proto::metric::{Kind, Metric};
 
 pub use collect::{Slice, SliceLimits};
 use index::Index;
@@ -64,6 +64,8 @@ struct MetricTable {
 pub struct Merged {
     /// Observations in it.
     pub observations: u64,
+    /// Those of them that found no place.
+    pub observations_dropped: u64,
     /// Points for which there was no metric any more.
     pub points_dropped: u64,
 }
@@ -84,19 +86,27 @@ impl Table {
 
     /// Adds a batch.
     pub fn merge(&mut self, batch: Batch, now_unix_nano: u64) -> Merged {
-        let mut merged = Merged { observations: batch.observations(), points_dropped: 0 };
+        let observations = batch.observations();
+        let mut merged = Merged { observations, observations_dropped: 0, points_dropped: 0 };
         for group in batch.groups {
-            let dropped = self.merge_group(group, now_unix_nano);
-            merged.points_dropped = merged.points_dropped.saturating_add(dropped);
+            self.merge_group(group, &mut merged, now_unix_nano);
         }
         merged
     }
 
-    /// Gives a series of the service's own a value; it never ends. False if there is no room for it.
-    pub fn set(&mut self, metric: &Metric, attributes: &[u8], point: Point, now_unix_nano: u64) -> bool {
+    /// Gives a series of the service's own, which counts since `start_unix_nano`, a value; it never ends. False if there is no
+    /// room for it.
+    pub fn set(
+        &mut self,
+        metric: &Metric,
+        attributes: &[u8],
+        point: Point,
+        start_unix_nano: u64,
+        now_unix_nano: u64,
+    ) -> bool {
         // The service's own are few and must not crowd each other out.
         let limits = TableLimits { series_max: usize::MAX, ..self.limits };
-        let (epoch, hash) = (self.epoch_unix_nano, self.hasher.hash_one(attributes));
+        let (epoch, hash) = (start_unix_nano, self.hasher.hash_one(attributes));
         let metric = self.place(metric).and_then(|place| self.metrics.get_mut(place));
         let row = metric.and_then(|metric| metric.row(attributes, hash, &mut None, limits, epoch));
         let Some(row) = row else { return false };
@@ -130,11 +140,13 @@ impl Table {
         }
     }
 
-    fn merge_group(&mut self, group: Group, now_unix_nano: u64) -> u64 {
+    fn merge_group(&mut self, group: Group, merged: &mut Merged, now_unix_nano: u64) {
         let places: Vec<Option<usize>> = group.metrics.iter().map(|metric| self.place(metric)).collect();
         let (limits, epoch) = (self.limits, self.epoch_unix_nano);
-        let mut dropped: u64 = 0;
-        for Series { attributes, points, exemplars, .. } in group.series {
+        // One row of a series stands for its observations: the first that a destination can take deltas of.
+        let is_delta = |metric: &Metric| metric.kind != Kind::UpDownCounter;
+        let bearer = group.metrics.iter().position(is_delta).unwrap_or(0);
+        for Series { attributes, observations, points, exemplars } in group.series {
             let mut exemplars = exemplars.into_iter().peekable();
             let hash = self.hasher.hash_one(attributes.as_slice());
             // One allocation for all metrics of the group, and only if the series is new to one of them.
@@ -143,12 +155,13 @@ impl Table {
                 let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);
                 let metric = place.and_then(|place| self.metrics.get_mut(place));
                 let row = metric.and_then(|metric| metric.row(&attributes, hash, &mut shared, limits, epoch));
-                if !row.is_some_and(|row| row.add(&point, exemplar, epoch, now_unix_nano)) {
-                    dropped = dropped.saturating_add(1);
+                let observations = if number == bearer { observations } else { 0 };
+                if !row.is_some_and(|row| row.add(&point, observations, exemplar, epoch, now_unix_nano)) {
+                    merged.points_dropped = merged.points_dropped.saturating_add(1);
+                    merged.observations_dropped = merged.observations_dropped.saturating_add(observations);
                 }
             }
         }
-        dropped
     }
 
     /// The place of a metric, which it gets if there is one left. There are few, and all of a batch's series share them.

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
@@ -91,6 +92,13 @@ fn the_demo_loses_nothing_with_any_number_of_workers_and_either_collector() -> R
             assert_eq!(reckoning[total], 20_000, "{total} with {workers} workers and {collector}");
         }
         assert_eq!(reckoning["lost"], 0);
+        let destination =
+            json!({"exported": 20_000, "waiting": 0, "dropped": {"collector": 0, "table": 0, "trap": 0}});
+        let ledger = json!({
+            "observed": 20_000, "pending": 0, "in_queue": 0, "aggregated": 20_000, "missing": 0,
+            "destinations": {"collector": destination},
+        });
+        assert_eq!(reckoning["ledger"], ledger);
         assert_eq!(reckoning["workers"].to_string(), workers);
         assert!(reckoning["elapsed_s"].as_f64().is_some_and(|elapsed| elapsed > 0.0));
     }

@@ -100,6 +100,14 @@ impl Admin {
         Ok(Stats { counters: self.read("Counters").await?, gauges: self.read("Gauges").await? })
     }
 
+    /// The modules' own counters and gauges, all as of one moment: Envoy reads them in one go.
+    ///
+    /// # Errors
+    /// As for [`Admin::stats`].
+    pub async fn module_stats(&self) -> Result<BTreeMap<String, u64>> {
+        self.page("filter=^wasmcustom.tributary_").await
+    }
+
     /// One counter as it is now, such as `http.ingress.downstream_rq_completed`.
     ///
     /// # Errors
@@ -122,9 +130,13 @@ impl Admin {
     }
 
     async fn read(&self, kind: &str) -> Result<BTreeMap<String, u64>> {
-        let body = self.get(&format!("/stats?format=json&type={kind}")).await?;
+        self.page(&format!("type={kind}")).await
+    }
+
+    async fn page(&self, which: &str) -> Result<BTreeMap<String, u64>> {
+        let body = self.get(&format!("/stats?format=json&{which}")).await?;
         let page: Page =
-            serde_json::from_str(&body).with_context(|| format!("{kind} of {}/stats", self.address))?;
+            serde_json::from_str(&body).with_context(|| format!("{which} of {}/stats", self.address))?;
         Ok(page.stats.into_iter().filter_map(|entry| Some((entry.name?, entry.value?))).collect())
     }
 

@@ -8,6 +8,7 @@ pub mod envoy;
 pub mod front;
 pub mod grpc;
 mod http_server;
+pub mod ledger;
 pub mod load;
 pub mod main_thread;
 pub mod markdown;

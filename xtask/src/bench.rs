@@ -13,6 +13,7 @@ use tributary_tests::upstream::Upstream;
 use crate::progress::Steps;
 use crate::workspace::Workspace;
 
+mod attachment;
 mod callgrind;
 mod cpu;
 mod item;
@@ -249,7 +250,11 @@ async fn in_rounds<T>(
 /// The same with less frequent hand-overs and exports. Valgrind slows requests down some fifty times and the clock not at all:
 /// with the usual intervals, so many times more of them would fall on a request than on a machine at work.
 fn at_leisure(config: EnvoyConfig) -> EnvoyConfig {
-    config.plugin(subject::WORKER_FILTER, "flush.interval", "5s").plugin(subject::SERVICE, "interval", "50s")
+    config.plugin(attachment::WORKER_FILTER, "flush.interval", "5s").plugin(
+        attachment::SERVICE,
+        "interval",
+        "50s",
+    )
 }
 
 /// What one Envoy is to run, under valgrind.

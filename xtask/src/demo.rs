@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tributary_tests::admin::Admin;
+use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Tally};
 use tributary_tests::poll::{self, Seen};
 
@@ -79,12 +80,13 @@ async fn show(args: &Args) -> Result<()> {
     }
 
     screen.say("waiting for the sums to arrive at the collector");
-    let totals = await_totals(tally.sent(), &stage).await?;
+    let (totals, ledger) = await_totals(tally.sent(), &stage).await?;
     let reckoning = Reckoning {
         workers: args.workers,
         collector: args.collector.name(),
         totals,
         lost: totals.lost(),
+        ledger,
         elapsed_s: elapsed.as_secs_f64(),
     };
     let durations = stage.collector.durations().await?;
@@ -110,11 +112,12 @@ async fn send(requests: u64, stage: &Stage, screen: &Screen) -> Result<Tally> {
     load.run(|done| progress.set(done)).await
 }
 
-/// The four totals, as soon as they agree or when the time is up.
-async fn await_totals(sent: u64, stage: &Stage) -> Result<Totals> {
-    let agreed = poll::until("the four totals to agree", ARRIVAL_LIMIT, async || {
-        let totals = read_totals(sent, stage).await?;
-        Ok(Seen::when(totals.agree(), totals))
+/// The four totals and the ledger, as soon as they agree or when the time is up.
+async fn await_totals(sent: u64, stage: &Stage) -> Result<(Totals, Ledger)> {
+    let agreed = poll::until("the four totals and the ledger to agree", ARRIVAL_LIMIT, async || {
+        let (totals, ledger) = read_totals(sent, stage).await?;
+        let agree = totals.agree() && ledger.is_settled();
+        Ok(Seen::when(agree, (totals, ledger)))
     });
     match agreed.await {
         Ok(totals) => Ok(totals),
@@ -123,12 +126,13 @@ async fn await_totals(sent: u64, stage: &Stage) -> Result<Totals> {
     }
 }
 
-async fn read_totals(sent: u64, stage: &Stage) -> Result<Totals> {
+async fn read_totals(sent: u64, stage: &Stage) -> Result<(Totals, Ledger)> {
     let admin: &Admin = stage.envoy.admin();
-    Ok(Totals {
+    let totals = Totals {
         requests_sent: sent,
         requests_envoy: admin.counter(COMPLETED).await?,
         requests_counter: stage.collector.counter().await?,
         requests_exported: stage.collector.exported().await?,
-    })
+    };
+    Ok((totals, Ledger::read(admin).await?))
 }

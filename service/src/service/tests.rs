@@ -13,6 +13,7 @@ use tributary_proto::metric::{Kind, Metric};
 use super::*;
 
 mod console;
+mod ledger;
 
 const SECOND: u64 = 1_000_000_000;
 /// What a callback may take.
@@ -81,12 +82,14 @@ fn answer(service: &mut Service, status: &str) {
 
 /// Answers the last request, with a body in protobuf.
 fn answer_with(service: &mut Service, status: &str, body: Vec<u8>) {
+    answer_to(service, posts(), status, body);
+}
+
+/// Answers the request of this number.
+fn answer_to(service: &mut Service, token: usize, status: &str, body: Vec<u8>) {
     let headers = [(":status", status), ("content-type", "application/x-protobuf")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into();
-    let token = fake::with(|host| {
-        host.answer = Some(FakeAnswer { headers, body });
-        host.posts.len()
-    });
+    fake::with(|host| host.answer = Some(FakeAnswer { headers, body }));
     service.answered(Call::from_token(u32::try_from(token).unwrap()), true);
     fake::with(|host| host.answer = None);
 }

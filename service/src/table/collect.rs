@@ -78,20 +78,24 @@ impl Table {
         Slice { metrics, next: None, is_cut: false }
     }
 
-    /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again.
-    pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) {
+    /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again. Gives how many
+    /// observations it was if the destination takes deltas.
+    pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) -> u64 {
+        let mut observations: u64 = 0;
         let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             if at > end.metric {
-                return;
+                break;
             }
             let first = if at == from.metric { from.row } else { 0 };
             let row_end = if at == end.metric { end.row } else { usize::MAX };
             for (_, row) in table.rows.range_mut(first, row_end) {
-                row.arrived(viewer.of(&table.metric.kind), destinations);
+                let arrived = row.arrived(viewer.of(&table.metric.kind), destinations);
+                observations = observations.saturating_add(arrived);
             }
         }
+        observations
     }
 }
 

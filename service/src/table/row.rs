@@ -61,8 +61,20 @@ struct Delta {
     since_unix_nano: u64,
     /// The cumulative value at that time; none for nothing.
     base: Option<Point>,
-    /// The end of the window that is on its way, and the cumulative value then.
-    in_flight: Option<(u64, Point)>,
+    /// What is on its way.
+    in_flight: Option<Window>,
+    /// Observations that came since the base and have not arrived.
+    waiting: u64,
+}
+
+/// What came until some time.
+#[derive(Debug)]
+struct Window {
+    end_unix_nano: u64,
+    /// The cumulative value then.
+    point: Point,
+    /// Observations in it.
+    observations: u64,
 }
 
 /// A set of destinations by their numbers.
@@ -96,7 +108,6 @@ pub(super) enum News {
 
 impl Row {
     pub(super) fn new(attributes: Rc<[u8]>, kind: &Kind, start_unix_nano: u64, deltas: usize) -> Self {
-        let delta = || Delta { since_unix_nano: start_unix_nano, base: None, in_flight: None };
         Self {
             attributes,
             start_unix_nano,
@@ -106,15 +117,17 @@ impl Row {
             pinned: false,
             sent: Destinations::default(),
             taken: Destinations::default(),
-            deltas: (0..deltas).map(|_| delta()).collect(),
+            deltas: (0..deltas).map(|_| Delta::new(start_unix_nano)).collect(),
             exemplar: None,
         }
     }
 
-    /// Adds to it. One that had ended begins anew at `start_unix_nano`; false if `delta` is of another kind.
+    /// Adds to it what so many observations made. One that had ended begins anew at `start_unix_nano`; false if `delta` is of
+    /// another kind.
     pub(super) fn add(
         &mut self,
         delta: &Point,
+        observations: u64,
         exemplar: Option<Exemplar>,
         start_unix_nano: u64,
         now_unix_nano: u64,
@@ -124,6 +137,9 @@ impl Row {
         }
         if !self.point.add(delta) {
             return false;
+        }
+        for delta in &mut self.deltas {
+            delta.waiting = delta.waiting.saturating_add(observations);
         }
         if let Some(exemplar) = exemplar {
             self.offer(exemplar);
@@ -163,7 +179,7 @@ impl Row {
         self.point.clear();
         self.exemplar = None;
         for delta in &mut self.deltas {
-            *delta = Delta { since_unix_nano: start_unix_nano, base: None, in_flight: None };
+            *delta = Delta::new(start_unix_nano);
         }
     }
 
@@ -193,7 +209,11 @@ impl Row {
         let known = self.taken.contains(viewer.number) || self.has_ended;
         match self.deltas.get_mut(delta) {
             Some(delta) if !known => {
-                delta.in_flight = Some((now_unix_nano, self.point.clone()));
+                delta.in_flight = Some(Window {
+                    end_unix_nano: now_unix_nano,
+                    point: self.point.clone(),
+                    observations: delta.waiting,
+                });
                 let point = match &delta.base {
                     Some(base) => self.point.since(base),
                     None => self.point.clone(),
@@ -209,18 +229,22 @@ impl Row {
         self.taken.contains(viewer.number)
     }
 
-    /// What was last sent to `viewer`, one of so many destinations, has arrived there.
-    pub(super) fn arrived(&mut self, viewer: Viewer, destinations: usize) {
+    /// What was last sent to `viewer`, one of so many destinations, has arrived there. Gives how many observations it was if
+    /// `viewer` takes deltas.
+    pub(super) fn arrived(&mut self, viewer: Viewer, destinations: usize) -> u64 {
+        let mut observations = 0;
         // Not if it counted on in between: then the present value is still to be told.
         if self.sent.contains(viewer.number) {
             self.taken.insert(viewer.number);
         }
         let delta = viewer.delta.and_then(|delta| self.deltas.get_mut(delta));
         if let Some(delta) = delta
-            && let Some((end_unix_nano, point)) = delta.in_flight.take()
+            && let Some(window) = delta.in_flight.take()
         {
-            delta.since_unix_nano = end_unix_nano;
-            delta.base = Some(point);
+            delta.since_unix_nano = window.end_unix_nano;
+            delta.base = Some(window.point);
+            delta.waiting = delta.waiting.saturating_sub(window.observations);
+            observations = window.observations;
         }
         if let Some(kept) = self.exemplar.as_deref_mut().filter(|kept| kept.sent.contains(viewer.number)) {
             kept.taken.insert(viewer.number);
@@ -228,6 +252,7 @@ impl Row {
                 self.exemplar = None;
             }
         }
+        observations
     }
 
     /// Ends it if it has been idle for `idle_ns` and all `destinations` know its last value.
@@ -244,6 +269,12 @@ impl Row {
     /// When it ended, if all `destinations` know that it did.
     pub(super) fn is_over(&self, destinations: usize) -> Option<u64> {
         (self.has_ended && self.taken.has_all(destinations)).then_some(self.changed_unix_nano)
+    }
+}
+
+impl Delta {
+    fn new(since_unix_nano: u64) -> Self {
+        Self { since_unix_nano, base: None, in_flight: None, waiting: 0 }
     }
 }
 

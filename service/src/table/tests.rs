@@ -239,7 +239,7 @@ fn a_series_that_ended_makes_room_for_another() {
 fn a_counter_of_the_services_own_never_ends() {
     let mut table = table(10);
     for (value, now) in [(3, 10), (7, 20)] {
-        assert!(table.set(&metric("own"), &route("a"), Point::Counter(value), now));
+        assert!(table.set(&metric("own"), &route("a"), Point::Counter(value), 0, now));
     }
     for now in [30, 500, 1_000] {
         for viewer in [CUMULATIVE, DELTA] {
@@ -254,7 +254,7 @@ fn a_counter_of_the_services_own_never_ends() {
 fn counters_of_the_services_own_do_not_crowd_each_other_out() {
     let mut table = table(1);
     for (name, value) in [("a", 3), ("b", 5)] {
-        assert!(table.set(&metric("own"), &route(name), Point::Counter(value), 10));
+        assert!(table.set(&metric("own"), &route(name), Point::Counter(value), 0, 10));
     }
     assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 20, true)), [Some(3), Some(5)]);
 }

@@ -122,6 +122,9 @@ impl Writer {
         self.whole("succeeded", export.succeeded);
         self.whole("failed", export.failed);
         self.whole("failures", export.failures);
+        self.whole("observations_exported", export.exported);
+        self.whole("observations_waiting", export.waiting);
+        self.whole("observations_dropped", export.dropped);
         self.key("fault");
         write_text(&mut self.out, &export.fault);
     }

@@ -233,7 +233,7 @@ impl Writer {
 
     fn exports(&mut self, exports: &[Export]) {
         type Value = fn(&Export) -> String;
-        let families: [(&str, &str, &str, Value); 4] = [
+        let families: [(&str, &str, &str, Value); 7] = [
             ("destination_succeeded", "counter", "Requests that the destination took.", |it| {
                 it.succeeded.to_string()
             }),
@@ -249,6 +249,18 @@ impl Writer {
                 "When the destination last took everything that there was; the service's start if it never did.",
                 |it| (it.complete_unix_nano / 1_000_000_000).to_string(),
             ),
+            (
+                "destination_observations_exported",
+                "counter",
+                "Observations that the destination took.",
+                |it| it.exported.to_string(),
+            ),
+            ("destination_observations_waiting", "gauge", "Observations that it does not have yet.", |it| {
+                it.waiting.to_string()
+            }),
+            ("destination_observations_dropped", "counter", "Observations that it will never get.", |it| {
+                it.dropped.to_string()
+            }),
         ];
         for (name, kind, help, value) in families {
             if exports.is_empty() {

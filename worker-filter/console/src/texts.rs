@@ -126,6 +126,9 @@ fn texts() -> [(&'static str, Vec<u8>); 3] {
         failures: 2,
         fault: "status 503\n".into(),
         flushed: 0,
+        exported: 7,
+        waiting: 4,
+        dropped: 1,
     }];
     let prometheus = |format| prometheus::text(format, &snapshot, &ledger, &exports);
     [

@@ -1,6 +1,9 @@
 //! What is counted, said once for both sides: as the native logger's configuration and as the worker filter's.
 
+use anyhow::{Result, anyhow};
 use serde_json::{Value, json};
+use tributary_plan::config::WorkerConfig;
+use tributary_plan::source::Guard;
 
 /// Metrics and the dimensions that they have in common.
 pub(crate) struct MetricSet {
@@ -171,6 +174,17 @@ impl MetricSet {
         })
     }
 
+    /// The CEL list that the worker filter reads them with, once it knows what these streams do not have.
+    pub(crate) fn list(&self) -> Result<String> {
+        let config = WorkerConfig::parse(self.worker().to_string().as_bytes())
+            .map_err(|problems| anyhow!("the worker filter refuses the set {}: {problems:?}", self.name))?;
+        let items = config.plan.main.sources.into_iter().map(|source| match source.guard {
+            Guard::Marks { often_absent: true } => source.guarded,
+            Guard::Marks { often_absent: false } | Guard::Silent => source.item,
+        });
+        Ok(format!("[{}]", items.collect::<Vec<_>>().join(", ")))
+    }
+
     /// The native logger's configuration (`envoy.extensions.access_loggers.stats.v3.Config`).
     pub(crate) fn native(&self) -> Value {
         let tags: Vec<_> = self.dimensions.iter().map(Dimension::native).collect();
@@ -250,8 +264,6 @@ impl Metric {
 
 #[cfg(test)]
 mod tests {
-    use tributary_plan::config::WorkerConfig;
-
     use super::*;
 
     #[test]

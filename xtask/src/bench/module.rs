@@ -1,4 +1,5 @@
-//! Modules that only the benchmark runs: one that does nothing, and the worker filter as a textbook would have it.
+//! Modules that only the benchmark runs: one that does nothing, one that only reads, and the worker filter as a textbook would
+//! have it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,32 @@ const EMPTY: &str = r#"(module
     (func (export "malloc") (param i32) (result i32) i32.const 1024)
     (func (export "proxy_on_log") (param i32)))"#;
 
+/// The least that knows the values of a CEL list when a stream ends: its configuration is the list. An answer that fails is
+/// counted.
+const LIST: &str = r#"(module
+    (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 64) "expr_create" "expr_evaluate" "lists_failed")
+    (func (export "proxy_abi_version_0_2_1"))
+    ;; Whatever was asked for before has been used by now.
+    (func (export "malloc") (param i32) (result i32) i32.const 4096)
+    (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        ;; 7: the plugin's configuration.
+        (if (call $buffer (i32.const 7) (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 4))
+            (then unreachable))
+        (if (call $call (i32.const 64) (i32.const 11) (i32.load (i32.const 0)) (i32.load (i32.const 4))
+                (i32.const 8) (i32.const 12))
+            (then unreachable))
+        (i32.store (i32.const 16) (i32.load (i32.load (i32.const 8))))
+        (if (call $define (i32.const 0) (i32.const 88) (i32.const 12) (i32.const 20)) (then unreachable))
+        i32.const 1)
+    (func (export "proxy_on_log") (param i32)
+        (if (call $call (i32.const 75) (i32.const 13) (i32.const 16) (i32.const 4) (i32.const 8) (i32.const 12))
+            (then (drop (call $increment (i32.load (i32.const 20)) (i64.const 1)))))))"#;
+
 /// Status of the Proxy-Wasm ABI for what the host does not have.
 const NOT_FOUND: i32 = 1;
 
@@ -24,6 +51,8 @@ pub(crate) struct Modules {
     pub(crate) service: PathBuf,
     /// Does nothing.
     pub(crate) empty: PathBuf,
+    /// Reads a list and does nothing with it.
+    pub(crate) list: PathBuf,
     /// The worker filter on a host without CEL: it reads each attribute by a call of its own.
     pub(crate) textbook: PathBuf,
 }
@@ -40,9 +69,10 @@ impl Modules {
         let folder = workspace.target().join("bench");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let empty = write(&folder.join("empty.wasm"), &wat::parse_str(EMPTY)?)?;
+        let list = write(&folder.join("list.wasm"), &wat::parse_str(LIST)?)?;
         let textbook = without_foreign_functions(&fs::read(&worker_filter)?)?;
         let textbook = write(&folder.join("worker_filter_textbook.wasm"), &textbook)?;
-        Ok(Self { worker_filter, service, empty, textbook })
+        Ok(Self { worker_filter, service, empty, list, textbook })
     }
 }
 
@@ -75,6 +105,16 @@ mod tests {
         let module = Module::from_buffer(&wat::parse_str(EMPTY).unwrap()).unwrap();
         assert_eq!(module.imports.iter().count(), 0);
         assert!(module.exports.iter().any(|export| export.name == "proxy_on_log"));
+    }
+
+    #[test]
+    fn the_list_module_is_entered_once_for_each_stream() {
+        let module = Module::from_buffer(&wat::parse_str(LIST).unwrap()).unwrap();
+        let exports: Vec<_> = module.exports.iter().map(|export| export.name.as_str()).collect();
+        assert_eq!(
+            exports,
+            ["memory", "proxy_abi_version_0_2_1", "malloc", "proxy_on_configure", "proxy_on_log"]
+        );
     }
 
     #[test]

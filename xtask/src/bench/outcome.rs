@@ -215,9 +215,9 @@ impl Outcome {
         })
     }
 
-    /// What ours adds, for each instruction that the native logger adds with the same set.
+    /// What it adds, for each instruction that the native logger adds with the same set.
     pub(super) fn instructions_vs_native(&self, subject: &Subject) -> Option<f64> {
-        if !subject.way.is_ours() {
+        if !subject.way.is_compared() {
             return None;
         }
         let native = self.find(Way::Native, subject.set?.name)?;
@@ -276,9 +276,9 @@ impl Outcome {
         self.added_cpu_us(&self.find(way, "full")?)
     }
 
-    /// CPU time that ours adds, for each microsecond that the native logger adds with the same set.
+    /// CPU time that it adds, for each microsecond that the native logger adds with the same set.
     fn cpu_vs_native(&self, subject: &Subject) -> Option<f64> {
-        if !subject.way.is_ours() {
+        if !subject.way.is_compared() {
             return None;
         }
         let native = self.find(Way::Native, subject.set?.name)?;

@@ -14,6 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
 /// And TCP connections.
 const CONNECTIONS: &str = "tcp.ingress.downstream_cx_total";
+const LISTS_FAILED: &str = "wasmcustom.lists_failed";
 const AGGREGATED: &str = "wasmcustom.tributary_observations_aggregated";
 const ONE_BY_ONE: &str = "wasmcustom.tributary_read_one_by_one";
 
@@ -21,6 +22,7 @@ const ONE_BY_ONE: &str = "wasmcustom.tributary_read_one_by_one";
 pub(crate) async fn check(subject: &Subject, admin: &Admin) -> Result<()> {
     match subject.way {
         Way::None | Way::EmptyAccessLog | Way::EmptyHttpFilter | Way::Json | Way::Lua => Ok(()),
+        Way::ListAccessLog | Way::ListHttpFilter => list(admin).await,
         Way::Native => native(subject, admin).await,
         Way::AccessLog | Way::HttpFilter | Way::TcpFilter => ours(subject, admin, false).await,
         Way::Textbook => ours(subject, admin, true).await,
@@ -47,6 +49,13 @@ async fn ours(subject: &Subject, admin: &Admin, one_by_one: bool) -> Result<()> 
         read == if one_by_one { completed } else { 0 },
         "{read} of {completed} requests were read by one host call for each value"
     );
+    Ok(())
+}
+
+/// Fails if an answer of the host's failed.
+async fn list(admin: &Admin) -> Result<()> {
+    let failed = admin.counter(LISTS_FAILED).await?;
+    ensure!(failed == 0, "{failed} lists had no value");
     Ok(())
 }
 

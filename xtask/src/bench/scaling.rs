@@ -99,7 +99,7 @@ pub(crate) fn worker_by_dimensions(count: usize) -> Value {
 /// Measures an Envoy whose worker filter makes a series of each path.
 pub(crate) async fn measure(config: EnvoyConfig, listener: &str, series: u64, workers: u32) -> Result<Scale> {
     let config = config
-        .plugin(super::subject::SERVICE, "limits.series", SERIES_MAX)
+        .plugin(super::attachment::SERVICE, "limits.series", SERIES_MAX)
         .set("enable_dispatcher_stats", true)
         .set("stats_flush_on_admin", true);
     let folder = tempfile::tempdir()?;

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
 
+use super::attachment::{
+    access_log, extension, http_filter, json_access_log, lua, network_filter, structure, text, textbook,
+    wasm_access_log, wasm_http_filter, wasm_network_filter, with_service,
+};
 use super::metric_set::{self, MetricSet};
 use super::module::Modules;
 
@@ -37,6 +40,10 @@ pub(crate) enum Way {
     EmptyAccessLog,
     /// A Wasm HTTP filter that does nothing.
     EmptyHttpFilter,
+    /// A Wasm access logger that reads the set in one CEL list and does nothing with it.
+    ListAccessLog,
+    /// A Wasm HTTP filter that does.
+    ListHttpFilter,
     /// Envoy's file access logger, in JSON to /dev/null.
     Json,
     /// A Lua filter that counts by method, status code and route.
@@ -54,37 +61,25 @@ pub(crate) enum Way {
 }
 
 /// The names of the plugins.
-pub(crate) const WORKER_FILTER: &str = "worker_filter";
-pub(crate) const SERVICE: &str = "service";
-
 const LISTENER: &str = "ingress";
-const CONNECTION_MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
-const NETWORK_FILTERS: &str = "static_resources.listeners[0].filter_chains[0].filters";
 const BASE: &str = include_str!("base.yaml");
 const TCP_BASE: &str = include_str!("tcp.yaml");
 /// The cluster of the TCP proxy.
 const UPSTREAM: &str = "upstream";
-const VM_ID: &str = "tributary";
-
-const LUA: &str = r#"
-local counts = {}
-function envoy_on_request(handle)
-  handle:streamInfo():dynamicMetadata():set("bench", "method", handle:headers():get(":method"))
-end
-function envoy_on_response(handle)
-  local info = handle:streamInfo()
-  local method = info:dynamicMetadata():get("bench")["method"]
-  local key = method .. "|" .. handle:headers():get(":status") .. "|" .. info:routeName()
-  counts[key] = (counts[key] or 0) + 1
-end
-"#;
 
 impl Way {
     /// Ways that count one set only, or none.
     const SINGLE: [Self; 5] =
         [Self::None, Self::EmptyAccessLog, Self::EmptyHttpFilter, Self::Json, Self::Lua];
     /// Ways that are measured with every set.
-    const BY_SET: [Self; 4] = [Self::Native, Self::AccessLog, Self::HttpFilter, Self::Textbook];
+    const BY_SET: [Self; 6] = [
+        Self::Native,
+        Self::AccessLog,
+        Self::HttpFilter,
+        Self::ListAccessLog,
+        Self::ListHttpFilter,
+        Self::Textbook,
+    ];
     /// Ways that are measured with TCP connections.
     const TCP: [Self; 4] = [Self::None, Self::Native, Self::AccessLog, Self::TcpFilter];
 
@@ -94,6 +89,8 @@ impl Way {
             Self::None => "none",
             Self::EmptyAccessLog => "empty-access-log",
             Self::EmptyHttpFilter => "empty-http-filter",
+            Self::ListAccessLog => "list-access-log",
+            Self::ListHttpFilter => "list-http-filter",
             Self::Json => "json",
             Self::Lua => "lua",
             Self::Native => "native",
@@ -102,6 +99,11 @@ impl Way {
             Self::TcpFilter => "filter",
             Self::Textbook => "textbook",
         }
+    }
+
+    /// Whether its cost is compared with that of the native logger with the same set.
+    pub(crate) fn is_compared(self) -> bool {
+        self.is_ours() || matches!(self, Self::ListAccessLog | Self::ListHttpFilter)
     }
 
     /// Whether it is this project's.
@@ -126,8 +128,8 @@ pub(crate) fn all() -> Vec<Subject> {
     let by_set = metric_set::ALL
         .into_iter()
         .flat_map(|set| {
-            let ways = if set.is_tcp { Way::TCP } else { Way::BY_SET };
-            ways.map(|way| Subject { way, set: Some(set) })
+            let ways: &[Way] = if set.is_tcp { &Way::TCP } else { &Way::BY_SET };
+            ways.iter().map(|&way| Subject { way, set: Some(set) })
         })
         .filter(|subject| subject.way != Way::Textbook || subject.set.is_some_and(|set| set.has_textbook));
     single.into_iter().chain(by_set).collect()
@@ -152,7 +154,7 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<Subject>> {
     let is_counterpart = |native: &Subject| {
         let of_same_set = |other: &Subject| native.set.is_some_and(|set| other.is(other.way, set.name));
         native.way == Way::Native
-            && all.iter().any(|other| other.way.is_ours() && asked(other) && of_same_set(other))
+            && all.iter().any(|other| other.way.is_compared() && asked(other) && of_same_set(other))
     };
     let is_base = |base: &Subject| {
         base.way == Way::None && all.iter().any(|other| asked(other) && other.is_tcp() == base.is_tcp())
@@ -180,9 +182,8 @@ impl Subject {
     /// Whether this name means it, alone or among others.
     fn is_meant(&self, name: &str) -> bool {
         let own = self.to_string();
-        own == name
-            || self.way.name() == name
-            || own.strip_suffix(name).is_some_and(|rest| rest.ends_with('-'))
+        let way = self.way.name();
+        own == name || way == name || own == format!("{way}-{name}")
     }
 
     /// An Envoy with nothing, on free ports.
@@ -198,8 +199,16 @@ impl Subject {
         let set = || self.set.with_context(|| format!("{self} counts nothing"));
         Ok(match self.way {
             Way::None => config,
-            Way::EmptyAccessLog => access_log(config, &wasm_access_log(&modules.empty, &json!({}))),
-            Way::EmptyHttpFilter => http_filter(config, &wasm_http_filter(&modules.empty, &json!({}))),
+            Way::EmptyAccessLog => {
+                access_log(config, &wasm_access_log(&modules.empty, &structure(&json!({}))))
+            }
+            Way::EmptyHttpFilter => {
+                http_filter(config, &wasm_http_filter(&modules.empty, &structure(&json!({}))))
+            }
+            Way::ListAccessLog => access_log(config, &wasm_access_log(&modules.list, &text(&set()?.list()?))),
+            Way::ListHttpFilter => {
+                http_filter(config, &wasm_http_filter(&modules.list, &text(&set()?.list()?)))
+            }
             Way::Json => access_log(config, &json_access_log(&set()?.json_format())),
             Way::Lua => http_filter(config, &lua()),
             Way::Native => access_log(config, &extension("envoy.access_loggers.stats", &set()?.native())),
@@ -207,7 +216,7 @@ impl Subject {
                 return self.ours(&set()?.worker(), modules, neighbours);
             }
             Way::Textbook => {
-                let filter = wasm_http_filter(&modules.textbook, &textbook(set()?.worker()));
+                let filter = wasm_http_filter(&modules.textbook, &structure(&textbook(set()?.worker())));
                 with_service(http_filter(config, &filter), modules, neighbours)
             }
         })
@@ -221,10 +230,9 @@ impl Subject {
         neighbours: Neighbours,
     ) -> Result<EnvoyConfig> {
         let config = self.base(neighbours)?;
+        let worker = &structure(worker);
         let config = match self.way {
-            Way::TcpFilter => {
-                before_first(config, NETWORK_FILTERS, &wasm_network_filter(&modules.worker_filter, worker))
-            }
+            Way::TcpFilter => network_filter(config, &wasm_network_filter(&modules.worker_filter, worker)),
             Way::HttpFilter => http_filter(config, &wasm_http_filter(&modules.worker_filter, worker)),
             _ => access_log(config, &wasm_access_log(&modules.worker_filter, worker)),
         };
@@ -235,97 +243,6 @@ impl Subject {
     pub(crate) fn listener(&self) -> &'static str {
         LISTENER
     }
-}
-
-/// Each request hands itself over and adds to the counter at once.
-fn textbook(mut worker: Value) -> Value {
-    if let Some(fields) = worker.as_object_mut() {
-        fields.insert("flush".to_owned(), json!({"max_requests": 1}));
-        fields.insert("counters".to_owned(), json!([{"key": "requests", "when": "request"}]));
-    }
-    worker
-}
-
-fn access_log(config: EnvoyConfig, logger: &Value) -> EnvoyConfig {
-    config.set(&format!("{CONNECTION_MANAGER}.access_log"), json!([logger]))
-}
-
-/// Puts a filter before the router.
-fn http_filter(config: EnvoyConfig, filter: &Value) -> EnvoyConfig {
-    before_first(config, &format!("{CONNECTION_MANAGER}.http_filters"), filter)
-}
-
-/// Puts a filter before the only one of a list.
-fn before_first(config: EnvoyConfig, filters: &str, filter: &Value) -> EnvoyConfig {
-    match config.get(&format!("{filters}[0]")).cloned() {
-        Ok(last) => config.set(filters, (filter, last)),
-        Err(error) => config.edit(|_| Err(error)),
-    }
-}
-
-fn with_service(config: EnvoyConfig, modules: &Modules, neighbours: Neighbours) -> EnvoyConfig {
-    let service = json!({"destinations": [{"name": "collector", "cluster": "collector"}]});
-    let config = config.static_cluster("collector", neighbours.collector);
-    config.set(
-        "bootstrap_extensions",
-        json!([{
-            "name": "envoy.bootstrap.wasm",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
-                "singleton": true,
-                "config": plugin(SERVICE, &modules.service, &service),
-            },
-        }]),
-    )
-}
-
-fn wasm_access_log(module: &Path, configuration: &Value) -> Value {
-    let kind = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
-    let config = plugin(WORKER_FILTER, module, configuration);
-    extension("envoy.access_loggers.wasm", &json!({"@type": kind, "config": config}))
-}
-
-fn wasm_http_filter(module: &Path, configuration: &Value) -> Value {
-    let kind = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
-    let config = plugin(WORKER_FILTER, module, configuration);
-    extension("envoy.filters.http.wasm", &json!({"@type": kind, "config": config}))
-}
-
-fn wasm_network_filter(module: &Path, configuration: &Value) -> Value {
-    let kind = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
-    let config = plugin(WORKER_FILTER, module, configuration);
-    extension("envoy.filters.network.wasm", &json!({"@type": kind, "config": config}))
-}
-
-fn plugin(name: &str, module: &Path, configuration: &Value) -> Value {
-    json!({
-        "name": name,
-        "vm_config": {
-            "vm_id": VM_ID,
-            "runtime": "envoy.wasm.runtime.v8",
-            "code": {"local": {"filename": module}},
-        },
-        "configuration": {
-            "@type": "type.googleapis.com/google.protobuf.Struct",
-            "value": configuration,
-        },
-    })
-}
-
-fn json_access_log(format: &Value) -> Value {
-    let kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
-    let log = json!({"@type": kind, "path": "/dev/null", "log_format": {"json_format": format}});
-    extension("envoy.access_loggers.file", &log)
-}
-
-fn lua() -> Value {
-    let kind = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
-    let code = json!({"inline_string": LUA});
-    extension("envoy.filters.http.lua", &json!({"@type": kind, "default_source_code": code}))
-}
-
-fn extension(name: &str, typed_config: &Value) -> Value {
-    json!({"name": name, "typed_config": typed_config})
 }
 
 #[cfg(test)]
@@ -349,7 +266,8 @@ mod tests {
             selected(&["native"]),
             ["none", "native-preset", "native-small", "native-full", "native-wide", "none-tcp", "native-tcp"]
         );
-        assert_eq!(selected(&["small"]), ["none", "native-small", "access-log-small", "http-filter-small"]);
+        let small = ["native", "access-log", "http-filter", "list-access-log", "list-http-filter"];
+        assert_eq!(selected(&["small"])[1..], small.map(|way| format!("{way}-small")));
         assert_eq!(selected(&["empty-access-log"]), ["none", "empty-access-log"]);
         assert_eq!(selected(&["tcp"]), ["none-tcp", "native-tcp", "access-log-tcp", "filter-tcp"]);
     }
@@ -363,7 +281,8 @@ mod tests {
     #[test]
     fn every_configuration_can_be_written() {
         let path = || std::path::PathBuf::from("target/x.wasm");
-        let modules = Modules { worker_filter: path(), service: path(), empty: path(), textbook: path() };
+        let (worker_filter, service) = (path(), path());
+        let modules = Modules { worker_filter, service, empty: path(), list: path(), textbook: path() };
         let address = ([127, 0, 0, 1], 4318).into();
         let neighbours = Neighbours { collector: address, upstream: address };
         let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use tributary_tests::ledger::Ledger;
 
 /// The same requests, counted four times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,6 +27,8 @@ pub(crate) struct Reckoning {
     #[serde(flatten)]
     pub(crate) totals: Totals,
     pub(crate) lost: u64,
+    /// Where the modules say that everything is.
+    pub(crate) ledger: Ledger,
     /// From the first request to the last answer, in seconds.
     pub(crate) elapsed_s: f64,
 }
@@ -53,10 +56,14 @@ impl Reckoning {
         if !self.totals.agree() {
             bail!(
                 "the totals differ: sent {requests_sent}, counted by Envoy {requests_envoy}, counted in shared \
-                 data {requests_counter}, exported {requests_exported}"
+                 data {requests_counter}, exported {requests_exported}; the ledger: {:?}",
+                self.ledger
             );
         }
-        Ok(())
+        if !self.ledger.is_settled() {
+            bail!("the ledger does not say that all is exported: {:?}", self.ledger);
+        }
+        self.ledger.check()
     }
 }
 
@@ -71,12 +78,14 @@ impl fmt::Display for Reckoning {
         writeln!(formatter, " counted by Envoy's own stats {requests_envoy:>10}")?;
         writeln!(formatter, " counted in shared data       {requests_counter:>10}")?;
         writeln!(formatter, " exported to the collector    {requests_exported:>10}   {}", self.collector)?;
-        write!(formatter, " lost: {}", self.lost)
+        write!(formatter, "\n{}\n lost: {}", self.ledger, self.lost)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tributary_tests::ledger::Destination;
+
     use super::*;
 
     fn reckoning(
@@ -86,7 +95,14 @@ mod tests {
         requests_exported: u64,
     ) -> Reckoning {
         let totals = Totals { requests_sent, requests_envoy, requests_counter, requests_exported };
-        Reckoning { workers: 2, collector: "embedded", totals, lost: totals.lost(), elapsed_s: 1.5 }
+        let destination = Destination { exported: requests_sent, ..Destination::default() };
+        let ledger = Ledger {
+            observed: requests_sent,
+            aggregated: requests_sent,
+            destinations: [("collector".to_owned(), destination)].into(),
+            ..Ledger::default()
+        };
+        Reckoning { workers: 2, collector: "embedded", totals, lost: totals.lost(), ledger, elapsed_s: 1.5 }
     }
 
     #[test]
@@ -101,6 +117,16 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_that_does_not_add_up_fails() {
+        let mut reckoning = reckoning(9, 9, 9, 9);
+        reckoning.ledger.missing = 1;
+        assert!(reckoning.verdict().is_err());
+        reckoning.ledger.missing = 0;
+        reckoning.ledger.destinations.insert("other".to_owned(), Destination::default());
+        assert!(reckoning.verdict().unwrap_err().to_string().contains("not say that all is exported"));
+    }
+
+    #[test]
     fn what_was_sent_and_not_exported_is_lost() {
         assert_eq!(reckoning(9, 9, 9, 7).lost, 2);
         assert_eq!(reckoning(9, 9, 9, 10).lost, 0);
@@ -108,13 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn the_json_form_is_one_flat_object() {
+    fn the_json_form_is_one_object_with_the_ledger_in_it() {
         let json = serde_json::to_value(reckoning(9, 9, 9, 7)).unwrap();
         for key in
             ["requests_sent", "requests_envoy", "requests_counter", "requests_exported", "lost", "workers"]
         {
             assert!(json[key].is_u64(), "{key}: {json}");
         }
+        assert_eq!(json["ledger"]["destinations"]["collector"]["exported"], 9);
         assert_eq!((json["elapsed_s"].as_f64(), json["collector"].as_str()), (Some(1.5), Some("embedded")));
     }
 }

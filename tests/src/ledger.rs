@@ -1,0 +1,186 @@
+//! The ledger of one Envoy: where everything is that its workers observed, by its own statistics.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use crate::admin::Admin;
+
+const PREFIX: &str = "wasmcustom.tributary_observations_";
+
+/// Observations at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Streams that ended, as far as the workers have told.
+    pub observed: u64,
+    /// Those of them that wait in a worker, or were in one that failed.
+    pub pending: u64,
+    /// Those of them that are in the queue.
+    pub in_queue: u64,
+    /// Those of them that the service has added up.
+    pub aggregated: u64,
+    /// Those of them that were in batches that never came.
+    pub missing: u64,
+    /// What became of those that were added up, for each destination.
+    pub destinations: BTreeMap<String, Destination>,
+}
+
+/// What became of the observations that were added up, for one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// It took them.
+    pub exported: u64,
+    /// It does not have them yet.
+    pub waiting: u64,
+    /// It will never get them, by why.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Ledger {
+    /// The ledger as it stands now.
+    ///
+    /// # Errors
+    /// The admin interface does not answer, or there are no modules.
+    pub async fn read(admin: &Admin) -> Result<Self> {
+        Self::of(&admin.module_stats().await?)
+    }
+
+    /// The ledger in statistics that were read in one go.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn of(stats: &BTreeMap<String, u64>) -> Result<Self> {
+        let total = |name: &str| {
+            let name = format!("{PREFIX}{name}");
+            stats.get(&name).copied().with_context(|| format!("no {name} among {:?}", stats.keys()))
+        };
+        let (observed, handed_over) = (total("observed")?, total("handed_over")?);
+        let (aggregated, missing) = (total("aggregated")?, total("missing")?);
+        let mut destinations: BTreeMap<String, Destination> = BTreeMap::new();
+        for (name, value) in stats {
+            let mut words = name.strip_prefix(PREFIX).unwrap_or_default().split('.');
+            let (Some(what), Some(destination)) = (words.next(), words.next()) else { continue };
+            let destination = destinations.entry(destination.to_owned()).or_default();
+            match (what, words.next()) {
+                ("exported", None) => destination.exported = *value,
+                ("waiting", None) => destination.waiting = *value,
+                ("dropped", Some(reason)) => {
+                    destination.dropped.insert(reason.to_owned(), *value);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            observed,
+            pending: observed.saturating_sub(handed_over),
+            in_queue: handed_over.saturating_sub(aggregated).saturating_sub(missing),
+            aggregated,
+            missing,
+            destinations,
+        })
+    }
+
+    /// Whether everything that was observed is accounted for, and for each destination everything that was added up.
+    ///
+    /// What concerns destinations holds whenever Envoy is asked. While requests are under way, a worker may be read between
+    /// two of its statistics: the rest is for when nothing moves.
+    ///
+    /// # Errors
+    /// Something does not add up; the error shows all of it.
+    pub fn check(&self) -> Result<()> {
+        let parts = [self.pending, self.in_queue, self.aggregated, self.missing];
+        ensure!(parts.iter().sum::<u64>() == self.observed, "{parts:?} are not what was observed: {self:?}");
+        self.check_destinations()
+    }
+
+    /// The part of [`Ledger::check`] that always holds.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_destinations(&self) -> Result<()> {
+        for (name, destination) in &self.destinations {
+            let sum = destination.exported + destination.waiting + destination.lost();
+            ensure!(sum == self.aggregated, "{sum} is not what was added up, for {name}: {self:?}");
+        }
+        Ok(())
+    }
+
+    /// Whether every destination has everything.
+    pub fn is_settled(&self) -> bool {
+        let is_settled = |destination: &Destination| destination.exported == self.observed;
+        self.destinations.values().all(is_settled)
+    }
+
+    /// One destination.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn destination(&self, name: &str) -> Result<&Destination> {
+        self.destinations.get(name).with_context(|| format!("no destination {name:?} in {self:?}"))
+    }
+}
+
+impl Destination {
+    /// Everything that it will never get.
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, " observed by the workers      {:>10}", self.observed)?;
+        writeln!(formatter, "   pending in a worker        {:>10}", self.pending)?;
+        writeln!(formatter, "   in the queue               {:>10}", self.in_queue)?;
+        writeln!(formatter, "   missing                    {:>10}", self.missing)?;
+        writeln!(formatter, "   aggregated by the service  {:>10}", self.aggregated)?;
+        for (name, destination) in &self.destinations {
+            writeln!(formatter, "     exported                 {:>10}   {name}", destination.exported)?;
+            writeln!(formatter, "     waiting                  {:>10}", destination.waiting)?;
+            for (reason, count) in &destination.dropped {
+                writeln!(formatter, "     {:<24} {count:>10}", format!("dropped: {reason}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(values: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        values.iter().map(|(name, value)| (format!("{PREFIX}{name}"), *value)).collect()
+    }
+
+    #[test]
+    fn parts_that_do_not_add_up_are_an_error() {
+        let whole = [
+            ("observed", 100),
+            ("handed_over", 90),
+            ("aggregated", 80),
+            ("missing", 4),
+            ("exported.a", 60),
+            ("waiting.a", 15),
+            ("dropped.a.table", 2),
+            ("dropped.a.trap", 3),
+        ];
+        let ledger = Ledger::of(&stats(&whole)).unwrap();
+        assert_eq!((ledger.pending, ledger.in_queue), (10, 6));
+        assert_eq!(ledger.destination("a").unwrap().lost(), 5);
+        ledger.check().unwrap();
+        assert!(!ledger.is_settled() && ledger.destination("b").is_err());
+        for changed in 0..whole.len() {
+            let mut values = whole;
+            values[changed].1 += 1000;
+            assert!(
+                Ledger::of(&stats(&values)).unwrap().check().is_err() || changed == 0,
+                "{:?}",
+                values[changed]
+            );
+        }
+        assert!(Ledger::of(&stats(&whole[..3])).is_err());
+    }
+}
