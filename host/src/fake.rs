@@ -44,6 +44,8 @@ pub struct FakeHost {
     pub tick_period: Option<Duration>,
     /// Headers of the current stream.
     pub headers: BTreeMap<Side, Vec<(String, String)>>,
+    /// If set, what all headers of either side are said to be, in the host's wire form.
+    pub wire_headers: Option<Vec<u8>>,
     /// Requests that were answered here: status and body.
     pub responses: Vec<(u16, String)>,
     /// The headers of the last of them.

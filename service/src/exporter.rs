@@ -169,11 +169,21 @@ impl Exporter {
     }
 
     /// Writes what is due, as far as `budget` allows but one part at least, and sends it once it is whole. True if there is
-    /// more to do at once.
-    pub fn export(&mut self, table: &mut Table, resource: &Resource, stats: &Stats, budget: Budget) -> bool {
+    /// more to do at once. A cycle begins only if it `may`: what the table does not learn from workers is put into it before.
+    pub fn export(
+        &mut self,
+        table: &mut Table,
+        resource: &Resource,
+        stats: &Stats,
+        budget: Budget,
+        may_begin: bool,
+    ) -> bool {
         loop {
             let now = clock::now_unix_nano();
             let Some(from) = self.delivery.due(now) else { return false };
+            if !may_begin && self.begins_cycle(now) {
+                return true;
+            }
             if let Some(in_flight) = self.in_flight.take() {
                 self.failed(stats);
                 self.tally.call_ended(Some(NO_ANSWER.into()), in_flight.duration_ns(now));

@@ -70,8 +70,6 @@ impl Intake {
             Arrival::After { batches, observations } => {
                 stats.batches_missing.add(batches);
                 stats.observations_missing.add(observations);
-                // Somebody else took them out of the queue.
-                stats.batches_taken.add(batches);
             }
             Arrival::Duplicate => {
                 stats.batches_duplicate.add(1);

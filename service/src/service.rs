@@ -159,7 +159,9 @@ impl Service {
         self.begin();
         self.beat();
         let budget = Budget::begin();
+        let enqueued = self.stats.batches_enqueued.value();
         self.take_over(budget);
+        self.settle(enqueued);
         let now = clock::now_unix_nano();
         self.go_round(now);
         self.flush(now);
@@ -191,8 +193,8 @@ impl Service {
         let budget = Budget::begin();
         for exporter in &mut self.exporters {
             if exporter.answered(call, with_headers, &mut self.table, &self.stats) {
-                // The next slice of the same cycle, if there is one.
-                let more = exporter.export(&mut self.table, &self.resource, &self.stats, budget);
+                // The next slice of the same cycle, if there is one; the next cycle begins with a tick.
+                let more = exporter.export(&mut self.table, &self.resource, &self.stats, budget, false);
                 self.is_exporting = self.is_exporting || more;
                 break;
             }
@@ -270,6 +272,16 @@ impl Service {
         }
     }
 
+    /// Counts as taken what is not in the queue and was not taken either: `enqueued` batches were put in before all was taken
+    /// out. A queue is gone with its process, but a hot restart hands the statistics on; an item may also be none that this
+    /// service can read. Workers would take them for waiting for ever.
+    fn settle(&self, enqueued: u64) {
+        if !self.has_backlog {
+            let gone = enqueued.saturating_sub(self.stats.batches_taken.value());
+            self.stats.batches_taken.add(gone);
+        }
+    }
+
     /// Does what is to be done now and then, however often it is called: fetches values, looks for idle rows.
     fn go_round(&mut self, now: u64) {
         let since = now.checked_sub(self.round_unix_nano);
@@ -292,7 +304,7 @@ impl Service {
             let more = if number > 0 && budget.is_spent() {
                 exporter.is_due(now)
             } else {
-                exporter.export(&mut self.table, &self.resource, &self.stats, budget)
+                exporter.export(&mut self.table, &self.resource, &self.stats, budget, true)
             };
             self.is_exporting = self.is_exporting || more;
         }

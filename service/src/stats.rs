@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use tributary_host::stats::{Counter, Gauge};
-use tributary_proto::limits::BATCHES_TAKEN;
+use tributary_proto::limits::{BATCHES_ENQUEUED, BATCHES_TAKEN};
 
 /// A number that only grows, as `wasmcustom.tributary_*`.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Count {
 pub struct Stats {
     /// Batches added to the table.
     pub batches_received: Count,
+    /// Batches that workers put into the queue.
+    pub batches_enqueued: Counter,
     /// Batches that are no longer in the queue, whatever became of them: by it the workers know whether the service keeps up.
     pub batches_taken: Counter,
     /// Queue items that are no batch.
@@ -110,6 +112,7 @@ impl Stats {
     pub fn define() -> Self {
         Self {
             batches_received: Count::define("tributary_batches_received"),
+            batches_enqueued: Counter::define(BATCHES_ENQUEUED),
             batches_taken: Counter::define(BATCHES_TAKEN),
             batches_refused: Count::define("tributary_batches_refused"),
             batches_duplicate: Count::define("tributary_batches_duplicate"),

@@ -4,6 +4,7 @@ mod collect;
 mod index;
 mod row;
 mod rows;
+mod timeline;
 
 use std::hash::BuildHasher;
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use index::Index;
 use row::Row;
 pub use row::Viewer;
 use rows::Rows;
+use timeline::Timeline;
 
 /// Metrics in the table. A configuration has a handful; what a stranger's batches bring past this is dropped and counted.
 pub const METRICS_MAX: usize = 256;
@@ -35,6 +37,7 @@ pub struct Table {
     own: usize,
     /// Where the search for idle series goes on.
     sweep: Cursor,
+    timeline: Timeline,
 }
 
 /// What bounds a table.
@@ -81,7 +84,8 @@ impl Table {
     /// An empty table, whose series count since `start_unix_nano`.
     pub fn new(limits: TableLimits, start_unix_nano: u64, hasher: Hasher) -> Self {
         let (metrics, sweep) = (Vec::new(), Cursor::default());
-        Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, own: 0, sweep }
+        let timeline = Timeline::new(limits.destinations, start_unix_nano);
+        Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, own: 0, sweep, timeline }
     }
 
     /// Adds a batch.

@@ -6,6 +6,7 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::front::{Front, Identity, Version};
 use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
 use tributary_tests::metrics::AttributeValue::Int;
+use tributary_tests::metrics::HistogramPoint;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::{ReservedPort, localhost};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
@@ -15,16 +16,20 @@ use tributary_tests::upstream::Fault;
 const REQUESTS: u64 = 3_000;
 
 /// Shapes whose requests all end in one way, with their route, status and error.
-const ENDS: [(&str, &str, &str, Option<&str>); 9] = [
+const ENDS: [(&str, &str, &str, Option<&str>); 13] = [
     ("users", "users", "200", None),
     ("create", "orders", "201", None),
+    ("missing", "orders", "404", None),
     ("declined", "payments", "500", Some("500")),
     ("health", "health", "200", None),
     ("unreachable", "unreachable", "503", Some("503")),
     ("slow", "slow", "504", Some("504")),
+    ("idle", "idle", "504", Some("504")),
     ("retried", "retried", "503", Some("503")),
+    ("recovered", "recovered", "200", None),
     ("reset", "reset", "503", Some("503")),
     ("truncated", "truncated", "200", None),
+    ("left early", "left-early", "200", None),
 ];
 
 /// An attach point and a version of HTTP, with what is special there.
@@ -33,11 +38,44 @@ struct Case {
     attach: fn(EnvoyConfig) -> EnvoyConfig,
     /// Shapes that never get that far.
     unseen: &'static [&'static str],
+    /// What malformed requests that get that far are counted under.
+    malformed: &'static [(&'static str, Labels)],
     /// Whether headers of the request can still be read at the end of a stream.
     sees_headers: bool,
     /// The error of a stream that the client gave up.
     given_up: &'static str,
 }
+
+/// Values of attributes, or that they are absent.
+type Labels = &'static [(&'static str, Option<&'static str>)];
+
+/// A path that cannot be normalised: over HTTP/1.1 it is refused before a route is looked for.
+const BAD_PATH: (&str, Labels) = (
+    "bad path",
+    &[("http.response.status_code", Some("400")), ("http.request.method", Some("GET")), ("http.route", None)],
+);
+const BAD_PATH_WITH_ROUTE: (&str, Labels) = (
+    "bad path",
+    &[("http.response.status_code", Some("400")), ("http.route", Some("users")), ("error.type", None)],
+);
+/// A header that is refused: over HTTP/1.1 by an answer, elsewhere by a reset.
+const BAD_HEADER: (&str, Labels) = (
+    "bad header",
+    &[("http.response.status_code", Some("400")), ("http.request.method", None), ("http.route", None)],
+);
+const BAD_HEADER_RESET: (&str, Labels) = (
+    "bad header",
+    &[
+        ("http.response.status_code", None),
+        ("error.type", Some("downstream_remote_reset")),
+        ("http.route", None),
+    ],
+);
+// Envoy 1.36.4 has no flag for it, 1.40.0 DPE.
+const BAD_HEADER_ERROR: (&str, Labels) = (
+    "bad header",
+    &[("http.response.status_code", None), ("http.request.method", None), ("http.route", None)],
+);
 
 /// Requests with every end that a stream can have. Each but the malformed ones has a route of its own.
 fn shapes() -> Vec<Shape> {
@@ -45,14 +83,21 @@ fn shapes() -> Vec<Shape> {
     vec![
         Shape::get("users", "/users/1").weight(20),
         Shape::new("create", "POST", "/orders").body("name=x").status(201).weight(5),
+        Shape::get("missing", "/orders/3").status(404).weight(3),
         Shape::get("declined", "/payments").status(500).weight(5),
         Shape::get("health", "/health").weight(5),
         Shape::get("no route", "/nowhere").weight(5),
         Shape::get("unreachable", "/unreachable").weight(3),
         Shape::get("slow", "/slow").delay_ms(never).weight(2),
+        Shape::get("idle", "/idle").delay_ms(never),
+        Shape::get("recovered", "/recovered").fault(Fault::ResetFirst).weight(3),
         Shape::get("retried", "/retried").status(503).weight(3),
         Shape::get("reset", "/reset").fault(Fault::Reset).weight(3),
         Shape::get("truncated", "/truncated").body_bytes(100_000).fault(Fault::Truncate).weight(3),
+        Shape::get("left early", "/left-early")
+            .body_bytes(100_000)
+            .ending(Ending::ResetDuringAnswer)
+            .weight(2),
         Shape::get("given up", "/given-up").delay_ms(never).ending(Ending::CloseBeforeAnswer).weight(3),
         Shape::get("bad path", "/users/%00").weight(2),
         Shape::get("bad header", "/users/2").header("x_name", "refused").weight(2),
@@ -62,8 +107,11 @@ fn shapes() -> Vec<Shape> {
 /// The configuration with a route for each shape that `envoy/minimal.yaml` has none for.
 fn with_routes(config: EnvoyConfig, unreachable: u16) -> EnvoyConfig {
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+    let host = format!("{manager}.route_config.virtual_hosts[0]");
     let route = |name: &str, action: Value| json!({"name": name, "match": {"path": format!("/{name}")}, "route": action});
     config
+        // As many at once as there are requests.
+        .set("static_resources.clusters[0].circuit_breakers", json!({"thresholds": [{"max_retries": 1_000}]}))
         .static_cluster("unreachable", localhost(unreachable))
         .route(route("unreachable", json!({"cluster": "unreachable"})))
         .route(route("slow", json!({"cluster": "app", "timeout": "0.1s"})))
@@ -73,6 +121,15 @@ fn with_routes(config: EnvoyConfig, unreachable: u16) -> EnvoyConfig {
                 "retry_on": "5xx", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}
             }}),
         ))
+        .route(route("idle", json!({"cluster": "app", "idle_timeout": "0.1s"})))
+        .route(route(
+            "recovered",
+            json!({"cluster": "app", "retry_policy": {
+                "retry_on": "reset", "num_retries": 1, "retry_back_off": {"base_interval": "0.001s"}
+            }}),
+        ))
+        .set(&format!("{host}.include_request_attempt_count"), true)
+        .route(route("left-early", json!({"cluster": "app"})))
         .route(route("reset", json!({"cluster": "app"})))
         .route(route("truncated", json!({"cluster": "app"})))
         .route(route("given-up", json!({"cluster": "app"})))
@@ -155,9 +212,18 @@ async fn check(case: Case) -> Result<()> {
             "{shape}"
         );
     }
-    assert_eq!(store.count(DURATION, &[("http.response.status_code", "404")]), sent(&tally, &["no route"]));
-    let posts = if case.sees_headers { sent(&tally, &["create"]) } else { 0 };
-    assert_eq!(store.count(DURATION, &[("http.request.method", "POST")]), posts);
+    let no_route = [("http.response.status_code", Some("404")), ("http.route", None), ("error.type", None)];
+    for (shape, labels) in case.malformed.iter().copied().chain([("no route", &no_route[..])]) {
+        assert_eq!(counted_under(&store, labels), sent(&tally, &[shape]), "{shape}");
+    }
+    let created = sent(&tally, &["create"]);
+    let posts = store.count(DURATION, &[("http.request.method", "POST")]);
+    if case.sees_headers {
+        assert_eq!(posts, created);
+    } else {
+        // Now and then an answer is through before its request is: that stream is reset, when they are still there.
+        assert!(posts < created / 2, "{posts} of {created}");
+    }
 
     // A bad path is answered with 400 everywhere; a bad header only over HTTP/1.1, elsewhere it ends the stream.
     let unseen_4xx = if case.unseen.contains(&"bad path") { sent(&tally, &["bad path"]) } else { 0 };
@@ -175,10 +241,24 @@ async fn check(case: Case) -> Result<()> {
     assert_eq!(store.count(DURATION, &wanted), given_up);
 
     // Up to two retries each, and yet one request.
-    let (retried, retries) = (sent(&tally, &["retried"]), stats.counter("cluster.app.upstream_rq_retry")?);
+    let (retried, recovered) = (sent(&tally, &["retried"]), sent(&tally, &["recovered"]));
+    let retries = stats.counter("cluster.app.upstream_rq_retry")? - recovered;
     assert!(retries > retried, "{retries} retries of {retried} requests");
-    assert_eq!(scene.upstream.served().answered.get(&503), Some(&(retried + retries)));
+    let served = scene.upstream.served();
+    assert_eq!(served.answered.get(&503), Some(&(retried + retries)));
+    assert_eq!(served.reset, recovered + sent(&tally, &["reset"]));
     Ok(())
+}
+
+/// How many streams were counted under these attributes.
+fn counted_under(store: &Store, labels: &[(&str, Option<&str>)]) -> u64 {
+    let points = store.histogram_points(DURATION).into_iter();
+    let is_it = |point: &HistogramPoint| {
+        labels
+            .iter()
+            .all(|(name, value)| point.attributes.get(*name).map(ToString::to_string).as_deref() == *value)
+    };
+    points.filter(is_it).map(|point| point.histogram.count).sum()
 }
 
 /// How many streams ended with a status in `range`.
@@ -197,6 +277,7 @@ async fn the_http_filter_counts_each_stream_of_http_1() -> Result<()> {
         version: Version::Http1,
         attach: |config| config,
         unseen: &[],
+        malformed: &[BAD_PATH, BAD_HEADER],
         sees_headers: true,
         given_up: "downstream_connection_termination",
     })
@@ -209,6 +290,7 @@ async fn the_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> 
         version: Version::Http2,
         attach: |config| config,
         unseen: &["bad header"],
+        malformed: &[BAD_PATH_WITH_ROUTE],
         sees_headers: true,
         given_up: "downstream_remote_reset",
     })
@@ -222,6 +304,7 @@ async fn the_http_filter_counts_each_stream_of_http_3_that_reaches_filters_witho
         version: Version::Http3,
         attach: |config| config,
         unseen: &["bad header", "bad path"],
+        malformed: &[],
         sees_headers: false,
         given_up: "_OTHER",
     })
@@ -234,6 +317,7 @@ async fn the_access_logger_counts_each_stream_of_http_1() -> Result<()> {
         version: Version::Http1,
         attach: EnvoyConfig::as_access_logger,
         unseen: &[],
+        malformed: &[BAD_PATH, BAD_HEADER],
         sees_headers: true,
         given_up: "downstream_connection_termination",
     })
@@ -246,6 +330,7 @@ async fn the_access_logger_counts_each_stream_of_http_2() -> Result<()> {
         version: Version::Http2,
         attach: EnvoyConfig::as_access_logger,
         unseen: &[],
+        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET],
         sees_headers: true,
         given_up: "downstream_remote_reset",
     })
@@ -258,6 +343,7 @@ async fn the_access_logger_counts_each_stream_of_http_3() -> Result<()> {
         version: Version::Http3,
         attach: EnvoyConfig::as_access_logger,
         unseen: &[],
+        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR],
         sees_headers: true,
         given_up: "_OTHER",
     })

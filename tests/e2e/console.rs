@@ -82,8 +82,8 @@ impl Stage {
         let blocks = markdown::blocks()?;
         let hook = blocks.iter().find(|block| block.info == "yaml hook").context("no hook in docs")?;
         let hook: Value = serde_yaml_ng::from_str(&hook.text)?;
-        let command: Vec<String> =
-            serde_json::from_value(hook["lifecycle"]["preStop"]["exec"]["command"].clone())?;
+        let command = hook.pointer("/lifecycle/preStop/exec/command").context("no command in the hook")?;
+        let command: Vec<String> = serde_json::from_value(command.clone())?;
         let mut words = command.iter().map(|word| word.replace("http://127.0.0.1:9902", &self.address));
         let program = words.next().context("an empty command")?;
         let output = Command::new(program).args(words).output().await?;

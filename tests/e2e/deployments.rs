@@ -185,17 +185,8 @@ async fn a_service_that_fails_comes_back_and_requests_never_notice() -> Result<(
     let directory = tempfile::tempdir()?;
     let module = directory.path().join("service.wasm");
     std::fs::write(&module, trap::service()?)?;
-    let filename = module.display().to_string();
     let scene = start("self_healing.yaml", "otlp_collector", |config| {
-        config.set("stats_flush_interval", "0.2s").edit_plugin(SERVICE_PLUGIN, move |plugin| {
-            let code = json!({"local": {"filename": filename}});
-            let vm_config = plugin.get_mut("vm_config").context("a vm_config")?;
-            vm_config
-                .as_mapping_mut()
-                .context("a mapping")?
-                .insert("code".into(), serde_yaml_ng::to_value(code)?);
-            Ok(())
-        })
+        config.set("stats_flush_interval", "0.2s").module(SERVICE_PLUGIN, &module.display().to_string())
     })
     .await?;
     let reloads = async || {

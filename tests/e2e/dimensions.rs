@@ -167,16 +167,19 @@ async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expression_that_does_not_compile_is_refused_by_its_text_with_envoys_reason() -> Result<()> {
-    let config = EnvoyConfig::minimal()?
-        .free_ports()
-        .worker("dimensions", json!([{"name": "broken", "cel": "request.method =="}]));
-    let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
-    assert!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took the configuration");
-    let log = envoy.log()?;
-    assert!(
-        log.contains("found \"request.method ==\", allowed: a CEL expression that Envoy compiles"),
-        "{log}"
-    );
+    for (expression, reason) in [
+        ("request.method ==", "expr_create parse error: ERROR: <input>:1:18: Syntax error"),
+        ("request.method.nothing(1)", "expr_create compile error: No overloads provided"),
+    ] {
+        let config = EnvoyConfig::minimal()?
+            .free_ports()
+            .worker("dimensions", json!([{"name": "broken", "cel": expression}]));
+        let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
+        assert!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took the configuration");
+        let log = envoy.log()?;
+        let ours = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
+        assert!(log.contains(&ours) && log.contains(reason), "{log}");
+    }
     Ok(())
 }
 

@@ -6,9 +6,7 @@ use serde_yaml_ng::Value;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::Shape;
-use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
-use tributary_tests::sink::{Fault, Sink};
 
 const REQUESTS: u64 = 2_000;
 
@@ -21,73 +19,40 @@ fn lines(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains("tributary: ") && line.contains(text)).count()
 }
 
+/// Each is an Envoy whose workers never find a service.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_service_traffic_goes_on_and_each_worker_says_once_what_is_missing() -> Result<()> {
-    let without_service = |config: EnvoyConfig| {
+    let absent = |config: EnvoyConfig| {
         config.edit(|document| {
             let root = document.as_mapping_mut().context("a mapping")?;
             root.remove("bootstrap_extensions").map(|_: Value| ()).context("a bootstrap extension")
         })
     };
-    let scene = Scene::start(2, without_service).await?;
-    let tally = scene.load(REQUESTS, users()).await?;
-    assert_eq!(tally.answered_in_class(2), REQUESTS);
-    let mut envoy = scene.envoy;
-    envoy.wait_for_log("no service has registered the queue", LIMIT).await?;
-    // Ten more hand-overs that cannot be.
-    let held_back = "wasmcustom.tributary_handovers_held_back";
-    tributary_tests::poll::until("more hand-overs held back", LIMIT, async || {
-        let count = envoy.admin().counter(held_back).await?;
-        Ok(tributary_tests::poll::Seen::when(count > 10, count))
-    })
-    .await?;
-    let said = lines(&envoy.log()?, "no service has registered the queue");
-    assert!((1..=2).contains(&said), "{said} lines of two workers");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_comes_late_gets_everything() -> Result<()> {
-    let late = ReservedPort::new()?;
-    let port = late.port();
-    let mut scene = Scene::start(2, |config| config.cluster_port("otlp_collector", port)).await?;
-    let tally = scene.load(REQUESTS, users()).await?;
-    assert_eq!(tally.answered_in_class(2), REQUESTS);
-    scene.envoy.wait_for_log("destination \"collector\": status 503", LIMIT).await?;
-    drop(late);
-    scene.sink = Sink::start(port).await?;
-    scene.wait_for_export(REQUESTS).await?;
-    assert_eq!(lines(&scene.envoy.log()?, "destination \"collector\": status 503"), 1);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_the_collector_loses_and_doubles_nothing() -> Result<()> {
-    let scene = Scene::start(2, |config| config).await?;
-    scene.load(REQUESTS, users()).await?;
-    scene.wait_for_export(REQUESTS).await?;
-    for fault in [Fault::status(503), Fault::status(429), Fault::status(400)] {
-        scene.sink.fail_always(fault);
-        let failed = scene.stats().await?.counter("wasmcustom.tributary_exports_failed")?;
-        scene.load(REQUESTS, users()).await?;
-        tributary_tests::poll::until("an export to fail", LIMIT, async || {
-            let now = scene.stats().await?.counter("wasmcustom.tributary_exports_failed")?;
-            Ok(tributary_tests::poll::Seen::when(now > failed, now))
+    let misnamed = |config: EnvoyConfig| {
+        config.set("bootstrap_extensions[0].typed_config.config.vm_config.vm_id", "elsewhere")
+    };
+    let edits: [fn(EnvoyConfig) -> EnvoyConfig; 2] = [absent, misnamed];
+    for edit in edits {
+        let scene = Scene::start(2, edit).await?;
+        let tally = scene.load(REQUESTS, users()).await?;
+        assert_eq!(tally.answered_in_class(2), REQUESTS);
+        let mut envoy = scene.envoy;
+        envoy.wait_for_log("no service has registered the queue", LIMIT).await?;
+        // Ten more hand-overs that cannot be.
+        let held_back = "wasmcustom.tributary_handovers_held_back";
+        tributary_tests::poll::until("more hand-overs held back", LIMIT, async || {
+            let count = envoy.admin().counter(held_back).await?;
+            Ok(tributary_tests::poll::Seen::when(count > 10, count))
         })
         .await?;
-        scene.sink.heal();
+        let said = lines(&envoy.log()?, "no service has registered the queue");
+        assert!((1..=2).contains(&said), "{said} lines of two workers");
+        // All of it is where it was seen, and said to be.
+        let stats = envoy.admin().stats().await?;
+        let observations = |part: &str| stats.counter(&format!("wasmcustom.tributary_observations_{part}"));
+        assert_eq!((observations("observed")?, observations("handed_over")?), (REQUESTS, 0));
+        assert_eq!(scene.sink.total_count(DURATION), 0);
     }
-    scene.wait_for_export(4 * REQUESTS).await?;
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_does_not_exist_holds_up_no_other_destination() -> Result<()> {
-    let destinations = json!([{"cluster": "nowhere"}, {"cluster": "otlp_collector"}]);
-    let mut scene = Scene::start(2, |config| config.service("destinations", destinations)).await?;
-    scene.load(REQUESTS, users()).await?;
-    scene.wait_for_export(REQUESTS).await?;
-    scene.envoy.wait_for_log("is there a cluster \"nowhere\" with a host?", LIMIT).await?;
     Ok(())
 }
 

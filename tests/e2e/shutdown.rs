@@ -1,11 +1,8 @@
 //! Envoy ends under load, and nothing of what it counted is lost.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tributary_tests::load::Shape;
-use tributary_tests::repository;
+use tributary_tests::replay::replay;
 use tributary_tests::scene::{DURATION, LIMIT, Scene};
 use tributary_tests::sink::{Fault, Sink};
 
@@ -17,18 +14,6 @@ fn shapes() -> [Shape; 3] {
         Shape::get("orders", "/orders/7").status(404),
         Shape::get("nowhere", "/x"),
     ]
-}
-
-/// Runs `cargo xtask replay` on a log.
-fn replay(log: &str, to: &Sink) -> Result<String> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--package", "xtask", "--", "replay", "--to"]);
-    cargo.arg(format!("http://{}/v1/metrics", to.address())).current_dir(repository::root());
-    let mut child = cargo.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    child.stdin.take().context("no standard input")?.write_all(log.as_bytes())?;
-    let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +29,7 @@ async fn what_was_not_exported_is_in_the_log_and_can_be_brought_to_a_collector()
     assert_eq!(scene.sink.total_count(DURATION), 0);
 
     let sink = Sink::start(0).await?;
-    let said = replay(&log, &sink)?;
+    let said = replay(&log, sink.address())?;
     assert!(said.contains("requests with"), "{said}");
     assert_eq!(sink.total_count(DURATION), REQUESTS);
     assert_eq!(sink.problems(), Vec::<String>::new());

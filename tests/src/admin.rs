@@ -60,6 +60,16 @@ struct Entry {
     value: Option<u64>,
 }
 
+#[derive(Deserialize)]
+struct ServerInfo {
+    command_line_options: CommandLineOptions,
+}
+
+#[derive(Deserialize)]
+struct CommandLineOptions {
+    restart_epoch: u32,
+}
+
 impl Admin {
     /// A client of the admin interface at `address`.
     pub fn new(address: SocketAddr) -> Self {
@@ -74,6 +84,15 @@ impl Admin {
     /// Whether Envoy says that it is ready; `false` too while nothing answers.
     pub async fn is_ready(&self) -> bool {
         self.get("/ready").await.is_ok_and(|body| body.trim() == "LIVE")
+    }
+
+    /// How many Envoys have taken each other's place before the one that answers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn restart_epoch(&self) -> Result<u32> {
+        let info: ServerInfo = serde_json::from_str(&self.get("/server_info").await?)?;
+        Ok(info.command_line_options.restart_epoch)
     }
 
     /// The answer's body to `GET path`.

@@ -12,8 +12,11 @@ use crate::ports::{ReservedPort, localhost};
 use crate::repository;
 
 mod attach;
+mod listeners;
 mod path;
 mod tree;
+
+pub use attach::ACCESS_LOGGER;
 
 /// The name of the filter's plugin in the configurations of this repository.
 pub const WORKER_PLUGIN: &str = "tributary_worker_filter";
@@ -31,6 +34,7 @@ pub struct EnvoyConfig {
     document: Value,
     problems: Vec<String>,
     reserved: Vec<Arc<ReservedPort>>,
+    listeners_in_file: bool,
 }
 
 impl EnvoyConfig {
@@ -59,7 +63,13 @@ impl EnvoyConfig {
     /// The text is not YAML.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let document = serde_yaml_ng::from_str(text).with_context(|| format!("{name} is not YAML"))?;
-        Ok(Self { name: name.to_owned(), document, problems: Vec::new(), reserved: Vec::new() })
+        Ok(Self {
+            name: name.to_owned(),
+            document,
+            problems: Vec::new(),
+            reserved: Vec::new(),
+            listeners_in_file: false,
+        })
     }
 
     /// Puts `value` at a path of the whole document, such as `stats_flush_interval`.
@@ -165,6 +175,16 @@ impl EnvoyConfig {
         self.edit(|document| {
             let clusters = tree::sequence(document, "clusters")?;
             tree::put_named(clusters, serde_yaml_ng::to_value(cluster)?)
+        })
+    }
+
+    /// Takes the cluster `name` out, whoever may speak of it.
+    #[must_use]
+    pub fn without_cluster(self, name: &str) -> Self {
+        self.edit(|document| {
+            tree::named(document, "clusters", name)?;
+            tree::sequence(document, "clusters")?.retain(|cluster| !tree::is_named(cluster, name));
+            Ok(())
         })
     }
 
@@ -274,7 +294,13 @@ impl EnvoyConfig {
     /// As for [`EnvoyConfig::to_yaml`], or the file cannot be written.
     pub fn write(&self, directory: &Path) -> Result<PathBuf> {
         let file = directory.join("envoy.yaml");
-        std::fs::write(&file, self.to_yaml()?).with_context(|| format!("cannot write {}", file.display()))?;
+        let text = if self.listeners_in_file {
+            self.write_listeners(directory)?;
+            self.without_listeners(directory)?
+        } else {
+            self.to_yaml()?
+        };
+        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)
     }
 

@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use crate::admin::Admin;
 use crate::config::EnvoyConfig;
@@ -25,6 +26,8 @@ pub struct EnvoyOptions {
     pub launcher: Vec<OsString>,
     /// How long it may take until it is ready.
     pub ready_limit: Duration,
+    /// Whether another Envoy can take its place: [`Envoy::successor`].
+    pub hot_restart: bool,
 }
 
 /// A running Envoy; dropping it kills it.
@@ -33,7 +36,17 @@ pub struct Envoy {
     process: ServerProcess,
     config: EnvoyConfig,
     admin: Admin,
+    options: EnvoyOptions,
+    /// How many took each other's place before this one.
+    epoch: u32,
 }
+
+/// What is replaced (a filter chain, a whole Envoy) asks its clients to go at once, closes their connections after a second,
+/// and is gone after two.
+const QUICK_CHANGES: [&str; 6] =
+    ["--drain-strategy", "immediate", "--drain-time-s", "1", "--parent-shutdown-time-s", "2"];
+/// Where an Envoy that can be restarted says by which number its successors find it.
+const BASE_ID_FILE: &str = "base-id";
 
 impl Default for EnvoyOptions {
     fn default() -> Self {
@@ -42,6 +55,7 @@ impl Default for EnvoyOptions {
             arguments: Vec::new(),
             launcher: Vec::new(),
             ready_limit: Duration::from_secs(60),
+            hot_restart: false,
         }
     }
 }
@@ -50,6 +64,15 @@ impl EnvoyOptions {
     /// The defaults with another number of worker threads.
     pub fn workers(concurrency: u32) -> Self {
         Self { concurrency, ..Self::default() }
+    }
+
+    /// The same for an Envoy whose listeners are replaced, or that another takes the place of: what was before is soon gone.
+    pub fn changing(concurrency: u32) -> Self {
+        Self {
+            arguments: QUICK_CHANGES.map(str::to_owned).into(),
+            hot_restart: true,
+            ..Self::workers(concurrency)
+        }
     }
 }
 
@@ -61,17 +84,7 @@ impl Envoy {
     /// then shows the end of its log.
     pub async fn start(config: &EnvoyConfig, options: &EnvoyOptions) -> Result<Self> {
         let mut envoy = Self::spawn(config, options).await?;
-        let admin = &envoy.admin;
-        envoy
-            .process
-            .wait_until_ready(options.ready_limit, async || {
-                Ok(if admin.is_ready().await {
-                    Seen::Ready(())
-                } else {
-                    Seen::Pending(format!("no LIVE from {}/ready", admin.address()))
-                })
-            })
-            .await?;
+        envoy.wait_until_ready().await?;
         Ok(envoy)
     }
 
@@ -80,17 +93,75 @@ impl Envoy {
     /// # Errors
     /// There is no Envoy, or the configuration's edits did not fit.
     pub async fn spawn(config: &EnvoyConfig, options: &EnvoyOptions) -> Result<Self> {
+        let directory = directory()?;
+        let restarts = if options.hot_restart {
+            let file = directory.path().join(BASE_ID_FILE).display().to_string();
+            vec!["--use-dynamic-base-id".into(), "--base-id-path".into(), file]
+        } else {
+            vec!["--disable-hot-restart".to_owned()]
+        };
+        Self::spawn_in(directory, config, options, 0, &restarts).await
+    }
+
+    /// Starts an Envoy that takes this one's place while it serves (a hot restart), with a configuration of its own, and waits
+    /// until it does. This one ends by itself when its connections have had a second to end.
+    ///
+    /// # Errors
+    /// This one was started without [`EnvoyOptions::hot_restart`], or the other one does not start.
+    pub async fn successor(&self, config: &EnvoyConfig) -> Result<Self> {
+        let file = self.process.directory().join(BASE_ID_FILE);
+        let base_id = std::fs::read_to_string(&file).context("this Envoy was not started to be restarted")?;
+        let (directory, epoch) = (directory()?, self.epoch + 1);
+        std::fs::write(directory.path().join(BASE_ID_FILE), &base_id)?;
+        let restarts = ["--base-id".to_owned(), base_id, "--restart-epoch".to_owned(), epoch.to_string()];
+        let mut envoy = Self::spawn_in(directory, config, &self.options, epoch, &restarts).await?;
+        envoy.wait_until_ready().await?;
+        Ok(envoy)
+    }
+
+    async fn spawn_in(
+        directory: TempDir,
+        config: &EnvoyConfig,
+        options: &EnvoyOptions,
+        epoch: u32,
+        restarts: &[String],
+    ) -> Result<Self> {
         let binary = tools::envoy::binary().await?;
-        let directory = tempfile::tempdir().context("cannot make a directory for Envoy's configuration")?;
         let file = config.write(directory.path())?;
         let concurrency = options.concurrency.to_string();
         let mut arguments: Vec<OsString> = vec!["--config-path".into(), file.into_os_string()];
-        arguments.extend(["--concurrency", &concurrency, "--disable-hot-restart"].map(Into::into));
-        arguments.extend(options.arguments.iter().map(Into::into));
+        arguments.extend(["--concurrency", &concurrency].map(Into::into));
+        arguments.extend(restarts.iter().chain(&options.arguments).map(Into::into));
         let mut words = options.launcher.iter().cloned().chain([binary.into_os_string()]).chain(arguments);
         let program = PathBuf::from(words.next().unwrap_or_default());
         let process = ServerProcess::spawn("Envoy", &program, words, directory)?;
-        Ok(Self { process, config: config.clone(), admin: Admin::new(config.admin_address()?) })
+        let (admin, options) = (Admin::new(config.admin_address()?), options.clone());
+        Ok(Self { process, config: config.clone(), admin, options, epoch })
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let (admin, epoch) = (&self.admin, self.epoch);
+        self.process
+            .wait_until_ready(self.options.ready_limit, async || {
+                // While one takes another's place, the other may answer.
+                let is_ready =
+                    admin.is_ready().await && admin.restart_epoch().await.is_ok_and(|now| now == epoch);
+                Ok(if is_ready {
+                    Seen::Ready(())
+                } else {
+                    Seen::Pending(format!("no LIVE from {}/ready", admin.address()))
+                })
+            })
+            .await
+    }
+
+    /// Replaces the listeners of a configuration [with listeners in a file](EnvoyConfig::listeners_in_file); Envoy reads them
+    /// when it sees it.
+    ///
+    /// # Errors
+    /// The file cannot be replaced, or the configuration's edits did not fit.
+    pub fn update_listeners(&self, config: &EnvoyConfig) -> Result<()> {
+        config.write_listeners(self.process.directory())
     }
 
     /// The admin interface.
@@ -158,6 +229,10 @@ impl Envoy {
     pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.process.terminate(limit).await
     }
+}
+
+fn directory() -> Result<TempDir> {
+    tempfile::tempdir().context("cannot make a directory for Envoy's configuration")
 }
 
 #[cfg(test)]

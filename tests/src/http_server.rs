@@ -14,6 +14,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ports::localhost;
 
+mod body;
+
+pub(crate) use body::AnswerBody;
+
 /// A running server; dropping it closes its port and all its connections.
 #[derive(Debug)]
 pub(crate) struct HttpServer {

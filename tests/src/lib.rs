@@ -2,9 +2,12 @@
 //! application server, a load generator that counts exactly, and the one place that waits.
 
 pub mod admin;
+pub mod babble;
+pub mod clock;
 pub mod config;
 pub mod echo;
 pub mod envoy;
+pub mod foreign;
 pub mod front;
 pub mod grpc;
 mod http_server;
@@ -13,12 +16,14 @@ pub mod load;
 pub mod main_thread;
 pub mod markdown;
 pub mod metrics;
+pub mod observations;
 pub mod poll;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod promql;
 pub mod remote_write;
+pub mod replay;
 pub mod repository;
 pub mod rotel;
 pub mod scene;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::poll::{self, Seen};
 
 mod client;
 mod mix;
@@ -49,16 +51,33 @@ impl Load {
     ///
     /// # Errors
     /// The load is not through in time.
-    pub async fn run(&self, mut progress: impl FnMut(u64)) -> Result<Tally> {
-        let start = Instant::now();
-        let deadline = tokio::time::Instant::now() + self.limit;
-        let shared = Arc::new(Shared {
+    pub async fn run(&self, progress: impl FnMut(u64)) -> Result<Tally> {
+        self.drive(self.shared(), progress).await
+    }
+
+    /// Begins to send, while the caller does something else.
+    pub fn start(self) -> Running {
+        let shared = self.shared();
+        let task = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move { self.drive(shared, |_| ()).await }
+        });
+        Running { shared, task }
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        Arc::new(Shared {
             target: self.target,
-            requests: self.requests,
+            requests: AtomicU64::new(self.requests),
             mix: self.mix.clone(),
             next: AtomicU64::new(0),
             done: AtomicU64::new(0),
-        });
+        })
+    }
+
+    async fn drive(&self, shared: Arc<Shared>, mut progress: impl FnMut(u64)) -> Result<Tally> {
+        let start = Instant::now();
+        let deadline = tokio::time::Instant::now() + self.limit;
         let mut senders = JoinSet::new();
         for _ in 0..self.connections {
             senders.spawn(send(Arc::clone(&shared)));
@@ -84,10 +103,41 @@ impl Load {
     }
 }
 
+/// A load under way; dropping it lets it go on.
+#[derive(Debug)]
+pub struct Running {
+    shared: Arc<Shared>,
+    task: JoinHandle<Result<Tally>>,
+}
+
+impl Running {
+    /// Waits until so many more requests are through.
+    ///
+    /// # Errors
+    /// They are not in time.
+    pub async fn wait_for_more(&self, requests: u64, limit: Duration) -> Result<()> {
+        let done = || self.shared.done.load(Ordering::Relaxed);
+        let enough = done().saturating_add(requests);
+        poll::until("more requests", limit, async || Ok(Seen::when(done() >= enough, done()))).await?;
+        Ok(())
+    }
+
+    /// Begins no further request, and waits for those that were begun.
+    ///
+    /// # Errors
+    /// The load was not through in time.
+    pub async fn stop(self) -> Result<Tally> {
+        self.shared.requests.store(0, Ordering::Relaxed);
+        self.task.await?
+    }
+}
+
 /// What the senders of one load share.
+#[derive(Debug)]
 struct Shared {
     target: SocketAddr,
-    requests: u64,
+    /// How many in all; 0 once it was stopped.
+    requests: AtomicU64,
     mix: Mix,
     next: AtomicU64,
     done: AtomicU64,
@@ -100,7 +150,7 @@ async fn send(shared: Arc<Shared>) -> Tally {
     let mut first_failure = None;
     loop {
         let index = shared.next.fetch_add(1, Ordering::Relaxed);
-        if index >= shared.requests {
+        if index >= shared.requests.load(Ordering::Relaxed) {
             break;
         }
         let (position, shape) = shared.mix.pick(index);

@@ -55,6 +55,11 @@ impl ServerProcess {
         self.child.id()
     }
 
+    /// The folder that is its own.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Everything the program has written so far.
     ///
     /// # Errors

@@ -53,17 +53,31 @@ impl Scene {
         workers: u32,
         edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig,
     ) -> Result<Self> {
+        let options = EnvoyOptions::workers(workers);
+        Ok(Self::with(EnvoyConfig::load(file)?, collector, &options, edit).await?.0)
+    }
+
+    /// As [`Scene::of`], on any configuration, with an Envoy that is started so; gives the configuration too.
+    ///
+    /// # Errors
+    /// As for [`Scene::of`].
+    pub async fn with(
+        config: EnvoyConfig,
+        collector: &str,
+        options: &EnvoyOptions,
+        edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig,
+    ) -> Result<(Self, EnvoyConfig)> {
         let (upstream, sink) = (Upstream::start(0).await?, Sink::start(0).await?);
         let config = edit(
-            EnvoyConfig::load(file)?
+            config
                 .free_ports()
                 .cluster_port("app", upstream.port())
                 .cluster_port(collector, sink.port())
                 .worker("flush", serde_json::json!({"interval": "200ms"}))
                 .service("interval", "200ms"),
         );
-        let envoy = Envoy::start(&config, &EnvoyOptions::workers(workers)).await?;
-        Ok(Self { upstream, sink, envoy })
+        let envoy = Envoy::start(&config, options).await?;
+        Ok((Self { upstream, sink, envoy }, config))
     }
 
     /// Sends `requests` requests of `shapes`, and waits until Envoy is through with each.

@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 
-use crate::http_server::{CloseConnection, HttpServer};
+use crate::http_server::{AnswerBody, CloseConnection, HttpServer};
 use crate::metrics::HistogramPoint;
 use crate::poll::{self, Seen};
 
@@ -32,6 +31,9 @@ pub use encoding::{Encoding, Message};
 pub use fault::Fault;
 pub use remote_write::{Labels, RemoteSeries, RemoteWriteStore};
 pub use store::Store;
+
+/// What the headers of an answer promise whose body is cut off.
+const TRUNCATED_BYTES: usize = 4096;
 
 /// A running sink; dropping it closes its port.
 #[derive(Debug)]
@@ -167,7 +169,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 async fn answer(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
-) -> Result<Response<Full<Bytes>>, CloseConnection> {
+) -> Result<Response<AnswerBody>, CloseConnection> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| CloseConnection)?.to_bytes();
     let encoding = check(&head.method).and_then(|()| Encoding::of(&head.headers));
@@ -193,7 +195,7 @@ async fn answer(
             Ok((encoding, message)) => state.answer(encoding, received.message.insert(message)),
             Err(error) => Answer::Now(state.refuse(&error)),
         };
-        if let Answer::Now(response) = &answer {
+        if let Answer::Now(response) | Answer::Later(_, response) = &answer {
             received.answered = Some(response.status().as_u16());
         }
         state.received.push(received);
@@ -201,37 +203,65 @@ async fn answer(
     };
     match answer {
         Answer::Now(response) => Ok(response),
+        Answer::Later(delay, response) => {
+            tokio::time::sleep(delay).await;
+            Ok(response)
+        }
         Answer::Never => std::future::pending().await,
         Answer::Close => Err(CloseConnection),
     }
 }
 
 enum Answer {
-    Now(Response<Full<Bytes>>),
+    Now(Response<AnswerBody>),
+    Later(Duration, Response<AnswerBody>),
     Never,
     Close,
 }
 
 impl State {
     fn answer(&mut self, encoding: Encoding, message: &Message) -> Answer {
-        let partial_success = match self.next_faults.pop_front().or_else(|| self.standing_fault.clone()) {
+        let fault = self.next_faults.pop_front().or_else(|| self.standing_fault.clone());
+        let (mut delay, mut is_garbage) = (None, false);
+        let partial_success = match fault {
             Some(Fault::Status { status, headers }) => {
                 return Answer::Now(fault::refusal(status, headers, "a fault, as asked"));
             }
             Some(Fault::Hang) => return Answer::Never,
             Some(Fault::Close) => return Answer::Close,
+            Some(Fault::Truncate) => {
+                return Answer::Now(Response::new(AnswerBody::truncated(vec![b'.'; TRUNCATED_BYTES])));
+            }
+            Some(Fault::Flood { bytes }) => {
+                return Answer::Now(Response::new(AnswerBody::whole(vec![b'.'; bytes])));
+            }
+            Some(Fault::Slow { delay: asked }) => {
+                delay = Some(asked);
+                None
+            }
+            Some(Fault::Garbage) => {
+                is_garbage = true;
+                None
+            }
             Some(Fault::PartialSuccess { rejected, message }) => {
                 Some(ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message: message })
             }
             None => None,
         };
-        match self.store.take(message) {
-            Ok(()) => Answer::Now(encoding.success(partial_success)),
-            Err(error) => Answer::Now(self.refuse(&error)),
+        let mut response = match self.store.take(message) {
+            Ok(()) => encoding.success(partial_success),
+            Err(error) => self.refuse(&error),
+        };
+        if is_garbage {
+            *response.body_mut() = AnswerBody::whole(fault::GARBAGE);
+        }
+        match delay {
+            Some(delay) => Answer::Later(delay, response),
+            None => Answer::Now(response),
         }
     }
 
-    fn refuse(&mut self, error: &anyhow::Error) -> Response<Full<Bytes>> {
+    fn refuse(&mut self, error: &anyhow::Error) -> Response<AnswerBody> {
         let text = format!("{error:#}");
         let response = fault::refusal(StatusCode::BAD_REQUEST, HeaderMap::new(), &text);
         self.problems.push(text);

@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode};
 
-use crate::http_server::{CloseConnection, HttpServer};
+use crate::http_server::{AnswerBody, CloseConnection, HttpServer};
 
 /// Request header: the status of the answer; 200 without it.
 pub const STATUS_HEADER: &str = "x-status";
@@ -24,6 +21,8 @@ pub const DELAY_HEADER: &str = "x-delay-ms";
 pub const BODY_BYTES_HEADER: &str = "x-body-bytes";
 /// Request header: a [`Fault`] by its name.
 pub const FAULT_HEADER: &str = "x-fault";
+/// Request header: which attempt this is, from 1; Envoy writes it.
+const ATTEMPT_HEADER: &str = "x-envoy-attempt-count";
 
 const DEFAULT_BODY_BYTES: usize = 2;
 
@@ -32,6 +31,8 @@ const DEFAULT_BODY_BYTES: usize = 2;
 pub enum Fault {
     /// `reset`: the connection is closed before any byte of the answer.
     Reset,
+    /// `reset-first`: the same, but only at the first attempt, as Envoy numbers them in `x-envoy-attempt-count`.
+    ResetFirst,
     /// `truncate`: the connection is closed after the headers and half of the body.
     Truncate,
 }
@@ -61,6 +62,7 @@ impl Fault {
     pub fn name(self) -> &'static str {
         match self {
             Self::Reset => "reset",
+            Self::ResetFirst => "reset-first",
             Self::Truncate => "truncate",
         }
     }
@@ -112,14 +114,19 @@ async fn answer(
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     }
     let fault = head.headers.get(FAULT_HEADER).map(|value| value.as_bytes());
-    if fault == Some(Fault::Reset.name().as_bytes()) {
+    let is_first = number::<u32>(&head.headers, ATTEMPT_HEADER).is_none_or(|attempt| attempt <= 1);
+    if fault == Some(Fault::Reset.name().as_bytes())
+        || is_first && fault == Some(Fault::ResetFirst.name().as_bytes())
+    {
         lock(&served).reset += 1;
         return Err(CloseConnection);
     }
     let status = number(&head.headers, STATUS_HEADER).unwrap_or(StatusCode::OK);
     let bytes = number(&head.headers, BODY_BYTES_HEADER).unwrap_or(DEFAULT_BODY_BYTES);
     let truncated = fault == Some(Fault::Truncate.name().as_bytes());
-    let mut response = Response::new(AnswerBody::new(bytes, truncated));
+    let body = vec![b'.'; bytes];
+    let body = if truncated { AnswerBody::truncated(body) } else { AnswerBody::whole(body) };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *lock(&served).answered.entry(status.as_u16()).or_default() += 1;
     Ok(response)
@@ -132,62 +139,6 @@ fn number<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
 
 fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
     served.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A body that declares its length and, if truncated, breaks off half way.
-#[derive(Debug)]
-struct AnswerBody {
-    declared: u64,
-    remaining: Option<Bytes>,
-    end: End,
-}
-
-/// What comes after the last byte of an [`AnswerBody`].
-#[derive(Debug)]
-enum End {
-    Complete,
-    /// First a pause in which the connection writes out what it has, then the error that cuts it off.
-    Flush,
-    Cut,
-}
-
-impl AnswerBody {
-    fn new(bytes: usize, truncated: bool) -> Self {
-        let (sent, end) = if truncated { (bytes / 2, End::Flush) } else { (bytes, End::Complete) };
-        let remaining = (sent > 0).then(|| Bytes::from(vec![b'.'; sent]));
-        Self { declared: u64::try_from(bytes).unwrap_or(u64::MAX), remaining, end }
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = CloseConnection;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CloseConnection>>> {
-        if let Some(data) = self.remaining.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        match self.end {
-            End::Complete => Poll::Ready(None),
-            End::Flush => {
-                self.end = End::Cut;
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            End::Cut => Poll::Ready(Some(Err(CloseConnection))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.remaining.is_none() && matches!(self.end, End::Complete)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.declared)
-    }
 }
 
 #[cfg(test)]
@@ -218,10 +169,13 @@ mod tests {
     async fn a_connection_is_reset_or_an_answer_truncated_on_request() {
         let upstream = Upstream::start(0).await.unwrap();
         assert!(get(&upstream, &[(FAULT_HEADER, Fault::Reset.name())]).await.is_err());
+        let first = (FAULT_HEADER, Fault::ResetFirst.name());
+        assert!(get(&upstream, &[first, (ATTEMPT_HEADER, "1")]).await.is_err());
+        assert_eq!(get(&upstream, &[first, (ATTEMPT_HEADER, "2")]).await.unwrap().status(), 200);
         let answer = get(&upstream, &[(FAULT_HEADER, Fault::Truncate.name())]).await.unwrap();
         assert_eq!(answer.status(), 200);
         assert!(answer.bytes().await.is_err());
-        let served = Served { received: 2, answered: [(200, 1)].into(), reset: 1, ..Served::default() };
+        let served = Served { received: 4, answered: [(200, 2)].into(), reset: 2, ..Served::default() };
         assert_eq!(upstream.served(), served);
     }
 }

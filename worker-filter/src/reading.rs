@@ -6,6 +6,7 @@ use tributary_host::attributes::{self, Expression};
 use crate::expression;
 use crate::guards::{self, Guards, Set};
 use crate::observation::Observation;
+use tributary_plan::choice::Choice;
 use tributary_plan::source::{Alone, Source};
 
 /// Reads the sources of a part.
@@ -43,6 +44,7 @@ pub struct Refused {
 enum One {
     Property(Vec<u8>),
     Expression(Expression),
+    Choice(&'static Choice),
     /// An expression on a host that has none.
     Nothing,
 }
@@ -87,6 +89,7 @@ impl Reader {
                     Err(Status::NotFound) => One::Nothing,
                     Err(status) => return Err(Refused { source: at, status }),
                 },
+                Alone::Choice(choice) => One::Choice(choice),
             });
         }
         let guards = Guards::new(sources);
@@ -158,6 +161,7 @@ impl Reader {
         let read = |one: &One| match one {
             One::Property(path) => attributes::property(path).ok(),
             One::Expression(expression) => evaluate(*expression),
+            One::Choice(choice) => choice.read(&|path| attributes::property(path.as_bytes()).ok()),
             One::Nothing => None,
         };
         let values: Vec<_> = self.alone.iter().map(read).collect();

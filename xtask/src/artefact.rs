@@ -25,11 +25,6 @@ impl Artefact {
         self.exports.iter().flat_map(|group| group.iter().copied())
     }
 
-    /// The file that cargo links.
-    pub(crate) fn linked_file(&self) -> String {
-        format!("{}.wasm", self.package.replace('-', "_"))
-    }
-
     /// The file in target/wasm.
     pub(crate) fn file(&self) -> String {
         format!("{}.wasm", self.name)
@@ -39,7 +34,7 @@ impl Artefact {
 /// Everything that `cargo xtask build` makes.
 ///
 /// A budget is what the module weighs and room for small changes: the first and the last are loaded by everyone. The full worker
-/// filter is for those who change headers, tap or look at the console, and has 50 KiB more for them: the console's page and
+/// filter is for those who change headers, tap or look at the console, and has 60 KiB more for them: the console's page and
 /// formats take about 40 of these, and it is compiled once for each worker, off the request path.
 pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
@@ -54,7 +49,7 @@ pub(crate) const ALL: [Artefact; 3] = [
         package: "tributary-worker-filter",
         features: &["full"],
         exports: &[BASE, STREAM, UNDER_WAY],
-        budget_bytes: 240 * 1024,
+        budget_bytes: 250 * 1024,
     },
     Artefact {
         name: "service",
@@ -64,6 +59,11 @@ pub(crate) const ALL: [Artefact; 3] = [
         budget_bytes: 225 * 1024,
     },
 ];
+
+/// The file that cargo links a package to.
+pub(crate) fn linked_file(package: &str) -> String {
+    format!("{}.wasm", package.replace('-', "_"))
+}
 
 /// The packages that the artefacts are linked from.
 pub(crate) fn packages() -> BTreeSet<&'static str> {
@@ -152,6 +152,6 @@ mod tests {
 
     #[test]
     fn cargo_links_a_package_to_a_file_with_underscores() {
-        assert_eq!(ALL[0].linked_file(), "tributary_worker_filter.wasm");
+        assert_eq!(linked_file(ALL[0].package), "tributary_worker_filter.wasm");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::artefact::{ALL, Artefact};
+use crate::artefact::{ALL, Artefact, linked_file};
 use crate::compiler::TARGET;
 use crate::contract::Surface;
 use crate::optimiser::Optimiser;
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Print one JSON object as the last line.
     #[arg(long)]
     json: bool,
+    /// Make only this package's module, as cargo links it: a plugin of somebody else's.
+    #[arg(long, value_name = "PACKAGE", conflicts_with = "json")]
+    plugin: Option<String>,
 }
 
 /// How the modules are made; shared by every command that needs them.
@@ -69,6 +72,9 @@ struct Summary<'a> {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let started = Instant::now();
     let toolchain = Toolchain::find(args.options.toolchain)?;
+    if let Some(package) = &args.plugin {
+        return plugin(package, workspace, &toolchain);
+    }
     let modules = modules(workspace, &toolchain, &args.options)?;
     println!("{}", table(&modules));
     if args.json {
@@ -80,6 +86,19 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         };
         println!("{}", serde_json::to_string(&summary)?);
     }
+    Ok(())
+}
+
+/// Makes the module of a package that Tributary does not ship.
+fn plugin(package: &str, workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    link(package, &[], workspace, toolchain)?;
+    let file = linked_file(package);
+    let linked = toolchain.target_dir(workspace).join(TARGET).join("release").join(&file);
+    let wasm =
+        fs::read(&linked).with_context(|| format!("cargo linked no {file}; is {package} a cdylib?"))?;
+    fs::create_dir_all(workspace.modules())?;
+    replace(&workspace.modules().join(&file), &wasm)?;
+    println!("target/wasm/{file}");
     Ok(())
 }
 
@@ -96,7 +115,7 @@ pub(crate) fn modules(
     let linked = toolchain.target_dir(workspace).join(TARGET).join("release");
     let (mut modules, mut faults) = (Vec::new(), Vec::new());
     for artefact in &ALL {
-        link(artefact, workspace, toolchain)?;
+        link(artefact.package, artefact.features, workspace, toolchain)?;
         match finish(artefact, &linked, &folder, optimiser.as_ref(), options)? {
             Ok(module) => modules.push(module),
             Err(lines) => {
@@ -110,12 +129,12 @@ pub(crate) fn modules(
     Ok(modules)
 }
 
-/// Links the package of an artefact by itself: together, each would be built with the features that the other one asks for.
-fn link(artefact: &Artefact, workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+/// Links a package by itself: together, each would be built with the features that the other one asks for.
+fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let mut cargo = toolchain.cargo(workspace);
-    cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", artefact.package]);
-    if !artefact.features.is_empty() {
-        cargo.args(["--features", &artefact.features.join(",")]);
+    cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", package]);
+    if !features.is_empty() {
+        cargo.args(["--features", &features.join(",")]);
     }
     process::aloud(&mut cargo)
 }
@@ -128,12 +147,12 @@ fn finish(
     optimiser: Option<&Optimiser>,
     options: &Options,
 ) -> Result<Result<Module, Vec<String>>> {
-    let source = linked.join(artefact.linked_file());
+    let source = linked.join(linked_file(artefact.package));
     let wasm = fs::read(&source).with_context(|| {
-        format!("cargo linked no {}; is {} a cdylib?", artefact.linked_file(), artefact.package)
+        format!("cargo linked no {}; is {} a cdylib?", linked_file(artefact.package), artefact.package)
     })?;
     let stripped = strip(&wasm, artefact.exports(), options.debug_names)
-        .with_context(|| format!("cannot strip {}", artefact.linked_file()))?;
+        .with_context(|| format!("cannot strip {}", linked_file(artefact.package)))?;
     let finished = match optimiser {
         Some(optimiser) => optimiser.optimise(&stripped.wasm, options.debug_names)?,
         None => stripped.wasm.clone(),

@@ -9,12 +9,14 @@ mod contract;
 mod debian;
 mod demo;
 mod dependency;
+mod fuzz;
 mod image;
 mod optimiser;
 mod process;
 mod progress;
 mod replay;
 mod report;
+mod soak;
 mod strip;
 mod test;
 mod tidy;
@@ -55,6 +57,10 @@ enum Command {
     Replay(replay::Args),
     /// Measure what counting costs, ours beside Envoy's own ways.
     Bench(bench::Args),
+    /// Try inputs on the doors through which bytes of strangers come, millions of them, steered by what code they reach.
+    Fuzz(fuzz::Args),
+    /// Send traffic for long, to collectors that fail at random, and check the ledger each second.
+    Soak(soak::Args),
     /// Run every check that a change must pass: layout, format, lints, docs, tests.
     Ci(ci::Args),
 }
@@ -72,6 +78,8 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&workspace, &args),
+        Command::Fuzz(args) => fuzz::run(&workspace, &args),
+        Command::Soak(args) => soak::run(&workspace, &args),
         Command::Ci(args) => ci::run(&workspace, &args),
     });
     match outcome {

@@ -7,6 +7,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
 
+/// Without a terminal, a line is printed at each of so many equal parts.
+const PLAIN_LINES: u64 = 10;
+
 /// One long activity; it is over when this is dropped.
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -19,6 +22,14 @@ pub(crate) struct Steps {
     bar: ProgressBar,
     message: String,
     started: Instant,
+}
+
+/// How far something is that can be counted: a bar on a terminal, plain lines elsewhere.
+pub(crate) struct Count {
+    bar: Option<ProgressBar>,
+    total: u64,
+    unit: &'static str,
+    lines: u64,
 }
 
 impl Progress {
@@ -57,6 +68,51 @@ impl Steps {
     pub(crate) fn done(&self, line: &str) {
         self.bar.inc(1);
         self.bar.suspend(|| eprintln!("  {line}"));
+    }
+}
+
+impl Count {
+    /// Begins to show how many of `total` are done.
+    pub(crate) fn start(total: u64, unit: &'static str) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total);
+            let template =
+                format!("{{bar:40}} {{human_pos}}/{{human_len}} {unit}, {{msg}}{{per_sec}}, {{eta}} left");
+            bar.set_style(
+                ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar
+        });
+        Self { bar, total, unit, lines: 0 }
+    }
+
+    /// So many are done.
+    pub(crate) fn set(&mut self, done: u64) {
+        self.say(done, "");
+    }
+
+    /// So many are done, and how it goes.
+    pub(crate) fn say(&mut self, done: u64, message: &str) {
+        let gap = if message.is_empty() { "" } else { ", " };
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{message}{gap}"));
+            bar.set_position(done);
+            return;
+        }
+        let lines = (u128::from(done) * u128::from(PLAIN_LINES)).checked_div(u128::from(self.total));
+        let lines = lines.and_then(|lines| u64::try_from(lines).ok()).unwrap_or_default();
+        if lines > self.lines {
+            self.lines = lines;
+            eprintln!("{done} of {} {}{gap}{message}", self.total, self.unit);
+        }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }
 

@@ -66,6 +66,9 @@ pub(crate) fn http_call_header(name: &str) -> Result<Vec<u8>, Status> {
 
 pub(crate) fn headers(side: Side) -> Result<Vec<u8>, Status> {
     with(|host| {
+        if let Some(wire) = &host.wire_headers {
+            return Ok(wire.clone());
+        }
         let headers = host.headers.entry(side).or_default();
         let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Ok(pairs::encode(&pairs))

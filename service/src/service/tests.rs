@@ -1,5 +1,6 @@
 //! The service on the fake host, read by a decoder that shares no code with this project.
 
+mod lasting;
 mod self_metrics;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

@@ -46,6 +46,7 @@ impl Table {
     ) -> Slice<'_> {
         let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
         let mut first_row = from.row;
+        let time_unix_nano = self.timeline.at(viewer.number, from == Cursor::default(), now_unix_nano);
         for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
             let metric = &table.metric;
             let viewer = viewer.of(&metric.kind);
@@ -63,7 +64,7 @@ impl Table {
                 if limits.only_news && row.is_known_to(viewer) {
                     continue;
                 }
-                if let Some(point) = row.point_for(viewer, now_unix_nano) {
+                if let Some(point) = row.point_for(viewer, time_unix_nano) {
                     bytes = bytes.saturating_add(limits.size.point(metric, &point));
                     points.push(point);
                 }
@@ -118,7 +119,7 @@ impl Row {
             News::Delta { start_unix_nano, point } => {
                 (start_unix_nano, now_unix_nano, value(Cow::Owned(point)))
             }
-            News::End { time_unix_nano } => (start, time_unix_nano, Value::NoRecordedValue),
+            News::End { time_unix_nano } => (start, time_unix_nano.max(start), Value::NoRecordedValue),
         };
         Some(DataPoint {
             attributes: &self.attributes,

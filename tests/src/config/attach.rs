@@ -5,7 +5,8 @@ use serde_yaml_ng::Value;
 
 use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
 
-const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
+/// The type of an access logger that is a Wasm plugin.
+pub const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 
 impl EnvoyConfig {
     /// Moves the worker filter from the HTTP filters to the access loggers of its connection manager.
@@ -37,9 +38,13 @@ impl EnvoyConfig {
     /// The same for the plugin called `name`.
     #[must_use]
     pub fn full_plugin(self, name: &str) -> Self {
-        self.edit_plugin(name, |plugin| {
-            path::set(plugin, "vm_config.code.local.filename", "target/wasm/worker_filter_full.wasm".into())
-        })
+        self.module(name, "target/wasm/worker_filter_full.wasm")
+    }
+
+    /// Takes the module of the plugin called `name` from this file.
+    #[must_use]
+    pub fn module(self, name: &str, file: &str) -> Self {
+        self.edit_plugin(name, |plugin| path::set(plugin, "vm_config.code.local.filename", file.into()))
     }
 
     /// Moves the worker filter from the network filters to the access loggers of the TCP proxy behind it.

@@ -80,6 +80,11 @@ fn items<'a>(document: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value>
     resources.and_then(Value::as_sequence).into_iter().flatten()
 }
 
+/// Whether an item is called `name`.
+pub(super) fn is_named(item: &Value, name: &str) -> bool {
+    name_of(item) == Some(name)
+}
+
 fn name_of(item: &Value) -> Option<&str> {
     item.get("name").and_then(Value::as_str)
 }

@@ -84,6 +84,12 @@ impl Tally {
         self.shapes.iter().map(|(name, shape)| (name.as_str(), shape.sent())).collect()
     }
 
+    /// Adds what became of the requests of another load, which came after.
+    pub fn add(&mut self, other: Self) {
+        self.elapsed += other.elapsed;
+        self.merge(other);
+    }
+
     pub(super) fn merge(&mut self, other: Self) {
         for (name, shape) in other.shapes {
             self.shapes.entry(name).or_default().merge(&shape);

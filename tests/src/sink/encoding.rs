@@ -4,17 +4,18 @@ use std::io::Read;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Response, StatusCode};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message as _;
 use serde_json::json;
 
 use super::json;
+use crate::http_server::AnswerBody;
 use crate::remote_write::{self, VERSION, VERSION_HEADER, WriteRequest};
 
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
@@ -55,6 +56,40 @@ impl Message {
             Self::RemoteWrite(request) => Some(request),
             Self::Otlp(_) => None,
         }
+    }
+}
+
+impl Message {
+    /// How many data points it has; 0 for remote write, which has samples.
+    pub fn points(&self) -> usize {
+        self.metrics().map(|metric| metric.data.as_ref().map_or(0, points)).sum()
+    }
+
+    /// The sum of the counts of all points of the histogram `name`; 0 for remote write.
+    pub fn histogram_count(&self, name: &str) -> u64 {
+        let histograms = self.metrics().filter(|metric| metric.name == name).filter_map(|metric| {
+            let Some(Data::Histogram(histogram)) = &metric.data else { return None };
+            Some(&histogram.data_points)
+        });
+        histograms.flatten().map(|point| point.count).sum()
+    }
+
+    fn metrics(&self) -> impl Iterator<Item = &Metric> {
+        let resources = match self {
+            Self::Otlp(request) => request.resource_metrics.as_slice(),
+            Self::RemoteWrite(_) => &[],
+        };
+        resources.iter().flat_map(|resource| &resource.scope_metrics).flat_map(|scope| &scope.metrics)
+    }
+}
+
+fn points(data: &Data) -> usize {
+    match data {
+        Data::Gauge(gauge) => gauge.data_points.len(),
+        Data::Sum(sum) => sum.data_points.len(),
+        Data::Histogram(histogram) => histogram.data_points.len(),
+        Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
+        Data::Summary(summary) => summary.data_points.len(),
     }
 }
 
@@ -104,10 +139,10 @@ impl Encoding {
     pub(super) fn success(
         self,
         partial_success: Option<ExportMetricsPartialSuccess>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<AnswerBody> {
         let (content_type, body) = match self {
             Self::RemoteWrite => {
-                let mut response = Response::new(Full::default());
+                let mut response = Response::new(AnswerBody::whole(""));
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 return response;
             }
@@ -126,7 +161,7 @@ impl Encoding {
                 (JSON, body.to_string().into_bytes())
             }
         };
-        let mut response = Response::new(Full::from(body));
+        let mut response = Response::new(AnswerBody::whole(body));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     }

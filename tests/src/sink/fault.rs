@@ -1,7 +1,14 @@
 //! The ways in which a sink misbehaves when a test asks it to.
 
+use std::time::Duration;
+
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+
+use crate::http_server::AnswerBody;
+
+/// No protobuf: a field whose length goes past the end.
+pub(super) const GARBAGE: &[u8] = b"\x0a\xff\xff\xff\x7f garbage";
 
 /// One misbehaviour of a sink towards one request.
 #[derive(Debug, Clone)]
@@ -17,6 +24,20 @@ pub enum Fault {
     Hang,
     /// Closes the connection without an answer, and takes nothing.
     Close,
+    /// Answers 200, cuts the connection off in the middle of the body, and takes nothing.
+    Truncate,
+    /// Answers 200 with a body of so many bytes, and takes nothing.
+    Flood {
+        /// The size of the body.
+        bytes: usize,
+    },
+    /// Takes everything, and answers only after a while.
+    Slow {
+        /// The while.
+        delay: Duration,
+    },
+    /// Takes everything, and answers 200 with a body that says it is protobuf and is not.
+    Garbage,
     /// Takes everything, answers 200 and says that it has rejected some of it.
     PartialSuccess {
         /// How many points it says it has rejected.
@@ -44,8 +65,8 @@ impl Fault {
 }
 
 /// An answer with a status and headers, and a body that says why.
-pub(super) fn refusal<B: From<String>>(status: StatusCode, headers: HeaderMap, text: &str) -> Response<B> {
-    let mut response = Response::new(B::from(text.to_owned()));
+pub(super) fn refusal(status: StatusCode, headers: HeaderMap, text: &str) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(text.to_owned()));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -4,6 +4,7 @@ use tributary_proto::attributes;
 use tributary_proto::otlp::KeyValue;
 
 use crate::path::Paths;
+use crate::workload::Facet;
 
 /// What becomes of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Form {
     RpcError,
     /// A URL's path, made to one of few.
     Path(Paths),
+    /// One facet of what Istio says of a workload or of a service.
+    Facet(Box<Facet>),
 }
 
 /// What stands for values that are not kept apart.
@@ -175,6 +178,7 @@ impl Form {
                 None => out.extend_from_slice(OTHER),
             },
             Self::Path(paths) => paths.write(value, max_bytes, out),
+            Self::Facet(facet) => out.extend_from_slice(cut(facet.of(value), max_bytes)),
         }
         out.len() > before
     }
@@ -187,7 +191,9 @@ impl Form {
     /// Whether a value is there but is none that this form could take.
     pub fn is_mistyped(&self, value: &[u8]) -> bool {
         let length = match self {
-            Self::Text | Self::Method | Self::Address | Self::RpcMethod | Self::Path(_) => return false,
+            Self::Text | Self::Method | Self::Address | Self::RpcMethod | Self::Path(_) | Self::Facet(_) => {
+                return false;
+            }
             Self::Boolean => 1,
             _ => 8,
         };

@@ -1,10 +1,11 @@
 //! What a worker measures: the [`config`] and its [`preset`], worked out to a [`plan`] of the [`source`]s to read and the
-//! [`form`]s in which their values become attributes, a URL's [`path`] among them; and the
-//! [`template`]s of which headers are made.
+//! [`form`]s in which their values become attributes, a URL's [`path`] among them; the [`choice`]s and the facets of a
+//! [`workload`] that Istio's labels are made of; and the [`template`]s of which headers are made.
 //!
 //! It knows no host, so that a configuration can be checked anywhere; and it is read once, so that it may be slow but must
 //! be small.
 
+pub mod choice;
 pub mod config;
 pub mod form;
 pub mod path;
@@ -12,3 +13,4 @@ pub mod plan;
 pub mod preset;
 pub mod source;
 pub mod template;
+pub mod workload;

@@ -228,7 +228,7 @@ impl Part {
         self.dimensions.iter().all(|dimension| match dimension.origin {
             Origin::Source(at) => {
                 let source = self.sources.get(at);
-                source.is_none_or(|source| matches!(source.alone, Alone::Property(_)))
+                source.is_none_or(|source| !matches!(source.alone, Alone::Expression(_)))
             }
             Origin::Constant(_) => true,
         })

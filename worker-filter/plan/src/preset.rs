@@ -9,6 +9,7 @@ use tributary_proto::metric::{Kind, Metric};
 use crate::form::Form;
 use crate::plan::{Dimension, Measure, Origin, Part, Plan, Streams, Value, When};
 use crate::source::Source;
+use crate::workload::Facet;
 
 /// A plan to begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,13 @@ impl Part {
         let origin = Origin::Source(self.source(source));
         let default = Some(default.as_bytes().into());
         self.dimensions.push(Dimension { default, ..dimension(name, origin, Form::Text) });
+    }
+
+    /// The same, of what Istio says of a workload or of a service.
+    fn facet_or(&mut self, name: &str, source: Source, facet: Facet, default: &str) {
+        let origin = Origin::Source(self.source(source));
+        let (form, default) = (Form::Facet(Box::new(facet)), Some(default.as_bytes().into()));
+        self.dimensions.push(Dimension { default, ..dimension(name, origin, form) });
     }
 
     fn constant(&mut self, name: &str, value: &str) {

@@ -1,5 +1,7 @@
 //! What is asked of the host about a stream: as an item of a CEL list, and alone.
 
+use crate::choice::Choice;
+
 /// One value that the host is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -35,6 +37,8 @@ pub enum Alone {
     Property(Vec<u8>),
     /// As an expression of its own.
     Expression(String),
+    /// As properties, of which the first that is there counts.
+    Choice(&'static Choice),
 }
 
 /// What the bytes of a value are.
@@ -130,6 +134,12 @@ impl Source {
         Self { guarded: item.clone(), item, guard, alone: Alone::Expression(text.to_owned()) }
     }
 
+    /// Whatever is at the first of several places.
+    pub fn choice(choice: &'static Choice) -> Self {
+        let item = format!("({})", choice.expression());
+        Self { guarded: item.clone(), item, guard: Guard::Silent, alone: Alone::Choice(choice) }
+    }
+
     /// The response's status code or, where there is none, the response flags below zero: one value tells both.
     pub fn status() -> Self {
         let guarded = "has(response.code) ? response.code : -response.flags".to_owned();
@@ -150,7 +160,7 @@ impl Source {
     /// What a configuration says to have it: an expression without the brackets that a list needs around it.
     pub fn written(&self) -> &str {
         match &self.alone {
-            Alone::Property(_) => &self.item,
+            Alone::Property(_) | Alone::Choice(_) => &self.item,
             Alone::Expression(text) => text,
         }
     }

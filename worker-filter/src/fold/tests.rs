@@ -92,6 +92,32 @@ fn past_the_limit_everything_still_counts_in_the_overflow_series() {
 }
 
 #[test]
+fn a_million_distinct_values_take_the_room_of_a_limit_and_all_count() {
+    for (limit, many, slots, rest) in
+        [("", 1_000_000, 2_000, 998_000), (r#", "max_values": 100"#, 100_000, 101, 99_900)]
+    {
+        let json = format!(
+            r#"{{"preset": "none", "counters": [], "metrics": [{{"name": "requests", "kind": "counter"}}],
+                "dimensions": [{{"name": "user", "request_header": "x-user" {limit}}}]}}"#
+        );
+        let part = WorkerConfig::parse(json.as_bytes()).unwrap().plan.main;
+        let mut fold = Fold::new(part, 2_000, Seeded::default());
+        for number in 0..many {
+            let (user, mut observation) = (u32::to_be_bytes(number), Observation::default());
+            observation.places_mut()[0] = Some(&user);
+            record(&mut fold, &observation);
+        }
+        assert_eq!((fold.slots.len(), fold.index.len()), (slots, slots), "{limit}");
+        let mut counts = Vec::new();
+        fold.take(|_, observations, points, _| {
+            assert_eq!(points, [Point::Counter(observations)]);
+            counts.push(observations);
+        });
+        assert_eq!((counts.iter().sum(), counts.iter().max()), (u64::from(many), Some(&rest)), "{limit}");
+    }
+}
+
+#[test]
 fn a_full_fold_makes_room_of_series_that_were_not_seen_since_the_last_hand_over() {
     let mut fold = fold(2);
     observe(&mut fold, b"a", 200, 1);

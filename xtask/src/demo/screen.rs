@@ -1,23 +1,10 @@
 //! What the demo shows while it runs, and where: a script may want the standard output for itself.
 
-use std::io::{IsTerminal, stderr};
-
-use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
-
-/// Without a terminal, a line is printed at each of so many equal parts.
-const PLAIN_LINES: u64 = 10;
+use crate::progress::Count;
 
 /// Where the demo's words go.
 pub(crate) struct Screen {
     json: bool,
-}
-
-/// How far the load is: a bar on a terminal, plain lines elsewhere.
-pub(crate) struct Progress {
-    bar: Option<ProgressBar>,
-    total: u64,
-    lines: u64,
 }
 
 impl Screen {
@@ -44,40 +31,7 @@ impl Screen {
     }
 
     /// Begins to show the progress of `total` requests.
-    pub(crate) fn progress(&self, total: u64) -> Progress {
-        let bar = stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(total);
-            bar.set_style(style().unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
-        });
-        Progress { bar, total, lines: 0 }
+    pub(crate) fn progress(&self, total: u64) -> Count {
+        Count::start(total, "requests")
     }
-}
-
-impl Progress {
-    /// So many requests are done.
-    pub(crate) fn set(&mut self, done: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(done);
-            return;
-        }
-        let lines = (u128::from(done) * u128::from(PLAIN_LINES)).checked_div(u128::from(self.total));
-        let lines = lines.and_then(|lines| u64::try_from(lines).ok()).unwrap_or_default();
-        if lines > self.lines {
-            self.lines = lines;
-            eprintln!("{done} of {} requests", self.total);
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn style() -> Result<ProgressStyle> {
-    Ok(ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} requests, {per_sec}, {eta} left")?)
 }

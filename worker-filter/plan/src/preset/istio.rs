@@ -1,42 +1,72 @@
-//! The metrics and labels that Istio's dashboards use (Istio, "Istio Standard Metrics").
+//! The metrics and labels that Istio's dashboards use (Istio, "Istio Standard Metrics"), with the values that Istio's own stats
+//! filter gives them (Envoy contrib, `istio_stats.cc`).
 //!
 //! Which side of a request a proxy is on is its listener's direction. What is known of the proxy's own workload comes from
-//! Envoy's node metadata; what is known of the peer's from the filter state that Istio's peer discovery leaves
-//! (`downstream_peer`, `upstream_peer`), and is `unknown` without it.
+//! Envoy's node metadata. What is known of the peer's comes from the map that Istio's peer discovery leaves in the filter state
+//! (`downstream_peer`, `upstream_peer`), from its certificate, and, of an upstream, from the metadata of its endpoint; the rest
+//! is `unknown`.
+//!
+//! One value of a stream often serves many labels, and is read once: see [`Facet`].
+
+mod places;
 
 use super::otel::IS_CALL;
 use super::{NS_IN_MS, Node, Options, SIZE_BOUNDS};
 use crate::form::Form;
 use crate::plan::{Part, Plan, Side, Streams, Value};
 use crate::source::Source;
+use crate::workload::{Facet, NAMESPACE_PLACE};
 
 /// Milliseconds.
 const MILLISECONDS: (&str, u64) = ("milliseconds", NS_IN_MS);
 
-/// What is said of each side: the label behind `source_` or `destination_`, the field of a peer, and the path in the node's
-/// metadata.
-const WORKLOAD: [(&str, &str, &str); 7] = [
-    ("workload", "workload", "WORKLOAD_NAME"),
-    ("workload_namespace", "namespace", "NAMESPACE"),
-    ("cluster", "cluster", "CLUSTER_ID"),
-    ("app", "app", "LABELS\0app"),
-    ("version", "version", "LABELS\0version"),
-    ("canonical_service", "service", "LABELS\0service.istio.io/canonical-name"),
-    ("canonical_revision", "revision", "LABELS\0service.istio.io/canonical-revision"),
+/// What is said of one thing on both sides.
+type Row = (&'static str, Option<usize>, &'static str, &'static str, [&'static str; 2]);
+
+/// What is said of each side: the key in a peer's map, the place in an endpoint's metadata, the path in the node's, what stands
+/// for it where it is not known, and the labels of both sides.
+const WORKLOAD: [Row; 7] = [
+    ("workload", Some(0), "WORKLOAD_NAME", UNKNOWN, ["source_workload", "destination_workload"]),
+    (
+        "namespace",
+        Some(NAMESPACE_PLACE),
+        "NAMESPACE",
+        UNKNOWN,
+        ["source_workload_namespace", "destination_workload_namespace"],
+    ),
+    ("cluster", Some(4), "CLUSTER_ID", UNKNOWN, ["source_cluster", "destination_cluster"]),
+    ("app", NOWHERE, "LABELS\0app", UNKNOWN, ["source_app", "destination_app"]),
+    ("version", NOWHERE, "LABELS\0version", UNKNOWN, ["source_version", "destination_version"]),
+    (
+        "service",
+        Some(2),
+        CANONICAL_NAME,
+        UNKNOWN,
+        ["source_canonical_service", "destination_canonical_service"],
+    ),
+    (
+        "revision",
+        Some(3),
+        "LABELS\0service.istio.io/canonical-revision",
+        LATEST,
+        ["source_canonical_revision", "destination_canonical_revision"],
+    ),
 ];
 
-/// What Istio's control plane says of a cluster's service: the label, and the field of the cluster's metadata.
-const SERVICE: [(&str, &str); 3] = [
-    ("destination_service", "host"),
-    ("destination_service_name", "name"),
-    ("destination_service_namespace", "namespace"),
-];
+/// No place in an endpoint's metadata.
+const NOWHERE: Option<usize> = Some(usize::MAX);
+
+/// Distinct values of a label that a worker keeps apart: where Istio knows of no service, a client can name any.
+const NAMES_MAX: usize = 500;
+
+/// Where the node's metadata has what stands for a service that nobody names.
+const CANONICAL_NAME: &str = "LABELS\0service.istio.io/canonical-name";
 
 /// What stands for anything that is not known.
 const UNKNOWN: &str = "unknown";
 
-/// Inbound, by the number of Envoy's `TrafficDirection`.
-const IS_INBOUND: &str = "xds.listener_direction == 1";
+/// What stands for a revision that is not known.
+const LATEST: &str = "latest";
 
 /// `istio_requests_total`, `istio_request_duration_milliseconds`, `istio_request_bytes` and `istio_response_bytes`.
 pub(super) fn http(options: Options, node: &Node<'_>) -> Plan {
@@ -88,48 +118,35 @@ pub(super) fn tcp(node: &Node<'_>) -> Plan {
     Plan::of(Streams::Tcp, main)
 }
 
+/// The labels that requests and connections share.
 fn labels(part: &mut Part, node: &Node<'_>) {
-    let either = |inbound: &str, outbound: &str| {
-        Source::expression(&format!("{IS_INBOUND} ? ({inbound}) : ({outbound})"))
-    };
-    part.text_or("reporter", either("'destination'", "'source'"), UNKNOWN);
-    for (label, field, path) in WORKLOAD {
-        let own = node(&format!("metadata\0{path}")).filter(|own| is_plain(own));
-        let own = format!("'{}'", own.unwrap_or_default());
-        let peer = |side: &str| {
-            format!("'{side}_peer' in filter_state ? filter_state['{side}_peer']['{field}'] : ''")
+    let own = |path: &str| node(&format!("metadata\0{path}")).unwrap_or_default();
+    part.text_or("reporter", Source::choice(&places::REPORTER), UNKNOWN);
+    for (key, place, path, default, labels) in WORKLOAD {
+        let facet = Facet { key, place, own: own(path) };
+        let choices = match place {
+            Some(NAMESPACE_PLACE) => [&places::SOURCE_NAMESPACE, &places::DESTINATION_NAMESPACE],
+            _ => [&places::SOURCE, &places::DESTINATION],
         };
-        part.text_or(&format!("source_{label}"), either(&peer("downstream"), &own), UNKNOWN);
-        part.text_or(&format!("destination_{label}"), either(&own, &peer("upstream")), UNKNOWN);
+        for (label, choice) in labels.into_iter().zip(choices) {
+            part.facet_or(label, Source::choice(choice), facet.clone(), default);
+        }
     }
-    for (label, field) in SERVICE {
-        let otherwise = if field == "host" { "has(request.host) ? request.host : ''" } else { "''" };
-        let services = "xds.cluster_metadata.filter_metadata['istio']['services']";
-        part.text_or(
-            label,
-            Source::expression(&format!(
-                "has(xds.cluster_metadata) && 'istio' in xds.cluster_metadata.filter_metadata \
-                 ? {services}[0]['{field}'] : {otherwise}"
-            )),
-            UNKNOWN,
-        );
-    }
-    for (label, inbound, outbound) in [
-        ("source_principal", "connection.uri_san_peer_certificate", "upstream.uri_san_local_certificate"),
+    for (label, key, place, path, choice) in [
+        ("destination_service", "host", None, CANONICAL_NAME, &places::SERVICE_HOST),
+        ("destination_service_name", "name", None, CANONICAL_NAME, &places::SERVICE_NAME),
         (
-            "destination_principal",
-            "connection.uri_san_local_certificate",
-            "upstream.uri_san_peer_certificate",
+            "destination_service_namespace",
+            "namespace",
+            Some(NAMESPACE_PLACE),
+            "NAMESPACE",
+            &places::SERVICE_NAMESPACE,
         ),
+        ("destination_principal", "identity", None, "", &places::DESTINATION_PRINCIPAL),
     ] {
-        let guarded = |path: &str| format!("has({path}) ? {path} : ''");
-        part.text_or(label, either(&guarded(inbound), &guarded(outbound)), UNKNOWN);
+        part.facet_or(label, Source::choice(choice), Facet { key, place, own: own(path) }, UNKNOWN);
+        part.limit_last(NAMES_MAX);
     }
-    let policy = either("has(connection.mtls) && connection.mtls ? 'mutual_tls' : 'none'", "'unknown'");
-    part.text_or("connection_security_policy", policy, UNKNOWN);
-}
-
-/// Whether text can stand between quotes in an expression.
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/' | b':'))
+    part.text_or("source_principal", Source::choice(&places::SOURCE_PRINCIPAL), UNKNOWN);
+    part.text_or("connection_security_policy", Source::choice(&places::SECURITY_POLICY), UNKNOWN);
 }

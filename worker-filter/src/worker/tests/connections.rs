@@ -62,6 +62,46 @@ fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
 }
 
 #[test]
+fn a_connection_in_a_mesh_is_placed_while_it_lives_as_it_is_at_its_end() {
+    fake::reset();
+    let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));
+    let mut worker = worker(r#"{"preset": "istio_tcp"}"#);
+    let principal = "spiffe://cluster.local/ns/prod/sa/mysql";
+    let attributes = [
+        connection(10),
+        vec![
+            ("xds.listener_direction", 2_i64.to_le_bytes().to_vec()),
+            (
+                "xds.upstream_host_metadata.filter_metadata.istio.workload",
+                b"mysql-v1;prod;mysql;v2;c1".to_vec(),
+            ),
+            ("upstream.uri_san_peer_certificate", principal.as_bytes().to_vec()),
+        ],
+    ]
+    .concat();
+    let owned = attributes.into_iter().map(|(path, value)| (path.to_owned(), value));
+    fake::with(|host| host.streams.open = [(9, owned.collect())].into());
+    worker.connection_opened(StreamId::new(9));
+    fake::with(|host| host.now_unix_nano = 100_000_000_000);
+    worker.tick();
+    let batch = batches(token).remove(0);
+    let [series] = &batch.groups[0].series[..] else { panic!("one series") };
+    for (name, value) in [
+        ("reporter", "source"),
+        ("destination_workload", "mysql-v1"),
+        ("destination_workload_namespace", "prod"),
+        ("destination_canonical_revision", "v2"),
+        ("destination_cluster", "c1"),
+        ("destination_app", "unknown"),
+        ("destination_principal", principal),
+        ("source_principal", "unknown"),
+        ("connection_security_policy", "unknown"),
+    ] {
+        assert_eq!(attribute(series, name), value, "{name}");
+    }
+}
+
+#[test]
 fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
     fake::reset();
     let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));

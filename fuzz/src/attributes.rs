@@ -1,0 +1,119 @@
+//! Attributes: what the host says of a stream, which clients and upstreams had a hand in.
+
+use tributary_host::fake;
+use tributary_host::plugin::Plugin;
+use tributary_host::stream::{Bytes, StreamId};
+use tributary_plan::config::WorkerConfig;
+use tributary_plan::plan::Streams;
+use tributary_worker_filter::root::WorkerPlugin;
+
+use crate::frames;
+use crate::main_thread::{MainThread, ONE_ENCODING, stat};
+
+/// Pieces of one input.
+const PIECES_MAX: usize = 64;
+
+/// Configurations whose ways of reading differ.
+pub const CONFIGS: [&str; 8] = [
+    "",
+    r#"{"preset": "istio", "limits": {"series": 2}}"#,
+    r#"{"preset": "tcp"}"#,
+    r#"{"histogram": {"kind": "exponential", "max_size": 10}, "exemplars": true, "grpc_messages": true}"#,
+    r#"{"preset": "none", "dimensions": [
+        {"name": "path", "attribute": "request.path", "paths": {"templates": ["/users/{id}", "/static/**"], "unmatched": "collapse"}},
+        {"name": "tenant", "request_header": "x-tenant", "max_values": 2, "max_bytes": 9, "default": "none"},
+        {"name": "size", "attribute": "request.size"},
+        {"name": "tls", "cel": "connection.mtls", "type": "boolean", "allow": ["true"]}],
+      "metrics": [{"name": "bytes", "kind": "histogram", "value": "request.total_size", "unit": "By", "bounds": [1, 10, 100]},
+        {"name": "count", "kind": "counter"}]}"#,
+    r#"{"counters": [{"key": "a", "when": "request", "condition": "b"}, {"key": "told", "response_header": "x-count"}],
+      "headers": [{"name": "x-a", "value": "{attribute:request.path}{counter:a}{{}}"}, {"on": "response", "name": "x-b", "action": "remove"}]}"#,
+    r#"{"tap": {"condition": "c", "body_bytes": 4096, "mask": ["cookie"]}, "in_flight": true}"#,
+    r#"{"preset": "istio_tcp", "tap": {"condition": "c"}}"#,
+];
+
+/// How a host tells the values of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Telling {
+    /// The pieces are its answers, whatever was asked.
+    Raw,
+    /// The pieces are the items of lists of the right form.
+    Lists,
+    /// It has no expressions; the pieces are properties, one by one.
+    Properties,
+}
+
+/// Lets one stream after another go through a worker, as the host of the input tells of them. Each is counted once, and what
+/// comes of it is no batch that a service refuses.
+pub fn check(input: &[u8]) {
+    let [choice, telling, rest @ ..] = input else { return };
+    let Some(config) = config(*choice) else { return };
+    let telling = match telling % 3 {
+        0 => Telling::Raw,
+        1 => Telling::Lists,
+        _ => Telling::Properties,
+    };
+    fake::reset();
+    let mut main_thread = MainThread::begin(ONE_ENCODING);
+    fake::with(|host| host.streams.without_expressions = telling == Telling::Properties);
+    let (items, calls) = (
+        config.plan.main.sources.len(),
+        config.plan.calls.as_ref().map_or(0, |calls| calls.part.sources.len()),
+    );
+    let is_tcp = config.plan.streams == Streams::Tcp;
+    let Some(mut worker) = WorkerPlugin::new(config) else { return };
+    let mut pieces = frames::split(rest, PIECES_MAX).peekable();
+    let (mut streams, id) = (0_u64, StreamId::new(2));
+    while pieces.peek().is_some() {
+        let mut list = |count| wire_list(&pieces.by_ref().take(count).collect::<Vec<_>>(), count);
+        let answers: Vec<Vec<u8>> = match telling {
+            Telling::Raw | Telling::Properties => {
+                pieces.by_ref().take(items.saturating_add(1)).map(<[u8]>::to_vec).collect()
+            }
+            Telling::Lists => vec![list(items), list(calls)],
+        };
+        fake::with(|host| {
+            host.wire_headers = answers.first().cloned();
+            host.bytes = answers.last().cloned().unwrap_or_default();
+            host.streams.answers = answers.into();
+            host.streams.open.insert(2, std::collections::BTreeMap::new());
+        });
+        if streams.is_multiple_of(2) {
+            worker.stream_created(id);
+            worker.request_headers(id);
+            worker.bytes(id, if is_tcp { Bytes::FromClient } else { Bytes::ResponseBody }, 9);
+            worker.connection_opened(id);
+            worker.response_headers(id);
+            worker.stream_ended(id);
+        } else {
+            worker.log_entry();
+        }
+        streams = streams.saturating_add(1);
+        fake::with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(3_000_000_000));
+        if streams.is_multiple_of(3) {
+            worker.tick();
+        }
+    }
+    worker.ended();
+    main_thread.drain();
+    assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
+    assert_eq!((stat("observations_observed"), stat("observations_aggregated")), (streams, streams));
+}
+
+/// The answer to a list of `count` items; what is not there is empty.
+fn wire_list(items: &[&[u8]], count: usize) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let item = |at: usize| items.get(at).copied().unwrap_or_default();
+    let mut wire = number(count).to_vec();
+    (0..count).for_each(|at| wire.extend([number(item(at).len()), number(0)].concat()));
+    (0..count).for_each(|at| wire.extend([item(at), b"\0\0"].concat()));
+    wire
+}
+
+fn config(choice: u8) -> Option<WorkerConfig> {
+    thread_local! {
+        static PARSED: [Option<WorkerConfig>; CONFIGS.len()] =
+            CONFIGS.map(|json| WorkerConfig::parse(json.as_bytes()).ok());
+    }
+    PARSED.with(|parsed| parsed.get(usize::from(choice) % CONFIGS.len()).cloned().flatten())
+}

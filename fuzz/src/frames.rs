@@ -1,0 +1,40 @@
+//! Several pieces in one input: each with its length before it, two bytes little-endian. Any input has pieces.
+
+/// The pieces of an input, at most `count_max`; one that is cut short is what there is of it.
+pub fn split(input: &[u8], count_max: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = input;
+    let next = move || {
+        let (length, after) = rest.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
+        let (piece, after) = after.split_at_checked(length)?;
+        rest = after;
+        Some(piece)
+    };
+    std::iter::from_fn(next).take(count_max)
+}
+
+/// An input with these pieces.
+pub fn join<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut input = Vec::new();
+    for piece in pieces {
+        let length = u16::try_from(piece.len()).unwrap_or(u16::MAX);
+        input.extend_from_slice(&length.to_le_bytes());
+        input.extend(piece.iter().take(usize::from(length)));
+    }
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_found_again_and_any_input_has_some() {
+        let pieces: [&[u8]; 3] = [b"one", b"", b"three"];
+        let input = join(pieces);
+        assert_eq!(split(&input, 9).collect::<Vec<_>>(), pieces);
+        assert_eq!(split(&input, 2).count(), 2);
+        assert_eq!(split(b"\xff\xffrest", 9).collect::<Vec<_>>(), [b"rest"]);
+        assert_eq!(split(b"x", 9).count(), 0);
+    }
+}

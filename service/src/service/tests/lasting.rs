@@ -1,0 +1,81 @@
+//! What outlasts an interval, a process, or the time of day.
+
+use tributary_proto::limits::BATCHES_ENQUEUED;
+
+use super::*;
+
+/// As with a table that takes long to send, or a collector that takes long to answer.
+#[test]
+fn a_cycle_that_takes_longer_than_its_interval_is_followed_by_one_with_the_counters_of_then() {
+    let mut service = one_destination();
+    let counter = |value: u64| {
+        fake::with(|host| host.store.set(&shared_key("requests"), &value.to_le_bytes(), 0)).unwrap();
+    };
+    enqueue(&batch(1, &[("a", 1)]));
+    for value in 1..5 {
+        counter(value);
+        tick_at(&mut service, 10 * value);
+        assert_eq!(posts() as u64, value);
+        let told = last_sums().into_iter().find(|(name, _)| name == COUNTER_METRIC);
+        assert_eq!(told, Some((COUNTER_METRIC.to_owned(), value.cast_signed())));
+        fake::with(|host| host.now_unix_nano += 5 * SECOND);
+        answer(&mut service, "200");
+    }
+}
+
+/// An Envoy that takes another's place in a hot restart goes on with its statistics, but has not its queue.
+#[test]
+fn what_is_no_longer_in_any_queue_does_not_count_as_waiting() {
+    let mut service = one_destination();
+    let enqueued = tributary_host::stats::Counter::define(BATCHES_ENQUEUED);
+    let stats = || (stat("batches_enqueued"), stat("batches_taken"), stat("batches_received"));
+    enqueued.add(700);
+    tick_at(&mut service, 1);
+    assert_eq!(stats(), (700, 700, 0));
+    // What waits is taken first; a worker counts a batch after it is in the queue, so there may be one more of those.
+    (1..=101).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
+    enqueued.add(100);
+    fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
+    service.tick();
+    let (_, taken, received) = stats();
+    assert!(received < 100 && taken == 700 + received, "{taken} with {received} received");
+    (0..100).for_each(|_| service.tick());
+    assert_eq!(stats(), (800, 801, 101));
+}
+
+/// The windows of the points in the body of a request: when each begins and ends.
+fn windows(body: &[u8]) -> Vec<(u64, u64)> {
+    let request = <ExportMetricsServiceRequest as Message>::decode(body).unwrap();
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let points = scopes.flat_map(|scope| &scope.metrics).flat_map(|metric| {
+        let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
+        sum.data_points.iter()
+    });
+    points.map(|point| (point.start_time_unix_nano, point.time_unix_nano)).collect()
+}
+
+/// Only the wall clock goes back, but the ABI has no other.
+#[test]
+fn a_clock_that_goes_back_holds_up_nothing_and_no_point_is_older_than_the_one_before() {
+    for temporality in ["cumulative", "delta"] {
+        fake::reset();
+        fake::with(|host| host.now_unix_nano = 10_000 * SECOND);
+        let destination = format!(r#"{{"cluster": "c", "temporality": "{temporality}"}}"#);
+        let mut service = service(&format!(r#"{{"interval": "1s", "destinations": [{destination}]}}"#));
+        let (mut latest, mut told) = (0, 0);
+        for (sequence, seconds) in (1..).zip([10_001, 10_002, 6_400, 6_401, 6_402, 10_003, 10_004]) {
+            enqueue(&batch(sequence, &[("a", 1)]));
+            tick_at(&mut service, seconds);
+            assert_eq!(posts() as u64, sequence, "{temporality}: told at {seconds}");
+            let body = fake::with(|host| host.posts.last().unwrap().body.clone());
+            for (start, end) in windows(&body) {
+                assert!(start <= end && end > latest, "{temporality} at {seconds}: {start} {end} {latest}");
+            }
+            latest = windows(&body).iter().map(|(_, end)| *end).max().unwrap();
+            let (_, sum) = last_sums().remove(0);
+            told = if temporality == "delta" { told + sum } else { sum };
+            assert_eq!(told.cast_unsigned(), sequence);
+            answer(&mut service, "200");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The times that points bear. The wall clock is the only one there is, and may be set back; engines refuse points that are older
+//! than the one before, or that end before they begin.
+
+/// By how much a point is younger than the one before while the clock is behind: the finest step that every engine keeps.
+const STEP_NS: u64 = 1_000_000;
+
+/// The latest time that each destination was told.
+#[derive(Debug)]
+pub(super) struct Timeline(Vec<u64>);
+
+impl Timeline {
+    /// For so many destinations, which were told nothing yet: nothing began before `start_unix_nano`.
+    pub(super) fn new(destinations: usize, start_unix_nano: u64) -> Self {
+        Self(vec![start_unix_nano; destinations])
+    }
+
+    /// The time of what is told now: the clock's, or while that is behind what was told, a step past it for each time that a
+    /// destination is told from the beginning.
+    pub(super) fn at(&mut self, destination: usize, is_beginning: bool, now_unix_nano: u64) -> u64 {
+        let Some(told) = self.0.get_mut(destination) else { return now_unix_nano };
+        if now_unix_nano > *told {
+            *told = now_unix_nano;
+        } else if is_beginning {
+            *told = told.saturating_add(STEP_NS);
+        }
+        *told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_clock_until_that_is_set_back_and_again_when_it_has_caught_up() {
+        let mut timeline = Timeline::new(2, 1_000 * STEP_NS);
+        let told =
+            [(1_001, true), (1_002, false), (5, true), (6, false), (7, true), (1_003, true), (1_010, true)];
+        let told = told.map(|(now, begins)| timeline.at(0, begins, now * STEP_NS) / STEP_NS);
+        assert_eq!(told, [1_001, 1_002, 1_003, 1_003, 1_004, 1_005, 1_010]);
+        assert_eq!(timeline.at(1, false, 5), 1_000 * STEP_NS, "of its own");
+        assert_eq!(timeline.at(2, false, 5), 5, "not one of them");
+    }
+}

@@ -1,0 +1,261 @@
+//! Collectors that answer wrongly, late or not at all, beside one that does not: traffic passes, that one is not held up, each
+//! failure is counted under its name, and when it is over every collector knows of every request.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tributary_tests::babble::Babbler;
+use tributary_tests::load::Shape;
+use tributary_tests::observations::Observations;
+use tributary_tests::poll::{self, Seen};
+use tributary_tests::ports::ReservedPort;
+use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
+use tributary_tests::sink::{Fault, Sink, Store};
+
+const REQUESTS: u64 = 2_000;
+const DURATION_OF_CALLS: &str = "otel.sdk.exporter.operation.duration";
+const POINTS: &str = "otel.sdk.exporter.metric_data_point.exported";
+/// Envoy gives up on an answer that is longer (`http.async_response_buffer_limit`).
+const TOO_LONG_BYTES: usize = 33 * 1024 * 1024;
+
+/// One collector and what is wrong with it.
+struct Case {
+    name: &'static str,
+    fault: Fault,
+    /// Deltas that are told twice, or not at all, would show in the sum.
+    temporality: &'static str,
+    /// What the service calls this failure; none if it is none.
+    error: Option<&'static str>,
+    /// What Envoy's log says of it.
+    log: &'static str,
+}
+
+fn cases() -> [Case; 11] {
+    let case = |name, fault, temporality, error, log| Case { name, fault, temporality, error, log };
+    let partial = Fault::PartialSuccess { rejected: 3, message: "too old".to_owned() };
+    [
+        case("hanging", Fault::Hang, "delta", Some("504"), "status 504, failure 1 in a row"),
+        case("closing", Fault::Close, "delta", Some("503"), "status 503, failure 1 in a row"),
+        case("cut", Fault::Truncate, "delta", Some("no_answer"), "status none, failure 1 in a row"),
+        case(
+            "flooding",
+            Fault::Flood { bytes: TOO_LONG_BYTES },
+            "delta",
+            Some("no_answer"),
+            "status none, failure 1 in a row",
+        ),
+        case(
+            "limiting",
+            Fault::status(429).header("retry-after", "1"),
+            "delta",
+            Some("429"),
+            "status 429, failure 1 in a row, next try in 1s",
+        ),
+        case("unavailable", Fault::status(503), "delta", Some("503"), "status 503, failure 1 in a row"),
+        // What is refused for good is not sent again. The next cumulative point says it all the same.
+        case(
+            "refusing",
+            Fault::status(400),
+            "cumulative",
+            Some("400"),
+            "status 400, which is not to be tried again",
+        ),
+        case(
+            "broken",
+            Fault::status(500),
+            "cumulative",
+            Some("500"),
+            "status 500, which is not to be tried again",
+        ),
+        // These have taken what they were sent, and must not get it again.
+        case("slow", Fault::Slow { delay: Duration::from_millis(400) }, "delta", None, ""),
+        case("garbage", Fault::Garbage, "delta", None, ""),
+        case("partial", partial, "delta", None, "the collector rejected 3 points: \"too old\""),
+    ]
+}
+
+/// How a destination is spoken to: soon again, and not for long.
+fn impatient(more: Value) -> Value {
+    let mut destination =
+        json!({"timeout": "1s", "retry": {"initial_interval": "50ms", "max_interval": "200ms"}});
+    if let (Some(fields), Value::Object(more)) = (destination.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    destination
+}
+
+/// How often calls to this destination ended so, as the service tells the good collector.
+fn calls(store: &Store, destination: &str, error: &str) -> u64 {
+    store.count(DURATION_OF_CALLS, &[("otel.component.name", destination), ("error.type", error)])
+}
+
+/// What the log says of this destination, but that it works again.
+fn said(log: &str, destination: &str) -> Vec<String> {
+    let mark = format!("tributary: destination \"{destination}\": ");
+    log.lines().filter(|line| line.contains(&mark)).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_collectors_answer_all_get_everything_in_the_end() -> Result<()> {
+    let (cases, good) = (cases(), Sink::start(0).await?);
+    let mut sinks = Vec::new();
+    let mut destinations = vec![("good", good.address(), impatient(json!({})))];
+    for case in &cases {
+        let sink = Sink::start(0).await?;
+        sink.fail_always(case.fault.clone());
+        let destination = impatient(json!({"temporality": case.temporality}));
+        destinations.push((case.name, sink.address(), destination));
+        sinks.push(sink);
+    }
+    let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
+    let tally = scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    assert_eq!(tally.answered_in_class(2), REQUESTS);
+    wait_for(&good, REQUESTS).await?;
+    for case in &cases {
+        let Some(error) = case.error else { continue };
+        let failed = |store: &Store| {
+            let calls = calls(store, case.name, error);
+            Seen::when(calls >= 2, calls)
+        };
+        good.wait_until(&format!("two failures of {:?}", case.name), LIMIT, failed).await?;
+    }
+    // A second load while they fail: the good one goes on.
+    scene.load(REQUESTS, [Shape::get("orders", "/orders/1")]).await?;
+    wait_for(&good, 2 * REQUESTS).await?;
+    for sink in &sinks {
+        sink.heal();
+    }
+    scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    for (case, sink) in cases.iter().zip(&sinks) {
+        wait_for(sink, 3 * REQUESTS).await.context(case.name)?;
+        ensure!(sink.problems().is_empty(), "{}: {:?}", case.name, sink.problems());
+    }
+    Observations::wait_until_settled(scene.envoy.admin(), 3 * REQUESTS).await?;
+
+    let (stats, log) = (scene.stats().await?, scene.envoy.log()?);
+    for case in &cases {
+        let lines = said(&log, case.name);
+        // What lasts is said once a minute.
+        let expected = usize::from(!case.log.is_empty());
+        ensure!(lines.len() == expected, "{}: {lines:?}", case.name);
+        ensure!(lines.iter().all(|line| line.contains(case.log)), "{}: {lines:?}", case.name);
+    }
+    ensure!(said(&log, "good").is_empty(), "{log}");
+    let partial = sinks.last().context("a sink")?.received();
+    let complained = partial.iter().filter(|received| received.answered == Some(200)).count();
+    let rejected = stats.counter("wasmcustom.tributary_points_rejected")?;
+    ensure!(
+        rejected > 0 && rejected.is_multiple_of(3) && rejected / 3 <= complained.try_into()?,
+        "{rejected}"
+    );
+    ensure!(stats.counter("wasmcustom.tributary_points_dropped")? > 0, "400 and 500 are drops");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deltas_that_a_collector_refuses_for_good_are_counted_to_the_point() -> Result<()> {
+    let (good, refusing) = (Sink::start(0).await?, Sink::start(0).await?);
+    let destinations = [
+        ("good", good.address(), json!({})),
+        ("refusing", refusing.address(), json!({"temporality": "delta"})),
+    ];
+    let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
+    refusing.fail_always(Fault::status(400));
+    scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    wait_for(&good, REQUESTS).await?;
+    let refused = |store: &Store| {
+        let points = store.sum(POINTS, &[("otel.component.name", "refusing"), ("error.type", "400")]);
+        Seen::when(points > 0, points)
+    };
+    good.wait_until("refused points", LIMIT, refused).await?;
+    refusing.heal();
+    scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    wait_for(&good, 2 * REQUESTS).await?;
+
+    // What it refused and what it took, read off the wire, is all there was.
+    let counted = poll::until("the rest to arrive", LIMIT, async || {
+        let told = told(&refusing)?;
+        Ok(Seen::when(told.refused_requests + told.taken_requests == 2 * REQUESTS, told))
+    })
+    .await?;
+    ensure!(counted.refused_requests > 0, "{counted:?}");
+    assert_eq!(refusing.total_count(DURATION), counted.taken_requests);
+    let dropped = scene.envoy.admin().counter("wasmcustom.tributary_points_dropped").await?;
+    assert_eq!(dropped, counted.refused_points);
+    Observations::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
+}
+
+/// What a sink of deltas was told.
+#[derive(Debug, Default)]
+struct Told {
+    refused_requests: u64,
+    refused_points: u64,
+    taken_requests: u64,
+}
+
+fn told(sink: &Sink) -> Result<Told> {
+    let mut told = Told::default();
+    for received in sink.received() {
+        let message = received.message.context("a message that cannot be read")?;
+        let (points, requests) = (message.points(), message.histogram_count(DURATION));
+        if received.answered == Some(200) {
+            told.taken_requests += requests;
+        } else {
+            told.refused_requests += requests;
+            told.refused_points += u64::try_from(points)?;
+        }
+    }
+    Ok(told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is_there() -> Result<()> {
+    let (good, late, babbler) = (Sink::start(0).await?, ReservedPort::new()?, Babbler::start().await?);
+    let empty = json!({"name": "empty", "load_assignment": {"cluster_name": "empty"}});
+    let late_address = tributary_tests::ports::localhost(late.port());
+    let destinations = [
+        ("good", good.address(), json!({})),
+        ("late", late_address, impatient(json!({"temporality": "delta"}))),
+        ("babbling", babbler.address(), impatient(json!({}))),
+        ("empty", late_address, impatient(json!({}))),
+        ("nowhere", late_address, impatient(json!({}))),
+    ];
+    let scene = Scene::start(2, |config| {
+        with_destinations(config, &destinations).cluster(empty).without_cluster("nowhere")
+    })
+    .await?;
+    let tally = scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    assert_eq!(tally.answered_in_class(2), REQUESTS);
+    wait_for(&good, REQUESTS).await?;
+    let port = late.port();
+    let log = |text: &'static str| {
+        let envoy = &scene.envoy;
+        poll::until(text, LIMIT, async move || Ok(Seen::when(envoy.log_contains(text)?, "not said")))
+    };
+    for line in [
+        "destination \"late\": status 503",
+        "destination \"babbling\": status 502",
+        "destination \"empty\": Envoy refuses the call (InternalFailure): is there a cluster \"empty\" with a host?",
+        "destination \"nowhere\": Envoy refuses the call (BadArgument): is there a cluster \"nowhere\" with a host?",
+    ] {
+        log(line).await?;
+    }
+    // It comes, goes again, and comes again: always another process at the same place.
+    drop(late);
+    let mut sink = Sink::start(port).await?;
+    wait_for(&sink, REQUESTS).await?;
+    let failed = scene.envoy.admin().counter("wasmcustom.tributary_exports_failed").await?;
+    let before = sink.store();
+    drop(sink);
+    scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    wait_for(&good, 2 * REQUESTS).await?;
+    ensure!(scene.envoy.admin().counter("wasmcustom.tributary_exports_failed").await? > failed, "no failure");
+    sink = Sink::start(port).await?;
+    let all = |store: &Store| {
+        let count = before.count(DURATION, &[]) + store.count(DURATION, &[]);
+        Seen::when(count == 2 * REQUESTS, count)
+    };
+    sink.wait_until("what was counted while it was away", LIMIT, all).await?;
+    Observations::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
+}

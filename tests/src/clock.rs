@@ -1,0 +1,59 @@
+//! Modules for which it is suddenly an hour earlier: what ships, but for what the host tells them of the time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use walrus::ir::{BinaryOp, LoadKind, MemArg, StoreKind};
+use walrus::{Module, ValType};
+
+use crate::repository;
+
+const CLOCK: &str = "proxy_get_current_time_nanoseconds";
+/// How far it goes back.
+const BACK: Duration = Duration::from_secs(3600);
+
+/// When the clocks go back, by a clock that does not.
+#[derive(Debug, Clone, Copy)]
+pub struct SetBack(Duration);
+
+impl SetBack {
+    /// So long from now.
+    ///
+    /// # Errors
+    /// It is before 1970.
+    pub fn after(wait: Duration) -> Result<Self> {
+        Ok(Self(SystemTime::now().duration_since(UNIX_EPOCH)? + wait))
+    }
+
+    /// Whether they have gone back.
+    pub fn is_over(self) -> bool {
+        SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now > self.0)
+    }
+
+    /// The module `target/wasm/FILE`, whose clock goes back then.
+    ///
+    /// # Errors
+    /// The module is not built, or has no clock.
+    pub fn module(self, file: &str) -> Result<Vec<u8>> {
+        let mut module = Module::from_file(repository::root().join("target/wasm").join(file))?;
+        let (at, back) = (i64::try_from(self.0.as_nanos())?, i64::try_from(BACK.as_nanos())?);
+        let memory = module.get_memory_id()?;
+        let shown = module.imports.get_func("env", CLOCK).context("it imports no clock")?;
+        let kind = module.funcs.get(shown).ty();
+        let (real, _) = module.add_import_func("env", CLOCK, kind);
+        let (status, now) = (module.locals.add(ValType::I32), module.locals.add(ValType::I64));
+        let aligned = MemArg { align: 8, offset: 0 };
+        module.replace_imported_func(shown, |(body, arguments)| {
+            let Some(place) = arguments.first().copied() else { return };
+            body.local_get(place).call(real).local_set(status);
+            // Where the time is to be: the host has put it there.
+            body.local_get(place);
+            body.local_get(place).load(memory, LoadKind::I64 { atomic: false }, aligned).local_tee(now);
+            body.i64_const(back).i64_const(0);
+            body.local_get(now).i64_const(at).binop(BinaryOp::I64GtU).select(Some(ValType::I64));
+            body.binop(BinaryOp::I64Sub).store(memory, StoreKind::I64 { atomic: false }, aligned);
+            body.local_get(status);
+        })?;
+        Ok(module.emit_wasm())
+    }
+}

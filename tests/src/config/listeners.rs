@@ -1,0 +1,46 @@
+//! Listeners in a file of their own, which Envoy reads anew when it is replaced (LDS from the file system).
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use serde_yaml_ng::Value;
+
+use super::{EnvoyConfig, path, tree};
+
+const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+const FILE: &str = "listeners.yaml";
+
+impl EnvoyConfig {
+    /// Writes the listeners into a file of their own, so that [`crate::envoy::Envoy::update_listeners`] can replace them.
+    #[must_use]
+    pub fn listeners_in_file(self) -> Self {
+        Self { listeners_in_file: true, ..self }
+    }
+
+    /// Puts the file with the listeners into `directory` in one go, as Envoy wants it: written elsewhere and moved there.
+    pub(crate) fn write_listeners(&self, directory: &Path) -> Result<()> {
+        let mut document: Value = serde_yaml_ng::from_str(&self.to_yaml()?)?;
+        let mut listeners = tree::sequence(&mut document, "listeners")?.clone();
+        for listener in &mut listeners {
+            path::set(listener, "@type", LISTENER.into())?;
+        }
+        let unfinished = directory.join(format!("unfinished-{FILE}"));
+        std::fs::write(&unfinished, serde_yaml_ng::to_string(&json!({"resources": listeners}))?)?;
+        std::fs::rename(&unfinished, directory.join(FILE)).context("cannot replace the listeners")
+    }
+
+    /// The configuration that reads its listeners from the file in `directory`.
+    pub(super) fn without_listeners(&self, directory: &Path) -> Result<String> {
+        let mut document: Value = serde_yaml_ng::from_str(&self.to_yaml()?)?;
+        tree::sequence(&mut document, "listeners")?.clear();
+        let file = directory.join(FILE).display().to_string();
+        let source = json!({"path_config_source": {"path": file}});
+        path::set(&mut document, "dynamic_resources.lds_config", serde_yaml_ng::to_value(source)?)?;
+        // Whoever asks for resources says who it is.
+        for key in ["node.id", "node.cluster"] {
+            path::set(&mut document, key, "tests".into())?;
+        }
+        Ok(serde_yaml_ng::to_string(&document)?)
+    }
+}
