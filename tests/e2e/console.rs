@@ -247,19 +247,9 @@ async fn an_export_that_is_stuck_is_no_good_health() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_service_is_no_good_health() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let module = directory.path().join("service.wasm");
-    std::fs::write(&module, trap::service()?)?;
-    let filename = module.display().to_string();
+    let module = trap::write(&trap::service()?, directory.path())?;
     let stage = Stage::start(|config| {
-        config.edit_plugin(SERVICE_PLUGIN, move |plugin| {
-            let plugin = plugin.as_mapping_mut().context("a mapping")?;
-            plugin.insert("failure_policy".into(), "FAIL_CLOSED".into());
-            let vm_config =
-                plugin.get_mut("vm_config").and_then(|it| it.as_mapping_mut()).context("a vm_config")?;
-            vm_config
-                .insert("code".into(), serde_yaml_ng::to_value(json!({"local": {"filename": filename}}))?);
-            Ok(())
-        })
+        config.failure_policy(SERVICE_PLUGIN, "FAIL_CLOSED").module(SERVICE_PLUGIN, &module)
     })
     .await?;
     stage.load(10).await?;

@@ -183,10 +183,9 @@ async fn a_credential_reaches_the_collector_and_is_in_no_plugin() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_fails_comes_back_and_requests_never_notice() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let module = directory.path().join("service.wasm");
-    std::fs::write(&module, trap::service()?)?;
+    let module = trap::write(&trap::service()?, directory.path())?;
     let scene = start("self_healing.yaml", "otlp_collector", |config| {
-        config.set("stats_flush_interval", "0.2s").module(SERVICE_PLUGIN, &module.display().to_string())
+        config.set("stats_flush_interval", "0.2s").module(SERVICE_PLUGIN, &module)
     })
     .await?;
     let reloads = async || {

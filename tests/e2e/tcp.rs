@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::echo::{EchoClient, EchoServer};
+use tributary_tests::echo::{CLOSE, EchoClient, EchoServer, RESET};
+use tributary_tests::metrics::to_count;
 use tributary_tests::poll::Seen;
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{COUNTER, LIMIT, Scene};
@@ -53,12 +54,23 @@ async fn wait_for(scene: &Scene, expected: [u64; 5]) -> Result<()> {
     scene.sink.wait_until(&what, LIMIT, probe).await.map(|_| ())
 }
 
-/// Connections that end in three ways: closed by the client, reset by it, and closed by Envoy for want of an upstream.
-async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig) -> Result<()> {
+/// From when on an attach point sees a connection.
+enum Stage {
+    /// From its first moment.
+    Accepted,
+    /// From when it has a filter chain, which it gets when the TLS inspector has seen its first bytes.
+    Filtered,
+}
+
+/// Connections that end in every way: by the client, by the upstream, by Envoy, with bytes and without.
+async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from: Stage) -> Result<()> {
     let (scene, _server) = scene(attach).await?;
-    let (tcp, broken) = (scene.envoy.listener("tcp")?, scene.envoy.listener("broken")?);
-    let (connections, mut bytes) = (50_u64, 0);
-    for number in 0..connections {
+    let listener = |name| scene.envoy.listener(name);
+    let [tcp, broken, empty, idle] = ["tcp", "broken", "empty", "idle"].map(listener);
+    let (tcp, broken, empty, idle) = (tcp?, broken?, empty?, idle?);
+    let (rounds, mut echoed) = (10_u64, 0);
+    let no_hello = b"\x16\x03\x01\x00\x05no hello";
+    for number in 0..rounds {
         let size = usize::try_from(number * 997 + 100)?;
         let mut plain = EchoClient::connect(tcp).await?;
         plain.exchange(&vec![b'.'; size]).await?;
@@ -69,30 +81,57 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig) -> R
         tls.exchange(&hello).await?;
         tls.reset()?;
 
+        let mut malformed = EchoClient::connect(tcp).await?;
+        malformed.exchange(no_hello).await?;
+        malformed.close().await?;
+
+        EchoClient::connect(tcp).await?.close().await?;
+        EchoClient::connect(tcp).await?.send_in_vain(CLOSE).await?;
+        EchoClient::connect(tcp).await?.send_in_vain(RESET).await?;
         EchoClient::connect(broken).await?.send_in_vain(b"").await?;
-        bytes += u64::try_from(size + hello.len())?;
+        EchoClient::connect(empty).await?.send_in_vain(b"").await?;
+        EchoClient::connect(idle).await?.send_in_vain(b"").await?;
+        echoed += u64::try_from(size + hello.len() + no_hello.len())?;
     }
-    let total = 3 * connections;
-    wait_for(&scene, [total, total, bytes, bytes, total]).await?;
+    // Eight have a filter chain; the client that sends nothing is gone before.
+    let filtered = 8 * rounds;
+    let total = match from {
+        Stage::Accepted => filtered + rounds,
+        Stage::Filtered => filtered,
+    };
+    let received = echoed + rounds * u64::try_from(CLOSE.len() + RESET.len())?;
+    wait_for(&scene, [total, total, received, echoed, total]).await?;
 
     let (stats, store) = (scene.stats().await?, scene.sink.store());
-    let envoy = |name: &str| stats.counter(&format!("tcp.{name}"));
-    assert_eq!(envoy("tcp.downstream_cx_total")? + envoy("broken.downstream_cx_total")?, total);
-    assert_eq!(envoy("tcp.downstream_cx_rx_bytes_total")?, bytes);
-    assert_eq!(envoy("tcp.downstream_cx_tx_bytes_total")?, bytes);
+    let envoy = |name: &str| {
+        let of = |listener: &&str| stats.counter(&format!("tcp.{listener}.downstream_cx_{name}"));
+        ["tcp", "broken", "empty", "idle"].iter().map(of).sum::<Result<u64>>()
+    };
+    assert_eq!(envoy("total")?, filtered);
+    assert_eq!(envoy("rx_bytes_total")?, received);
+    assert_eq!(envoy("tx_bytes_total")?, echoed);
+    assert_eq!(stats.counter("cluster.nowhere.upstream_cx_connect_fail")?, 3 * rounds, "three attempts each");
     for (key, value, expected) in [
         ("source.address", "127.0.0.1", total),
         ("destination.address", "127.0.0.1", total),
-        ("upstream.address", "127.0.0.1", total),
-        ("tls.client.server_name", SERVER_NAME, connections),
-        ("error.type", "upstream_connection_failure", connections),
+        ("upstream.address", "127.0.0.1", filtered - rounds),
+        ("tls.client.server_name", SERVER_NAME, rounds),
+        ("error.type", "upstream_connection_failure", rounds),
+        ("error.type", "no_healthy_upstream", rounds),
     ] {
         for metric in [OPENED, CLOSED] {
             assert_eq!(store.sum(metric, &[(key, value)]), expected, "{metric} {key}");
         }
         assert_eq!(store.count(DURATION, &[(key, value)]), expected, "{key}");
     }
-    assert_eq!(store.number_points(CLOSED).len(), 3, "{:?}", store.number_points(CLOSED));
+    // Envoy 1.40.0 has a flag for it, 1.36.4 none.
+    let reset = store.sum(CLOSED, &[("error.type", "upstream_remote_reset")]);
+    assert!([0, rounds].contains(&reset), "{reset}");
+    let closed = store.number_points(CLOSED);
+    let clean = closed.iter().filter(|point| !point.attributes.contains_key("error.type"));
+    assert_eq!(clean.map(|point| to_count(point.value)).sum::<u64>(), total - 2 * rounds - reset);
+    let series = 4 + u64::from(reset > 0) + u64::from(total > filtered);
+    assert_eq!(u64::try_from(closed.len())?, series, "{closed:?}");
     assert_eq!(scene.sink.sum(COUNTER, &[]), total);
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total);
     assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
@@ -101,17 +140,17 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig) -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_network_filter_counts_each_connection() -> Result<()> {
-    each_connection_is_counted(|config| config).await
+    each_connection_is_counted(|config| config, Stage::Filtered).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_of_a_tcp_proxy_counts_each_connection() -> Result<()> {
-    each_connection_is_counted(EnvoyConfig::as_tcp_proxy_logger).await
+    each_connection_is_counted(EnvoyConfig::as_tcp_proxy_logger, Stage::Filtered).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_of_a_listener_counts_each_connection() -> Result<()> {
-    each_connection_is_counted(EnvoyConfig::as_listener_logger).await
+    each_connection_is_counted(EnvoyConfig::as_listener_logger, Stage::Accepted).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,11 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ports::localhost;
 
+/// What a server closes the connection upon, instead of sending it back.
+pub const CLOSE: &[u8] = b"close!";
+/// What it resets the connection upon.
+pub const RESET: &[u8] = b"reset!";
+
 /// How long a client waits for anything.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -38,11 +43,8 @@ impl EchoServer {
                 tokio::select! {
                     accepted = listener.accept() => {
                         if let Ok((mut stream, _)) = accepted {
-                            connections.spawn(async move {
-                                let (mut from, mut to) = stream.split();
-                                // An error is a connection that the client reset.
-                                let _ = tokio::io::copy(&mut from, &mut to).await;
-                            });
+                            // An error is a connection that the client reset.
+                            connections.spawn(async move { echo(&mut stream).await.ok() });
                         }
                     }
                     Some(_) = connections.join_next() => {}
@@ -55,6 +57,18 @@ impl EchoServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+async fn echo(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut bytes = vec![0; 16 * 1024];
+    loop {
+        let count = stream.read(&mut bytes).await?;
+        match bytes.get(..count).unwrap_or_default() {
+            [] | CLOSE => return Ok(()),
+            RESET => return stream.set_zero_linger(),
+            bytes => stream.write_all(bytes).await?,
+        }
     }
 }
 

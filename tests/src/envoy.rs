@@ -141,7 +141,8 @@ impl Envoy {
 
     async fn wait_until_ready(&mut self) -> Result<()> {
         let (admin, epoch) = (&self.admin, self.epoch);
-        self.process
+        let ready = self
+            .process
             .wait_until_ready(self.options.ready_limit, async || {
                 // While one takes another's place, the other may answer.
                 let is_ready =
@@ -152,7 +153,15 @@ impl Envoy {
                     Seen::Pending(format!("no LIVE from {}/ready", admin.address()))
                 })
             })
-            .await
+            .await;
+        match ready {
+            Ok(()) => Ok(()),
+            // Of all that a log can say, what no configuration can mend.
+            Err(error) => match tools::envoy::fault(&tools::envoy::binary().await?) {
+                Some(fault) => Err(error.context(fault)),
+                None => Err(error),
+            },
+        }
     }
 
     /// Replaces the listeners of a configuration [with listeners in a file](EnvoyConfig::listeners_in_file); Envoy reads them

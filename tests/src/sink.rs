@@ -32,6 +32,9 @@ pub use fault::Fault;
 pub use remote_write::{Labels, RemoteSeries, RemoteWriteStore};
 pub use store::Store;
 
+/// What a sink says in an answer with a [`Fault`]'s status.
+pub const FAULT_TEXT: &str = "a fault, as asked";
+
 /// What the headers of an answer promise whose body is cut off.
 const TRUNCATED_BYTES: usize = 4096;
 
@@ -225,7 +228,7 @@ impl State {
         let (mut delay, mut is_garbage) = (None, false);
         let partial_success = match fault {
             Some(Fault::Status { status, headers }) => {
-                return Answer::Now(fault::refusal(status, headers, "a fault, as asked"));
+                return Answer::Now(fault::refusal(status, headers, FAULT_TEXT));
             }
             Some(Fault::Hang) => return Answer::Never,
             Some(Fault::Close) => return Answer::Close,

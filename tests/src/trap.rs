@@ -1,24 +1,112 @@
-//! Modules that fail: what ships, but for one callback that traps.
+//! Modules that fail when a test wants it: what ships, but for one callback that traps.
+//!
+//! They are made of the modules in target/wasm, so that nothing of it is in what ships.
 
-use anyhow::Result;
-use walrus::{FunctionBuilder, Module};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use walrus::ir::{BinaryOp, Value};
+use walrus::{ConstExpr, DataKind, FunctionBuilder, FunctionId, ImportKind, LocalId, Module, ValType};
 
 use crate::repository;
+use crate::sink;
+
+/// A request with this header ends the VM that logs it, once it has.
+pub const HEADER: &str = "x-trap";
+
+/// Bytes of a page of memory.
+const PAGE_BYTES: u64 = 65_536;
 
 /// The service, but that it traps whenever a collector answers.
 ///
 /// # Errors
 /// The module is not built.
 pub fn service() -> Result<Vec<u8>> {
-    let mut module = Module::from_file(repository::root().join("target/wasm/service.wasm"))?;
-    let callback = module.exports.get_func("proxy_on_http_call_response")?;
-    let signature = module.types.get(module.funcs.get(callback).ty());
-    let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
-    let arguments = parameters.iter().map(|kind| module.locals.add(*kind)).collect();
-    let mut function = FunctionBuilder::new(&mut module.types, &parameters, &results);
-    function.func_body().unreachable();
-    let trap = function.finish(arguments, &mut module.funcs);
-    module.exports.remove("proxy_on_http_call_response")?;
-    module.exports.add("proxy_on_http_call_response", trap);
+    let mut module = module("service.wasm")?;
+    replace(&mut module, "proxy_on_http_call_response", |builder, _, _| {
+        builder.func_body().unreachable();
+    })?;
     Ok(module.emit_wasm())
+}
+
+/// The service, but that it traps when a sink answers with a fault that a test asked for.
+///
+/// # Errors
+/// The module is not built.
+pub fn service_on_fault() -> Result<Vec<u8>> {
+    let size = i32::try_from(sink::FAULT_TEXT.len())?;
+    let mut module = module("service.wasm")?;
+    replace(&mut module, "proxy_on_http_call_response", |builder, arguments, original| {
+        // The context, the call, how many headers, and the size of the body.
+        if let [_, _, _, body_bytes, _] = arguments {
+            let mut body = builder.func_body();
+            body.local_get(*body_bytes).i32_const(size).binop(BinaryOp::I32Eq);
+            body.if_else(None, |then| _ = then.unreachable(), |_| ());
+            arguments.iter().for_each(|argument| _ = body.local_get(*argument));
+            body.call(original);
+        }
+    })?;
+    Ok(module.emit_wasm())
+}
+
+/// The worker filter, but that it traps once it has logged a request with the header [`HEADER`].
+///
+/// # Errors
+/// The module is not built.
+pub fn worker_filter() -> Result<Vec<u8>> {
+    let mut module = module("worker_filter.wasm")?;
+    let import =
+        module.imports.find("env", "proxy_get_property").context("no import of proxy_get_property")?;
+    let ImportKind::Function(get_property) = module.imports.get(import).kind else {
+        anyhow::bail!("proxy_get_property is no function")
+    };
+    // A page of its own, behind what the module has at its beginning; the allocator goes on behind that.
+    let memory = module.memories.iter_mut().next().context("no memory")?;
+    let page = i32::try_from(memory.initial * PAGE_BYTES)?;
+    memory.initial += 1;
+    let (memory, path) = (memory.id(), format!("request\0headers\0{HEADER}").into_bytes());
+    let (path_bytes, pointer) = (i32::try_from(path.len())?, page + 1024);
+    let offset = ConstExpr::Value(Value::I32(page));
+    module.data.add(DataKind::Active { memory, offset }, path);
+    replace(&mut module, "proxy_on_log", |builder, arguments, original| {
+        let mut body = builder.func_body();
+        arguments.iter().for_each(|argument| _ = body.local_get(*argument));
+        body.call(original);
+        body.i32_const(page).i32_const(path_bytes).i32_const(pointer).i32_const(pointer + 4);
+        body.call(get_property).i32_const(0).binop(BinaryOp::I32Eq);
+        body.if_else(None, |then| _ = then.unreachable(), |_| ());
+    })?;
+    Ok(module.emit_wasm())
+}
+
+/// Writes a module into a folder, and says where.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(module: &[u8], folder: &Path) -> Result<String> {
+    let file = folder.join("trap.wasm");
+    std::fs::write(&file, module).with_context(|| file.display().to_string())?;
+    Ok(file.display().to_string())
+}
+
+fn module(file: &str) -> Result<Module> {
+    let file = repository::root().join("target/wasm").join(file);
+    Module::from_file(&file).with_context(|| file.display().to_string())
+}
+
+/// Exports what `write` makes, of its arguments and the original, in place of a callback without a result.
+fn replace(
+    module: &mut Module,
+    callback: &str,
+    write: impl FnOnce(&mut FunctionBuilder, &[LocalId], FunctionId),
+) -> Result<()> {
+    let original = module.exports.get_func(callback)?;
+    let parameters: Vec<ValType> = module.types.get(module.funcs.get(original).ty()).params().to_vec();
+    let arguments: Vec<LocalId> = parameters.iter().map(|kind| module.locals.add(*kind)).collect();
+    let mut function = FunctionBuilder::new(&mut module.types, &parameters, &[]);
+    write(&mut function, &arguments, original);
+    let replacement = function.finish(arguments, &mut module.funcs);
+    module.exports.remove(callback)?;
+    module.exports.add(callback, replacement);
+    Ok(())
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         cargo.env("RUSTDOCFLAGS", "--deny warnings");
         process::aloud(cargo.args(["doc", "--workspace", "--no-deps"]))
     });
-    let everything = Selection::default();
+    let everything = Selection::everything();
     test::native(workspace, &everything, &mut report);
     test::end_to_end(workspace, &everything, toolchain.as_ref(), &args.options, &mut report);
     report.finish()

@@ -4,6 +4,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
+mod envoys;
+
+use self::envoys::Run;
 use crate::build::{self, Options};
 use crate::process;
 use crate::report::Report;
@@ -25,8 +28,6 @@ const TOOLS: [&str; 2] = ["xtask", "tributary-check"];
 /// `tributary-proto` has, and what its tests need takes long to compile once more.
 const SHIPPED: [&str; 3] = ["tributary-proto", "tributary-plan", "tributary-worker-filter"];
 const END_TO_END: &str = "tributary-tests";
-/// The variable by which the end-to-end tests learn which Envoy to fetch.
-const ENVOY_VERSION: &str = "TRIBUTARY_ENVOY_VERSION";
 
 /// What `cargo xtask test` can be told.
 #[derive(clap::Args)]
@@ -39,22 +40,22 @@ pub(crate) struct Args {
     /// Run only the end-to-end tests.
     #[arg(long)]
     e2e: bool,
-    /// The version of Envoy to test with, as in 1.40.0.
-    #[arg(long, value_name = "VERSION", conflicts_with = "native")]
-    envoy: Option<String>,
+    /// Run the end-to-end tests that tell whether Envoy does what the modules expect, on each of these versions; `all` is each
+    /// that is supported. Without it all run on the newest, and a few on the oldest.
+    #[arg(long, value_name = "VERSION,…|all", value_delimiter = ',', conflicts_with = "native")]
+    envoy: Vec<String>,
     #[command(flatten)]
     options: Options,
 }
 
 /// Which tests to run.
-#[derive(Default)]
 pub(crate) struct Selection<'a> {
     filter: Option<&'a str>,
-    envoy: Option<&'a str>,
+    envoys: Vec<Run>,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let selection = Selection { filter: args.filter.as_deref(), envoy: args.envoy.as_deref() };
+    let selection = Selection { filter: args.filter.as_deref(), envoys: envoys::runs(&args.envoy) };
     let mut report = Report::new();
     if !args.e2e {
         native(workspace, &selection, &mut report);
@@ -101,14 +102,22 @@ pub(crate) fn end_to_end(
         report.skip("end-to-end tests", "they need the Wasm modules");
         return;
     }
-    report.run("end-to-end tests", || {
-        let mut cargo = cargo_test(workspace, &[END_TO_END], &[]);
-        if let Some(version) = selection.envoy {
-            cargo.env(ENVOY_VERSION, version);
-        }
-        // One at a time: each measures an Envoy that should have the machine to itself.
-        process::aloud(cargo.args(["--", "--test-threads=1"]).args(selection.filter))
-    });
+    for run in &selection.envoys {
+        report.run(&run.name(), || {
+            run.fetch()?;
+            let mut cargo = cargo_test(workspace, &[END_TO_END], &run.flags());
+            run.choose(&mut cargo);
+            // One at a time: each measures an Envoy that should have the machine to itself.
+            process::aloud(cargo.args(["--", "--test-threads=1"]).args(selection.filter))
+        });
+    }
+}
+
+impl Selection<'_> {
+    /// Everything, as a change must pass it.
+    pub(crate) fn everything() -> Self {
+        Self { filter: None, envoys: envoys::runs(&[]) }
+    }
 }
 
 fn cargo_test(workspace: &Workspace, packages: &[&str], flags: &[&str]) -> Command {

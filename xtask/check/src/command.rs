@@ -10,7 +10,7 @@ use crate::deployment::deployments;
 use crate::finding::{Finding, Rule, Severity};
 use crate::yaml::Position;
 use crate::yaml::place::Document;
-use crate::{manifest, rules, yaml};
+use crate::{binary, manifest, rules, yaml};
 
 /// What the command does, in a line.
 pub const ABOUT: &str =
@@ -31,8 +31,11 @@ Exit codes:
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Envoy bootstraps, LDS or CDS files; manifests of Istio or Envoy Gateway; any number of YAML documents in each.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "envoy", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Ask this Envoy whether it can run the modules.
+    #[arg(long, value_name = "PROGRAM")]
+    pub envoy: Option<PathBuf>,
     /// Print one JSON object instead of lines.
     #[arg(long)]
     pub json: bool,
@@ -80,6 +83,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
     let mut report = check(&texts);
     report.unreadable.splice(0..0, failures);
+    report.findings.extend(args.envoy.as_deref().and_then(binary::judge));
     if args.json {
         let json =
             serde_json::to_string(&report).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));

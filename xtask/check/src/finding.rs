@@ -39,6 +39,8 @@ pub enum Rule {
     Interval,
     /// A call that the module needs and the host forbids.
     Capability,
+    /// An Envoy that cannot run the modules.
+    Envoy,
     /// There was nothing to check.
     Nothing,
 }
