@@ -1,6 +1,7 @@
 //! One destination: makes requests of the table for it, sends them, and reads what comes back.
 
 mod flush;
+mod identity;
 mod in_flight;
 pub mod tally;
 
@@ -10,7 +11,7 @@ use log::{info, warn};
 use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
-use tributary_proto::attributes::{clip, text};
+use tributary_proto::attributes::clip;
 use tributary_proto::config::quoted;
 use tributary_proto::duration;
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
@@ -66,18 +67,7 @@ impl Exporter {
     pub fn new(destination: Destination, viewer: Viewer, resource: &Resource, now_unix_nano: u64) -> Self {
         let encoding = destination.encoding;
         let compression = encoding.compression(destination.compression);
-        let own = [
-            ("content-type", Some(encoding.content_type())),
-            ("content-encoding", compression.content_encoding()),
-            ("user-agent", Some(concat!("tributary/", env!("CARGO_PKG_VERSION")))),
-        ];
-        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let mut headers = destination.headers.clone();
-        for (name, value) in own.chain(encoding.headers().iter().copied()) {
-            if !headers.iter().any(|(given, _)| given == name) {
-                headers.push((name.to_owned(), value.to_owned()));
-            }
-        }
+        let headers = identity::headers(&destination, compression);
         let (interval, timeout, backoff) = (destination.interval, destination.timeout, destination.backoff);
         let patience = interval.saturating_mul(PATIENCE_INTERVALS).saturating_add(timeout);
         let state = Export {
@@ -105,15 +95,7 @@ impl Exporter {
 
     /// What it is called in metrics about it (OpenTelemetry semantic conventions, `otel.component.*`).
     pub fn component(&self) -> Vec<KeyValue> {
-        let Destination { name, encoding, cluster, authority, .. } = &self.destination;
-        let mut attributes =
-            vec![text("otel.component.name", name), text("otel.component.type", encoding.component_type())];
-        // Envoy does not tell what is behind a cluster; an authority that is not just its name is an address.
-        if authority != cluster {
-            let address = authority.rsplit_once(':').map_or(authority.as_str(), |(address, _)| address);
-            attributes.push(text("server.address", address));
-        }
-        attributes
+        identity::component(&self.destination)
     }
 
     /// What became of what was sent.

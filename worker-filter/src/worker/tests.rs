@@ -209,6 +209,8 @@ fn an_expression_that_fails_for_a_stream_costs_only_its_own_value() {
     tenants.sort();
     assert_eq!(tenants, ["acme", "none"]);
     assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 1);
+    let told = fake::with(|host| host.logged(Level::Warn).join(" "));
+    assert!(told.contains("no value of \"tenant(request)\" (said once"), "{told}");
 }
 
 #[test]
