@@ -90,7 +90,8 @@ impl MainThread {
         self.service.finish();
         fake::with(|host| {
             for (_, line) in &host.log {
-                let Some(json) = line.strip_prefix("unexported for ").and_then(|rest| rest.split_once(' '))
+                let Some(json) =
+                    line.strip_prefix("tributary: unexported for ").and_then(|rest| rest.split_once(' '))
                 else {
                     continue;
                 };

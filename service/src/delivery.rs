@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tributary_proto::duration::as_ns;
 
-use crate::answer::{LONGEST_WAIT, Verdict};
+use crate::answer::Verdict;
 use crate::backoff::Backoff;
 use crate::table::Cursor;
 
@@ -27,6 +27,8 @@ pub struct Delivery {
     timeout: Duration,
     backoff: Backoff,
     state: State,
+    /// When it came to that. A time before it shows that the wall clock went back.
+    since_unix_nano: u64,
     /// Where the slice begins that is in flight or due.
     at: Cursor,
     cycle_began_unix_nano: u64,
@@ -66,22 +68,18 @@ impl Delivery {
     pub fn new(interval: Duration, timeout: Duration, backoff: Backoff, now_unix_nano: u64) -> Self {
         let (at, cycle_began_unix_nano) = (Cursor::default(), now_unix_nano);
         let state = State::Waiting { until_unix_nano: after(now_unix_nano, interval) };
-        Self { interval, timeout, backoff, state, at, cycle_began_unix_nano, failures: 0 }
+        let since_unix_nano = now_unix_nano;
+        Self { interval, timeout, backoff, state, since_unix_nano, at, cycle_began_unix_nano, failures: 0 }
     }
 
     /// Where to send from, if something is to be sent now.
     pub fn due(&mut self, now_unix_nano: u64) -> Option<Cursor> {
-        let (until, longest) = match self.state {
-            State::Waiting { until_unix_nano } => {
-                (until_unix_nano, self.interval.max(self.backoff.longest()).max(LONGEST_WAIT))
-            }
-            State::InFlight { give_up_unix_nano, .. } => {
-                (give_up_unix_nano, self.timeout.saturating_add(GRACE))
-            }
+        self.follow_clock(now_unix_nano);
+        let until = match self.state {
+            State::Waiting { until_unix_nano } => until_unix_nano,
+            State::InFlight { give_up_unix_nano, .. } => give_up_unix_nano,
         };
-        // Further away than it was ever set: the wall clock went backwards. Waiting it out could take for ever.
-        let clock_went_back = until > after(now_unix_nano, longest);
-        if now_unix_nano < until && !clock_went_back {
+        if now_unix_nano < until {
             return None;
         }
         if self.at == Cursor::default() {
@@ -92,15 +90,15 @@ impl Delivery {
 
     /// What waits for its time is due at once, were it for a backoff; what is on its way stays so.
     pub fn hasten(&mut self, now_unix_nano: u64) {
-        if let State::Waiting { until_unix_nano } = &mut self.state {
-            *until_unix_nano = now_unix_nano;
+        if let State::Waiting { .. } = self.state {
+            self.come_to(State::Waiting { until_unix_nano: now_unix_nano }, now_unix_nano);
         }
     }
 
     /// The slice is on its way; the one after it begins at `next`.
     pub fn sent(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         let give_up_unix_nano = after(now_unix_nano, self.timeout.saturating_add(GRACE));
-        self.state = State::InFlight { next, give_up_unix_nano };
+        self.come_to(State::InFlight { next, give_up_unix_nano }, now_unix_nano);
     }
 
     /// The host refused to send: no such cluster yet, or none of its hosts.
@@ -134,7 +132,7 @@ impl Delivery {
     fn again(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> Outcome {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter).max(asked.unwrap_or_default());
-        self.state = State::Waiting { until_unix_nano: after(now_unix_nano, wait) };
+        self.come_to(State::Waiting { until_unix_nano: after(now_unix_nano, wait) }, now_unix_nano);
         Outcome::Again { failures: self.failures, wait }
     }
 
@@ -143,9 +141,32 @@ impl Delivery {
         self.at = next.unwrap_or_default();
         let until_unix_nano = match next {
             Some(_) => now_unix_nano,
-            None => after(self.cycle_began_unix_nano, self.interval).max(now_unix_nano),
+            None => {
+                let began_unix_nano = self.cycle_began_unix_nano.min(now_unix_nano);
+                after(began_unix_nano, self.interval).max(now_unix_nano)
+            }
         };
-        self.state = State::Waiting { until_unix_nano };
+        self.come_to(State::Waiting { until_unix_nano }, now_unix_nano);
+    }
+
+    fn come_to(&mut self, state: State, now_unix_nano: u64) {
+        (self.state, self.since_unix_nano) = (state, now_unix_nano);
+    }
+
+    /// If the wall clock went back, what waits is due, and what is on its way gets all its time anew: to wait for the time that was
+    /// meant could take for ever.
+    fn follow_clock(&mut self, now_unix_nano: u64) {
+        let Some(back_ns) = self.since_unix_nano.checked_sub(now_unix_nano).filter(|back_ns| *back_ns > 0)
+        else {
+            return;
+        };
+        match &mut self.state {
+            State::Waiting { until_unix_nano } => *until_unix_nano = now_unix_nano,
+            State::InFlight { give_up_unix_nano, .. } => {
+                *give_up_unix_nano = give_up_unix_nano.saturating_sub(back_ns);
+            }
+        }
+        self.since_unix_nano = now_unix_nano;
     }
 }
 

@@ -1,5 +1,7 @@
 //! One destination: makes requests of the table for it, sends them, and reads what comes back.
 
+mod flush;
+mod identity;
 mod in_flight;
 pub mod tally;
 
@@ -9,12 +11,13 @@ use log::{info, warn};
 use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
 use tributary_host::{clock, random};
-use tributary_proto::attributes::{clip, text};
+use tributary_proto::attributes::clip;
 use tributary_proto::config::quoted;
 use tributary_proto::duration;
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 use tributary_proto::otlp::KeyValue;
 
+use self::flush::Flush;
 use self::in_flight::InFlight;
 use self::tally::{End, NO_ANSWER, Tally, end};
 use crate::answer::{self, Answer, Verdict};
@@ -59,34 +62,12 @@ pub struct Exporter {
     faults: RateLimit,
 }
 
-/// Which flush the cycles serve, by their numbers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Flush {
-    /// The last that was asked for.
-    wanted: u64,
-    /// The last before the present cycle began.
-    begun: u64,
-    /// Whether a slice of the present cycle was refused.
-    is_refused: bool,
-}
-
 impl Exporter {
     /// An exporter whose first cycle begins one interval from now.
     pub fn new(destination: Destination, viewer: Viewer, resource: &Resource, now_unix_nano: u64) -> Self {
         let encoding = destination.encoding;
         let compression = encoding.compression(destination.compression);
-        let own = [
-            ("content-type", Some(encoding.content_type())),
-            ("content-encoding", compression.content_encoding()),
-            ("user-agent", Some(concat!("tributary/", env!("CARGO_PKG_VERSION")))),
-        ];
-        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let mut headers = destination.headers.clone();
-        for (name, value) in own.chain(encoding.headers().iter().copied()) {
-            if !headers.iter().any(|(given, _)| given == name) {
-                headers.push((name.to_owned(), value.to_owned()));
-            }
-        }
+        let headers = identity::headers(&destination, compression);
         let (interval, timeout, backoff) = (destination.interval, destination.timeout, destination.backoff);
         let patience = interval.saturating_mul(PATIENCE_INTERVALS).saturating_add(timeout);
         let state = Export {
@@ -114,15 +95,7 @@ impl Exporter {
 
     /// What it is called in metrics about it (OpenTelemetry semantic conventions, `otel.component.*`).
     pub fn component(&self) -> Vec<KeyValue> {
-        let Destination { name, encoding, cluster, authority, .. } = &self.destination;
-        let mut attributes =
-            vec![text("otel.component.name", name), text("otel.component.type", encoding.component_type())];
-        // Envoy does not tell what is behind a cluster; an authority that is not just its name is an address.
-        if authority != cluster {
-            let address = authority.rsplit_once(':').map_or(authority.as_str(), |(address, _)| address);
-            attributes.push(text("server.address", address));
-        }
-        attributes
+        identity::component(&self.destination)
     }
 
     /// What became of what was sent.
@@ -271,14 +244,15 @@ impl Exporter {
         self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
         self.count(&verdict, end, in_flight.points, stats);
         self.tell(&verdict, &outcome, status.as_deref(), now);
-        if !matches!(outcome, Outcome::Again { .. }) {
-            let deltas = table.arrived(self.viewer, in_flight.from, in_flight.next);
-            match outcome {
-                Outcome::GivenUp { .. } => self.ledger.drop(Reason::Collector, deltas),
-                Outcome::Taken { .. } | Outcome::Again { .. } => self.ledger.export(deltas),
+        let InFlight { from, next, .. } = in_flight;
+        match outcome {
+            Outcome::Again { .. } => return true,
+            Outcome::Taken { .. } => self.ledger.export(table.arrived(self.viewer, from, next)),
+            Outcome::GivenUp { .. } => {
+                self.ledger.drop(Reason::Collector, table.refused(self.viewer, from, next));
             }
-            self.went_on(now, in_flight.next);
         }
+        self.went_on(now, next);
         true
     }
 

@@ -90,6 +90,7 @@ impl Table {
 
     /// Adds a batch.
     pub fn merge(&mut self, batch: Batch, now_unix_nano: u64) -> Merged {
+        let now_unix_nano = self.timeline.happens(now_unix_nano);
         let observations = batch.observations();
         let mut merged = Merged { observations, observations_dropped: 0, points_dropped: 0 };
         for group in batch.groups {
@@ -108,6 +109,7 @@ impl Table {
         start_unix_nano: u64,
         now_unix_nano: u64,
     ) -> bool {
+        let now_unix_nano = self.timeline.happens(now_unix_nano);
         // The service's own are few and must not crowd each other out.
         let limits = TableLimits { series_max: usize::MAX, ..self.limits };
         let (epoch, hash) = (start_unix_nano, self.hasher.hash_one(attributes));
@@ -126,6 +128,7 @@ impl Table {
     /// Looks at `rows_max` rows for those that are idle, and forgets those whose end is known everywhere.
     pub fn sweep(&mut self, rows_max: usize, now_unix_nano: u64) {
         let Some(idle_ns) = self.limits.idle_ns else { return };
+        let now_unix_nano = self.timeline.happens(now_unix_nano);
         for _ in 0..rows_max {
             let Some(metric) = self.metrics.get_mut(self.sweep.metric) else {
                 self.sweep = Cursor::default();

@@ -7,8 +7,8 @@ use serde_json::json;
 use tributary_tests::clock::SetBack;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Running, Shape};
-use tributary_tests::observations::Observations;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::replay::replay;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -74,7 +74,7 @@ async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing()
     ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
     ensure!(tally.connections > 16, "{} connections: none was asked to go", tally.connections);
     wait_for(&scene.sink, tally.sent()).await?;
-    Observations::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
+    Ledger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
     let total = scene.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
     assert_eq!(total, tally.sent());
 
@@ -147,11 +147,9 @@ async fn a_service_that_comes_with_a_hot_restart_finds_its_workers_and_the_ledge
     scene.load(late, [Shape::get("users", "/users/1")]).await?;
     wait_for(&scene.sink, late).await?;
     // Envoy hands its statistics on to its successor, and with them what nobody could take.
-    let observations = Observations::of(&scene.stats().await?)?;
-    assert_eq!(
-        observations,
-        Observations { observed: early + late, handed_over: late, aggregated: late, missing: 0 }
-    );
+    let ledger = Ledger::read(scene.envoy.admin()).await?;
+    let (pending, aggregated) = (ledger.pending, ledger.aggregated);
+    assert_eq!((ledger.observed, pending, aggregated, ledger.missing), (early + late, early, late, 0));
     Ok(())
 }
 
@@ -192,8 +190,8 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
     let all = |store: &Store| Seen::when(store.count(DURATION, &[]) == 10 + late, store.count(DURATION, &[]));
     scene.sink.wait_until("what came after it", LIMIT, all).await?;
     // Nobody holds back for what was in the queue of the first: it is lost, and the ledger tells how much that was.
-    let observations = Observations::of(&scene.stats().await?)?;
-    assert_eq!((observations.observed, observations.aggregated), (sent + late, 10 + late));
+    let ledger = Ledger::read(scene.envoy.admin()).await?;
+    assert_eq!((ledger.observed, ledger.aggregated), (sent + late, 10 + late));
     Ok(())
 }
 
@@ -230,7 +228,8 @@ async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result
         wait_for(sink, tally.sent()).await?;
         assert_eq!(sink.problems(), Vec::<String>::new());
     }
-    Observations::wait_until_settled(scene.envoy.admin(), tally.sent()).await
+    Ledger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

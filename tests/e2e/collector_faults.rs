@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tributary_tests::babble::Babbler;
+use tributary_tests::ledger::Ledger;
 use tributary_tests::load::Shape;
-use tributary_tests::observations::Observations;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -131,7 +131,7 @@ async fn whatever_collectors_answer_all_get_everything_in_the_end() -> Result<()
         wait_for(sink, 3 * REQUESTS).await.context(case.name)?;
         ensure!(sink.problems().is_empty(), "{}: {:?}", case.name, sink.problems());
     }
-    Observations::wait_until_settled(scene.envoy.admin(), 3 * REQUESTS).await?;
+    Ledger::wait_until_settled(scene.envoy.admin(), 3 * REQUESTS).await?;
 
     let (stats, log) = (scene.stats().await?, scene.envoy.log()?);
     for case in &cases {
@@ -183,7 +183,12 @@ async fn deltas_that_a_collector_refuses_for_good_are_counted_to_the_point() -> 
     assert_eq!(refusing.total_count(DURATION), counted.taken_requests);
     let dropped = scene.envoy.admin().counter("wasmcustom.tributary_points_dropped").await?;
     assert_eq!(dropped, counted.refused_points);
-    Observations::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
+    let ledger = Ledger::wait_until_added_up(scene.envoy.admin(), 2 * REQUESTS).await?;
+    let refusing = ledger.destination("refusing")?;
+    assert_eq!((refusing.lost(), refusing.exported), (counted.refused_requests, counted.taken_requests));
+    assert_eq!(refusing.dropped.get("collector"), Some(&counted.refused_requests));
+    assert_eq!(ledger.destination("good")?.lost(), 0);
+    Ok(())
 }
 
 /// What a sink of deltas was told.
@@ -257,5 +262,11 @@ async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is
         Seen::when(count == 2 * REQUESTS, count)
     };
     sink.wait_until("what was counted while it was away", LIMIT, all).await?;
-    Observations::wait_until_settled(scene.envoy.admin(), 2 * REQUESTS).await
+    let ledger = Ledger::wait_until_added_up(scene.envoy.admin(), 2 * REQUESTS).await?;
+    for (name, exported) in [("good", 2 * REQUESTS), ("late", 2 * REQUESTS), ("empty", 0), ("nowhere", 0)] {
+        let destination = ledger.destination(name)?;
+        let parts = (destination.exported, destination.waiting, destination.lost());
+        ensure!(parts == (exported, 2 * REQUESTS - exported, 0), "{name}: {parts:?}");
+    }
+    Ok(())
 }

@@ -161,6 +161,9 @@ async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_
     assert_eq!(values(&store, DURATION, "number"), [Some(Int(5))].into());
     assert_eq!(values(&store, DURATION, "truth"), [None].into());
     assert_eq!(stat(&scene, "read_one_by_one").await?, failed);
+    assert!(
+        scene.envoy.log_contains("there is no value of \"int(request.headers['x-amount'])\" (said once")?
+    );
     assert_eq!(stat(&scene, "values_mistyped").await?, 2 * REQUESTS);
     Ok(())
 }

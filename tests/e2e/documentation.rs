@@ -71,6 +71,52 @@ fn every_key_of_a_configuration_is_documented_and_no_other() -> Result<()> {
     Ok(())
 }
 
+/// Every Rust file below these folders, as one text.
+fn code(folders: &[&str]) -> Result<String> {
+    let (mut text, mut left) = (String::new(), Vec::new());
+    left.extend(folders.iter().map(|folder| repository::root().join(folder)));
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path)? {
+                left.push(entry?.path());
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(path)?);
+        }
+    }
+    Ok(text)
+}
+
+#[test]
+fn every_fault_that_is_documented_has_its_test() -> Result<()> {
+    let (text, code) =
+        (read("docs/reliability.md")?, code(&["tests/e2e", "service/src", "worker-filter/src"])?);
+    let mut tests = 0;
+    for row in text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")) {
+        let last = row.rsplit(" | ").next().unwrap_or_default();
+        for name in last.split('`').skip(1).step_by(2) {
+            ensure!(code.contains(&format!("fn {name}(")), "{name} is no test");
+            tests += 1;
+        }
+    }
+    ensure!(tests >= 15, "only {tests} names");
+    Ok(())
+}
+
+#[test]
+fn a_short_soak_loses_nothing() -> Result<()> {
+    let output = xtask(&["soak", "--minutes", "0.2", "--seed", "3", "--json"])?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: serde_json::Value = serde_json::from_str(printed.lines().last().context("a last line")?)?;
+    assert_eq!((&outcome["lost"], &outcome["failed"]), (&0.into(), &0.into()), "{outcome}");
+    let counted = |pointer: &str| outcome.pointer(pointer).and_then(serde_json::Value::as_u64);
+    for figure in ["/requests", "/exports/failed", "/ledger_looks", "/ledger_gap_max", "/resident_mib/2"] {
+        assert!(counted(figure).is_some_and(|count| count > 0), "{figure}: {outcome}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_demo_loses_nothing_with_any_number_of_workers_and_either_collector() -> Result<()> {
     for (workers, collector) in [("1", "embedded"), ("4", "embedded"), ("2", "victoria-metrics")] {

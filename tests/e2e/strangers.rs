@@ -9,8 +9,8 @@ use tributary_proto::metric::{Kind, Metric};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::foreign;
+use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Shape};
-use tributary_tests::observations::Observations;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
 
@@ -80,13 +80,9 @@ async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Res
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     let forged = scene.sink.store().sum(FORGED, &[]);
     assert_eq!(forged, FORGERS + 2, "each was believed once");
-    let observations = Observations::of(&scene.stats().await?)?;
-    assert_eq!((observations.observed, observations.handed_over), (tally.sent(), tally.sent()));
-    assert_eq!(
-        observations.aggregated,
-        tally.sent() + FORGERS,
-        "what was forged shows as more than was handed over"
-    );
+    let ledger = Ledger::read(scene.envoy.admin()).await?;
+    assert_eq!((ledger.observed, ledger.pending), (tally.sent(), 0));
+    assert_eq!(ledger.aggregated, tally.sent() + FORGERS, "what was forged shows as more than was observed");
     Ok(())
 }
 
@@ -110,7 +106,7 @@ async fn a_value_that_is_never_the_same_fills_its_bound_and_still_counts() -> Re
         let tally = scene.load(requests, [unique]).await?;
         assert_eq!(tally.answered_in_class(2), requests);
         wait_for(&scene.sink, 1_000 + requests).await?;
-        Observations::wait_until_settled(scene.envoy.admin(), 1_000 + requests).await?;
+        Ledger::wait_until_settled(scene.envoy.admin(), 1_000 + requests).await?;
 
         let store = scene.sink.store();
         let (series, past) = (store.histogram_points(DURATION).len(), store.count(DURATION, &[overflow]));

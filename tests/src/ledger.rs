@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::admin::Admin;
+use crate::poll::{self, Seen};
+use crate::scene::LIMIT;
 
 const PREFIX: &str = "wasmcustom.tributary_observations_";
 
@@ -105,6 +107,44 @@ impl Ledger {
             ensure!(sum == self.aggregated, "{sum} is not what was added up, for {name}: {self:?}");
         }
         Ok(())
+    }
+
+    /// Waits until an Envoy has added up exactly so many streams, with nothing on its way there and nothing missing, refused or
+    /// doubled, and checks what became of them.
+    ///
+    /// # Errors
+    /// It does not in time, or something went wrong on the way.
+    pub async fn wait_until_added_up(admin: &Admin, streams: u64) -> Result<Self> {
+        let what = format!("{streams} streams to be added up");
+        let ledger = poll::until(&what, LIMIT, async || {
+            let ledger = Self::read(admin).await?;
+            let is_there = ledger.observed == streams && ledger.aggregated == streams;
+            Ok(Seen::when(is_there && ledger.pending == 0, ledger))
+        })
+        .await?;
+        ledger.check()?;
+        let stats = admin.stats().await?;
+        let batches = |name: &str| stats.counter(&format!("wasmcustom.tributary_batches_{name}"));
+        for fault in ["missing", "refused", "duplicate"] {
+            ensure!(batches(fault)? == 0, "{} batches are {fault}", batches(fault)?);
+        }
+        let (enqueued, received) = (batches("enqueued")?, batches("received")?);
+        ensure!(enqueued == received, "{enqueued} batches were put in, {received} came out");
+        Ok(ledger)
+    }
+
+    /// Waits until besides every destination has all of them.
+    ///
+    /// # Errors
+    /// As for [`Ledger::wait_until_added_up`].
+    pub async fn wait_until_settled(admin: &Admin, streams: u64) -> Result<Self> {
+        Self::wait_until_added_up(admin, streams).await?;
+        poll::until("every destination to have everything", LIMIT, async || {
+            let ledger = Self::read(admin).await?;
+            ledger.check()?;
+            Ok(Seen::when(ledger.is_settled(), ledger))
+        })
+        .await
     }
 
     /// Whether every destination has everything.

@@ -16,7 +16,6 @@ pub mod load;
 pub mod main_thread;
 pub mod markdown;
 pub mod metrics;
-pub mod observations;
 pub mod poll;
 pub mod ports;
 pub mod process;

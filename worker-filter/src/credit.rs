@@ -52,6 +52,11 @@ impl Credit {
         };
     }
 
+    /// From here on batches may go whatever the service does: for a worker that ends, who would lose what it keeps.
+    pub fn waive(&mut self) {
+        (self.is_known, self.standing) = (false, Standing::Good);
+    }
+
     /// Whether batches may go, as of the last look.
     pub fn standing(&self) -> Standing {
         self.standing

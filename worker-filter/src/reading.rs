@@ -1,7 +1,9 @@
 //! Reading a stream's values from the host: all at once where it can, one by one where it must.
 
+use log::warn;
 use tributary_host::Status;
 use tributary_host::attributes::{self, Expression};
+use tributary_proto::config::quoted;
 
 use crate::expression;
 use crate::guards::{self, Guards, Set};
@@ -20,6 +22,8 @@ pub struct Reader {
     guarded: Option<Expression>,
     alone: Vec<One>,
     caution: Caution,
+    /// Whether it was said what a stream did not have that was read one by one.
+    told: bool,
 }
 
 /// How an observation was come by.
@@ -96,7 +100,7 @@ impl Reader {
         let plain = compile(sources, guards.guarded());
         let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
         let (sources, guarded, caution) = (sources.to_vec(), guarded.ok(), Caution::default());
-        Ok(Self { sources, guards, plain, guarded, alone, caution })
+        Ok(Self { sources, guards, plain, guarded, alone, caution, told: false })
     }
 
     /// Whether the host compiles lists: without them it costs more.
@@ -141,10 +145,20 @@ impl Reader {
             self.guards.unmark(set, &mut observation);
             return take(&observation, Way::AtOnce);
         }
-        self.read_each(
+        let has_lists = self.has_lists();
+        let mut told = self.told || !has_lists;
+        let sources = &self.sources;
+        let taken = self.read_each(
             |expression| attributes::evaluate(expression).ok(),
-            |observation| take(observation, Way::OneByOne),
-        )
+            |observation| {
+                if !std::mem::replace(&mut told, true) {
+                    tell(sources, observation);
+                }
+                take(observation, Way::OneByOne)
+            },
+        );
+        self.told = told;
+        taken
     }
 
     /// Reads a stream that was entered on a tick and hands what was seen to `take`. Expressions have no value there: Envoy
@@ -171,6 +185,17 @@ impl Reader {
         }
         take(&observation)
     }
+}
+
+/// Says what a stream did not have for which no list could be evaluated: one of these is why.
+fn tell(sources: &[Source], observation: &Observation<'_>) {
+    let absent = sources.iter().enumerate().filter(|(at, _)| observation.bytes(*at).is_empty());
+    let absent: Vec<_> = absent.map(|(_, source)| quoted(source.written())).collect();
+    warn!(
+        "Envoy cannot evaluate all that is asked of a stream at once, so it is asked for one by one, at a higher cost; there is \
+         no value of {} (said once; the statistic tributary_read_one_by_one counts)",
+        absent.join(", ")
+    );
 }
 
 /// The list of all sources, these ones guarded; none if the host does not compile it.

@@ -98,6 +98,6 @@ impl Plugin for WorkerPlugin {
     /// The last fold. The module need not export `proxy_on_done` for it, which would be an entry into the VM for each
     /// stream.
     fn ended(&mut self) {
-        self.0.flush();
+        self.0.finish();
     }
 }

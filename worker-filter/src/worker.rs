@@ -215,6 +215,12 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.hand_over();
     }
 
+    /// The same for the last time: what the worker would keep now would be lost.
+    pub fn finish(&mut self) {
+        self.credit.waive();
+        self.flush();
+    }
+
     fn report_connections(&mut self) {
         if self.streams == Streams::Http || !self.main.reports {
             return;

@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Where the random numbers begin.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     seed: u32,
+    /// Only say which doors there are.
+    #[arg(long)]
+    list: bool,
     /// Print one JSON array as the last line of the standard output.
     #[arg(long)]
     json: bool,
@@ -82,6 +85,10 @@ impl From<Target> for Door {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    if args.list {
+        println!("{}", Door::ALL.map(Door::name).join("\n"));
+        return Ok(());
+    }
     let programs = build(workspace)?;
     let doors = args.target.map_or_else(|| Door::ALL.to_vec(), |target| vec![target.into()]);
     let mut all = Vec::new();

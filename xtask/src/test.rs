@@ -23,10 +23,13 @@ const NATIVE: [&str; 6] = [
     "tributary-service",
 ];
 /// Tested by themselves: together with the product, cargo would compile all that they need once more, with more features.
-const TOOLS: [&str; 2] = ["xtask", "tributary-check"];
+const TOOLS: [&str; 3] = ["xtask", "tributary-check", "tributary-fuzz"];
 /// Those of them whose code counts in a module, where arithmetic wraps and no `debug_assert!` is left. The service adds up with what
 /// `tributary-proto` has, and what its tests need takes long to compile once more.
 const SHIPPED: [&str; 3] = ["tributary-proto", "tributary-plan", "tributary-worker-filter"];
+/// What the profile of the tests is without, as that of the modules is.
+const WITHOUT_ASSERTIONS: [(&str, &str); 2] =
+    [("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false"), ("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false")];
 const END_TO_END: &str = "tributary-tests";
 
 /// What `cargo xtask test` can be told.
@@ -70,15 +73,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 /// Runs the tests that need no Envoy, once as developed and once as shipped.
 pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, report: &mut Report) {
     report.run("native tests", || {
-        let mut cargo = cargo_test(workspace, &NATIVE, &[]);
+        let mut cargo = cargo_test(workspace, &NATIVE);
         process::aloud(cargo.arg("--").args(selection.filter))
     });
     report.run("native tests of the tools", || {
-        let mut cargo = cargo_test(workspace, &TOOLS, &[]);
+        let mut cargo = cargo_test(workspace, &TOOLS);
         process::aloud(cargo.arg("--").args(selection.filter))
     });
     report.run("native tests without debug assertions", || {
-        let mut cargo = cargo_test(workspace, &SHIPPED, &["--profile", "testrelease"]);
+        let mut cargo = cargo_test(workspace, &SHIPPED);
+        cargo.envs(WITHOUT_ASSERTIONS);
         process::aloud(cargo.arg("--").args(selection.filter))
     });
 }
@@ -105,10 +109,11 @@ pub(crate) fn end_to_end(
     for run in &selection.envoys {
         report.run(&run.name(), || {
             run.fetch()?;
-            let mut cargo = cargo_test(workspace, &[END_TO_END], &run.flags());
+            let mut cargo = cargo_test(workspace, &[END_TO_END]);
+            cargo.args(run.flags());
             run.choose(&mut cargo);
-            // One at a time: each measures an Envoy that should have the machine to itself.
-            process::aloud(cargo.args(["--", "--test-threads=1"]).args(selection.filter))
+            // Two at a time: each waits more than it works.
+            process::aloud(cargo.args(["--", "--test-threads=2"]).args(selection.filter))
         });
     }
 }
@@ -120,9 +125,9 @@ impl Selection<'_> {
     }
 }
 
-fn cargo_test(workspace: &Workspace, packages: &[&str], flags: &[&str]) -> Command {
+fn cargo_test(workspace: &Workspace, packages: &[&str]) -> Command {
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--no-fail-fast"]).args(flags);
+    cargo.args(["test", "--no-fail-fast"]);
     cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     cargo
 }

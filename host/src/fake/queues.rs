@@ -9,6 +9,8 @@ use crate::status::Status;
 pub struct Queues {
     queues: Vec<FakeQueue>,
     notices: VecDeque<Notice>,
+    /// If there, everything that is taken out of a queue.
+    pub taken: Option<Vec<Vec<u8>>>,
 }
 
 /// One `on_queue_ready` to come.
@@ -58,12 +60,22 @@ impl Queues {
 
     /// Takes the first item.
     pub fn dequeue(&mut self, token: u32) -> Result<Vec<u8>, Status> {
-        self.queue(token)?.items.pop_front().ok_or(Status::Empty)
+        let item = self.queue(token)?.items.pop_front().ok_or(Status::Empty)?;
+        if let Some(taken) = &mut self.taken {
+            taken.push(item.clone());
+        }
+        Ok(item)
     }
 
     /// How many items a queue holds, which the real host tells nobody.
     pub fn len(&self, name: &str) -> usize {
         self.queues.iter().find(|queue| queue.name == name).map_or(0, |queue| queue.items.len())
+    }
+
+    /// What a queue holds, which the real host shows nobody.
+    pub fn items(&self, name: &str) -> impl Iterator<Item = &[u8]> + use<'_> {
+        let queue = self.queues.iter().find(|queue| queue.name == name);
+        queue.into_iter().flat_map(|queue| queue.items.iter().map(Vec::as_slice))
     }
 
     /// The next notice to deliver.

@@ -102,12 +102,34 @@ fn an_answer_that_never_comes_is_given_up_and_a_late_one_ignored() {
     assert_eq!(delivery.answered(46 * SECOND, &TAKEN, 0), None);
 }
 
+fn delivery_that_failed_at(now: u64) -> Delivery {
+    let mut delivery = from(now - 10 * SECOND);
+    assert_eq!(delivery.due(now), Some(Cursor::default()));
+    delivery.sent(now, None);
+    delivery.answered(now, &RETRY, 0);
+    delivery
+}
+
 #[test]
 fn a_clock_that_goes_backwards_does_not_stop_the_export() {
     let mut delivery = from(5_000 * SECOND);
     assert_eq!(delivery.due(100 * SECOND), Some(Cursor::default()));
     delivery.sent(100 * SECOND, None);
-    assert_eq!(delivery.due(10 * SECOND), Some(Cursor::default()), "the call in flight is given up");
+    assert_eq!(delivery.due(60 * SECOND), None, "an answer may still come");
+    assert_eq!(delivery.due(95 * SECOND - 1), None);
+    assert_eq!(
+        delivery.due(95 * SECOND),
+        Some(Cursor::default()),
+        "as long after the clock as it would have been"
+    );
+    // A step that is smaller than the longest wait.
+    let mut delivery = delivery_that_failed_at(100 * SECOND);
+    assert_eq!(delivery.due(99 * SECOND), Some(Cursor::default()));
+    let mut delivery = delivery_that_failed_at(100 * SECOND);
+    delivery.due(100 * SECOND);
+    delivery.sent(101 * SECOND, None);
+    delivery.answered(50 * SECOND, &TAKEN, 0);
+    assert_eq!(delivery.due(60 * SECOND), Some(Cursor::default()), "an interval after the clock went back");
 }
 
 proptest! {

@@ -79,9 +79,19 @@ impl Table {
         Slice { metrics, next: None, is_cut: false }
     }
 
-    /// What was collected from `from` to `to` is with the destination, or will never be: it is not told again. Gives how many
-    /// observations it was if the destination takes deltas.
+    /// What was collected from `from` to `to` is with the destination: it is not told again. Gives how many observations it was if
+    /// the destination takes deltas.
     pub fn arrived(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) -> u64 {
+        self.settle(viewer, from, to, false)
+    }
+
+    /// What was collected from `from` to `to` was refused for good. Deltas are not told again, and it gives how many observations
+    /// they were; sums are, with what comes until then, so that until the destination has them no series ends.
+    pub fn refused(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>) -> u64 {
+        self.settle(viewer, from, to, true)
+    }
+
+    fn settle(&mut self, viewer: Viewer, from: Cursor, to: Option<Cursor>, is_refused: bool) -> u64 {
         let mut observations: u64 = 0;
         let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
@@ -89,10 +99,14 @@ impl Table {
             if at > end.metric {
                 break;
             }
+            let viewer = viewer.of(&table.metric.kind);
+            if is_refused && viewer.delta.is_none() {
+                continue;
+            }
             let first = if at == from.metric { from.row } else { 0 };
             let row_end = if at == end.metric { end.row } else { usize::MAX };
             for (_, row) in table.rows.range_mut(first, row_end) {
-                let arrived = row.arrived(viewer.of(&table.metric.kind), destinations);
+                let arrived = row.arrived(viewer, destinations);
                 observations = observations.saturating_add(arrived);
             }
         }

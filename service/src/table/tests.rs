@@ -251,6 +251,27 @@ fn a_counter_of_the_services_own_never_ends() {
 }
 
 #[test]
+fn sums_that_were_refused_are_told_again_and_deltas_are_not() {
+    let mut table = table(10);
+    table.merge(batch("m", &[("a", 5)]), 9);
+    for (viewer, expected) in [(CUMULATIVE, vec![Some(5)]), (DELTA, vec![])] {
+        assert_eq!(counts(&tell(&mut table, viewer, 100, 10, false)), [Some(5)]);
+        let refused = table.refused(viewer, Cursor::default(), None);
+        assert_eq!(refused, if viewer == DELTA { 5 } else { 0 });
+        // What is told of a series when all else is over: what its destination does not have.
+        let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
+        let limits =
+            SliceLimits { rows_max: usize::MAX, bytes_max: usize::MAX, size: &size, only_news: true };
+        let slice = table.collect(viewer, Cursor::default(), &limits, 11);
+        assert_eq!(slice.metrics.iter().map(|metric| metric.points.len()).sum::<usize>(), expected.len());
+    }
+    table.sweep(100, 500);
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 600, true)), [Some(5)], "it did not end untold");
+    table.sweep(100, 700);
+    assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 800, true)), [None]);
+}
+
+#[test]
 fn counters_of_the_services_own_do_not_crowd_each_other_out() {
     let mut table = table(1);
     for (name, value) in [("a", 3), ("b", 5)] {

@@ -4,26 +4,37 @@
 /// By how much a point is younger than the one before while the clock is behind: the finest step that every engine keeps.
 const STEP_NS: u64 = 1_000_000;
 
-/// The latest time that each destination was told.
+/// The latest time that each destination was told, and that anything happened to a series.
 #[derive(Debug)]
-pub(super) struct Timeline(Vec<u64>);
+pub(super) struct Timeline {
+    told: Vec<u64>,
+    happened: u64,
+}
 
 impl Timeline {
     /// For so many destinations, which were told nothing yet: nothing began before `start_unix_nano`.
     pub(super) fn new(destinations: usize, start_unix_nano: u64) -> Self {
-        Self(vec![start_unix_nano; destinations])
+        Self { told: vec![start_unix_nano; destinations], happened: start_unix_nano }
     }
 
     /// The time of what is told now: the clock's, or while that is behind what was told, a step past it for each time that a
     /// destination is told from the beginning.
     pub(super) fn at(&mut self, destination: usize, is_beginning: bool, now_unix_nano: u64) -> u64 {
-        let Some(told) = self.0.get_mut(destination) else { return now_unix_nano };
+        let Some(told) = self.told.get_mut(destination) else { return now_unix_nano };
+        let now_unix_nano = now_unix_nano.max(self.happened);
         if now_unix_nano > *told {
             *told = now_unix_nano;
         } else if is_beginning {
             *told = told.saturating_add(STEP_NS);
         }
         *told
+    }
+
+    /// When something happens to a series: at the clock's time, or the latest that there was.
+    pub(super) fn happens(&mut self, now_unix_nano: u64) -> u64 {
+        let latest = self.told.iter().fold(now_unix_nano, |latest, told| latest.max(*told));
+        self.happened = self.happened.max(latest);
+        self.happened
     }
 }
 
@@ -40,5 +51,12 @@ mod tests {
         assert_eq!(told, [1_001, 1_002, 1_003, 1_003, 1_004, 1_005, 1_010]);
         assert_eq!(timeline.at(1, false, 5), 1_000 * STEP_NS, "of its own");
         assert_eq!(timeline.at(2, false, 5), 5, "not one of them");
+    }
+
+    #[test]
+    fn what_happens_is_not_before_what_was_told_nor_told_before_it_happens() {
+        let mut timeline = Timeline::new(2, 5);
+        assert_eq!((timeline.at(0, true, 9), timeline.happens(7), timeline.happens(20)), (9, 9, 20));
+        assert_eq!((timeline.at(1, true, 8), timeline.happens(9)), (20, 20));
     }
 }

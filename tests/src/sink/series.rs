@@ -16,10 +16,16 @@ pub(super) struct Series {
     latest: Option<(Kind, Window)>,
     /// Whether the latest point said that there is no value any more.
     ended: bool,
+    allows_gaps: bool,
     exemplars: Vec<Exemplar>,
 }
 
 impl Series {
+    /// One whose deltas may leave out times in which nothing came.
+    pub(super) fn with_gaps(allows_gaps: bool) -> Self {
+        Self { allows_gaps, ..Self::default() }
+    }
+
     /// What was measured in all; none if nothing was.
     pub(super) fn total(&self) -> Option<Value> {
         match (&self.finished, &self.current) {
@@ -82,7 +88,7 @@ impl Series {
                     ensure!(window.start >= earlier.time, "its window {window} overlaps {earlier} before it");
                     let goes_on = window.start == earlier.time;
                     ensure!(
-                        goes_on || self.ended,
+                        goes_on || self.ended || self.allows_gaps,
                         "there is a gap between its window {window} and {earlier} before it"
                     );
                 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use hyper::header::HeaderMap;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
-use super::encoding::Message;
+use super::encoding::{Encoding, Message};
 use super::point::{self, Value};
 use super::remote_write::RemoteWriteStore;
 use super::series::Series;
@@ -23,6 +24,7 @@ const INSTANCE_KEY: &str = "service.instance.id";
 pub struct Store {
     series: BTreeMap<Key, Series>,
     remote_write: RemoteWriteStore,
+    allows_gaps: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,11 @@ struct Key {
 }
 
 impl Store {
+    /// An empty store in which deltas may leave out times in which nothing came: of a series that ended idle and began anew.
+    pub fn with_gaps() -> Self {
+        Self { allows_gaps: true, ..Self::default() }
+    }
+
     /// What came by remote write.
     pub fn remote_write(&self) -> &RemoteWriteStore {
         &self.remote_write
@@ -113,6 +120,14 @@ impl Store {
         self.named(name).filter_map(|(key, series)| Some((key, series.total()?)))
     }
 
+    /// Takes a request as it comes over the wire.
+    ///
+    /// # Errors
+    /// It cannot be read, or something in it cannot be right, by itself or after what came before.
+    pub fn take_request(&mut self, headers: &HeaderMap, body: &[u8]) -> Result<()> {
+        self.take(&Encoding::of(headers)?.decode(headers, body)?)
+    }
+
     /// Takes all points of a request, or none: the error names the first point that cannot be right.
     pub(super) fn take(&mut self, message: &Message) -> Result<()> {
         match message {
@@ -136,7 +151,8 @@ impl Store {
                     let (metric, instance) = (metric.name.clone(), instance.clone());
                     let key = Key { metric, instance, attributes: point.attributes.clone() };
                     ensure!(!changed.contains_key(&key), "{key:?} is twice in one request");
-                    let mut series = self.series.get(&key).cloned().unwrap_or_default();
+                    let series = self.series.get(&key).cloned();
+                    let mut series = series.unwrap_or_else(|| Series::with_gaps(self.allows_gaps));
                     series.take(kind, point).with_context(|| format!("{key:?}"))?;
                     changed.insert(key, series);
                 }

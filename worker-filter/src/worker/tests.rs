@@ -123,6 +123,23 @@ fn without_a_service_the_fold_goes_on_and_one_line_says_so() {
 }
 
 #[test]
+fn a_worker_that_ends_hands_over_even_to_a_service_that_is_silent() {
+    fake::reset();
+    let token = service();
+    let mut worker = worker("");
+    let beat = tributary_proto::heartbeat::encode(1);
+    fake::with(|host| {
+        host.store.set(tributary_proto::heartbeat::KEY, &beat, 0).unwrap();
+        host.now_unix_nano = 60_000_000_000;
+    });
+    observe(&mut worker, request("a"));
+    worker.tick();
+    assert!(batches(token).is_empty(), "it keeps what it has");
+    worker.finish();
+    assert_eq!(batches(token).iter().map(Batch::observations).sum::<u64>(), 1);
+}
+
+#[test]
 fn an_absent_attribute_takes_a_second_list_which_is_tried_first_for_a_while() {
     fake::reset();
     let token = service();
@@ -192,6 +209,8 @@ fn an_expression_that_fails_for_a_stream_costs_only_its_own_value() {
     tenants.sort();
     assert_eq!(tenants, ["acme", "none"]);
     assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 1);
+    let told = fake::with(|host| host.logged(Level::Warn).join(" "));
+    assert!(told.contains("no value of \"tenant(request)\" (said once"), "{told}");
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! The service's VM on the main thread: there, not there, slow or dead.
+
+use tributary_host::fake::{self, FakeAnswer};
+use tributary_host::http_call::Call;
+use tributary_host::plugin::Plugin;
+use tributary_host::vm::Vm;
+use tributary_service::root::ServicePlugin;
+
+use crate::ledger::Ledger;
+
+const ROOT: u32 = 1;
+/// What one look at the clock takes while the main thread is slow: a callback's whole budget.
+const SLOW_NS: u64 = 1_000_000;
+
+/// Encodings and temporalities of all kinds, few series, a short patience with idle ones.
+const CONFIG: &str = r#"{"interval": "500ms", "self_metrics": false, "limits": {"series": 6, "idle": "3s"}, "destinations": [
+    {"cluster": "cumulative", "compression": "gzip", "timeout": "1s", "retry": {"initial_interval": "100ms", "max_interval": "2s"}},
+    {"cluster": "delta", "temporality": "delta", "timeout": "1s", "retry": {"initial_interval": "100ms", "max_interval": "2s"}},
+    {"cluster": "json", "encoding": "otlp_json", "max_bytes": 16384, "timeout": "1s", "retry": {"max_interval": "1s"}}]}"#;
+
+/// The service's VM, while there is one.
+pub(crate) struct MainThread {
+    vm: Vm<ServicePlugin>,
+    pub(crate) next_tick: u64,
+    pub(crate) is_slow: bool,
+}
+
+impl MainThread {
+    /// A service that begins now, and takes over the queues of the one before it.
+    pub(crate) fn begin(now: u64) -> Self {
+        fake::with(|host| {
+            host.configuration = CONFIG.as_bytes().to_vec();
+            host.vm = "service".to_owned();
+        });
+        let mut vm = Vm::default();
+        vm.context_created(ROOT, 0);
+        assert!(vm.configured(ROOT), "the configuration is taken");
+        let mut main_thread = Self { vm, next_tick: now, is_slow: false };
+        main_thread.pace(now);
+        main_thread
+    }
+
+    /// Notices that wait, and a tick if it is time for one.
+    pub(crate) fn run(&mut self, now: u64, ledger: &mut Ledger) {
+        while fake::with(|host| host.queues.next_notice()).is_some() {
+            self.call(ledger, ServicePlugin::queue_ready);
+        }
+        if now >= self.next_tick {
+            self.call(ledger, ServicePlugin::tick);
+            self.pace(now);
+        }
+    }
+
+    /// An answer to a call.
+    pub(crate) fn answer(&mut self, call: u32, answer: FakeAnswer, with_headers: bool, ledger: &mut Ledger) {
+        fake::with(|host| host.answer = Some(answer));
+        self.call(ledger, |service| service.answered(Call::from_token(call), with_headers));
+        fake::with(|host| host.answer = None);
+    }
+
+    /// Ends in order.
+    pub(crate) fn end(mut self, ledger: &mut Ledger) {
+        fake::with(|host| host.queues.taken = Some(Vec::new()));
+        self.vm.deleted(ROOT);
+        ledger.took_all();
+    }
+
+    fn pace(&mut self, now: u64) {
+        let period = fake::with(|host| host.tick_period);
+        self.next_tick = now + u64::try_from(period.unwrap_or_default().as_nanos()).unwrap();
+    }
+
+    /// Calls into the VM, and notes what it took out of the queue.
+    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&mut ServicePlugin)) {
+        fake::with(|host| {
+            host.queues.taken = Some(Vec::new());
+            host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 };
+        });
+        act(self.vm.plugin_of(ROOT).unwrap());
+        fake::with(|host| host.clock_step_ns = 0);
+        ledger.took_all();
+    }
+}

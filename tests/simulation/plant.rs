@@ -1,0 +1,453 @@
+//! All of it together: what happens by chance, and what holds whatever happens.
+
+use fastrand::Rng;
+use tributary_host::{Status, fake};
+use tributary_proto::limits::QUEUE_HTTP;
+
+use crate::collector::{Collector, Mood};
+use crate::ledger::{self, Account, Ledger, stat};
+use crate::main_thread::MainThread;
+use crate::worker::{self, Kind, Worker};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const HOUR: u64 = 3_600 * SECOND;
+/// Any time at which a clock can go back for hours.
+const BEGINNING: u64 = 1_700_000_000 * SECOND;
+const WORKERS_MAX: usize = 4;
+/// More batches than workers may have wait before they keep theirs.
+const BURST: u64 = 600;
+/// Batches of a queue that are read after each step.
+const READ_MAX: usize = 20;
+/// Rounds after which everything has settled if it ever does: longer than the longest wait for an answer that never comes.
+const ROUNDS_MAX: u32 = 1_000;
+
+/// One Envoy, its collectors, and what is true of them.
+pub(crate) struct Plant {
+    random: Rng,
+    kind: Kind,
+    workers: Vec<Worker>,
+    main_thread: Option<MainThread>,
+    collectors: [Collector; 3],
+    ledger: Ledger,
+    /// Calls of the service that were seen.
+    posts: usize,
+    /// The time by a clock that never goes back: of the host's timers, and of the network.
+    elapsed_ns: u64,
+    /// Steps for which the main thread does nothing.
+    hangs: u32,
+    /// Requests that workers saw, and of those that are gone what they had: it was never handed over, or not counted.
+    seen: u64,
+    lost: u64,
+    uncounted: u64,
+    /// Batches in the hands of a stranger.
+    stolen: Vec<Vec<u8>>,
+    /// Whether a stranger ever kept one.
+    was_robbed: bool,
+    happened: Happened,
+}
+
+/// How often things happened.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Happened {
+    requests: u64,
+    workers_ended: u64,
+    workers_trapped: u64,
+    services_trapped: u64,
+    dropped: u64,
+    held_back: u64,
+    overflows: u64,
+    missing: u64,
+    duplicates: u64,
+    refused: u64,
+    exports: u64,
+    exports_failed: u64,
+    clock_went_back: u64,
+    series_ended: u64,
+    farewells: u64,
+}
+
+impl Happened {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, more) in self.all_mut().into_iter().zip(other.clone().all_mut()) {
+            *sum += *more;
+        }
+    }
+
+    /// Whether everything happened that can.
+    pub(crate) fn is_eventful(&self) -> bool {
+        self.clone().all_mut().into_iter().all(|count| *count > 0)
+    }
+
+    fn all_mut(&mut self) -> [&mut u64; 15] {
+        let Self {
+            requests,
+            workers_ended,
+            workers_trapped,
+            services_trapped,
+            dropped,
+            held_back,
+            overflows,
+            missing,
+            duplicates,
+            refused,
+            exports,
+            exports_failed,
+            clock_went_back,
+            series_ended,
+            farewells,
+        } = self;
+        [
+            requests,
+            workers_ended,
+            workers_trapped,
+            services_trapped,
+            dropped,
+            held_back,
+            overflows,
+            missing,
+            duplicates,
+            refused,
+            exports,
+            exports_failed,
+            clock_went_back,
+            series_ended,
+            farewells,
+        ]
+    }
+}
+
+impl Plant {
+    pub(crate) fn new(seed: u64) -> Self {
+        fake::reset();
+        fake::with(|host| host.now_unix_nano = BEGINNING);
+        let mut random = Rng::with_seed(seed);
+        let collectors = [("cumulative", true), ("delta", false), ("json", true)];
+        let main_thread = random.bool().then(|| MainThread::begin(0));
+        let kind = Kind { counts: random.bool(), sends_each: false };
+        Self {
+            workers: (0..random.usize(1..=3)).map(|_| Worker::begin(kind, 0)).collect(),
+            random,
+            kind,
+            main_thread,
+            collectors: collectors.map(|(cluster, is_cumulative)| Collector::new(cluster, is_cumulative)),
+            ledger: Ledger::default(),
+            posts: 0,
+            elapsed_ns: 0,
+            hangs: 0,
+            seen: 0,
+            lost: 0,
+            uncounted: 0,
+            stolen: Vec::new(),
+            was_robbed: false,
+            happened: Happened::default(),
+        }
+    }
+
+    /// Something happens, time passes, everybody does what is due.
+    pub(crate) fn step(&mut self) {
+        match self.random.u32(0..100) {
+            0..50 => self.requests(),
+            50..68 => {
+                let at = self.random.usize(0..self.collectors.len());
+                self.collectors[at].mood = Mood::draw(&mut self.random);
+            }
+            68..72 => {
+                let refused = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
+                let refused = self.random.choice(refused).unwrap();
+                fake::with(|host| host.refuse_calls = refused);
+            }
+            72..77 => self.replace_worker(),
+            77..82 => self.stranger(),
+            82..85 => {
+                if let Some(main_thread) = &mut self.main_thread {
+                    main_thread.is_slow = self.random.bool();
+                }
+            }
+            85..87 => self.hangs = self.random.u32(1..60),
+            87..90 => self.pass(5 * SECOND),
+            90..91 => self.clock_goes_back(),
+            91..92 => self.burst(),
+            92..96 if self.main_thread.is_none() => {
+                self.main_thread = Some(MainThread::begin(self.elapsed_ns));
+            }
+            96 => self.service_dies(),
+            _ => {}
+        }
+        self.pass(400 * MS);
+        self.run();
+        self.check();
+    }
+
+    /// Everything heals; in the end each request is with every collector, or where it got lost is known.
+    pub(crate) fn end(mut self) -> Happened {
+        self.collectors.iter_mut().for_each(|collector| collector.mood = Mood::Healthy);
+        fake::with(|host| host.refuse_calls = None);
+        self.hangs = 0;
+        self.main_thread.get_or_insert_with(|| MainThread::begin(self.elapsed_ns)).is_slow = false;
+        for item in std::mem::take(&mut self.stolen) {
+            ledger::forge(&item);
+        }
+        if self.random.u32(0..4) == 0 {
+            self.shut_down();
+        } else {
+            let settles = (0..ROUNDS_MAX).any(|_| {
+                self.pass(300 * MS);
+                self.run();
+                self.check();
+                self.has_settled()
+            });
+            assert!(settles, "{}", self.state());
+        }
+        for collector in &self.collectors {
+            let account = Account::of(collector.cluster);
+            assert!(collector.lost <= account.dropped_by("trap"), "{account:?}, {} lost", collector.lost);
+            self.happened.dropped += account.dropped_by("trap") + account.dropped_by("collector");
+        }
+        self.happened.held_back = stat("handovers_held_back");
+        self.happened.missing = stat("observations_missing");
+        self.happened.exports = stat("exports_succeeded");
+        self.happened.exports_failed = stat("exports_failed");
+        self.happened.duplicates = stat("batches_duplicate");
+        self.happened.refused = stat("batches_refused");
+        let ended = |collector: &Collector| collector.store.ended(tributary_tests::scene::DURATION, &[]);
+        self.happened.series_ended = self.collectors.iter().map(|it| ended(it) as u64).sum();
+        let overflow = [("otel.metric.overflow", "true")];
+        let overflowed = |it: &Collector| it.store.count(tributary_tests::scene::DURATION, &overflow);
+        self.happened.overflows = self.collectors.iter().map(overflowed).sum();
+        self.happened
+    }
+
+    fn requests(&mut self) {
+        let Some(worker) = self.random.choice(&mut self.workers) else { return };
+        for _ in 0..self.random.u32(1..20) {
+            // A few routes, of which each is idle for a while now and then.
+            let routes = self.random.u32(1..9);
+            let route = format!("route-{}", self.random.u32(0..routes));
+            worker.request(&route, self.random.i64(0..10_000_000_000), &mut self.ledger);
+            self.seen += 1;
+            self.happened.requests += 1;
+        }
+    }
+
+    /// Many requests, each a message of its own.
+    fn burst(&mut self) {
+        let mut worker = Worker::begin(Kind { sends_each: true, ..self.kind }, self.elapsed_ns);
+        for _ in 0..BURST {
+            worker.request("burst", 1, &mut self.ledger);
+            self.seen += 1;
+        }
+        self.workers.push(worker);
+    }
+
+    /// A worker goes, by itself or by a trap, or one comes.
+    fn replace_worker(&mut self) {
+        if self.workers.len() < WORKERS_MAX && self.random.bool() {
+            self.workers.push(Worker::begin(self.kind, self.elapsed_ns));
+        } else if !self.workers.is_empty() {
+            let worker = self.workers.swap_remove(self.random.usize(0..self.workers.len()));
+            let traps = self.random.u32(0..3) == 0;
+            let gone = if traps {
+                self.happened.workers_trapped += 1;
+                worker
+            } else {
+                self.happened.workers_ended += 1;
+                let gone = worker.end(&mut self.ledger);
+                let has_queue = fake::with(|host| host.queues.resolve(QUEUE_HTTP)).is_ok();
+                assert!(
+                    gone.pending() == 0 || !has_queue,
+                    "{} observations ended with their worker",
+                    gone.pending()
+                );
+                gone
+            };
+            self.lost += gone.pending();
+            self.uncounted += gone.seen - gone.counted;
+        }
+    }
+
+    /// The service's VM fails; another one comes later, and finds what was written down. Nobody answers its calls any more.
+    fn service_dies(&mut self) {
+        // A new service does not know that what the one before it told is of a later time than the clock has now, nor which part
+        // of the counters in shared data a collector of deltas has.
+        if self.happened.clock_went_back == 0 && !self.kind.counts && self.main_thread.take().is_some() {
+            for collector in &mut self.collectors {
+                collector.cut_off();
+                collector.lost = self.ledger.aggregated - collector.counts().0;
+            }
+            self.happened.services_trapped += 1;
+        }
+    }
+
+    /// Another plugin meddles with the queue.
+    fn stranger(&mut self) {
+        match self.random.u32(0..5) {
+            0 => {
+                if let Some(item) = ledger::steal() {
+                    self.stolen.push(item);
+                    self.was_robbed = true;
+                }
+            }
+            1 => {
+                if let Some(item) = self.stolen.pop() {
+                    ledger::forge(&item);
+                }
+            }
+            2 => drop(self.stolen.pop()),
+            3 => {
+                if let Some(item) = ledger::items(0).first() {
+                    ledger::forge(item);
+                }
+            }
+            _ => {
+                let garbage: Vec<u8> = (0..self.random.usize(1..40)).map(|_| self.random.u8(..)).collect();
+                if tributary_proto::batch::Batch::decode(&garbage).is_err() {
+                    ledger::forge(&garbage);
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, longest_ns: u64) {
+        let ns = self.random.u64(MS..longest_ns);
+        self.elapsed_ns += ns;
+        fake::with(|host| host.now_unix_nano += ns);
+    }
+
+    fn clock_goes_back(&mut self) {
+        // See `service_dies`.
+        if self.happened.services_trapped > 0 && self.main_thread.is_none() {
+            return;
+        }
+        let longest = if self.random.bool() { SECOND } else { HOUR };
+        let back = self.random.u64(0..longest);
+        fake::with(|host| host.now_unix_nano -= back);
+        self.happened.clock_went_back += 1;
+    }
+
+    /// Everybody does what is due.
+    fn run(&mut self) {
+        for worker in &mut self.workers {
+            if self.elapsed_ns >= worker.next_tick {
+                worker.tick(self.elapsed_ns, &mut self.ledger);
+            }
+        }
+        self.hangs = self.hangs.saturating_sub(1);
+        if self.hangs > 0 {
+            return;
+        }
+        let Some(main_thread) = &mut self.main_thread else { return };
+        // Answers first: Envoy gives its own when the time for one is over, before anybody else could give up on it.
+        let mut has_run = false;
+        loop {
+            while let Some(post) = fake::with(|host| host.posts.get(self.posts).cloned()) {
+                self.posts += 1;
+                let collector = self.collectors.iter_mut().find(|it| it.cluster == post.cluster).unwrap();
+                collector.arrived(
+                    u32::try_from(self.posts).unwrap(),
+                    post,
+                    self.elapsed_ns,
+                    &mut self.random,
+                );
+            }
+            let answer = self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
+            if let Some((call, answer, with_headers)) = answer {
+                main_thread.answer(call, answer, with_headers, &mut self.ledger);
+            } else if has_run {
+                return;
+            } else {
+                main_thread.run(self.elapsed_ns, &mut self.ledger);
+                has_run = true;
+            }
+        }
+    }
+
+    /// What holds at every moment.
+    fn check(&self) {
+        self.ledger.check();
+        let pending: u64 = self.workers.iter().map(Worker::pending).sum();
+        assert_eq!(self.seen, pending + self.lost + self.ledger.handed_over, "seen");
+        if !self.was_robbed && fake::with(|host| host.queues.len(QUEUE_HTTP)) < READ_MAX {
+            let in_queue: u64 = ledger::items(0).iter().map(|item| observations(item)).sum();
+            // There may be copies in it.
+            assert!(self.ledger.unknown() <= in_queue, "{} of {in_queue}", self.ledger.unknown());
+        }
+        let told = stat("observations_observed");
+        assert!(self.ledger.handed_over <= told && told <= self.seen, "{told} told of {}", self.seen);
+        for collector in &self.collectors {
+            let (requests, _) = collector.counts();
+            assert!(requests <= self.ledger.aggregated, "{}", self.state());
+            if self.main_thread.is_some() {
+                let account = Account::of(collector.cluster);
+                assert_eq!(account.sum(), self.ledger.aggregated, "{account:?} of {}", collector.cluster);
+                // A collector may have more than it has confirmed, but not less.
+                assert!(
+                    account.exported <= requests,
+                    "{account:?}, but {} has {requests}",
+                    collector.cluster
+                );
+            }
+        }
+    }
+
+    /// Whether everything is where it belongs.
+    fn has_settled(&self) -> bool {
+        let counter = if self.kind.counts { self.seen - self.uncounted } else { 0 };
+        self.workers.iter().all(|worker| worker.pending() == 0)
+            && ledger::items(0).is_empty()
+            && worker::counter() == counter
+            && self.collectors.iter().all(|it| {
+                // What a collector refused is among what it was told.
+                it.counts() == (self.ledger.aggregated - it.lost, counter)
+                    && Account::of(it.cluster).dropped_by("collector") == it.refused
+            })
+    }
+
+    /// SIGTERM: workers end, then the service does; what it could not export is in the log, and is brought to the collectors.
+    fn shut_down(&mut self) {
+        for worker in std::mem::take(&mut self.workers) {
+            let gone = worker.end(&mut self.ledger);
+            assert_eq!(gone.pending(), 0, "observations ended with their worker");
+            self.uncounted += gone.seen - gone.counted;
+        }
+        for collector in &mut self.collectors {
+            collector.cut_off();
+        }
+        if let Some(main_thread) = self.main_thread.take() {
+            main_thread.end(&mut self.ledger);
+        }
+        self.check();
+        let log = fake::with(|host| std::mem::take(&mut host.log));
+        for (_, line) in log {
+            let Some(rest) = line.strip_prefix("tributary: unexported for \"") else { continue };
+            let (name, json) = rest.split_once("\" ").unwrap();
+            let collector = self.collectors.iter_mut().find(|it| it.cluster == name).unwrap();
+            collector.replay(json);
+            self.happened.farewells += 1;
+        }
+        assert!(self.has_settled(), "{}", self.state());
+    }
+
+    fn state(&self) -> String {
+        let counts: Vec<_> = self
+            .collectors
+            .iter()
+            .map(|it| (it.cluster, it.counts(), it.refused, it.lost, Account::of(it.cluster)))
+            .collect();
+        let pending: u64 = self.workers.iter().map(Worker::pending).sum();
+        format!(
+            "{} seen, {pending} pending, {} lost, {} not counted, {} in shared data, {} batches in the queue, {} aggregated, \
+             collectors with (requests, counter), refused and lost: {counts:?}",
+            self.seen,
+            self.lost,
+            self.uncounted,
+            worker::counter(),
+            ledger::items(0).len(),
+            self.ledger.aggregated,
+        )
+    }
+}
+
+fn observations(item: &[u8]) -> u64 {
+    tributary_proto::batch::Batch::decode(item).map_or(0, |batch| batch.observations())
+}
