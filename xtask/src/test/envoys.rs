@@ -9,7 +9,7 @@ use tributary_tests::tools::envoy::{self, BINARY_VARIABLE, DEFAULT_VERSION, VERS
 const SUPPORTED: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", DEFAULT_VERSION];
 
 /// Tests that fail where Envoy does not do what the modules expect.
-const TELLING: [&str; 17] = [
+const TELLING: [&str; 19] = [
     "attach_points",
     "changes",
     "check",
@@ -19,6 +19,7 @@ const TELLING: [&str; 17] = [
     "dimensions",
     "exactness",
     "faults",
+    "grpc",
     "hand_over",
     "mtls",
     "plain_envoy",
@@ -27,6 +28,7 @@ const TELLING: [&str; 17] = [
     "strangers",
     "tap",
     "tcp",
+    "traps",
 ];
 /// The few of them that tell the most in little time: every way in, every way out, and the end.
 const BRIEF: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"];
@@ -104,7 +106,7 @@ mod tests {
     #[test]
     fn the_oldest_and_the_newest_are_in_every_run_and_all_are_all() {
         assert_eq!(named(&[]), ["end-to-end tests, 0 tests", "end-to-end tests on Envoy 1.36.4, 4 tests"]);
-        let on = |version: &str| format!("end-to-end tests on Envoy {version}, 17 tests");
+        let on = |version: &str| format!("end-to-end tests on Envoy {version}, 19 tests");
         assert_eq!(named(&["1.36.4", "1.40.0"]), [on("1.36.4"), on("1.40.0")]);
         assert_eq!(named(&["all"]), SUPPORTED.map(on));
     }
