@@ -12,6 +12,7 @@ use tributary_tests::sink::{Fault, Store};
 use tributary_tests::trap;
 
 const REQUESTS: u64 = 2_000;
+const LAST_REQUESTS: u64 = 100;
 /// Of so many requests one ends the VM that logs it.
 const REQUESTS_PER_TRAP: u32 = 500;
 /// Several of the intervals at which workers hand over, and the service exports, in a scene.
@@ -92,6 +93,9 @@ async fn a_service_that_comes_back_counts_to_the_unit_what_it_never_brought() ->
         assert_eq!(destination.exported, scene.sink.total_count(DURATION), "{ledger:?}");
         assert_eq!((ledger.observed, destination.exported + lost), (sent, sent), "{ledger:?}");
     }
+    // A service that was made anew knows which counters there are from the first batch that it takes.
+    scene.load(LAST_REQUESTS, shapes()).await?;
+    sent += LAST_REQUESTS;
     let counted = |store: &Store| Seen::when(store.sum(COUNTER, &[]) == sent, store.sum(COUNTER, &[]));
     scene.sink.wait_until("the counter, which is in shared data and lives on", LIMIT, counted).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
