@@ -61,7 +61,8 @@ fn batches(first: usize, count: usize) -> Vec<Vec<u8>> {
 }
 
 fn table(series: usize) -> Table {
-    let limits = TableLimits { series_max: usize::MAX, idle_ns: None, destinations: 1, deltas: 0 };
+    let limits =
+        TableLimits { series_max: usize::MAX, idle_ns: None, destinations: 1, deltas: 0, step_ns: 1 };
     let mut table = Table::new(limits, 1, random::hasher());
     for batch in batches(0, series) {
         table.merge(Batch::decode(&batch).unwrap(), 2);

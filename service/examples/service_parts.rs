@@ -70,7 +70,7 @@ fn merge(times: usize) -> Result<(), Box<dyn Error>> {
         }
     }
     let bytes = writer.finish().ok_or("there is no batch")?;
-    let limits = TableLimits { series_max: 10_000, idle_ns: None, destinations: 1, deltas: 0 };
+    let limits = TableLimits { series_max: 10_000, idle_ns: None, destinations: 1, deltas: 0, step_ns: 1 };
     let mut table = Table::new(limits, 1, random::hasher());
     table.merge(Batch::decode(&bytes).map_err(|error| format!("{error:?}"))?, 2);
     for _ in 0..times {

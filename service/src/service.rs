@@ -27,7 +27,7 @@ use crate::resource::{self, Resource};
 use crate::self_metrics;
 use crate::snapshot::Snapshots;
 use crate::stats::{Reason, Stats};
-use crate::table::{Table, TableLimits, Viewer};
+use crate::table::{STEP_NS, Table, TableLimits, Viewer};
 use crate::values::Values;
 
 /// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
@@ -95,7 +95,8 @@ impl Service {
             exporters.push(Exporter::new(destination, Viewer { number, delta }, &resource, now));
         }
         let idle_ns = config.idle.map(as_ns);
-        let limits = TableLimits { series_max: config.series_max, idle_ns, destinations, deltas };
+        let limits =
+            TableLimits { series_max: config.series_max, idle_ns, destinations, deltas, step_ns: STEP_NS };
         Ok(Self {
             queues,
             intake: Intake::default(),

@@ -19,6 +19,7 @@ use index::Index;
 use row::Row;
 pub use row::Viewer;
 use rows::Rows;
+pub use timeline::STEP_NS;
 use timeline::Timeline;
 
 /// Metrics in the table. A configuration has a handful; what a stranger's batches bring past this is dropped and counted.
@@ -51,6 +52,8 @@ pub struct TableLimits {
     pub destinations: usize,
     /// How many of them take deltas.
     pub deltas: usize,
+    /// How far apart two points of one series are at the least, in time: [`STEP_NS`].
+    pub step_ns: u64,
 }
 
 /// All series of one metric.
@@ -84,7 +87,7 @@ impl Table {
     /// An empty table, whose series count since `start_unix_nano`.
     pub fn new(limits: TableLimits, start_unix_nano: u64, hasher: Hasher) -> Self {
         let (metrics, sweep) = (Vec::new(), Cursor::default());
-        let timeline = Timeline::new(limits.destinations, start_unix_nano);
+        let timeline = Timeline::new(limits.destinations, start_unix_nano, limits.step_ns);
         Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, own: 0, sweep, timeline }
     }
 

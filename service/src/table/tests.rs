@@ -17,7 +17,7 @@ const CUMULATIVE: Viewer = Viewer { number: 0, delta: None };
 const DELTA: Viewer = Viewer { number: 1, delta: Some(0) };
 
 fn table(series_max: usize) -> Table {
-    let limits = TableLimits { series_max, idle_ns: Some(100), destinations: 2, deltas: 1 };
+    let limits = TableLimits { series_max, idle_ns: Some(100), destinations: 2, deltas: 1, step_ns: 1 };
     Table::new(limits, 5, random::hasher())
 }
 
