@@ -1,6 +1,7 @@
 //! Other attach points for the worker filter than the one in the file, and what the file says to each plugin.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
 use serde_yaml_ng::Value;
 
 use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
@@ -34,43 +35,31 @@ impl EnvoyConfig {
         })
     }
 
-    /// Has Envoy's own access logger tell the worker filter of requests, as `envoy/log_stream.yaml` does; the filter keeps its
-    /// configuration.
+    /// Has Envoy's own access logger tell the worker filter of requests, as `envoy/log_stream.yaml` does, instead of calling it
+    /// for each; it keeps its configuration.
     #[must_use]
     pub fn as_log_stream(self) -> Self {
         self.edit(|document| {
-            let mut example = Self::load("envoy/log_stream.yaml")?.document;
-            let mut moved = Vec::new();
-            let logger = path::get(&example, &format!("{CONNECTION_MANAGER}.access_log"))?.clone();
+            let mut filters = Vec::new();
             tree::visit(document, &mut |node| {
-                let filters = node.get_mut("http_filters").and_then(Value::as_sequence_mut);
-                if let Some(filters) = filters
-                    && let Some(at) = filters.iter().position(tree::is_wasm_extension)
+                let http_filters = node.get_mut("http_filters").and_then(Value::as_sequence_mut);
+                if let Some(http_filters) = http_filters
+                    && let Some(at) = http_filters.iter().position(tree::is_wasm_extension)
                 {
-                    moved.push((filters.remove(at), path::set(node, "access_log", logger.clone())));
+                    filters.push(http_filters.remove(at));
                 }
             });
-            ensure!(moved.len() == 1, "{} connection managers have a Wasm filter, not one", moved.len());
-            for (filter, logged) in moved {
-                logged?;
-                let plugin = path::get(&filter, "typed_config.config")?;
-                let mut plugin = plugin.clone();
-                path::set(&mut plugin, "configuration.value.role", "log_stream".into())?;
-                path::set(&mut plugin, "vm_config.code.local.filename", FULL.into())?;
-                tree::each_plugin(&mut example, WORKER_PLUGIN, |own| {
-                    *own = plugin.clone();
-                    Ok(())
-                })?;
-            }
-            for kind in ["listeners", "clusters"] {
-                let added = tree::named(&mut example, kind, LOG)?.clone();
-                tree::sequence(document, kind)?.push(added);
-            }
-            let internal = path::get(&example, "bootstrap_extensions[0]")?.clone();
-            let extensions = document.get_mut("bootstrap_extensions").and_then(Value::as_sequence_mut);
-            extensions.context("the configuration has no bootstrap_extensions")?.push(internal);
-            Ok(())
+            let [filter] = &filters[..] else {
+                bail!("{} connection managers have a Wasm filter, not one", filters.len())
+            };
+            add_log_stream(document, path::get(filter, "typed_config.config")?)
         })
+    }
+
+    /// Has Envoy's own access logger tell a worker filter more of requests: this plugin.
+    #[must_use]
+    pub fn with_log_stream(self, plugin: impl Serialize) -> Self {
+        self.edit(|document| add_log_stream(document, &serde_yaml_ng::to_value(plugin)?))
     }
 
     /// Takes the worker filter from `worker_filter_full.wasm`, which can also change what passes through it.
@@ -165,4 +154,30 @@ impl EnvoyConfig {
 fn attach_as_access_logger(connection_manager: &mut Value, mut filter: Value) -> Result<()> {
     path::set(&mut filter, "typed_config.@type", ACCESS_LOGGER.into())?;
     path::set(connection_manager, "access_log", Value::Sequence(vec![filter]))
+}
+
+/// Adds what of `envoy/log_stream.yaml` leads requests to a worker filter, and that plugin in the place of the file's.
+fn add_log_stream(document: &mut Value, plugin: &Value) -> Result<()> {
+    let mut example = EnvoyConfig::load("envoy/log_stream.yaml")?.document;
+    let mut plugin = plugin.clone();
+    path::set(&mut plugin, "configuration.value.role", "log_stream".into())?;
+    path::set(&mut plugin, "vm_config.code.local.filename", FULL.into())?;
+    tree::each_plugin(&mut example, WORKER_PLUGIN, |own| {
+        *own = plugin.clone();
+        Ok(())
+    })?;
+    let logger = path::get(&example, &format!("{CONNECTION_MANAGER}.access_log[0]"))?.clone();
+    let loggers = match path::get(document, &format!("{CONNECTION_MANAGER}.access_log")) {
+        Ok(Value::Sequence(loggers)) => loggers.iter().cloned().chain([logger]).collect(),
+        _ => vec![logger],
+    };
+    path::set(document, &format!("{CONNECTION_MANAGER}.access_log"), Value::Sequence(loggers))?;
+    for kind in ["listeners", "clusters"] {
+        let added = tree::named(&mut example, kind, LOG)?.clone();
+        tree::sequence(document, kind)?.push(added);
+    }
+    let internal = path::get(&example, "bootstrap_extensions[0]")?.clone();
+    let extensions = document.get_mut("bootstrap_extensions").and_then(Value::as_sequence_mut);
+    extensions.context("the configuration has no bootstrap_extensions")?.push(internal);
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use fastrand::Rng;
 use tributary_tests::sink::{Fault, Sink};
@@ -10,6 +11,11 @@ use super::stage::Collector;
 
 /// Looks at a collector, one a second, for which one of its moods lasts at the most.
 const MOOD_LOOKS_MAX: u64 = 4;
+
+/// Longer than an export's interval, shorter than a call may take.
+const SLOW_DELAY: Duration = Duration::from_millis(800);
+/// More than Envoy takes for an answer.
+const FLOOD_BYTES: usize = 33 << 20;
 
 /// What a collector may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +36,14 @@ pub(super) enum Kind {
     Closes,
     /// It never answers one request.
     Hangs,
+    /// It takes everything, but takes its time to say so.
+    Slow,
+    /// It takes everything, and answers with what is no message.
+    Garbage,
+    /// It breaks off its answer.
+    Truncates,
+    /// It answers one request with 33 MiB.
+    Floods,
     /// It takes everything, but says that it rejected a point.
     PartialSuccess,
 }
@@ -43,7 +57,7 @@ pub(super) struct Weather {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::Healthy,
         Self::Unavailable,
         Self::TooMany,
@@ -52,6 +66,10 @@ impl Kind {
         Self::InternalError,
         Self::Closes,
         Self::Hangs,
+        Self::Slow,
+        Self::Garbage,
+        Self::Truncates,
+        Self::Floods,
         Self::PartialSuccess,
     ];
 
@@ -66,6 +84,10 @@ impl Kind {
             Self::InternalError => "500",
             Self::Closes => "closes",
             Self::Hangs => "hangs",
+            Self::Slow => "slow",
+            Self::Garbage => "garbage",
+            Self::Truncates => "truncates",
+            Self::Floods => "floods",
             Self::PartialSuccess => "partial_success",
         }
     }
@@ -92,6 +114,10 @@ impl Kind {
             Self::InternalError => sink.fail_always(Fault::status(500)),
             Self::Closes => sink.fail_always(Fault::Close),
             Self::Hangs => sink.fail_next(1, &Fault::Hang),
+            Self::Slow => sink.fail_always(Fault::Slow { delay: SLOW_DELAY }),
+            Self::Garbage => sink.fail_always(Fault::Garbage),
+            Self::Truncates => sink.fail_always(Fault::Truncate),
+            Self::Floods => sink.fail_next(1, &Fault::Flood { bytes: FLOOD_BYTES }),
             Self::PartialSuccess => {
                 sink.fail_always(Fault::PartialSuccess { rejected: 1, message: "as asked".to_owned() });
             }

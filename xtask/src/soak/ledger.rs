@@ -8,14 +8,14 @@ use tributary_tests::admin::Stats;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION};
 
-use super::stage::{LOGGED, Stage};
+use super::stage::{LOGGED, STREAMED, Stage};
 
 /// Several export intervals, and the longest wait after failures: what has not arrived by then is lost.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
 const TOTAL: &str = "http.ingress.downstream_rq_total";
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-/// Each request is one of the filter's and one of the access logger's.
-const OBSERVATIONS_PER_REQUEST: u64 = 2;
+/// Each request is one of the filter's, one of the access logger's and one of the log stream's.
+const OBSERVATIONS_PER_REQUEST: u64 = 3;
 
 /// What was seen of the ledger so far.
 #[derive(Debug, Default)]
@@ -46,6 +46,8 @@ pub(super) struct Collected {
     pub(super) filter: u64,
     /// Requests that the access logger counted.
     pub(super) access_log: u64,
+    /// Requests that the log stream told of.
+    pub(super) log_stream: u64,
     /// Requests in the counter in shared data.
     pub(super) shared_data: u64,
 }
@@ -86,10 +88,10 @@ impl Watch {
         let requests = stage.envoy.admin().counter(TOTAL).await?;
         let made_max = requests.saturating_mul(OBSERVATIONS_PER_REQUEST);
         ensure!(observed <= made_max, "{observed} observations were made of {requests} requests");
-        for Collected { name, filter, access_log, shared_data } in collected {
+        for collected in collected {
             ensure!(
-                filter.max(access_log).max(shared_data) <= requests,
-                "the collector {name} has {filter}, {access_log} and {shared_data} requests, of {requests}"
+                collected.counts().iter().all(|count| *count <= requests),
+                "{collected:?}, of {requests} requests"
             );
         }
         self.looks = self.looks.saturating_add(1);
@@ -128,6 +130,7 @@ fn collected(stage: &Stage) -> Vec<Collected> {
         name: collector.name,
         filter: collector.sink.total_count(DURATION),
         access_log: collector.sink.sum(LOGGED, &[]),
+        log_stream: collector.sink.sum(STREAMED, &[]),
         shared_data: collector.sink.sum(COUNTER, &[]),
     });
     collected.collect()
@@ -151,20 +154,25 @@ pub(super) async fn exports(stage: &Stage) -> Result<Exports> {
     })
 }
 
+impl Collected {
+    /// The requests by each count.
+    fn counts(&self) -> [u64; 4] {
+        [self.filter, self.access_log, self.log_stream, self.shared_data]
+    }
+}
+
 impl Totals {
     /// Whether all of them say so many requests.
     pub(super) fn agree(&self, requests: u64) -> bool {
         let observations = requests.saturating_mul(OBSERVATIONS_PER_REQUEST);
-        let counts = |collected: &Collected| [collected.filter, collected.access_log, collected.shared_data];
         self.envoy == requests
             && [self.observed, self.aggregated] == [observations; 2]
-            && self.collectors.iter().all(|collected| counts(collected) == [requests; 3])
+            && self.collectors.iter().all(|collected| collected.counts() == [requests; 4])
     }
 
     /// Requests that are not with every collector.
     pub(super) fn lost(&self, requests: u64) -> u64 {
-        let least = |collected: &Collected| collected.filter.min(collected.access_log);
-        let fewest = self.collectors.iter().map(least).min().unwrap_or(0);
+        let fewest = self.collectors.iter().flat_map(Collected::counts).min().unwrap_or(0);
         requests.saturating_sub(fewest)
     }
 }

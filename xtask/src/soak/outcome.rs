@@ -133,8 +133,8 @@ mod tests {
     use crate::soak::ledger::Collected;
 
     fn outcome(filter: u64) -> Outcome {
-        let collected = Collected { name: "delta", filter, access_log: 9, shared_data: 9 };
-        let totals = Totals { envoy: 9, observed: 18, aggregated: 18, collectors: vec![collected] };
+        let collected = Collected { name: "delta", filter, access_log: 9, log_stream: 9, shared_data: 9 };
+        let totals = Totals { envoy: 9, observed: 27, aggregated: 27, collectors: vec![collected] };
         let mut tally = Tally::default();
         tally.shapes.entry("a".to_owned()).or_default().answered.insert(200, 9);
         let mut memory = Memory::default();

@@ -1,9 +1,9 @@
-//! Everything that a soak runs: an application, an Envoy that counts each request twice, and collectors of all kinds.
+//! Everything that a soak runs: an application, an Envoy that counts each request in each way, and collectors of all kinds.
 
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 use tributary_tests::config::{ACCESS_LOGGER, EnvoyConfig};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::scene::with_destinations;
@@ -13,6 +13,8 @@ use tributary_tests::upstream::Upstream;
 const LISTENER: &str = "ingress";
 /// What the access logger counts.
 pub(super) const LOGGED: &str = "soak.logged";
+/// What the log stream counts.
+pub(super) const STREAMED: &str = "soak.streamed";
 /// The worker filter's own place in the connection manager.
 const MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
 
@@ -63,7 +65,8 @@ impl Stage {
             .iter()
             .map(|collector| (collector.name, collector.sink.address(), more(collector.name)))
             .collect();
-        let config = with_access_logger(with_destinations(config, &destinations));
+        let config = with_access_logger(with_destinations(config, &destinations))
+            .with_log_stream(counting("tributary_log_stream", STREAMED));
         let envoy = Envoy::start(&config, &EnvoyOptions::workers(workers)).await?;
         Ok(Self { envoy, collectors, _upstream: upstream })
     }
@@ -76,8 +79,15 @@ impl Stage {
 
 /// Beside the filter an access logger, which counts by a metric of its own.
 fn with_access_logger(config: EnvoyConfig) -> EnvoyConfig {
-    let plugin = json!({
-        "name": "tributary_access_log",
+    let plugin = counting("tributary_access_log", LOGGED);
+    let logger = json!({"name": "envoy.access_loggers.wasm", "typed_config": {"@type": ACCESS_LOGGER, "config": plugin}});
+    config.set(&format!("{MANAGER}.access_log"), [logger])
+}
+
+/// A worker filter called `name` that counts requests by a metric of its own.
+fn counting(name: &str, metric: &str) -> Value {
+    json!({
+        "name": name,
         "failure_policy": "FAIL_RELOAD",
         "vm_config": {
             "vm_id": "tributary",
@@ -88,13 +98,11 @@ fn with_access_logger(config: EnvoyConfig) -> EnvoyConfig {
             "@type": "type.googleapis.com/google.protobuf.Struct",
             "value": {
                 "preset": "none",
-                "metrics": [{"name": LOGGED, "kind": "counter"}],
+                "metrics": [{"name": metric, "kind": "counter"}],
                 "dimensions": [{"name": "method", "attribute": "request.method"}],
                 "counters": [],
                 "flush": {"interval": "500ms"},
             },
         },
-    });
-    let logger = json!({"name": "envoy.access_loggers.wasm", "typed_config": {"@type": ACCESS_LOGGER, "config": plugin}});
-    config.set(&format!("{MANAGER}.access_log"), [logger])
+    })
 }
