@@ -27,7 +27,7 @@ use crate::resource::{self, Resource};
 use crate::self_metrics;
 use crate::snapshot::Snapshots;
 use crate::stats::{Reason, Stats};
-use crate::table::{STEP_NS, Table, TableLimits, Viewer};
+use crate::table::{Owner, STEP_NS, Table, TableLimits, Viewer};
 use crate::values::Values;
 
 /// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
@@ -331,7 +331,14 @@ impl Service {
                 tributary_proto::attributes::encode(vec![tributary_proto::attributes::text("key", key)]);
             let set = value.is_none_or(|value| {
                 let (metric, began) = (&self.counter_metric, self.instance.began_unix_nano);
-                self.table.set(metric, &attributes, Point::Counter(value), began, now_unix_nano)
+                self.table.set(
+                    Owner::SharedData,
+                    metric,
+                    &attributes,
+                    Point::Counter(value),
+                    began,
+                    now_unix_nano,
+                )
             });
             if !set {
                 self.stats.drop_points(Reason::Table, 1);

@@ -30,8 +30,6 @@ pub(super) struct Row {
     changed_unix_nano: u64,
     /// Whether it was found idle: it counts no more, and its end is being told.
     has_ended: bool,
-    /// Whether it never ends.
-    pinned: bool,
     /// By destination: its present value is on its way there.
     sent: Destinations,
     /// By destination: its present value, or its end, has arrived there.
@@ -114,7 +112,6 @@ impl Row {
             point: Point::nothing(kind),
             changed_unix_nano: start_unix_nano,
             has_ended: false,
-            pinned: false,
             sent: Destinations::default(),
             taken: Destinations::default(),
             deltas: (0..deltas).map(|_| Delta::new(start_unix_nano)).collect(),
@@ -163,13 +160,12 @@ impl Row {
         kept.map(|kept| &kept.exemplar)
     }
 
-    /// Makes it a row that never ends and has this value. True if it was none before.
-    pub(super) fn set(&mut self, point: Point, now_unix_nano: u64) -> bool {
+    /// Gives it this value.
+    pub(super) fn set(&mut self, point: Point, now_unix_nano: u64) {
         if self.point != point {
             self.point = point;
             self.changed(now_unix_nano);
         }
-        !std::mem::replace(&mut self.pinned, true)
     }
 
     /// Counts from nothing again.
@@ -260,7 +256,7 @@ impl Row {
         let idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
         // What is there now ends some time: taken from a sum that began anew, it would make it negative.
         let balanced = !matches!(self.point, Point::UpDownCounter(sum) if sum != 0);
-        if idle && balanced && !self.pinned && !self.has_ended && self.taken.has_all(destinations) {
+        if idle && balanced && !self.has_ended && self.taken.has_all(destinations) {
             (self.has_ended, self.changed_unix_nano) = (true, now_unix_nano);
             (self.sent, self.taken) = (Destinations::default(), Destinations::default());
         }
