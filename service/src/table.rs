@@ -20,7 +20,7 @@ use index::Index;
 use owner::Metrics;
 pub use owner::Owner;
 use row::Row;
-pub use row::Viewer;
+pub use row::{Base, Viewer};
 use rows::Rows;
 pub use timeline::STEP_NS;
 use timeline::Timeline;
@@ -118,6 +118,33 @@ impl Table {
         let now_unix_nano = self.timeline.happens(now_unix_nano);
         let row = self.own_row(owner, metric, attributes, start_unix_nano);
         row.map(|row| row.set(point, now_unix_nano)).is_some()
+    }
+
+    /// Has the deltas of a counter in shared data go on from `base` for `viewer`, if it takes deltas.
+    pub fn resume(
+        &mut self,
+        metric: &Metric,
+        attributes: &[u8],
+        viewer: Viewer,
+        base: Base,
+        start_unix_nano: u64,
+    ) {
+        let now_unix_nano = self.timeline.happens(base.end_unix_nano);
+        if let Some(row) = self.own_row(Owner::SharedData, metric, attributes, start_unix_nano) {
+            row.resume(viewer, base, now_unix_nano);
+        }
+    }
+
+    /// From where the deltas of the counters in shared data go on for `viewer`, by their attributes.
+    pub fn bases(&self, viewer: Viewer) -> impl Iterator<Item = (&[u8], Base)> {
+        let metrics = self.metrics.of(Owner::SharedData).iter();
+        let rows = metrics.flat_map(|metric| (0..metric.rows.places()).filter_map(|at| metric.rows.get(at)));
+        rows.filter_map(move |row| Some((&*row.attributes, row.base(viewer)?)))
+    }
+
+    /// The latest time that any destination was told.
+    pub fn told_unix_nano(&self) -> u64 {
+        self.timeline.told()
     }
 
     /// How many series of workers there are, over all metrics.

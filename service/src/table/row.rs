@@ -65,6 +65,15 @@ struct Delta {
     waiting: u64,
 }
 
+/// From where the deltas of a counter go on for a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// What the destination has of it.
+    pub value: u64,
+    /// Up to when.
+    pub end_unix_nano: u64,
+}
+
 /// What came until some time.
 #[derive(Debug)]
 struct Window {
@@ -166,6 +175,28 @@ impl Row {
             self.point = point;
             self.changed(now_unix_nano);
         }
+    }
+
+    /// Has the deltas of a counter go on from `base` for `viewer`. It is at least at what a destination has of it.
+    pub(super) fn resume(&mut self, viewer: Viewer, base: Base, now_unix_nano: u64) {
+        let Base { value, end_unix_nano } = base;
+        let Some(delta) = viewer.delta.and_then(|delta| self.deltas.get_mut(delta)) else { return };
+        (delta.since_unix_nano, delta.base) = (end_unix_nano, Some(Point::Counter(value)));
+        match self.point {
+            Point::Counter(present) if present == value => self.taken.insert(viewer.number),
+            Point::Counter(present) if present > value => {}
+            _ => {
+                self.set(Point::Counter(value), now_unix_nano);
+                self.taken.insert(viewer.number);
+            }
+        }
+    }
+
+    /// From where the deltas of a counter go on for `viewer`, if it was told of it.
+    pub(super) fn base(&self, viewer: Viewer) -> Option<Base> {
+        let delta = self.deltas.get(viewer.delta?)?;
+        let Some(Point::Counter(value)) = delta.base else { return None };
+        Some(Base { value, end_unix_nano: delta.since_unix_nano })
     }
 
     /// Counts from nothing again.
