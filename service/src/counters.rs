@@ -62,7 +62,7 @@ impl Counters {
     /// Those that a service before this one knew.
     pub fn recall(&mut self) {
         let bytes = HostSharedData.get(KEYS).ok().flatten().map(|(bytes, _)| bytes).unwrap_or_default();
-        self.learn(std::str::from_utf8(&bytes).unwrap_or_default().lines());
+        self.learn(bytes.split(|byte| *byte == b'\n').filter_map(|key| std::str::from_utf8(key).ok()));
     }
 
     /// Has the deltas of those that `viewer` was told of go on from where they were.
@@ -114,9 +114,9 @@ mod tests {
         let many: Vec<String> = (0..2 * COUNTERS_MAX).map(|number| number.to_string()).collect();
         second.learn(many.iter().map(String::as_str));
         assert_eq!(second.keys.len(), COUNTERS_MAX);
-        fake::with(|host| host.store.set(KEYS, b"\xff\n", 0)).unwrap();
+        fake::with(|host| host.store.set(KEYS, b"\xff\n\na\n", 0)).unwrap();
         let mut third = Counters::default();
         third.recall();
-        assert_eq!(third.keys, [""; 0]);
+        assert_eq!(third.keys, ["a"]);
     }
 }

@@ -331,12 +331,14 @@ impl Plant {
     /// Whether everything is where it belongs.
     fn has_settled(&self) -> bool {
         let counter = if self.kind.counts { self.seen - self.uncounted } else { 0 };
+        // The service knows which counters there are from batches.
+        let told = if self.ledger.aggregated == 0 { 0 } else { counter };
         self.workers.iter().all(|worker| worker.pending() == 0)
             && ledger::items(0).is_empty()
             && worker::counter() == counter
             && self.collectors.iter().all(|it| {
                 // What a collector refused is among what it was told.
-                it.counts() == (self.ledger.aggregated - it.lost, counter)
+                it.counts() == (self.ledger.aggregated - it.lost, told)
                     && Account::of(it.cluster).dropped_by("collector") == it.refused
             })
     }
