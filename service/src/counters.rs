@@ -12,7 +12,8 @@ use tributary_proto::limits::COUNTERS_MAX;
 use tributary_proto::metric::{Kind, Metric};
 
 use crate::stats::{Reason, Stats};
-use crate::table::{Base, Owner, Table, Viewer};
+use crate::table::{Owner, Table, Viewer};
+use crate::told::Recalled;
 
 /// The metric under which they are exported, with their key as the attribute `key`.
 pub const METRIC: &str = "tributary.counter";
@@ -44,33 +45,42 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Notes those that somebody spoke of. If they cannot be written down, they are the next time.
-    pub fn learn<'a>(&mut self, keys: impl IntoIterator<Item = &'a str>) {
-        for key in keys {
-            if self.keys.len() < COUNTERS_MAX && is_key(key) && !self.keys.iter().any(|known| known == key) {
-                self.keys.push(key.to_owned());
-            }
+    /// Notes one that somebody spoke of.
+    pub fn learn(&mut self, key: &str) {
+        if self.keys.len() < COUNTERS_MAX && is_key(key) && !self.keys.iter().any(|known| known == key) {
+            self.keys.push(key.to_owned());
         }
-        if self.written < self.keys.len() {
-            let text: String = self.keys.iter().flat_map(|key| [key, "\n"]).collect();
-            if HostSharedData.set(KEYS, text.as_bytes(), Version::ANY).is_ok() {
-                self.written = self.keys.len();
-            }
+    }
+
+    /// Writes down which there are, if that is news. What the host refuses is written the next time.
+    pub fn remember(&mut self) {
+        if self.written == self.keys.len() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        for key in &self.keys {
+            bytes.extend_from_slice(key.as_bytes());
+            bytes.push(b'\n');
+        }
+        if HostSharedData.set(KEYS, &bytes, Version::ANY).is_ok() {
+            self.written = self.keys.len();
         }
     }
 
     /// Those that a service before this one knew.
     pub fn recall(&mut self) {
         let bytes = HostSharedData.get(KEYS).ok().flatten().map(|(bytes, _)| bytes).unwrap_or_default();
-        self.learn(bytes.split(|byte| *byte == b'\n').filter_map(|key| std::str::from_utf8(key).ok()));
+        for key in bytes.split(|byte| *byte == b'\n').filter_map(|key| std::str::from_utf8(key).ok()) {
+            self.learn(key);
+        }
     }
 
     /// Has the deltas of those that `viewer` was told of go on from where they were.
-    pub fn resume(&self, table: &mut Table, viewer: Viewer, told: &[(Vec<u8>, Base)], began_unix_nano: u64) {
+    pub fn resume(&self, table: &mut Table, viewer: Viewer, told: &Recalled, began_unix_nano: u64) {
         for key in &self.keys {
             let attributes = attributes_of(key);
-            if let Some((_, base)) = told.iter().find(|(of, _)| *of == attributes) {
-                table.resume(&self.metric, &attributes, viewer, *base, began_unix_nano);
+            if let Some(base) = told.base(&attributes) {
+                table.resume(&self.metric, &attributes, viewer, base, began_unix_nano);
             }
         }
     }
@@ -105,14 +115,13 @@ mod tests {
     fn what_one_service_knows_the_next_one_does_and_no_more_than_there_may_be() {
         fake::reset();
         let mut first = Counters::default();
-        first.learn(["b", "a", "b", "no key", ""]);
-        first.learn(["c"]);
+        ["b", "a", "b", "no key", "", "c"].into_iter().for_each(|key| first.learn(key));
+        first.remember();
         assert_eq!(first.keys, ["b", "a", "c"]);
         let mut second = Counters::default();
         second.recall();
         assert_eq!(second.keys, first.keys);
-        let many: Vec<String> = (0..2 * COUNTERS_MAX).map(|number| number.to_string()).collect();
-        second.learn(many.iter().map(String::as_str));
+        (0..2 * COUNTERS_MAX).for_each(|number| second.learn(&number.to_string()));
         assert_eq!(second.keys.len(), COUNTERS_MAX);
         fake::with(|host| host.store.set(KEYS, b"\xff\n\na\n", 0)).unwrap();
         let mut third = Counters::default();

@@ -101,8 +101,9 @@ impl Exporter {
 
     /// Goes on with the counters where a service before this one ended.
     pub fn resume(&self, counters: &Counters, table: &mut Table, began_unix_nano: u64) {
-        let told = self.told.as_ref().map(|told| told.recall(&mut HostSharedData)).unwrap_or_default();
-        counters.resume(table, self.viewer, &told, began_unix_nano);
+        if let Some(told) = &self.told {
+            counters.resume(table, self.viewer, &told.recall(&mut HostSharedData), began_unix_nano);
+        }
     }
 
     /// What it is called in metrics about it (OpenTelemetry semantic conventions, `otel.component.*`).

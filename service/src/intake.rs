@@ -76,7 +76,10 @@ impl Intake {
                 return;
             }
         }
-        self.counters.learn(batch.counters.iter().map(String::as_str));
+        for key in &batch.counters {
+            self.counters.learn(key);
+        }
+        self.counters.remember();
         let merged = table.merge(batch, clock::now_unix_nano());
         self.observations_dropped = self.observations_dropped.saturating_add(merged.observations_dropped);
         self.observations = self.observations.saturating_add(merged.observations);

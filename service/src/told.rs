@@ -58,24 +58,31 @@ impl Told {
         }
     }
 
-    /// What a service before this one has written down; as far as it can be read.
-    pub fn recall(&self, data: &mut impl SharedData) -> Vec<(Vec<u8>, Base)> {
-        let bytes = data.get(&self.key).ok().flatten().map(|(bytes, _)| bytes).unwrap_or_default();
-        let (mut bases, mut rest) = (Vec::new(), bytes.as_slice());
-        while let Some((attributes, base, after)) = Self::first(rest).filter(|_| bases.len() < COUNTERS_MAX) {
-            bases.push((attributes.to_vec(), base));
+    /// What a service before this one has written down.
+    pub fn recall(&self, data: &mut impl SharedData) -> Recalled {
+        Recalled(data.get(&self.key).ok().flatten().map(|(bytes, _)| bytes).unwrap_or_default())
+    }
+}
+
+/// What a service has written down; as far as it can be read.
+#[derive(Debug)]
+pub struct Recalled(Vec<u8>);
+
+impl Recalled {
+    /// From where the deltas of the series with these attributes go on.
+    pub fn base(&self, attributes: &[u8]) -> Option<Base> {
+        let mut rest = self.0.as_slice();
+        loop {
+            let (end, bytes) = rest.split_first_chunk()?;
+            let (value, bytes) = bytes.split_first_chunk()?;
+            let (length, bytes) = bytes.split_first_chunk()?;
+            let (of, after) = bytes.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            if of == attributes {
+                let (value, end_unix_nano) = (u64::from_le_bytes(*value), u64::from_le_bytes(*end));
+                return Some(Base { value, end_unix_nano });
+            }
             rest = after;
         }
-        bases
-    }
-
-    fn first(bytes: &[u8]) -> Option<(&[u8], Base, &[u8])> {
-        let (end, bytes) = bytes.split_first_chunk()?;
-        let (value, bytes) = bytes.split_first_chunk()?;
-        let (length, bytes) = bytes.split_first_chunk()?;
-        let (attributes, rest) = bytes.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        let (value, end_unix_nano) = (u64::from_le_bytes(*value), u64::from_le_bytes(*end));
-        Some((attributes, Base { value, end_unix_nano }, rest))
     }
 }
 
@@ -87,6 +94,10 @@ mod tests {
 
     use super::*;
 
+    fn recalled(destination: &str, attributes: &[u8]) -> Option<Base> {
+        Told::of(destination).recall(&mut HostSharedData).base(attributes)
+    }
+
     fn versions() -> u32 {
         fake::with(|host| host.store.get("tributary.told.d")).map_or(0, |(_, version)| version)
     }
@@ -95,24 +106,28 @@ mod tests {
     fn nothing_is_known_of_a_process_that_told_nothing_or_of_a_value_that_somebody_else_wrote() {
         fake::reset();
         assert_eq!(recall_time(&mut HostSharedData), 0);
-        assert_eq!(Told::of("d").recall(&mut HostSharedData), []);
+        assert_eq!(recalled("d", b"a"), None);
         for key in ["tributary.told", "tributary.told.d"] {
             fake::with(|host| host.store.set(key, b"garbage", 0)).unwrap();
         }
         assert_eq!(recall_time(&mut HostSharedData), 0);
-        assert_eq!(Told::of("d").recall(&mut HostSharedData), []);
+        assert_eq!(recalled("d", b"a"), None);
     }
 
     proptest! {
         #[test]
         fn what_was_written_is_read_and_what_did_not_change_is_not_written(
-            bases in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..300), any::<u64>(), any::<u64>()), 0..9),
+            bases in prop::collection::btree_map(
+                prop::collection::vec(any::<u8>(), 0..300),
+                (any::<u64>(), any::<u64>()),
+                0..9,
+            ),
             cut in any::<prop::sample::Index>(),
         ) {
             fake::reset();
             let bases: Vec<(Vec<u8>, Base)> = bases
                 .into_iter()
-                .map(|(attributes, value, end_unix_nano)| (attributes, Base { value, end_unix_nano }))
+                .map(|(attributes, (value, end_unix_nano))| (attributes, Base { value, end_unix_nano }))
                 .collect();
             let borrowed = || bases.iter().map(|(attributes, base)| (attributes.as_slice(), *base));
             let mut told = Told::of("d");
@@ -120,13 +135,16 @@ mod tests {
             let version = versions();
             told.remember(&mut HostSharedData, borrowed());
             prop_assert_eq!(versions(), version);
-            prop_assert_eq!(&Told::of("d").recall(&mut HostSharedData), &bases);
-            prop_assert_eq!(Told::of("e").recall(&mut HostSharedData), []);
+            for (attributes, base) in borrowed() {
+                prop_assert_eq!(recalled("d", attributes), Some(base));
+                prop_assert_eq!(recalled("e", attributes), None);
+            }
             // One that is cut off has its beginning.
             let mut bytes = fake::with(|host| host.store.get("tributary.told.d")).unwrap_or_default().0;
             bytes.truncate(cut.index(bytes.len() + 1));
             fake::with(|host| host.store.set("tributary.told.d", &bytes, 0)).unwrap();
-            prop_assert!(bases.starts_with(&Told::of("d").recall(&mut HostSharedData)));
+            let left = borrowed().skip_while(|(attributes, base)| recalled("d", attributes) == Some(*base));
+            prop_assert!(left.map(|(attributes, _)| recalled("d", attributes)).all(|base| base.is_none()));
         }
 
         #[test]
