@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::{attributes, configuration, queue, seeds};
+use crate::{attributes, configuration, log_stream, queue, seeds};
 
 /// After so many inputs libFuzzer's program says how many there were: its own words become rare with time.
 const COUNT_EVERY: u64 = 100_000;
@@ -19,11 +19,13 @@ pub enum Door {
     Configuration,
     /// What the host says of streams: answers to lists, single values, headers, bytes.
     Attributes,
+    /// What Envoy's access logger says of requests, in a log stream.
+    LogStream,
 }
 
 impl Door {
     /// Each.
-    pub const ALL: [Self; 3] = [Self::Queue, Self::Configuration, Self::Attributes];
+    pub const ALL: [Self; 4] = [Self::Queue, Self::Configuration, Self::Attributes, Self::LogStream];
 
     /// In a word.
     pub fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Door {
             Self::Queue => "queue",
             Self::Configuration => "configuration",
             Self::Attributes => "attributes",
+            Self::LogStream => "log_stream",
         }
     }
 
@@ -40,6 +43,7 @@ impl Door {
             Self::Queue => queue::check(input),
             Self::Configuration => configuration::check(input),
             Self::Attributes => attributes::check(input),
+            Self::LogStream => log_stream::check(input),
         }
     }
 
@@ -62,6 +66,7 @@ impl Door {
             Self::Queue => seeds::queue(),
             Self::Configuration => seeds::configuration(),
             Self::Attributes => seeds::attributes(),
+            Self::LogStream => seeds::log_stream(),
         }
     }
 }

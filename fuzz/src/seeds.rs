@@ -130,6 +130,39 @@ pub fn configuration() -> Vec<Vec<u8>> {
     texts.chain(structs.map(<[u8]>::to_vec)).collect()
 }
 
+/// Messages of Envoy's access logger: one of many records, many of few, in pieces of several sizes.
+pub fn log_stream() -> Vec<Vec<u8>> {
+    let tag =
+        "request.method response.code response.flags request.duration:ms request.duration xds.route_name";
+    let texts = ["GET 200 - 12 12345678 users", "POST 0 UF,URX 7 - -", "GET 200 - 12 12345678 two words", ""];
+    let record = |text: &str| {
+        let fields = vec![
+            ("request.headers['x-tenant']".into(), "acme".into()),
+            ("request.size".into(), rmpv::Value::from(300)),
+            ("values".into(), text.into()),
+            ("connection.mtls".into(), true.into()),
+            ("metadata".into(), rmpv::Value::Array(vec![rmpv::Value::Nil, 1.5.into()])),
+        ];
+        rmpv::Value::Array(vec![1_700_000_000_u64.into(), rmpv::Value::Map(fields)])
+    };
+    let message = |records: usize| {
+        let records = texts.iter().cycle().take(records).map(|text| record(text)).collect();
+        let mut bytes = Vec::new();
+        let written = rmpv::encode::write_value(
+            &mut bytes,
+            &rmpv::Value::Array(vec![tag.into(), rmpv::Value::Array(records)]),
+        );
+        assert!(written.is_ok(), "memory takes everything");
+        bytes
+    };
+    let all = [message(0), message(5), message(1)].concat();
+    [(0, 255), (1, 1), (2, 7), (3, 100)]
+        .map(|(choice, piece)| [vec![choice, piece], all.clone()].concat())
+        .into_iter()
+        .chain([[vec![0, 255], message(40)].concat()])
+        .collect()
+}
+
 /// Streams told in each way to each kind of worker.
 pub fn attributes() -> Vec<Vec<u8>> {
     let values: Vec<Vec<u8>> = request("a").into_iter().map(|(_, value)| value).collect();

@@ -52,3 +52,8 @@ fn no_configuration_does_harm() {
 fn no_attribute_does_harm() {
     withstands(Door::Attributes).unwrap();
 }
+
+#[test]
+fn no_log_stream_does_harm() {
+    withstands(Door::LogStream).unwrap();
+}

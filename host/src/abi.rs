@@ -32,6 +32,7 @@ unsafe extern "C" {
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_buffer_bytes(kind: u32, start: usize, size: usize, data: *const u8, data_size: usize) -> u32;
     fn proxy_get_header_map_value(map: u32, key: *const u8, key_size: usize, data: *mut *mut u8,
         size: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
@@ -97,11 +98,11 @@ pub(crate) fn set_tick_period(period_ms: u32) -> Result<(), Status> {
 }
 
 pub(crate) fn plugin_configuration(bytes_max: usize) -> Result<Vec<u8>, Status> {
-    buffer(BUFFER_PLUGIN_CONFIGURATION, bytes_max)
+    buffer(BUFFER_PLUGIN_CONFIGURATION, 0, bytes_max)
 }
 
 pub(crate) fn http_call_body(bytes_max: usize) -> Result<Vec<u8>, Status> {
-    buffer(BUFFER_HTTP_CALL_RESPONSE_BODY, bytes_max)
+    buffer(BUFFER_HTTP_CALL_RESPONSE_BODY, 0, bytes_max)
 }
 
 pub(crate) fn http_call_header(name: &str) -> Result<Vec<u8>, Status> {
@@ -157,15 +158,13 @@ pub(crate) fn respond(
     })
 }
 
-pub(crate) fn bytes_under_way(bytes: Bytes, bytes_max: usize) -> Result<Vec<u8>, Status> {
-    // `proxy_buffer_type_t`.
-    let kind = match bytes {
-        Bytes::RequestBody => 0,
-        Bytes::ResponseBody => 1,
-        Bytes::FromClient => 2,
-        Bytes::FromUpstream => 3,
-    };
-    buffer(kind, bytes_max)
+pub(crate) fn bytes_under_way(bytes: Bytes, start: usize, bytes_max: usize) -> Result<Vec<u8>, Status> {
+    buffer(bytes.buffer(), start, bytes_max)
+}
+
+pub(crate) fn remove_bytes(bytes: Bytes, size: usize) -> Result<(), Status> {
+    // SAFETY: the host puts nothing in their place, and reads nothing.
+    Status::check(unsafe { proxy_set_buffer_bytes(bytes.buffer(), 0, size, null_mut(), 0) })
 }
 
 pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
@@ -286,9 +285,9 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     Status::check(unsafe { proxy_set_effective_context(context) })
 }
 
-fn buffer(kind: u32, bytes_max: usize) -> Result<Vec<u8>, Status> {
+fn buffer(kind: u32, start: usize, bytes_max: usize) -> Result<Vec<u8>, Status> {
     // SAFETY: the host writes a pointer and a size.
-    returned(|data, size| unsafe { proxy_get_buffer_bytes(kind, 0, bytes_max, data, size) })
+    returned(|data, size| unsafe { proxy_get_buffer_bytes(kind, start, bytes_max, data, size) })
 }
 
 /// The bytes that a call returns through a pointer and a size.

@@ -1,6 +1,7 @@
 //! A stream of a filter: the host's number for it, what passes through it, and what becomes of it.
 
 use crate::raw;
+use crate::status::Status;
 
 /// One stream of the current VM: an HTTP stream or a TCP connection that a filter sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +58,28 @@ pub enum Bytes {
 impl Bytes {
     /// The first of them, at most `bytes_max`; only in the callback that tells of them.
     pub fn read(self, bytes_max: usize) -> Vec<u8> {
-        raw::bytes_under_way(self, bytes_max).unwrap_or_default()
+        self.read_from(0, bytes_max)
+    }
+
+    /// The same, past the first `start`.
+    pub fn read_from(self, start: usize, bytes_max: usize) -> Vec<u8> {
+        raw::bytes_under_way(self, start, bytes_max).unwrap_or_default()
+    }
+
+    /// Takes the first `size` away: whoever is behind the filter does not see them. Only in the callback that tells of them.
+    pub fn remove(self, size: usize) -> Result<(), Status> {
+        raw::remove_bytes(self, size)
+    }
+
+    /// The ABI's number for them (`proxy_buffer_type_t`).
+    #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "the fake has one buffer"))]
+    pub(crate) fn buffer(self) -> u32 {
+        match self {
+            Self::RequestBody => 0,
+            Self::ResponseBody => 1,
+            Self::FromClient => 2,
+            Self::FromUpstream => 3,
+        }
     }
 }
 

@@ -349,3 +349,42 @@ async fn the_access_logger_counts_each_stream_of_http_3() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_stream_tells_of_each_stream_of_http_1() -> Result<()> {
+    check(Case {
+        version: Version::Http1,
+        attach: EnvoyConfig::as_log_stream,
+        unseen: &[],
+        malformed: &[BAD_PATH, BAD_HEADER],
+        sees_headers: true,
+        given_up: "downstream_connection_termination",
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_stream_tells_of_each_stream_of_http_2() -> Result<()> {
+    check(Case {
+        version: Version::Http2,
+        attach: EnvoyConfig::as_log_stream,
+        unseen: &[],
+        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET],
+        sees_headers: true,
+        given_up: "downstream_remote_reset",
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_stream_tells_of_each_stream_of_http_3() -> Result<()> {
+    check(Case {
+        version: Version::Http3,
+        attach: EnvoyConfig::as_log_stream,
+        unseen: &[],
+        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR],
+        sees_headers: true,
+        given_up: "_OTHER",
+    })
+    .await
+}

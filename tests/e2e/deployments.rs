@@ -15,7 +15,7 @@ use tributary_tests::upstream::Upstream;
 const REQUESTS: u64 = 1_000;
 
 /// The configurations that a test starts, all but two of them here.
-const STARTED: [&str; 12] = [
+const STARTED: [&str; 13] = [
     "access_log.yaml",
     "console.yaml",
     "credentials.yaml",
@@ -23,6 +23,7 @@ const STARTED: [&str; 12] = [
     "grpc.yaml",
     "http_and_tcp.yaml",
     "least_privilege.yaml",
+    "log_stream.yaml",
     "minimal.yaml",
     "mtls.yaml",
     "production.yaml",
@@ -62,6 +63,7 @@ async fn what_goes_to_one_otlp_collector_arrives_whole() -> Result<()> {
         "self_healing.yaml",
         "production.yaml",
         "least_privilege.yaml",
+        "log_stream.yaml",
     ] {
         let scene = start(file, "otlp_collector", |config| config).await?;
         scene.load(REQUESTS, shapes()).await?;

@@ -112,11 +112,12 @@ impl EnvoyConfig {
         })
     }
 
-    /// Gives the admin interface and every listener a port that nothing uses, held until the last clone of this
+    /// Gives the admin interface and every listener with a socket a port that nothing uses, held until the last clone of this
     /// configuration and the last Envoy started from it are gone.
     #[must_use]
     pub fn free_ports(mut self) -> Self {
-        let names = tree::names(&self.document, "listeners");
+        let mut names = tree::names(&self.document, "listeners");
+        names.retain(|name| self.listener_address(name).is_ok());
         let free_port = |config: &mut Self| match ReservedPort::new() {
             Ok(reserved) => {
                 let port = reserved.port();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use walrus::ir::{BinaryOp, Value};
-use walrus::{ConstExpr, DataKind, FunctionBuilder, FunctionId, ImportKind, LocalId, Module, ValType};
+use walrus::{ConstExpr, DataKind, FunctionBuilder, FunctionId, ImportKind, LocalId, Module};
 
 use crate::repository;
 use crate::sink;
@@ -79,6 +79,25 @@ pub fn worker_filter() -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
+/// The full worker filter, but that it traps once it was told of more than 20,000 bytes at once from a client.
+///
+/// # Errors
+/// The module is not built.
+pub fn log_stream() -> Result<Vec<u8>> {
+    let mut module = module("worker_filter_full.wasm")?;
+    replace(&mut module, "proxy_on_downstream_data", |builder, arguments, original| {
+        // The context, how many bytes, and whether they are the last.
+        if let [_, size, _] = arguments {
+            let mut body = builder.func_body();
+            arguments.iter().for_each(|argument| _ = body.local_get(*argument));
+            body.call(original);
+            body.local_get(*size).i32_const(20_000).binop(BinaryOp::I32GtU);
+            body.if_else(None, |then| _ = then.unreachable(), |_| ());
+        }
+    })?;
+    Ok(module.emit_wasm())
+}
+
 /// Writes a module into a folder, and says where.
 ///
 /// # Errors
@@ -94,16 +113,17 @@ fn module(file: &str) -> Result<Module> {
     Module::from_file(&file).with_context(|| file.display().to_string())
 }
 
-/// Exports what `write` makes, of its arguments and the original, in place of a callback without a result.
+/// Exports what `write` makes, of its arguments and the original, in place of a callback.
 fn replace(
     module: &mut Module,
     callback: &str,
     write: impl FnOnce(&mut FunctionBuilder, &[LocalId], FunctionId),
 ) -> Result<()> {
     let original = module.exports.get_func(callback)?;
-    let parameters: Vec<ValType> = module.types.get(module.funcs.get(original).ty()).params().to_vec();
+    let kind = module.types.get(module.funcs.get(original).ty());
+    let (parameters, results) = (kind.params().to_vec(), kind.results().to_vec());
     let arguments: Vec<LocalId> = parameters.iter().map(|kind| module.locals.add(*kind)).collect();
-    let mut function = FunctionBuilder::new(&mut module.types, &parameters, &[]);
+    let mut function = FunctionBuilder::new(&mut module.types, &parameters, &results);
     write(&mut function, &arguments, original);
     let replacement = function.finish(arguments, &mut module.funcs);
     module.exports.remove(callback)?;

@@ -7,8 +7,9 @@
 //! all of that for one part of the plan, and [`worker`] holds them together.
 //!
 //! In `worker_filter_full.wasm` [`headers`] are written while a request is under way, with shared [`values`] in them, and the
-//! [`tap`] writes streams to the log. A plugin of that module may have another `role`: it is the console
-//! then, of the crate `tributary-console`, which answers requests itself.
+//! [`tap`] writes streams to the log. A plugin of that module may have another `role`: it takes a [`log_stream`], in which
+//! Envoy's own access logger tells of many requests at a time, or it is the console, of the crate `tributary-console`,
+//! which answers requests itself.
 
 pub mod root;
 
@@ -23,6 +24,8 @@ pub mod fold;
 pub mod guards;
 pub mod headers;
 pub mod in_flight;
+#[cfg(feature = "full")]
+pub mod log_stream;
 pub mod observation;
 pub mod outbox;
 pub mod pipe;

@@ -5,6 +5,8 @@ use tributary_host::plugin::Plugin;
 use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_plan::config::Role;
 
+use crate::log_stream::LogStream;
+use crate::log_stream::schema::Wanted;
 use crate::root::{self, WorkerPlugin};
 
 /// One plugin in one worker.
@@ -12,6 +14,8 @@ use crate::root::{self, WorkerPlugin};
 pub enum RolePlugin {
     /// It measures.
     Filter(Box<WorkerPlugin>),
+    /// It measures what a log tells of.
+    LogStream(Box<LogStream>),
     /// It shows what was measured.
     Console(Console),
 }
@@ -21,6 +25,11 @@ impl Plugin for RolePlugin {
         let config = root::config()?;
         match config.role {
             Role::Filter => WorkerPlugin::new(config).map(Box::new).map(Self::Filter),
+            Role::LogStream => {
+                let wanted = Wanted::new(&config.plan);
+                let worker = WorkerPlugin::new(config)?.into_worker();
+                Some(Self::LogStream(Box::new(LogStream::new(worker, wanted))))
+            }
             Role::Console => Some(Self::Console(Console::new(config.flush.interval))),
         }
     }
@@ -28,6 +37,7 @@ impl Plugin for RolePlugin {
     fn tick(&mut self) {
         match self {
             Self::Filter(filter) => filter.tick(),
+            Self::LogStream(log) => log.worker().tick(),
             Self::Console(console) => console.tick(),
         }
     }
@@ -43,6 +53,7 @@ impl Plugin for RolePlugin {
     fn request_headers(&mut self, stream: StreamId) -> Verdict {
         match self {
             Self::Filter(filter) => filter.request_headers(stream),
+            Self::LogStream(_) => Verdict::Continue,
             Self::Console(console) => console.request(stream),
         }
     }
@@ -52,7 +63,11 @@ impl Plugin for RolePlugin {
     }
 
     fn bytes(&mut self, stream: StreamId, bytes: Bytes, size: u32) {
-        self.filter(|filter| filter.bytes(stream, bytes, size));
+        match self {
+            Self::Filter(filter) => filter.bytes(stream, bytes, size),
+            Self::LogStream(log) if bytes == Bytes::FromClient => log.bytes(stream, size),
+            Self::LogStream(_) | Self::Console(_) => {}
+        }
     }
 
     fn connection_opened(&mut self, stream: StreamId) {
@@ -62,12 +77,17 @@ impl Plugin for RolePlugin {
     fn stream_ended(&mut self, stream: StreamId) {
         match self {
             Self::Filter(filter) => filter.stream_ended(stream),
+            Self::LogStream(log) => log.closed(stream),
             Self::Console(console) => console.stream_ended(stream),
         }
     }
 
     fn ended(&mut self) {
-        self.filter(WorkerPlugin::ended);
+        match self {
+            Self::Filter(filter) => filter.ended(),
+            Self::LogStream(log) => log.worker().finish(),
+            Self::Console(_) => {}
+        }
     }
 }
 

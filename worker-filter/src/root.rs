@@ -55,6 +55,14 @@ impl WorkerPlugin {
     }
 }
 
+#[cfg(feature = "full")]
+impl WorkerPlugin {
+    /// The worker, for who tells it of streams in another way.
+    pub fn into_worker(self) -> Worker<Hasher> {
+        self.0
+    }
+}
+
 impl Plugin for WorkerPlugin {
     fn configured() -> Option<Self> {
         Self::new(config()?)

@@ -22,6 +22,8 @@ use crate::faults::Faults;
 use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
 use crate::observation::Moment;
+#[cfg(feature = "full")]
+use crate::observation::Observation;
 use crate::outbox::{HeldBack, Outbox};
 use crate::pipe::{BadExpression, Calls, Pipe};
 use crate::reading::Way;
@@ -133,6 +135,15 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// A stream has ended that an access log tells of.
     pub fn log_entry(&mut self) {
         self.observe(true, true, false, &mut []);
+    }
+
+    /// A request has ended of which a log has recorded this.
+    #[cfg(feature = "full")]
+    pub fn recorded(&mut self, observation: &Observation<'_>) {
+        let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
+        self.main.fold.record(observation, Moment::only(now_unix_nano));
+        self.counters.count(observation, false);
+        self.observed(true);
     }
 
     /// A stream of a filter begins.
@@ -251,10 +262,6 @@ impl<S: BuildHasher + Clone> Worker<S> {
             }
             (way, calls.is_some_and(|calls| calls.may_be_one(observation)))
         });
-        self.ledger.observed = self.ledger.observed.saturating_add(u64::from(ended));
-        if self.ledger.each {
-            self.tell_observed();
-        }
         let mut one_by_one = way == Way::OneByOne;
         if may_be_call && let Some(Calls { pipe, proof, .. }) = &mut self.calls {
             let fold = &mut pipe.fold;
@@ -267,6 +274,15 @@ impl<S: BuildHasher + Clone> Worker<S> {
         }
         if one_by_one {
             self.stats.read_one_by_one.add(1);
+        }
+        self.observed(ended);
+    }
+
+    /// What an observation changes besides the fold.
+    fn observed(&mut self, ended: bool) {
+        self.ledger.observed = self.ledger.observed.saturating_add(u64::from(ended));
+        if self.ledger.each {
+            self.tell_observed();
         }
         let counted = self.counters.request(&mut HostSharedData);
         self.report_counters(counted);

@@ -34,8 +34,8 @@ impl Artefact {
 /// Everything that `cargo xtask build` makes.
 ///
 /// A budget is what the module weighs and room for small changes: the first and the last are loaded by everyone. The full worker
-/// filter is for those who change headers, tap or look at the console, and has 60 KiB more for them: the console's page and
-/// formats take about 40 of these, and it is compiled once for each worker, off the request path.
+/// filter is for those who change headers, tap, look at the console or have a log stream, and has 80 KiB more for them: the console's
+/// page and formats take about 40 of these, the log stream 20, and it is compiled once for each worker, off the request path.
 pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
         name: "worker_filter",
@@ -49,7 +49,7 @@ pub(crate) const ALL: [Artefact; 3] = [
         package: "tributary-worker-filter",
         features: &["full"],
         exports: &[BASE, STREAM, UNDER_WAY],
-        budget_bytes: 250 * 1024,
+        budget_bytes: 270 * 1024,
     },
     Artefact {
         name: "service",
@@ -121,6 +121,7 @@ const PROXY: &[&str] = &[
     "proxy_replace_header_map_value",
     "proxy_resolve_shared_queue",
     "proxy_send_local_response",
+    "proxy_set_buffer_bytes",
     "proxy_set_effective_context",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",

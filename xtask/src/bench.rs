@@ -18,6 +18,7 @@ mod callgrind;
 mod cpu;
 mod item;
 mod latency;
+mod log_stream;
 mod metric_set;
 mod module;
 mod outcome;

@@ -59,6 +59,9 @@ enum Target {
     Configuration,
     /// What the host says of streams.
     Attributes,
+    /// What Envoy's access logger says of requests.
+    #[value(name = "log_stream")]
+    LogStream,
 }
 
 /// What one door was put through; its JSON form is what `--json` prints.
@@ -80,6 +83,7 @@ impl From<Target> for Door {
             Target::Queue => Self::Queue,
             Target::Configuration => Self::Configuration,
             Target::Attributes => Self::Attributes,
+            Target::LogStream => Self::LogStream,
         }
     }
 }

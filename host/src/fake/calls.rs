@@ -105,8 +105,13 @@ pub(crate) fn respond(
     Ok(())
 }
 
-pub(crate) fn bytes_under_way(_bytes: Bytes, bytes_max: usize) -> Result<Vec<u8>, Status> {
-    with(|host| Ok(host.bytes.iter().copied().take(bytes_max).collect()))
+pub(crate) fn bytes_under_way(_bytes: Bytes, start: usize, bytes_max: usize) -> Result<Vec<u8>, Status> {
+    with(|host| Ok(host.bytes.iter().copied().skip(start).take(bytes_max).collect()))
+}
+
+pub(crate) fn remove_bytes(_bytes: Bytes, size: usize) -> Result<(), Status> {
+    with(|host| drop(host.bytes.drain(..size.min(host.bytes.len()))));
+    Ok(())
 }
 
 pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {

@@ -8,6 +8,11 @@ use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
 /// The type of an access logger that is a Wasm plugin.
 pub const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 
+const FULL: &str = "target/wasm/worker_filter_full.wasm";
+/// What leads to the worker filter in `envoy/log_stream.yaml`: a cluster and a listener.
+const LOG: &str = "tributary_log";
+const CONNECTION_MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+
 impl EnvoyConfig {
     /// Moves the worker filter from the HTTP filters to the access loggers of its connection manager.
     #[must_use]
@@ -29,6 +34,45 @@ impl EnvoyConfig {
         })
     }
 
+    /// Has Envoy's own access logger tell the worker filter of requests, as `envoy/log_stream.yaml` does; the filter keeps its
+    /// configuration.
+    #[must_use]
+    pub fn as_log_stream(self) -> Self {
+        self.edit(|document| {
+            let mut example = Self::load("envoy/log_stream.yaml")?.document;
+            let mut moved = Vec::new();
+            let logger = path::get(&example, &format!("{CONNECTION_MANAGER}.access_log"))?.clone();
+            tree::visit(document, &mut |node| {
+                let filters = node.get_mut("http_filters").and_then(Value::as_sequence_mut);
+                if let Some(filters) = filters
+                    && let Some(at) = filters.iter().position(tree::is_wasm_extension)
+                {
+                    moved.push((filters.remove(at), path::set(node, "access_log", logger.clone())));
+                }
+            });
+            ensure!(moved.len() == 1, "{} connection managers have a Wasm filter, not one", moved.len());
+            for (filter, logged) in moved {
+                logged?;
+                let plugin = path::get(&filter, "typed_config.config")?;
+                let mut plugin = plugin.clone();
+                path::set(&mut plugin, "configuration.value.role", "log_stream".into())?;
+                path::set(&mut plugin, "vm_config.code.local.filename", FULL.into())?;
+                tree::each_plugin(&mut example, WORKER_PLUGIN, |own| {
+                    *own = plugin.clone();
+                    Ok(())
+                })?;
+            }
+            for kind in ["listeners", "clusters"] {
+                let added = tree::named(&mut example, kind, LOG)?.clone();
+                tree::sequence(document, kind)?.push(added);
+            }
+            let internal = path::get(&example, "bootstrap_extensions[0]")?.clone();
+            let extensions = document.get_mut("bootstrap_extensions").and_then(Value::as_sequence_mut);
+            extensions.context("the configuration has no bootstrap_extensions")?.push(internal);
+            Ok(())
+        })
+    }
+
     /// Takes the worker filter from `worker_filter_full.wasm`, which can also change what passes through it.
     #[must_use]
     pub fn full(self) -> Self {
@@ -38,7 +82,7 @@ impl EnvoyConfig {
     /// The same for the plugin called `name`.
     #[must_use]
     pub fn full_plugin(self, name: &str) -> Self {
-        self.module(name, "target/wasm/worker_filter_full.wasm")
+        self.module(name, FULL)
     }
 
     /// Takes the module of the plugin called `name` from this file.

@@ -4,6 +4,8 @@ mod counter;
 mod dimension;
 #[cfg(feature = "full")]
 mod headers;
+#[cfg(feature = "full")]
+mod log_stream;
 mod metric;
 #[cfg(feature = "full")]
 mod tap;
@@ -42,6 +44,8 @@ pub struct WorkerConfig {
 pub enum Role {
     /// It measures, as all else in the configuration says.
     Filter,
+    /// The same, of requests that Envoy's own access logger tells of.
+    LogStream,
     /// It shows what was measured. Of the configuration it takes the interval at which workers hand over.
     Console,
 }
@@ -86,9 +90,11 @@ impl WorkerConfig {
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
             #[cfg(feature = "full")]
-            if root.word("role", &["filter", "console"]) == Some("console") {
-                return Self::console(root);
-            }
+            let role = match root.word("role", &["filter", "log_stream", "console"]) {
+                Some("console") => return Self::console(root),
+                Some("log_stream") => Role::LogStream,
+                _ => Role::Filter,
+            };
             #[cfg(not(feature = "full"))]
             only_in_full(root, "role");
             let mut plan = read_plan(root, node);
@@ -96,6 +102,10 @@ impl WorkerConfig {
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
             plan.counters = counter::read(root, &mut plan.main);
             read_under_way(root, &mut plan);
+            #[cfg(feature = "full")]
+            if role == Role::LogStream {
+                log_stream::fit(root, &mut plan);
+            }
             plan.prune();
             if plan.main.sources.len() > SOURCES_MAX {
                 let found = format!("{} values to read of each stream", plan.main.sources.len());
@@ -118,7 +128,7 @@ impl WorkerConfig {
                 series_max,
                 service_vm_id,
                 #[cfg(feature = "full")]
-                role: Role::Filter,
+                role,
             }
         })
     }

@@ -242,6 +242,13 @@ fn write_short_flags(flags: i64, out: &mut Vec<u8>) {
     }
 }
 
+/// Response flags of their short names, comma-separated, as Envoy's access logs have them; unknown ones are left out.
+pub fn flags(names: &[u8]) -> i64 {
+    let names = names.split(|byte| *byte == b',');
+    let bit_of = |name: &[u8]| FLAGS.iter().position(|(short, _)| short.as_bytes() == name);
+    names.filter_map(bit_of).fold(0, |flags, bit| flags | 1 << bit)
+}
+
 /// The flags that are set, whatever the number's sign.
 fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     let bits = flags.unsigned_abs();

@@ -24,7 +24,7 @@ use super::metric_set::HEADER;
 use super::profile::{self, Binary, Cost};
 use super::proof;
 use super::statistic::Spread;
-use super::subject::Subject;
+use super::subject::{Subject, Way};
 use crate::debian;
 use crate::process;
 
@@ -35,6 +35,8 @@ const LONG: u64 = 2_200;
 /// Pairs of a short and a long load.
 const PAIRS: usize = 3;
 const READY_LIMIT: Duration = Duration::from_secs(180);
+/// More than the interval in which Envoy hands its log over.
+const LOG_HELD_BACK: Duration = Duration::from_secs(2);
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
 const CONTROL_LIMIT: Duration = Duration::from_secs(120);
 /// The main thread's number in valgrind.
@@ -178,6 +180,10 @@ impl Session<'_> {
         let tally = load.run(|_| ()).await?;
         ensure!(tally.failed() == 0, "a request failed: {:?}", tally.first_failure);
         ensure!(tally.answered_in_class(2) == requests, "not every request was answered with 2xx");
+        if self.subject.way == Way::LogStream {
+            // What the log still holds back belongs to this load.
+            tokio::time::sleep(LOG_HELD_BACK).await;
+        }
         Ok(())
     }
 

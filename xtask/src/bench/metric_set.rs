@@ -25,6 +25,14 @@ struct Dimension {
     native: &'static str,
 }
 
+/// What Envoy's `fluentd` access logger is to write of each request.
+pub(crate) struct LogRecord {
+    /// The names of the values in the first field.
+    pub(crate) tag: String,
+    /// Values by name, and one of several.
+    pub(crate) fields: Value,
+}
+
 /// Where the worker filter has a dimension from.
 enum Source {
     Attribute(&'static str),
@@ -207,6 +215,32 @@ impl MetricSet {
             (Kind::Counter, Some(_)) => None,
         };
         self.metrics.iter().filter_map(name).collect()
+    }
+
+    /// The same values as a log stream has them: those that have no spaces in one field, each other in one of its own.
+    pub(crate) fn log_record(&self) -> LogRecord {
+        let (mut names, mut operators, mut fields) = (Vec::new(), Vec::new(), serde_json::Map::new());
+        let mut add = |name: &'static str, operator| {
+            if !names.contains(&name) {
+                names.push(name);
+                operators.push(operator);
+            }
+        };
+        for dimension in self.dimensions {
+            match dimension.source {
+                Source::Attribute(attribute) => add(attribute, dimension.native),
+                Source::RequestHeader(header) => {
+                    let name = format!("request.headers['{header}']");
+                    drop(fields.insert(name, json!(dimension.native)));
+                }
+            }
+        }
+        for (attribute, operator) in self.metrics.iter().filter_map(|metric| metric.value) {
+            // The native logger has it in milliseconds, too.
+            add(if attribute == "request.duration" { "request.duration:ms" } else { attribute }, operator);
+        }
+        fields.insert("values".to_owned(), json!(operators.join(" ")));
+        LogRecord { tag: names.join(" "), fields: Value::Object(fields) }
     }
 
     /// The same values as fields of a JSON access log.

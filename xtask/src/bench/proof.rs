@@ -24,7 +24,9 @@ pub(crate) async fn check(subject: &Subject, admin: &Admin) -> Result<()> {
         Way::None | Way::EmptyAccessLog | Way::EmptyHttpFilter | Way::Json | Way::Lua => Ok(()),
         Way::ListAccessLog | Way::ListHttpFilter => list(admin).await,
         Way::Native => native(subject, admin).await,
-        Way::AccessLog | Way::HttpFilter | Way::TcpFilter => ours(subject, admin, false).await,
+        Way::LogStream | Way::AccessLog | Way::HttpFilter | Way::TcpFilter => {
+            ours(subject, admin, false).await
+        }
         Way::Textbook => ours(subject, admin, true).await,
     }
     .with_context(|| format!("{subject} did not count what it should"))

@@ -11,6 +11,7 @@ use super::attachment::{
     access_log, extension, http_filter, json_access_log, lua, network_filter, structure, text, textbook,
     wasm_access_log, wasm_http_filter, wasm_network_filter, with_service,
 };
+use super::log_stream::log_stream;
 use super::metric_set::{self, MetricSet};
 use super::module::Modules;
 
@@ -52,6 +53,8 @@ pub(crate) enum Way {
     Native,
     /// Ours, as an access logger.
     AccessLog,
+    /// Ours, told of requests by Envoy's own access logger.
+    LogStream,
     /// Ours, as an HTTP filter.
     HttpFilter,
     /// Ours, as a filter of TCP connections.
@@ -72,8 +75,9 @@ impl Way {
     const SINGLE: [Self; 5] =
         [Self::None, Self::EmptyAccessLog, Self::EmptyHttpFilter, Self::Json, Self::Lua];
     /// Ways that are measured with every set.
-    const BY_SET: [Self; 6] = [
+    const BY_SET: [Self; 7] = [
         Self::Native,
+        Self::LogStream,
         Self::AccessLog,
         Self::HttpFilter,
         Self::ListAccessLog,
@@ -95,6 +99,7 @@ impl Way {
             Self::Lua => "lua",
             Self::Native => "native",
             Self::AccessLog => "access-log",
+            Self::LogStream => "log-stream",
             Self::HttpFilter => "http-filter",
             Self::TcpFilter => "filter",
             Self::Textbook => "textbook",
@@ -108,7 +113,10 @@ impl Way {
 
     /// Whether it is this project's.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::AccessLog | Self::HttpFilter | Self::TcpFilter | Self::Textbook)
+        matches!(
+            self,
+            Self::LogStream | Self::AccessLog | Self::HttpFilter | Self::TcpFilter | Self::Textbook
+        )
     }
 }
 
@@ -215,6 +223,11 @@ impl Subject {
             Way::AccessLog | Way::HttpFilter | Way::TcpFilter => {
                 return self.ours(&set()?.worker(), modules, neighbours);
             }
+            Way::LogStream => {
+                let (record, module) = (set()?.log_record(), &modules.worker_filter_full);
+                let config = with_service(config, modules, neighbours);
+                log_stream(config, &record, module, &set()?.worker())?
+            }
             Way::Textbook => {
                 let filter = wasm_http_filter(&modules.textbook, &structure(&textbook(set()?.worker())));
                 with_service(http_filter(config, &filter), modules, neighbours)
@@ -266,7 +279,8 @@ mod tests {
             selected(&["native"]),
             ["none", "native-preset", "native-small", "native-full", "native-wide", "none-tcp", "native-tcp"]
         );
-        let small = ["native", "access-log", "http-filter", "list-access-log", "list-http-filter"];
+        let small =
+            ["native", "log-stream", "access-log", "http-filter", "list-access-log", "list-http-filter"];
         assert_eq!(selected(&["small"])[1..], small.map(|way| format!("{way}-small")));
         assert_eq!(selected(&["empty-access-log"]), ["none", "empty-access-log"]);
         assert_eq!(selected(&["tcp"]), ["none-tcp", "native-tcp", "access-log-tcp", "filter-tcp"]);
@@ -281,8 +295,15 @@ mod tests {
     #[test]
     fn every_configuration_can_be_written() {
         let path = || std::path::PathBuf::from("target/x.wasm");
-        let (worker_filter, service) = (path(), path());
-        let modules = Modules { worker_filter, service, empty: path(), list: path(), textbook: path() };
+        let (worker_filter, worker_filter_full, service) = (path(), path(), path());
+        let modules = Modules {
+            worker_filter,
+            worker_filter_full,
+            service,
+            empty: path(),
+            list: path(),
+            textbook: path(),
+        };
         let address = ([127, 0, 0, 1], 4318).into();
         let neighbours = Neighbours { collector: address, upstream: address };
         let runtime = tokio::runtime::Runtime::new().unwrap();

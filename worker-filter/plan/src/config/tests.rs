@@ -221,7 +221,43 @@ fn a_console_takes_no_key_that_measures() {
             "preset: found an unknown key, allowed: one of role, flush",
         ]
     );
-    assert_eq!(problems(r#"{"role": "king"}"#), [r#"role: found "king", allowed: one of filter, console"#]);
+    assert_eq!(
+        problems(r#"{"role": "king"}"#),
+        [r#"role: found "king", allowed: one of filter, log_stream, console"#]
+    );
+}
+
+#[cfg(feature = "full")]
+#[test]
+fn a_log_stream_measures_requests_that_have_ended() {
+    let log = parsed(
+        r#"{"role": "log_stream", "flush": {"interval": "200ms"}, "dimensions": [{"name": "t", "request_header": "t"}]}"#,
+    );
+    assert_eq!((log.role, log.plan.calls), (Role::LogStream, None));
+    assert_eq!(
+        log.plan.main.dimensions,
+        parsed(r#"{"dimensions": [{"name": "t", "request_header": "t"}]}"#).plan.main.dimensions
+    );
+    let only = "allowed: only without role \"log_stream\": a log tells of requests that have ended";
+    for (config, expected) in [
+        (r#""grpc_messages": true"#, format!("grpc_messages: found true, {only}")),
+        (r#""in_flight": true"#, format!("in_flight: found true, {only}")),
+        (r#""preset": "tcp""#, format!("streams: found TCP connections, {only}")),
+        (r#""headers": [{"name": "a", "value": "b"}]"#, format!("headers: found a list, {only}")),
+        (r#""tap": {"condition": "true"}"#, format!("tap: found a tap, {only}")),
+        (
+            r#""counters": [{"key": "a", "response_header": "a"}]"#,
+            format!("counters: found a counter with a response_header, {only}"),
+        ),
+        (
+            r#""preset": "istio""#,
+            "preset: found a preset that looks for values in several places, allowed: \"otel\" or \"none\" with role \
+             \"log_stream\""
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(problems(&format!(r#"{{"role": "log_stream", {config}}}"#)), [expected], "{config}");
+    }
 }
 
 #[cfg(not(feature = "full"))]

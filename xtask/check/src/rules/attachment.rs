@@ -56,6 +56,11 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
         (_, _) if config.role == WorkerRole::Console => {
             "a console answers requests, which it can only as an HTTP filter; attach it as one, on a listener of its own"
         }
+        (Attach::NetworkFilter, _) if config.role == WorkerRole::LogStream => return None,
+        (_, _) if config.role == WorkerRole::LogStream => {
+            "a log stream comes over connections; attach the worker as a network filter (envoy.filters.network.wasm) to the \
+             internal listener that Envoy's fluentd access logger sends to, as envoy/log_stream.yaml does"
+        }
         (Attach::AccessLogger, _) if under_way => {
             "an access logger is called when a stream has ended, and in_flight, headers and tap are about streams under way; \
              attach it as a filter, or leave them out"

@@ -43,6 +43,7 @@ pub const NEEDED_BY_FULL_WORKER: &[&str] = &[
     "proxy_on_upstream_data",
     "proxy_remove_header_map_value",
     "proxy_send_local_response",
+    "proxy_set_buffer_bytes",
 ];
 
 /// What the service calls and is called by.

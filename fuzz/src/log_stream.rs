@@ -1,0 +1,86 @@
+//! The log stream: what Envoy's access logger writes, with headers and paths of strangers in it.
+
+use rmpv::Value;
+use tributary_host::fake;
+use tributary_host::plugin::Plugin;
+use tributary_host::stream::{Bytes, StreamId};
+use tributary_worker_filter::role::RolePlugin;
+
+use crate::main_thread::{MainThread, ONE_ENCODING, stat};
+
+/// Configurations that want different values, in different ways.
+const CONFIGS: [&str; 4] = [
+    r#"{"role": "log_stream"}"#,
+    r#"{"role": "log_stream", "limits": {"series": 2}, "histogram": {"kind": "exponential", "max_size": 10}, "exemplars": true,
+      "counters": [{"key": "a", "when": "request", "condition": "odd"}], "observed": "request"}"#,
+    r#"{"role": "log_stream", "preset": "none", "dimensions": [
+        {"name": "path", "attribute": "request.path", "paths": {"templates": ["/users/{id}"], "unmatched": "collapse"}},
+        {"name": "tenant", "request_header": "x-tenant", "max_values": 2, "max_bytes": 9, "default": "none"},
+        {"name": "flags", "attribute": "response.flags"},
+        {"name": "tls", "attribute": "connection.mtls", "allow": ["true"]}],
+      "metrics": [{"name": "bytes", "kind": "histogram", "value": "request.size", "unit": "By", "bounds": [1, 10, 100]}]}"#,
+    r#"{"role": "log_stream", "flush": {"max_requests": 1}}"#,
+];
+
+/// Lets a connection's bytes come in pieces. Each record that another decoder finds is counted once, and no batch is refused.
+pub fn check(input: &[u8]) {
+    let [choice, piece, bytes @ ..] = input else { return };
+    fake::reset();
+    let mut main_thread = MainThread::begin(ONE_ENCODING);
+    let config = CONFIGS.get(usize::from(*choice) % CONFIGS.len()).copied().unwrap_or_default();
+    fake::with(|host| host.configuration = config.as_bytes().to_vec());
+    let Some(mut plugin) = RolePlugin::configured() else { return };
+    let connection = StreamId::new(2);
+    for piece in bytes.chunks(usize::from(*piece).max(1)) {
+        fake::with(|host| host.bytes = piece.to_vec());
+        plugin.bytes(connection, Bytes::FromClient, u32::try_from(piece.len()).unwrap_or(u32::MAX));
+        assert!(fake::with(|host| host.bytes.is_empty()), "all bytes are taken away");
+    }
+    plugin.tick();
+    plugin.stream_ended(connection);
+    plugin.ended();
+    main_thread.drain();
+    assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
+    let observed = stat("observations_observed");
+    assert_eq!(observed, stat("observations_aggregated"));
+    let (records, is_all) = records(bytes);
+    assert!(observed >= records && (observed == records || !is_all), "{observed} observed of {records}");
+}
+
+/// How many records there are in whole messages, and whether there is nothing but these.
+fn records(mut bytes: &[u8]) -> (u64, bool) {
+    let mut records = 0_u64;
+    while !bytes.is_empty() {
+        let Some(more) = rmpv::decode::read_value(&mut bytes).ok().and_then(|message| count(&message)) else {
+            return (records, false);
+        };
+        records = records.saturating_add(more);
+    }
+    (records, true)
+}
+
+/// The records of a message, if it is one.
+fn count(message: &Value) -> Option<u64> {
+    let [tag, Value::Array(entries)] = message.as_array()?.as_slice() else { return None };
+    let is_record = |entry: &Value| match entry.as_array().map(Vec::as_slice) {
+        Some([time, Value::Map(fields)]) => {
+            is_known(time) && fields.iter().all(|(key, value)| is_text(key) && is_known(value))
+        }
+        _ => false,
+    };
+    (is_text(tag) && entries.iter().all(is_record)).then(|| u64::try_from(entries.len()).ok())?
+}
+
+fn is_text(value: &Value) -> bool {
+    matches!(value, Value::String(_) | Value::Binary(_))
+}
+
+/// Whether it has no extension in it, which no access logger writes.
+fn is_known(value: &Value) -> bool {
+    match value {
+        Value::Ext(..) => false,
+        Value::Array(items) => items.iter().all(is_known),
+        Value::Map(fields) => fields.iter().all(|(key, value)| is_known(key) && is_known(value)),
+        _ => true,
+    }
+}

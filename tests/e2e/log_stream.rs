@@ -1,0 +1,162 @@
+//! The log stream: what Envoy's own access logger tells is counted once, whatever is in it, and what never came is known.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use tributary_tests::config::{EnvoyConfig, WORKER_PLUGIN};
+use tributary_tests::load::{Load, Mix, Shape};
+use tributary_tests::poll::{self, Seen};
+use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::trap;
+
+const REQUESTS: u64 = 20_000;
+const LOGGER: &str =
+    "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
+const OBSERVED: &str = "wasmcustom.tributary_observations_observed";
+const IN_PART: &str = "wasmcustom.tributary_log_records_in_part";
+
+async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Scene> {
+    Scene::of("envoy/log_stream.yaml", "otlp_collector", 2, edit).await
+}
+
+/// What Envoy says of its log: how many entries it took, and how many it had no room for.
+async fn entries(scene: &Scene) -> Result<(u64, u64)> {
+    let stats = scene.stats().await?;
+    let counter = |name| stats.counter(&format!("access_logs.fluentd.tributary.entries_{name}"));
+    Ok((counter("buffered")?, counter("lost")?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_is_counted_once_whatever_its_values_are() -> Result<()> {
+    let tenants = [
+        ("plain", &b"acme"[..]),
+        ("quoted", b"a \"b\" \\c"),
+        ("spaced", b"two words"),
+        ("foreign", b"caf\xff"),
+    ];
+    let scene = start(|config| {
+        let mut operators = config.get(&format!("{LOGGER}.record.values")).ok().and_then(|it| it.as_str()).unwrap_or_default().to_owned();
+        let mut names = config.get(&format!("{LOGGER}.tag")).ok().and_then(|it| it.as_str()).unwrap_or_default().to_owned();
+        operators.push_str(" %REQ(X-PACKED)%");
+        names.push_str(" request.headers['x-packed']");
+        config
+            .set(&format!("{LOGGER}.record"), json!({"values": operators, "request.headers['x-tenant']": "%REQ(X-TENANT)%"}))
+            .set(&format!("{LOGGER}.tag"), names)
+            .worker("dimensions", json!([
+                {"name": "tenant", "request_header": "x-tenant"}, {"name": "packed", "request_header": "x-packed"},
+            ]))
+    })
+    .await?;
+    let shape = |(name, value): (&str, &[u8])| Shape::get(name, "/users/1").header("x-tenant", value);
+    let packed = |name, value: &str| Shape::get(name, "/orders/1").header("x-packed", value);
+    let broken = packed("broken", "one two");
+    let shapes = tenants.map(shape).into_iter().chain([packed("whole", "one-two"), broken]);
+    let tally = scene.load(REQUESTS, shapes).await?;
+    scene.wait_for_export(REQUESTS).await?;
+    let (stats, store) = (scene.stats().await?, scene.sink.store());
+    assert_eq!(entries(&scene).await?, (REQUESTS, 0));
+    assert_eq!(stats.counter(OBSERVED)?, REQUESTS);
+
+    // Text of several values that has too many of them says nothing; values with keys of their own do, and the request counts.
+    let sent = |shape: &str| tally.shape(shape).sent();
+    assert_eq!(stats.counter(IN_PART)?, sent("broken"));
+    assert_eq!(store.count(DURATION, &[("http.route", "orders")]), sent("whole"));
+    assert_eq!(
+        store.count(DURATION, &[("packed", "one-two"), ("http.response.status_code", "200")]),
+        sent("whole")
+    );
+    for (name, tenant) in [("plain", "acme"), ("quoted", "a \"b\" \\c"), ("spaced", "two words")] {
+        assert_eq!(
+            store.count(DURATION, &[("tenant", tenant), ("http.route", "users")]),
+            sent(name),
+            "{name}"
+        );
+    }
+    assert_eq!(store.sum(COUNTER, &[]), REQUESTS);
+    assert_eq!(scene.sink.problems(), Vec::<String>::new());
+    ensure!(!scene.envoy.log_contains("log stream: found nothing of")?, "{}", scene.envoy.log()?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_record_leaves_out_is_said_once() -> Result<()> {
+    let mut scene = start(|config| {
+        let record = json!({"values": "%REQ(:METHOD)% %RESPONSE_CODE%"});
+        config
+            .set(&format!("{LOGGER}.tag"), "request.method response.code")
+            .set(&format!("{LOGGER}.record"), record)
+    })
+    .await?;
+    scene.load(100, [Shape::get("users", "/users/1")]).await?;
+    scene.wait_for_export(100).await?;
+    let said = "log stream: found nothing of \"xds.route_name\", \"request.scheme\", \"request.duration\", \"request.size\", \
+                \"response.size\"";
+    scene.envoy.wait_for_log(said, LIMIT).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_envoy_has_no_room_for_is_counted_by_envoy() -> Result<()> {
+    let scene = start(|config| {
+        config
+            .set(&format!("{LOGGER}.buffer_size_bytes"), 2_000)
+            .set(&format!("{LOGGER}.buffer_flush_interval"), "3600s")
+    })
+    .await?;
+    scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
+    let (buffered, lost) = entries(&scene).await?;
+    assert_eq!(buffered + lost, REQUESTS);
+    // The buffer fills once before there is a connection, and after that is handed over whenever it is full.
+    ensure!(lost > 0 && buffered > REQUESTS / 2, "{buffered} taken, {lost} lost");
+    let rest = 2 * 2_000 / 50;
+    poll::until("all to be observed but what still waits in a buffer", LIMIT, async || {
+        let observed = scene.stats().await?.counter(OBSERVED)?;
+        Ok(Seen::when(observed <= buffered && observed + rest >= buffered, (observed, buffered)))
+    })
+    .await
+    .map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_fails_touches_no_request_and_what_it_had_is_counted() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let module = trap::write(&trap::log_stream()?, folder.path())?;
+    let scene = start(|config| config.module(WORKER_PLUGIN, &module).worker("observed", "request")).await?;
+    let shape = || [Shape::get("users", "/users/1")];
+    let trickle = async |requests| {
+        let load = Load {
+            connections: 1,
+            ..Load::new(scene.envoy.listener("ingress")?, requests, Mix::new(1, shape())?)
+        };
+        anyhow::Ok(load.run(|_| ()).await?.answered_in_class(2))
+    };
+    // Few at a time: nothing happens.
+    assert_eq!(trickle(20).await?, 20);
+    scene.wait_for_export(20).await?;
+
+    // Many at a time end every worker that is told of them.
+    let tally = scene.load(REQUESTS, shape()).await?;
+    assert_eq!(tally.answered_in_class(2), REQUESTS, "no request is touched");
+    let mut sent = REQUESTS + 20;
+    poll::until("the log to find its way to VMs made anew", LIMIT, async || {
+        let before = scene.stats().await?.counter(OBSERVED)?;
+        assert_eq!(trickle(20).await?, 20);
+        sent += 20;
+        Ok(Seen::when(scene.stats().await?.counter(OBSERVED)? > before, before))
+    })
+    .await?;
+    let settled = poll::until("the ledger to add up", LIMIT, async || {
+        let stats = scene.stats().await?;
+        let (buffered, lost) = entries(&scene).await?;
+        let observed = stats.counter(OBSERVED)?;
+        let aggregated = stats.counter("wasmcustom.tributary_observations_aggregated")?;
+        let exported = scene.sink.total_count(DURATION);
+        let ledger = (sent, buffered, lost, observed, aggregated, exported);
+        Ok(Seen::when(buffered + lost == sent && aggregated == exported, ledger))
+    })
+    .await;
+    settled.map(drop)?;
+    let (buffered, _) = entries(&scene).await?;
+    let observed = scene.stats().await?.counter(OBSERVED)?;
+    ensure!(observed <= buffered, "{observed} observed of {buffered} handed over");
+    ensure!(scene.sink.total_count(DURATION) < observed, "a VM that fails loses what it had folded");
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The log stream: requests that Envoy's own access logger tells of, many at a time, over connections to the worker filter.
+//!
+//! Entering the VM and asking the host is most of what a request costs any Wasm module. Here Envoy writes what an access log
+//! says into a buffer, natively, and hands it over when the buffer is full or its interval has passed: the module is entered
+//! for hundreds of requests at once, and asks for nothing. [`forward`] takes the bytes apart, [`schema`] finds what the plan
+//! wants in them.
+
+pub mod forward;
+pub mod message_pack;
+pub mod schema;
+
+use std::hash::BuildHasher;
+
+use log::{error, warn};
+use tributary_host::random::Hasher;
+use tributary_host::stats::Counter;
+use tributary_host::stream::{Bytes, StreamId};
+use tributary_proto::config::quoted;
+
+use crate::worker::Worker;
+use forward::{Listener, Messages};
+use message_pack::{Reader, Stop};
+use schema::{Schema, Values, Wanted};
+
+/// Connections whose bytes are read; Envoy has one for each access logger and worker. What comes over more is dropped.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// Bytes that are read from the host at once.
+const PIECE_BYTES: usize = 65_536;
+
+/// Bytes of a tag: more names than a plan has sources.
+const TAG_BYTES_MAX: usize = 16_384;
+
+/// One worker that is told of requests by the log.
+#[derive(Debug)]
+pub struct LogStream {
+    /// As many as access loggers send to this worker: a few.
+    connections: Vec<(StreamId, Connection)>,
+    told: Told<Hasher>,
+}
+
+/// One connection's records.
+#[derive(Debug, Default)]
+struct Connection {
+    messages: Messages,
+    /// The tag of the message under way, and what it says of records.
+    tag: Vec<u8>,
+    schema: Schema,
+}
+
+/// What records are told to.
+#[derive(Debug)]
+struct Told<S> {
+    worker: Worker<S>,
+    wanted: Wanted,
+    stats: Stats,
+    /// Whether it was said what records leave out.
+    said: bool,
+}
+
+#[derive(Debug)]
+struct Stats {
+    records_in_part: Counter,
+    streams_broken: Counter,
+}
+
+/// A connection whose bytes are being read.
+struct Reading<'a, S> {
+    tag: &'a mut Vec<u8>,
+    schema: &'a mut Schema,
+    told: &'a mut Told<S>,
+}
+
+impl LogStream {
+    /// For this worker, which wants that.
+    pub fn new(worker: Worker<Hasher>, wanted: Wanted) -> Self {
+        let stats = Stats {
+            records_in_part: Counter::define("tributary_log_records_in_part"),
+            streams_broken: Counter::define("tributary_log_streams_broken"),
+        };
+        Self { connections: Vec::new(), told: Told { worker, wanted, stats, said: false } }
+    }
+
+    /// The worker.
+    pub fn worker(&mut self) -> &mut Worker<Hasher> {
+        &mut self.told.worker
+    }
+
+    /// So many bytes came over a connection, from the access logger.
+    pub fn bytes(&mut self, stream: StreamId, size: u32) {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if let Some(connection) = connection(&mut self.connections, stream) {
+            let mut start = 0;
+            while start < size {
+                let piece = Bytes::FromClient.read_from(start, PIECE_BYTES);
+                if piece.is_empty() {
+                    break;
+                }
+                start = start.saturating_add(piece.len());
+                connection.take(&piece, &mut self.told);
+            }
+        }
+        // Nobody behind this filter is to have them.
+        if let Err(status) = Bytes::FromClient.remove(size) {
+            error!("the host does not take the log's bytes back ({status:?}): they stay with the connection");
+        }
+    }
+
+    /// A connection is closed.
+    pub fn closed(&mut self, stream: StreamId) {
+        self.connections.retain(|(open, _)| *open != stream);
+    }
+}
+
+/// The connection of this stream; none if there are too many.
+fn connection(connections: &mut Vec<(StreamId, Connection)>, stream: StreamId) -> Option<&mut Connection> {
+    let known = connections.iter().position(|(open, _)| *open == stream);
+    let at = known.unwrap_or(connections.len());
+    if known.is_none() && at < CONNECTIONS_MAX {
+        connections.push((stream, Connection::default()));
+    }
+    connections.get_mut(at).map(|(_, connection)| connection)
+}
+
+impl Connection {
+    fn take<S: BuildHasher + Clone>(&mut self, bytes: &[u8], told: &mut Told<S>) {
+        let Self { messages, tag, schema } = self;
+        if messages.take(bytes, &mut Reading { tag, schema, told }).is_err() {
+            told.stats.streams_broken.add(1);
+            error!(
+                "log stream: found bytes that are no message of Envoy's fluentd access logger, allowed: nothing else; nothing \
+                 more is read from this connection"
+            );
+        }
+    }
+}
+
+impl<S: BuildHasher + Clone> Listener for Reading<'_, S> {
+    fn message(&mut self, tag: &[u8]) {
+        let tag = tag.get(..TAG_BYTES_MAX).unwrap_or(tag);
+        if self.tag != tag {
+            tag.clone_into(self.tag);
+            *self.schema = self.told.wanted.schema(tag);
+        }
+    }
+
+    fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), Stop> {
+        let before = *reader;
+        let mut values = Values::default();
+        if !self.schema.read(&self.told.wanted, pairs, reader, &mut values)? {
+            self.told.stats.records_in_part.add(1);
+        }
+        self.told.worker.recorded(&values.observation());
+        if !std::mem::replace(&mut self.told.said, true) {
+            self.told.say_missing(self.tag, pairs, before);
+        }
+        Ok(())
+    }
+}
+
+impl<S> Told<S> {
+    /// Says what a record leaves out that is wanted.
+    fn say_missing(&self, tag: &[u8], pairs: usize, mut record: Reader<'_>) {
+        let mut keys = Vec::new();
+        for _ in 0..pairs {
+            let (Ok(key), Ok(_)) = (record.text(), record.value()) else { break };
+            keys.push(key);
+        }
+        let missing = self.wanted.missing(tag, &keys);
+        if !missing.is_empty() {
+            warn!(
+                "log stream: found nothing of {}, which the configuration reads; name it in the access logger's tag, and \
+                 its command operator in the record (said once)",
+                missing.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
+            );
+        }
+    }
+}

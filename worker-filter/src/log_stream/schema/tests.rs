@@ -1,0 +1,134 @@
+use tributary_plan::config::WorkerConfig;
+
+use super::*;
+
+fn wanted(config: &str) -> Wanted {
+    Wanted::new(&WorkerConfig::parse(config.as_bytes()).unwrap().plan)
+}
+
+/// A plan of these dimensions, `NAME:TYPE` each.
+fn dimensions(attributes: &[&str]) -> Wanted {
+    let dimensions: Vec<_> = attributes
+        .iter()
+        .map(|attribute| format!(r#"{{"name": "{attribute}", "attribute": "{attribute}"}}"#))
+        .collect();
+    let dimensions = dimensions.join(",");
+    wanted(&format!(
+        r#"{{"role": "log_stream", "preset": "none", "counters": [], "dimensions": [{dimensions}]}}"#
+    ))
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(0xda);
+    out.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// What a record of texts says, by source.
+fn read(wanted: &Wanted, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>, bool) {
+    let mut bytes = Vec::new();
+    for (key, value) in record {
+        text(&mut bytes, key);
+        text(&mut bytes, value);
+    }
+    let (mut reader, mut values) = (Reader::new(&bytes), Values::default());
+    let schema = wanted.schema(tag.as_bytes());
+    let is_whole = schema.read(wanted, record.len(), &mut reader, &mut values).unwrap();
+    assert_eq!(reader.rest(), b"");
+    let observation = values.observation();
+    ((0..wanted.sources).map(|source| observation.bytes(source).to_vec()).collect(), is_whole)
+}
+
+fn number(number: i64) -> Vec<u8> {
+    number.to_le_bytes().to_vec()
+}
+
+#[test]
+fn values_go_where_their_names_are_wanted_in_the_hosts_wire_form() {
+    for (attribute, value, expected) in [
+        ("request.method", "GET", b"GET".to_vec()),
+        ("request.method", "-", vec![]),
+        ("request.method", "", vec![]),
+        ("response.code", "503", number(503)),
+        ("response.code", "0", vec![]),
+        ("response.code", "2x", vec![]),
+        ("response.flags", "UF,URX", number(1 << 5 | 1 << 15)),
+        ("response.flags", "NEW", number(0)),
+        ("request.size", "12345678901", number(12_345_678_901)),
+        ("request.size", "1234567890123456789", vec![]),
+        ("request.size", "-1", vec![]),
+        ("request.duration", "1500", number(1_500)),
+        ("connection.mtls", "true", vec![1]),
+        ("connection.mtls", "false", vec![0]),
+    ] {
+        let wanted = dimensions(&[attribute]);
+        let tag = format!("other {attribute} another");
+        let record = format!("1 {value} 2");
+        let expected = (vec![expected], true);
+        assert_eq!(read(&wanted, &tag, &[("values", &record)]), expected, "{attribute} {value}");
+    }
+}
+
+#[test]
+fn lengths_of_time_have_units_and_the_last_that_is_there_counts() {
+    let wanted = dimensions(&["request.duration"]);
+    let tag = "request.duration:ms request.duration:us request.duration";
+    for (record, nanoseconds) in
+        [("7 - -", 7_000_000), ("7 6999 -", 6_999_000), ("7 6999 6998765", 6_998_765)]
+    {
+        assert_eq!(read(&wanted, tag, &[("v", record)]), (vec![number(nanoseconds)], true), "{record}");
+    }
+}
+
+#[test]
+fn a_status_that_is_not_there_is_told_by_the_flags() {
+    let wanted = wanted(r#"{"role": "log_stream", "counters": [], "metrics": []}"#);
+    let tag = "request.method response.flags response.code xds.route_name request.scheme request.duration:ms \
+               request.size response.size";
+    let status = |record| read(&wanted, tag, &[("v", record)]).0[1].clone();
+    assert_eq!(status("GET - 200 r http 1 0 0"), number(200));
+    assert_eq!(status("GET UF 503 r http 1 0 0"), number(503));
+    assert_eq!(status("GET DC 0 r http 1 0 0"), number(-(1 << 14)));
+    assert_eq!(status("GET - 0 r http 1 0 0"), number(0));
+    assert_eq!(wanted.missing(tag.as_bytes(), &[]), Vec::<&str>::new());
+    let missing =
+        wanted.missing(b"request.method request.duration response.flags", &[b"xds.route_name", b"v"]);
+    assert_eq!(missing, ["request.scheme", "request.size", "response.size"]);
+}
+
+#[test]
+fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
+    let wanted = wanted(
+        r#"{"role": "log_stream", "preset": "none", "counters": [], "dimensions": [
+            {"name": "m", "attribute": "request.method"}, {"name": "t", "request_header": "x-t"}]}"#,
+    );
+    let named = ("request.headers['x-t']", "a b c");
+    let values = |text| read(&wanted, "request.method response.code", &[named, ("values", text)]);
+    assert_eq!(values("GET 200"), (vec![b"GET".to_vec(), b"a b c".to_vec()], true));
+    for text in ["GET 200 x", "GET", "", "GET  200"] {
+        assert_eq!(values(text), (vec![vec![], b"a b c".to_vec()], false), "{text:?}");
+    }
+}
+
+#[test]
+fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
+    let wanted = wanted(
+        r#"{"role": "log_stream", "preset": "none", "counters": [{"key": "k", "condition": "is_odd"}],
+            "dimensions": [{"name": "n", "cel": "number", "type": "integer"}, {"name": "b", "cel": "truth", "type": "boolean"}],
+            "metrics": [{"name": "c", "kind": "counter", "value": "much"}]}"#,
+    );
+    let mut bytes = Vec::new();
+    for (key, value) in
+        [("much", &b"\x05"[..]), ("number", b"\xd0\xff"), ("truth", b"\xc3"), ("is_odd", b"\xc2")]
+    {
+        text(&mut bytes, key);
+        bytes.extend(value);
+    }
+    let mut values = Values::default();
+    let schema = wanted.schema(b"");
+    assert_eq!(schema.read(&wanted, 4, &mut Reader::new(&bytes), &mut values), Ok(true));
+    let observation = values.observation();
+    let mut found: Vec<_> = (0..4).map(|source| observation.bytes(source).to_vec()).collect();
+    found.sort();
+    assert_eq!(found, [vec![0], vec![1], number(5), number(-1)]);
+}
