@@ -15,12 +15,13 @@ use log::{error, warn};
 use tributary_host::random::Hasher;
 use tributary_host::stats::Counter;
 use tributary_host::stream::{Bytes, StreamId};
+use tributary_plan::wanted::Wanted;
 use tributary_proto::config::quoted;
 
 use crate::worker::Worker;
 use forward::{Listener, Messages};
 use message_pack::{Reader, Stop};
-use schema::{Schema, Values, Wanted};
+use schema::{Schema, Values};
 
 /// Connections whose bytes are read; Envoy has one for each access logger and worker. What comes over more is dropped.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -140,7 +141,7 @@ impl<S: BuildHasher + Clone> Listener for Reading<'_, S> {
         let tag = tag.get(..TAG_BYTES_MAX).unwrap_or(tag);
         if self.tag != tag {
             tag.clone_into(self.tag);
-            *self.schema = self.told.wanted.schema(tag);
+            *self.schema = Schema::new(&self.told.wanted, tag);
         }
     }
 

@@ -4,9 +4,9 @@ use tributary_console::console::Console;
 use tributary_host::plugin::Plugin;
 use tributary_host::stream::{Bytes, StreamId, Verdict};
 use tributary_plan::config::Role;
+use tributary_plan::wanted::Wanted;
 
 use crate::log_stream::LogStream;
-use crate::log_stream::schema::Wanted;
 use crate::root::{self, WorkerPlugin};
 
 /// One plugin in one worker.

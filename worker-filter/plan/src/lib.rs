@@ -1,6 +1,7 @@
 //! What a worker measures: the [`config`] and its [`preset`], worked out to a [`plan`] of the [`source`]s to read and the
 //! [`form`]s in which their values become attributes, a URL's [`path`] among them; the [`choice`]s and the facets of a
-//! [`workload`] that Istio's labels are made of; and the [`template`]s of which headers are made.
+//! [`workload`] that Istio's labels are made of; and the [`template`]s of which headers are made. What a log must say
+//! for all that is in `wanted`.
 //!
 //! It knows no host, so that a configuration can be checked anywhere; and it is read once, so that it may be slow but must
 //! be small.
@@ -13,4 +14,6 @@ pub mod plan;
 pub mod preset;
 pub mod source;
 pub mod template;
+#[cfg(feature = "full")]
+pub mod wanted;
 pub mod workload;

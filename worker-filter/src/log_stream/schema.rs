@@ -1,63 +1,20 @@
 //! What a record of the log says, and where the plan wants it: names on one side, sources on the other.
 
-use std::borrow::Cow;
-
-use tributary_plan::form::{self, Form};
-use tributary_plan::plan::{Origin, Part, Plan, SOURCES_MAX, Value as Measured};
-use tributary_plan::source::{Alone, Guard, Source, Type, type_of};
+use tributary_plan::form;
+use tributary_plan::plan::SOURCES_MAX;
+use tributary_plan::wanted::{Place, Reading, SEPARATOR, Wanted};
 
 use super::message_pack::{Reader, Stop, Value};
 use crate::observation::Observation;
 
-/// What stands between the names in a tag, and between the values in the record's text that has them.
-pub const SEPARATOR: u8 = b' ';
-
 /// Envoy's word for a value that is not there, in text of several.
 const ABSENT: &[u8] = b"-";
-
-/// Everything that a plan wants to know of a stream, by name.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    wants: Vec<Want>,
-    sources: usize,
-}
 
 /// The records of one tag: which of their values go where.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     /// For each name of the tag, in turn, what is wanted of it.
     columns: Vec<Vec<Place>>,
-}
-
-/// One value that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Want {
-    name: String,
-    place: Place,
-}
-
-/// Where a value goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    /// Among the part's sources.
-    source: usize,
-    reading: Reading,
-}
-
-/// How the text of a value is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    Text,
-    Integer,
-    /// 0 is none.
-    Status,
-    /// So many nanoseconds each.
-    Time(i64),
-    Truth,
-    /// Envoy's short names of response flags.
-    Flags,
-    /// The same, below zero, in place of a status that is not there.
-    FlagsForStatus,
 }
 
 /// The values of one record, in the host's wire form.
@@ -69,107 +26,12 @@ pub struct Values<'a> {
     numbered: u64,
 }
 
-impl Wanted {
-    /// What this plan wants of each request.
-    pub fn new(plan: &Plan) -> Self {
-        let part = &plan.main;
-        let conditions: Vec<_> = plan.counters.iter().filter_map(|counter| counter.condition).collect();
-        let mut wants = Vec::new();
-        for (source, of) in part.sources.iter().enumerate() {
-            let mut want = |name: &str, reading| {
-                wants.push(Want { name: name.to_owned(), place: Place { source, reading } });
-            };
-            if *of == Source::status() {
-                want("response.code", Reading::Status);
-                want("response.flags", Reading::FlagsForStatus);
-                continue;
-            }
-            let name = name(of);
-            match reading(part, &conditions, source, of) {
-                Reading::Time(_) => {
-                    for (unit, nanoseconds) in [("", 1), (":us", 1_000), (":ms", 1_000_000)] {
-                        want(&format!("{name}{unit}"), Reading::Time(nanoseconds));
-                    }
-                }
-                other => want(&name, other),
-            }
-        }
-        Self { wants, sources: part.sources.len() }
-    }
-
-    /// The schema of records with this tag.
-    pub fn schema(&self, tag: &[u8]) -> Schema {
-        let columns = tag.split(|byte| *byte == SEPARATOR);
-        Schema { columns: columns.map(|name| self.places(name).collect()).collect() }
-    }
-
-    /// The names of what is wanted of which neither a tag nor a record says anything.
-    pub fn missing(&self, tag: &[u8], keys: &[&[u8]]) -> Vec<&str> {
-        let named = |name: &str| {
-            tag.split(|byte| *byte == SEPARATOR).chain(keys.iter().copied()).any(|key| key == name.as_bytes())
-        };
-        let is_said = |source| {
-            let mut names = self.wants.iter().filter(|want| want.place.source == source);
-            names.any(|want| named(&want.name))
-        };
-        let missing = (0..self.sources).filter(|source| !is_said(*source));
-        missing
-            .filter_map(|source| self.wants.iter().find(|want| want.place.source == source))
-            .map(|want| &*want.name)
-            .collect()
-    }
-
-    /// Puts a value where the one of that name is wanted; false if it is nowhere.
-    fn put<'a>(&self, name: &[u8], value: Value<'a>, values: &mut Values<'a>) -> bool {
-        self.places(name).map(|place| values.put(place, value)).count() > 0
-    }
-
-    fn places(&self, name: &[u8]) -> impl Iterator<Item = Place> {
-        self.wants.iter().filter(move |want| want.name.as_bytes() == name).map(|want| want.place)
-    }
-}
-
-/// What a source is called in a log: as in a configuration, where a header is an item of Envoy's map of headers.
-fn name(source: &Source) -> Cow<'_, str> {
-    match &source.alone {
-        // As an item of a list it has its guard.
-        Alone::Property(path) if source.guard == Guard::Silent => dotted(path).into(),
-        _ => source.written().into(),
-    }
-}
-
-fn dotted(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).replace('\0', ".")
-}
-
-/// How a source's value is read: by what it is and, for an expression, by what it is wanted for.
-fn reading(part: &Part, conditions: &[usize], at: usize, source: &Source) -> Reading {
-    let Alone::Property(path) = &source.alone else {
-        let is_measured = part.measures.iter().any(|measure| {
-            matches!(measure.value, Measured::Of(of) | Measured::OfEach(of) | Measured::Since(of) if of == at)
-        });
-        let is_in_form = |wanted: Form| {
-            let mut dimensions = part.dimensions.iter();
-            dimensions.any(|dimension| dimension.origin == Origin::Source(at) && dimension.form == wanted)
-        };
-        return match () {
-            () if is_measured || is_in_form(Form::Integer) => Reading::Integer,
-            () if conditions.contains(&at) || is_in_form(Form::Boolean) => Reading::Truth,
-            () => Reading::Text,
-        };
-    };
-    let path = dotted(path);
-    match (&*path, type_of(&path)) {
-        ("response.flags", _) => Reading::Flags,
-        ("response.code", _) => Reading::Status,
-        (_, Type::Text) => Reading::Text,
-        (_, Type::Integer) => Reading::Integer,
-        (_, Type::Duration) => Reading::Time(1),
-        (_, Type::Boolean) => Reading::Truth,
-    }
-}
-
 impl Schema {
+    /// That of records with this tag, for who wants that.
+    pub fn new(wanted: &Wanted, tag: &[u8]) -> Self {
+        Self { columns: wanted.columns(tag) }
+    }
+
     /// Reads a record of `pairs` into `values`, which have none yet. A pair whose key is a name has its value; the text under
     /// any other key has those of the tag's names. False if that text does not have as many values as there are names: then
     /// it has none.
@@ -186,7 +48,7 @@ impl Schema {
         let before = *reader;
         for _ in 0..pairs {
             let (key, value) = (reader.text()?, reader.value()?);
-            if !wanted.put(key, value, values) && !self.split(value, values) {
+            if !put(wanted, key, value, values) && !self.split(value, values) {
                 return self.read_named(wanted, pairs, before, reader, values).map(|()| false);
             }
         }
@@ -207,7 +69,7 @@ impl Schema {
         *values = Values::default();
         for _ in 0..pairs {
             let (key, value) = (reader.text()?, reader.value()?);
-            wanted.put(key, value, values);
+            put(wanted, key, value, values);
         }
         Ok(())
     }
@@ -238,6 +100,11 @@ impl Schema {
         }
         rest.is_none()
     }
+}
+
+/// Puts a value where the one of that name is wanted; false if it is nowhere.
+fn put<'a>(wanted: &Wanted, name: &[u8], value: Value<'a>, values: &mut Values<'a>) -> bool {
+    wanted.places(name).map(|place| values.put(place, value)).count() > 0
 }
 
 impl Default for Values<'_> {

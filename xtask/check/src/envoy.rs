@@ -12,6 +12,8 @@ use crate::yaml::place::Place;
 pub struct Found<'a> {
     /// Our plugins.
     pub plugins: Vec<Plugin<'a>>,
+    /// Access loggers of Envoy's that hand over messages, as a log stream has them.
+    pub logs: Vec<Place<'a>>,
     /// The names of clusters.
     pub clusters: BTreeSet<String>,
     /// Whether further clusters come from elsewhere.
@@ -41,6 +43,9 @@ impl<'a> Found<'a> {
             around.enter(kind, &fields);
             if kind == "envoy.config.cluster.v3.Cluster" {
                 self.add_cluster(&fields);
+            }
+            if kind == "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig" {
+                self.logs.push(fields);
             }
         }
         if place.get("vm_config").is_some() {

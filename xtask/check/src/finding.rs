@@ -37,6 +37,8 @@ pub enum Rule {
     FailurePolicy,
     /// Times that do not fit together.
     Interval,
+    /// Names in a log stream that do not fit its values, or that are missing.
+    LogStream,
     /// A call that the module needs and the host forbids.
     Capability,
     /// An Envoy that cannot run the modules.

@@ -10,6 +10,7 @@ mod capability;
 mod configuration;
 mod failure;
 mod interval;
+mod log_stream;
 
 pub use capability::{NEEDED_BY_FULL_WORKER, NEEDED_BY_SERVICE, NEEDED_BY_WORKER};
 
@@ -44,5 +45,6 @@ pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     findings.extend(attachment::counted_twice(plugins));
     findings.extend(agreement::judge(deployment, &judged));
     findings.extend(interval::judge(&judged));
+    findings.extend(log_stream::judge(deployment, &judged));
     findings
 }

@@ -86,6 +86,7 @@ fn every_rule_has_a_case() -> Result<()> {
             "CountedTwice",
             "FailurePolicy",
             "Interval",
+            "LogStream",
             "Nothing",
             "Service",
             "VmId",
