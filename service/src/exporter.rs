@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::{info, warn};
 use tributary_host::http_call::{self, Call};
 use tributary_host::logging::RateLimit;
+use tributary_host::shared_data::HostSharedData;
 use tributary_host::{clock, random};
 use tributary_proto::attributes::clip;
 use tributary_proto::config::quoted;
@@ -24,6 +25,7 @@ use crate::answer::{self, Answer, Verdict};
 use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
 use crate::config::Destination;
+use crate::counters::Counters;
 use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
 use crate::farewell;
@@ -33,6 +35,7 @@ use crate::request::Request;
 use crate::resource::Resource;
 use crate::stats::{Reason, Stats};
 use crate::table::{Cursor, SliceLimits, Table, Viewer};
+use crate::told::{self, Told};
 
 /// Rows of one part of a request, which is written in one go.
 pub const PART_ROWS: usize = 100;
@@ -59,6 +62,8 @@ pub struct Exporter {
     flush: Flush,
     tally: Tally,
     ledger: Ledger,
+    /// If it takes deltas.
+    told: Option<Told>,
     faults: RateLimit,
 }
 
@@ -88,8 +93,16 @@ impl Exporter {
             flush: Flush::default(),
             tally: Tally::default(),
             ledger: Ledger::define(&destination.name),
+            told: viewer.delta.map(|_| Told::of(&destination.name)),
             faults: RateLimit::new(LOG_INTERVAL),
             destination,
+        }
+    }
+
+    /// Goes on with the counters where a service before this one ended.
+    pub fn resume(&self, counters: &Counters, table: &mut Table, began_unix_nano: u64) {
+        if let Some(told) = &self.told {
+            counters.resume(table, self.viewer, &told.recall(&mut HostSharedData), began_unix_nano);
         }
     }
 
@@ -210,6 +223,7 @@ impl Exporter {
     ) {
         let (from, points) = (request.from(), request.points());
         if points > 0 {
+            told::remember_time(&mut HostSharedData, table.told_unix_nano());
             self.send(now, &request.finish(), points, from, next, stats);
         } else {
             self.ledger.export(table.arrived(self.viewer, from, next));
@@ -251,6 +265,9 @@ impl Exporter {
             Outcome::GivenUp { .. } => {
                 self.ledger.drop(Reason::Collector, table.refused(self.viewer, from, next));
             }
+        }
+        if let Some(told) = &mut self.told {
+            told.remember(&mut HostSharedData, table.bases(self.viewer));
         }
         self.went_on(now, next);
         true

@@ -4,10 +4,9 @@ use tributary_host::clock;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::HostSharedData;
 use tributary_proto::batch::Batch;
-use tributary_proto::counter;
-use tributary_proto::limits::COUNTERS_MAX;
 
 use crate::budget::Budget;
+use crate::counters::Counters;
 use crate::producers::{Arrival, Producers};
 use crate::stats::{Reason, Stats};
 use crate::table::Table;
@@ -19,7 +18,7 @@ const ITEMS_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct Intake {
     producers: Producers,
-    counters: Vec<String>,
+    counters: Counters,
     observations: u64,
     observations_dropped: u64,
 }
@@ -39,14 +38,15 @@ impl Intake {
         false
     }
 
-    /// Keys of the counters in shared data that producers spoke of, in order of appearance.
-    pub fn counters(&self) -> &[String] {
+    /// The counters in shared data that producers spoke of.
+    pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// Goes on where another service of this process ended.
     pub fn resume(&mut self) {
         self.producers = Producers::recall(&mut HostSharedData);
+        self.counters.recall();
     }
 
     /// Observations that found no place in the table since this was asked last.
@@ -77,10 +77,9 @@ impl Intake {
             }
         }
         for key in &batch.counters {
-            if !self.counters.contains(key) && self.counters.len() < COUNTERS_MAX && counter::is_key(key) {
-                self.counters.push(key.clone());
-            }
+            self.counters.learn(key);
         }
+        self.counters.remember();
         let merged = table.merge(batch, clock::now_unix_nano());
         self.observations_dropped = self.observations_dropped.saturating_add(merged.observations_dropped);
         self.observations = self.observations.saturating_add(merged.observations);

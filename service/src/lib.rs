@@ -5,8 +5,9 @@
 //! [`exporter`] makes [`points`] of a part of the table, [`encode`]s and [`compress`]es them under the [`resource`] into a
 //! [`request`], a little in each callback as the [`budget`] allows, sends that, and has [`answer`] read what came of it.
 //! The destination's [`ledger`] says where everything is, [`self_metrics`] how all of it goes. [`service`] holds these together;
-//! the [`config`] says where to, and the [`instance`] which process it is. Beside all that it
-//! fetches shared [`values`] for the workers, and writes a [`snapshot`] when the console asks for one.
+//! the [`config`] says where to, the [`instance`] which process it is, and what was [`told`] is kept for a service that is made anew.
+//! Beside all that it exports the [`counters`] of the workers, fetches shared [`values`] for them, and writes a [`snapshot`] when the
+//! console asks for one.
 
 pub mod root;
 
@@ -17,6 +18,7 @@ pub mod backoff;
 pub mod budget;
 pub mod compress;
 pub mod config;
+pub mod counters;
 pub mod delivery;
 pub mod encode;
 pub mod exporter;
@@ -32,6 +34,7 @@ pub mod self_metrics;
 pub mod snapshot;
 pub mod stats;
 pub mod table;
+pub mod told;
 pub mod values;
 
 #[cfg(target_arch = "wasm32")]

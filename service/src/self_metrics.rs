@@ -1,7 +1,7 @@
 //! Metrics about the service itself, which go out beside those that it was given.
 //!
 //! They are rows of the table that are set, not added to, when a cycle begins: so they go along with what is exported anyway,
-//! and what an export changes in them waits for the next.
+//! behind it, and what an export changes in them waits for the next.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::encode::as_u64;
 use crate::exporter::Exporter;
 use crate::exporter::tally::{DURATION_BOUNDS_NS, End};
 use crate::stats::{Reason, Stats};
-use crate::table::Table;
+use crate::table::{Owner, Table};
 
 /// Where the numbers are put.
 struct Sheet<'a> {
@@ -129,7 +129,8 @@ impl Sheet<'_> {
 
     fn put(&mut self, metric: &Metric, attributes: Vec<KeyValue>, point: Point) {
         let attributes = attributes::encode(attributes);
-        if !self.table.set(metric, &attributes, point, self.start_unix_nano, self.now_unix_nano) {
+        let (start, now) = (self.start_unix_nano, self.now_unix_nano);
+        if !self.table.set(Owner::Service, metric, &attributes, point, start, now) {
             self.stats.drop_points(Reason::Table, 1);
         }
     }

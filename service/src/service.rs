@@ -8,13 +8,10 @@ use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, memory, random};
-use tributary_proto::batch::Point;
 use tributary_proto::config::quoted;
 use tributary_proto::console::FLUSH_KEY;
-use tributary_proto::counter::shared_key;
 use tributary_proto::duration::as_ns;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
-use tributary_proto::metric::{Kind, Metric};
 use tributary_proto::{exports, heartbeat};
 
 use crate::budget::Budget;
@@ -28,6 +25,7 @@ use crate::self_metrics;
 use crate::snapshot::Snapshots;
 use crate::stats::{Reason, Stats};
 use crate::table::{STEP_NS, Table, TableLimits, Viewer};
+use crate::told;
 use crate::values::Values;
 
 /// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
@@ -39,9 +37,6 @@ const TICK_BUSY: Duration = Duration::from_millis(1);
 /// Rows that one tick looks at for idle ones: 100,000 within ten seconds.
 const SWEEP_ROWS: usize = 1_000;
 
-/// The metric under which counters in shared data are exported, with their key as the attribute `key`.
-pub const COUNTER_METRIC: &str = "tributary.counter";
-
 /// The state of the service. [`drain`](Self::drain) on notices, [`tick`](Self::tick) on ticks, [`answered`](Self::answered)
 /// on answers.
 #[derive(Debug)]
@@ -49,9 +44,8 @@ pub struct Service {
     queues: Vec<Queue>,
     intake: Intake,
     table: Table,
-    counter_metric: Metric,
     instance: Instance,
-    /// When this service began: not the first of its process if one before it failed.
+    /// When this service began: not the first of its process if one before it failed. Nothing was told of a later time.
     began_unix_nano: u64,
     /// Whether it is at work. Before that it may be one that Envoy only tries.
     has_begun: bool,
@@ -83,6 +77,9 @@ impl Service {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
         let instance = Instance::of_process(&mut HostSharedData, now);
+        // The clock may have gone back since.
+        let told = told::recall_time(&mut HostSharedData);
+        let began_unix_nano = now.max(instance.began_unix_nano).max(told);
         let node =
             |path: &[u8]| Some(String::from_utf8_lossy(&attributes::property(path).ok()?).into_owned());
         let resource = resource::resource(&config.resource, &instance.id, node);
@@ -100,10 +97,9 @@ impl Service {
         Ok(Self {
             queues,
             intake: Intake::default(),
-            table: Table::new(limits, now, random::hasher()),
-            counter_metric: counter_metric(),
+            table: Table::new(limits, began_unix_nano, random::hasher()),
             instance,
-            began_unix_nano: now,
+            began_unix_nano,
             has_begun: false,
             snapshots: Snapshots::new(&resource),
             resource,
@@ -217,6 +213,10 @@ impl Service {
             return;
         }
         self.intake.resume();
+        let counters = self.intake.counters();
+        for exporter in &self.exporters {
+            exporter.resume(counters, &mut self.table, self.instance.began_unix_nano);
+        }
         let aggregated = self.stats.observations_aggregated.ever();
         for exporter in &mut self.exporters {
             let name = quoted(&exporter.state().name);
@@ -323,30 +323,9 @@ impl Service {
         }
     }
 
-    /// Puts the counters in shared data into the table as they stand; what is no counter is left out.
     fn read_counters(&mut self, now_unix_nano: u64) {
-        for key in self.intake.counters() {
-            let value = counter::read(&mut HostSharedData, &shared_key(key)).ok().flatten();
-            let attributes =
-                tributary_proto::attributes::encode(vec![tributary_proto::attributes::text("key", key)]);
-            let set = value.is_none_or(|value| {
-                let (metric, began) = (&self.counter_metric, self.instance.began_unix_nano);
-                self.table.set(metric, &attributes, Point::Counter(value), began, now_unix_nano)
-            });
-            if !set {
-                self.stats.drop_points(Reason::Table, 1);
-            }
-        }
-    }
-}
-
-fn counter_metric() -> Metric {
-    Metric {
-        name: COUNTER_METRIC.to_owned(),
-        unit: "1".to_owned(),
-        description: "Counters that all workers keep in shared data.".to_owned(),
-        divisor: 1,
-        kind: Kind::Counter,
+        let (counters, began) = (self.intake.counters(), self.instance.began_unix_nano);
+        counters.read(&mut self.table, &self.stats, began, now_unix_nano);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod collect;
 mod index;
+mod owner;
 mod row;
 mod rows;
 mod timeline;
@@ -16,26 +17,27 @@ use tributary_proto::metric::{Kind, Metric};
 
 pub use collect::{Slice, SliceLimits};
 use index::Index;
+use owner::Metrics;
+pub use owner::Owner;
 use row::Row;
-pub use row::Viewer;
+pub use row::{Base, Viewer};
 use rows::Rows;
 pub use timeline::STEP_NS;
 use timeline::Timeline;
 
-/// Metrics in the table. A configuration has a handful; what a stranger's batches bring past this is dropped and counted.
+/// Metrics of each owner in the table. A configuration has a handful; what a stranger's batches bring past this is dropped and
+/// counted.
 pub const METRICS_MAX: usize = 256;
 
 /// All series.
 #[derive(Debug)]
 pub struct Table {
-    metrics: Vec<MetricTable>,
+    metrics: Metrics,
     limits: TableLimits,
     hasher: Hasher,
     /// New series count since then: since the service began, or since the last series ended, so that none that comes back
     /// overlaps with what it was before.
     epoch_unix_nano: u64,
-    /// Series of the service's own.
-    own: usize,
     /// Where the search for idle series goes on.
     sweep: Cursor,
     timeline: Timeline,
@@ -86,9 +88,9 @@ pub struct Cursor {
 impl Table {
     /// An empty table, whose series count since `start_unix_nano`.
     pub fn new(limits: TableLimits, start_unix_nano: u64, hasher: Hasher) -> Self {
-        let (metrics, sweep) = (Vec::new(), Cursor::default());
+        let (metrics, sweep) = (Metrics::default(), Cursor::default());
         let timeline = Timeline::new(limits.destinations, start_unix_nano, limits.step_ns);
-        Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, own: 0, sweep, timeline }
+        Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, sweep, timeline }
     }
 
     /// Adds a batch.
@@ -102,10 +104,11 @@ impl Table {
         merged
     }
 
-    /// Gives a series of the service's own, which counts since `start_unix_nano`, a value; it never ends. False if there is no
-    /// room for it.
+    /// Gives a series that no worker knows, which counts since `start_unix_nano`, a value; it never ends. False if there is no room
+    /// for it.
     pub fn set(
         &mut self,
+        owner: Owner,
         metric: &Metric,
         attributes: &[u8],
         point: Point,
@@ -113,19 +116,40 @@ impl Table {
         now_unix_nano: u64,
     ) -> bool {
         let now_unix_nano = self.timeline.happens(now_unix_nano);
-        // The service's own are few and must not crowd each other out.
-        let limits = TableLimits { series_max: usize::MAX, ..self.limits };
-        let (epoch, hash) = (start_unix_nano, self.hasher.hash_one(attributes));
-        let metric = self.place(metric).and_then(|place| self.metrics.get_mut(place));
-        let row = metric.and_then(|metric| metric.row(attributes, hash, &mut None, limits, epoch));
-        let Some(row) = row else { return false };
-        self.own = self.own.saturating_add(usize::from(row.set(point, now_unix_nano)));
-        true
+        let row = self.own_row(owner, metric, attributes, start_unix_nano);
+        row.map(|row| row.set(point, now_unix_nano)).is_some()
     }
 
-    /// How many series there are, over all metrics, besides the service's own.
+    /// Has the deltas of a counter in shared data go on from `base` for `viewer`, if it takes deltas.
+    pub fn resume(
+        &mut self,
+        metric: &Metric,
+        attributes: &[u8],
+        viewer: Viewer,
+        base: Base,
+        start_unix_nano: u64,
+    ) {
+        let now_unix_nano = self.timeline.happens(base.end_unix_nano);
+        if let Some(row) = self.own_row(Owner::SharedData, metric, attributes, start_unix_nano) {
+            row.resume(viewer, base, now_unix_nano);
+        }
+    }
+
+    /// From where the deltas of the counters in shared data go on for `viewer`, by their attributes.
+    pub fn bases(&self, viewer: Viewer) -> impl Iterator<Item = (&[u8], Base)> {
+        let metrics = self.metrics.of(Owner::SharedData).iter();
+        let rows = metrics.flat_map(|metric| (0..metric.rows.places()).filter_map(|at| metric.rows.get(at)));
+        rows.filter_map(move |row| Some((&*row.attributes, row.base(viewer)?)))
+    }
+
+    /// The latest time that any destination was told.
+    pub fn told_unix_nano(&self) -> u64 {
+        self.timeline.told()
+    }
+
+    /// How many series of workers there are, over all metrics.
     pub fn series(&self) -> usize {
-        self.metrics.iter().map(|metric| metric.rows.len()).sum::<usize>().saturating_sub(self.own)
+        self.metrics.of(Owner::Workers).iter().map(|metric| metric.rows.len()).sum()
     }
 
     /// Looks at `rows_max` rows for those that are idle, and forgets those whose end is known everywhere.
@@ -133,7 +157,8 @@ impl Table {
         let Some(idle_ns) = self.limits.idle_ns else { return };
         let now_unix_nano = self.timeline.happens(now_unix_nano);
         for _ in 0..rows_max {
-            let Some(metric) = self.metrics.get_mut(self.sweep.metric) else {
+            // Nobody else's series end.
+            let Some(metric) = self.metrics.of_mut(Owner::Workers).get_mut(self.sweep.metric) else {
                 self.sweep = Cursor::default();
                 return;
             };
@@ -151,7 +176,8 @@ impl Table {
     }
 
     fn merge_group(&mut self, group: Group, merged: &mut Merged, now_unix_nano: u64) {
-        let places: Vec<Option<usize>> = group.metrics.iter().map(|metric| self.place(metric)).collect();
+        let places: Vec<Option<usize>> =
+            group.metrics.iter().map(|metric| self.place(Owner::Workers, metric)).collect();
         let (limits, epoch) = (self.limits, self.epoch_unix_nano);
         // One row of a series stands for its observations: the first that a destination can take deltas of.
         let is_delta = |metric: &Metric| metric.kind != Kind::UpDownCounter;
@@ -163,7 +189,7 @@ impl Table {
             let mut shared: Option<Rc<[u8]>> = None;
             for (number, (place, point)) in places.iter().zip(points).enumerate() {
                 let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);
-                let metric = place.and_then(|place| self.metrics.get_mut(place));
+                let metric = place.and_then(|place| self.metrics.of_mut(Owner::Workers).get_mut(place));
                 let row = metric.and_then(|metric| metric.row(&attributes, hash, &mut shared, limits, epoch));
                 let observations = if number == bearer { observations } else { 0 };
                 if !row.is_some_and(|row| row.add(&point, observations, exemplar, epoch, now_unix_nano)) {
@@ -174,17 +200,33 @@ impl Table {
         }
     }
 
-    /// The place of a metric, which it gets if there is one left. There are few, and all of a batch's series share them.
-    fn place(&mut self, metric: &Metric) -> Option<usize> {
-        if let Some(place) = self.metrics.iter().position(|present| present.metric == *metric) {
+    /// A row that is not of the workers: such are few, and must not crowd each other out.
+    fn own_row(
+        &mut self,
+        owner: Owner,
+        metric: &Metric,
+        attributes: &[u8],
+        start_unix_nano: u64,
+    ) -> Option<&mut Row> {
+        let limits = TableLimits { series_max: usize::MAX, ..self.limits };
+        let (place, hash) = (self.place(owner, metric)?, self.hasher.hash_one(attributes));
+        let metric = self.metrics.of_mut(owner).get_mut(place)?;
+        metric.row(attributes, hash, &mut None, limits, start_unix_nano)
+    }
+
+    /// The place of a metric among its owner's, which it gets if there is one left. There are few, and all of a batch's series
+    /// share them.
+    fn place(&mut self, owner: Owner, metric: &Metric) -> Option<usize> {
+        let (metrics, hasher) = (self.metrics.of_mut(owner), &self.hasher);
+        if let Some(place) = metrics.iter().position(|present| present.metric == *metric) {
             return Some(place);
         }
-        if self.metrics.len() >= METRICS_MAX {
+        if metrics.len() >= METRICS_MAX {
             return None;
         }
-        let (metric, hasher) = (metric.clone(), self.hasher.clone());
-        self.metrics.push(MetricTable { metric, rows: Rows::default(), index: Index::default(), hasher });
-        Some(self.metrics.len().saturating_sub(1))
+        let (metric, hasher) = (metric.clone(), hasher.clone());
+        metrics.push(MetricTable { metric, rows: Rows::default(), index: Index::default(), hasher });
+        Some(metrics.len().saturating_sub(1))
     }
 }
 

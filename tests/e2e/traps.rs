@@ -4,15 +4,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
-use tributary_tests::ledger::Ledger;
+use tributary_tests::ledger::{Destination, Ledger};
 use tributary_tests::load::{Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
-use tributary_tests::sink::{Fault, Store};
+use tributary_tests::sink::{Fault, Sink, Store};
 use tributary_tests::trap;
 
 const REQUESTS: u64 = 2_000;
-const LAST_REQUESTS: u64 = 100;
+/// A destination of sums, and one of deltas.
+const SUMS: &str = "otlp_collector";
+const DELTAS: &str = "deltas";
 /// Of so many requests one ends the VM that logs it.
 const REQUESTS_PER_TRAP: u32 = 500;
 /// Several of the intervals at which workers hand over, and the service exports, in a scene.
@@ -62,43 +64,75 @@ async fn wait_for_reload(scene: &Scene, before: u64) -> Result<u64> {
     .await
 }
 
+/// Waits until of everything that was sent nothing waits for a destination any more.
+async fn wait_for_all(scene: &Scene, sent: u64) -> Result<Ledger> {
+    let is_settled = |ledger: &Ledger| {
+        let mut destinations = ledger.destinations.values();
+        ledger.aggregated == sent && destinations.all(|destination| destination.waiting == 0)
+    };
+    wait_for(scene, "everything to be exported or lost", is_settled).await
+}
+
+/// A load in the midst of which the answer of a collector ends the service, while nothing that is on its way is taken.
+async fn load_and_fail(scene: &Scene, deltas: &Sink) -> Result<()> {
+    let before = scene.sink.received().len();
+    scene.sink.fail_next(1, &Fault::Hang);
+    poll::until("the sums to hang", LIMIT, async || {
+        let hanging = scene.sink.received().split_off(before).iter().any(|it| it.answered.is_none());
+        Ok(Seen::when(hanging, hanging))
+    })
+    .await?;
+    let fail = async {
+        let waits = |ledger: &Ledger| ledger.destination(SUMS).is_ok_and(|sums| sums.waiting > 0);
+        wait_for(scene, "requests to wait", waits).await?;
+        deltas.fail_next(1, &Fault::status(503));
+        Ok(())
+    };
+    tokio::try_join!(scene.load(REQUESTS, shapes()), fail)?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_comes_back_counts_to_the_unit_what_it_never_brought() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let module = trap::write(&trap::service_on_fault()?, folder.path())?;
-    let scene = Scene::of("envoy/self_healing.yaml", "otlp_collector", 2, |config| {
-        config.set("stats_flush_interval", "0.2s").module(SERVICE_PLUGIN, &module)
+    let deltas = Sink::start(0).await?.allowing_gaps();
+    let scene = Scene::of("envoy/self_healing.yaml", SUMS, 2, |config| {
+        let destination = serde_json::json!({"cluster": DELTAS, "temporality": "delta"});
+        config
+            .set("stats_flush_interval", "0.2s")
+            .static_cluster(DELTAS, deltas.address())
+            .service("destinations[1]", destination)
+            .module(SERVICE_PLUGIN, &module)
     })
     .await?;
-    let (mut sent, mut lost, mut reloads) = (0, 0, 0);
-    for (life, number) in ["first", "second"].into_iter().enumerate() {
+    let (mut sent, mut reloads) = (0, 0);
+    for life in 1..=2 {
         scene.load(REQUESTS, shapes()).await?;
         sent += REQUESTS;
-        let name = "otlp_collector";
-        let all = |ledger: &Ledger| ledger.destinations[name].exported + lost == sent;
-        wait_for(&scene, &format!("all of the {number} life"), all).await?;
+        let before = wait_for_all(&scene, sent).await?;
 
-        // What is on its way now is not taken, and the answer ends the service while requests come.
-        scene.sink.fail_next(1, &Fault::status(503));
-        scene.load(REQUESTS, shapes()).await?;
+        load_and_fail(&scene, &deltas).await?;
         sent += REQUESTS;
         reloads = wait_for_reload(&scene, reloads).await?;
-        let settled = |ledger: &Ledger| ledger.aggregated == sent && ledger.destinations[name].waiting == 0;
-        let ledger = wait_for(&scene, "everything to be exported or lost", settled).await?;
+        let ledger = wait_for_all(&scene, sent).await?;
         ledger.check()?;
-        let destination = ledger.destination(name)?;
-        ensure!(destination.lost() > lost, "life {life} lost nothing: {ledger:?}");
-        lost = destination.lost();
-        assert_eq!(destination.dropped["trap"], lost, "{ledger:?}");
-        assert_eq!(destination.exported, scene.sink.total_count(DURATION), "{ledger:?}");
-        assert_eq!((ledger.observed, destination.exported + lost), (sent, sent), "{ledger:?}");
+        // Not one of the sums of this load was taken before the service failed.
+        let lost = |ledger: &Ledger| ledger.destination(SUMS).map(Destination::lost);
+        ensure!(lost(&ledger)? > lost(&before)?, "life {life} lost nothing: {ledger:?}");
+        for (name, sink) in [(SUMS, &scene.sink), (DELTAS, &deltas)] {
+            let destination = ledger.destination(name)?;
+            assert_eq!(destination.dropped["trap"], destination.lost(), "{name}: {ledger:?}");
+            assert_eq!(destination.exported, sink.total_count(DURATION), "{name}: {ledger:?}");
+            let told = destination.exported + destination.lost();
+            assert_eq!((ledger.observed, told), (sent, sent), "{name}: {ledger:?}");
+            // The counter, which is in shared data and lives on, though no worker has anything to say any more.
+            let counted =
+                |store: &Store| Seen::when(store.sum(COUNTER, &[]) == sent, store.sum(COUNTER, &[]));
+            sink.wait_until(&format!("the counter at {name}"), LIMIT, counted).await?;
+            assert_eq!(sink.problems(), Vec::<String>::new(), "{name}");
+        }
     }
-    // A service that was made anew knows which counters there are from the first batch that it takes.
-    scene.load(LAST_REQUESTS, shapes()).await?;
-    sent += LAST_REQUESTS;
-    let counted = |store: &Store| Seen::when(store.sum(COUNTER, &[]) == sent, store.sum(COUNTER, &[]));
-    scene.sink.wait_until("the counter, which is in shared data and lives on", LIMIT, counted).await?;
-    assert_eq!(scene.sink.problems(), Vec::<String>::new());
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use tributary_tests::sink::Store;
 pub(crate) struct Collector {
     pub(crate) cluster: &'static str,
     /// Whether what it took and did not confirm does it no harm to get again.
-    is_cumulative: bool,
+    pub(crate) is_cumulative: bool,
     pub(crate) store: Store,
     pub(crate) mood: Mood,
     /// Requests without an answer so far.

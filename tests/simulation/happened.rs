@@ -1,71 +1,63 @@
 //! What went on in a simulation: one in which nothing goes wrong would find nothing.
 
-/// How often things happened.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Happened {
-    pub(crate) requests: u64,
-    pub(crate) workers_ended: u64,
-    pub(crate) workers_trapped: u64,
-    pub(crate) services_trapped: u64,
-    pub(crate) dropped: u64,
-    pub(crate) held_back: u64,
-    pub(crate) overflows: u64,
-    pub(crate) missing: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) refused: u64,
-    pub(crate) exports: u64,
-    pub(crate) exports_failed: u64,
-    pub(crate) clock_went_back: u64,
-    pub(crate) series_ended: u64,
-    pub(crate) farewells: u64,
+use std::collections::BTreeMap;
+
+/// Everything that can happen, each named once.
+macro_rules! events {
+    ($($(#[$about:meta])* $event:ident,)+) => {
+        /// What can happen.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Event {
+            $($(#[$about])* $event,)+
+        }
+
+        impl Event {
+            const ALL: &[Self] = &[$(Self::$event,)+];
+        }
+    };
 }
 
+events! {
+    Request,
+    WorkerEnded,
+    WorkerTrapped,
+    ServiceTrapped,
+    /// With a counter in shared data of which the collector of deltas had a part.
+    CounterOutlivedService,
+    /// Observations, of which a collector was never told.
+    Dropped,
+    HeldBack,
+    /// Observations in overflow series.
+    Overflow,
+    /// Observations in batches that never came.
+    Missing,
+    Duplicate,
+    Refused,
+    Export,
+    ExportFailed,
+    ClockWentBack,
+    /// Between the failure of a service and the beginning of the next.
+    ClockWentBackWithoutService,
+    SeriesEnded,
+    Farewell,
+}
+
+/// How often things happened.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Happened(BTreeMap<Event, u64>);
+
 impl Happened {
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (sum, more) in self.all_mut().into_iter().zip(other.clone().all_mut()) {
-            *sum += *more;
-        }
+    pub(crate) fn add(&mut self, event: Event, count: u64) {
+        *self.0.entry(event).or_default() += count;
     }
 
-    /// Whether everything happened that can.
-    pub(crate) fn is_eventful(&self) -> bool {
-        self.clone().all_mut().into_iter().all(|count| *count > 0)
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|(event, count)| self.add(*event, *count));
     }
 
-    fn all_mut(&mut self) -> [&mut u64; 15] {
-        let Self {
-            requests,
-            workers_ended,
-            workers_trapped,
-            services_trapped,
-            dropped,
-            held_back,
-            overflows,
-            missing,
-            duplicates,
-            refused,
-            exports,
-            exports_failed,
-            clock_went_back,
-            series_ended,
-            farewells,
-        } = self;
-        [
-            requests,
-            workers_ended,
-            workers_trapped,
-            services_trapped,
-            dropped,
-            held_back,
-            overflows,
-            missing,
-            duplicates,
-            refused,
-            exports,
-            exports_failed,
-            clock_went_back,
-            series_ended,
-            farewells,
-        ]
+    /// What never happened.
+    pub(crate) fn missed(&self) -> Vec<Event> {
+        let missed = |event: &&Event| self.0.get(event).is_none_or(|count| *count == 0);
+        Event::ALL.iter().filter(missed).copied().collect()
     }
 }

@@ -85,7 +85,7 @@ impl Ledger {
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) exported: u64,
-    waiting: u64,
+    pub(crate) waiting: u64,
     dropped: [(&'static str, u64); 3],
 }
 

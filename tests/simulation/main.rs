@@ -20,9 +20,11 @@ use std::panic;
 
 use happened::Happened;
 use plant::Plant;
+use tributary_host::{fake, random};
 
 /// Seeds that once failed, with what they found.
-const SEEDS: [(u64, &str); 0] = [];
+const SEEDS: [(u64, &str); 1] =
+    [(2009, "no batch ever told of a counter: each worker failed before it handed anything over")];
 
 /// Further seeds, from 0; variables ask for more, or for others.
 const COUNT: u64 = 60;
@@ -36,6 +38,9 @@ fn whatever_fails_every_observation_is_accounted_for() {
     let count = std::env::var(COUNT_VARIABLE).map_or(COUNT, |count| count.parse().unwrap());
     let first = std::env::var(FIRST_VARIABLE).map_or(0, |first| first.parse().unwrap());
     let seeds = SEEDS.into_iter().map(|(seed, _)| seed).chain(first..first + count);
+    // All hashers of a process share a seed: drawn here, each simulation is the same, whichever came before it.
+    fake::reset();
+    random::hasher();
     let mut sum = Happened::default();
     for seed in seeds {
         let run = panic::catch_unwind(|| {
@@ -44,11 +49,11 @@ fn whatever_fails_every_observation_is_accounted_for() {
             plant.end()
         });
         match run {
-            Ok(happened) => sum.add(&happened),
+            Ok(happened) => sum.add_all(&happened),
             Err(_) => panic!("seed {seed}: see above for what did not hold"),
         }
     }
     println!("{sum:#?}");
     // A simulation in which nothing goes wrong would find nothing.
-    assert!(sum.is_eventful(), "{sum:#?}");
+    assert_eq!(sum.missed(), []);
 }

@@ -13,7 +13,7 @@ const ROOT: u32 = 1;
 const SLOW_NS: u64 = 1_000_000;
 
 /// Encodings and temporalities of all kinds, few series, a short patience with idle ones.
-const CONFIG: &str = r#"{"interval": "500ms", "self_metrics": false, "limits": {"series": 6, "idle": "3s"}, "destinations": [
+const CONFIG: &str = r#"{"interval": "500ms", "limits": {"series": 6, "idle": "3s"}, "destinations": [
     {"cluster": "cumulative", "compression": "gzip", "timeout": "1s", "retry": {"initial_interval": "100ms", "max_interval": "2s"}},
     {"cluster": "delta", "temporality": "delta", "timeout": "1s", "retry": {"initial_interval": "100ms", "max_interval": "2s"}},
     {"cluster": "json", "encoding": "otlp_json", "max_bytes": 16384, "timeout": "1s", "retry": {"max_interval": "1s"}}]}"#;

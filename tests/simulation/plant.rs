@@ -5,7 +5,7 @@ use tributary_host::{Status, fake};
 use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::collector::{Collector, Mood};
-use crate::happened::Happened;
+use crate::happened::{Event, Happened};
 use crate::ledger::{self, Account, Ledger, stat};
 use crate::main_thread::MainThread;
 use crate::worker::{self, Kind, Worker};
@@ -45,6 +45,8 @@ pub(crate) struct Plant {
     stolen: Vec<Vec<u8>>,
     /// Whether a stranger ever kept one.
     was_robbed: bool,
+    /// Whether a service ever failed.
+    has_failed: bool,
     happened: Happened,
 }
 
@@ -71,6 +73,7 @@ impl Plant {
             uncounted: 0,
             stolen: Vec::new(),
             was_robbed: false,
+            has_failed: false,
             happened: Happened::default(),
         }
     }
@@ -126,26 +129,30 @@ impl Plant {
                 self.pass(300 * MS);
                 self.run();
                 self.check();
-                self.has_settled()
+                self.has_settled() && self.collectors.iter().all(|it| Account::of(it.cluster).waiting == 0)
             });
             assert!(settles, "{}", self.state());
         }
         for collector in &self.collectors {
             let account = Account::of(collector.cluster);
             assert!(collector.lost <= account.dropped_by("trap"), "{account:?}, {} lost", collector.lost);
-            self.happened.dropped += account.dropped_by("trap") + account.dropped_by("collector");
+            self.happened.add(Event::Dropped, account.dropped_by("trap") + account.dropped_by("collector"));
         }
-        self.happened.held_back = stat("handovers_held_back");
-        self.happened.missing = stat("observations_missing");
-        self.happened.exports = stat("exports_succeeded");
-        self.happened.exports_failed = stat("exports_failed");
-        self.happened.duplicates = stat("batches_duplicate");
-        self.happened.refused = stat("batches_refused");
+        for (event, name) in [
+            (Event::HeldBack, "handovers_held_back"),
+            (Event::Missing, "observations_missing"),
+            (Event::Export, "exports_succeeded"),
+            (Event::ExportFailed, "exports_failed"),
+            (Event::Duplicate, "batches_duplicate"),
+            (Event::Refused, "batches_refused"),
+        ] {
+            self.happened.add(event, stat(name));
+        }
         let ended = |collector: &Collector| collector.store.ended(tributary_tests::scene::DURATION, &[]);
-        self.happened.series_ended = self.collectors.iter().map(|it| ended(it) as u64).sum();
+        self.happened.add(Event::SeriesEnded, self.collectors.iter().map(|it| ended(it) as u64).sum());
         let overflow = [("otel.metric.overflow", "true")];
         let overflowed = |it: &Collector| it.store.count(tributary_tests::scene::DURATION, &overflow);
-        self.happened.overflows = self.collectors.iter().map(overflowed).sum();
+        self.happened.add(Event::Overflow, self.collectors.iter().map(overflowed).sum());
         self.happened
     }
 
@@ -157,7 +164,7 @@ impl Plant {
             let route = format!("route-{}", self.random.u32(0..routes));
             worker.request(&route, self.random.i64(0..10_000_000_000), &mut self.ledger);
             self.seen += 1;
-            self.happened.requests += 1;
+            self.happened.add(Event::Request, 1);
         }
     }
 
@@ -179,10 +186,10 @@ impl Plant {
             let worker = self.workers.swap_remove(self.random.usize(0..self.workers.len()));
             let traps = self.random.u32(0..3) == 0;
             let gone = if traps {
-                self.happened.workers_trapped += 1;
+                self.happened.add(Event::WorkerTrapped, 1);
                 worker
             } else {
-                self.happened.workers_ended += 1;
+                self.happened.add(Event::WorkerEnded, 1);
                 let gone = worker.end(&mut self.ledger);
                 let has_queue = fake::with(|host| host.queues.resolve(QUEUE_HTTP)).is_ok();
                 assert!(
@@ -199,14 +206,16 @@ impl Plant {
 
     /// The service's VM fails; another one comes later, and finds what was written down. Nobody answers its calls any more.
     fn service_dies(&mut self) {
-        // A new service does not know that what the one before it told is of a later time than the clock has now, nor which part
-        // of the counters in shared data a collector of deltas has.
-        if self.happened.clock_went_back == 0 && !self.kind.counts && self.main_thread.take().is_some() {
+        if self.main_thread.take().is_some() {
             for collector in &mut self.collectors {
                 collector.cut_off();
-                collector.lost = self.ledger.aggregated - collector.counts().0;
+                let (requests, counter) = collector.counts();
+                collector.lost = self.ledger.aggregated - requests;
+                let outlives = !collector.is_cumulative && counter > 0;
+                self.happened.add(Event::CounterOutlivedService, outlives.into());
             }
-            self.happened.services_trapped += 1;
+            self.happened.add(Event::ServiceTrapped, 1);
+            self.has_failed = true;
         }
     }
 
@@ -246,14 +255,12 @@ impl Plant {
     }
 
     fn clock_goes_back(&mut self) {
-        // See `service_dies`.
-        if self.happened.services_trapped > 0 && self.main_thread.is_none() {
-            return;
-        }
         let longest = if self.random.bool() { SECOND } else { HOUR };
         let back = self.random.u64(0..longest);
         fake::with(|host| host.now_unix_nano -= back);
-        self.happened.clock_went_back += 1;
+        self.happened.add(Event::ClockWentBack, 1);
+        let is_without = self.has_failed && self.main_thread.is_none();
+        self.happened.add(Event::ClockWentBackWithoutService, is_without.into());
     }
 
     /// Everybody does what is due.
@@ -324,12 +331,14 @@ impl Plant {
     /// Whether everything is where it belongs.
     fn has_settled(&self) -> bool {
         let counter = if self.kind.counts { self.seen - self.uncounted } else { 0 };
+        // The service knows which counters there are from batches.
+        let told = if self.ledger.aggregated == 0 { 0 } else { counter };
         self.workers.iter().all(|worker| worker.pending() == 0)
             && ledger::items(0).is_empty()
             && worker::counter() == counter
             && self.collectors.iter().all(|it| {
                 // What a collector refused is among what it was told.
-                it.counts() == (self.ledger.aggregated - it.lost, counter)
+                it.counts() == (self.ledger.aggregated - it.lost, told)
                     && Account::of(it.cluster).dropped_by("collector") == it.refused
             })
     }
@@ -354,7 +363,7 @@ impl Plant {
             let (name, json) = rest.split_once("\" ").unwrap();
             let collector = self.collectors.iter_mut().find(|it| it.cluster == name).unwrap();
             collector.replay(json);
-            self.happened.farewells += 1;
+            self.happened.add(Event::Farewell, 1);
         }
         assert!(self.has_settled(), "{}", self.state());
     }

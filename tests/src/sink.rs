@@ -85,6 +85,13 @@ impl Sink {
         Ok(Self { server, state })
     }
 
+    /// The same, but that deltas may leave out times: those of which a service that failed told nothing.
+    #[must_use]
+    pub fn allowing_gaps(self) -> Self {
+        self.lock().store = Store::with_gaps();
+        self
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()

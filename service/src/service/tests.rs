@@ -9,10 +9,13 @@ use prost::Message;
 use tributary_host::fake::{self, FakeAnswer};
 use tributary_host::logging::Level;
 use tributary_proto::batch::{Batch, Group, Point, Series};
+use tributary_proto::counter::shared_key;
 use tributary_proto::metric::{Kind, Metric};
 
 use super::*;
+use crate::counters;
 
+mod anew;
 mod console;
 mod ledger;
 
@@ -95,14 +98,22 @@ fn answer_to(service: &mut Service, token: usize, status: &str, body: Vec<u8>) {
     fake::with(|host| host.answer = None);
 }
 
+/// What workers have counted in shared data so far.
+fn count(value: u64) {
+    fake::with(|host| host.store.set(&shared_key("requests"), &value.to_le_bytes(), 0)).unwrap();
+}
+
 fn posts() -> usize {
     fake::with(|host| host.posts.len())
 }
 
 /// The sums of the last request: (metric, first attribute's value) to value.
 fn last_sums() -> Vec<(String, i64)> {
-    let body = fake::with(|host| host.posts.last().unwrap().body.clone());
-    let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
+    sums(&fake::with(|host| host.posts.last().unwrap().body.clone()))
+}
+
+fn sums(body: &[u8]) -> Vec<(String, i64)> {
+    let request = <ExportMetricsServiceRequest as Message>::decode(body).unwrap();
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let metrics = scopes.flat_map(|scope| &scope.metrics);
     let points = metrics.flat_map(|metric| {
@@ -115,6 +126,17 @@ fn last_sums() -> Vec<(String, i64)> {
     points.collect()
 }
 
+/// The windows of the points in the body of a request: when each begins and ends.
+fn windows(body: &[u8]) -> Vec<(u64, u64)> {
+    let request = <ExportMetricsServiceRequest as Message>::decode(body).unwrap();
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let points = scopes.flat_map(|scope| &scope.metrics).flat_map(|metric| {
+        let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
+        sum.data_points.iter()
+    });
+    points.map(|point| (point.start_time_unix_nano, point.time_unix_nano)).collect()
+}
+
 fn stat(name: &str) -> u64 {
     fake::with(|host| host.stat(&format!("tributary_{name}")))
 }
@@ -124,7 +146,7 @@ fn batches_are_added_up_and_exported_once_per_interval() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 2), ("b", 1)]));
     enqueue(&batch(2, &[("a", 3)]));
-    fake::with(|host| host.store.set(&shared_key("requests"), &6_u64.to_le_bytes(), 0)).unwrap();
+    count(6);
     service.drain();
     tick_at(&mut service, 0);
     assert_eq!(posts(), 0, "nothing is due yet");

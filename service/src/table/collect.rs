@@ -45,9 +45,8 @@ impl Table {
         now_unix_nano: u64,
     ) -> Slice<'_> {
         let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
-        let mut first_row = from.row;
         let time_unix_nano = self.timeline.at(viewer.number, from == Cursor::default(), now_unix_nano);
-        for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
+        for (at, table) in self.metrics.all_mut(from.metric) {
             let metric = &table.metric;
             let viewer = viewer.of(&metric.kind);
             let temporality =
@@ -55,7 +54,8 @@ impl Table {
             let mut points = Vec::new();
             bytes = bytes.saturating_add(limits.size.metric(metric));
             let mut next = None;
-            for (row_at, row) in table.rows.range_mut(std::mem::take(&mut first_row), usize::MAX) {
+            let first_row = if at == from.metric { from.row } else { 0 };
+            for (row_at, row) in table.rows.range_mut(first_row, usize::MAX) {
                 if rows_left == 0 || bytes >= limits.bytes_max {
                     next = Some(Cursor { metric: at, row: row_at });
                     break;
@@ -95,7 +95,7 @@ impl Table {
         let mut observations: u64 = 0;
         let destinations = self.limits.destinations;
         let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
-        for (at, table) in self.metrics.iter_mut().enumerate().skip(from.metric) {
+        for (at, table) in self.metrics.all_mut(from.metric) {
             if at > end.metric {
                 break;
             }

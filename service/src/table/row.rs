@@ -30,8 +30,6 @@ pub(super) struct Row {
     changed_unix_nano: u64,
     /// Whether it was found idle: it counts no more, and its end is being told.
     has_ended: bool,
-    /// Whether it never ends.
-    pinned: bool,
     /// By destination: its present value is on its way there.
     sent: Destinations,
     /// By destination: its present value, or its end, has arrived there.
@@ -65,6 +63,15 @@ struct Delta {
     in_flight: Option<Window>,
     /// Observations that came since the base and have not arrived.
     waiting: u64,
+}
+
+/// From where the deltas of a counter go on for a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// What the destination has of it.
+    pub value: u64,
+    /// Up to when.
+    pub end_unix_nano: u64,
 }
 
 /// What came until some time.
@@ -114,7 +121,6 @@ impl Row {
             point: Point::nothing(kind),
             changed_unix_nano: start_unix_nano,
             has_ended: false,
-            pinned: false,
             sent: Destinations::default(),
             taken: Destinations::default(),
             deltas: (0..deltas).map(|_| Delta::new(start_unix_nano)).collect(),
@@ -163,13 +169,34 @@ impl Row {
         kept.map(|kept| &kept.exemplar)
     }
 
-    /// Makes it a row that never ends and has this value. True if it was none before.
-    pub(super) fn set(&mut self, point: Point, now_unix_nano: u64) -> bool {
+    /// Gives it this value.
+    pub(super) fn set(&mut self, point: Point, now_unix_nano: u64) {
         if self.point != point {
             self.point = point;
             self.changed(now_unix_nano);
         }
-        !std::mem::replace(&mut self.pinned, true)
+    }
+
+    /// Has the deltas of a counter go on from `base` for `viewer`. It is at least at what a destination has of it.
+    pub(super) fn resume(&mut self, viewer: Viewer, base: Base, now_unix_nano: u64) {
+        let Base { value, end_unix_nano } = base;
+        let Some(delta) = viewer.delta.and_then(|delta| self.deltas.get_mut(delta)) else { return };
+        (delta.since_unix_nano, delta.base) = (end_unix_nano, Some(Point::Counter(value)));
+        match self.point {
+            Point::Counter(present) if present == value => self.taken.insert(viewer.number),
+            Point::Counter(present) if present > value => {}
+            _ => {
+                self.set(Point::Counter(value), now_unix_nano);
+                self.taken.insert(viewer.number);
+            }
+        }
+    }
+
+    /// From where the deltas of a counter go on for `viewer`, if it was told of it.
+    pub(super) fn base(&self, viewer: Viewer) -> Option<Base> {
+        let delta = self.deltas.get(viewer.delta?)?;
+        let Some(Point::Counter(value)) = delta.base else { return None };
+        Some(Base { value, end_unix_nano: delta.since_unix_nano })
     }
 
     /// Counts from nothing again.
@@ -260,7 +287,7 @@ impl Row {
         let idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
         // What is there now ends some time: taken from a sum that began anew, it would make it negative.
         let balanced = !matches!(self.point, Point::UpDownCounter(sum) if sum != 0);
-        if idle && balanced && !self.pinned && !self.has_ended && self.taken.has_all(destinations) {
+        if idle && balanced && !self.has_ended && self.taken.has_all(destinations) {
             (self.has_ended, self.changed_unix_nano) = (true, now_unix_nano);
             (self.sent, self.taken) = (Destinations::default(), Destinations::default());
         }

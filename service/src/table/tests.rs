@@ -239,7 +239,7 @@ fn a_series_that_ended_makes_room_for_another() {
 fn a_counter_of_the_services_own_never_ends() {
     let mut table = table(10);
     for (value, now) in [(3, 10), (7, 20)] {
-        assert!(table.set(&metric("own"), &route("a"), Point::Counter(value), 0, now));
+        assert!(table.set(Owner::Service, &metric("own"), &route("a"), Point::Counter(value), 0, now));
     }
     for now in [30, 500, 1_000] {
         for viewer in [CUMULATIVE, DELTA] {
@@ -248,6 +248,38 @@ fn a_counter_of_the_services_own_never_ends() {
         table.sweep(100, now + 1);
     }
     assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 2_000, true)), [Some(7)]);
+}
+
+#[test]
+fn whoever_was_there_first_workers_come_first_and_the_services_own_last() {
+    for rows_max in [1, 2, 100] {
+        let mut table = table(10);
+        for (owner, name) in [(Owner::Service, "own"), (Owner::SharedData, "shared")] {
+            assert!(table.set(owner, &metric(name), &route("a"), Point::Counter(1), 0, 10));
+        }
+        let names = |told: Vec<Told>| told.into_iter().map(|told| told.series.0).collect::<Vec<_>>();
+        assert_eq!(names(tell(&mut table, DELTA, rows_max, 11, false)), ["shared", "own"]);
+        table.merge(batch("m", &[("a", 1), ("b", 1)]), 12);
+        assert_eq!(names(tell(&mut table, DELTA, rows_max, 13, true)), ["m", "m", "shared", "own"]);
+        assert_eq!(names(tell(&mut table, DELTA, rows_max, 14, true)), [""; 0], "each has arrived");
+    }
+}
+
+#[test]
+fn a_metric_that_comes_while_a_cycle_is_behind_it_is_told_in_the_next() {
+    let mut table = table(10);
+    for (owner, name) in [(Owner::Service, "own"), (Owner::SharedData, "shared")] {
+        assert!(table.set(owner, &metric(name), &route("a"), Point::Counter(1), 0, 10));
+    }
+    let (told, next) = slice(&mut table, DELTA, Cursor::default(), 1, 11);
+    assert_eq!(told.len(), 1);
+    table.merge(batch("m", &[("a", 1)]), 12);
+    table.arrived(DELTA, Cursor::default(), next);
+    let (told, end) = slice(&mut table, DELTA, next.unwrap(), 1, 13);
+    assert_eq!((told[0].series.0.as_str(), end), ("own", None));
+    table.arrived(DELTA, next.unwrap(), end);
+    let told = tell(&mut table, DELTA, 1, 14, true);
+    assert_eq!(told.iter().map(|told| told.series.0.as_str()).collect::<Vec<_>>(), ["m"]);
 }
 
 #[test]
@@ -275,7 +307,7 @@ fn sums_that_were_refused_are_told_again_and_deltas_are_not() {
 fn counters_of_the_services_own_do_not_crowd_each_other_out() {
     let mut table = table(1);
     for (name, value) in [("a", 3), ("b", 5)] {
-        assert!(table.set(&metric("own"), &route(name), Point::Counter(value), 0, 10));
+        assert!(table.set(Owner::Service, &metric("own"), &route(name), Point::Counter(value), 0, 10));
     }
     assert_eq!(counts(&tell(&mut table, CUMULATIVE, 100, 20, true)), [Some(3), Some(5)]);
 }

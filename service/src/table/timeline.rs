@@ -28,6 +28,11 @@ impl Timeline {
         *told
     }
 
+    /// The latest that any destination was told.
+    pub(super) fn told(&self) -> u64 {
+        self.told.iter().copied().max().unwrap_or(0)
+    }
+
     /// When something happens to a series: at the clock's time, or the latest that there was.
     pub(super) fn happens(&mut self, now_unix_nano: u64) -> u64 {
         let latest = self.told.iter().fold(now_unix_nano, |latest, told| latest.max(*told));

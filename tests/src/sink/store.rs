@@ -35,7 +35,8 @@ struct Key {
 }
 
 impl Store {
-    /// An empty store in which deltas may leave out times in which nothing came: of a series that ended idle and began anew.
+    /// An empty store in which deltas may leave out times in which nothing came: of a series that ended, idle or with the
+    /// service that counted it, and began anew.
     pub fn with_gaps() -> Self {
         Self { allows_gaps: true, ..Self::default() }
     }

@@ -8,16 +8,13 @@ use super::*;
 #[test]
 fn a_cycle_that_takes_longer_than_its_interval_is_followed_by_one_with_the_counters_of_then() {
     let mut service = one_destination();
-    let counter = |value: u64| {
-        fake::with(|host| host.store.set(&shared_key("requests"), &value.to_le_bytes(), 0)).unwrap();
-    };
     enqueue(&batch(1, &[("a", 1)]));
     for value in 1..5 {
-        counter(value);
+        count(value);
         tick_at(&mut service, 10 * value);
         assert_eq!(posts() as u64, value);
-        let told = last_sums().into_iter().find(|(name, _)| name == COUNTER_METRIC);
-        assert_eq!(told, Some((COUNTER_METRIC.to_owned(), value.cast_signed())));
+        let told = last_sums().into_iter().find(|(name, _)| name == counters::METRIC);
+        assert_eq!(told, Some((counters::METRIC.to_owned(), value.cast_signed())));
         fake::with(|host| host.now_unix_nano += 5 * SECOND);
         answer(&mut service, "200");
     }
@@ -41,17 +38,6 @@ fn what_is_no_longer_in_any_queue_does_not_count_as_waiting() {
     assert!(received < 100 && taken == 700 + received, "{taken} with {received} received");
     (0..100).for_each(|_| service.tick());
     assert_eq!(stats(), (800, 801, 101));
-}
-
-/// The windows of the points in the body of a request: when each begins and ends.
-fn windows(body: &[u8]) -> Vec<(u64, u64)> {
-    let request = <ExportMetricsServiceRequest as Message>::decode(body).unwrap();
-    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-    let points = scopes.flat_map(|scope| &scope.metrics).flat_map(|metric| {
-        let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
-        sum.data_points.iter()
-    });
-    points.map(|point| (point.start_time_unix_nano, point.time_unix_nano)).collect()
 }
 
 /// Only the wall clock goes back, but the ABI has no other.

@@ -129,12 +129,3 @@ fn a_service_that_is_made_anew_counts_what_its_predecessor_never_brought() {
     assert_eq!(ledger("c"), [10, 0, 0, 0, 5]);
     assert_eq!(fake::with(|host| host.logged(Level::Warn).len()), 1);
 }
-
-#[test]
-fn a_service_that_is_made_anew_is_the_same_instance() {
-    fake::reset();
-    let first = of(r#"{"cluster": "c"}"#);
-    fake::with(|host| host.now_unix_nano = 9 * SECOND);
-    let second = of(r#"{"cluster": "c"}"#);
-    assert_eq!(first.resource, second.resource);
-}

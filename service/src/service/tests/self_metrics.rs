@@ -97,6 +97,26 @@ fn what_came_and_what_became_of_it_goes_with_the_next_cycle() {
     assert_eq!(values[&format!("otel.sdk.exporter.metric_data_point.inflight{{{COMPONENT}}}")], 0);
 }
 
+/// A service that failed at each answer would export nothing but the beginning of each cycle.
+#[test]
+fn what_was_measured_goes_before_what_the_service_says_of_itself() {
+    let mut service = talkative("");
+    tick_at(&mut service, 1);
+    answer(&mut service, "200");
+    enqueue(&batch(1, &[("a", 2)]));
+    tick_at(&mut service, 2);
+    let body = fake::with(|host| host.posts.last().unwrap().body.clone());
+    let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
+    let metrics =
+        request.resource_metrics.iter().flat_map(|all| &all.scope_metrics).flat_map(|all| &all.metrics);
+    let names: Vec<&str> = metrics.map(|metric| metric.name.as_str()).collect();
+    assert_eq!(
+        names.get(..3),
+        Some(["requests", "tributary.counter", "tributary.batches"].as_slice()),
+        "{names:?}"
+    );
+}
+
 #[test]
 fn failures_are_told_apart_by_their_cause() {
     let mut service = talkative(r#", "retry": {"initial_interval": "10ms", "max_interval": "10ms"}"#);

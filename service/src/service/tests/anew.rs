@@ -1,0 +1,164 @@
+//! What a service goes on with that is made anew after a failure, but for the ledger.
+
+use super::*;
+
+/// A destination of deltas, and one of sums.
+fn both() -> Service {
+    let destinations = r#"{"cluster": "deltas", "temporality": "delta"}, {"cluster": "sums"}"#;
+    service(&format!(r#"{{"interval": "1s", "destinations": [{destinations}]}}"#))
+}
+
+/// A process in which services begin, fail, and are made anew.
+fn process() -> Service {
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
+    both()
+}
+
+/// What each destination is told of the counter in shared data: since when, at what time and how much.
+fn export(service: &mut Service, seconds: u64) -> [Option<(u64, u64, i64)>; 2] {
+    let before = posts();
+    tick_at(service, seconds);
+    let told = |cluster: &str| {
+        let post = fake::with(|host| {
+            host.posts.iter().skip(before).find(|post| post.cluster == cluster).map(|post| post.body.clone())
+        })?;
+        let name = |(name, _): &(String, i64)| name == counters::METRIC;
+        let at = sums(&post).iter().position(name)?;
+        let ((start, end), (_, value)) = (windows(&post)[at], sums(&post).remove(at));
+        Some((start / SECOND, end / SECOND, value))
+    };
+    [told("deltas"), told("sums")]
+}
+
+/// Answers what was sent last, of both.
+fn answer_both(service: &mut Service, status: &str) {
+    for token in [posts() - 1, posts()] {
+        answer_to(service, token, status, vec![]);
+    }
+}
+
+#[test]
+fn a_counter_goes_on_where_each_destination_has_it() {
+    let mut first = process();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    assert_eq!(export(&mut first, 2), [Some((1, 2, 6)), Some((1, 2, 6))]);
+    answer_both(&mut first, "200");
+    count(7);
+    assert_eq!(export(&mut first, 3), [Some((2, 3, 1)), Some((1, 3, 7))]);
+    drop(first);
+    // Nobody knows whether it arrived, so it is told again.
+    let mut second = both();
+    count(9);
+    assert_eq!(export(&mut second, 5), [Some((2, 5, 3)), Some((1, 5, 9))], "no worker has anything to say");
+    answer_both(&mut second, "200");
+    drop(second);
+    let mut third = both();
+    assert_eq!(export(&mut third, 7), [None, Some((1, 7, 9))], "nothing new");
+    answer_both(&mut third, "200");
+    count(10);
+    assert_eq!(export(&mut third, 8), [Some((5, 8, 1)), Some((1, 8, 10))]);
+}
+
+#[test]
+fn what_was_refused_for_good_is_not_told_by_the_next_service() {
+    let mut first = process();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    export(&mut first, 2);
+    answer_both(&mut first, "400");
+    let mut second = both();
+    count(7);
+    assert_eq!(export(&mut second, 4), [Some((2, 4, 1)), Some((1, 4, 7))]);
+}
+
+#[test]
+fn two_destinations_of_deltas_go_on_each_from_its_own() {
+    let both = || {
+        let delta = |name: &str| format!(r#"{{"cluster": "{name}", "temporality": "delta"}}"#);
+        let (one, two) = (delta("deltas"), delta("sums"));
+        service(&format!(r#"{{"interval": "1s", "destinations": [{one}, {two}]}}"#))
+    };
+    let all = Some((0, 4, 6));
+    for (answered, expected) in [(1, [None, all]), (2, [all, None])] {
+        fake::reset();
+        let mut first = both();
+        enqueue(&batch(1, &[("a", 1)]));
+        count(6);
+        export(&mut first, 2);
+        assert_eq!(posts(), 2);
+        answer_to(&mut first, answered, "200", vec![]);
+        drop(first);
+        let mut second = both();
+        assert_eq!(export(&mut second, 4), expected);
+    }
+}
+
+#[test]
+fn a_counter_is_still_in_what_the_next_service_leaves_when_it_ends() {
+    let mut first = process();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    export(&mut first, 2);
+    answer_both(&mut first, "200");
+    count(8);
+    let mut second = both();
+    second.finish();
+    let log = fake::with(|host| host.logged(Level::Info).join("\n"));
+    for (name, value) in [("deltas", 2), ("sums", 8)] {
+        let line = log.lines().find(|line| line.contains(&format!("unexported for \"{name}\""))).unwrap();
+        assert!(line.contains(counters::METRIC) && line.contains(&format!(r#""asInt":"{value}""#)), "{line}");
+    }
+}
+
+/// Also where the clock goes back while there is no service.
+#[test]
+fn no_point_is_older_than_what_the_service_before_it_told() {
+    let mut told = [0; 2];
+    let mut service = process();
+    for (sequence, seconds) in (1..).zip([10_000, 10_001, 6_400, 6_401, 20_000, 3, 4]) {
+        enqueue(&batch(sequence, &[("a", 1)]));
+        count(sequence);
+        let before = posts();
+        tick_at(&mut service, seconds);
+        assert_eq!(posts(), before + 2, "told at {seconds}");
+        for (told, post) in told.iter_mut().zip(before..) {
+            let body = fake::with(|host| host.posts[post].body.clone());
+            for (number, (start, end)) in windows(&body).into_iter().enumerate() {
+                // A new series, and the one that goes on.
+                assert!(start <= end && end > *told, "{number} at {seconds}: {start} {end} {told}");
+                assert!(number > 0 || start >= *told, "{start} overlaps {told}");
+            }
+            *told = windows(&body).iter().map(|(_, end)| *end).max().unwrap();
+        }
+        answer_both(&mut service, "200");
+        // Early enough that its first export is due when it is to tell.
+        fake::with(|host| host.now_unix_nano = 0);
+        service = both();
+    }
+}
+
+#[test]
+fn no_counter_ends_before_it_began_though_nothing_was_told_yet() {
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = 10_000 * SECOND);
+    drop(both());
+    fake::with(|host| host.now_unix_nano = SECOND);
+    let mut second = both();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    tick_at(&mut second, 2);
+    for (start, end) in windows(&fake::with(|host| host.posts[0].body.clone())) {
+        assert!(10_000 * SECOND <= start && start < end, "{start} {end}");
+    }
+}
+
+#[test]
+fn a_service_that_is_made_anew_is_the_same_instance() {
+    fake::reset();
+    let first = both();
+    fake::with(|host| host.now_unix_nano = 9 * SECOND);
+    let second = both();
+    assert_eq!(first.resource, second.resource);
+}
