@@ -155,12 +155,14 @@ async fn commands_with_an_envoy_print_what_is_shown() -> Result<()> {
 
 /// The name of a statistic as it is for any destination.
 fn of_any(name: &str) -> String {
-    name.replacen(".collector", ".DESTINATION", 1)
+    name.replacen(".otlp_collector", ".DESTINATION", 1)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statistic_is_documented_and_no_other() -> Result<()> {
-    let envoy = Envoy::start(&EnvoyConfig::minimal()?.free_ports(), &EnvoyOptions::workers(1)).await?;
+    // Both roles that measure, and the service.
+    let config = EnvoyConfig::load("envoy/log_stream.yaml")?.free_ports();
+    let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
     let stats = envoy.admin().stats().await?;
     let ours = "wasmcustom.tributary_";
     let there: BTreeSet<String> =
