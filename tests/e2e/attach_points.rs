@@ -250,6 +250,16 @@ async fn check(case: Case) -> Result<()> {
     Ok(())
 }
 
+/// What an access logger sees: Envoy's own sees no less than one that is a module.
+fn logged(version: Version, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
+    let (malformed, given_up): (&'static [_], _) = match version {
+        Version::Http1 => (&[BAD_PATH, BAD_HEADER], "downstream_connection_termination"),
+        Version::Http2 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET], "downstream_remote_reset"),
+        Version::Http3 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR], "_OTHER"),
+    };
+    Case { version, attach, unseen: &[], malformed, sees_headers: true, given_up }
+}
+
 /// How many streams were counted under these attributes.
 fn counted_under(store: &Store, labels: &[(&str, Option<&str>)]) -> u64 {
     let points = store.histogram_points(DURATION).into_iter();
@@ -313,78 +323,30 @@ async fn the_http_filter_counts_each_stream_of_http_3_that_reaches_filters_witho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_1() -> Result<()> {
-    check(Case {
-        version: Version::Http1,
-        attach: EnvoyConfig::as_access_logger,
-        unseen: &[],
-        malformed: &[BAD_PATH, BAD_HEADER],
-        sees_headers: true,
-        given_up: "downstream_connection_termination",
-    })
-    .await
+    check(logged(Version::Http1, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_2() -> Result<()> {
-    check(Case {
-        version: Version::Http2,
-        attach: EnvoyConfig::as_access_logger,
-        unseen: &[],
-        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET],
-        sees_headers: true,
-        given_up: "downstream_remote_reset",
-    })
-    .await
+    check(logged(Version::Http2, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_3() -> Result<()> {
-    check(Case {
-        version: Version::Http3,
-        attach: EnvoyConfig::as_access_logger,
-        unseen: &[],
-        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR],
-        sees_headers: true,
-        given_up: "_OTHER",
-    })
-    .await
+    check(logged(Version::Http3, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_stream_tells_of_each_stream_of_http_1() -> Result<()> {
-    check(Case {
-        version: Version::Http1,
-        attach: EnvoyConfig::as_log_stream,
-        unseen: &[],
-        malformed: &[BAD_PATH, BAD_HEADER],
-        sees_headers: true,
-        given_up: "downstream_connection_termination",
-    })
-    .await
+    check(logged(Version::Http1, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_stream_tells_of_each_stream_of_http_2() -> Result<()> {
-    check(Case {
-        version: Version::Http2,
-        attach: EnvoyConfig::as_log_stream,
-        unseen: &[],
-        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET],
-        sees_headers: true,
-        given_up: "downstream_remote_reset",
-    })
-    .await
+    check(logged(Version::Http2, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_stream_tells_of_each_stream_of_http_3() -> Result<()> {
-    check(Case {
-        version: Version::Http3,
-        attach: EnvoyConfig::as_log_stream,
-        unseen: &[],
-        malformed: &[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR],
-        sees_headers: true,
-        given_up: "_OTHER",
-    })
-    .await
+    check(logged(Version::Http3, EnvoyConfig::as_log_stream)).await
 }

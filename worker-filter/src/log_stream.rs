@@ -56,7 +56,9 @@ struct Told<S> {
     wanted: Wanted,
     stats: Stats,
     /// Whether it was said what records leave out.
-    said: bool,
+    said_missing: bool,
+    /// Whether it was said that Envoy keeps what was read.
+    said_refused: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,10 @@ impl LogStream {
             records_in_part: Counter::define("tributary_log_records_in_part"),
             streams_broken: Counter::define("tributary_log_streams_broken"),
         };
-        Self { connections: Vec::new(), told: Told { worker, wanted, stats, said: false } }
+        Self {
+            connections: Vec::new(),
+            told: Told { worker, wanted, stats, said_missing: false, said_refused: false },
+        }
     }
 
     /// The worker.
@@ -102,8 +107,13 @@ impl LogStream {
             }
         }
         // Nobody behind this filter is to have them.
-        if let Err(status) = Bytes::FromClient.remove(size) {
-            error!("the host does not take the log's bytes back ({status:?}): they stay with the connection");
+        if let Err(status) = Bytes::FromClient.remove(size)
+            && !std::mem::replace(&mut self.told.said_refused, true)
+        {
+            error!(
+                "log stream: Envoy refuses to take away what was read ({status:?}): does capability_restriction_config allow \
+                 proxy_set_buffer_bytes? What is behind this filter gets it (said once)"
+            );
         }
     }
 
@@ -152,7 +162,7 @@ impl<S: BuildHasher + Clone> Listener for Reading<'_, S> {
             self.told.stats.records_in_part.add(1);
         }
         self.told.worker.recorded(&values.observation());
-        if !std::mem::replace(&mut self.told.said, true) {
+        if !std::mem::replace(&mut self.told.said_missing, true) {
             self.told.say_missing(self.tag, pairs, before);
         }
         Ok(())
