@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn the_oldest_and_the_newest_are_in_every_run_and_all_are_all() {
         assert_eq!(named(&[]), ["end-to-end tests, 0 tests", "end-to-end tests on Envoy 1.36.4, 4 tests"]);
-        let on = |version: &str| format!("end-to-end tests on Envoy {version}, 19 tests");
+        let on = |version: &str| format!("end-to-end tests on Envoy {version}, 20 tests");
         assert_eq!(named(&["1.36.4", "1.40.0"]), [on("1.36.4"), on("1.40.0")]);
         assert_eq!(named(&["all"]), SUPPORTED.map(on));
     }
