@@ -80,6 +80,7 @@ fn commands_of_minutes_are_ones_that_there_are() -> Result<()> {
             ("xtask bench", "access-log"),
             ("xtask fuzz", "attributes"),
             ("xtask soak", "partial_success"),
+            ("xtask test", "end-to-end tests"),
             ("--test simulation", "every_observation"),
         ];
         let shown = shown.into_iter().find(|(command, _)| line.contains(command));

@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// that is supported. Without it all run on the newest, and a few on the oldest.
     #[arg(long, value_name = "VERSION,…|all", value_delimiter = ',', conflicts_with = "native")]
     envoy: Vec<String>,
+    /// Only say which end-to-end tests would run, and on which Envoy.
+    #[arg(long, conflicts_with = "native")]
+    list: bool,
     #[command(flatten)]
     options: Options,
 }
@@ -59,6 +62,10 @@ pub(crate) struct Selection<'a> {
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let selection = Selection { filter: args.filter.as_deref(), envoys: envoys::runs(&args.envoy) };
+    if args.list {
+        selection.envoys.iter().for_each(|run| println!("{run}"));
+        return Ok(());
+    }
     let mut report = Report::new();
     if !args.e2e {
         native(workspace, &selection, &mut report);

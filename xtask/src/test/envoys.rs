@@ -1,5 +1,6 @@
 //! Which versions of Envoy are tested, and by which tests.
 
+use std::fmt;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -57,6 +58,13 @@ pub(super) fn runs(versions: &[String]) -> Vec<Run> {
         runs.extend(named.iter().map(|version| on(version, &TELLING)));
     }
     runs
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tests = self.tests.map_or_else(|| "all".to_owned(), |tests| tests.join(", "));
+        write!(out, "{}: {tests}", self.name())
+    }
 }
 
 impl Run {
