@@ -158,7 +158,7 @@ impl<S: BuildHasher + Clone> Listener for Reading<'_, S> {
     fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), Stop> {
         let before = *reader;
         let mut values = Values::default();
-        if !self.schema.read(&self.told.wanted, pairs, reader, &mut values)? {
+        if !self.schema.read(pairs, reader, &mut values)? {
             self.told.stats.records_in_part.add(1);
         }
         self.told.worker.recorded(&values.observation());

@@ -105,6 +105,11 @@ impl Wanted {
             .collect()
     }
 
+    /// Every name, and where its value goes.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Place)> {
+        self.wants.iter().map(|want| (&*want.name, want.place))
+    }
+
     /// Where the value of this name goes.
     pub fn places(&self, name: &[u8]) -> impl Iterator<Item = Place> {
         self.wants.iter().filter(move |want| want.name.as_bytes() == name).map(|want| want.place)

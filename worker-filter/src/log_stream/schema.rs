@@ -15,6 +15,8 @@ const ABSENT: &[u8] = b"-";
 pub struct Schema {
     /// For each name of the tag, in turn, what is wanted of it.
     columns: Vec<Vec<Place>>,
+    /// Where the value of a key that is a name goes.
+    named: Vec<(Box<[u8]>, Place)>,
 }
 
 /// The values of one record, in the host's wire form.
@@ -29,7 +31,8 @@ pub struct Values<'a> {
 impl Schema {
     /// That of records with this tag, for who wants that.
     pub fn new(wanted: &Wanted, tag: &[u8]) -> Self {
-        Self { columns: wanted.columns(tag) }
+        let named = wanted.all().map(|(name, place)| (name.as_bytes().into(), place));
+        Self { columns: wanted.columns(tag), named: named.collect() }
     }
 
     /// Reads a record of `pairs` into `values`, which have none yet. A pair whose key is a name has its value; the text under
@@ -40,7 +43,6 @@ impl Schema {
     /// The reader's.
     pub fn read<'a>(
         &self,
-        wanted: &Wanted,
         pairs: usize,
         reader: &mut Reader<'a>,
         values: &mut Values<'a>,
@@ -48,8 +50,8 @@ impl Schema {
         let before = *reader;
         for _ in 0..pairs {
             let (key, value) = (reader.text()?, reader.value()?);
-            if !put(wanted, key, value, values) && !self.split(value, values) {
-                return self.read_named(wanted, pairs, before, reader, values).map(|()| false);
+            if !self.put(key, value, values) && !self.split(value, values) {
+                return self.read_named(pairs, before, reader, values).map(|()| false);
             }
         }
         Ok(true)
@@ -59,7 +61,6 @@ impl Schema {
     #[cold]
     fn read_named<'a>(
         &self,
-        wanted: &Wanted,
         pairs: usize,
         before: Reader<'a>,
         reader: &mut Reader<'a>,
@@ -69,9 +70,19 @@ impl Schema {
         *values = Values::default();
         for _ in 0..pairs {
             let (key, value) = (reader.text()?, reader.value()?);
-            put(wanted, key, value, values);
+            self.put(key, value, values);
         }
         Ok(())
+    }
+
+    /// Puts a value where the one of that name is wanted; false if it is nowhere.
+    fn put<'a>(&self, name: &[u8], value: Value<'a>, values: &mut Values<'a>) -> bool {
+        let mut is_wanted = false;
+        for (_, place) in self.named.iter().filter(|(wanted, _)| **wanted == *name) {
+            is_wanted = true;
+            values.put(*place, value);
+        }
+        is_wanted
     }
 
     /// Puts the tag's values where they are wanted; false if they are not as many as there are names.
@@ -100,11 +111,6 @@ impl Schema {
         }
         rest.is_none()
     }
-}
-
-/// Puts a value where the one of that name is wanted; false if it is nowhere.
-fn put<'a>(wanted: &Wanted, name: &[u8], value: Value<'a>, values: &mut Values<'a>) -> bool {
-    wanted.places(name).map(|place| values.put(place, value)).count() > 0
 }
 
 impl Default for Values<'_> {
@@ -140,9 +146,9 @@ impl<'a> Values<'a> {
             (Reading::Time(nanoseconds), value) => {
                 integer(value).map(|time| time.saturating_mul(nanoseconds))
             }
-            (Reading::Flags, Value::Text(names)) => Some(form::flags(names)),
+            (Reading::Flags, Value::Text(names)) => Some(flags(names)),
             (Reading::FlagsForStatus, Value::Text(names)) if !self.has_number(place.source) => {
-                Some(form::flags(names).saturating_neg())
+                Some(flags(names).saturating_neg())
             }
             _ => None,
         };
@@ -173,6 +179,11 @@ fn integer(value: Value<'_>) -> Option<i64> {
         Value::Text(digits) => decimal(digits),
         Value::Boolean(_) | Value::Other => None,
     }
+}
+
+/// Response flags; most requests have none, which takes no looking for.
+fn flags(names: &[u8]) -> i64 {
+    if names == ABSENT { 0 } else { form::flags(names) }
 }
 
 /// A number of up to 18 digits, which is as many as always fit.

@@ -33,7 +33,7 @@ fn read(wanted: &Wanted, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>, b
     }
     let (mut reader, mut values) = (Reader::new(&bytes), Values::default());
     let schema = Schema::new(wanted, tag.as_bytes());
-    let is_whole = schema.read(wanted, record.len(), &mut reader, &mut values).unwrap();
+    let is_whole = schema.read(record.len(), &mut reader, &mut values).unwrap();
     assert_eq!(reader.rest(), b"");
     let observation = values.observation();
     ((0..wanted.sources()).map(|source| observation.bytes(source).to_vec()).collect(), is_whole)
@@ -126,7 +126,7 @@ fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
     }
     let mut values = Values::default();
     let schema = Schema::new(&wanted, b"");
-    assert_eq!(schema.read(&wanted, 4, &mut Reader::new(&bytes), &mut values), Ok(true));
+    assert_eq!(schema.read(4, &mut Reader::new(&bytes), &mut values), Ok(true));
     let observation = values.observation();
     let mut found: Vec<_> = (0..4).map(|source| observation.bytes(source).to_vec()).collect();
     found.sort();
