@@ -110,7 +110,9 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
     assert_eq!(envoy("total")?, filtered);
     assert_eq!(envoy("rx_bytes_total")?, received);
     assert_eq!(envoy("tx_bytes_total")?, echoed);
-    assert_eq!(stats.counter("cluster.nowhere.upstream_cx_connect_fail")?, 3 * rounds, "three attempts each");
+    // Up to three attempts each, and yet one connection.
+    let attempts = stats.counter("cluster.nowhere.upstream_cx_connect_fail")?;
+    assert!((2 * rounds..=3 * rounds).contains(&attempts), "{attempts} attempts for {rounds} connections");
     for (key, value, expected) in [
         ("source.address", "127.0.0.1", total),
         ("destination.address", "127.0.0.1", total),
