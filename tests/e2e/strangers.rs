@@ -86,12 +86,12 @@ async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Res
     Ok(())
 }
 
-/// A million of them are a property of the fold (worker-filter/src/fold/tests.rs): here they come over the wire.
+/// A million of them over the wire; worker-filter/src/fold/tests.rs has the same as a property of the fold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_is_never_the_same_fills_its_bound_and_still_counts() -> Result<()> {
     let limit = 1_000;
     for (requests, dimension, overflow) in [
-        (50_000, json!({"name": "id", "request_header": "x-id"}), ("otel.metric.overflow", "true")),
+        (1_000_000, json!({"name": "id", "request_header": "x-id"}), ("otel.metric.overflow", "true")),
         (10_000, json!({"name": "id", "request_header": "x-id", "max_values": limit}), ("id", "_OTHER")),
     ] {
         let scene = Scene::start(2, |config| {
