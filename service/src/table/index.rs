@@ -5,8 +5,9 @@ use hashbrown::HashTable;
 
 /// Entries at the beginning.
 const CAPACITY_MIN: usize = 64;
-/// Rows looked at for each one that comes. A new table has room for twice as many entries as there are, so with two it would
-/// just be through when that is full.
+/// Rows looked at for each one that comes. A new table has room for twice as many entries as there are places, so with two it
+/// would just be through when that is full. Not as there are rows: a table may also be full of what removed ones leave
+/// behind, when there are few rows in many places.
 const MOVES: usize = 4;
 
 /// Places by hashes.
@@ -35,7 +36,7 @@ impl Index {
         hash_of: impl Fn(usize) -> Option<u64>,
     ) {
         if self.table.len() >= self.table.capacity() {
-            let capacity = self.table.len().saturating_mul(2).max(CAPACITY_MIN);
+            let capacity = places.saturating_mul(2).max(CAPACITY_MIN);
             self.old = std::mem::replace(&mut self.table, HashTable::with_capacity(capacity));
             self.moved = 0;
         }
@@ -80,7 +81,7 @@ fn from(place: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
 
     use proptest::prelude::*;
 
@@ -108,6 +109,45 @@ mod tests {
         }
         for key in 0..50_000 {
             assert_eq!(index.find(spread(key), |place| keys[place] == key), usize::try_from(key).ok());
+        }
+    }
+
+    /// A flood of series that end, then a few that stay and many that come and go: what those leave behind makes the table grow
+    /// when it is far smaller than the number of places.
+    #[test]
+    fn nothing_is_lost_where_there_are_more_places_than_rows() {
+        const FLOOD: u64 = 896;
+        const STAY: usize = 30;
+        let spread = |key: u64| {
+            (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ key >> 7).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        };
+        let (mut index, mut keys) = (Index::default(), Vec::new());
+        for key in 0..FLOOD {
+            keys.push(Some(key));
+            index.insert(spread(key), keys.len() - 1, keys.len(), |place| keys[place].map(spread));
+        }
+        let mut free: VecDeque<usize> = (0..keys.len() - STAY).collect();
+        for place in &free {
+            index.remove(spread(keys[*place].take().unwrap()), *place);
+        }
+        let mut passing = VecDeque::new();
+        for key in FLOOD..10 * FLOOD {
+            let place = free.pop_front().unwrap();
+            keys[place] = Some(key);
+            index.insert(spread(key), place, keys.len(), |place| keys[place].map(spread));
+            passing.push_back(place);
+            // In the end they stay too.
+            if passing.len() > 10 && key < 7 * FLOOD {
+                let place = passing.pop_front().unwrap();
+                index.remove(spread(keys[place].take().unwrap()), place);
+                free.push_back(place);
+            }
+            for (place, key) in keys.iter().enumerate().filter_map(|(place, key)| Some((place, (*key)?))) {
+                assert_eq!(index.find(spread(key), |place| keys[place] == Some(key)), Some(place));
+            }
+            if free.is_empty() {
+                break;
+            }
         }
     }
 
