@@ -20,6 +20,10 @@ use crate::table::Cursor;
 /// this passes only when an answer got lost.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// Looks at the clock come with ticks. If two lie further apart than this, the clock was set forward or the process stood
+/// still: no answer can have come for so long, however late it is now.
+const LEAP: Duration = Duration::from_secs(10);
+
 /// One destination's progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -29,6 +33,8 @@ pub struct Delivery {
     state: State,
     /// When it came to that. A time before it shows that the wall clock went back.
     since_unix_nano: u64,
+    /// When it was last asked what is due.
+    seen_unix_nano: u64,
     /// Where the slice begins that is in flight or due.
     at: Cursor,
     cycle_began_unix_nano: u64,
@@ -68,8 +74,18 @@ impl Delivery {
     pub fn new(interval: Duration, timeout: Duration, backoff: Backoff, now_unix_nano: u64) -> Self {
         let (at, cycle_began_unix_nano) = (Cursor::default(), now_unix_nano);
         let state = State::Waiting { until_unix_nano: after(now_unix_nano, interval) };
-        let since_unix_nano = now_unix_nano;
-        Self { interval, timeout, backoff, state, since_unix_nano, at, cycle_began_unix_nano, failures: 0 }
+        let (since_unix_nano, seen_unix_nano) = (now_unix_nano, now_unix_nano);
+        Self {
+            interval,
+            timeout,
+            backoff,
+            state,
+            since_unix_nano,
+            seen_unix_nano,
+            at,
+            cycle_began_unix_nano,
+            failures: 0,
+        }
     }
 
     /// Where to send from, if something is to be sent now.
@@ -154,8 +170,17 @@ impl Delivery {
     }
 
     /// If the wall clock went back, what waits is due, and what is on its way gets all its time anew: to wait for the time that was
-    /// meant could take for ever.
+    /// meant could take for ever. If it leapt forward, what is on its way gets that time too: to send it again while its answer
+    /// may come would have a destination of deltas count it twice.
     fn follow_clock(&mut self, now_unix_nano: u64) {
+        let seen = std::mem::replace(&mut self.seen_unix_nano, now_unix_nano).max(self.since_unix_nano);
+        let unseen_ns = now_unix_nano.saturating_sub(seen);
+        if let State::InFlight { give_up_unix_nano, .. } = &mut self.state
+            && unseen_ns > as_ns(LEAP)
+        {
+            *give_up_unix_nano = give_up_unix_nano.saturating_add(unseen_ns);
+            self.since_unix_nano = now_unix_nano;
+        }
         let Some(back_ns) = self.since_unix_nano.checked_sub(now_unix_nano).filter(|back_ns| *back_ns > 0)
         else {
             return;

@@ -65,3 +65,19 @@ fn a_clock_that_goes_back_holds_up_nothing_and_no_point_is_older_than_the_one_be
         }
     }
 }
+
+/// By an hour while a request is on its way, or with the whole process halted for so long: Envoy's timers know nothing of it.
+#[test]
+fn a_clock_that_leaps_forward_has_nothing_told_twice() {
+    fake::reset();
+    let mut service =
+        service(r#"{"interval": "1s", "destinations": [{"cluster": "c", "temporality": "delta"}]}"#);
+    enqueue(&batch(1, &[("a", 5)]));
+    tick_at(&mut service, 1);
+    tick_at(&mut service, 3_600);
+    assert_eq!(posts(), 1, "the answer may still come");
+    answer(&mut service, "200");
+    enqueue(&batch(2, &[("a", 2)]));
+    tick_at(&mut service, 3_601);
+    assert_eq!((posts(), last_sums()[0].1), (2, 2));
+}
