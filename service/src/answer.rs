@@ -10,6 +10,8 @@ use tributary_proto::json;
 use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF};
 use tributary_proto::protobuf::{Field, field};
 
+use crate::encode::Encoding;
+
 /// What is read of an answer's body: the specification recommends a limit of 4 MiB, but a partial success is small.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -36,7 +38,7 @@ pub enum Verdict {
         /// Why, in the collector's words.
         message: String,
     },
-    /// Not now: 429, 502, 503, 504, or no answer at all.
+    /// Not now: a status that its encoding has for that, or no answer at all.
     Retry {
         /// How long the collector asks to be left alone.
         after: Option<Duration>,
@@ -49,12 +51,11 @@ pub enum Verdict {
 }
 
 impl Answer<'_> {
-    /// Reads the answer (opentelemetry-proto, `docs/specification.md`, "OTLP/HTTP Response"; remote write 1.0 says the same
-    /// of what to try again). `now_unix_nano` is for a `retry-after` that is a date.
+    /// Reads the answer to a request in this encoding. `now_unix_nano` is for a `retry-after` that is a date.
     ///
     /// Envoy answers itself with 503 or 504 where the collector does not, and brings no status at all where an answer broke
     /// off; each is worth another try.
-    pub fn judge(&self, now_unix_nano: u64) -> Verdict {
+    pub fn judge(&self, encoding: Encoding, now_unix_nano: u64) -> Verdict {
         let Some(status) =
             self.status.and_then(|status| std::str::from_utf8(status).ok()?.parse::<u16>().ok())
         else {
@@ -62,7 +63,7 @@ impl Answer<'_> {
         };
         match status {
             200..=299 => self.taken(),
-            429 | 502 | 503 | 504 => {
+            _ if encoding.is_tried_again(status) => {
                 let after = self.retry_after.and_then(|text| retry_after::parse(text, now_unix_nano));
                 Verdict::Retry { after }
             }
@@ -127,22 +128,32 @@ mod tests {
     fn the_status_decides() {
         let taken = Verdict::Taken { rejected: 0, message: String::new() };
         let retry = Verdict::Retry { after: None };
+        let both = [Encoding::OtlpProtobuf, Encoding::RemoteWrite];
         for (status, expected) in [
             (Some("200"), taken.clone()),
             (Some("204"), taken),
             (Some("400"), Verdict::Refused { status: 400 }),
             (Some("404"), Verdict::Refused { status: 404 }),
             (Some("429"), retry.clone()),
-            (Some("500"), Verdict::Refused { status: 500 }),
             (Some("502"), retry.clone()),
             (Some("503"), retry.clone()),
             (Some("504"), retry.clone()),
             (Some("301"), Verdict::Refused { status: 301 }),
             (Some("\u{fffd}"), retry.clone()),
-            (None, retry),
+            (None, retry.clone()),
         ] {
             let answer = Answer { status: status.map(str::as_bytes), ..Answer::default() };
-            assert_eq!(answer.judge(0), expected, "{status:?}");
+            assert_eq!(
+                both.map(|encoding| answer.judge(encoding, 0)),
+                [expected.clone(), expected],
+                "{status:?}"
+            );
+        }
+        // Of these the two say different things.
+        for (text, status) in [("500", 500), ("501", 501), ("599", 599)] {
+            let answer = Answer { status: Some(text.as_bytes()), ..Answer::default() };
+            let expected = [Verdict::Refused { status }, retry.clone()];
+            assert_eq!(both.map(|encoding| answer.judge(encoding, 0)), expected, "{status}");
         }
     }
 
@@ -153,8 +164,11 @@ mod tests {
             retry_after: Some(b"7"),
             ..Answer::default()
         };
-        assert_eq!(answer(b"503").judge(0), Verdict::Retry { after: Some(Duration::from_secs(7)) });
-        assert_eq!(answer(b"400").judge(0), Verdict::Refused { status: 400 });
+        assert_eq!(
+            answer(b"503").judge(Encoding::OtlpJson, 0),
+            Verdict::Retry { after: Some(Duration::from_secs(7)) }
+        );
+        assert_eq!(answer(b"400").judge(Encoding::OtlpJson, 0), Verdict::Refused { status: 400 });
     }
 
     #[test]
@@ -164,7 +178,7 @@ mod tests {
         let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
         let judged = |content_type: &str, body: &[u8]| {
             let (status, content_type) = (Some(&b"200"[..]), Some(content_type.as_bytes()));
-            Answer { status, content_type, retry_after: None, body }.judge(0)
+            Answer { status, content_type, retry_after: None, body }.judge(Encoding::OtlpJson, 0)
         };
         let full = Verdict::Taken { rejected: 0, message: String::new() };
         let three = Verdict::Taken { rejected: 3, message: "too old".into() };

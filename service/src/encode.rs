@@ -72,6 +72,15 @@ impl Encoding {
         }
     }
 
+    /// Whether what was answered with this status, an error, is to be sent again (opentelemetry-proto, `docs/specification.md`,
+    /// "Retryable Response Codes"; Prometheus remote write 1.0, "Retries & Backoff").
+    pub fn is_tried_again(self, status: u16) -> bool {
+        match self {
+            Self::OtlpProtobuf | Self::OtlpJson => matches!(status, 429 | 502..=504),
+            Self::RemoteWrite => matches!(status, 429 | 500..=599),
+        }
+    }
+
     /// What an exporter of this encoding is called (OpenTelemetry semantic conventions, `otel.component.type`; they have no
     /// word for remote write).
     pub fn component_type(self) -> &'static str {

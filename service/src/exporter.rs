@@ -252,7 +252,7 @@ impl Exporter {
             retry_after: retry_after.as_deref(),
             body: &body,
         };
-        let verdict = answer.judge(now);
+        let verdict = answer.judge(self.destination.encoding, now);
         let Some(outcome) = self.delivery.answered(now, &verdict, jitter) else { return true };
         let end = end(&verdict, status.as_deref());
         self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
