@@ -11,6 +11,7 @@ use tributary_proto::value::is_header_value;
 use crate::backoff::Backoff;
 use crate::compress::Compression;
 use crate::encode::Encoding;
+use crate::ledger::in_statistic;
 use crate::points::Temporality;
 use crate::values::ValueConfig;
 
@@ -168,6 +169,12 @@ impl Destination {
                 "name",
                 &format!("{} again", quoted(&name)),
                 "each name once (a destination without one is called as its cluster)",
+            );
+        } else if let Some(other) = names.iter().find(|other| in_statistic(other) == in_statistic(&name)) {
+            section.note(
+                "name",
+                &format!("{} beside {}", quoted(&name), quoted(other)),
+                "names that differ in a letter, a digit, '_' or '-': statistics have '_' for all else",
             );
         }
         names.push(name.clone());

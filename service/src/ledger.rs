@@ -87,7 +87,7 @@ impl Ledger {
 }
 
 /// A name as a part of a statistic's: what would divide it there, or in what statistics are sent to, is `_`.
-fn in_statistic(name: &str) -> String {
+pub fn in_statistic(name: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
     name.chars().map(|character| if is_plain(character) { character } else { '_' }).collect()
 }

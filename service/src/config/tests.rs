@@ -62,6 +62,24 @@ fn remote_write_has_one_temporality_and_one_compression() {
     assert_eq!(paths, ["destinations[0].temporality", "destinations[0].compression"]);
 }
 
+/// Each has statistics by its name, which must not add up two.
+#[test]
+fn names_that_are_the_same_in_statistics_are_refused() {
+    for (one, other, is_taken) in
+        [("otel.a", "otel-a", true), ("otel.a", "otel_a", false), ("東京", "大阪", false)]
+    {
+        let json =
+            format!(r#"{{"destinations": [{{"name": "{one}", "cluster": "c"}}, {{"cluster": "{other}"}}]}}"#);
+        let problems = ServiceConfig::parse(json.as_bytes()).err();
+        let problems: Vec<String> =
+            problems.iter().flat_map(|all| all.iter().map(ToString::to_string)).collect();
+        let expected = format!(
+            r#"destinations[1].name: found "{other}" beside "{one}", allowed: names that differ in a letter, a digit, '_' or '-': statistics have '_' for all else"#
+        );
+        assert_eq!(problems, if is_taken { vec![] } else { vec![expected] });
+    }
+}
+
 #[test]
 fn every_problem_is_said_at_once_and_no_secret_with_them() {
     let json = r#"{"interval": "1ms", "destinations": [{"name": "a"}, {"cluster": "b", "path": "x", "timeout": "0s"},
