@@ -85,9 +85,11 @@ const IDLE_MAX: Duration = Duration::from_secs(30 * 86_400);
 const MAX_BYTES: usize = 1024 * 1024;
 const MAX_BYTES_RANGE: std::ops::RangeInclusive<u64> = 16 * 1024..=64 * 1024 * 1024;
 
-/// Headers that the service sets itself or that HTTP/2 forbids.
-const HEADERS_RESERVED: [&str; 5] =
-    ["content-type", "content-length", "host", "connection", "transfer-encoding"];
+/// Headers that Envoy sets itself or that HTTP/2 forbids.
+const HEADERS_RESERVED: [&str; 4] = ["content-length", "host", "connection", "transfer-encoding"];
+
+/// Those that say what an export is, besides.
+const HEADERS_OF_EXPORT: [&str; 2] = ["content-type", "content-encoding"];
 
 impl ServiceConfig {
     /// Reads a configuration, or says everything that is wrong with it.
@@ -149,7 +151,7 @@ impl Destination {
             Backoff::new(first, longest)
         });
 
-        check_headers(section, &headers);
+        check_headers(section, &headers, &HEADERS_OF_EXPORT);
         if let Some(path) = &path
             && (!path.starts_with('/') || path.bytes().any(|byte| byte <= b' '))
         {
@@ -197,10 +199,11 @@ impl Destination {
     }
 }
 
-/// Notes the headers that no request may have.
-fn check_headers(section: &mut Section<'_>, headers: &[(String, String)]) {
+/// Notes the headers that no request may have, or not this one: `own` are those that the service sets.
+fn check_headers(section: &mut Section<'_>, headers: &[(String, String)], own: &[&str]) {
     for (header, value) in headers {
-        if !is_header_name(header) || HEADERS_RESERVED.contains(&header.as_str()) {
+        let name = header.as_str();
+        if !is_header_name(name) || HEADERS_RESERVED.contains(&name) || own.contains(&name) {
             let allowed = "lower-case header names, none that the service sets itself";
             section.note("headers", &quoted(header), allowed);
         }

@@ -117,6 +117,22 @@ fn a_value_says_where_it_is_from_and_how_often() {
     assert_eq!((flags.method, flags.pace.every), ("GET", Duration::from_secs(60)));
 }
 
+/// Of an export the service says what its body is, of a fetch, such as one of a token by a form, only the configuration can.
+#[test]
+fn what_the_body_is_can_be_said_of_a_fetch_alone() {
+    let json = br#"{"destinations": [{"cluster": "c", "headers": {"content-encoding": "gzip", "content-type": "text/plain"}}],
+        "values": [{"name": "jwt", "cluster": "auth", "path": "/", "method": "POST", "body": "grant_type=client_credentials",
+        "headers": {"content-type": "application/x-www-form-urlencoded"}}]}"#;
+    let problems = ServiceConfig::parse(json).unwrap_err();
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let problem = |header: &str| {
+        format!(
+            r#"destinations[0].headers: found "{header}", allowed: lower-case header names, none that the service sets itself"#
+        )
+    };
+    assert_eq!(problems, [problem("content-encoding"), problem("content-type")]);
+}
+
 #[test]
 fn every_problem_of_a_value_is_said() {
     let json = br#"{"values": [{"name": "a b", "cluster": "c", "path": "x", "from": "cookie", "headers": {"Host": "h"}},

@@ -45,7 +45,8 @@ fn read_one(section: &mut Section<'_>) -> Option<ValueConfig> {
     let method = section.word("method", &["GET", "POST", "PUT"]).unwrap_or("GET");
     let authority = section.text("authority", 1..=255);
     let headers = section.texts("headers", 32, 8192);
-    check_headers(section, &headers);
+    // What its body is only the configuration can say.
+    check_headers(section, &headers, &[]);
     let body = section.text("body", 0..=VALUE_BYTES_MAX).unwrap_or_default();
     let from = section.text("from", 1..=1024);
     let origin = match from.as_deref().map(Origin::parse) {
