@@ -26,7 +26,8 @@ pub struct Slice<'a> {
 pub struct SliceLimits<'a> {
     /// Rows looked at.
     pub rows_max: usize,
-    /// Bytes of the request before compression; the last point may go past them.
+    /// Bytes of the request before compression; the last point may go past them, and the first row is looked at in any case: what
+    /// stands around it may need more than these alone.
     pub bytes_max: usize,
     /// How large points become.
     pub size: &'a SizeHint,
@@ -56,7 +57,7 @@ impl Table {
             let mut next = None;
             let first_row = if at == from.metric { from.row } else { 0 };
             for (row_at, row) in table.rows.range_mut(first_row, usize::MAX) {
-                if rows_left == 0 || bytes >= limits.bytes_max {
+                if rows_left == 0 || bytes >= limits.bytes_max && rows_left < limits.rows_max {
                     next = Some(Cursor { metric: at, row: row_at });
                     break;
                 }

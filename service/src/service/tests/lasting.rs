@@ -66,6 +66,24 @@ fn a_clock_that_goes_back_holds_up_nothing_and_no_point_is_older_than_the_one_be
     }
 }
 
+/// What stands before the first point is more than a request may have here, and more than a line of the log.
+#[test]
+fn a_large_resource_stops_neither_the_exports_nor_the_end() {
+    fake::reset();
+    let resource: Vec<String> =
+        (0..32).map(|number| format!(r#""{number}{}": "{}""#, "k".repeat(900), "v".repeat(1_000))).collect();
+    let mut service = service(&format!(
+        r#"{{"interval": "1s", "resource": {{{}}}, "destinations": [{{"cluster": "c", "max_bytes": 16384}}]}}"#,
+        resource.join(", ")
+    ));
+    enqueue(&batch(1, &[("a", 5), ("b", 1)]));
+    tick_at(&mut service, 1);
+    assert_eq!((posts(), last_sums().len()), (1, 1));
+    answer(&mut service, "200");
+    service.finish();
+    assert_eq!(unexported("c"), [("requests".to_owned(), 1)]);
+}
+
 /// By an hour while a request is on its way, or with the whole process halted for so long: Envoy's timers know nothing of it.
 #[test]
 fn a_clock_that_leaps_forward_has_nothing_told_twice() {
