@@ -21,6 +21,8 @@ pub struct Schedule {
     keep_on_failure: Duration,
     backoff: Backoff,
     state: State,
+    /// When it came to that. A time before it shows that the wall clock went back.
+    since_unix_nano: u64,
     failures: u32,
     /// When the value was fetched last, or found.
     good_unix_nano: Option<u64>,
@@ -59,6 +61,7 @@ impl Schedule {
             keep_on_failure,
             backoff,
             state,
+            since_unix_nano: now_unix_nano,
             failures: 0,
             good_unix_nano: None,
         }
@@ -71,6 +74,7 @@ impl Schedule {
 
     /// Whether to fetch now. An answer that never came is a failure.
     pub fn is_due(&mut self, now_unix_nano: u64, jitter: u64) -> bool {
+        self.follow_clock(now_unix_nano);
         if let State::InFlight { give_up_unix_nano } = self.state
             && now_unix_nano >= give_up_unix_nano
         {
@@ -82,14 +86,14 @@ impl Schedule {
     /// The request is under way.
     pub fn sent(&mut self, now_unix_nano: u64) {
         let give_up_unix_nano = after(now_unix_nano, self.timeout.saturating_add(GRACE));
-        self.state = State::InFlight { give_up_unix_nano };
+        self.come_to(State::InFlight { give_up_unix_nano }, now_unix_nano);
     }
 
     /// No value came; gives how long to the next try.
     pub fn failed(&mut self, now_unix_nano: u64, jitter: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter);
-        self.state = State::Waiting { until_unix_nano: after(now_unix_nano, wait) };
+        self.come_to(State::Waiting { until_unix_nano: after(now_unix_nano, wait) }, now_unix_nano);
         wait
     }
 
@@ -104,7 +108,7 @@ impl Schedule {
         let tenth_ns = as_ns(wait) / 10;
         let early = Duration::from_nanos(jitter.checked_rem(tenth_ns).unwrap_or(0));
         let wait = wait.saturating_sub(early).max(LEAST);
-        self.state = State::Waiting { until_unix_nano: after(now_unix_nano, wait) };
+        self.come_to(State::Waiting { until_unix_nano: after(now_unix_nano, wait) }, now_unix_nano);
     }
 
     /// Failures in a row.
@@ -121,6 +125,27 @@ impl Schedule {
     /// The value was taken back.
     pub fn taken_back(&mut self) {
         self.good_unix_nano = None;
+    }
+
+    fn come_to(&mut self, state: State, now_unix_nano: u64) {
+        (self.state, self.since_unix_nano) = (state, now_unix_nano);
+    }
+
+    /// If the wall clock went back, what waits is due, what is on its way gets all its time anew, and a value was good until now: to
+    /// wait for the times that were meant could take for ever.
+    fn follow_clock(&mut self, now_unix_nano: u64) {
+        let back_ns = self.since_unix_nano.saturating_sub(now_unix_nano);
+        if back_ns == 0 {
+            return;
+        }
+        match &mut self.state {
+            State::Waiting { until_unix_nano } => *until_unix_nano = now_unix_nano,
+            State::InFlight { give_up_unix_nano } => {
+                *give_up_unix_nano = give_up_unix_nano.saturating_sub(back_ns);
+            }
+        }
+        self.since_unix_nano = now_unix_nano;
+        self.good_unix_nano = self.good_unix_nano.map(|good| good.min(now_unix_nano));
     }
 }
 
@@ -187,6 +212,19 @@ mod tests {
         assert!(schedule.is_stale(100 * SECOND));
         schedule.taken_back();
         assert!(!schedule.is_stale(200 * SECOND), "once");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_holds_up_no_fetch() {
+        const AHEAD: u64 = 3_600;
+        let mut schedule = schedule();
+        schedule.fetched(AHEAD * SECOND, None, 0);
+        assert_eq!(due(&mut schedule, 5), Some(5), "who knows for how long it was good");
+        schedule.failed(AHEAD * SECOND, 0);
+        assert_eq!(due(&mut schedule, 6), Some(6));
+        schedule.sent(AHEAD * SECOND);
+        assert_eq!(due(&mut schedule, 7), Some(19), "10 s of timeout and grace, 2 s of backoff");
+        assert!(!schedule.is_stale(104 * SECOND) && schedule.is_stale(105 * SECOND));
     }
 
     proptest! {
