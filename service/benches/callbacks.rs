@@ -136,7 +136,7 @@ fn write(
                 SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size, only_news: false };
             let slice = table.collect(VIEWER, request.at(), &limits, 5);
             let next = slice.next.unwrap_or(request.at());
-            request.push(&resource, &slice.metrics, next);
+            request.push(&resource, &slice, next);
         }
         request
     };

@@ -37,13 +37,19 @@ pub struct Encoded {
 }
 
 impl Encoding {
-    /// Encodes points as a part of a request's body, which may be its `first`. Those of one metric stay together.
-    pub fn part(self, resource: &Resource, metrics: &[MetricPoints<'_>], first: bool) -> Encoded {
+    /// Encodes points as a part of a request's body. Those of one metric stay together. The first part of a body is told its
+    /// time, `first_unix_nano`, which does not fall from one body to the next as that of points that tell an end may.
+    pub fn part(
+        self,
+        resource: &Resource,
+        metrics: &[MetricPoints<'_>],
+        first_unix_nano: Option<u64>,
+    ) -> Encoded {
         match self {
             // Messages one after the other are one message with what is in all of them.
             Self::OtlpProtobuf => otlp::part(Notation::Protobuf, resource, metrics),
             Self::OtlpJson => otlp::part(Notation::Json, resource, metrics),
-            Self::RemoteWrite => remote_write::part(resource, metrics, first),
+            Self::RemoteWrite => remote_write::part(resource, metrics, first_unix_nano),
         }
     }
 

@@ -207,7 +207,7 @@ impl Exporter {
         let limits = SliceLimits { rows_max, bytes_max: bytes_left, size, only_news: false };
         let slice = table.collect(self.viewer, request.at(), &limits, now);
         let next = slice.next;
-        let left_out = request.push(resource, &slice.metrics, next.unwrap_or(request.at()));
+        let left_out = request.push(resource, &slice, next.unwrap_or(request.at()));
         stats.drop_points(Reason::Encoding, left_out);
         (next.is_none() || request.bytes() >= bytes_max || slice.is_cut).then_some(next)
     }

@@ -29,7 +29,7 @@ pub fn tell(table: &mut Table, viewer: Viewer, name: &str, resource: &Resource, 
         let slice = table.collect(viewer, from, &limits, now_unix_nano);
         at = slice.next;
         let mut request = Request::new(encoding, Compressor::new(Compression::None), from);
-        request.push(resource, &slice.metrics, from);
+        request.push(resource, &slice, from);
         let points = request.points();
         if points == 0 {
             continue;

@@ -2,9 +2,8 @@
 
 use crate::compress::Compressor;
 use crate::encode::{Encoded, Encoding};
-use crate::points::MetricPoints;
 use crate::resource::Resource;
-use crate::table::Cursor;
+use crate::table::{Cursor, Slice};
 
 /// What one destination is to be told next, as far as it is written.
 #[derive(Debug)]
@@ -24,11 +23,12 @@ impl Request {
         Self { encoding, body, points: 0, from, at: from }
     }
 
-    /// Appends points, which end at `at`. Gives how many of them could not be said.
-    pub fn push(&mut self, resource: &Resource, metrics: &[MetricPoints<'_>], at: Cursor) -> u64 {
+    /// Appends a slice, which ends at `at`. Gives how many of them could not be said.
+    pub fn push(&mut self, resource: &Resource, slice: &Slice<'_>, at: Cursor) -> u64 {
         self.at = at;
         let first = self.points == 0;
-        let Encoded { bytes, points, left_out } = self.encoding.part(resource, metrics, first);
+        let time = first.then_some(slice.time_unix_nano);
+        let Encoded { bytes, points, left_out } = self.encoding.part(resource, &slice.metrics, time);
         if points > 0 {
             let [before, between, _] = self.encoding.frame();
             self.body.push(if first { before } else { between });

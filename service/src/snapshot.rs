@@ -65,7 +65,7 @@ impl Snapshots {
             let bytes_max = SNAPSHOT_BYTES_MAX.saturating_sub(END_BYTES_MAX).saturating_sub(bytes.len());
             let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size, only_news: false };
             let slice = table.collect(ONLOOKER, at, &limits, self.began_unix_nano);
-            let part = Encoding::OtlpProtobuf.part(resource, &slice.metrics, bytes.is_empty());
+            let part = Encoding::OtlpProtobuf.part(resource, &slice.metrics, None);
             if part.bytes.len() <= bytes_max {
                 bytes.extend_from_slice(&part.bytes);
             }

@@ -29,8 +29,12 @@ const SERIES_HISTOGRAMS: u32 = 4;
 /// The series that says what else the resource is.
 const TARGET_INFO: &str = "target_info";
 
-/// A part of a WriteRequest; the `first` says what the resource is.
-pub(super) fn part(resource: &Resource, metrics: &[MetricPoints<'_>], first: bool) -> Encoded {
+/// A part of a WriteRequest; the first, which has a time, says what the resource is.
+pub(super) fn part(
+    resource: &Resource,
+    metrics: &[MetricPoints<'_>],
+    first_unix_nano: Option<u64>,
+) -> Encoded {
     let target = Target::new(resource);
     let mut request = Request::default();
     let mut counted = Encoded::default();
@@ -50,12 +54,11 @@ pub(super) fn part(resource: &Resource, metrics: &[MetricPoints<'_>], first: boo
             request.metadata(&family);
         }
     }
-    let latest = metrics.iter().flat_map(|points| &points.points).map(|point| point.time_unix_nano).max();
-    if let (Some(info), Some(latest), true) = (&target.info, latest, first && counted.points > 0) {
+    if let (Some(info), Some(time), true) = (&target.info, first_unix_nano, counted.points > 0) {
         request.sample(
             &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
             1.0,
-            millis(latest),
+            millis(time),
             &[],
         );
     }

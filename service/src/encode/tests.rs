@@ -57,7 +57,7 @@ impl Stock {
 /// A body of one part.
 fn whole(encoding: Encoding, resource: &Resource, metrics: &[MetricPoints<'_>]) -> Encoded {
     let [before, _, after] = encoding.frame();
-    let part = encoding.part(resource, metrics, true);
+    let part = encoding.part(resource, metrics, Some(NOW));
     Encoded { bytes: [before, &part.bytes, after].concat(), ..part }
 }
 
@@ -247,7 +247,7 @@ fn a_request_says_how_it_is_encoded() {
 #[test]
 fn nothing_is_no_points() {
     for encoding in ENCODINGS {
-        let encoded = encoding.part(&Resource::default(), &[], true);
+        let encoded = encoding.part(&Resource::default(), &[], Some(NOW));
         assert_eq!((encoded.points, encoded.left_out), (0, 0), "{encoding:?}");
     }
 }
@@ -288,7 +288,7 @@ proptest! {
         for encoding in ENCODINGS {
             let [before, between, after] = encoding.frame();
             let points = stock.points();
-            let parts: Vec<Encoded> = points.chunks(1).map(|of_one| encoding.part(&stock.resource, of_one, false)).collect();
+            let parts: Vec<Encoded> = points.chunks(1).map(|of_one| encoding.part(&stock.resource, of_one, None)).collect();
             let counted = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.points, sum.1 + part.left_out));
             let all = whole(encoding, &stock.resource, &points);
             prop_assert_eq!(counted, (all.points, all.left_out));

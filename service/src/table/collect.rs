@@ -15,6 +15,8 @@ use crate::points::{DataPoint, MetricPoints, Temporality, Value};
 pub struct Slice<'a> {
     /// Its points.
     pub metrics: Vec<MetricPoints<'a>>,
+    /// As of when.
+    pub time_unix_nano: u64,
     /// Where the next slice begins; none if this is the last.
     pub next: Option<Cursor>,
     /// Whether it ends there because of its bytes.
@@ -74,10 +76,10 @@ impl Table {
                 metrics.push(MetricPoints { metric, temporality, points });
             }
             if next.is_some() {
-                return Slice { metrics, next, is_cut: bytes >= limits.bytes_max };
+                return Slice { metrics, time_unix_nano, next, is_cut: bytes >= limits.bytes_max };
             }
         }
-        Slice { metrics, next: None, is_cut: false }
+        Slice { metrics, time_unix_nano, next: None, is_cut: false }
     }
 
     /// What was collected from `from` to `to` is with the destination: it is not told again. Gives how many observations it was if

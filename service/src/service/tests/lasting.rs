@@ -1,6 +1,9 @@
 //! What outlasts an interval, a process, or the time of day.
 
+use std::collections::HashMap;
+
 use tributary_proto::limits::BATCHES_ENQUEUED;
+use tributary_proto::remote_write::WriteRequest;
 
 use super::*;
 
@@ -64,6 +67,37 @@ fn a_clock_that_goes_back_holds_up_nothing_and_no_point_is_older_than_the_one_be
             answer(&mut service, "200");
         }
     }
+}
+
+/// One destination is down, so series that have ended stay and the other is told so again: whole requests of nothing else.
+#[test]
+fn no_series_of_remote_write_goes_back_in_time() {
+    fake::reset();
+    let json = r#"{"interval": "1s", "limits": {"idle": "2s"}, "resource": {"region": "eu"}, "destinations": [
+        {"cluster": "prometheus", "encoding": "remote_write", "max_bytes": 16384}, {"cluster": "down"}]}"#;
+    let mut service = service(json);
+    let (mut answered, mut latest) = (0, HashMap::new());
+    for seconds in 1..9 {
+        let names: Vec<String> = (0..200).map(|number| format!("{}{number}", seconds > 1)).collect();
+        enqueue(&batch(seconds, &names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>()));
+        tick_at(&mut service, seconds);
+        while posts() > answered {
+            let post = fake::with(|host| host.posts[answered].clone());
+            answered += 1;
+            let is_taken = seconds < 3 || post.cluster == "prometheus";
+            answer_to(&mut service, answered, if is_taken { "200" } else { "503" }, vec![]);
+            if post.cluster == "down" {
+                continue;
+            }
+            let body = snap::raw::Decoder::new().decompress_vec(&post.body).unwrap();
+            for series in <WriteRequest as Message>::decode(body.as_slice()).unwrap().timeseries {
+                let (labels, time) = (format!("{:?}", series.labels), series.samples[0].timestamp);
+                let before = latest.insert(labels, time).unwrap_or(0);
+                assert!(before <= time, "{:?} at {time} after {before}", series.labels);
+            }
+        }
+    }
+    assert!(latest.keys().any(|labels| labels.contains("target_info")) && latest.len() == 401 + 1);
 }
 
 /// What stands before the first point is more than a request may have here, and more than a line of the log.
