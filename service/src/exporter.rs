@@ -333,11 +333,12 @@ impl Exporter {
     fn count(&mut self, verdict: &Verdict, end: End, points: u64, stats: &Stats) {
         match verdict {
             Verdict::Taken { rejected, .. } => {
-                let taken = points.saturating_sub(*rejected);
+                let rejected = points.min(*rejected);
+                let taken = points.saturating_sub(rejected);
                 stats.exports_succeeded.add(1);
-                stats.points_rejected.add(*rejected);
+                stats.points_rejected.add(rejected);
                 stats.points_exported.add(taken);
-                self.tally.points_ended(end, *rejected);
+                self.tally.points_ended(end, rejected);
                 self.tally.points_ended(None, taken);
                 self.state.succeeded = self.state.succeeded.saturating_add(1);
                 self.state.failures = 0;

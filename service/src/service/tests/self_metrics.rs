@@ -146,6 +146,17 @@ fn failures_are_told_apart_by_their_cause() {
 }
 
 #[test]
+fn a_collector_cannot_reject_more_than_it_was_sent() {
+    let mut service = talkative("");
+    tick_at(&mut service, 1);
+    let sent = u64::try_from(last_values().len()).unwrap();
+    let partial = ExportMetricsPartialSuccess { rejected_data_points: i64::MAX, error_message: "all".into() };
+    let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    answer_with(&mut service, "200", body);
+    assert_eq!((stat("points_rejected"), stat("points_exported")), (sent, 0));
+}
+
+#[test]
 fn an_answer_that_never_came_is_told_too() {
     let mut service = talkative("");
     (1..50).for_each(|seconds| tick_at(&mut service, seconds));
