@@ -17,7 +17,7 @@ use tributary_proto::{exports, heartbeat};
 use crate::budget::Budget;
 use crate::config::ServiceConfig;
 use crate::exporter::Exporter;
-use crate::instance::Instance;
+use crate::instance::{self, Instance};
 use crate::intake::Intake;
 use crate::points::Temporality;
 use crate::resource::{self, Resource};
@@ -76,9 +76,10 @@ impl Service {
     pub fn new(config: ServiceConfig) -> Result<Self, tributary_host::Status> {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
-        let instance = Instance::of_process(&mut HostSharedData, now);
         // The clock may have gone back since.
         let told = told::recall_time(&mut HostSharedData);
+        let instance = Instance::of_process(&mut HostSharedData, now, told);
+        let told = if instance::may_go_on_from(told, now) { told } else { 0 };
         let began_unix_nano = now.max(instance.began_unix_nano).max(told);
         let node =
             |path: &[u8]| Some(String::from_utf8_lossy(&attributes::property(path).ok()?).into_owned());

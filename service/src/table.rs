@@ -120,7 +120,8 @@ impl Table {
         row.map(|row| row.set(point, now_unix_nano)).is_some()
     }
 
-    /// Has the deltas of a counter in shared data go on from `base` for `viewer`, if it takes deltas.
+    /// Has the deltas of a counter in shared data go on from `base` for `viewer`, if it takes deltas. Nothing was told of a time
+    /// after that since which the table counts.
     pub fn resume(
         &mut self,
         metric: &Metric,
@@ -129,6 +130,7 @@ impl Table {
         base: Base,
         start_unix_nano: u64,
     ) {
+        let base = Base { end_unix_nano: base.end_unix_nano.min(self.epoch_unix_nano), ..base };
         let now_unix_nano = self.timeline.happens(base.end_unix_nano);
         if let Some(row) = self.own_row(Owner::SharedData, metric, attributes, start_unix_nano) {
             row.resume(viewer, base, now_unix_nano);

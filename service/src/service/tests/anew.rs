@@ -112,6 +112,27 @@ fn a_counter_is_still_in_what_the_next_service_leaves_when_it_ends() {
     }
 }
 
+/// A clock that was wrong altogether told it, or a stranger wrote it.
+#[test]
+fn nothing_goes_on_from_a_time_that_lies_years_ahead() {
+    for (key, began) in [("tributary.told", 2), ("tributary.instance", 2), ("tributary.told.deltas", 1)] {
+        let mut first = process();
+        enqueue(&batch(1, &[("a", 1)]));
+        count(6);
+        export(&mut first, 2);
+        answer_both(&mut first, "200");
+        drop(first);
+        fake::with(|host| {
+            let (mut bytes, _) = host.store.get(key).unwrap();
+            bytes[..8].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
+            host.store.set(key, &bytes, 0).unwrap();
+        });
+        let mut second = both();
+        count(9);
+        assert_eq!(export(&mut second, 5), [Some((2, 5, 3)), Some((began, 5, 9))], "{key}");
+    }
+}
+
 /// Also where the clock goes back while there is no service.
 #[test]
 fn no_point_is_older_than_what_the_service_before_it_told() {
