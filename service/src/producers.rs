@@ -18,6 +18,8 @@ pub struct Producers {
     turn: u64,
     /// The place of whoever spoke last.
     at: usize,
+    /// Whether it has everybody whose batches another service of this process has added up: whoever else there is begins with 1.
+    goes_on: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ struct Seen {
 /// What a batch's number says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// The next one, or the first of a producer: there is no telling what came before this service.
+    /// The next one, or the first of a producer: there is no telling what came before the first service of a process.
     InOrder,
     /// Some before it never came.
     After {
@@ -68,6 +70,7 @@ impl Producers {
             };
         }
         let seen = Seen { producer, sequence, observed, turn };
+        let is_first = sequence <= 1 || !self.goes_on || self.last.len() >= PRODUCERS_MAX;
         if self.last.len() < PRODUCERS_MAX {
             self.at = self.last.len();
             self.last.push(seen);
@@ -77,7 +80,10 @@ impl Producers {
             self.at = at;
             *quietest = seen;
         }
-        Arrival::InOrder
+        if is_first {
+            return Arrival::InOrder;
+        }
+        Arrival::After { batches: sequence.saturating_sub(1), observations: observed_before }
     }
 
     /// Writes down the batch that arrived last, once it has been added up. There are [`PRODUCERS_MAX`] keys at the most; one
@@ -92,8 +98,16 @@ impl Producers {
 
     /// What another service of this process has written down.
     pub fn recall(data: &mut impl SharedData) -> Self {
-        let read = |place| Seen::decode(&data.get(&key(place)).ok().flatten()?.0);
-        Self { last: (0..PRODUCERS_MAX).map_while(read).collect(), ..Self::default() }
+        let mut producers = Self::default();
+        for place in 0..PRODUCERS_MAX {
+            let written = data.get(&key(place));
+            producers.goes_on = matches!(written, Ok(None));
+            let Some(seen) = written.ok().flatten().and_then(|(bytes, _)| Seen::decode(&bytes)) else {
+                break;
+            };
+            producers.last.push(seen);
+        }
+        producers
     }
 }
 
@@ -156,9 +170,13 @@ mod tests {
         let mut next = Producers::recall(&mut HostSharedData);
         assert_eq!(arrived(&mut next, 2, 8, 70), Arrival::InOrder);
         assert_eq!(arrived(&mut next, 1, 4, 25), Arrival::After { batches: 1, observations: 15 });
-        assert_eq!(arrived(&mut next, 3, 9, 1), Arrival::InOrder);
+        let first = Arrival::After { batches: 1, observations: 9 };
+        assert_eq!(arrived(&mut next, 3, 2, 9), first, "nobody has added up its first");
+        assert_eq!(arrived(&mut next, 4, 1, 0), Arrival::InOrder);
         fake::with(|host| host.store.set(&key(1), b"what is no number", 0)).unwrap();
-        assert_eq!(Producers::recall(&mut HostSharedData).last.len(), 1);
+        let mut forgetful = Producers::recall(&mut HostSharedData);
+        assert_eq!(forgetful.last.len(), 1);
+        assert_eq!(arrived(&mut forgetful, 2, 8, 70), Arrival::InOrder, "it may have been known");
     }
 
     #[test]

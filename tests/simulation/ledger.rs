@@ -15,6 +15,8 @@ pub(crate) struct Ledger {
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
     missing: u64,
+    /// Whether the service goes on from where another one failed.
+    pub(crate) goes_on: bool,
 }
 
 /// The observations in each batch of one producer, by their sequence.
@@ -53,8 +55,9 @@ impl Ledger {
             self.duplicates += 1;
             return;
         }
-        // What the service can tell is missing: between two batches of a producer that it has.
-        if producer.last > 0 {
+        // What the service can tell is missing: between two batches of a producer that it has, or before the first where
+        // another service of the process came before it.
+        if producer.last > 0 || self.goes_on {
             let between = producer.batches.range(producer.last + 1..batch.sequence);
             self.missing += between.map(|(_, observations)| observations).sum::<u64>();
         }

@@ -4,6 +4,7 @@ use tributary_host::fake::{self, FakeAnswer};
 use tributary_host::http_call::Call;
 use tributary_host::plugin::Plugin;
 use tributary_host::vm::Vm;
+use tributary_proto::heartbeat;
 use tributary_service::root::ServicePlugin;
 
 use crate::ledger::Ledger;
@@ -23,6 +24,8 @@ pub(crate) struct MainThread {
     vm: Vm<ServicePlugin>,
     pub(crate) next_tick: u64,
     pub(crate) is_slow: bool,
+    /// Whether there was another one before it.
+    goes_on: bool,
 }
 
 impl MainThread {
@@ -35,7 +38,8 @@ impl MainThread {
         let mut vm = Vm::default();
         vm.context_created(ROOT, 0);
         assert!(vm.configured(ROOT), "the configuration is taken");
-        let mut main_thread = Self { vm, next_tick: now, is_slow: false };
+        let goes_on = fake::with(|host| host.store.get(heartbeat::KEY).is_ok());
+        let mut main_thread = Self { vm, next_tick: now, is_slow: false, goes_on };
         main_thread.pace(now);
         main_thread
     }
@@ -61,6 +65,7 @@ impl MainThread {
     /// Ends in order.
     pub(crate) fn end(mut self, ledger: &mut Ledger) {
         fake::with(|host| host.queues.taken = Some(Vec::new()));
+        ledger.goes_on = self.goes_on;
         self.vm.deleted(ROOT);
         ledger.took_all();
     }
@@ -76,6 +81,7 @@ impl MainThread {
             host.queues.taken = Some(Vec::new());
             host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 };
         });
+        ledger.goes_on = self.goes_on;
         act(self.vm.plugin_of(ROOT).unwrap());
         fake::with(|host| host.clock_step_ns = 0);
         ledger.took_all();

@@ -99,6 +99,24 @@ fn what_found_no_place_in_the_table_is_dropped_for_all() {
     assert_eq!(ledger("collector"), [0, placed, 6, 0, 0]);
 }
 
+/// The one batch of which no service has ever added up one before it.
+#[test]
+fn a_first_batch_with_which_a_service_fails_is_missing() {
+    fake::reset();
+    let mut first = of(r#"{"cluster": "c"}"#);
+    tick_at(&mut first, 1);
+    enqueue(&batch(1, &[("a", 5)]));
+    fake::with(|host| {
+        let token = host.queues.resolve(QUEUE_HTTP).unwrap();
+        host.queues.dequeue(token).unwrap();
+    });
+    drop(first);
+    let mut second = of(r#"{"cluster": "c"}"#);
+    enqueue(&batch(2, &[("a", 5)]));
+    second.drain();
+    assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5));
+}
+
 #[test]
 fn a_service_that_is_made_anew_counts_what_its_predecessor_never_brought() {
     fake::reset();
