@@ -36,6 +36,7 @@ events! {
     Export,
     ExportFailed,
     ClockWentBack,
+    ClockLeapt,
     /// Between the failure of a service and the beginning of the next.
     ClockWentBackWithoutService,
     SeriesEnded,

@@ -100,6 +100,7 @@ impl Plant {
             }
             85..87 => self.hangs = self.random.u32(1..60),
             87..90 => self.pass(5 * SECOND),
+            90..91 if self.random.bool() => self.clock_leaps_forward(),
             90..91 => self.clock_goes_back(),
             91..92 => self.burst(),
             92..96 if self.main_thread.is_none() => {
@@ -261,6 +262,12 @@ impl Plant {
         self.happened.add(Event::ClockWentBack, 1);
         let is_without = self.has_failed && self.main_thread.is_none();
         self.happened.add(Event::ClockWentBackWithoutService, is_without.into());
+    }
+
+    fn clock_leaps_forward(&mut self) {
+        let forward = self.random.u64(60 * SECOND..HOUR);
+        fake::with(|host| host.now_unix_nano += forward);
+        self.happened.add(Event::ClockLeapt, 1);
     }
 
     /// Everybody does what is due.
