@@ -11,8 +11,8 @@ pub const BATCHES_MAX: u64 = 512;
 /// What a worker knows of the service.
 #[derive(Debug)]
 pub struct Credit {
-    /// A service under another `vm_id` has shared data of its own: nothing is known of it then.
-    is_known: bool,
+    /// A service under another `vm_id` has shared data of its own: its heartbeat is not heard. Statistics are of the process.
+    is_heard: bool,
     enqueued: Counter,
     taken: Counter,
     standing: Standing,
@@ -32,17 +32,14 @@ pub enum Standing {
 impl Credit {
     /// Of a service with the same `vm_id` or another one. The counters are those of batches that were put into the queue and
     /// taken out of it, by all workers.
-    pub fn new(is_known: bool, enqueued: Counter, taken: Counter) -> Self {
-        Self { is_known, enqueued, taken, standing: Standing::Good }
+    pub fn new(is_heard: bool, enqueued: Counter, taken: Counter) -> Self {
+        Self { is_heard, enqueued, taken, standing: Standing::Good }
     }
 
     /// Looks at the service: three host calls, once per tick.
     pub fn refresh(&mut self, data: &mut impl SharedData, now_unix_nano: u64) {
-        if !self.is_known {
-            return;
-        }
         // Without a heartbeat there never was a service, and so no queue either.
-        let beat = data.get(heartbeat::KEY).ok().flatten();
+        let beat = if self.is_heard { data.get(heartbeat::KEY).ok().flatten() } else { None };
         let is_silent = beat.is_some_and(|(bytes, _)| heartbeat::is_silent(&bytes, now_unix_nano));
         let waiting = self.enqueued.value().saturating_sub(self.taken.value());
         self.standing = match () {
@@ -54,7 +51,7 @@ impl Credit {
 
     /// From here on batches may go whatever the service does: for a worker that ends, who would lose what it keeps.
     pub fn waive(&mut self) {
-        (self.is_known, self.standing) = (false, Standing::Good);
+        self.standing = Standing::Good;
     }
 
     /// Whether batches may go, as of the last look.
@@ -106,9 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_service_under_another_vm_id_nothing_is_known() {
-        let mut credit = Credit { is_known: false, ..credit() };
-        credit.enqueued.add(BATCHES_MAX);
-        assert_eq!(standing(&mut credit, u64::MAX), Standing::Good);
+    fn of_a_service_under_another_vm_id_only_the_heartbeat_is_unknown() {
+        let mut credit = Credit { is_heard: false, ..credit() };
+        let beat = heartbeat::encode(1);
+        fake::with(|host| host.store.set(heartbeat::KEY, &beat, 0)).unwrap();
+        credit.enqueued.add(BATCHES_MAX - 1);
+        assert_eq!(standing(&mut credit, u64::MAX), Standing::Good, "that is another service's");
+        credit.enqueued.add(1);
+        assert_eq!(standing(&mut credit, u64::MAX), Standing::Behind, "statistics have no vm_id");
     }
 }

@@ -112,7 +112,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if !main.reader.has_lists() {
             info!("this host compiles no CEL list: attributes are read one by one, at a higher cost");
         }
-        let (stats, is_known) = (Stats::define(), config.service_vm_id.is_empty());
+        let (stats, is_heard) = (Stats::define(), config.service_vm_id.is_empty());
         Ok(Self {
             streams: plan.streams,
             main,
@@ -125,7 +125,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            credit: Credit::new(is_known, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
+            credit: Credit::new(is_heard, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
             ledger: Ledger { each: plan.observed == When::Request, ..Ledger::default() },
             stats,
             faults: Faults::default(),
