@@ -8,6 +8,12 @@ use tributary_proto::heartbeat;
 /// Envoys, and 64 MiB at the most.
 pub const BATCHES_MAX: u64 = 512;
 
+/// The same between two ticks, which may be minutes apart: of a request each there are many at times, and they are small.
+pub const BATCHES_BETWEEN_MAX: u64 = 16 * BATCHES_MAX;
+
+/// Batches that a worker puts in before it looks again, if no tick comes in between.
+const BATCHES_BLIND: u64 = 1_024;
+
 /// What a worker knows of the service.
 #[derive(Debug)]
 pub struct Credit {
@@ -16,6 +22,8 @@ pub struct Credit {
     enqueued: Counter,
     taken: Counter,
     standing: Standing,
+    /// Batches that this worker put in since it looked.
+    spent: u64,
 }
 
 /// Whether batches may go.
@@ -33,25 +41,45 @@ impl Credit {
     /// Of a service with the same `vm_id` or another one. The counters are those of batches that were put into the queue and
     /// taken out of it, by all workers.
     pub fn new(is_heard: bool, enqueued: Counter, taken: Counter) -> Self {
-        Self { is_heard, enqueued, taken, standing: Standing::Good }
+        Self { is_heard, enqueued, taken, standing: Standing::Good, spent: 0 }
     }
 
     /// Looks at the service: three host calls, once per tick.
     pub fn refresh(&mut self, data: &mut impl SharedData, now_unix_nano: u64) {
+        self.look(data, now_unix_nano, BATCHES_MAX);
+    }
+
+    /// The same between two ticks, where [`is_spent`](Self::is_spent) says so.
+    pub fn refresh_between(&mut self, data: &mut impl SharedData, now_unix_nano: u64) {
+        self.look(data, now_unix_nano, BATCHES_BETWEEN_MAX);
+    }
+
+    fn look(&mut self, data: &mut impl SharedData, now_unix_nano: u64, batches_max: u64) {
+        self.spent = 0;
         // Without a heartbeat there never was a service, and so no queue either.
         let beat = if self.is_heard { data.get(heartbeat::KEY).ok().flatten() } else { None };
         let is_silent = beat.is_some_and(|(bytes, _)| heartbeat::is_silent(&bytes, now_unix_nano));
         let waiting = self.enqueued.value().saturating_sub(self.taken.value());
         self.standing = match () {
             () if is_silent => Standing::Silent,
-            () if waiting >= BATCHES_MAX => Standing::Behind,
+            () if waiting >= batches_max => Standing::Behind,
             () => Standing::Good,
         };
     }
 
     /// From here on batches may go whatever the service does: for a worker that ends, who would lose what it keeps.
     pub fn waive(&mut self) {
-        self.standing = Standing::Good;
+        (self.standing, self.spent) = (Standing::Good, 0);
+    }
+
+    /// So many batches were put in.
+    pub fn spend(&mut self, batches: u64) {
+        self.spent = self.spent.saturating_add(batches);
+    }
+
+    /// Whether so many were put in that what the last look showed says nothing any more.
+    pub fn is_spent(&self) -> bool {
+        self.spent >= BATCHES_BLIND
     }
 
     /// Whether batches may go, as of the last look.
@@ -100,6 +128,19 @@ mod tests {
         assert_eq!(standing(&mut credit, 1), Standing::Behind);
         credit.taken.add(100);
         assert_eq!(standing(&mut credit, 1), Standing::Good);
+    }
+
+    #[test]
+    fn a_look_is_good_for_some_batches_and_a_worker_that_ends_needs_none() {
+        let mut credit = credit();
+        credit.spend(BATCHES_BLIND - 1);
+        assert!(!credit.is_spent());
+        credit.spend(1);
+        assert!(credit.is_spent());
+        assert_eq!((standing(&mut credit, 1), credit.is_spent()), (Standing::Good, false));
+        credit.spend(BATCHES_BLIND);
+        credit.waive();
+        assert!(!credit.is_spent());
     }
 
     #[test]

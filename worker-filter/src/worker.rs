@@ -24,7 +24,7 @@ use crate::in_flight::{self, InFlight};
 use crate::observation::Moment;
 #[cfg(feature = "full")]
 use crate::observation::Observation;
-use crate::outbox::{HeldBack, Outbox};
+use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::pipe::{BadExpression, Calls, Pipe};
 use crate::reading::Way;
 use crate::stats::Stats;
@@ -295,6 +295,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     fn hand_over(&mut self) {
         self.tell_observed();
+        if self.credit.is_spent() {
+            self.credit.refresh_between(&mut HostSharedData, clock::now_unix_nano());
+        }
         let mut held_back = match self.credit.standing() {
             Standing::Good => None,
             Standing::Behind => Some(HeldBack::Behind),
@@ -322,18 +325,20 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     fn hand_over_pipes(&mut self) -> Option<HeldBack> {
         let calls = self.calls.as_mut().map(|calls| &mut calls.pipe);
-        let mut held_back = None;
+        let (mut batches, mut held_back): (u64, _) = (0, None);
+        let mut sum_up = |handed_over: HandedOver| {
+            batches = batches.saturating_add(handed_over.batches);
+            held_back = held_back.or(handed_over.held_back);
+        };
         for pipe in [&mut self.main].into_iter().chain(calls) {
             self.stats.values_mistyped.add(pipe.fold.take_mistyped());
-            let handed_over = pipe.hand_over();
-            self.stats.batches_enqueued.add(handed_over.batches);
-            held_back = held_back.or(handed_over.held_back);
+            sum_up(pipe.hand_over());
         }
         if let Some(in_flight) = &mut self.in_flight {
-            let handed_over = in_flight.hand_over();
-            self.stats.batches_enqueued.add(handed_over.batches);
-            held_back = held_back.or(handed_over.held_back);
+            sum_up(in_flight.hand_over());
         }
+        self.stats.batches_enqueued.add(batches);
+        self.credit.spend(batches);
         held_back
     }
 
