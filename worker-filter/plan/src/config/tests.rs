@@ -100,6 +100,31 @@ fn everything_can_be_said() {
 }
 
 #[test]
+fn an_attribute_that_is_no_text_is_written_where_text_is_asked_for_or_refused() {
+    let dimension = |attribute: &str| {
+        format!(
+            r#"{{"dimensions": [{{"name": "d", "attribute": "{attribute}", "type": "text", "default": "none"}}]}}"#
+        )
+    };
+    for (attribute, value, expected) in [
+        ("response.code", &503_i64.to_le_bytes()[..], "503"),
+        ("response.backend_latency", &7_i64.to_le_bytes(), "7"),
+        ("request.host", b"a.example", "a.example"),
+    ] {
+        let config = parsed(&dimension(attribute));
+        let Some(dimension) = config.plan.main.dimensions.last() else { panic!("one") };
+        let mut written = Vec::new();
+        assert!(dimension.form.write(value, 99, &mut written));
+        assert_eq!(String::from_utf8_lossy(&written), expected, "{attribute}");
+        assert_eq!(dimension.default.as_deref(), Some(&b"none"[..]));
+    }
+    assert_eq!(
+        problems(&dimension("connection.mtls")),
+        [r#"dimensions[0].type: found "text", allowed: "boolean" for a truth value"#]
+    );
+}
+
+#[test]
 fn bounds_are_in_the_metrics_unit_and_travel_as_integers() {
     let metric = |unit: &str, bounds: &str| {
         let json = format!(
