@@ -332,6 +332,18 @@ mod under_way {
     }
 
     #[test]
+    fn connections_have_no_headers() {
+        for (config, expected) in [
+            (r#""headers": [{"name": "a", "value": "b"}]"#, "headers: found headers"),
+            (r#""counters": [{"key": "a", "response_header": "b"}]"#, "counters: found a response_header"),
+        ] {
+            let allowed = "allowed: none for TCP connections, which have no headers";
+            let found = problems(&format!(r#"{{"preset": "tcp", {config}}}"#));
+            assert_eq!(found, [format!("{expected}, {allowed}")], "{config}");
+        }
+    }
+
+    #[test]
     fn every_problem_under_way_is_said() {
         let json = r#"{"headers": [{"name": "Host", "value": "x"}, {"name": "a", "value": "{x}"}, {"name": "a"},
             {"action": "remove", "name": "a", "value": "x"}, {"on": "response", "name": "a", "value": "{value:b}", "if_missing": "deny"}],
