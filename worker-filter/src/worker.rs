@@ -37,6 +37,10 @@ use tributary_plan::source::Source;
 /// carries no count.
 const TOLD_MAX: usize = 1 << 20;
 
+/// How often a worker that ends tries to add to counters that others add to: as many as have a core of their own, and each who
+/// outruns it has ended then.
+const LAST_TRIES: usize = 64;
+
 /// One worker's state: told of streams, and of ticks.
 #[derive(Debug)]
 pub struct Worker<S> {
@@ -229,6 +233,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// The same for the last time: what the worker would keep now would be lost.
     pub fn finish(&mut self) {
         self.credit.waive();
+        // Where a listener goes, all its workers end at once, and add to the same counters.
+        let _ = (1..LAST_TRIES).find(|_| self.counters.flush(&mut HostSharedData).is_ok());
         self.flush();
     }
 

@@ -140,6 +140,19 @@ fn a_worker_that_ends_hands_over_even_to_a_service_that_is_silent() {
 }
 
 #[test]
+fn a_worker_that_ends_adds_to_counters_however_many_end_with_it() {
+    fake::reset();
+    let mut worker = worker("");
+    observe(&mut worker, request("a"));
+    // A worker on each of 64 cores.
+    fake::with(|host| host.store.outrun = 63);
+    worker.flush();
+    assert_eq!(counted(), 0, "the next flush is good enough");
+    worker.finish();
+    assert_eq!(counted(), 1);
+}
+
+#[test]
 fn a_queue_that_nobody_empties_is_seen_between_two_ticks() {
     fake::reset();
     service();
