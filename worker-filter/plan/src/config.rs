@@ -154,6 +154,9 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
     let preset = Preset::ALL.iter().find(|(name, _)| Some(*name) == word).map_or(Preset::Otel, |(_, it)| *it);
     let grpc_messages = root.flag("grpc_messages").unwrap_or(false);
     let mut plan = preset.plan(Options { grpc_messages }, node);
+    if grpc_messages && !plan.counts_grpc_messages() {
+        root.note("grpc_messages", "true", "only with preset \"otel\" or \"istio\"");
+    }
     let streams = root.word("streams", &["http", "tcp"]);
     if preset == Preset::None {
         plan.streams = if streams == Some("tcp") { Streams::Tcp } else { Streams::Http };

@@ -155,6 +155,20 @@ fn a_preset_reads_nothing_that_was_dropped() {
 }
 
 #[test]
+fn messages_are_counted_by_presets_that_count_calls() {
+    for (preset, is_taken) in
+        [("otel", true), ("istio", true), ("istio_tcp", false), ("tcp", false), ("none", false)]
+    {
+        let json = format!(r#"{{"preset": "{preset}", "grpc_messages": true}}"#);
+        let expected = r#"grpc_messages: found true, allowed: only with preset "otel" or "istio""#;
+        match WorkerConfig::parse(json.as_bytes()) {
+            Ok(config) => assert!(is_taken && config.plan.counts_grpc_messages(), "{preset}"),
+            Err(_) => assert_eq!((problems(&json), is_taken), (vec![expected.to_owned()], false), "{preset}"),
+        }
+    }
+}
+
+#[test]
 fn a_preset_none_may_be_for_tcp() {
     assert_eq!(parsed(r#"{"preset": "none", "streams": "tcp"}"#).plan.streams, Streams::Tcp);
     assert_eq!(parsed(r#"{"preset": "tcp"}"#).plan.streams, Streams::Tcp);
