@@ -89,14 +89,17 @@ impl WorkerConfig {
     /// All problems, each with its path.
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
+            let word = root.word("role", &["filter", "log_stream", "console"]);
             #[cfg(feature = "full")]
-            let role = match root.word("role", &["filter", "log_stream", "console"]) {
+            let role = match word {
                 Some("console") => return Self::console(root),
                 Some("log_stream") => Role::LogStream,
                 _ => Role::Filter,
             };
             #[cfg(not(feature = "full"))]
-            only_in_full(root, "role");
+            if word.is_some_and(|word| word != "filter") {
+                only_in_full(root, "role");
+            }
             let mut plan = read_plan(root, node);
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);

@@ -306,6 +306,10 @@ fn what_happens_under_way_belongs_to_the_other_module() {
     let found = "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
     let expected = ["counters[0].response_header", "headers", "tap"].map(|key| format!("{key}: {found}"));
     assert_eq!(problems(json), expected);
+    for role in ["console", "log_stream"] {
+        assert_eq!(problems(&format!(r#"{{"role": "{role}"}}"#)), [format!("role: {found}")]);
+    }
+    assert_eq!(parsed(r#"{"role": "filter"}"#), parsed("{}"));
 }
 
 #[cfg(feature = "full")]
