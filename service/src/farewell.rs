@@ -1,7 +1,7 @@
 //! What the log is told when Envoy ends: everything that a destination does not have yet. Nothing can be sent any more then
 //! (Envoy 1.40 crashes if it is tried), but a log line can be brought to the collector later: `cargo xtask replay`.
 
-use log::{info, warn};
+use log::warn;
 
 use crate::compress::{Compression, Compressor};
 use crate::encode::{Encoding, SizeHint};
@@ -18,7 +18,8 @@ const LINE_BYTES: usize = 48 * 1024;
 /// Lines for one destination: 48 MiB. What is past them is counted.
 const LINES_MAX: usize = 1_000;
 
-/// Writes all that `viewer`, a destination of this name, does not have into the log, and gives how many points it was.
+/// Writes all that `viewer`, a destination of this name, does not have into the log, and gives how many points it was. As a warning:
+/// Istio and Envoy Gateway have Envoy log nothing less.
 pub fn tell(table: &mut Table, viewer: Viewer, name: &str, resource: &Resource, now_unix_nano: u64) -> u64 {
     let (encoding, mut at) = (Encoding::OtlpJson, Some(Cursor::default()));
     let size = SizeHint::new(encoding, resource);
@@ -40,7 +41,7 @@ pub fn tell(table: &mut Table, viewer: Viewer, name: &str, resource: &Resource, 
         }
         // The writer writes text.
         let json = String::from_utf8_lossy(&request.finish()).into_owned();
-        info!("{MARK} \"{name}\" {json}");
+        warn!("{MARK} \"{name}\" {json}");
         (lines, told) = (lines.saturating_add(1), told.saturating_add(points));
     }
     if left_out > 0 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use log::{info, warn};
+use log::{Level, log, warn};
 use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
@@ -146,7 +146,8 @@ impl Service {
         for exporter in &mut self.exporters {
             unexported = unexported.saturating_add(exporter.farewell(&mut self.table, &self.resource));
         }
-        info!(
+        log!(
+            if unexported == 0 { Level::Info } else { Level::Warn },
             "the service ends: {} requests taken over in all, {unexported} points not exported",
             self.intake.observations()
         );

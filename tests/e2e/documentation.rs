@@ -1,24 +1,12 @@
 //! What the documentation shows is what there is.
 
-use std::process::{Command, Output};
-
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
 use tributary_tests::markdown::{self, read};
-use tributary_tests::repository;
-
-/// Runs a command of the project as the documentation writes it.
-fn xtask(arguments: &[&str]) -> Result<Output> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["run", "--quiet", "--package", "xtask", "--"])
-        .args(arguments)
-        .current_dir(repository::root());
-    Ok(cargo.output()?)
-}
+use tributary_tests::{cargo, repository};
 
 #[test]
 fn the_example_in_the_readme_is_the_file_that_the_demo_runs() -> Result<()> {
@@ -105,7 +93,7 @@ fn every_fault_that_is_documented_has_its_test() -> Result<()> {
 
 #[test]
 fn a_short_soak_loses_nothing() -> Result<()> {
-    let output = xtask(&["soak", "--minutes", "0.2", "--seed", "3", "--json"])?;
+    let output = cargo::xtask(&["soak", "--minutes", "0.2", "--seed", "3", "--json"]).output()?;
     let printed = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
     let outcome: serde_json::Value = serde_json::from_str(printed.lines().last().context("a last line")?)?;
@@ -120,16 +108,8 @@ fn a_short_soak_loses_nothing() -> Result<()> {
 #[test]
 fn the_demo_loses_nothing_with_any_number_of_workers_and_either_collector() -> Result<()> {
     for (workers, collector) in [("1", "embedded"), ("4", "embedded"), ("2", "victoria-metrics")] {
-        let output = xtask(&[
-            "demo",
-            "--requests",
-            "20000",
-            "--workers",
-            workers,
-            "--collector",
-            collector,
-            "--json",
-        ])?;
+        let flags = ["--requests", "20000", "--workers", workers, "--collector", collector, "--json"];
+        let output = cargo::xtask(&["demo"]).args(flags).output()?;
         let printed = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
         let last = printed.lines().last().context("a last line")?;

@@ -14,10 +14,10 @@ use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::markdown::{self, Block, read};
 use tributary_tests::poll::Seen;
-use tributary_tests::repository;
 use tributary_tests::scene::{LIMIT, Scene};
 use tributary_tests::sink::Store;
 use tributary_tests::upstream::Upstream;
+use tributary_tests::{cargo, repository};
 
 /// Programs that cannot run here: their files must be there all the same.
 const ELSEWHERE: [&str; 3] = ["docker", "kubectl", "skopeo"];
@@ -57,7 +57,8 @@ fn run(line: &str) -> Result<(bool, String)> {
         None => line.replacen("cargo ", "\"$CARGO\" ", 1),
     };
     let mut shell = Command::new("sh");
-    shell.args(["-c", &line]).env("CARGO", env!("CARGO")).current_dir(repository::root());
+    shell.args(["-c", &line]).env("CARGO", cargo::program()).current_dir(repository::root());
+    cargo::forget_package(&mut shell);
     let output = shell.output()?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok((output.status.success(), printed + &String::from_utf8_lossy(&output.stderr)))

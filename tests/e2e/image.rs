@@ -7,16 +7,14 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use flate2::read::GzDecoder;
 use serde_json::Value;
-use tributary_tests::repository;
 use tributary_tests::tools::skopeo;
+use tributary_tests::{cargo, repository};
 
 const MODULES: [&str; 3] = ["worker_filter", "worker_filter_full", "service"];
 
 /// Makes the layout and gives what the command says of each image.
 fn images() -> Result<Vec<Value>> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--package", "xtask", "--", "image", "--json"]);
-    let output = cargo.current_dir(repository::root()).output()?;
+    let output = cargo::xtask(&["image", "--json"]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout)?;
     let mut summary: Value = serde_json::from_str(said.lines().last().context("a last line")?)?;

@@ -1,15 +1,13 @@
 //! Counters in shared data are there for any plugin with the same `vm_id`, whatever it is made of.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
+use tributary_tests::cargo;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::Shape;
 use tributary_tests::markdown;
 use tributary_tests::poll::{self, Seen};
-use tributary_tests::repository;
 use tributary_tests::scene::{LIMIT, Scene};
 
 const REQUESTS: u64 = 2_000;
@@ -18,9 +16,7 @@ const SOURCE: &str = "tests/plain-plugin/src/lib.rs";
 
 /// Makes the plugin's module, as its author would.
 fn build() -> Result<()> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--package", "xtask", "--", "build", "--plugin", "tributary-plain-plugin"]);
-    let output = cargo.current_dir(repository::root()).output()?;
+    let output = cargo::xtask(&["build", "--plugin", "tributary-plain-plugin"]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Envoy ends under load, and nothing of what it counted is lost.
 
 use anyhow::{Result, ensure};
+use tributary_tests::config::EnvoyConfig;
+use tributary_tests::envoy::EnvoyOptions;
 use tributary_tests::load::Shape;
 use tributary_tests::replay::replay;
 use tributary_tests::scene::{DURATION, LIMIT, Scene};
@@ -18,7 +20,11 @@ fn shapes() -> [Shape; 3] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_exported_is_in_the_log_and_can_be_brought_to_a_collector() -> Result<()> {
-    let mut scene = Scene::start(2, |config| config).await?;
+    // As Istio and Envoy Gateway have it.
+    let arguments = ["--log-level", "warning"].map(str::to_owned).to_vec();
+    let options = EnvoyOptions { arguments, ..EnvoyOptions::workers(2) };
+    let config = EnvoyConfig::load("envoy/minimal.yaml")?;
+    let (mut scene, _) = Scene::with(config, "otlp_collector", &options, |config| config).await?;
     scene.sink.fail_always(Fault::status(503));
     scene.load(REQUESTS, shapes()).await?;
     let status = scene.envoy.terminate(LIMIT).await?;

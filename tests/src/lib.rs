@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod babble;
+pub mod cargo;
 pub mod clock;
 pub mod config;
 pub mod echo;

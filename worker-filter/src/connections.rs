@@ -7,7 +7,7 @@ use tributary_host::stream::StreamId;
 /// Connections that are observed while they are open. The ones past it are observed once, when they have ended.
 pub const OPEN_MAX: usize = 65_536;
 
-/// Connections that one tick observes: each costs as much as a request.
+/// Connections that one tick observes: each costs as much as a request. The others have their turn with the next ticks.
 pub const REPORTS_MAX: usize = 1_000;
 
 /// The open connections of a worker.
@@ -15,6 +15,8 @@ pub const REPORTS_MAX: usize = 1_000;
 pub struct Connections {
     /// In ascending order of the streams, which is that of their opening: the host numbers them in turn.
     open: Vec<(StreamId, Connection)>,
+    /// The one that was observed last: those behind it have the next turn, or the first ones would have every one.
+    last: Option<StreamId>,
 }
 
 /// What is known of a connection besides its attributes.
@@ -63,10 +65,14 @@ impl Connections {
         interval: Duration,
         now_unix_nano: u64,
     ) -> impl Iterator<Item = (StreamId, &mut Connection)> {
-        let due =
-            self.open.iter_mut().filter(move |(_, connection)| connection.due_unix_nano <= now_unix_nano);
+        let Self { open, last } = self;
+        let next = open.partition_point(|(stream, _)| Some(*stream) <= *last);
+        let (before, behind) = open.split_at_mut_checked(next).unwrap_or_default();
+        let in_turn = behind.iter_mut().chain(before);
+        let due = in_turn.filter(move |(_, connection)| connection.due_unix_nano <= now_unix_nano);
         due.take(REPORTS_MAX).map(move |(stream, connection)| {
             connection.due_unix_nano = after(now_unix_nano, interval);
+            *last = Some(*stream);
             (*stream, connection)
         })
     }
@@ -111,6 +117,18 @@ mod tests {
         assert_eq!((ended.observed, ended.taken), (true, vec![0, 7]));
         let unknown = connections.ended(one, 2);
         assert_eq!((unknown.observed, unknown.taken), (false, vec![0, 0]), "as if it was never observed");
+    }
+
+    #[test]
+    fn connections_that_one_tick_has_no_room_for_have_their_turn_in_the_next() {
+        let mut connections = Connections::default();
+        let all = u32::try_from(REPORTS_MAX * 3 - 1).unwrap();
+        (0..all).for_each(|number| connections.opened(StreamId::new(number), 0, SECOND, 0));
+        // With each tick all of them are due again.
+        let mut seen: Vec<_> = (1..=3).flat_map(|tick| due(&mut connections, tick * 1_000)).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), usize::try_from(all).unwrap());
     }
 
     #[test]

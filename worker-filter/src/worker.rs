@@ -24,7 +24,7 @@ use crate::in_flight::{self, InFlight};
 use crate::observation::Moment;
 #[cfg(feature = "full")]
 use crate::observation::Observation;
-use crate::outbox::{HeldBack, Outbox};
+use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::pipe::{BadExpression, Calls, Pipe};
 use crate::reading::Way;
 use crate::stats::Stats;
@@ -36,6 +36,10 @@ use tributary_plan::source::Source;
 /// Streams whose response was counted before they ended; the ones past it are counted when they have, and their response
 /// carries no count.
 const TOLD_MAX: usize = 1 << 20;
+
+/// How often a worker that ends tries to add to counters that others add to: as many as have a core of their own, and each who
+/// outruns it has ended then.
+const LAST_TRIES: usize = 64;
 
 /// One worker's state: told of streams, and of ticks.
 #[derive(Debug)]
@@ -112,7 +116,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if !main.reader.has_lists() {
             info!("this host compiles no CEL list: attributes are read one by one, at a higher cost");
         }
-        let (stats, is_known) = (Stats::define(), config.service_vm_id.is_empty());
+        let (stats, is_heard) = (Stats::define(), config.service_vm_id.is_empty());
         Ok(Self {
             streams: plan.streams,
             main,
@@ -125,7 +129,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            credit: Credit::new(is_known, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
+            credit: Credit::new(is_heard, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
             ledger: Ledger { each: plan.observed == When::Request, ..Ledger::default() },
             stats,
             faults: Faults::default(),
@@ -229,6 +233,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// The same for the last time: what the worker would keep now would be lost.
     pub fn finish(&mut self) {
         self.credit.waive();
+        // Where a listener goes, all its workers end at once, and add to the same counters.
+        let _ = (1..LAST_TRIES).find(|_| self.counters.flush(&mut HostSharedData).is_ok());
         self.flush();
     }
 
@@ -295,6 +301,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     fn hand_over(&mut self) {
         self.tell_observed();
+        if self.credit.is_spent() {
+            self.credit.refresh_between(&mut HostSharedData, clock::now_unix_nano());
+        }
         let mut held_back = match self.credit.standing() {
             Standing::Good => None,
             Standing::Behind => Some(HeldBack::Behind),
@@ -322,18 +331,20 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     fn hand_over_pipes(&mut self) -> Option<HeldBack> {
         let calls = self.calls.as_mut().map(|calls| &mut calls.pipe);
-        let mut held_back = None;
+        let (mut batches, mut held_back): (u64, _) = (0, None);
+        let mut sum_up = |handed_over: HandedOver| {
+            batches = batches.saturating_add(handed_over.batches);
+            held_back = held_back.or(handed_over.held_back);
+        };
         for pipe in [&mut self.main].into_iter().chain(calls) {
             self.stats.values_mistyped.add(pipe.fold.take_mistyped());
-            let handed_over = pipe.hand_over();
-            self.stats.batches_enqueued.add(handed_over.batches);
-            held_back = held_back.or(handed_over.held_back);
+            sum_up(pipe.hand_over());
         }
         if let Some(in_flight) = &mut self.in_flight {
-            let handed_over = in_flight.hand_over();
-            self.stats.batches_enqueued.add(handed_over.batches);
-            held_back = held_back.or(handed_over.held_back);
+            sum_up(in_flight.hand_over());
         }
+        self.stats.batches_enqueued.add(batches);
+        self.credit.spend(batches);
         held_back
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use tributary_tests::cargo::{forget_package, program};
 
 /// The repository's root folder, from which every other path follows.
 pub(crate) struct Workspace {
@@ -40,13 +41,14 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(cargo());
         command.current_dir(&self.root);
+        forget_package(&mut command);
         command
     }
 }
 
 /// The cargo that runs this tool.
 pub(crate) fn cargo() -> PathBuf {
-    env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+    program().into()
 }
 
 /// The rustc that belongs to [`cargo`].

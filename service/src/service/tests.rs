@@ -340,7 +340,7 @@ fn ticks_are_rare_again_when_there_is_nothing_left() {
 fn unexported(name: &str) -> Vec<(String, u64)> {
     let mark = format!("{} \"{name}\" ", crate::farewell::MARK);
     let lines =
-        fake::with(|host| host.logged(Level::Info).into_iter().map(str::to_owned).collect::<Vec<_>>());
+        fake::with(|host| host.logged(Level::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
     let lines = lines.iter().filter_map(|line| Some(line.split_once(&mark)?.1));
     let mut points = Vec::new();
     for line in lines {

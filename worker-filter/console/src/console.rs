@@ -151,7 +151,7 @@ impl Console {
                 Err(_) if is_over => Some(Answer::unavailable("no snapshot came")),
                 Err(_) => None,
             },
-            Wish::Flush(flush) => match flush.advance(now, &self.ledger) {
+            Wish::Flush(flush) => match flush.advance(now, self.handover_interval_ns, &self.ledger) {
                 Progress::Done => Some(Answer::text(200, FLUSHED.to_owned())),
                 Progress::Waits(lines) if is_over => {
                     Some(Answer::text(202, format!("still waiting for\n{}\n", lines.join("\n"))))

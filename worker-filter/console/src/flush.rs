@@ -25,11 +25,15 @@ pub enum Flush {
     TakeOver {
         /// How many streams that was, since Envoy began.
         observed: u64,
+        /// When a worker that was late has handed over, too, in Unix nanoseconds.
+        until_unix_nano: u64,
     },
     /// Destinations are told, and confirm.
     Export {
         /// By which number they do.
         number: u64,
+        /// How many streams did not come to the service before.
+        left: u64,
     },
 }
 
@@ -45,35 +49,49 @@ pub enum Progress {
 impl Flush {
     /// One of everything that was seen until now, by workers that hand over so often.
     pub fn begin(now_unix_nano: u64, handover_interval_ns: u64) -> Self {
-        let until_unix_nano = now_unix_nano.saturating_add(handover_interval_ns).saturating_add(LATENESS_NS);
-        Self::HandOver { until_unix_nano }
+        Self::HandOver { until_unix_nano: handed_over(now_unix_nano, handover_interval_ns) }
     }
 
     /// Goes on as far as it can.
-    pub fn advance(&mut self, now_unix_nano: u64, ledger: &Ledger) -> Progress {
+    pub fn advance(&mut self, now_unix_nano: u64, handover_interval_ns: u64, ledger: &Ledger) -> Progress {
         if let Self::HandOver { until_unix_nano } = *self {
             if now_unix_nano < until_unix_nano {
                 return Progress::Waits(vec!["workers: they hand over at their next tick".to_owned()]);
             }
-            *self = Self::TakeOver { observed: ledger.observed() };
+            let until_unix_nano = handed_over(now_unix_nano, handover_interval_ns);
+            *self = Self::TakeOver { observed: ledger.observed(), until_unix_nano };
         }
-        if let Self::TakeOver { observed } = *self {
+        if let Self::TakeOver { observed, until_unix_nano } = self {
             let left = observed.saturating_sub(ledger.settled());
-            if left > 0 {
+            if ledger.queued() > 0 {
+                // A service that was behind may have held workers back.
+                *until_unix_nano = handed_over(now_unix_nano, handover_interval_ns);
+            }
+            // What is in no queue by then a worker keeps, or it was lost with one: the rest goes without it.
+            if left > 0 && now_unix_nano < *until_unix_nano {
                 let fault = health::service_fault(now_unix_nano).unwrap_or_else(|| "it is behind".to_owned());
                 return Progress::Waits(vec![format!("service: {left} requests to be taken over; {fault}")]);
             }
             match counter::add(&mut HostSharedData, FLUSH_KEY, 1) {
-                Ok(number) => *self = Self::Export { number },
+                Ok(number) => *self = Self::Export { number, left },
                 // Others were faster; next time.
                 Err(error) => {
                     return Progress::Waits(vec![format!("service: it cannot be asked ({error:?})")]);
                 }
             }
         }
-        let Self::Export { number } = *self else { return Progress::Waits(Vec::new()) };
+        let Self::Export { number, left } = *self else { return Progress::Waits(Vec::new()) };
         let waiting = health::exports().into_iter().filter(|export| export.flushed < number);
-        let waiting: Vec<_> = waiting.map(|export| health::export_fault(&export, now_unix_nano)).collect();
+        let mut waiting: Vec<_> =
+            waiting.map(|export| health::export_fault(&export, now_unix_nano)).collect();
+        if left > 0 {
+            waiting.push(format!("workers: {left} requests that one keeps, or that were lost with one"));
+        }
         if waiting.is_empty() { Progress::Done } else { Progress::Waits(waiting) }
     }
+}
+
+/// When each worker has handed over what it has now.
+fn handed_over(now_unix_nano: u64, handover_interval_ns: u64) -> u64 {
+    now_unix_nano.saturating_add(handover_interval_ns).saturating_add(LATENESS_NS)
 }

@@ -42,6 +42,12 @@ impl Ledger {
         observed.value()
     }
 
+    /// Those of them that workers handed over and the service has not taken over yet.
+    pub fn queued(&self) -> u64 {
+        let [_, handed_over, ..] = &self.0;
+        handed_over.value().saturating_sub(self.settled())
+    }
+
     /// What the service has taken over of them, or will never get.
     pub fn settled(&self) -> u64 {
         let [_, _, aggregated, missing, ..] = &self.0;

@@ -89,14 +89,17 @@ impl WorkerConfig {
     /// All problems, each with its path.
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
+            let word = root.word("role", &["filter", "log_stream", "console"]);
             #[cfg(feature = "full")]
-            let role = match root.word("role", &["filter", "log_stream", "console"]) {
+            let role = match word {
                 Some("console") => return Self::console(root),
                 Some("log_stream") => Role::LogStream,
                 _ => Role::Filter,
             };
             #[cfg(not(feature = "full"))]
-            only_in_full(root, "role");
+            if word.is_some_and(|word| word != "filter") {
+                only_in_full(root, "role");
+            }
             let mut plan = read_plan(root, node);
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
@@ -154,6 +157,9 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
     let preset = Preset::ALL.iter().find(|(name, _)| Some(*name) == word).map_or(Preset::Otel, |(_, it)| *it);
     let grpc_messages = root.flag("grpc_messages").unwrap_or(false);
     let mut plan = preset.plan(Options { grpc_messages }, node);
+    if grpc_messages && !plan.counts_grpc_messages() {
+        root.note("grpc_messages", "true", "only with preset \"otel\" or \"istio\"");
+    }
     let streams = root.word("streams", &["http", "tcp"]);
     if preset == Preset::None {
         plan.streams = if streams == Some("tcp") { Streams::Tcp } else { Streams::Http };

@@ -129,29 +129,30 @@ fn dotted(path: &[u8]) -> String {
     String::from_utf8_lossy(path).replace('\0', ".")
 }
 
-/// How a source's value is read: by what it is and, for an expression, by what it is wanted for.
+/// How a source's value is read: by what it is or, where that is not known, by what it is wanted for.
 fn reading(part: &Part, conditions: &[usize], at: usize, source: &Source) -> Reading {
-    let Alone::Property(path) = &source.alone else {
-        let is_measured = part.measures.iter().any(|measure| {
-            matches!(measure.value, Value::Of(of) | Value::OfEach(of) | Value::Since(of) if of == at)
-        });
-        let is_in_form = |wanted: Form| {
-            let mut dimensions = part.dimensions.iter();
-            dimensions.any(|dimension| dimension.origin == Origin::Source(at) && dimension.form == wanted)
-        };
-        return match () {
-            () if is_measured || is_in_form(Form::Integer) => Reading::Integer,
-            () if conditions.contains(&at) || is_in_form(Form::Boolean) => Reading::Truth,
-            () => Reading::Text,
-        };
+    if let Alone::Property(path) = &source.alone {
+        let path = dotted(path);
+        match (&*path, type_of(&path)) {
+            ("response.flags", _) => return Reading::Flags,
+            ("response.code", _) => return Reading::Status,
+            (_, Type::Integer) => return Reading::Integer,
+            (_, Type::Duration) => return Reading::Time(1),
+            (_, Type::Boolean) => return Reading::Truth,
+            // What a filter left there may be of any type.
+            (_, Type::Text) => {}
+        }
+    }
+    let is_measured = part.measures.iter().any(
+        |measure| matches!(measure.value, Value::Of(of) | Value::OfEach(of) | Value::Since(of) if of == at),
+    );
+    let is_in_form = |wanted: Form| {
+        let mut dimensions = part.dimensions.iter();
+        dimensions.any(|dimension| dimension.origin == Origin::Source(at) && dimension.form == wanted)
     };
-    let path = dotted(path);
-    match (&*path, type_of(&path)) {
-        ("response.flags", _) => Reading::Flags,
-        ("response.code", _) => Reading::Status,
-        (_, Type::Text) => Reading::Text,
-        (_, Type::Integer) => Reading::Integer,
-        (_, Type::Duration) => Reading::Time(1),
-        (_, Type::Boolean) => Reading::Truth,
+    match () {
+        () if is_measured || is_in_form(Form::Integer) => Reading::Integer,
+        () if conditions.contains(&at) || is_in_form(Form::Boolean) => Reading::Truth,
+        () => Reading::Text,
     }
 }

@@ -13,7 +13,7 @@ pub enum Value<'a> {
     Integer(i64),
     /// A truth value.
     Boolean(bool),
-    /// Nothing, a fraction, or something with values in it, which was passed over.
+    /// Nothing, a number that is not whole, or something with values in it, which was passed over.
     Other,
 }
 
@@ -90,8 +90,8 @@ impl<'a> Reader<'a> {
             0xc4 | 0xd9 => self.sized(1)?,
             0xc5 | 0xda => self.sized(2)?,
             0xc6 | 0xdb => self.sized(4)?,
-            0xca => self.passed(4)?,
-            0xcb => self.passed(8)?,
+            0xca => whole(f32::from_be_bytes(self.array()?).into()),
+            0xcb => whole(f64::from_be_bytes(self.array()?)),
             0xcc => self.unsigned(1)?,
             0xcd => self.unsigned(2)?,
             0xce => self.unsigned(4)?,
@@ -114,10 +114,6 @@ impl<'a> Reader<'a> {
     fn sized(&mut self, width: usize) -> Result<Value<'a>, Stop> {
         let length = self.length(width)?;
         self.bytes(length).map(Value::Text)
-    }
-
-    fn passed(&mut self, width: usize) -> Result<Value<'a>, Stop> {
-        self.bytes(width).map(|_| Value::Other)
     }
 
     fn unsigned(&mut self, width: usize) -> Result<Value<'a>, Stop> {
@@ -150,6 +146,18 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A whole number with many zeros at its end: Envoy writes 100,000 as `1e+05` in JSON and makes a fraction of that (1.40).
+fn whole(number: f64) -> Value<'static> {
+    /// 2^63.
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    if number.trunc() != number || number.abs() >= BEYOND {
+        return Value::Other;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+    let integer = number as i64;
+    Value::Integer(integer)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -176,7 +184,14 @@ mod tests {
             (b"\xc4\x01\xff", Value::Text(b"\xff")),
             (b"\xc0", Value::Other),
             (b"\xc3", Value::Boolean(true)),
-            (b"\xca\x3f\x80\x00\x00", Value::Other),
+            (b"\xca\x47\xc3\x50\x00", Value::Integer(100_000)),
+            (b"\xca\x3f\xc0\x00\x00", Value::Other),
+            (b"\xca\x7f\x80\x00\x00", Value::Other),
+            (b"\xca\x7f\xc0\x00\x00", Value::Other),
+            (b"\xcb\x42\x37\x48\x76\xe8\x00\x00\x00", Value::Integer(100_000_000_000)),
+            (b"\xcb\xc0\xf8\x6a\x00\x00\x00\x00\x00", Value::Integer(-100_000)),
+            (b"\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a", Value::Other),
+            (b"\xcb\x43\xe0\x00\x00\x00\x00\x00\x00", Value::Other),
             (b"\x82\xa1a\x92\x01\x02\xa1b\xc0", Value::Other),
             (b"\xdc\x00\x01\xde\x00\x01\x01\x02", Value::Other),
         ] {

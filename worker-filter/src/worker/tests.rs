@@ -140,6 +140,35 @@ fn a_worker_that_ends_hands_over_even_to_a_service_that_is_silent() {
 }
 
 #[test]
+fn a_worker_that_ends_adds_to_counters_however_many_end_with_it() {
+    fake::reset();
+    let mut worker = worker("");
+    observe(&mut worker, request("a"));
+    // A worker on each of 64 cores.
+    fake::with(|host| host.store.outrun = 63);
+    worker.flush();
+    assert_eq!(counted(), 0, "the next flush is good enough");
+    worker.finish();
+    assert_eq!(counted(), 1);
+}
+
+#[test]
+fn a_queue_that_nobody_empties_is_seen_between_two_ticks() {
+    fake::reset();
+    service();
+    let mut worker = worker(r#"{"flush": {"max_requests": 1, "interval": "5m"}}"#);
+    for _ in 0..12_000 {
+        observe(&mut worker, request("a"));
+    }
+    let waiting = fake::with(|host| host.queues.len(QUEUE_HTTP));
+    assert_eq!(waiting, 8_192);
+    let stat = |name| fake::with(|host| host.stat(name));
+    let (observed, handed_over) =
+        (stat("tributary_observations_observed"), stat("tributary_observations_handed_over"));
+    assert_eq!((observed, handed_over), (12_000, 8_192));
+}
+
+#[test]
 fn an_absent_attribute_takes_a_second_list_which_is_tried_first_for_a_while() {
     fake::reset();
     let token = service();

@@ -193,6 +193,31 @@ fn a_flush_waits_for_workers_then_the_service_then_each_destination() {
 }
 
 #[test]
+fn a_flush_exports_what_there_is_though_a_worker_took_some_with_it() {
+    let mut console = console();
+    let ledger = LedgerOfOthers::define();
+    let export = Export { name: "collector".into(), ..Export::default() };
+    tell_exports(export.clone());
+    // Three of them were in the fold of a worker that failed, and no traffic comes after them.
+    ledger.observed.add(10);
+    ledger.handed_over.add(7);
+    ledger.aggregated.add(7);
+    assert_eq!(ask(&mut console, "POST", "/flush?timeout_ms=10000", &[]), None);
+    let mut tick = |now: u64| {
+        at(now);
+        set(heartbeat::KEY, &heartbeat::encode(now));
+        console.tick();
+        answer()
+    };
+    assert_eq!((tick(102 * SECOND), number(FLUSH_KEY)), (None, None), "a worker may be late");
+    assert_eq!((tick(104 * SECOND), number(FLUSH_KEY)), (None, Some(1)), "the service is asked");
+    tell_exports(Export { flushed: 1, ..export });
+    assert_eq!(tick(105 * SECOND), None, "not all that was seen is there");
+    let (status, body) = tick(110 * SECOND).unwrap();
+    assert!(status == 202 && body.contains("workers: 3 requests"), "{status} {body}");
+}
+
+#[test]
 fn a_flush_that_does_not_get_through_says_what_it_waits_for() {
     for (aggregated, expected) in
         [(7, "service: 3 requests to be taken over"), (10, "destination \"collector\": has not answered yet")]
@@ -216,6 +241,7 @@ fn a_flush_that_does_not_get_through_says_what_it_waits_for() {
 /// What workers and the service count.
 struct LedgerOfOthers {
     observed: tributary_host::stats::Counter,
+    handed_over: tributary_host::stats::Counter,
     aggregated: tributary_host::stats::Counter,
 }
 
@@ -223,6 +249,7 @@ impl LedgerOfOthers {
     fn define() -> Self {
         Self {
             observed: tributary_host::stats::Counter::define("tributary_observations_observed"),
+            handed_over: tributary_host::stats::Counter::define("tributary_observations_handed_over"),
             aggregated: tributary_host::stats::Counter::define("tributary_observations_aggregated"),
         }
     }

@@ -64,11 +64,15 @@ fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut Part) -> Opt
     let max_bytes = section.number("max_bytes", 1..=bytes_max).and_then(|max| usize::try_from(max).ok());
     let (origin, of_origin) = origin?;
     let collapses = paths.as_ref().is_some_and(|paths| paths.unmatched == Unmatched::Collapse);
-    let form = match (paths, kind.unwrap_or(of_origin)) {
-        (Some(paths), _) => Form::Path(paths),
-        (None, Type::Text) => Form::Text,
-        (None, Type::Integer | Type::Duration) => Form::Integer,
-        (None, Type::Boolean) => Form::Boolean,
+    if kind == Some(Type::Text) && of_origin == Type::Boolean {
+        section.note("type", &quoted("text"), "\"boolean\" for a truth value");
+    }
+    let form = match (paths, kind.unwrap_or(of_origin), of_origin) {
+        (Some(paths), ..) => Form::Path(paths),
+        (None, Type::Text, Type::Integer | Type::Duration) => Form::Decimal,
+        (None, Type::Text, _) => Form::Text,
+        (None, Type::Integer | Type::Duration, _) => Form::Integer,
+        (None, Type::Boolean, _) => Form::Boolean,
     };
     let mut wire = |key: &'static str, text: &str| {
         let value = as_value(&form, text);

@@ -16,8 +16,15 @@ const FRAMING: [&str; 4] = ["content-length", "transfer-encoding", "connection",
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
     let rules = root.sections("headers", 0..=RULES_MAX, read_one);
     plan.rules = rules.into_iter().flatten().flatten().collect();
-    if plan.streams == Streams::Tcp && !plan.rules.is_empty() {
-        root.note("headers", "headers", "none for TCP connections, which have no headers");
+    if plan.streams == Streams::Http {
+        return;
+    }
+    const ALLOWED: &str = "none for TCP connections, which have no headers";
+    if !plan.rules.is_empty() {
+        root.note("headers", "headers", ALLOWED);
+    }
+    if plan.counters.iter().any(|counter| counter.response_header.is_some()) {
+        root.note("counters", "a response_header", ALLOWED);
     }
 }
 

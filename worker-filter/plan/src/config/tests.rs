@@ -100,6 +100,31 @@ fn everything_can_be_said() {
 }
 
 #[test]
+fn an_attribute_that_is_no_text_is_written_where_text_is_asked_for_or_refused() {
+    let dimension = |attribute: &str| {
+        format!(
+            r#"{{"dimensions": [{{"name": "d", "attribute": "{attribute}", "type": "text", "default": "none"}}]}}"#
+        )
+    };
+    for (attribute, value, expected) in [
+        ("response.code", &503_i64.to_le_bytes()[..], "503"),
+        ("response.backend_latency", &7_i64.to_le_bytes(), "7"),
+        ("request.host", b"a.example", "a.example"),
+    ] {
+        let config = parsed(&dimension(attribute));
+        let Some(dimension) = config.plan.main.dimensions.last() else { panic!("one") };
+        let mut written = Vec::new();
+        assert!(dimension.form.write(value, 99, &mut written));
+        assert_eq!(String::from_utf8_lossy(&written), expected, "{attribute}");
+        assert_eq!(dimension.default.as_deref(), Some(&b"none"[..]));
+    }
+    assert_eq!(
+        problems(&dimension("connection.mtls")),
+        [r#"dimensions[0].type: found "text", allowed: "boolean" for a truth value"#]
+    );
+}
+
+#[test]
 fn bounds_are_in_the_metrics_unit_and_travel_as_integers() {
     let metric = |unit: &str, bounds: &str| {
         let json = format!(
@@ -127,6 +152,20 @@ fn a_preset_reads_nothing_that_was_dropped() {
     let dropped = parsed(r#"{"drop": ["rpc.server.call.duration", "error.type"]}"#).plan;
     assert_eq!(dropped.calls, None, "a part without metrics is none");
     assert_eq!(reads(r#"{"preset": "none", "counters": []}"#), 0);
+}
+
+#[test]
+fn messages_are_counted_by_presets_that_count_calls() {
+    for (preset, is_taken) in
+        [("otel", true), ("istio", true), ("istio_tcp", false), ("tcp", false), ("none", false)]
+    {
+        let json = format!(r#"{{"preset": "{preset}", "grpc_messages": true}}"#);
+        let expected = r#"grpc_messages: found true, allowed: only with preset "otel" or "istio""#;
+        match WorkerConfig::parse(json.as_bytes()) {
+            Ok(config) => assert!(is_taken && config.plan.counts_grpc_messages(), "{preset}"),
+            Err(_) => assert_eq!((problems(&json), is_taken), (vec![expected.to_owned()], false), "{preset}"),
+        }
+    }
 }
 
 #[test]
@@ -267,6 +306,10 @@ fn what_happens_under_way_belongs_to_the_other_module() {
     let found = "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
     let expected = ["counters[0].response_header", "headers", "tap"].map(|key| format!("{key}: {found}"));
     assert_eq!(problems(json), expected);
+    for role in ["console", "log_stream"] {
+        assert_eq!(problems(&format!(r#"{{"role": "{role}"}}"#)), [format!("role: {found}")]);
+    }
+    assert_eq!(parsed(r#"{"role": "filter"}"#), parsed("{}"));
 }
 
 #[cfg(feature = "full")]
@@ -304,6 +347,18 @@ mod under_way {
         let tap = parsed(r#"{"tap": {"condition": "true"}}"#).plan.tap.unwrap();
         assert_eq!((tap.per_minute, tap.body_bytes), (10, 256));
         assert!(tap.masked.contains(&"authorization".to_owned()));
+    }
+
+    #[test]
+    fn connections_have_no_headers() {
+        for (config, expected) in [
+            (r#""headers": [{"name": "a", "value": "b"}]"#, "headers: found headers"),
+            (r#""counters": [{"key": "a", "response_header": "b"}]"#, "counters: found a response_header"),
+        ] {
+            let allowed = "allowed: none for TCP connections, which have no headers";
+            let found = problems(&format!(r#"{{"preset": "tcp", {config}}}"#));
+            assert_eq!(found, [format!("{expected}, {allowed}")], "{config}");
+        }
     }
 
     #[test]

@@ -111,6 +111,20 @@ fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
 }
 
 #[test]
+fn an_attribute_of_no_known_type_has_the_one_that_it_is_wanted_in() {
+    let wanted = wanted(
+        r#"{"role": "log_stream", "preset": "none", "counters": [],
+            "metrics": [{"name": "c", "kind": "counter", "value": "filter_state.tokens"}],
+            "dimensions": [{"name": "n", "attribute": "filter_state.shard", "type": "integer"},
+                {"name": "b", "attribute": "filter_state.cached", "type": "boolean"},
+                {"name": "t", "attribute": "filter_state.tenant"}]}"#,
+    );
+    let tag = "filter_state.shard filter_state.cached filter_state.tenant filter_state.tokens";
+    let (values, is_whole) = read(&wanted, tag, &[("v", "3 true 7 512")]);
+    assert_eq!((values, is_whole), (vec![number(3), vec![1], b"7".to_vec(), number(512)], true));
+}
+
+#[test]
 fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
     let wanted = wanted(
         r#"{"role": "log_stream", "preset": "none", "counters": [{"key": "k", "condition": "is_odd"}],

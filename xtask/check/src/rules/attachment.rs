@@ -47,7 +47,7 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Whether the worker measures the streams that pass where it is attached: a filter of the other kind would count nothing.
+/// Whether the worker measures the streams that pass where it is attached: a filter of the other kind counts what it knows nothing of.
 pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
     let plan = &config.plan;
     let under_way = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();

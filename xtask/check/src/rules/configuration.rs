@@ -60,6 +60,6 @@ fn only_in_full(parsed: &Parsed) -> Vec<String> {
     let mut keys: Vec<_> = counters.map(|(index, _)| format!("counters[{index}].response_header")).collect();
     keys.extend((!plan.rules.is_empty()).then(|| "headers".to_owned()));
     keys.extend(plan.tap.is_some().then(|| "tap".to_owned()));
-    keys.extend((config.role == Role::Console).then(|| "role".to_owned()));
+    keys.extend((config.role != Role::Filter).then(|| "role".to_owned()));
     keys
 }
