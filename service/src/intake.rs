@@ -21,6 +21,7 @@ pub struct Intake {
     counters: Counters,
     observations: u64,
     observations_dropped: u64,
+    observations_bare: u64,
 }
 
 impl Intake {
@@ -54,6 +55,11 @@ impl Intake {
         std::mem::take(&mut self.observations_dropped)
     }
 
+    /// Observations of which nothing is measured, since this was asked last.
+    pub fn take_bare(&mut self) -> u64 {
+        std::mem::take(&mut self.observations_bare)
+    }
+
     /// Observations taken over in all.
     pub fn observations(&self) -> u64 {
         self.observations
@@ -82,6 +88,7 @@ impl Intake {
         self.counters.remember();
         let merged = table.merge(batch, clock::now_unix_nano());
         self.observations_dropped = self.observations_dropped.saturating_add(merged.observations_dropped);
+        self.observations_bare = self.observations_bare.saturating_add(merged.observations_bare);
         self.observations = self.observations.saturating_add(merged.observations);
         stats.batches_received.add(1);
         stats.observations_aggregated.add(merged.observations);

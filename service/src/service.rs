@@ -230,9 +230,11 @@ impl Service {
 
     /// Says where the observations are: after each callback that may have changed it, so that it always adds up.
     fn tell_ledger(&mut self) {
-        let dropped = self.intake.take_dropped();
+        let (dropped, bare) = (self.intake.take_dropped(), self.intake.take_bare());
         for exporter in &mut self.exporters {
             exporter.ledger().drop(Reason::Table, dropped);
+            // Of these there is nothing that it does not have.
+            exporter.ledger().export(bare);
             exporter.tell_ledger(&self.stats);
         }
     }

@@ -74,6 +74,8 @@ pub struct Merged {
     pub observations: u64,
     /// Those of them that found no place.
     pub observations_dropped: u64,
+    /// Those of them of which nothing is measured: there is nothing to be told of them.
+    pub observations_bare: u64,
     /// Points for which there was no metric any more.
     pub points_dropped: u64,
 }
@@ -97,7 +99,7 @@ impl Table {
     pub fn merge(&mut self, batch: Batch, now_unix_nano: u64) -> Merged {
         let now_unix_nano = self.timeline.happens(now_unix_nano);
         let observations = batch.observations();
-        let mut merged = Merged { observations, observations_dropped: 0, points_dropped: 0 };
+        let mut merged = Merged { observations, ..Merged::default() };
         for group in batch.groups {
             self.merge_group(group, &mut merged, now_unix_nano);
         }
@@ -178,6 +180,11 @@ impl Table {
     }
 
     fn merge_group(&mut self, group: Group, merged: &mut Merged, now_unix_nano: u64) {
+        if group.metrics.is_empty() {
+            let bare = group.series.iter().map(|series| series.observations);
+            merged.observations_bare = bare.fold(merged.observations_bare, u64::saturating_add);
+            return;
+        }
         let places: Vec<Option<usize>> =
             group.metrics.iter().map(|metric| self.place(Owner::Workers, metric)).collect();
         let (limits, epoch) = (self.limits, self.epoch_unix_nano);

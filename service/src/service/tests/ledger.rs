@@ -85,6 +85,22 @@ fn a_table_of_many_slices_is_exported_when_the_last_of_them_is() {
     }
 }
 
+/// As of workers that have counters in shared data or headers alone.
+#[test]
+fn requests_of_which_nothing_is_measured_wait_for_nobody() {
+    for more in ["", r#", "temporality": "delta""#] {
+        fake::reset();
+        let mut service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
+        let mut item = Batch::decode(&batch(1, &[("a", 3)])).unwrap();
+        item.groups[0].metrics.clear();
+        item.groups[0].series[0].points.clear();
+        enqueue(&item.encode());
+        tick_at(&mut service, 1);
+        answer(&mut service, "200");
+        assert_eq!(ledger("c"), [3, 0, 0, 0, 0], "{more}");
+    }
+}
+
 #[test]
 fn what_found_no_place_in_the_table_is_dropped_for_all() {
     let mut service = one_destination();
