@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
 use tributary_tests::ledger::{Destination, Ledger};
 use tributary_tests::load::{Load, Mix, Shape, Tally};
@@ -152,6 +153,30 @@ async fn a_service_that_never_comes_back_leaves_requests_alone_and_workers_in_th
     assert_eq!(ledger.pending, before.pending + REQUESTS, "workers keep what they have: {ledger:?}");
     assert_eq!(ledger.in_queue, before.in_queue, "the queue does not grow: {ledger:?}");
     assert_eq!(ledger.aggregated, ledger.destination("collector")?.waiting, "nothing was confirmed");
+    Ok(())
+}
+
+/// Its heartbeat is not heard there, but statistics tell how much waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_under_another_vm_id_that_fails_leaves_the_queue_in_its_bounds() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let module = trap::write(&trap::service()?, folder.path())?;
+    let mut scene = Scene::start(2, |config| {
+        let vm_id = "bootstrap_extensions[0].typed_config.config.vm_config.vm_id";
+        let each = json!({"interval": "200ms", "max_requests": 1});
+        let config = config.module(SERVICE_PLUGIN, &module).set(vm_id, "elsewhere");
+        config.worker("service_vm_id", "elsewhere").worker("flush", each)
+    })
+    .await?;
+    scene.load(REQUESTS, shapes()).await?;
+    scene.envoy.wait_for_log("Function: proxy_on_http_call_response failed", LIMIT).await?;
+    // Each request is a batch, of which 512 may wait.
+    scene.load(REQUESTS, shapes()).await?;
+    let before = at_rest(&scene).await?;
+    ensure!(before.in_queue >= 512, "{before:?}");
+    scene.load(REQUESTS, shapes()).await?;
+    let ledger = at_rest(&scene).await?;
+    assert_eq!((ledger.observed, ledger.in_queue), (3 * REQUESTS, before.in_queue), "{ledger:?}");
     Ok(())
 }
 
