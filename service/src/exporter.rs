@@ -3,25 +3,21 @@
 mod flush;
 mod identity;
 mod in_flight;
+mod report;
 pub mod tally;
 
-use std::time::Duration;
-
-use log::{info, warn};
 use tributary_host::http_call::{self, Call};
-use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::{clock, random};
-use tributary_proto::attributes::clip;
 use tributary_proto::config::quoted;
-use tributary_proto::duration;
-use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
+use tributary_proto::exports::Export;
 use tributary_proto::otlp::KeyValue;
 
 use self::flush::Flush;
 use self::in_flight::InFlight;
-use self::tally::{End, NO_ANSWER, Tally, end};
-use crate::answer::{self, Answer, Verdict};
+use self::report::Report;
+use self::tally::Tally;
+use crate::answer::{self, Answer};
 use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
 use crate::config::Destination;
@@ -30,7 +26,6 @@ use crate::delivery::{Delivery, Outcome};
 use crate::encode::SizeHint;
 use crate::farewell;
 use crate::ledger::Ledger;
-use crate::points::Temporality;
 use crate::request::Request;
 use crate::resource::Resource;
 use crate::stats::{Reason, Stats};
@@ -39,10 +34,6 @@ use crate::told::{self, Told};
 
 /// Rows of one part of a request, which is written in one go.
 pub const PART_ROWS: usize = 100;
-/// Cycles that may fail one after the other, before somebody should look.
-const PATIENCE_INTERVALS: u32 = 3;
-/// How often a fault that lasts is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One destination and how far it is.
 #[derive(Debug)]
@@ -57,14 +48,11 @@ pub struct Exporter {
     /// What is being written.
     request: Option<Request>,
     in_flight: Option<InFlight>,
-    /// What others are told of it.
-    state: Export,
+    report: Report,
     flush: Flush,
-    tally: Tally,
     ledger: Ledger,
     /// If it takes deltas.
     told: Option<Told>,
-    faults: RateLimit,
 }
 
 impl Exporter {
@@ -74,13 +62,6 @@ impl Exporter {
         let compression = encoding.compression(destination.compression);
         let headers = identity::headers(&destination, compression);
         let (interval, timeout, backoff) = (destination.interval, destination.timeout, destination.backoff);
-        let patience = interval.saturating_mul(PATIENCE_INTERVALS).saturating_add(timeout);
-        let state = Export {
-            name: destination.name.clone(),
-            complete_unix_nano: now_unix_nano,
-            patience_ns: u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX),
-            ..Export::default()
-        };
         Self {
             viewer,
             headers,
@@ -89,12 +70,10 @@ impl Exporter {
             delivery: Delivery::new(interval, timeout, backoff, now_unix_nano),
             request: None,
             in_flight: None,
-            state,
+            report: Report::new(&destination, now_unix_nano),
             flush: Flush::default(),
-            tally: Tally::default(),
             ledger: Ledger::define(&destination.name),
             told: viewer.delta.map(|_| Told::of(&destination.name)),
-            faults: RateLimit::new(LOG_INTERVAL),
             destination,
         }
     }
@@ -113,7 +92,7 @@ impl Exporter {
 
     /// What became of what was sent.
     pub fn tally(&self) -> &Tally {
-        &self.tally
+        self.report.tally()
     }
 
     /// Where the observations are, and how to say what becomes of them.
@@ -123,7 +102,7 @@ impl Exporter {
 
     /// Says where the observations are.
     pub fn tell_ledger(&mut self, stats: &Stats) {
-        self.ledger.tell(stats.observations_aggregated.ever(), &mut self.state);
+        self.ledger.tell(stats.observations_aggregated.ever(), self.report.state_mut());
     }
 
     /// Points in the request that has no answer yet.
@@ -143,7 +122,7 @@ impl Exporter {
 
     /// How it goes.
     pub fn state(&self) -> &Export {
-        &self.state
+        self.report.state()
     }
 
     /// Exports at once, if this flush was not seen yet: what is in the table now is told in a cycle of its own.
@@ -171,9 +150,7 @@ impl Exporter {
                 return true;
             }
             if let Some(in_flight) = self.in_flight.take() {
-                self.failed(stats);
-                self.tally.call_ended(Some(NO_ANSWER.into()), in_flight.duration_ns(now));
-                self.report(now, "no answer ever came");
+                self.report.unanswered(in_flight.duration_ns(now), stats, now);
             }
             if self.request.is_none() && from == Cursor::default() {
                 (self.flush.begun, self.flush.is_refused) = (self.flush.wanted, false);
@@ -254,15 +231,13 @@ impl Exporter {
         };
         let verdict = answer.judge(self.destination.encoding, now);
         let Some(outcome) = self.delivery.answered(now, &verdict, jitter) else { return true };
-        let end = end(&verdict, status.as_deref());
-        self.tally.call_ended(end.clone(), in_flight.duration_ns(now));
-        self.count(&verdict, end, in_flight.points, stats);
-        self.tell(&verdict, &outcome, status.as_deref(), now);
+        self.report.answered(&in_flight, &verdict, &outcome, status.as_deref(), stats, now);
         let InFlight { from, next, .. } = in_flight;
         match outcome {
             Outcome::Again { .. } => return true,
             Outcome::Taken { .. } => self.ledger.export(table.arrived(self.viewer, from, next)),
             Outcome::GivenUp { .. } => {
+                self.flush.is_refused = true;
                 self.ledger.drop(Reason::Collector, table.refused(self.viewer, from, next));
             }
         }
@@ -282,18 +257,11 @@ impl Exporter {
             if self.viewer.delta.is_none() {
                 self.ledger.cycle_taken();
             }
-            self.state.complete_unix_nano = now_unix_nano;
-            self.state.flushed = self.flush.begun;
+            self.report.complete(now_unix_nano, self.flush.begun);
         }
         if self.flush.begun < self.flush.wanted {
             self.delivery.hasten(now_unix_nano);
         }
-    }
-
-    fn failed(&mut self, stats: &Stats) {
-        stats.exports_failed.add(1);
-        self.state.failed = self.state.failed.saturating_add(1);
-        self.state.failures = self.state.failures.saturating_add(1);
     }
 
     fn send(
@@ -321,79 +289,11 @@ impl Exporter {
             }
             Err(status) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
-                self.failed(stats);
                 let cluster = quoted(&self.destination.cluster);
                 let reason =
                     format!("Envoy refuses the call ({status:?}): is there a cluster {cluster} with a host?");
-                self.report(now, &reason);
+                self.report.unsent(&reason, stats, now);
             }
-        }
-    }
-
-    fn count(&mut self, verdict: &Verdict, end: End, points: u64, stats: &Stats) {
-        match verdict {
-            Verdict::Taken { rejected, .. } => {
-                let rejected = points.min(*rejected);
-                let taken = points.saturating_sub(rejected);
-                stats.exports_succeeded.add(1);
-                stats.points_rejected.add(rejected);
-                stats.points_exported.add(taken);
-                self.tally.points_ended(end, rejected);
-                self.tally.points_ended(None, taken);
-                self.state.succeeded = self.state.succeeded.saturating_add(1);
-                self.state.failures = 0;
-                self.state.fault.clear();
-            }
-            // They go again.
-            Verdict::Retry { .. } => self.failed(stats),
-            Verdict::Refused { .. } => {
-                self.failed(stats);
-                stats.drop_points(Reason::Collector, points);
-                self.tally.points_ended(end, points);
-                self.flush.is_refused = true;
-            }
-        }
-    }
-
-    fn tell(&mut self, verdict: &Verdict, outcome: &Outcome, status: Option<&[u8]>, now_unix_nano: u64) {
-        if let Verdict::Taken { rejected, message } = verdict
-            && (*rejected > 0 || !message.is_empty())
-        {
-            self.report(
-                now_unix_nano,
-                &format!("the collector rejected {rejected} points: {}", quoted(message)),
-            );
-        }
-        match outcome {
-            Outcome::Taken { failures: 0 } => {}
-            Outcome::Taken { failures } => {
-                let name = quoted(&self.destination.name);
-                info!("destination {name} takes again, after {failures} failures");
-            }
-            Outcome::Again { failures, wait } => {
-                let status = status.map_or("none".into(), String::from_utf8_lossy);
-                let reason = format!(
-                    "status {status}, failure {failures} in a row, next try in {}",
-                    duration::format(*wait)
-                );
-                self.report(now_unix_nano, &reason);
-            }
-            Outcome::GivenUp { status } => {
-                self.report(now_unix_nano, &format!("status {status}, which is not to be tried again"));
-            }
-        }
-    }
-
-    /// Says what is wrong, at a bounded rate, and what becomes of what was not taken.
-    fn report(&mut self, now_unix_nano: u64, reason: &str) {
-        clip(reason, FAULT_BYTES_MAX).clone_into(&mut self.state.fault);
-        if let Some(suppressed) = self.faults.permit(now_unix_nano) {
-            let name = quoted(&self.destination.name);
-            let rest = match self.destination.temporality {
-                Temporality::Cumulative => "The sums stay and go with the next export",
-                Temporality::Delta => "What can be sent again is kept",
-            };
-            warn!("destination {name}: {reason}. {rest} ({suppressed} more since)");
         }
     }
 }
