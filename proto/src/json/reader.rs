@@ -5,6 +5,9 @@ use crate::hex;
 
 /// Levels of nesting; no configuration has more than a handful, and each costs stack.
 pub(crate) const DEPTH_MAX: usize = 32;
+/// Names in one object. They are put in order one by one, which takes as long as their number squared: what strangers answer could
+/// hold up the main thread (256 KiB of names took 190 ms).
+const NAMES_MAX: usize = 1024;
 
 /// So many powers of ten are doubles without loss. One division or multiplication by them of a mantissa of 15 digits is as
 /// near as can be (W. Clinger, "How to Read Floating Point Numbers Accurately", 1990).
@@ -81,7 +84,7 @@ impl<'a> Reader<'a> {
             reader.next()?;
             reader.take(b":")?;
             entries.insert(name, reader.value()?);
-            Some(())
+            (entries.len() <= NAMES_MAX).then_some(())
         })?;
         Some(Value::Object(entries))
     }

@@ -149,6 +149,16 @@ fn nesting_is_bounded() {
 }
 
 #[test]
+fn names_are_bounded() {
+    let named = |names: usize| {
+        let entries: Vec<_> = (0..names).rev().map(|name| format!("\"{name}\":0")).collect();
+        read(format!("[{{{0}}},{{{0}}}]", entries.join(",")).as_bytes())
+    };
+    assert!(named(1_024).is_ok(), "each object has its own");
+    assert!(named(1_025).is_err());
+}
+
+#[test]
 fn an_error_says_where() {
     for (text, expected) in [
         ("", "no JSON at line 1 column 1"),
