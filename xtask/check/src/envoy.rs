@@ -12,12 +12,21 @@ use crate::yaml::place::Place;
 pub struct Found<'a> {
     /// Our plugins.
     pub plugins: Vec<Plugin<'a>>,
-    /// Access loggers of Envoy's that hand over messages, as a log stream has them.
-    pub logs: Vec<Place<'a>>,
+    /// Access loggers of which a log stream may come.
+    pub logs: Vec<Log<'a>>,
     /// The names of clusters.
     pub clusters: BTreeSet<String>,
     /// Whether further clusters come from elsewhere.
     pub more_clusters: bool,
+}
+
+/// An access logger of Envoy's that hands over messages, as a log stream has them.
+#[derive(Clone, Debug)]
+pub struct Log<'a> {
+    /// Its configuration.
+    pub place: Place<'a>,
+    /// What has Envoy log requests before they have ended, unless a filter may keep these away.
+    pub early: Option<Place<'a>>,
 }
 
 /// What is around a value.
@@ -31,7 +40,16 @@ pub struct Around<'a> {
     tcp: Option<Way>,
     /// Whether the messages of gRPC calls are counted on the way of the HTTP requests; none if that cannot be told.
     counts_grpc_messages: Option<bool>,
+    /// What has Envoy log requests here before they have ended.
+    early: Option<Place<'a>>,
 }
+
+/// The fields of a connection manager, or of its `access_log_options`, by which requests are logged more than once.
+const EARLY: [&str; 3] = [
+    "flush_access_log_on_new_request",
+    "access_log_flush_interval",
+    "flush_log_on_tunnel_successfully_established",
+];
 
 const RELOAD: &str = "set failure_policy: FAIL_RELOAD, which makes the VM anew";
 
@@ -39,13 +57,16 @@ impl<'a> Found<'a> {
     /// Looks into a value and everything below it.
     pub fn look_into(&mut self, place: &Place<'a>, around: &Around<'a>) {
         let mut around = around.clone();
+        if place.get("filter").is_some() {
+            around.early = None;
+        }
         if let Some((kind, fields)) = typed(place) {
             around.enter(kind, &fields);
             if kind == "envoy.config.cluster.v3.Cluster" {
                 self.add_cluster(&fields);
             }
             if kind == "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig" {
-                self.logs.push(fields);
+                self.logs.push(Log { place: fields, early: around.early.clone() });
             }
         }
         if place.get("vm_config").is_some() {
@@ -107,7 +128,7 @@ impl<'a> Found<'a> {
 impl<'a> Around<'a> {
     /// What is around a part of a configuration that a manifest puts on the way of those requests and connections.
     pub fn on(http: Way, tcp: Way) -> Self {
-        Self { extension: None, http: Some(http), tcp: Some(tcp), counts_grpc_messages: None }
+        Self { http: Some(http), tcp: Some(tcp), ..Self::default() }
     }
 
     fn enter(&mut self, kind: &'a str, fields: &Place<'a>) {
@@ -116,6 +137,7 @@ impl<'a> Around<'a> {
                 self.http.get_or_insert_with(|| way(fields));
                 self.counts_grpc_messages =
                     fields.get("http_filters").as_ref().and_then(counts_grpc_messages);
+                self.early = early(fields);
             }
             // What it logs are the connections that its filter chain has seen.
             Some("TcpProxy") => self.http = self.tcp.clone(),
@@ -146,6 +168,13 @@ fn counts_grpc_messages(filters: &Place<'_>) -> Option<bool> {
             && is_true(&fields, "emit_filter_state");
     }
     Some(counts)
+}
+
+/// What has a connection manager log requests before they have ended.
+fn early<'a>(manager: &Place<'a>) -> Option<Place<'a>> {
+    let places = [manager.get("access_log_options"), Some(manager.clone())];
+    let mut fields = places.iter().flatten().flat_map(|place| EARLY.map(|field| place.get(field)));
+    fields.find_map(|field| field.filter(|field| field.text() != Some("false")))
 }
 
 fn attach(kind: &str, fields: &Place<'_>) -> Option<Attach> {

@@ -6,6 +6,7 @@ use tributary_plan::wanted::{SEPARATOR, Wanted};
 
 use super::Judged;
 use crate::deployment::Deployment;
+use crate::envoy::Log;
 use crate::finding::{Finding, Rule};
 use crate::plugin::Parsed;
 use crate::yaml::place::Place;
@@ -17,14 +18,22 @@ pub(super) fn judge(deployment: &Deployment<'_>, judged: &[Judged<'_>]) -> Vec<F
         _ => None,
     });
     let streams: Vec<_> = streams.collect();
-    let logs = deployment.found.logs.iter().filter(|log| !streams.is_empty() && names_attributes(log));
-    logs.flat_map(|log| of_one(log, &streams)).collect()
+    let logs = deployment.found.logs.iter();
+    let logs = logs.filter(|log| !streams.is_empty() && names_attributes(&log.place));
+    logs.flat_map(|log| [counted_early(log), of_one(&log.place, &streams)]).flatten().collect()
 }
 
 /// Whether a logger's tag has the name of an attribute in it: others go to collectors of logs.
 fn names_attributes(log: &Place<'_>) -> bool {
     let is_attribute = |name: &str| ROOTS.iter().any(|root| name.split('.').next() == Some(root));
     log.text_of("tag").is_some_and(|tag| words(tag).any(is_attribute))
+}
+
+/// Whether the log stream gets requests that have not ended: it takes each record for one that has.
+fn counted_early(log: &Log<'_>) -> Vec<Finding> {
+    let message = "requests are logged here before they end, and the log stream would count them more than once; give its access \
+                   logger a filter: {log_type_filter: {types: [DownstreamEnd]}}";
+    log.early.iter().map(|place| Finding::error(place, Rule::LogStream, message)).collect()
 }
 
 fn of_one(log: &Place<'_>, streams: &[Wanted]) -> Vec<Finding> {
