@@ -10,6 +10,7 @@ use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 use tributary_tests::trap;
 
 const REQUESTS: u64 = 20_000;
+const MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
 const LOGGER: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
 const OBSERVED: &str = "wasmcustom.tributary_observations_observed";
@@ -34,17 +35,19 @@ async fn each_request_is_counted_once_whatever_its_values_are() -> Result<()> {
         ("spaced", b"two words"),
         ("foreign", b"caf\xff"),
     ];
+    let and = |config: &EnvoyConfig, key: &str, more: &str| {
+        let text = config.get(&format!("{LOGGER}.{key}")).ok().and_then(|text| text.as_str());
+        format!("{} {more}", text.unwrap_or_default())
+    };
     let scene = start(|config| {
-        let mut operators = config.get(&format!("{LOGGER}.record.values")).ok().and_then(|it| it.as_str()).unwrap_or_default().to_owned();
-        let mut names = config.get(&format!("{LOGGER}.tag")).ok().and_then(|it| it.as_str()).unwrap_or_default().to_owned();
-        operators.push_str(" %REQ(X-PACKED)%");
-        names.push_str(" request.headers['x-packed']");
+        let names = and(&config, "tag", "request.headers['x-packed']");
+        let operators = and(&config, "record.values", "%REQ(X-PACKED)%");
+        let record = json!({"values": operators, "request.headers['x-tenant']": "%REQ(X-TENANT)%"});
+        let dimension = |name: &str, header: &str| json!({"name": name, "request_header": header});
         config
-            .set(&format!("{LOGGER}.record"), json!({"values": operators, "request.headers['x-tenant']": "%REQ(X-TENANT)%"}))
+            .set(&format!("{LOGGER}.record"), record)
             .set(&format!("{LOGGER}.tag"), names)
-            .worker("dimensions", json!([
-                {"name": "tenant", "request_header": "x-tenant"}, {"name": "packed", "request_header": "x-packed"},
-            ]))
+            .worker("dimensions", [dimension("tenant", "x-tenant"), dimension("packed", "x-packed")])
     })
     .await?;
     let shape = |(name, value): (&str, &[u8])| Shape::get(name, "/users/1").header("x-tenant", value);
@@ -75,6 +78,26 @@ async fn each_request_is_counted_once_whatever_its_values_are() -> Result<()> {
     assert_eq!(store.sum(COUNTER, &[]), REQUESTS);
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     ensure!(!scene.envoy.log_contains("log stream: found nothing of")?, "{}", scene.envoy.log()?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_logged_early_count_once_where_a_filter_leaves_them_out() -> Result<()> {
+    const FEW: u64 = 1_000;
+    for (types, times) in [(json!(["DownstreamStart", "DownstreamEnd"]), 2), (json!(["DownstreamEnd"]), 1)] {
+        let scene = start(|config| {
+            config
+                .set(
+                    &format!("{MANAGER}.access_log_options"),
+                    json!({"flush_access_log_on_new_request": true}),
+                )
+                .set(&format!("{MANAGER}.access_log[0].filter"), json!({"log_type_filter": {"types": types}}))
+        })
+        .await?;
+        scene.load(FEW, [Shape::get("users", "/users/1")]).await?;
+        scene.wait_for_export(FEW * times).await?;
+        assert_eq!(entries(&scene).await?, (FEW * times, 0));
+    }
     Ok(())
 }
 
