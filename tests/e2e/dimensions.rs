@@ -36,7 +36,7 @@ async fn dimensions_come_from_attributes_headers_expressions_and_constants() -> 
         {"name": "tenant", "request_header": "x-tenant", "default": "nobody", "max_bytes": 6},
         {"name": "region", "request_header": "x-region", "allow": ["eu", "us"]},
         {"name": "length", "response_header": "content-length"},
-        {"name": "is_write", "cel": "request.method != 'GET'", "type": "boolean"},
+        {"name": "is_write", "cel": "request.method != 'GET' // it changes something", "type": "boolean"},
         {"name": "zone", "value": "a"},
         {"name": "http.route", "attribute": "request.path", "paths": {
             "templates": ["/users/{id}", "/payments/**"], "unmatched": "collapse"

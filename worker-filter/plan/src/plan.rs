@@ -324,8 +324,8 @@ mod tests {
         let mut outside = [1, 0];
         part.prune(outside.iter_mut());
         assert_eq!(outside, [1, 2]);
-        let texts: Vec<_> = part.sources.iter().map(|source| source.item.as_str()).collect();
-        assert_eq!(texts, ["(d)", "(b)", "(a)"]);
+        let texts: Vec<_> = part.sources.iter().map(|source| source.written()).collect();
+        assert_eq!(texts, ["d", "b", "a"]);
         assert_eq!(part.dimensions, [dimension(0), dimension(1)]);
     }
 }

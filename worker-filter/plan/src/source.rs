@@ -127,9 +127,9 @@ impl Source {
         Self::header("response", name)
     }
 
-    /// Whatever an expression gives.
+    /// Whatever an expression gives. It may end in a comment, which the line ends.
     pub fn expression(text: &str) -> Self {
-        let item = format!("({text})");
+        let item = format!("({text}\n)");
         let guard = Guard::Silent;
         Self { guarded: item.clone(), item, guard, alone: Alone::Expression(text.to_owned()) }
     }
@@ -235,7 +235,7 @@ mod tests {
                 "'x-a' in request.headers ? request.headers['x-a'] : false",
                 Guard::Marks { often_absent: true },
             ),
-            (Source::expression("1 + 1"), "(1 + 1)", "(1 + 1)", Guard::Silent),
+            (Source::expression("1 + 1"), "(1 + 1\n)", "(1 + 1\n)", Guard::Silent),
             (
                 Source::status(),
                 "response.code",

@@ -92,7 +92,7 @@ fn everything_can_be_said() {
     let [errors, all] = &config.plan.counters[..] else { panic!("two") };
     assert_eq!((errors.when, all.when, all.condition), (When::Request, When::Flush, None));
     let condition = &main.sources[errors.condition.unwrap()];
-    assert_eq!(condition.item, "(response.code >= 500)");
+    assert_eq!(condition.written(), "response.code >= 500");
     assert!(config.plan.in_flight);
     let calls = config.plan.calls.unwrap();
     assert_eq!(main.sources[calls.method].item, "request.method");
