@@ -48,7 +48,7 @@ fn item(text: &str, attributes: &Attributes) -> Option<Vec<u8>> {
         return item(if holds { then } else { otherwise }, attributes);
     }
     if let Some(inner) = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
-        return item(inner, attributes);
+        return item(inner.trim_end(), attributes);
     }
     if let Some(inner) = text.strip_prefix('-') {
         let number = i64::from_le_bytes(item(inner, attributes)?.try_into().ok()?);
