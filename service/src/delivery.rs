@@ -10,19 +10,14 @@
 
 use std::time::Duration;
 
-use tributary_proto::duration::as_ns;
-
 use crate::answer::Verdict;
 use crate::backoff::Backoff;
 use crate::table::Cursor;
+use crate::turn::Turn;
 
 /// How much longer than its timeout a call may go without an answer. Envoy answers for the collector at the timeout, so
 /// this passes only when an answer got lost.
 const GRACE: Duration = Duration::from_secs(30);
-
-/// Looks at the clock come with ticks. If two lie further apart than this, the clock was set forward or the process stood
-/// still: no answer can have come for so long, however late it is now.
-const LEAP: Duration = Duration::from_secs(10);
 
 /// One destination's progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,21 +25,13 @@ pub struct Delivery {
     interval: Duration,
     timeout: Duration,
     backoff: Backoff,
-    state: State,
-    /// When it came to that. A time before it shows that the wall clock went back.
-    since_unix_nano: u64,
-    /// When it was last asked what is due.
-    seen_unix_nano: u64,
+    turn: Turn,
     /// Where the slice begins that is in flight or due.
     at: Cursor,
+    /// Where the one after it begins, if it is in flight.
+    next: Option<Cursor>,
     cycle_began_unix_nano: u64,
     failures: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting { until_unix_nano: u64 },
-    InFlight { next: Option<Cursor>, give_up_unix_nano: u64 },
 }
 
 /// What came of an attempt.
@@ -72,30 +59,14 @@ pub enum Outcome {
 impl Delivery {
     /// The first cycle begins one interval from now.
     pub fn new(interval: Duration, timeout: Duration, backoff: Backoff, now_unix_nano: u64) -> Self {
-        let (at, cycle_began_unix_nano) = (Cursor::default(), now_unix_nano);
-        let state = State::Waiting { until_unix_nano: after(now_unix_nano, interval) };
-        let (since_unix_nano, seen_unix_nano) = (now_unix_nano, now_unix_nano);
-        Self {
-            interval,
-            timeout,
-            backoff,
-            state,
-            since_unix_nano,
-            seen_unix_nano,
-            at,
-            cycle_began_unix_nano,
-            failures: 0,
-        }
+        let turn = Turn::after(interval, now_unix_nano);
+        let (at, next, cycle_began_unix_nano) = (Cursor::default(), None, now_unix_nano);
+        Self { interval, timeout, backoff, turn, at, next, cycle_began_unix_nano, failures: 0 }
     }
 
     /// Where to send from, if something is to be sent now.
     pub fn due(&mut self, now_unix_nano: u64) -> Option<Cursor> {
-        self.follow_clock(now_unix_nano);
-        let until = match self.state {
-            State::Waiting { until_unix_nano } => until_unix_nano,
-            State::InFlight { give_up_unix_nano, .. } => give_up_unix_nano,
-        };
-        if now_unix_nano < until {
+        if !self.turn.has_come(now_unix_nano) {
             return None;
         }
         if self.at == Cursor::default() {
@@ -106,15 +77,15 @@ impl Delivery {
 
     /// What waits for its time is due at once, were it for a backoff; what is on its way stays so.
     pub fn hasten(&mut self, now_unix_nano: u64) {
-        if let State::Waiting { .. } = self.state {
-            self.come_to(State::Waiting { until_unix_nano: now_unix_nano }, now_unix_nano);
+        if !self.turn.is_awaited() {
+            self.turn.wait(Duration::ZERO, now_unix_nano);
         }
     }
 
     /// The slice is on its way; the one after it begins at `next`.
     pub fn sent(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
-        let give_up_unix_nano = after(now_unix_nano, self.timeout.saturating_add(GRACE));
-        self.come_to(State::InFlight { next, give_up_unix_nano }, now_unix_nano);
+        self.next = next;
+        self.turn.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
     }
 
     /// The host refused to send: no such cluster yet, or none of its hosts.
@@ -129,16 +100,18 @@ impl Delivery {
 
     /// An answer came. None if nothing was in flight: an answer to a call that was given up.
     pub fn answered(&mut self, now_unix_nano: u64, verdict: &Verdict, jitter: u64) -> Option<Outcome> {
-        let State::InFlight { next, .. } = self.state else { return None };
+        if !self.turn.is_awaited() {
+            return None;
+        }
         Some(match verdict {
             Verdict::Retry { after } => self.again(now_unix_nano, *after, jitter),
             Verdict::Taken { .. } => {
                 let failures = std::mem::take(&mut self.failures);
-                self.go_on(now_unix_nano, next);
+                self.go_on(now_unix_nano, self.next);
                 Outcome::Taken { failures }
             }
             Verdict::Refused { status } => {
-                self.go_on(now_unix_nano, next);
+                self.go_on(now_unix_nano, self.next);
                 Outcome::GivenUp { status: *status }
             }
         })
@@ -148,55 +121,22 @@ impl Delivery {
     fn again(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> Outcome {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter).max(asked.unwrap_or_default());
-        self.come_to(State::Waiting { until_unix_nano: after(now_unix_nano, wait) }, now_unix_nano);
+        self.turn.wait(wait, now_unix_nano);
         Outcome::Again { failures: self.failures, wait }
     }
 
     /// The next slice at once; after the last, a new cycle one interval after this one began, or now if that has passed.
     fn go_on(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         self.at = next.unwrap_or_default();
-        let until_unix_nano = match next {
-            Some(_) => now_unix_nano,
+        let wait = match next {
+            Some(_) => Duration::ZERO,
             None => {
-                let began_unix_nano = self.cycle_began_unix_nano.min(now_unix_nano);
-                after(began_unix_nano, self.interval).max(now_unix_nano)
+                let passed_ns = now_unix_nano.saturating_sub(self.cycle_began_unix_nano);
+                self.interval.saturating_sub(Duration::from_nanos(passed_ns))
             }
         };
-        self.come_to(State::Waiting { until_unix_nano }, now_unix_nano);
+        self.turn.wait(wait, now_unix_nano);
     }
-
-    fn come_to(&mut self, state: State, now_unix_nano: u64) {
-        (self.state, self.since_unix_nano) = (state, now_unix_nano);
-    }
-
-    /// If the wall clock went back, what waits is due, and what is on its way gets all its time anew: to wait for the time that was
-    /// meant could take for ever. If it leapt forward, what is on its way gets that time too: to send it again while its answer
-    /// may come would have a destination of deltas count it twice.
-    fn follow_clock(&mut self, now_unix_nano: u64) {
-        let seen = std::mem::replace(&mut self.seen_unix_nano, now_unix_nano).max(self.since_unix_nano);
-        let unseen_ns = now_unix_nano.saturating_sub(seen);
-        if let State::InFlight { give_up_unix_nano, .. } = &mut self.state
-            && unseen_ns > as_ns(LEAP)
-        {
-            *give_up_unix_nano = give_up_unix_nano.saturating_add(unseen_ns);
-            self.since_unix_nano = now_unix_nano;
-        }
-        let Some(back_ns) = self.since_unix_nano.checked_sub(now_unix_nano).filter(|back_ns| *back_ns > 0)
-        else {
-            return;
-        };
-        match &mut self.state {
-            State::Waiting { until_unix_nano } => *until_unix_nano = now_unix_nano,
-            State::InFlight { give_up_unix_nano, .. } => {
-                *give_up_unix_nano = give_up_unix_nano.saturating_sub(back_ns);
-            }
-        }
-        self.since_unix_nano = now_unix_nano;
-    }
-}
-
-fn after(unix_nano: u64, wait: Duration) -> u64 {
-    unix_nano.saturating_add(as_ns(wait))
 }
 
 #[cfg(test)]

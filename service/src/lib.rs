@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod table;
 pub mod told;
+pub mod turn;
 pub mod values;
 
 #[cfg(target_arch = "wasm32")]

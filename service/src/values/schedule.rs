@@ -5,6 +5,7 @@ use std::time::Duration;
 use tributary_proto::duration::as_ns;
 
 use crate::backoff::Backoff;
+use crate::turn::Turn;
 
 /// Between a fetch and the next one at the least, whatever a token says of its expiry.
 const LEAST: Duration = Duration::from_secs(1);
@@ -20,18 +21,10 @@ pub struct Schedule {
     refresh_before: Duration,
     keep_on_failure: Duration,
     backoff: Backoff,
-    state: State,
-    /// When it came to that. A time before it shows that the wall clock went back.
-    since_unix_nano: u64,
+    turn: Turn,
     failures: u32,
     /// When the value was fetched last, or found.
     good_unix_nano: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting { until_unix_nano: u64 },
-    InFlight { give_up_unix_nano: u64 },
 }
 
 /// How a schedule is made.
@@ -53,15 +46,14 @@ impl Schedule {
     /// A schedule that begins at once.
     pub fn new(pace: Pace, now_unix_nano: u64) -> Self {
         let Pace { every, timeout, refresh_before, keep_on_failure, backoff } = pace;
-        let state = State::Waiting { until_unix_nano: now_unix_nano };
+        let turn = Turn::after(Duration::ZERO, now_unix_nano);
         Self {
             every,
             timeout,
             refresh_before,
             keep_on_failure,
             backoff,
-            state,
-            since_unix_nano: now_unix_nano,
+            turn,
             failures: 0,
             good_unix_nano: None,
         }
@@ -72,28 +64,30 @@ impl Schedule {
         self.good_unix_nano = Some(now_unix_nano);
     }
 
-    /// Whether to fetch now. An answer that never came is a failure.
+    /// Whether to fetch now. An answer that never came is a failure, after which it waits.
     pub fn is_due(&mut self, now_unix_nano: u64, jitter: u64) -> bool {
-        self.follow_clock(now_unix_nano);
-        if let State::InFlight { give_up_unix_nano } = self.state
-            && now_unix_nano >= give_up_unix_nano
-        {
+        // If the clock went back, it was good until now.
+        self.good_unix_nano = self.good_unix_nano.map(|good| good.min(now_unix_nano));
+        if !self.turn.has_come(now_unix_nano) {
+            return false;
+        }
+        let is_lost = self.turn.is_awaited();
+        if is_lost {
             self.failed(now_unix_nano, jitter);
         }
-        matches!(self.state, State::Waiting { until_unix_nano } if now_unix_nano >= until_unix_nano)
+        !is_lost
     }
 
     /// The request is under way.
     pub fn sent(&mut self, now_unix_nano: u64) {
-        let give_up_unix_nano = after(now_unix_nano, self.timeout.saturating_add(GRACE));
-        self.come_to(State::InFlight { give_up_unix_nano }, now_unix_nano);
+        self.turn.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
     }
 
     /// No value came; gives how long to the next try.
     pub fn failed(&mut self, now_unix_nano: u64, jitter: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter);
-        self.come_to(State::Waiting { until_unix_nano: after(now_unix_nano, wait) }, now_unix_nano);
+        self.turn.wait(wait, now_unix_nano);
         wait
     }
 
@@ -108,7 +102,7 @@ impl Schedule {
         let tenth_ns = as_ns(wait) / 10;
         let early = Duration::from_nanos(jitter.checked_rem(tenth_ns).unwrap_or(0));
         let wait = wait.saturating_sub(early).max(LEAST);
-        self.come_to(State::Waiting { until_unix_nano: after(now_unix_nano, wait) }, now_unix_nano);
+        self.turn.wait(wait, now_unix_nano);
     }
 
     /// Failures in a row.
@@ -118,39 +112,14 @@ impl Schedule {
 
     /// Whether fetching has failed for so long that the value is to be taken back.
     pub fn is_stale(&self, now_unix_nano: u64) -> bool {
-        let kept_until = |good| after(good, self.keep_on_failure);
-        self.failures > 0 && self.good_unix_nano.is_some_and(|good| now_unix_nano >= kept_until(good))
+        let is_over = |good| now_unix_nano.saturating_sub(good) >= as_ns(self.keep_on_failure);
+        self.failures > 0 && self.good_unix_nano.is_some_and(is_over)
     }
 
     /// The value was taken back.
     pub fn taken_back(&mut self) {
         self.good_unix_nano = None;
     }
-
-    fn come_to(&mut self, state: State, now_unix_nano: u64) {
-        (self.state, self.since_unix_nano) = (state, now_unix_nano);
-    }
-
-    /// If the wall clock went back, what waits is due, what is on its way gets all its time anew, and a value was good until now: to
-    /// wait for the times that were meant could take for ever.
-    fn follow_clock(&mut self, now_unix_nano: u64) {
-        let back_ns = self.since_unix_nano.saturating_sub(now_unix_nano);
-        if back_ns == 0 {
-            return;
-        }
-        match &mut self.state {
-            State::Waiting { until_unix_nano } => *until_unix_nano = now_unix_nano,
-            State::InFlight { give_up_unix_nano } => {
-                *give_up_unix_nano = give_up_unix_nano.saturating_sub(back_ns);
-            }
-        }
-        self.since_unix_nano = now_unix_nano;
-        self.good_unix_nano = self.good_unix_nano.map(|good| good.min(now_unix_nano));
-    }
-}
-
-fn after(unix_nano: u64, wait: Duration) -> u64 {
-    unix_nano.saturating_add(as_ns(wait))
 }
 
 #[cfg(test)]
@@ -227,6 +196,15 @@ mod tests {
         assert!(!schedule.is_stale(104 * SECOND) && schedule.is_stale(105 * SECOND));
     }
 
+    #[test]
+    fn a_clock_that_leaps_forward_gives_up_no_answer() {
+        let mut schedule = schedule();
+        schedule.sent(0);
+        assert!(!schedule.is_due(3_600 * SECOND, 0));
+        assert_eq!(schedule.failures(), 0, "it may still come");
+        assert_eq!(due(&mut schedule, 3_601), Some(3_611));
+    }
+
     proptest! {
         #[test]
         fn it_always_fetches_again(
@@ -242,8 +220,10 @@ mod tests {
                     _ => now = now.saturating_add(jitter % (100 * SECOND)),
                 }
             }
+            let from = now / SECOND + 1;
+            let first = due(&mut schedule, from);
             // The longest of interval, backoff, and timeout with grace and backoff.
-            prop_assert!(schedule.is_due(now + 61 * SECOND, 0) || schedule.is_due(now + 122 * SECOND, 0));
+            prop_assert!(first.is_some_and(|first| first <= from + 61), "{first:?} from {from} on");
         }
     }
 }
