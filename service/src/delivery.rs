@@ -11,9 +11,9 @@
 use std::time::Duration;
 
 use crate::answer::Verdict;
+use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::table::Cursor;
-use crate::turn::Turn;
 
 /// How much longer than its timeout a call may go without an answer. Envoy answers for the collector at the timeout, so
 /// this passes only when an answer got lost.
@@ -25,7 +25,7 @@ pub struct Delivery {
     interval: Duration,
     timeout: Duration,
     backoff: Backoff,
-    turn: Turn,
+    attempt: Attempt,
     /// Where the slice begins that is in flight or due.
     at: Cursor,
     /// Where the one after it begins, if it is in flight.
@@ -59,14 +59,14 @@ pub enum Outcome {
 impl Delivery {
     /// The first cycle begins one interval from now.
     pub fn new(interval: Duration, timeout: Duration, backoff: Backoff, now_unix_nano: u64) -> Self {
-        let turn = Turn::after(interval, now_unix_nano);
+        let attempt = Attempt::after(interval, now_unix_nano);
         let (at, next, cycle_began_unix_nano) = (Cursor::default(), None, now_unix_nano);
-        Self { interval, timeout, backoff, turn, at, next, cycle_began_unix_nano, failures: 0 }
+        Self { interval, timeout, backoff, attempt, at, next, cycle_began_unix_nano, failures: 0 }
     }
 
     /// Where to send from, if something is to be sent now.
     pub fn due(&mut self, now_unix_nano: u64) -> Option<Cursor> {
-        if !self.turn.has_come(now_unix_nano) {
+        if !self.attempt.has_come(now_unix_nano) {
             return None;
         }
         if self.at == Cursor::default() {
@@ -77,15 +77,15 @@ impl Delivery {
 
     /// What waits for its time is due at once, were it for a backoff; what is on its way stays so.
     pub fn hasten(&mut self, now_unix_nano: u64) {
-        if !self.turn.is_awaited() {
-            self.turn.wait(Duration::ZERO, now_unix_nano);
+        if !self.attempt.is_awaited() {
+            self.attempt.wait(Duration::ZERO, now_unix_nano);
         }
     }
 
     /// The slice is on its way; the one after it begins at `next`.
     pub fn sent(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         self.next = next;
-        self.turn.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
+        self.attempt.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
     }
 
     /// The host refused to send: no such cluster yet, or none of its hosts.
@@ -100,7 +100,7 @@ impl Delivery {
 
     /// An answer came. None if nothing was in flight: an answer to a call that was given up.
     pub fn answered(&mut self, now_unix_nano: u64, verdict: &Verdict, jitter: u64) -> Option<Outcome> {
-        if !self.turn.is_awaited() {
+        if !self.attempt.is_awaited() {
             return None;
         }
         Some(match verdict {
@@ -121,7 +121,7 @@ impl Delivery {
     fn again(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> Outcome {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter).max(asked.unwrap_or_default());
-        self.turn.wait(wait, now_unix_nano);
+        self.attempt.wait(wait, now_unix_nano);
         Outcome::Again { failures: self.failures, wait }
     }
 
@@ -135,7 +135,7 @@ impl Delivery {
                 self.interval.saturating_sub(Duration::from_nanos(passed_ns))
             }
         };
-        self.turn.wait(wait, now_unix_nano);
+        self.attempt.wait(wait, now_unix_nano);
     }
 }
 

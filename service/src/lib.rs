@@ -14,6 +14,7 @@ pub mod root;
 pub mod service;
 
 pub mod answer;
+pub mod attempt;
 pub mod backoff;
 pub mod budget;
 pub mod compress;
@@ -35,7 +36,6 @@ pub mod snapshot;
 pub mod stats;
 pub mod table;
 pub mod told;
-pub mod turn;
 pub mod values;
 
 #[cfg(target_arch = "wasm32")]

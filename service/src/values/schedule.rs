@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tributary_proto::duration::as_ns;
 
+use crate::attempt::Attempt;
 use crate::backoff::Backoff;
-use crate::turn::Turn;
 
 /// Between a fetch and the next one at the least, whatever a token says of its expiry.
 const LEAST: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ pub struct Schedule {
     refresh_before: Duration,
     keep_on_failure: Duration,
     backoff: Backoff,
-    turn: Turn,
+    attempt: Attempt,
     failures: u32,
     /// When the value was fetched last, or found.
     good_unix_nano: Option<u64>,
@@ -46,14 +46,14 @@ impl Schedule {
     /// A schedule that begins at once.
     pub fn new(pace: Pace, now_unix_nano: u64) -> Self {
         let Pace { every, timeout, refresh_before, keep_on_failure, backoff } = pace;
-        let turn = Turn::after(Duration::ZERO, now_unix_nano);
+        let attempt = Attempt::after(Duration::ZERO, now_unix_nano);
         Self {
             every,
             timeout,
             refresh_before,
             keep_on_failure,
             backoff,
-            turn,
+            attempt,
             failures: 0,
             good_unix_nano: None,
         }
@@ -68,10 +68,10 @@ impl Schedule {
     pub fn is_due(&mut self, now_unix_nano: u64, jitter: u64) -> bool {
         // If the clock went back, it was good until now.
         self.good_unix_nano = self.good_unix_nano.map(|good| good.min(now_unix_nano));
-        if !self.turn.has_come(now_unix_nano) {
+        if !self.attempt.has_come(now_unix_nano) {
             return false;
         }
-        let is_lost = self.turn.is_awaited();
+        let is_lost = self.attempt.is_awaited();
         if is_lost {
             self.failed(now_unix_nano, jitter);
         }
@@ -80,14 +80,14 @@ impl Schedule {
 
     /// The request is under way.
     pub fn sent(&mut self, now_unix_nano: u64) {
-        self.turn.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
+        self.attempt.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
     }
 
     /// No value came; gives how long to the next try.
     pub fn failed(&mut self, now_unix_nano: u64, jitter: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter);
-        self.turn.wait(wait, now_unix_nano);
+        self.attempt.wait(wait, now_unix_nano);
         wait
     }
 
@@ -102,7 +102,7 @@ impl Schedule {
         let tenth_ns = as_ns(wait) / 10;
         let early = Duration::from_nanos(jitter.checked_rem(tenth_ns).unwrap_or(0));
         let wait = wait.saturating_sub(early).max(LEAST);
-        self.turn.wait(wait, now_unix_nano);
+        self.attempt.wait(wait, now_unix_nano);
     }
 
     /// Failures in a row.

@@ -1,4 +1,4 @@
-//! Whose turn it is: ours, from a time on, or that of an answer, until a time. The times are of a wall clock, which may be set.
+//! When something is sent, and until when its answer is awaited, by a wall clock, which may be set.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tributary_proto::duration::as_ns;
 /// still: no answer can have come for so long, however late it is now.
 const LEAP: Duration = Duration::from_secs(10);
 
-/// Whose turn it is.
+/// An attempt to send something: it is waited for, or its answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// An answer is on its way, or else it is ours.
+pub struct Attempt {
+    /// Whether it was sent.
     is_awaited: bool,
     until_unix_nano: u64,
     /// When it came to that. A time before it shows that the wall clock went back.
@@ -20,8 +20,8 @@ pub struct Turn {
     seen_unix_nano: u64,
 }
 
-impl Turn {
-    /// Ours, after `wait`.
+impl Attempt {
+    /// One after `wait`.
     pub fn after(wait: Duration, now_unix_nano: u64) -> Self {
         let until_unix_nano = after(now_unix_nano, wait);
         let (since_unix_nano, seen_unix_nano) = (now_unix_nano, now_unix_nano);
@@ -33,13 +33,13 @@ impl Turn {
         self.is_awaited
     }
 
-    /// It is ours, after `wait`.
+    /// The next one is after `wait`.
     pub fn wait(&mut self, wait: Duration, now_unix_nano: u64) {
         self.is_awaited = false;
         (self.until_unix_nano, self.since_unix_nano) = (after(now_unix_nano, wait), now_unix_nano);
     }
 
-    /// An answer is awaited, for so long.
+    /// It was sent, and its answer is awaited for so long.
     pub fn sent(&mut self, patience: Duration, now_unix_nano: u64) {
         self.wait(patience, now_unix_nano);
         self.is_awaited = true;
