@@ -1,11 +1,10 @@
 //! Attributes: what the host says of a stream, which clients and upstreams had a hand in.
 
 use tributary_host::fake;
-use tributary_host::plugin::Plugin;
-use tributary_host::stream::{Bytes, StreamId};
+use tributary_host::fake::vm::Vm;
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::Streams;
-use tributary_worker_filter::root::WorkerPlugin;
+use tributary_worker_filter::root::WorkerRoot;
 
 use crate::frames;
 use crate::main_thread::{MainThread, ONE_ENCODING, stat};
@@ -47,23 +46,25 @@ enum Telling {
 /// comes of it is no batch that a service refuses.
 pub fn check(input: &[u8]) {
     let [choice, telling, rest @ ..] = input else { return };
-    let Some(config) = config(*choice) else { return };
+    let Some((json, config)) = config(*choice) else { return };
     let telling = match telling % 3 {
         0 => Telling::Raw,
         1 => Telling::Lists,
         _ => Telling::Properties,
     };
     fake::reset();
-    let mut main_thread = MainThread::begin(ONE_ENCODING);
+    let main_thread = MainThread::begin(ONE_ENCODING);
+    assert!(main_thread.is_some(), "the service begins");
+    let Some(main_thread) = main_thread else { return };
     fake::with(|host| host.streams.without_expressions = telling == Telling::Properties);
     let (items, calls) = (
         config.plan.main.sources.len(),
         config.plan.calls.as_ref().map_or(0, |calls| calls.part.sources.len()),
     );
     let is_tcp = config.plan.streams == Streams::Tcp;
-    let Some(mut worker) = WorkerPlugin::new(config) else { return };
+    let Some(vm) = Vm::start(WorkerRoot::boxed, json.as_bytes()) else { return };
     let mut pieces = frames::split(rest, PIECES_MAX).peekable();
-    let (mut streams, id) = (0_u64, StreamId::new(2));
+    let mut streams = 0_u64;
     while pieces.peek().is_some() {
         let mut list = |count| wire_list(&pieces.by_ref().take(count).collect::<Vec<_>>(), count);
         let answers: Vec<Vec<u8>> = match telling {
@@ -76,25 +77,33 @@ pub fn check(input: &[u8]) {
             host.wire_headers = answers.first().cloned();
             host.bytes = answers.last().cloned().unwrap_or_default();
             host.streams.answers = answers.into();
-            host.streams.open.insert(2, std::collections::BTreeMap::new());
         });
         if streams.is_multiple_of(2) {
-            worker.stream_created(id);
-            worker.request_headers(id);
-            worker.bytes(id, if is_tcp { Bytes::FromClient } else { Bytes::ResponseBody }, 9);
-            worker.connection_opened(id);
-            worker.response_headers(id);
-            worker.stream_ended(id);
+            // At a place that its configuration is not for, now and then.
+            let is_connection = is_tcp != streams.is_multiple_of(8);
+            let stream = if is_connection { vm.connection() } else { vm.http_stream() };
+            if is_connection {
+                stream.new_connection();
+                stream.downstream_data(9);
+            } else {
+                stream.request_headers();
+                stream.response_body(9);
+                stream.response_headers();
+            }
+            if streams.is_multiple_of(4) {
+                stream.log();
+            }
+            stream.delete();
         } else {
-            worker.log_entry();
+            vm.log();
         }
         streams = streams.saturating_add(1);
         fake::with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(3_000_000_000));
         if streams.is_multiple_of(3) {
-            worker.tick();
+            vm.tick();
         }
     }
-    worker.ended();
+    vm.delete();
     main_thread.drain();
     assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
     assert_eq!((stat("observations_observed"), stat("observations_aggregated")), (streams, streams));
@@ -110,10 +119,11 @@ fn wire_list(items: &[&[u8]], count: usize) -> Vec<u8> {
     wire
 }
 
-fn config(choice: u8) -> Option<WorkerConfig> {
+fn config(choice: u8) -> Option<(&'static str, WorkerConfig)> {
     thread_local! {
         static PARSED: [Option<WorkerConfig>; CONFIGS.len()] =
             CONFIGS.map(|json| WorkerConfig::parse(json.as_bytes()).ok());
     }
-    PARSED.with(|parsed| parsed.get(usize::from(choice) % CONFIGS.len()).cloned().flatten())
+    let at = usize::from(choice) % CONFIGS.len();
+    CONFIGS.get(at).copied().zip(PARSED.with(|parsed| parsed.get(at).cloned().flatten()))
 }

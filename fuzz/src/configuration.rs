@@ -1,21 +1,16 @@
 //! The configuration: bytes that come from whoever writes Envoy's configuration, by hand or by xDS.
 
+use proxy_wasm::types::{LogLevel, NewRootContext};
 use tributary_host::fake;
-use tributary_host::logging::Level;
-use tributary_host::stream::{Bytes, StreamId};
-use tributary_host::vm::Vm;
+use tributary_host::fake::vm::{Stream, Vm};
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
-use tributary_service::root::ServicePlugin;
-use tributary_worker_filter::role::RolePlugin;
+use tributary_service::root::ServiceRoot;
+use tributary_worker_filter::root::WorkerRoot;
 
 use crate::main_thread::{MainThread, ONE_ENCODING, stat};
 use crate::seeds;
 
-/// The root context of a VM's only plugin, and one of its streams.
-const ROOT: u32 = 1;
-const STREAM: u32 = 2;
-
-/// Configures both modules with the input. Each takes it, or says at least one thing that is wrong with it. One that takes it
+/// Configures both modules with the input. Each takes it, or logs at least one thing that is wrong with it. One that takes it
 /// works: what its worker hands over is no batch that a service refuses.
 pub fn check(input: &[u8]) {
     service(input);
@@ -24,30 +19,37 @@ pub fn check(input: &[u8]) {
 
 fn service(input: &[u8]) {
     fake::reset();
-    let Some(mut vm) = configured::<ServicePlugin>(input) else { return };
+    let Some(vm) = configured(ServiceRoot::boxed, input) else { return };
     fake::with(|host| host.now_unix_nano = 5_000_000_000);
-    if let Some(plugin) = vm.plugin_of(ROOT) {
-        use tributary_host::plugin::Plugin;
-        plugin.tick();
-        plugin.tick();
-    }
-    vm.deleted(ROOT);
+    vm.tick();
+    vm.tick();
+    vm.delete();
 }
 
 fn worker(input: &[u8]) {
     fake::reset();
-    let mut main_thread = MainThread::begin(ONE_ENCODING);
-    let Some(mut vm) = configured::<RolePlugin>(input) else { return };
+    let main_thread = MainThread::begin(ONE_ENCODING);
+    assert!(main_thread.is_some(), "the service begins");
+    let Some(mut main_thread) = main_thread else { return };
+    let Some(vm) = configured(WorkerRoot::boxed, input) else { return };
     for round in 0..2 {
-        stream(&mut vm);
+        fake::with(|host| host.streams.begin(seeds::request("a")));
+        let connection = vm.connection();
+        connection.new_connection();
+        connection.downstream_data(5);
+        pass(&vm, connection);
+        let stream = vm.http_stream();
+        stream.request_headers();
+        stream.request_body(5);
+        stream.response_headers();
+        pass(&vm, stream);
         fake::with(|host| {
             host.now_unix_nano = host.now_unix_nano.saturating_add(6_000_000_000);
             host.streams.begin(seeds::request(if round == 0 { "a" } else { "b" }));
         });
-        // As an access logger.
-        vm.logged(ROOT);
+        vm.log();
     }
-    vm.deleted(ROOT);
+    vm.delete();
     main_thread.drain();
     assert_eq!((stat("batches_refused"), waiting()), (0, 0), "what a worker hands over is taken");
     assert_eq!(stat("observations_aggregated"), stat("observations_observed"));
@@ -55,38 +57,20 @@ fn worker(input: &[u8]) {
     main_thread.end();
 }
 
-/// Everything that a stream of a filter goes through.
-fn stream(vm: &mut Vm<RolePlugin>) {
-    use tributary_host::plugin::Plugin;
-    fake::with(|host| {
-        host.streams.begin(seeds::request("a"));
-        host.streams.open.insert(STREAM, host.streams.attributes.clone());
-    });
-    vm.context_created(STREAM, ROOT);
-    let id = StreamId::new(STREAM);
-    if let Some(plugin) = vm.plugin_of(STREAM) {
-        plugin.request_headers(id);
-        plugin.bytes(id, Bytes::RequestBody, 5);
-        plugin.connection_opened(id);
-        plugin.response_headers(id);
-    }
+/// Lets a tick pass while the stream is open, and ends it.
+fn pass(vm: &Vm, stream: Stream) {
     fake::with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(6_000_000_000));
-    if let Some(plugin) = vm.plugin_of(ROOT) {
-        plugin.tick();
-    }
-    vm.logged(STREAM);
-    vm.deleted(STREAM);
+    vm.tick();
+    stream.log();
+    stream.delete();
 }
 
-/// A VM whose plugin took the input; none if it was refused, which the log then says why.
-fn configured<P: tributary_host::plugin::Plugin>(input: &[u8]) -> Option<Vm<P>> {
-    fake::with(|host| host.configuration = input.to_vec());
-    let mut vm = Vm::default();
-    vm.context_created(ROOT, 0);
-    let is_taken = vm.configured(ROOT);
-    let errors = fake::with(|host| host.logged(Level::Error).len());
-    assert_eq!(errors == 0, is_taken, "{errors} lines say what is wrong");
-    is_taken.then_some(vm)
+/// A VM whose plugin took the input; none if it was refused, and then the log has why.
+fn configured(new_root: NewRootContext, input: &[u8]) -> Option<Vm> {
+    let vm = Vm::start(new_root, input);
+    let errors = fake::with(|host| host.logged(LogLevel::Error).len());
+    assert_eq!(errors == 0, vm.is_some(), "{errors} lines say what is wrong");
+    vm
 }
 
 fn waiting() -> usize {

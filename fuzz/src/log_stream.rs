@@ -2,11 +2,8 @@
 
 use rmpv::Value;
 use tributary_host::fake;
-use tributary_host::stream::StreamId;
-use tributary_plan::config::WorkerConfig;
-use tributary_plan::wanted::Wanted;
-use tributary_worker_filter::log_stream::LogStream;
-use tributary_worker_filter::root::WorkerPlugin;
+use tributary_host::fake::vm::Vm;
+use tributary_worker_filter::root::WorkerRoot;
 
 use crate::main_thread::{MainThread, ONE_ENCODING, stat};
 
@@ -28,34 +25,28 @@ const CONFIGS: [&str; 4] = [
 pub fn check(input: &[u8]) {
     let [choice, piece, bytes @ ..] = input else { return };
     fake::reset();
-    let mut main_thread = MainThread::begin(ONE_ENCODING);
-    let Some(config) = config(*choice) else { return };
-    let wanted = Wanted::new(&config.plan);
-    let Some(worker) = WorkerPlugin::new(config) else { return };
-    let mut log = LogStream::new(worker.into_worker(), wanted);
-    let connection = StreamId::new(2);
+    let main_thread = MainThread::begin(ONE_ENCODING);
+    assert!(main_thread.is_some(), "the service begins");
+    let Some(main_thread) = main_thread else { return };
+    let json = CONFIGS.get(usize::from(*choice) % CONFIGS.len()).copied().unwrap_or_default();
+    let Some(vm) = Vm::start(WorkerRoot::boxed, json.as_bytes()) else { return };
+    let connection = vm.connection();
+    connection.new_connection();
     for piece in bytes.chunks(usize::from(*piece).max(1)) {
         fake::with(|host| host.bytes = piece.to_vec());
-        log.bytes(connection, u32::try_from(piece.len()).unwrap_or(u32::MAX));
+        connection.downstream_data(piece.len());
         assert!(fake::with(|host| host.bytes.is_empty()), "all bytes are taken away");
     }
-    log.worker().tick();
-    log.closed(connection);
-    log.worker().finish();
+    vm.tick();
+    connection.log();
+    connection.delete();
+    vm.delete();
     main_thread.drain();
     assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
     let observed = stat("observations_observed");
     assert_eq!(observed, stat("observations_aggregated"));
     let (records, is_all) = records(bytes);
     assert!(observed >= records && (observed == records || !is_all), "{observed} observed of {records}");
-}
-
-fn config(choice: u8) -> Option<WorkerConfig> {
-    thread_local! {
-        static PARSED: [Option<WorkerConfig>; CONFIGS.len()] =
-            CONFIGS.map(|json| WorkerConfig::parse(json.as_bytes()).ok());
-    }
-    PARSED.with(|parsed| parsed.get(usize::from(choice) % CONFIGS.len()).cloned().flatten())
 }
 
 /// How many records there are in whole messages, and whether there is nothing but these.

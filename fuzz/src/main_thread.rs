@@ -1,16 +1,12 @@
 //! A service as it runs on Envoy's main thread, and a collector that reads what it says by other means than ours.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-
 use prost::Message;
 use serde::de::IgnoredAny;
+use tributary_host::fake::vm::Vm;
 use tributary_host::fake::{self, FakeAnswer};
-use tributary_host::http_call::Call;
 use tributary_proto::otlp::ExportMetricsServiceRequest;
 use tributary_proto::remote_write::WriteRequest;
-use tributary_service::config::ServiceConfig;
-use tributary_service::service::Service;
+use tributary_service::root::ServiceRoot;
 
 /// From one export to the next, in nanoseconds, as all configurations here say.
 const INTERVAL_NS: u64 = 1_000_000_000;
@@ -36,58 +32,42 @@ const POSTS_MAX: usize = 1_000;
 /// The service of the process, with its collectors.
 #[derive(Debug)]
 pub struct MainThread {
-    service: Service,
+    vm: Vm,
     answered: usize,
 }
 
 impl MainThread {
-    /// One with this configuration, which has registered its queues.
-    pub fn begin(json: &'static str) -> Self {
-        thread_local! {
-            static PARSED: RefCell<BTreeMap<&'static str, ServiceConfig>> = RefCell::default();
-        }
-        let config = PARSED.with_borrow_mut(|parsed| {
-            if let Some(config) = parsed.get(json) {
-                return Some(config.clone());
-            }
-            let config = ServiceConfig::parse(json.as_bytes()).ok()?;
-            parsed.insert(json, config.clone());
-            Some(config)
-        });
-        let service = config.and_then(|config| Service::new(config).ok());
-        assert!(service.is_some(), "the service begins");
-        // Never: it was asserted that there is one.
-        service.map_or_else(|| std::process::abort(), |service| Self { service, answered: 0 })
+    /// A service with this configuration, which has registered its queues; none if it was refused.
+    pub fn begin(json: &str) -> Option<Self> {
+        Some(Self { vm: Vm::start(ServiceRoot::boxed, json.as_bytes())?, answered: 0 })
     }
 
     /// Takes over what is in the queues.
-    pub fn drain(&mut self) {
-        self.service.drain();
+    pub fn drain(&self) {
+        self.vm.queue_ready();
     }
 
     /// Lets an interval pass, and has collectors take everything that is sent.
     pub fn export(&mut self) {
         fake::with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(INTERVAL_NS));
-        self.service.tick();
+        self.vm.tick();
         for _ in 0..POSTS_MAX {
             let Some(token) = fake::with(|host| {
                 let post = host.posts.get(self.answered)?;
                 check_body(&post.cluster, &post.body);
-                let headers = [(":status".to_owned(), b"200".to_vec())].into();
-                host.answer = Some(FakeAnswer { headers, body: Vec::new() });
-                u32::try_from(self.answered.saturating_add(1)).ok()
+                Some(post.token)
             }) else {
                 return;
             };
             self.answered = self.answered.saturating_add(1);
-            self.service.answered(Call::from_token(token), true);
-            fake::with(|host| host.answer = None);
+            let headers = [(":status".to_owned(), b"200".to_vec())].into();
+            self.vm.answer(token, Some(FakeAnswer { headers, body: Vec::new() }));
         }
     }
 
-    /// Ends it. What it says of what it could not export is JSON.
-    pub fn end(mut self) {
-        self.service.finish();
+    /// Ends it. What it logs of what it could not export is JSON.
+    pub fn end(self) {
+        self.vm.delete();
         fake::with(|host| {
             for (_, line) in &host.log {
                 let Some(json) =

@@ -29,7 +29,9 @@ pub fn check(input: &[u8]) {
     let [choice, input @ ..] = input else { return };
     let Some(way) = ENCODINGS.get(usize::from(*choice) % ENCODINGS.len()) else { return };
     fake::reset();
-    let mut main_thread = MainThread::begin(way);
+    let main_thread = MainThread::begin(way);
+    assert!(main_thread.is_some(), "the service begins");
+    let Some(mut main_thread) = main_thread else { return };
     let mut expected = Expected::default();
     for item in frames::split(input, ITEMS_MAX) {
         expected.arrived(item);

@@ -1,7 +1,8 @@
 //! Attributes of a stream: one property at a time, or many by one CEL expression.
 
+use proxy_wasm::types::Status;
+
 use crate::raw;
-use crate::status::Status;
 
 /// A CEL expression that Envoy has compiled. It belongs to the root context that was current when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,11 @@ pub struct Expression(u32);
 /// Costs about 6,000 instructions on Envoy 1.40, since the host re-enters the VM for memory to put the answer in.
 pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
     raw::property(path)
+}
+
+/// Whether `capability_restriction_config` withholds properties. Each plugin has a name, which may be empty (Envoy 1.40).
+pub fn are_withheld() -> bool {
+    property(b"plugin_name") == Err(Status::InternalFailure)
 }
 
 /// Compiles a CEL expression. A host that has no such function answers [`Status::NotFound`] or another error.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use proxy_wasm::types::Status;
+
 use crate::raw;
-use crate::status::Status;
 
 /// Now, in nanoseconds since the Unix epoch, by the wall clock: the only one the ABI has. It may go backwards.
 pub fn now_unix_nano() -> u64 {

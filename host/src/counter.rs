@@ -2,8 +2,9 @@
 //!
 //! The value is a `u64`, 8 bytes little-endian, so any plugin with the same `vm_id` can read it.
 
+use proxy_wasm::types::Status;
+
 use crate::shared_data::{SharedData, Version};
-use crate::status::Status;
 
 /// How often an addition is tried again when others write at the same time. On Envoy 1.40, 24,000 additions from two
 /// workers needed 183 retries in all, so eight in a row mean a host that is not well; the rest waits for the next flush.

@@ -1,25 +1,25 @@
-//! Envoy in memory, for native tests: each thread has one, and the crate's calls go to it.
+//! Envoy in memory, for native tests: each thread has one. [`abi`] defines the functions that the SDK and `raw` import, and
+//! [`vm`] calls the callbacks that the SDK exports, so that tests run the code that ships.
 //!
 //! It keeps to the real host's semantics where they surprise: any write creates an absent key, each enqueue is one notice
 //! to whoever registered last, an item may be empty, an absent attribute fails a whole expression.
 
+mod abi;
 mod cel;
 pub mod queues;
 pub mod store;
 pub mod streams;
+pub mod vm;
 
-pub(crate) mod calls;
-
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use proxy_wasm::types::{LogLevel, MapType, Status};
 
 use queues::Queues;
 use store::Store;
 use streams::Streams;
-
-use crate::headers::Side;
-use crate::logging::Level;
 
 /// A process of Envoy with all its shared state.
 #[derive(Debug, Default)]
@@ -39,12 +39,16 @@ pub struct FakeHost {
     /// How far the wall clock goes on each time somebody looks at it.
     pub clock_step_ns: u64,
     /// What was logged.
-    pub log: Vec<(Level, String)>,
+    pub log: Vec<(LogLevel, String)>,
+    /// The level that Envoy logs at, by the host's number: 0 is `trace`, 6 is `off`.
+    pub log_level: u32,
+    /// The host functions that `capability_restriction_config` withholds.
+    pub withheld: BTreeSet<&'static str>,
     /// The ticks that were asked for.
     pub tick_period: Option<Duration>,
-    /// Headers of the current stream.
-    pub headers: BTreeMap<Side, Vec<(String, String)>>,
-    /// If set, what all headers of either side are said to be, in the host's wire form.
+    /// Headers of the current stream, by the number of their map.
+    headers: BTreeMap<u32, Vec<(String, String)>>,
+    /// If set, what all headers of any map are, in the host's wire form.
     pub wire_headers: Option<Vec<u8>>,
     /// Requests that were answered here: status and body.
     pub responses: Vec<(u16, String)>,
@@ -52,12 +56,14 @@ pub struct FakeHost {
     pub response_headers: Vec<(String, String)>,
     /// Bytes that pass through the current stream.
     pub bytes: Vec<u8>,
-    /// Calls that were sent, by their number from 1.
+    /// Calls that were sent.
     pub posts: Vec<FakePost>,
     /// If set, what a call is refused with.
-    pub refuse_calls: Option<crate::Status>,
+    pub refuse_calls: Option<Status>,
     /// The answer whose callback is running.
     pub answer: Option<FakeAnswer>,
+    /// Whether the plugin that runs has trapped: what it calls does nothing.
+    is_cut_off: bool,
     stats: BTreeMap<String, u64>,
     stat_names: Vec<String>,
     randomness: u64,
@@ -66,6 +72,8 @@ pub struct FakeHost {
 /// A call that a module sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakePost {
+    /// The token by which its answer comes.
+    pub token: u32,
     /// The cluster.
     pub cluster: String,
     /// All headers, in order.
@@ -87,11 +95,17 @@ pub struct FakeAnswer {
 
 thread_local! {
     static HOST: RefCell<FakeHost> = RefCell::default();
+    /// The SDK's dispatcher outlives a [`reset`], and takes no token twice.
+    static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Looks at or changes this thread's host.
 pub fn with<T>(look: impl FnOnce(&mut FakeHost) -> T) -> T {
     HOST.with(|host| look(&mut host.borrow_mut()))
+}
+
+fn next_call_token() -> u32 {
+    CALLS.replace(CALLS.get().wrapping_add(1)).wrapping_add(1)
 }
 
 /// Starts over with a new process.
@@ -100,13 +114,23 @@ pub fn reset() {
 }
 
 impl FakeHost {
+    /// The headers of one map of the current stream.
+    pub fn headers(&self, map: MapType) -> &[(String, String)] {
+        self.headers.get(&(map as u32)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Sets the headers of one map of the current stream.
+    pub fn set_headers(&mut self, map: MapType, headers: Vec<(String, String)>) {
+        self.headers.insert(map as u32, headers);
+    }
+
     /// The value of the statistic `wasmcustom.NAME`; 0 if nobody wrote it.
     pub fn stat(&self, name: &str) -> u64 {
         self.stats.get(name).copied().unwrap_or(0)
     }
 
     /// What was logged at this level, in order.
-    pub fn logged(&self, level: Level) -> Vec<&str> {
+    pub fn logged(&self, level: LogLevel) -> Vec<&str> {
         self.log.iter().filter(|(at, _)| *at == level).map(|(_, message)| message.as_str()).collect()
     }
 }

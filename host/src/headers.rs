@@ -1,48 +1,30 @@
-//! The headers of the current stream's request and response.
+//! Headers of the current stream, as bytes: a value need not be UTF-8.
 
-use crate::status::Status;
+use proxy_wasm::types::{MapType, Status};
+
 use crate::{pairs, raw};
 
-/// Whose headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// The request's.
-    Request,
-    /// The response's.
-    Response,
+/// All headers of a map, at most `headers_max`; none in a phase that does not have the map.
+pub fn all(map: MapType, headers_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    raw::headers(map).map(|wire| pairs::decode(&wire, headers_max)).unwrap_or_default()
 }
 
-impl Side {
-    /// The ABI's number for the map (`proxy_header_map_type_t`).
-    pub fn map(self) -> u32 {
-        match self {
-            Self::Request => 0,
-            Self::Response => 2,
-        }
-    }
+/// Adds a header beside others of its name.
+pub fn append(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
+    raw::append_header(map, name, value)
 }
 
-/// All of them, at most `headers_max`, as bytes: a value need not be UTF-8.
-pub fn all(side: Side, headers_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-    raw::headers(side).map(|wire| pairs::decode(&wire, headers_max)).unwrap_or_default()
+/// Sets a header in place of all others of its name.
+pub fn set(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
+    raw::set_header(map, name, value)
 }
 
-/// Adds one, beside others of the name.
-pub fn append(side: Side, name: &str, value: &[u8]) -> Result<(), Status> {
-    raw::append_header(side, name, value)
+/// Removes all headers of a name.
+pub fn remove(map: MapType, name: &str) -> Result<(), Status> {
+    raw::remove_header(map, name)
 }
 
-/// Makes it the only one of its name.
-pub fn set(side: Side, name: &str, value: &[u8]) -> Result<(), Status> {
-    raw::set_header(side, name, value)
-}
-
-/// Takes all of a name away.
-pub fn remove(side: Side, name: &str) -> Result<(), Status> {
-    raw::remove_header(side, name)
-}
-
-/// Answers the request here, with `details` for Envoy's access log (`%RESPONSE_CODE_DETAILS%`).
+/// Answers the request in place of the upstream; Envoy's access log shows `details` as `%RESPONSE_CODE_DETAILS%`.
 pub fn respond(status: u16, headers: &[(&str, &str)], body: &[u8], details: &str) -> Result<(), Status> {
     raw::respond(status, headers, body, details)
 }

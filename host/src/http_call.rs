@@ -6,17 +6,19 @@
 
 use std::time::Duration;
 
-use crate::raw;
-use crate::status::Status;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, Status};
+
+use crate::{buffer, raw};
 
 /// A call under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call(u32);
 
 impl Call {
-    /// The call that an answer with this number belongs to.
-    pub fn from_token(token: u32) -> Self {
-        Self(token)
+    /// The call that an answer with this token belongs to.
+    pub fn from_token(token_id: u32) -> Self {
+        Self(token_id)
     }
 }
 
@@ -39,16 +41,20 @@ pub struct Request<'a> {
     pub timeout: Duration,
 }
 
-/// Sends it. [`Status::BadArgument`]: no such cluster (yet); [`Status::InternalFailure`]: a cluster without a host, or
-/// with its circuit breaker open. Neither is ever answered.
+/// Sends a request; the answer comes to `on_http_call_response` of the current root context.
 ///
-/// Never in `on_done` of the service: Envoy 1.40 crashes.
+/// Never call this while the service ends: Envoy 1.40 crashes.
+///
+/// # Errors
+/// [`Status::BadArgument`]: no such cluster (yet). [`Status::InternalFailure`]: a cluster without a host, with its circuit
+/// breaker open, or a host that withholds calls. Neither is ever answered.
 pub fn send(request: &Request<'_>) -> Result<Call, Status> {
     let Request { method, path, authority, .. } = request;
     let fixed = [(":method", *method), (":path", *path), (":authority", *authority)];
     let more = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let headers: Vec<_> = fixed.into_iter().chain(more).collect();
-    raw::http_call(request.cluster, &headers, request.body, request.timeout).map(Call)
+    let headers = fixed.into_iter().chain(more).collect();
+    hostcalls::dispatch_http_call(request.cluster, headers, Some(request.body), Vec::new(), request.timeout)
+        .map(Call)
 }
 
 /// A header of the answer; only in the callback that brings it, and only if it has headers.
@@ -58,5 +64,5 @@ pub fn answer_header(name: &str) -> Option<Vec<u8>> {
 
 /// At most `bytes_max` bytes of the answer's body; only in the callback that brings it.
 pub fn answer_body(bytes_max: usize) -> Vec<u8> {
-    raw::http_call_body(bytes_max).unwrap_or_default()
+    buffer::read(BufferType::HttpCallResponseBody, 0, bytes_max)
 }

@@ -1,12 +1,15 @@
-//! The only door to Envoy, in both directions.
+//! A thin layer over the proxy-wasm SDK: only what the SDK lacks, or does in a way that could trap.
 //!
-//! Envoy's callbacks come in through `export_plugin!` and [`vm`] to the [`plugin`]. Every call out returns a [`Status`] where the host gives one and never panics: in
-//! a module a panic is an outage, and the SDK's own calls panic on any status that they do not expect.
+//! The SDK carries the modules: its dispatcher calls their contexts, its traits and types are theirs, its
+//! `dispatch_http_call` sends. Beneath lies [`raw`](self), the one file with `unsafe`, whose calls give a status where the SDK's
+//! own panic. The other modules here are what plugins call: [`attributes`], [`headers`], [`buffer`], [`http_call`], the
+//! [`queue`]s, [`shared_data`] and [`counter`]s in it, Envoy's [`stats`], [`logging`], the [`clock`] and [`random`] numbers.
 //!
-//! In a module the calls go to Envoy (`abi`, the one file with `unsafe`); in a native build they go to [`fake`], which
-//! keeps to Envoy's semantics, so that everything above this crate runs in native tests unchanged.
+//! Natively the same calls, and those of the SDK, reach [`fake`], an Envoy in memory.
 
 pub mod attributes;
+pub mod buffer;
+pub mod callbacks;
 pub mod clock;
 pub mod counter;
 pub mod headers;
@@ -14,23 +17,36 @@ pub mod http_call;
 pub mod logging;
 pub mod memory;
 pub mod pairs;
-pub mod plugin;
 pub mod queue;
 pub mod random;
 pub mod shared_data;
 pub mod stats;
-pub mod status;
 pub mod stream;
-pub mod vm;
 
-#[cfg(target_arch = "wasm32")]
-mod abi;
-#[cfg(target_arch = "wasm32")]
-use abi as raw;
+mod raw;
+mod status;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
-#[cfg(not(target_arch = "wasm32"))]
-use fake::calls as raw;
 
-pub use status::Status;
+pub use proxy_wasm::types::Status;
+
+/// Makes a module of the function that gives its root contexts.
+///
+/// A module is finished by `cargo xtask build`, which strips the callbacks that it does not use. As cargo links it, it has every
+/// callback of the SDK, and some would trap. So it also imports a function that no host has, which only a stripped export
+/// reaches: Envoy refuses a module that is not finished, and names this function.
+#[macro_export]
+macro_rules! main {
+    ($new_root:expr) => {
+        $crate::unfinished!();
+
+        #[allow(missing_docs, unreachable_pub)]
+        mod start {
+            proxy_wasm::main! {{
+                $crate::logging::install_panic_hook();
+                proxy_wasm::set_root_context($new_root);
+            }}
+        }
+    };
+}

@@ -2,42 +2,12 @@
 
 use std::time::Duration;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use proxy_wasm::types::LogLevel;
 
 use crate::raw;
 
-/// Severity, by the ABI's numbers (`proxy_log_level_t`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Finest.
-    Trace,
-    /// For a developer.
-    Debug,
-    /// For an operator.
-    Info,
-    /// Something to look at.
-    Warn,
-    /// Something is broken.
-    Error,
-    /// The VM is lost.
-    Critical,
-}
-
-impl Level {
-    /// The ABI's number for it.
-    pub fn number(self) -> u32 {
-        match self {
-            Level::Trace => 0,
-            Level::Debug => 1,
-            Level::Info => 2,
-            Level::Warn => 3,
-            Level::Error => 4,
-            Level::Critical => 5,
-        }
-    }
-}
-
-/// Makes `log`'s macros and panics write to Envoy's log. Again and again is as good as once.
+/// Makes the macros of the `log` crate write to Envoy's log. Calling it again only takes over Envoy's log level.
 pub fn install() {
     static LOGGER: HostLogger = HostLogger;
     // Fails only if it is installed already.
@@ -47,11 +17,16 @@ pub fn install() {
         Ok(1) => LevelFilter::Debug,
         Ok(2) | Err(_) => LevelFilter::Info,
         Ok(3) => LevelFilter::Warn,
-        Ok(_) => LevelFilter::Error,
+        Ok(4 | 5) => LevelFilter::Error,
+        // spdlog's `off`.
+        Ok(_) => LevelFilter::Off,
     };
     log::set_max_level(level);
-    #[cfg(target_arch = "wasm32")]
-    std::panic::set_hook(Box::new(|panic| raw::log(Level::Critical, &panic.to_string())));
+}
+
+/// Makes panics write to Envoy's log: without it a trap leaves no trace of its reason.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| raw::log(LogLevel::Critical, &panic.to_string())));
 }
 
 struct HostLogger;
@@ -63,11 +38,11 @@ impl Log for HostLogger {
 
     fn log(&self, record: &Record<'_>) {
         let level = match record.level() {
-            log::Level::Error => Level::Error,
-            log::Level::Warn => Level::Warn,
-            log::Level::Info => Level::Info,
-            log::Level::Debug => Level::Debug,
-            log::Level::Trace => Level::Trace,
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug => LogLevel::Debug,
+            Level::Trace => LogLevel::Trace,
         };
         raw::log(level, &format!("tributary: {}", record.args()));
     }

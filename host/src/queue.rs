@@ -4,8 +4,9 @@
 //! bound and its length cannot be asked; each enqueue posts one notice to the thread of whoever registered last; a notice
 //! can be lost, an item cannot.
 
+use proxy_wasm::types::Status;
+
 use crate::raw;
-use crate::status::Status;
 
 /// A queue; the number stays the same for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

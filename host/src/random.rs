@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use foldhash::SharedSeed;
+use proxy_wasm::types::Status;
 
 use crate::raw;
-use crate::status::Status;
 
 /// Hashes keys that strangers choose.
 pub type Hasher = foldhash::fast::SeedableRandomState;

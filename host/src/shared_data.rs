@@ -4,8 +4,9 @@
 //! if somebody wrote in between, a write without one always succeeds, and **any** write creates an absent key, whatever
 //! version it names. Nothing can be deleted or listed, so keys must be few and fixed.
 
+use proxy_wasm::types::Status;
+
 use crate::raw;
-use crate::status::Status;
 
 /// The version of a shared value, by which the host tells whether it was written since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

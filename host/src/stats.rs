@@ -1,17 +1,9 @@
 //! Envoy's own statistics, under `wasmcustom.`: one per name in the whole process, whichever VM adds to it, and they
 //! survive the VM.
 
-use crate::raw;
-use crate::status::Status;
+use proxy_wasm::types::{MetricType, Status};
 
-/// How Envoy keeps a statistic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Is set.
-    Gauge,
-}
+use crate::raw;
 
 /// A statistic that only grows.
 ///
@@ -27,7 +19,7 @@ pub struct Gauge(Option<u32>);
 impl Counter {
     /// The counter `wasmcustom.NAME`. If Envoy refuses it, what is added is not shown: a statistic is not worth an outage.
     pub fn define(name: &str) -> Self {
-        Self(raw::define_metric(Kind::Counter, name).ok())
+        Self(raw::define_metric(MetricType::Counter, name).ok())
     }
 
     /// What all VMs together have added; 0 if Envoy does not say.
@@ -47,7 +39,7 @@ impl Counter {
 impl Gauge {
     /// The gauge `wasmcustom.NAME`.
     pub fn define(name: &str) -> Self {
-        Self(raw::define_metric(Kind::Gauge, name).ok())
+        Self(raw::define_metric(MetricType::Gauge, name).ok())
     }
 
     /// Sets.

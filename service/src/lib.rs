@@ -39,4 +39,4 @@ pub mod told;
 pub mod values;
 
 #[cfg(target_arch = "wasm32")]
-tributary_host::export_plugin!(crate::root::ServicePlugin);
+tributary_host::main!(crate::root::ServiceRoot::boxed);

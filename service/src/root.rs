@@ -1,58 +1,135 @@
-//! The plugin on the main thread: Envoy's callbacks, and what the service does with each.
+//! The plugin as Envoy sees it: the SDK's root context on the main thread.
 
 use log::error;
-use tributary_host::clock;
+use proxy_wasm::traits::{Context, RootContext, StreamContext};
+use proxy_wasm::types::ContextType;
 use tributary_host::http_call::Call;
-use tributary_host::plugin::{self, Plugin};
+use tributary_host::stream::ContextId;
+use tributary_host::{buffer, callbacks, clock, logging};
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
 use crate::config::ServiceConfig;
 use crate::service::{self, Service};
 
+/// The callbacks that `service.wasm` exports. The build strips all others, and `tributary-check` asks for these where
+/// capabilities are restricted.
+pub const CALLBACKS: [&[&str]; 2] =
+    [&callbacks::PLUGIN, &["proxy_on_http_call_response", "proxy_on_queue_ready"]];
+
 /// The one plugin of its VM.
 #[derive(Debug)]
-pub struct ServicePlugin(Service);
+pub struct ServiceRoot {
+    id: ContextId,
+    service: Option<Service>,
+}
 
-impl Plugin for ServicePlugin {
-    /// Envoy runs this first in a canary VM that it then throws away, so it may only do what can be done twice: in
-    /// particular it takes nothing out of the queues.
-    fn configured() -> Option<Self> {
-        // One byte past the limit, so that a configuration that is too long is seen to be.
-        let json = plugin::configuration(CONFIGURATION_BYTES_MAX + 1).unwrap_or_default();
-        let config = match ServiceConfig::parse(&json) {
-            Ok(config) => config,
-            Err(problems) => {
-                problems.iter().for_each(|problem| error!("configuration of the service: {problem}"));
-                return None;
-            }
-        };
-        let started = Service::new(config).and_then(|service| {
-            clock::tick_every(service::TICK)?;
-            Ok(service)
-        });
-        match started {
-            Ok(service) => Some(Self(service)),
-            Err(status) => {
-                error!("the host gives no queues or ticks ({status:?}): nothing can be taken over");
-                None
-            }
+/// A stream of a listener that the service was attached to by mistake: it passes.
+#[derive(Debug)]
+struct UnusedStream;
+
+impl ServiceRoot {
+    /// For the SDK, which makes a root context of each plugin.
+    pub fn boxed(context_id: u32) -> Box<dyn RootContext> {
+        Box::new(Self { id: ContextId::new(context_id), service: None })
+    }
+}
+
+impl Context for ServiceRoot {
+    fn on_http_call_response(&mut self, token_id: u32, headers: usize, _body_size: usize, _trailers: usize) {
+        if let Some(service) = &mut self.service {
+            service.answered(Call::from_token(token_id), headers > 0);
+        }
+    }
+}
+
+impl RootContext for ServiceRoot {
+    /// Envoy runs this first in a canary VM that it then throws away, so it may only do what can be done twice: in particular it
+    /// takes nothing out of the queues.
+    fn on_configure(&mut self, _size: usize) -> bool {
+        logging::install();
+        self.service = start(self.id);
+        self.service.is_some()
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(service) = &mut self.service {
+            service.tick();
         }
     }
 
-    fn queue_ready(&mut self) {
-        self.0.drain();
+    fn on_queue_ready(&mut self, _queue_id: u32) {
+        if let Some(service) = &mut self.service {
+            service.drain();
+        }
     }
 
-    fn answered(&mut self, call: Call, with_headers: bool) {
-        self.0.answered(call, with_headers);
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::StreamContext)
     }
 
-    fn tick(&mut self) {
-        self.0.tick();
+    /// Envoy calls this for streams only where the service is a filter, which it cannot be.
+    fn create_stream_context(&self, _context_id: u32) -> Option<Box<dyn StreamContext>> {
+        static SAID: std::sync::Once = std::sync::Once::new();
+        SAID.call_once(|| {
+            error!(
+                "service.wasm is attached as a filter, where it does nothing to streams: attach it as \
+                 envoy.bootstrap.wasm or envoy.stat_sinks.wasm, and worker_filter.wasm here (said once)"
+            );
+        });
+        Some(Box::new(UnusedStream))
     }
+}
 
-    /// Takes over what the workers handed over while they ended. Sends nothing: at this point a call crashes Envoy 1.40.
-    fn ended(&mut self) {
-        self.0.finish();
+/// The SDK drops the root context in `proxy_on_delete`. Takes over what the workers handed over while they ended, and sends
+/// nothing: at this point a call crashes Envoy 1.40.
+impl Drop for ServiceRoot {
+    fn drop(&mut self) {
+        if let Some(service) = &mut self.service {
+            service.finish();
+        }
+    }
+}
+
+impl Context for UnusedStream {}
+impl StreamContext for UnusedStream {}
+
+/// A service by its configuration; what is wrong with that is logged.
+fn start(root: ContextId) -> Option<Service> {
+    // One byte past the limit, so that a configuration that is too long is seen to be.
+    let bytes = match buffer::plugin_configuration(CONFIGURATION_BYTES_MAX + 1) {
+        Ok(bytes) => bytes,
+        Err(status) => {
+            error!(
+                "the host withholds the configuration of the service ({status:?}): does \
+                 capability_restriction_config allow proxy_get_buffer_bytes?"
+            );
+            return None;
+        }
+    };
+    let config = match ServiceConfig::parse(&bytes) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(|problem| error!("configuration of the service: {problem}"));
+            return None;
+        }
+    };
+    // The SDK enters the root context before it passes an answer on, and panics if it may not.
+    if let Err(status) = root.enter() {
+        error!(
+            "the host withholds proxy_set_effective_context ({status:?}), without which no answer of a collector can be \
+             read: allow it in capability_restriction_config"
+        );
+        return None;
+    }
+    let started = Service::new(config).and_then(|service| {
+        clock::tick_every(service::TICK)?;
+        Ok(service)
+    });
+    match started {
+        Ok(service) => Some(service),
+        Err(status) => {
+            error!("the host gives no queues or ticks ({status:?}): nothing can be taken over");
+            None
+        }
     }
 }

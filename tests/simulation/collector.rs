@@ -83,7 +83,7 @@ impl Collector {
     }
 
     /// A request arrives.
-    pub(crate) fn arrived(&mut self, call: u32, post: FakePost, now: u64, random: &mut Rng) {
+    pub(crate) fn arrived(&mut self, post: FakePost, now: u64, random: &mut Rng) {
         let timeout = u64::try_from(post.timeout.as_nanos()).unwrap();
         let latency = random.u64(0..timeout / 2);
         let is_taken = match self.mood {
@@ -97,6 +97,7 @@ impl Collector {
             headers.push(("content-type".to_owned(), b"application/x-protobuf".to_vec()));
             (headers, body)
         };
+        let call = post.token;
         let (headers, body) = match self.mood {
             Mood::Healthy => (status(200), Vec::new()),
             Mood::Status(429) => {

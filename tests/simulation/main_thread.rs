@@ -1,15 +1,12 @@
 //! The service's VM on the main thread: there, not there, slow or dead.
 
+use tributary_host::fake::vm::Vm;
 use tributary_host::fake::{self, FakeAnswer};
-use tributary_host::http_call::Call;
-use tributary_host::plugin::Plugin;
-use tributary_host::vm::Vm;
 use tributary_proto::heartbeat;
-use tributary_service::root::ServicePlugin;
+use tributary_service::root::ServiceRoot;
 
 use crate::ledger::Ledger;
 
-const ROOT: u32 = 1;
 /// What one look at the clock takes while the main thread is slow: a callback's whole budget.
 const SLOW_NS: u64 = 1_000_000;
 
@@ -21,7 +18,7 @@ const CONFIG: &str = r#"{"interval": "500ms", "limits": {"series": 6, "idle": "3
 
 /// The service's VM, while there is one.
 pub(crate) struct MainThread {
-    vm: Vm<ServicePlugin>,
+    vm: Vm,
     pub(crate) next_tick: u64,
     pub(crate) is_slow: bool,
     /// Whether there was another one before it.
@@ -31,13 +28,8 @@ pub(crate) struct MainThread {
 impl MainThread {
     /// A service that begins now, and takes over the queues of the one before it.
     pub(crate) fn begin(now: u64) -> Self {
-        fake::with(|host| {
-            host.configuration = CONFIG.as_bytes().to_vec();
-            host.vm = "service".to_owned();
-        });
-        let mut vm = Vm::default();
-        vm.context_created(ROOT, 0);
-        assert!(vm.configured(ROOT), "the configuration is taken");
+        fake::with(|host| host.vm = "service".to_owned());
+        let vm = Vm::start(ServiceRoot::boxed, CONFIG.as_bytes()).expect("the configuration is taken");
         let goes_on = fake::with(|host| host.store.get(heartbeat::KEY).is_ok());
         let mut main_thread = Self { vm, next_tick: now, is_slow: false, goes_on };
         main_thread.pace(now);
@@ -47,26 +39,24 @@ impl MainThread {
     /// Notices that wait, and a tick if it is time for one.
     pub(crate) fn run(&mut self, now: u64, ledger: &mut Ledger) {
         while fake::with(|host| host.queues.next_notice()).is_some() {
-            self.call(ledger, ServicePlugin::queue_ready);
+            self.call(ledger, Vm::queue_ready);
         }
         if now >= self.next_tick {
-            self.call(ledger, ServicePlugin::tick);
+            self.call(ledger, Vm::tick);
             self.pace(now);
         }
     }
 
     /// An answer to a call.
     pub(crate) fn answer(&mut self, call: u32, answer: FakeAnswer, with_headers: bool, ledger: &mut Ledger) {
-        fake::with(|host| host.answer = Some(answer));
-        self.call(ledger, |service| service.answered(Call::from_token(call), with_headers));
-        fake::with(|host| host.answer = None);
+        self.call(ledger, |vm| vm.answer(call, with_headers.then_some(answer)));
     }
 
     /// Ends in order.
-    pub(crate) fn end(mut self, ledger: &mut Ledger) {
+    pub(crate) fn end(self, ledger: &mut Ledger) {
         fake::with(|host| host.queues.taken = Some(Vec::new()));
         ledger.goes_on = self.goes_on;
-        self.vm.deleted(ROOT);
+        self.vm.delete();
         ledger.took_all();
     }
 
@@ -76,13 +66,13 @@ impl MainThread {
     }
 
     /// Calls into the VM, and notes what it took out of the queue.
-    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&mut ServicePlugin)) {
+    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&Vm)) {
         fake::with(|host| {
             host.queues.taken = Some(Vec::new());
             host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 };
         });
         ledger.goes_on = self.goes_on;
-        act(self.vm.plugin_of(ROOT).unwrap());
+        act(&self.vm);
         fake::with(|host| host.clock_step_ns = 0);
         ledger.took_all();
     }

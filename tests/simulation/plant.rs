@@ -288,12 +288,7 @@ impl Plant {
             while let Some(post) = fake::with(|host| host.posts.get(self.posts).cloned()) {
                 self.posts += 1;
                 let collector = self.collectors.iter_mut().find(|it| it.cluster == post.cluster).unwrap();
-                collector.arrived(
-                    u32::try_from(self.posts).unwrap(),
-                    post,
-                    self.elapsed_ns,
-                    &mut self.random,
-                );
+                collector.arrived(post, self.elapsed_ns, &mut self.random);
             }
             let answer = self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
             if let Some((call, answer, with_headers)) = answer {

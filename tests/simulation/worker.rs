@@ -1,16 +1,13 @@
 //! A worker's VM, and what it should know.
 
 use tributary_host::fake;
-use tributary_host::plugin::Plugin;
-use tributary_host::vm::Vm;
+use tributary_host::fake::vm::Vm;
 use tributary_proto::counter::shared_key;
 use tributary_proto::limits::QUEUE_HTTP;
-use tributary_worker_filter::root::WorkerPlugin;
+use tributary_worker_filter::root::WorkerRoot;
 
 use crate::ledger::{Ledger, items};
 
-/// The root context of the only plugin in the VM.
-const ROOT: u32 = 1;
 /// How the workers of one simulation are configured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
@@ -36,7 +33,8 @@ pub(crate) const TICK_NS: u64 = 200_000_000;
 
 /// A worker's VM, and what it should know.
 pub(crate) struct Worker {
-    vm: Vm<WorkerPlugin>,
+    /// None once it has ended.
+    vm: Option<Vm>,
     /// Requests that it saw.
     pub(crate) seen: u64,
     /// Those of them that it put into the queue.
@@ -49,10 +47,8 @@ pub(crate) struct Worker {
 impl Worker {
     /// One that begins now.
     pub(crate) fn begin(kind: Kind, now: u64) -> Self {
-        fake::with(|host| host.configuration = kind.config().into_bytes());
-        let mut vm = Vm::default();
-        vm.context_created(ROOT, 0);
-        assert!(vm.configured(ROOT), "the configuration is taken");
+        let vm = Vm::start(WorkerRoot::boxed, kind.config().as_bytes());
+        assert!(vm.is_some(), "the configuration is taken");
         Self { vm, seen: 0, handed_over: 0, counted: 0, next_tick: now + TICK_NS }
     }
 
@@ -71,17 +67,17 @@ impl Worker {
         ];
         fake::with(|host| host.streams.begin(attributes));
         self.seen += 1;
-        self.call(ledger, |vm| vm.logged(ROOT));
+        self.call(ledger, |vm| vm.as_ref().unwrap().log());
     }
 
     pub(crate) fn tick(&mut self, now: u64, ledger: &mut Ledger) {
-        self.call(ledger, |vm| vm.plugin_of(ROOT).unwrap().tick());
+        self.call(ledger, |vm| vm.as_ref().unwrap().tick());
         self.next_tick = now + TICK_NS;
     }
 
     /// Ends in order: what it has, it hands over.
     pub(crate) fn end(mut self, ledger: &mut Ledger) -> Self {
-        self.call(ledger, |vm| vm.deleted(ROOT));
+        self.call(ledger, |vm| vm.take().unwrap().delete());
         self
     }
 
@@ -91,7 +87,7 @@ impl Worker {
     }
 
     /// Calls into the VM, and notes what that changed outside.
-    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&mut Vm<WorkerPlugin>)) {
+    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&mut Option<Vm>)) {
         let (in_queue, counted) = (fake::with(|host| host.queues.len(QUEUE_HTTP)), counter());
         act(&mut self.vm);
         for item in items(in_queue) {

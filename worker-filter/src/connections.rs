@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tributary_host::stream::StreamId;
+use tributary_host::stream::ContextId;
 
 /// Connections that are observed while they are open. The ones past it are observed once, when they have ended.
 pub const OPEN_MAX: usize = 65_536;
@@ -14,9 +14,9 @@ pub const REPORTS_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct Connections {
     /// In ascending order of the streams, which is that of their opening: the host numbers them in turn.
-    open: Vec<(StreamId, Connection)>,
+    open: Vec<(ContextId, Connection)>,
     /// The one that was observed last: those behind it have the next turn, or the first ones would have every one.
-    last: Option<StreamId>,
+    last: Option<ContextId>,
 }
 
 /// What is known of a connection besides its attributes.
@@ -37,7 +37,7 @@ impl Connection {
 
 impl Connections {
     /// A connection was opened.
-    pub fn opened(&mut self, stream: StreamId, measures: usize, interval: Duration, now_unix_nano: u64) {
+    pub fn opened(&mut self, stream: ContextId, measures: usize, interval: Duration, now_unix_nano: u64) {
         let known = self.find(stream);
         if let Err(place) = known
             && self.open.len() < OPEN_MAX
@@ -47,14 +47,14 @@ impl Connections {
     }
 
     /// A connection has ended; what is known of it, as if it was never observed if nothing is.
-    pub fn ended(&mut self, stream: StreamId, measures: usize) -> Connection {
+    pub fn ended(&mut self, stream: ContextId, measures: usize) -> Connection {
         match self.find(stream) {
             Ok(place) => self.open.remove(place).1,
             Err(_) => Connection::new(0, measures),
         }
     }
 
-    fn find(&self, stream: StreamId) -> Result<usize, usize> {
+    fn find(&self, stream: ContextId) -> Result<usize, usize> {
         self.open.binary_search_by_key(&stream, |(stream, _)| *stream)
     }
 
@@ -64,7 +64,7 @@ impl Connections {
         &mut self,
         interval: Duration,
         now_unix_nano: u64,
-    ) -> impl Iterator<Item = (StreamId, &mut Connection)> {
+    ) -> impl Iterator<Item = (ContextId, &mut Connection)> {
         let Self { open, last } = self;
         let next = open.partition_point(|(stream, _)| Some(*stream) <= *last);
         let (before, behind) = open.split_at_mut_checked(next).unwrap_or_default();
@@ -88,14 +88,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn due(connections: &mut Connections, now_ms: u64) -> Vec<StreamId> {
+    fn due(connections: &mut Connections, now_ms: u64) -> Vec<ContextId> {
         connections.due(SECOND, now_ms * 1_000_000).map(|(stream, _)| stream).collect()
     }
 
     #[test]
     fn a_connection_is_due_once_per_interval_while_it_is_open() {
         let mut connections = Connections::default();
-        let (one, two) = (StreamId::new(1), StreamId::new(2));
+        let (one, two) = (ContextId::new(1), ContextId::new(2));
         connections.opened(one, 1, SECOND, 0);
         connections.opened(two, 1, SECOND, 500_000_000);
         assert_eq!(due(&mut connections, 999), []);
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn what_was_taken_stays_with_the_connection() {
         let mut connections = Connections::default();
-        let one = StreamId::new(1);
+        let one = ContextId::new(1);
         connections.opened(one, 2, SECOND, 0);
         for (_, connection) in connections.due(SECOND, 2_000_000_000) {
             (connection.observed, connection.taken[1]) = (true, 7);
@@ -123,7 +123,7 @@ mod tests {
     fn connections_that_one_tick_has_no_room_for_have_their_turn_in_the_next() {
         let mut connections = Connections::default();
         let all = u32::try_from(REPORTS_MAX * 3 - 1).unwrap();
-        (0..all).for_each(|number| connections.opened(StreamId::new(number), 0, SECOND, 0));
+        (0..all).for_each(|number| connections.opened(ContextId::new(number), 0, SECOND, 0));
         // With each tick all of them are due again.
         let mut seen: Vec<_> = (1..=3).flat_map(|tick| due(&mut connections, tick * 1_000)).collect();
         seen.sort_unstable();
@@ -135,7 +135,7 @@ mod tests {
     fn no_more_connections_are_kept_than_there_is_room_for() {
         let mut connections = Connections::default();
         for number in 0..=u32::try_from(OPEN_MAX).unwrap() {
-            connections.opened(StreamId::new(number), 0, SECOND, 0);
+            connections.opened(ContextId::new(number), 0, SECOND, 0);
         }
         assert_eq!(connections.open.len(), OPEN_MAX);
         assert_eq!(connections.due(SECOND, u64::MAX).count(), REPORTS_MAX);

@@ -1,7 +1,8 @@
 //! Counters in shared data: exact over all workers, readable by any plugin with the same `vm_id`.
 
+use proxy_wasm::types::MapType;
 use tributary_host::counter::{self, AddError};
-use tributary_host::headers::{self, Side};
+use tributary_host::headers;
 use tributary_host::shared_data::SharedData;
 use tributary_proto::counter::shared_key;
 
@@ -50,7 +51,7 @@ impl Counters {
                 Ok(value) => {
                     counter.pending = 0;
                     // A header that the host refuses is not worth the response.
-                    let _ = headers::set(Side::Response, header, value.to_string().as_bytes());
+                    let _ = headers::set(MapType::HttpResponseHeaders, header, value.to_string().as_bytes());
                 }
                 Err(error) => result = Err(error),
             }

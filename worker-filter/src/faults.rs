@@ -6,6 +6,7 @@ use log::warn;
 use tributary_host::clock;
 use tributary_host::counter::AddError;
 use tributary_host::logging::RateLimit;
+use tributary_plan::plan::Streams;
 
 use crate::outbox::HeldBack;
 
@@ -63,12 +64,17 @@ impl Faults {
     }
 
     /// The worker is at a place that its configuration is not for.
-    pub(crate) fn misattached(&mut self) {
-        if let Some(suppressed) = self.misattached.permit(clock::now_unix_nano()) {
-            warn!(
+    pub(crate) fn misattached(&mut self, configured: Streams) {
+        let Some(suppressed) = self.misattached.permit(clock::now_unix_nano()) else { return };
+        match configured {
+            Streams::Http => warn!(
                 "this is a network filter, but its configuration is for HTTP streams: set preset to \"tcp\" \
                  ({suppressed} more since)"
-            );
+            ),
+            Streams::Tcp => warn!(
+                "this is an HTTP filter, but its configuration is for TCP connections: set preset to \"otel\" \
+                 ({suppressed} more since)"
+            ),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Writing headers into requests and responses while they are under way.
 
-use tributary_host::headers::{self, Side};
+use proxy_wasm::types::{self, MapType};
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
-use tributary_host::stream::Verdict;
-use tributary_host::{attributes, counter};
+use tributary_host::{attributes, counter, headers};
 use tributary_plan::form;
 use tributary_plan::plan::{Action, HeaderRule, Missing, RuleSide};
 use tributary_plan::source::Type;
@@ -45,32 +44,32 @@ impl Headers {
     }
 
     /// Writes into the current request, or answers it.
-    pub fn request(&self) -> Verdict {
+    pub fn request(&self) -> types::Action {
         for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Request) {
-            if !self.apply(rule, Side::Request) && rule.missing == Missing::Deny {
+            if !self.apply(rule, MapType::HttpRequestHeaders) && rule.missing == Missing::Deny {
                 self.denied.add(1);
                 let body = format!("the header {} cannot be made yet: a value is missing\n", rule.name);
                 let headers = [("content-type", "text/plain; charset=utf-8")];
                 // If the host refuses, the request goes without the header.
                 if headers::respond(503, &headers, body.as_bytes(), "tributary_value_missing").is_ok() {
-                    return Verdict::Answered;
+                    return types::Action::Pause;
                 }
             }
         }
-        Verdict::Continue
+        types::Action::Continue
     }
 
     /// Writes into the current response.
     pub fn response(&self) {
         for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Response) {
-            self.apply(rule, Side::Response);
+            self.apply(rule, MapType::HttpResponseHeaders);
         }
     }
 
     /// False if something in the rule's template is not there.
-    fn apply(&self, rule: &HeaderRule, side: Side) -> bool {
+    fn apply(&self, rule: &HeaderRule, map: MapType) -> bool {
         if rule.action == Action::Remove {
-            let _ = headers::remove(side, &rule.name);
+            let _ = headers::remove(map, &rule.name);
             return true;
         }
         let Some(value) = self.render(&rule.template) else {
@@ -78,7 +77,7 @@ impl Headers {
             return false;
         };
         let write = if rule.action == Action::Append { headers::append } else { headers::set };
-        write(side, &rule.name, &value).is_ok()
+        write(map, &rule.name, &value).is_ok()
     }
 
     fn render(&self, template: &Template) -> Option<Vec<u8>> {
@@ -135,7 +134,7 @@ mod tests {
     }
 
     fn request() -> Vec<(String, String)> {
-        fake::with(|host| host.headers.get(&Side::Request).cloned().unwrap_or_default())
+        fake::with(|host| host.headers(MapType::HttpRequestHeaders).to_vec())
     }
 
     #[test]
@@ -149,8 +148,8 @@ mod tests {
                 ("connection.mtls", vec![1]),
                 ("request.id", b"r1".to_vec()),
             ]);
-            host.headers.insert(
-                Side::Request,
+            host.set_headers(
+                MapType::HttpRequestHeaders,
                 vec![("authorization".into(), "forged".into()), ("x-b".into(), "1".into())],
             );
         });
@@ -160,7 +159,7 @@ mod tests {
         let remove = HeaderRule { action: Action::Remove, ..rule("x-c", "") };
         let headers =
             Headers::new(vec![rule("authorization", "Bearer {value:jwt}"), rule("x-a", all), append, remove]);
-        assert_eq!(headers.request(), Verdict::Continue);
+        assert_eq!(headers.request(), types::Action::Continue);
         let expected = [("x-b", "1"), ("authorization", "Bearer abc"), ("x-a", "7 12 true r1"), ("x-b", "2")];
         assert_eq!(request(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(fake::with(|host| host.stat("tributary_headers_skipped")), 0);
@@ -173,13 +172,13 @@ mod tests {
             rule("x-id", "{attribute:request.id}"),
             HeaderRule { missing: Missing::Deny, ..rule("authorization", "Bearer {value:jwt}") },
         ]);
-        assert_eq!(headers.request(), Verdict::Answered);
+        assert_eq!(headers.request(), types::Action::Pause);
         let responses = fake::with(|host| std::mem::take(&mut host.responses));
         let body = "the header authorization cannot be made yet: a value is missing\n";
         assert_eq!(responses, [(503, body.to_owned())]);
         publish("jwt", b"abc");
         headers.refresh();
-        assert_eq!(headers.request(), Verdict::Continue);
+        assert_eq!(headers.request(), types::Action::Continue);
         assert_eq!(request(), [("authorization".to_owned(), "Bearer abc".to_owned())]);
         assert_eq!(
             fake::with(|host| (

@@ -1,6 +1,6 @@
 //! The module of the workers, one VM each: `worker_filter.wasm`.
 //!
-//! A stream's way through it, file by file: [`root`] is called when it ends; [`reading`] asks the host for what
+//! A stream's way through it, file by file: the SDK calls [`root`] when it ends, and that the [`plugin`]; [`reading`] asks the host for what
 //! the plan (of the crate `tributary-plan`) wants to know, in one [`expression`]; the [`observation`] that comes of it goes
 //! into the [`fold`]; on a tick the fold becomes batches in the [`outbox`], and the
 //! [`counters`] in shared data grow by what was seen. TCP [`connections`] are observed while they are open, too. a [`pipe`] is
@@ -13,6 +13,7 @@
 
 pub mod root;
 
+pub mod plugin;
 pub mod worker;
 
 pub mod connections;
@@ -30,14 +31,10 @@ pub mod observation;
 pub mod outbox;
 pub mod pipe;
 pub mod reading;
-#[cfg(feature = "full")]
-pub mod role;
 mod stats;
 pub mod tap;
 pub mod trace;
 pub mod values;
 
-#[cfg(all(target_arch = "wasm32", not(feature = "full")))]
-tributary_host::export_plugin!(crate::root::WorkerPlugin);
-#[cfg(all(target_arch = "wasm32", feature = "full"))]
-tributary_host::export_plugin!(crate::role::RolePlugin);
+#[cfg(target_arch = "wasm32")]
+tributary_host::main!(crate::root::WorkerRoot::boxed);

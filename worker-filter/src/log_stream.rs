@@ -12,9 +12,11 @@ pub mod schema;
 use std::hash::BuildHasher;
 
 use log::{error, warn};
+use proxy_wasm::types::BufferType;
+use tributary_host::buffer;
 use tributary_host::random::Hasher;
 use tributary_host::stats::Counter;
-use tributary_host::stream::{Bytes, StreamId};
+use tributary_host::stream::ContextId;
 use tributary_plan::wanted::Wanted;
 use tributary_proto::config::quoted;
 
@@ -36,8 +38,9 @@ const TAG_BYTES_MAX: usize = 16_384;
 #[derive(Debug)]
 pub struct LogStream {
     /// As many as access loggers send to this worker: a few.
-    connections: Vec<(StreamId, Connection)>,
+    connections: Vec<(ContextId, Connection)>,
     told: Told<Hasher>,
+    said_misattached: bool,
 }
 
 /// One connection's records.
@@ -83,6 +86,7 @@ impl LogStream {
         };
         Self {
             connections: Vec::new(),
+            said_misattached: false,
             told: Told { worker, wanted, stats, said_missing: false, said_refused: false },
         }
     }
@@ -93,12 +97,11 @@ impl LogStream {
     }
 
     /// So many bytes came over a connection, from the access logger.
-    pub fn bytes(&mut self, stream: StreamId, size: u32) {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
+    pub fn data(&mut self, stream: ContextId, size: usize) {
         if let Some(connection) = connection(&mut self.connections, stream) {
             let mut start = 0;
             while start < size {
-                let piece = Bytes::FromClient.read_from(start, PIECE_BYTES);
+                let piece = buffer::read(BufferType::DownstreamData, start, PIECE_BYTES);
                 if piece.is_empty() {
                     break;
                 }
@@ -107,7 +110,7 @@ impl LogStream {
             }
         }
         // Nobody behind this filter is to have them.
-        if let Err(status) = Bytes::FromClient.remove(size)
+        if let Err(status) = buffer::drain(BufferType::DownstreamData, size)
             && !std::mem::replace(&mut self.told.said_refused, true)
         {
             error!(
@@ -118,13 +121,18 @@ impl LogStream {
     }
 
     /// A connection is closed.
-    pub fn closed(&mut self, stream: StreamId) {
+    pub fn stream_ended(&mut self, stream: ContextId, is_connection: bool) {
+        if !is_connection && !std::mem::replace(&mut self.said_misattached, true) {
+            error!(
+                "log stream: this is an HTTP filter; a log stream comes to a network filter, so nothing is measured (said once)"
+            );
+        }
         self.connections.retain(|(open, _)| *open != stream);
     }
 }
 
 /// The connection of this stream; none if there are too many.
-fn connection(connections: &mut Vec<(StreamId, Connection)>, stream: StreamId) -> Option<&mut Connection> {
+fn connection(connections: &mut Vec<(ContextId, Connection)>, stream: ContextId) -> Option<&mut Connection> {
     let known = connections.iter().position(|(open, _)| *open == stream);
     let at = known.unwrap_or(connections.len());
     if known.is_none() && at < CONNECTIONS_MAX {

@@ -1,111 +1,194 @@
-//! The plugin in one worker: Envoy's callbacks, and what the worker does with each.
+//! The plugin as Envoy sees it: the SDK's root context, and a context for each stream of a filter.
+//!
+//! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests under way, so all
+//! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. The full module asks the host
+//! for each stream, because one root context serves both kinds where an HTTP filter and a network filter have the same
+//! configuration.
 
-use log::error;
-use tributary_host::plugin::{self, Plugin};
-use tributary_host::random::{self, Hasher};
-use tributary_host::stream::{Bytes, StreamId, Verdict};
-use tributary_host::{attributes, clock};
-use tributary_proto::config::quoted;
-use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
+use std::cell::RefCell;
+use std::rc::Rc;
 
-use crate::pipe::BadExpression;
-use crate::worker::Worker;
-use tributary_plan::config::WorkerConfig;
+use proxy_wasm::traits::{Context, RootContext, StreamContext};
+use proxy_wasm::types::{Action, ContextType};
+#[cfg(feature = "full")]
+use proxy_wasm::{traits::HttpContext, types::BufferType};
+#[cfg(feature = "full")]
+use tributary_host::attributes;
+use tributary_host::stream::ContextId;
+use tributary_host::{callbacks, logging};
 
-/// One plugin in one worker.
+use crate::plugin::Plugin;
+
+/// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called. The build strips
+/// all others, and `tributary-check` asks for these where capabilities are restricted.
+pub const CALLBACKS: [&[&str]; 2] = [&callbacks::PLUGIN, &["proxy_on_log", "proxy_on_new_connection"]];
+
+/// The callbacks that `worker_filter_full.wasm` exports besides.
+pub const CALLBACKS_FULL: &[&str] = &[
+    "proxy_on_downstream_data",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_response_body",
+    "proxy_on_response_headers",
+    "proxy_on_upstream_data",
+];
+
+/// A plugin and its streams share it; it is absent before `on_configure` and after the end.
+type SharedPlugin = Rc<RefCell<Option<Plugin>>>;
+
+/// One plugin in one VM.
+#[derive(Debug, Default)]
+pub struct WorkerRoot {
+    plugin: SharedPlugin,
+}
+
+/// A stream of a filter.
 #[derive(Debug)]
-pub struct WorkerPlugin(Worker<Hasher>);
+struct FilterStream {
+    id: ContextId,
+    plugin: SharedPlugin,
+    is_connection: bool,
+    has_ended: bool,
+}
 
-/// The configuration of the plugin that begins; what is wrong with it is logged.
-pub fn config() -> Option<WorkerConfig> {
-    // One byte past the limit, so that a configuration that is too long is seen to be.
-    let json = plugin::configuration(CONFIGURATION_BYTES_MAX + 1).unwrap_or_default();
-    let node = |path: &str| {
-        let value = attributes::property(format!("xds\0node\0{path}").as_bytes()).ok()?;
-        Some(String::from_utf8_lossy(&value).into_owned())
-    };
-    match WorkerConfig::parse_for(&json, &node) {
-        Ok(config) => Some(config),
-        Err(problems) => {
-            problems.iter().for_each(|problem| error!("configuration of the worker filter: {problem}"));
-            None
+impl WorkerRoot {
+    /// For the SDK, which makes a root context of each plugin.
+    pub fn boxed(_context_id: u32) -> Box<dyn RootContext> {
+        Box::new(Self::default())
+    }
+
+    fn stream(&self, context_id: u32) -> Box<FilterStream> {
+        with(&self.plugin, Plugin::on_stream_create);
+        let (id, plugin) = (ContextId::new(context_id), Rc::clone(&self.plugin));
+        Box::new(FilterStream { id, plugin, is_connection: false, has_ended: false })
+    }
+}
+
+impl Context for WorkerRoot {}
+
+impl RootContext for WorkerRoot {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        logging::install();
+        let plugin = Plugin::configure();
+        let accepted = plugin.is_some();
+        // Nothing calls the host back while it is here, so nothing has borrowed the plugin.
+        if let Ok(mut shared) = self.plugin.try_borrow_mut() {
+            *shared = plugin;
+        }
+        accepted
+    }
+
+    fn on_tick(&mut self) {
+        with(&self.plugin, Plugin::on_tick);
+    }
+
+    /// An access log entry of a stream that some other filter saw.
+    fn on_log(&mut self) {
+        with(&self.plugin, Plugin::on_log_entry);
+    }
+
+    #[cfg(not(feature = "full"))]
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::StreamContext)
+    }
+
+    /// A TCP connection has no protocol of HTTP.
+    #[cfg(feature = "full")]
+    fn get_type(&self) -> Option<ContextType> {
+        let is_http = attributes::property(b"request\0protocol").is_ok();
+        Some(if is_http { ContextType::HttpContext } else { ContextType::StreamContext })
+    }
+
+    #[cfg(feature = "full")]
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(self.stream(context_id))
+    }
+
+    fn create_stream_context(&self, context_id: u32) -> Option<Box<dyn StreamContext>> {
+        Some(self.stream(context_id))
+    }
+}
+
+/// The SDK drops a root context in `proxy_on_delete`, its last callback. An export of `proxy_on_done` would be an entry into the
+/// VM for each stream, too.
+impl Drop for WorkerRoot {
+    fn drop(&mut self) {
+        let plugin = self.plugin.try_borrow_mut().ok().and_then(|mut plugin| plugin.take());
+        if let Some(mut plugin) = plugin {
+            plugin.finish();
         }
     }
 }
 
-impl WorkerPlugin {
-    /// One with this configuration; none if the host refuses what it needs.
-    pub fn new(config: WorkerConfig) -> Option<Self> {
-        if let Err(status) = clock::tick_every(config.flush.interval) {
-            error!("the host gives no ticks ({status:?}): nothing could ever be handed over");
-            return None;
+impl FilterStream {
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            with(&self.plugin, |plugin| plugin.on_stream_end(self.id, self.is_connection));
         }
-        let producers = [0, 1, 2].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
-        match Worker::new(config, producers, random::hasher()) {
-            Ok(worker) => Some(Self(worker)),
-            Err(BadExpression { source, status }) => {
-                error!(
-                    "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; it \
-                     answered {status:?}",
-                    quoted(source.written())
-                );
-                None
-            }
-        }
+    }
+}
+
+impl Context for FilterStream {}
+
+impl StreamContext for FilterStream {
+    fn on_new_connection(&mut self) -> Action {
+        self.is_connection = true;
+        with(&self.plugin, |plugin| plugin.on_new_connection(self.id));
+        Action::Continue
+    }
+
+    #[cfg(feature = "full")]
+    fn on_downstream_data(&mut self, size: usize, _end_of_stream: bool) -> Action {
+        with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::DownstreamData, size));
+        Action::Continue
+    }
+
+    #[cfg(feature = "full")]
+    fn on_upstream_data(&mut self, size: usize, _end_of_stream: bool) -> Action {
+        with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::UpstreamData, size));
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.end();
     }
 }
 
 #[cfg(feature = "full")]
-impl WorkerPlugin {
-    /// The worker, for who tells it of streams in another way.
-    pub fn into_worker(self) -> Worker<Hasher> {
-        self.0
+impl HttpContext for FilterStream {
+    fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+        with(&self.plugin, |plugin| plugin.on_request_headers(self.id)).unwrap_or(Action::Continue)
+    }
+
+    fn on_http_request_body(&mut self, size: usize, _end_of_stream: bool) -> Action {
+        with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::HttpRequestBody, size));
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+        with(&self.plugin, |plugin| plugin.on_response_headers(self.id));
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, _end_of_stream: bool) -> Action {
+        with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::HttpResponseBody, size));
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.end();
     }
 }
 
-impl Plugin for WorkerPlugin {
-    fn configured() -> Option<Self> {
-        Self::new(config()?)
+/// On HTTP/3 a filter's `on_log` never comes (Envoy 1.40): a stream that was not logged ends when the SDK drops it, in
+/// `proxy_on_delete`, where its attributes can still be read.
+impl Drop for FilterStream {
+    fn drop(&mut self) {
+        self.end();
     }
+}
 
-    fn tick(&mut self) {
-        self.0.tick();
-    }
-
-    fn log_entry(&mut self) {
-        self.0.log_entry();
-    }
-
-    fn stream_created(&mut self, _: StreamId) {
-        self.0.stream_created();
-    }
-
-    fn request_headers(&mut self, stream: StreamId) -> Verdict {
-        self.0.request_headers(stream)
-    }
-
-    fn response_headers(&mut self, stream: StreamId) {
-        self.0.response_headers(stream);
-    }
-
-    fn bytes(&mut self, stream: StreamId, bytes: Bytes, size: u32) {
-        // Of nothing there is nothing to see.
-        if size > 0 {
-            self.0.bytes(stream, bytes);
-        }
-    }
-
-    fn connection_opened(&mut self, stream: StreamId) {
-        self.0.connection_opened(stream);
-    }
-
-    fn stream_ended(&mut self, stream: StreamId) {
-        self.0.stream_ended(stream);
-    }
-
-    /// The last fold. The module need not export `proxy_on_done` for it, which would be an entry into the VM for each
-    /// stream.
-    fn ended(&mut self) {
-        self.0.finish();
-    }
+/// Lets the plugin act, if there is one. Envoy enters a VM again only for memory, so it is never borrowed already.
+fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
+    plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }

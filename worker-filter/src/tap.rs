@@ -4,10 +4,10 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashMap;
 use log::info;
+use proxy_wasm::types::{BufferType, MapType, Status};
 use tributary_host::attributes::{self, Expression};
-use tributary_host::headers::{self, Side};
-use tributary_host::stream::{Bytes, StreamId};
-use tributary_host::{Status, clock};
+use tributary_host::stream::ContextId;
+use tributary_host::{buffer, clock, headers};
 use tributary_plan::plan;
 
 /// A minute.
@@ -30,7 +30,7 @@ pub struct Tap<S> {
     per_minute: u64,
     body_bytes: usize,
     masked: Vec<String>,
-    streams: HashMap<StreamId, Option<Tapped>, S>,
+    streams: HashMap<ContextId, Option<Tapped>, S>,
     window_unix_nano: u64,
     in_window: u64,
     suppressed: u64,
@@ -65,11 +65,11 @@ impl<S: BuildHasher> Tap<S> {
     }
 
     /// The headers of the current stream's request or response came.
-    pub fn headers(&mut self, stream: StreamId, side: Side) {
+    pub fn headers(&mut self, stream: ContextId, map: MapType) {
         let Some(Tapped { number, .. }) = self.tapped(stream) else { return };
         let number = *number;
         let mut line = String::new();
-        for (name, value) in headers::all(side, HEADERS_MAX) {
+        for (name, value) in headers::all(map, HEADERS_MAX) {
             let name = escaped(&name);
             let masked = self.masked.contains(&name);
             let cut = value.get(..VALUE_BYTES_MAX).unwrap_or(&value);
@@ -79,37 +79,35 @@ impl<S: BuildHasher> Tap<S> {
             line.push_str(": ");
             line.push_str(&value);
         }
-        let message = if side == Side::Request { "request" } else { "response" };
+        let message = if map == MapType::HttpRequestHeaders { "request" } else { "response" };
         info!("tap {number} {message}{line}");
     }
 
     /// Bytes of the current stream came.
-    pub fn bytes(&mut self, stream: StreamId, bytes: Bytes) {
-        let is_tcp = matches!(bytes, Bytes::FromClient | Bytes::FromUpstream);
+    pub fn data(&mut self, stream: ContextId, buffer: BufferType) {
+        let is_tcp = matches!(buffer, BufferType::DownstreamData | BufferType::UpstreamData);
         let is_new = is_tcp && !self.streams.contains_key(&stream);
-        let at = match bytes {
-            Bytes::RequestBody | Bytes::FromClient => 0,
-            Bytes::ResponseBody | Bytes::FromUpstream => 1,
-        };
+        let is_from_client = matches!(buffer, BufferType::HttpRequestBody | BufferType::DownstreamData);
+        let at = usize::from(!is_from_client);
         let Some(Tapped { number, left }) = self.tapped(stream) else { return };
         let Some(left) = left.get_mut(at).filter(|left| **left > 0) else { return };
-        let read = bytes.read(*left);
+        let read = buffer::read(buffer, 0, *left);
         *left = left.saturating_sub(read.len());
         let number = *number;
         if is_new {
             info!("tap {number} connection{}", addresses());
         }
-        let from = if at == 0 { "from client" } else { "from upstream" };
+        let from = if is_from_client { "from client" } else { "from upstream" };
         info!("tap {number} {from}: {}", escaped(&read));
     }
 
     /// The stream has ended.
-    pub fn ended(&mut self, stream: StreamId) {
+    pub fn ended(&mut self, stream: ContextId) {
         self.streams.remove(&stream);
     }
 
     /// The stream, if it is written to the log; decides that when it is asked for the first time.
-    fn tapped(&mut self, stream: StreamId) -> Option<&mut Tapped> {
+    fn tapped(&mut self, stream: ContextId) -> Option<&mut Tapped> {
         if !self.streams.contains_key(&stream) {
             if self.streams.len() >= STREAMS_MAX {
                 return None;
@@ -174,8 +172,9 @@ fn escaped(bytes: &[u8]) -> String {
 mod tests {
     use std::hash::{BuildHasherDefault, DefaultHasher};
 
+    use proxy_wasm::types::LogLevel;
     use tributary_host::fake;
-    use tributary_host::logging::{self, Level};
+    use tributary_host::logging;
 
     use super::*;
 
@@ -195,7 +194,7 @@ mod tests {
 
     fn lines() -> Vec<String> {
         let text = |line: &str| line.trim_start_matches("tributary: ").to_owned();
-        fake::with(|host| host.logged(Level::Info).into_iter().map(text).collect())
+        fake::with(|host| host.logged(LogLevel::Info).into_iter().map(text).collect())
     }
 
     #[test]
@@ -204,16 +203,16 @@ mod tests {
         let headers =
             [(":path", "/a"), ("cookie", "secret")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         fake::with(|host| {
-            host.headers.insert(Side::Request, headers.into());
+            host.set_headers(MapType::HttpRequestHeaders, headers.into());
             host.bytes = b"a\nb\xffcdefg".to_vec();
         });
         stream(1);
-        tap.headers(StreamId::new(1), Side::Request);
-        tap.bytes(StreamId::new(1), Bytes::RequestBody);
-        tap.bytes(StreamId::new(1), Bytes::RequestBody);
+        tap.headers(ContextId::new(1), MapType::HttpRequestHeaders);
+        tap.data(ContextId::new(1), BufferType::HttpRequestBody);
+        tap.data(ContextId::new(1), BufferType::HttpRequestBody);
         stream(0);
-        tap.headers(StreamId::new(2), Side::Request);
-        tap.bytes(StreamId::new(2), Bytes::RequestBody);
+        tap.headers(ContextId::new(2), MapType::HttpRequestHeaders);
+        tap.data(ContextId::new(2), BufferType::HttpRequestBody);
         assert_eq!(lines(), ["tap 1 request; :path: /a; cookie: ***", r"tap 1 from client: a\nb\xffcd"]);
     }
 
@@ -222,8 +221,8 @@ mod tests {
         let mut tap = tap(9);
         fake::with(|host| host.bytes = b"hello".to_vec());
         stream(1);
-        tap.bytes(StreamId::new(1), Bytes::FromClient);
-        tap.bytes(StreamId::new(1), Bytes::FromUpstream);
+        tap.data(ContextId::new(1), BufferType::DownstreamData);
+        tap.data(ContextId::new(1), BufferType::UpstreamData);
         assert_eq!(
             lines(),
             ["tap 1 connection; source 1.2.3.4:5", "tap 1 from client: hello", "tap 1 from upstream: hello"]
@@ -235,11 +234,11 @@ mod tests {
         let mut tap = tap(2);
         stream(1);
         for number in 0..5 {
-            tap.headers(StreamId::new(number), Side::Request);
-            tap.ended(StreamId::new(number));
+            tap.headers(ContextId::new(number), MapType::HttpRequestHeaders);
+            tap.ended(ContextId::new(number));
         }
         fake::with(|host| host.now_unix_nano = WINDOW_NS);
-        tap.headers(StreamId::new(9), Side::Request);
+        tap.headers(ContextId::new(9), MapType::HttpRequestHeaders);
         assert_eq!(
             lines(),
             ["tap 1 request", "tap 2 request", "tap: 3 further streams were not written", "tap 3 request"]

@@ -60,9 +60,9 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
+    use tributary_host::Status;
     use tributary_host::fake;
     use tributary_host::shared_data::{HostSharedData, Version};
-    use tributary_host::status::Status;
 
     use super::*;
 

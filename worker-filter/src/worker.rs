@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use hashbrown::HashSet;
 use log::info;
+use proxy_wasm::types::{Action, BufferType, MapType};
 use tributary_host::clock;
 use tributary_host::counter::AddError;
-use tributary_host::headers::Side;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
-use tributary_host::stream::{Bytes, StreamId, Verdict};
+use tributary_host::stream::ContextId;
 use tributary_proto::batch::BatchWriter;
 use tributary_proto::limits::{BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
@@ -50,7 +50,7 @@ pub struct Worker<S> {
     in_flight: Option<InFlight>,
     counters: Counters,
     /// Streams whose response was counted when its headers came.
-    told: HashSet<StreamId, S>,
+    told: HashSet<ContextId, S>,
     headers: Headers,
     tap: Option<Tap<S>>,
     connections: Connections,
@@ -158,15 +158,15 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     /// The headers of a request came.
-    pub fn request_headers(&mut self, stream: StreamId) -> Verdict {
+    pub fn request_headers(&mut self, stream: ContextId) -> Action {
         if let Some(tap) = &mut self.tap {
-            tap.headers(stream, Side::Request);
+            tap.headers(stream, MapType::HttpRequestHeaders);
         }
         self.headers.request()
     }
 
     /// The headers of a response came.
-    pub fn response_headers(&mut self, stream: StreamId) {
+    pub fn response_headers(&mut self, stream: ContextId) {
         // A response may have informational ones before it; it counts once.
         if self.counters.are_told() && self.told.len() < TOLD_MAX && self.told.insert(stream) {
             let told = self.counters.tell(&mut HostSharedData);
@@ -174,19 +174,22 @@ impl<S: BuildHasher + Clone> Worker<S> {
         }
         self.headers.response();
         if let Some(tap) = &mut self.tap {
-            tap.headers(stream, Side::Response);
+            tap.headers(stream, MapType::HttpResponseHeaders);
         }
     }
 
     /// Bytes of a stream came.
-    pub fn bytes(&mut self, stream: StreamId, bytes: Bytes) {
+    pub fn data(&mut self, stream: ContextId, buffer: BufferType) {
         if let Some(tap) = &mut self.tap {
-            tap.bytes(stream, bytes);
+            tap.data(stream, buffer);
         }
     }
 
-    /// A stream of a filter has ended.
-    pub fn stream_ended(&mut self, stream: StreamId) {
+    /// A stream of a filter has ended. `is_connection` is false for an HTTP stream.
+    pub fn stream_ended(&mut self, stream: ContextId, is_connection: bool) {
+        if !is_connection && self.streams == Streams::Tcp {
+            self.faults.misattached(self.streams);
+        }
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.ended();
         }
@@ -202,9 +205,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     /// A TCP connection was opened.
-    pub fn connection_opened(&mut self, stream: StreamId) {
+    pub fn connection_opened(&mut self, stream: ContextId) {
         if self.streams == Streams::Http {
-            return self.faults.misattached();
+            return self.faults.misattached(self.streams);
         }
         let now = clock::now_unix_nano();
         self.connections.opened(stream, self.main.measures, self.report_interval, now);
@@ -246,7 +249,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let Pipe { reader, fold, .. } = &mut self.main;
         for (stream, connection) in self.connections.due(self.report_interval, now_unix_nano) {
             // One that the host does not know any more is about to end.
-            if stream.enter() {
+            if stream.enter().is_ok() {
                 let Connection { observed, taken, .. } = connection;
                 let opened = !std::mem::replace(observed, true);
                 let moment = Moment { opened, ended: false, now_unix_nano, taken };

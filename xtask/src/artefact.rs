@@ -1,9 +1,15 @@
 //! The Wasm modules that are shipped: what each is made from, may export and import, and may weigh.
 //!
-//! This is the one place to change when a module needs one more callback or host function. Each is a decision: every
-//! exported callback costs each request an entry into the VM, and every import must exist in every Envoy supported.
+//! A module declares its callbacks itself (`CALLBACKS` in its `root.rs`), since every one that it exports costs each request an
+//! entry into the VM. The host functions that it calls are in `xtask/check/src/rules/capability.rs`.
 
 use std::collections::BTreeSet;
+
+use tributary_check::plugin::Role;
+use tributary_check::rules::{LINKED_BY_SDK, needed};
+use tributary_host::callbacks;
+use tributary_service::root as service;
+use tributary_worker_filter::root as worker_filter;
 
 /// One module in target/wasm.
 pub(crate) struct Artefact {
@@ -13,8 +19,8 @@ pub(crate) struct Artefact {
     pub(crate) package: &'static str,
     /// The package's features that it has.
     pub(crate) features: &'static [&'static str],
-    /// Groups of exports: all of these, and no others.
-    exports: &'static [&'static [&'static str]],
+    /// Groups of callbacks, as the module declares them: it exports all of these, and no others.
+    callbacks: &'static [&'static [&'static str]],
     /// The most that the file may weigh.
     pub(crate) budget_bytes: usize,
 }
@@ -22,7 +28,7 @@ pub(crate) struct Artefact {
 impl Artefact {
     /// The names that the module exports.
     pub(crate) fn exports(&self) -> impl Iterator<Item = &'static str> + Clone {
-        self.exports.iter().flat_map(|group| group.iter().copied())
+        [&callbacks::BASE[..]].into_iter().chain(self.callbacks.iter().copied()).flatten().copied()
     }
 
     /// The file in target/wasm.
@@ -41,22 +47,22 @@ pub(crate) const ALL: [Artefact; 3] = [
         name: "worker_filter",
         package: "tributary-worker-filter",
         features: &[],
-        exports: &[BASE, STREAM],
-        budget_bytes: 190 * 1024,
+        callbacks: &worker_filter::CALLBACKS,
+        budget_bytes: 245 * 1024,
     },
     Artefact {
         name: "worker_filter_full",
         package: "tributary-worker-filter",
         features: &["full"],
-        exports: &[BASE, STREAM, UNDER_WAY],
-        budget_bytes: 270 * 1024,
+        callbacks: &[&callbacks::PLUGIN, worker_filter::CALLBACKS[1], worker_filter::CALLBACKS_FULL],
+        budget_bytes: 345 * 1024,
     },
     Artefact {
         name: "service",
         package: "tributary-service",
         features: &[],
-        exports: &[BASE, &["proxy_on_queue_ready", "proxy_on_http_call_response"]],
-        budget_bytes: 225 * 1024,
+        callbacks: &service::CALLBACKS,
+        budget_bytes: 310 * 1024,
     },
 ];
 
@@ -70,65 +76,13 @@ pub(crate) fn packages() -> BTreeSet<&'static str> {
     ALL.iter().map(|artefact| artefact.package).collect()
 }
 
-/// What every plugin needs: names of the Proxy-Wasm ABI 0.2.1, and the allocator by which Envoy hands over bytes.
-const BASE: &[&str] = &[
-    "memory",
-    "malloc",
-    "proxy_abi_version_0_2_1",
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_tick",
-    "proxy_on_delete",
-];
-
-/// What the end of a stream comes by, and the callbacks that only a TCP filter enters.
-const STREAM: &[&str] = &["proxy_on_log", "proxy_on_new_connection", "proxy_on_downstream_connection_close"];
-
-/// What a stream comes by while it is under way: of one that is only measured nothing is needed here.
-const UNDER_WAY: &[&str] = &[
-    "proxy_on_request_headers",
-    "proxy_on_request_body",
-    "proxy_on_response_headers",
-    "proxy_on_response_body",
-    "proxy_on_downstream_data",
-    "proxy_on_upstream_data",
-];
-
-/// The host functions that a module may import: module, then names.
-pub(crate) const IMPORTS: [(&str, &[&str]); 2] = [("env", PROXY), ("wasi_snapshot_preview1", WASI)];
-
-/// Those of the Proxy-Wasm ABI 0.2.1 that `host/src/abi.rs` calls: Envoy 1.36 to 1.40 has each of them.
-const PROXY: &[&str] = &[
-    "proxy_add_header_map_value",
-    "proxy_call_foreign_function",
-    "proxy_define_metric",
-    "proxy_dequeue_shared_queue",
-    "proxy_enqueue_shared_queue",
-    "proxy_get_buffer_bytes",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
-    "proxy_get_header_map_value",
-    "proxy_get_log_level",
-    "proxy_get_metric",
-    "proxy_get_property",
-    "proxy_get_shared_data",
-    "proxy_http_call",
-    "proxy_increment_metric",
-    "proxy_log",
-    "proxy_record_metric",
-    "proxy_register_shared_queue",
-    "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_resolve_shared_queue",
-    "proxy_send_local_response",
-    "proxy_set_buffer_bytes",
-    "proxy_set_effective_context",
-    "proxy_set_shared_data",
-    "proxy_set_tick_period_milliseconds",
-];
-
-/// What the ABI has no function for: a seed.
-const WASI: &[&str] = &["random_get"];
+/// Whether a module may import a function: one that `tributary-check` knows that a module calls, or that the SDK links. Every
+/// supported Envoy (1.36 to 1.40) has each of them, or it would refuse the module.
+pub(crate) fn may_import(module: &str, name: &str) -> bool {
+    let expected = if name == "random_get" { "wasi_snapshot_preview1" } else { "env" };
+    let called = [needed(Role::Worker, false), needed(Role::Service, false)].concat();
+    module == expected && (called.contains(&name) || LINKED_BY_SDK.contains(&name))
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::status::Status;
+use proxy_wasm::types::Status;
 
 /// All queues of a process, and the notices that were posted and not yet delivered.
 #[derive(Debug, Default)]

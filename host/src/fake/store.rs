@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::status::Status;
+use proxy_wasm::types::Status;
 
 /// Values with their versions.
 #[derive(Debug, Default)]

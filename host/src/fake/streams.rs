@@ -1,9 +1,10 @@
 //! The current stream's attributes, read one by one or by an expression.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proxy_wasm::types::Status;
 
 use super::cel;
-use crate::status::Status;
 
 /// Attributes of the current stream by their dotted path, and the expressions that were compiled.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Streams {
     pub evaluations: u64,
     /// How many properties were read.
     pub properties: u64,
+    /// The root contexts of VMs that run.
+    pub(super) roots: BTreeSet<u32>,
     expressions: Vec<String>,
     /// Whether the current stream was entered from a callback of another context.
     entered: bool,
@@ -32,10 +35,13 @@ impl Streams {
         self.entered = false;
     }
 
-    /// Makes an open stream the current one, from a callback of another context: its properties can be read, but
-    /// expressions know nothing of it (Envoy 1.40).
-    pub fn enter(&mut self, stream: u32) -> Result<(), Status> {
-        self.attributes = self.open.get(&stream).ok_or(Status::BadArgument)?.clone();
+    /// Makes a context the current one, from a callback of another context. The properties of an open stream can be read
+    /// then, but expressions know nothing of it (Envoy 1.40). A root context has no attributes of its own.
+    pub fn enter(&mut self, context: u32) -> Result<(), Status> {
+        if self.roots.contains(&context) {
+            return Ok(());
+        }
+        self.attributes = self.open.get(&context).ok_or(Status::BadArgument)?.clone();
         self.entered = true;
         Ok(())
     }
@@ -43,10 +49,13 @@ impl Streams {
     /// The attribute at a path with NUL between its segments.
     pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
         self.properties = self.properties.saturating_add(1);
-        if let Some(answer) = self.answers.pop_front() {
+        let path = String::from_utf8_lossy(path).replace('\0', ".");
+        // What kind of stream it is, is not up to whoever sends it.
+        if path != "request.protocol"
+            && let Some(answer) = self.answers.pop_front()
+        {
             return Ok(answer);
         }
-        let path = String::from_utf8_lossy(path).replace('\0', ".");
         self.attributes.get(&path).cloned().ok_or(Status::NotFound)
     }
 

@@ -6,8 +6,8 @@ mod self_metrics;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
 use prost::Message;
+use proxy_wasm::types::LogLevel;
 use tributary_host::fake::{self, FakeAnswer};
-use tributary_host::logging::Level;
 use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::counter::shared_key;
 use tributary_proto::metric::{Kind, Metric};
@@ -90,12 +90,17 @@ fn answer_with(service: &mut Service, status: &str, body: Vec<u8>) {
 }
 
 /// Answers the request of this number.
-fn answer_to(service: &mut Service, token: usize, status: &str, body: Vec<u8>) {
+fn answer_to(service: &mut Service, number: usize, status: &str, body: Vec<u8>) {
     let headers = [(":status", status), ("content-type", "application/x-protobuf")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into();
     fake::with(|host| host.answer = Some(FakeAnswer { headers, body }));
-    service.answered(Call::from_token(u32::try_from(token).unwrap()), true);
+    service.answered(call(number), true);
     fake::with(|host| host.answer = None);
+}
+
+/// The request of this number, from 1.
+fn call(number: usize) -> Call {
+    Call::from_token(fake::with(|host| host.posts[number - 1].token))
 }
 
 /// What workers have counted in shared data so far.
@@ -252,8 +257,8 @@ fn an_outage_loses_nothing_and_is_said_once() {
     tick_at(&mut service, 200);
     assert_eq!(last_sums()[0].1, 2);
     answer(&mut service, "200");
-    assert_eq!(fake::with(|host| host.logged(Level::Warn).len()), 1);
-    assert_eq!(fake::with(|host| host.logged(Level::Info).len()), 1, "and once when it is over");
+    assert_eq!(fake::with(|host| host.logged(LogLevel::Warn).len()), 1);
+    assert_eq!(fake::with(|host| host.logged(LogLevel::Info).len()), 1, "and once when it is over");
     assert_eq!(stat("exports_failed"), tried as u64);
 }
 
@@ -263,7 +268,7 @@ fn a_cluster_that_is_not_there_is_tried_again() {
     fake::with(|host| host.refuse_calls = Some(tributary_host::Status::BadArgument));
     enqueue(&batch(1, &[("a", 1)]));
     tick_at(&mut service, 1);
-    let said = fake::with(|host| host.logged(Level::Warn).join("\n"));
+    let said = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
     assert!(said.contains("is there a cluster \"collector\" with a host?"), "{said}");
     fake::with(|host| host.refuse_calls = None);
     tick_at(&mut service, 3);
@@ -340,7 +345,7 @@ fn ticks_are_rare_again_when_there_is_nothing_left() {
 fn unexported(name: &str) -> Vec<(String, u64)> {
     let mark = format!("{} \"{name}\" ", crate::farewell::MARK);
     let lines =
-        fake::with(|host| host.logged(Level::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
+        fake::with(|host| host.logged(LogLevel::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
     let lines = lines.iter().filter_map(|line| Some(line.split_once(&mark)?.1));
     let mut points = Vec::new();
     for line in lines {
@@ -369,7 +374,7 @@ fn at_the_end_the_log_has_all_that_a_destination_does_not() {
     // The first destination has it, the second does not answer.
     let headers = [(":status".to_owned(), b"200".to_vec())].into();
     fake::with(|host| host.answer = Some(FakeAnswer { headers, body: vec![] }));
-    service.answered(Call::from_token(1), true);
+    service.answered(call(1), true);
     enqueue(&batch(2, &[("a", 2)]));
     let sent = fake::with(|host| host.posts.len());
     service.finish();

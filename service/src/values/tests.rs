@@ -1,7 +1,8 @@
 //! Shared values on the fake host.
 
+use proxy_wasm::types::LogLevel;
 use tributary_host::fake::{self, FakeAnswer};
-use tributary_host::logging::{self, Level};
+use tributary_host::logging;
 
 use super::*;
 use crate::config::ServiceConfig;
@@ -25,7 +26,7 @@ fn answer(values: &mut Values, status: &str, body: &str) {
     let headers = [(":status".to_owned(), status.as_bytes().to_vec())].into();
     let token = fake::with(|host| {
         host.answer = Some(FakeAnswer { headers, body: body.as_bytes().to_vec() });
-        u32::try_from(host.posts.len()).unwrap()
+        host.posts.last().unwrap().token
     });
     assert!(values.answered(Call::from_token(token), true));
 }
@@ -40,7 +41,7 @@ fn sent() -> usize {
 }
 
 fn warnings() -> Vec<String> {
-    fake::with(|host| host.logged(Level::Warn).into_iter().map(str::to_owned).collect())
+    fake::with(|host| host.logged(LogLevel::Warn).into_iter().map(str::to_owned).collect())
 }
 
 #[test]

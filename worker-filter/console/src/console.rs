@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use log::error;
+use proxy_wasm::types::Action;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
-use tributary_host::stream::{StreamId, Verdict};
+use tributary_host::stream::ContextId;
 use tributary_host::{clock, headers};
 use tributary_proto::console::{ASKED_KEY, SNAPSHOT_INTERVAL_NS, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY};
 
@@ -41,12 +43,13 @@ pub struct Console {
     handover_interval_ns: u64,
     ledger: Ledger,
     waiting: Vec<Waiting>,
+    said_misattached: bool,
 }
 
 /// A request that waits.
 #[derive(Debug)]
 struct Waiting {
-    stream: StreamId,
+    stream: ContextId,
     since_unix_nano: u64,
     until_unix_nano: u64,
     wish: Wish,
@@ -80,11 +83,11 @@ impl Console {
     /// A console of workers that hand over so often.
     pub fn new(handover_interval: Duration) -> Self {
         let handover_interval_ns = u64::try_from(handover_interval.as_nanos()).unwrap_or(u64::MAX);
-        Self { handover_interval_ns, ledger: Ledger::define(), waiting: Vec::new() }
+        Self { handover_interval_ns, ledger: Ledger::define(), waiting: Vec::new(), said_misattached: false }
     }
 
     /// Answers a request, or lets it wait.
-    pub fn request(&mut self, stream: StreamId) -> Verdict {
+    pub fn request(&mut self, stream: ContextId) -> Action {
         let now = clock::now_unix_nano();
         let request = Request::read();
         let answer = match &request.path {
@@ -112,7 +115,7 @@ impl Console {
                     let _ = clock::tick_every(TICK);
                 }
                 self.waiting.push(Waiting { stream, since_unix_nano: now, until_unix_nano, wish });
-                Verdict::Waits
+                Action::Pause
             }
         }
     }
@@ -125,7 +128,7 @@ impl Console {
                 None => self.waiting.push(waiting),
                 // A stream that the host does not know any more needs no answer.
                 Some(answer) => {
-                    if waiting.stream.enter() {
+                    if waiting.stream.enter().is_ok() {
                         answer.send();
                     }
                 }
@@ -136,8 +139,17 @@ impl Console {
         }
     }
 
+    /// A TCP connection was opened: the console is at a place that it is not for.
+    pub fn connection_opened(&mut self) {
+        if !std::mem::replace(&mut self.said_misattached, true) {
+            error!(
+                "the console answers HTTP requests, but this is a network filter: make it an HTTP filter (said once)"
+            );
+        }
+    }
+
     /// The client has gone, or was answered.
-    pub fn stream_ended(&mut self, stream: StreamId) {
+    pub fn stream_ended(&mut self, stream: ContextId) {
         self.waiting.retain(|waiting| waiting.stream != stream);
     }
 
@@ -226,7 +238,7 @@ impl Answer {
     }
 
     /// Answers the current request with it.
-    fn send(self) -> Verdict {
+    fn send(self) -> Action {
         let mut headers = vec![
             ("content-type", self.content_type),
             ("cache-control", "no-store"),
@@ -234,9 +246,9 @@ impl Answer {
         ];
         headers.extend(self.header);
         match headers::respond(self.status, &headers, &self.body, "tributary_console") {
-            Ok(()) => Verdict::Answered,
+            Ok(()) => Action::Pause,
             // Then the listener's routes say what becomes of it.
-            Err(_) => Verdict::Continue,
+            Err(_) => Action::Continue,
         }
     }
 }

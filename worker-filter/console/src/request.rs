@@ -1,6 +1,7 @@
 //! A request to the console, as far as it matters.
 
-use tributary_host::headers::{self, Side};
+use proxy_wasm::types::MapType;
+use tributary_host::headers;
 use tributary_proto::attributes::clip;
 
 /// Headers that are looked at.
@@ -48,7 +49,7 @@ pub enum Path {
 impl Request {
     /// The current request.
     pub fn read() -> Self {
-        let headers = headers::all(Side::Request, HEADERS_MAX);
+        let headers = headers::all(MapType::HttpRequestHeaders, HEADERS_MAX);
         let header = |wanted: &str| {
             let value = headers.iter().find(|(name, _)| name == wanted.as_bytes()).map(|(_, value)| value);
             let text = value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();

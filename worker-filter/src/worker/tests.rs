@@ -2,8 +2,8 @@
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
+use proxy_wasm::types::LogLevel;
 use tributary_host::fake;
-use tributary_host::logging::Level;
 use tributary_proto::batch::{Batch, Point, Series};
 use tributary_proto::counter::shared_key;
 use tributary_proto::otlp::any_value;
@@ -113,7 +113,7 @@ fn without_a_service_the_fold_goes_on_and_one_line_says_so() {
         observe(&mut worker, request("a"));
         worker.flush();
     }
-    let lines = fake::with(|host| host.logged(Level::Warn).len());
+    let lines = fake::with(|host| host.logged(LogLevel::Warn).len());
     assert_eq!(lines, 1);
     let token = service();
     worker.flush();
@@ -238,7 +238,7 @@ fn an_expression_that_fails_for_a_stream_costs_only_its_own_value() {
     tenants.sort();
     assert_eq!(tenants, ["acme", "none"]);
     assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 1);
-    let told = fake::with(|host| host.logged(Level::Warn).join(" "));
+    let told = fake::with(|host| host.logged(LogLevel::Warn).join(" "));
     assert!(told.contains("no value of \"tenant(request)\" (said once"), "{told}");
 }
 
@@ -324,7 +324,7 @@ fn requests_under_way_are_what_began_less_what_ended() {
         (0..began).for_each(|_| worker.stream_created());
         for _ in 0..ended {
             fake::with(|host| host.streams.begin(request("a")));
-            worker.stream_ended(StreamId::new(1));
+            worker.stream_ended(ContextId::new(1), false);
         }
         worker.flush();
         let change = batches(token).iter().find(|batch| batch.producer == 9).map(|batch| {
@@ -371,7 +371,7 @@ fn a_shared_value_that_is_no_counter_is_said_once_and_left_alone() {
         worker.flush();
     }
     let lines: Vec<String> =
-        fake::with(|host| host.logged(Level::Warn).into_iter().map(str::to_owned).collect());
+        fake::with(|host| host.logged(LogLevel::Warn).into_iter().map(str::to_owned).collect());
     assert_eq!(lines.iter().filter(|line| line.contains("NotACounter")).count(), 1, "{lines:?}");
     assert_eq!(fake::with(|host| host.store.get(&shared_key("requests"))).unwrap().0, b"text");
 }

@@ -12,7 +12,7 @@ mod failure;
 mod interval;
 mod log_stream;
 
-pub use capability::{NEEDED_BY_FULL_WORKER, NEEDED_BY_SERVICE, NEEDED_BY_WORKER};
+pub use capability::{LINKED_BY_SDK, needed};
 
 /// A plugin, and what its module makes of its configuration; none if it refuses it.
 type Judged<'a> = (&'a Plugin<'a>, Option<Parsed>);

@@ -105,7 +105,7 @@ fn a_counter_is_still_in_what_the_next_service_leaves_when_it_ends() {
     count(8);
     let mut second = both();
     second.finish();
-    let log = fake::with(|host| host.logged(Level::Warn).join("\n"));
+    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
     for (name, value) in [("deltas", 2), ("sums", 8)] {
         let line = log.lines().find(|line| line.contains(&format!("unexported for \"{name}\""))).unwrap();
         assert!(line.contains(counters::METRIC) && line.contains(&format!(r#""asInt":"{value}""#)), "{line}");

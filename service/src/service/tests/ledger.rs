@@ -161,5 +161,5 @@ fn a_service_that_is_made_anew_counts_what_its_predecessor_never_brought() {
     assert_eq!(last_requests(), 5, "only what came since");
     answer(&mut second, "200");
     assert_eq!(ledger("c"), [10, 0, 0, 0, 5]);
-    assert_eq!(fake::with(|host| host.logged(Level::Warn).len()), 1);
+    assert_eq!(fake::with(|host| host.logged(LogLevel::Warn).len()), 1);
 }

@@ -1,5 +1,6 @@
 //! The console on the fake host: what each path answers, and when.
 
+use proxy_wasm::types::MapType;
 use tributary_host::fake;
 use tributary_proto::console::{FLUSH_KEY, snapshot_end};
 use tributary_proto::exports::{self, Export};
@@ -38,12 +39,12 @@ fn ask(console: &mut Console, method: &str, path: &str, more: &[(&str, &str)]) -
     let mut headers = vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path.to_owned())];
     headers.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     fake::with(|host| {
-        host.headers.insert(headers::Side::Request, headers);
+        host.set_headers(MapType::HttpRequestHeaders, headers);
         host.streams.open.insert(7, Default::default());
     });
-    let verdict = console.request(StreamId::new(7));
+    let verdict = console.request(ContextId::new(7));
     let answer = answer();
-    assert_eq!(verdict, if answer.is_some() { Verdict::Answered } else { Verdict::Waits });
+    assert_eq!(verdict, Action::Pause);
     answer
 }
 
@@ -131,7 +132,7 @@ fn a_snapshot_that_never_comes_is_a_503() {
 fn a_client_that_goes_is_forgotten_and_too_many_are_turned_away() {
     let mut console = console();
     assert_eq!(ask(&mut console, "GET", "/metrics", &[]), None);
-    console.stream_ended(StreamId::new(7));
+    console.stream_ended(ContextId::new(7));
     publish(100 * SECOND);
     console.tick();
     assert_eq!(answer(), None);

@@ -19,7 +19,7 @@ fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
     fake::reset();
     let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));
     let mut worker = worker(r#"{"preset": "tcp", "report_interval": "5s"}"#);
-    let stream = StreamId::new(9);
+    let stream = ContextId::new(9);
     let at = |seconds: u64, received: i64| {
         fake::with(|host| {
             host.now_unix_nano = seconds * 1_000_000_000;
@@ -37,7 +37,7 @@ fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
         at(seconds, received);
         if ended {
             fake::with(|host| host.streams.begin(connection(received)));
-            worker.stream_ended(stream);
+            worker.stream_ended(stream, true);
         }
         worker.tick();
         let batch = batches(token).remove(0);
@@ -81,7 +81,7 @@ fn a_connection_in_a_mesh_is_placed_while_it_lives_as_it_is_at_its_end() {
     .concat();
     let owned = attributes.into_iter().map(|(path, value)| (path.to_owned(), value));
     fake::with(|host| host.streams.open = [(9, owned.collect())].into());
-    worker.connection_opened(StreamId::new(9));
+    worker.connection_opened(ContextId::new(9));
     fake::with(|host| host.now_unix_nano = 100_000_000_000);
     worker.tick();
     let batch = batches(token).remove(0);
@@ -109,7 +109,7 @@ fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
         r#"{"preset": "tcp", "dimensions": [{"name": "tenant", "cel": "tenant()", "default": "none"}]}"#;
     let mut worker = worker(json);
     let attributes = || [connection(10), vec![("tenant()", b"acme".to_vec())]].concat();
-    let stream = StreamId::new(9);
+    let stream = ContextId::new(9);
     fake::with(|host| {
         let owned = attributes().into_iter().map(|(path, value)| (path.to_owned(), value));
         host.streams.open = [(9, owned.collect())].into();
@@ -119,7 +119,7 @@ fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
     worker.tick();
     assert_eq!(batches(token).len(), 0, "it would be counted as nobody's");
     fake::with(|host| host.streams.begin(attributes()));
-    worker.stream_ended(stream);
+    worker.stream_ended(stream, true);
     worker.tick();
     let batch = batches(token).remove(0);
     let [series] = &batch.groups[0].series[..] else { panic!("one series") };
@@ -131,9 +131,9 @@ fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
 fn a_network_filter_with_a_plan_for_http_says_so() {
     fake::reset();
     let mut worker = worker("");
-    worker.connection_opened(StreamId::new(1));
-    worker.connection_opened(StreamId::new(2));
+    worker.connection_opened(ContextId::new(1));
+    worker.connection_opened(ContextId::new(2));
     let lines =
-        fake::with(|host| host.logged(Level::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
+        fake::with(|host| host.logged(LogLevel::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
     assert!(matches!(&lines[..], [line] if line.contains("set preset to \"tcp\"")), "{lines:?}");
 }

@@ -1,0 +1,369 @@
+//! The functions that modules import, under the names by which the SDK and `raw` know them, on this thread's [`FakeHost`].
+//!
+//! Each answers with the status that the real host answers with. A function whose name is in [`FakeHost::withheld`] answers
+//! as under `capability_restriction_config`: `InternalFailure`, or for WASI `ENOSYS`-like 76, and does nothing.
+#![allow(unsafe_code)]
+
+use std::slice;
+use std::time::Duration;
+
+use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
+
+use super::{FakeHost, FakePost, with};
+use crate::pairs;
+
+/// WASI's answer to a call that the host withholds (Envoy 1.40).
+const WASI_WITHHELD: u32 = 76;
+/// The ABI's number for a function that the host does not have.
+const UNIMPLEMENTED: u32 = 12;
+
+unsafe extern "C" {
+    /// The allocator of the module, by which the host gets memory for what it returns.
+    fn proxy_on_memory_allocate(size: usize) -> *mut u8;
+}
+
+/// Defines a function of the host: its body works on the fake and gives what the function returns.
+macro_rules! host_function {
+    ($name:ident($($argument:ident: $type:ty),*) |$host:ident| $body:block) => {
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name($($argument: $type),*) -> u32 {
+            number(with(|$host: &mut FakeHost| {
+                $host.called(stringify!($name))?;
+                $body
+            }))
+        }
+    };
+}
+
+/// Defines functions that modules here do not call, but that the SDK links.
+macro_rules! unused {
+    ($($name:ident),*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name() -> u32 {
+            UNIMPLEMENTED
+        })*
+    };
+}
+
+host_function!(proxy_log(level: u32, data: *const u8, size: usize) |host| {
+    let level = match level {
+        0 => LogLevel::Trace,
+        1 => LogLevel::Debug,
+        2 => LogLevel::Info,
+        3 => LogLevel::Warn,
+        4 => LogLevel::Error,
+        5 => LogLevel::Critical,
+        _ => return Err(Status::BadArgument),
+    };
+    // SAFETY: the module gives its own bytes.
+    let message = unsafe { text(data, size) };
+    host.log.push((level, message));
+    Ok(())
+});
+
+host_function!(proxy_get_log_level(level: *mut u32) |host| {
+    // SAFETY: the module gives the place of a number.
+    unsafe { level.write(host.log_level) };
+    Ok(())
+});
+
+host_function!(proxy_get_current_time_nanoseconds(time: *mut u64) |host| {
+    let now = host.now_unix_nano;
+    host.now_unix_nano = now.saturating_add(host.clock_step_ns);
+    // SAFETY: the module gives the place of a number.
+    unsafe { time.write(now) };
+    Ok(())
+});
+
+host_function!(proxy_set_tick_period_milliseconds(period: u32) |host| {
+    host.tick_period = Some(Duration::from_millis(period.into()));
+    Ok(())
+});
+
+host_function!(proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) |host| {
+    let bytes = host.buffer(kind)?;
+    let part: Vec<u8> = bytes.iter().copied().skip(start).take(max).collect();
+    // SAFETY: the module gives the places of a pointer and a size.
+    unsafe { hand_over(&part, data, size) };
+    Ok(())
+});
+
+host_function!(proxy_set_buffer_bytes(_kind: u32, start: usize, size: usize, _data: *const u8, data_size: usize) |host| {
+    if start != 0 || data_size != 0 {
+        return Err(Status::BadArgument);
+    }
+    drop(host.bytes.drain(..size.min(host.bytes.len())));
+    Ok(())
+});
+
+host_function!(proxy_get_header_map_value(map: u32, key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize)
+    |host| {
+    // SAFETY: the module gives its own bytes.
+    let name = unsafe { text(key, key_size) };
+    if map != MapType::HttpCallResponseHeaders as u32 {
+        return Err(Status::BadArgument);
+    }
+    let answer = host.answer.as_ref().ok_or(Status::BadArgument)?;
+    let value = answer.headers.get(&name).ok_or(Status::NotFound)?;
+    // SAFETY: the module gives the places of a pointer and a size.
+    unsafe { hand_over(value, data, size) };
+    Ok(())
+});
+
+host_function!(proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) |host| {
+    let wire = host.wire_headers.clone().unwrap_or_else(|| {
+        let headers = host.headers.get(&map).map(Vec::as_slice).unwrap_or_default();
+        pairs::encode(&headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>())
+    });
+    // SAFETY: the module gives the places of a pointer and a size.
+    unsafe { hand_over(&wire, data, size) };
+    Ok(())
+});
+
+host_function!(proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize)
+    |host| {
+    // SAFETY: the module gives its own bytes.
+    let (name, value) = unsafe { (text(key, key_size), text(value, value_size)) };
+    host.headers.entry(map).or_default().push((name, value));
+    Ok(())
+});
+
+host_function!(proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8,
+    value_size: usize) |host| {
+    // SAFETY: the module gives its own bytes.
+    let (name, value) = unsafe { (text(key, key_size), text(value, value_size)) };
+    let headers = host.headers.entry(map).or_default();
+    headers.retain(|(other, _)| *other != name);
+    headers.push((name, value));
+    Ok(())
+});
+
+host_function!(proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) |host| {
+    // SAFETY: the module gives its own bytes.
+    let name = unsafe { text(key, key_size) };
+    host.headers.entry(map).or_default().retain(|(other, _)| *other != name);
+    Ok(())
+});
+
+host_function!(proxy_send_local_response(status: u32, _details: *const u8, _details_size: usize, body: *const u8,
+    body_size: usize, headers: *const u8, headers_size: usize, _grpc_status: i32) |host| {
+    // SAFETY: the module gives its own bytes.
+    let (body, headers) = unsafe { (text(body, body_size), bytes(headers, headers_size)) };
+    host.responses.push((u16::try_from(status).map_err(|_| Status::BadArgument)?, body));
+    host.response_headers = texts(headers);
+    Ok(())
+});
+
+host_function!(proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) |host| {
+    // SAFETY: the module gives its own bytes.
+    let value = host.streams.property(unsafe { bytes(path, path_size) })?;
+    // SAFETY: the module gives the places of a pointer and a size.
+    unsafe { hand_over(&value, data, size) };
+    Ok(())
+});
+
+host_function!(proxy_call_foreign_function(name: *const u8, name_size: usize, arguments: *const u8, arguments_size: usize,
+    data: *mut *mut u8, size: *mut usize) |host| {
+    // SAFETY: the module gives its own bytes.
+    let (name, arguments) = unsafe { (text(name, name_size), bytes(arguments, arguments_size)) };
+    let answer = host.streams.foreign_function(&name, arguments)?;
+    // SAFETY: the module gives the places of a pointer and a size.
+    unsafe { hand_over(&answer, data, size) };
+    Ok(())
+});
+
+host_function!(proxy_register_shared_queue(name: *const u8, name_size: usize, token: *mut u32) |host| {
+    // SAFETY: the module gives its own bytes, and the place of a number.
+    unsafe { token.write(host.queues.register(&text(name, name_size), &host.vm)) };
+    Ok(())
+});
+
+// All VMs of the fake have one `vm_id`.
+host_function!(proxy_resolve_shared_queue(_vm_id: *const u8, _vm_id_size: usize, name: *const u8, name_size: usize,
+    token: *mut u32) |host| {
+    // SAFETY: the module gives its own bytes, and the place of a number.
+    unsafe { token.write(host.queues.resolve(&text(name, name_size))?) };
+    Ok(())
+});
+
+host_function!(proxy_enqueue_shared_queue(token: u32, data: *const u8, size: usize) |host| {
+    // SAFETY: the module gives its own bytes.
+    host.queues.enqueue(token, unsafe { bytes(data, size) })
+});
+
+host_function!(proxy_dequeue_shared_queue(token: u32, data: *mut *mut u8, size: *mut usize) |host| {
+    let item = host.queues.dequeue(token)?;
+    // SAFETY: the module gives the places of a pointer and a size.
+    unsafe { hand_over(&item, data, size) };
+    Ok(())
+});
+
+host_function!(proxy_get_shared_data(key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize, cas: *mut u32)
+    |host| {
+    // SAFETY: the module gives its own bytes.
+    let (value, version) = host.store.get(&unsafe { text(key, key_size) })?;
+    // SAFETY: the module gives the places of a pointer, a size and a number.
+    unsafe {
+        hand_over(&value, data, size);
+        cas.write(version);
+    }
+    Ok(())
+});
+
+host_function!(proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, cas: u32) |host| {
+    // SAFETY: the module gives its own bytes.
+    let (key, value) = unsafe { (text(key, key_size), bytes(data, size)) };
+    host.store.set(&key, value, cas)
+});
+
+// Each definition gives another number for the same statistic.
+host_function!(proxy_define_metric(_kind: u32, name: *const u8, name_size: usize, id: *mut u32) |host| {
+    // SAFETY: the module gives its own bytes.
+    host.stat_names.push(unsafe { text(name, name_size) });
+    let number = u32::try_from(host.stat_names.len()).map_err(|_| Status::BadArgument)?;
+    // SAFETY: the module gives the place of a number.
+    unsafe { id.write(number) };
+    Ok(())
+});
+
+host_function!(proxy_increment_metric(id: u32, offset: i64) |host| {
+    let more = u64::try_from(offset).ok().filter(|more| *more > 0).ok_or(Status::BadArgument)?;
+    let value = host.stat_mut(id)?;
+    *value = value.saturating_add(more);
+    Ok(())
+});
+
+host_function!(proxy_record_metric(id: u32, value: u64) |host| {
+    *host.stat_mut(id)? = value;
+    Ok(())
+});
+
+host_function!(proxy_get_metric(id: u32, value: *mut u64) |host| {
+    // SAFETY: the module gives the place of a number.
+    unsafe { value.write(*host.stat_mut(id)?) };
+    Ok(())
+});
+
+host_function!(proxy_http_call(cluster: *const u8, cluster_size: usize, headers: *const u8, headers_size: usize,
+    body: *const u8, body_size: usize, _trailers: *const u8, _trailers_size: usize, timeout_ms: u32, token: *mut u32) |host| {
+    if let Some(status) = host.refuse_calls {
+        return Err(status);
+    }
+    // SAFETY: the module gives its own bytes.
+    let (cluster, headers, body) =
+        unsafe { (text(cluster, cluster_size), bytes(headers, headers_size), bytes(body, body_size).to_vec()) };
+    let timeout = Duration::from_millis(timeout_ms.into());
+    let number = super::next_call_token();
+    host.posts.push(FakePost { token: number, cluster, headers: texts(headers), body, timeout });
+    // SAFETY: the module gives the place of a number.
+    unsafe { token.write(number) };
+    Ok(())
+});
+
+host_function!(proxy_set_effective_context(context: u32) |host| { host.streams.enter(context) });
+
+unused!(
+    proxy_close_stream,
+    proxy_continue_stream,
+    proxy_done,
+    proxy_get_status,
+    proxy_grpc_call,
+    proxy_grpc_cancel,
+    proxy_grpc_close,
+    proxy_grpc_send,
+    proxy_grpc_stream,
+    proxy_set_header_map_pairs,
+    proxy_set_property
+);
+
+/// Not random: each call gives other bytes, and each process the same ones in turn.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn random_get(data: *mut u8, size: usize) -> u32 {
+    // SAFETY: the module gives a place of so many bytes.
+    let bytes = unsafe { slice::from_raw_parts_mut(data, size) };
+    with(|host| {
+        if host.called("random_get").is_err() {
+            return WASI_WITHHELD;
+        }
+        for byte in bytes {
+            // Knuth's linear congruential generator; its upper bits are good enough for names and seeds in tests.
+            host.randomness = host
+                .randomness
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let [first, ..] = host.randomness.to_be_bytes();
+            *byte = first;
+        }
+        0
+    })
+}
+
+fn number(result: Result<(), Status>) -> u32 {
+    result.map_or_else(|status| status as u32, |()| Status::Ok as u32)
+}
+
+/// # Safety
+/// There are `size` bytes at `data`.
+unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
+    // SAFETY: as promised.
+    if size == 0 { &[] } else { unsafe { slice::from_raw_parts(data, size) } }
+}
+
+/// # Safety
+/// As [`bytes`].
+unsafe fn text(data: *const u8, size: usize) -> String {
+    // SAFETY: as promised.
+    String::from_utf8_lossy(unsafe { bytes(data, size) }).into_owned()
+}
+
+/// Names and values of a header map in the wire form.
+fn texts(wire: &[u8]) -> Vec<(String, String)> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    pairs::decode(wire, usize::MAX).into_iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Gives the module bytes, in memory that its allocator made; the host asks for none where there are no bytes.
+///
+/// # Safety
+/// `data` and `size` can be written.
+unsafe fn hand_over(value: &[u8], data: *mut *mut u8, size: *mut usize) {
+    // SAFETY: the allocator gives a place of as many bytes as it was asked for.
+    unsafe {
+        let place = if value.is_empty() {
+            std::ptr::null_mut()
+        } else {
+            let place = proxy_on_memory_allocate(value.len());
+            place.copy_from_nonoverlapping(value.as_ptr(), value.len());
+            place
+        };
+        data.write(place);
+        size.write(value.len());
+    }
+}
+
+impl FakeHost {
+    /// Notes a call, and refuses it if it is withheld.
+    fn called(&mut self, function: &'static str) -> Result<(), Status> {
+        if self.is_cut_off || self.withheld.contains(function) {
+            Err(Status::InternalFailure)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn buffer(&self, kind: u32) -> Result<&[u8], Status> {
+        match kind {
+            kind if kind == BufferType::PluginConfiguration as u32 => Ok(&self.configuration),
+            kind if kind == BufferType::HttpCallResponseBody as u32 => {
+                Ok(&self.answer.as_ref().ok_or(Status::NotFound)?.body)
+            }
+            _ => Ok(&self.bytes),
+        }
+    }
+
+    fn stat_mut(&mut self, id: u32) -> Result<&mut u64, Status> {
+        let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+        let name = index.and_then(|index| self.stat_names.get(index)).ok_or(Status::BadArgument)?;
+        Ok(self.stats.entry(name.clone()).or_default())
+    }
+}

@@ -1,0 +1,290 @@
+//! Calls to Envoy that the SDK has no function for, or whose function could trap: the one file with `unsafe`.
+//!
+//! The SDK's own functions panic on each status that they do not expect, and a panic in a module is an outage. Each function
+//! here returns the status instead. Why each is here:
+//!
+//! | function | why not the SDK's |
+//! |---|---|
+//! | all | `unexpected status` under `capability_restriction_config`, which answers `InternalFailure` to what it withholds |
+//! | header maps | values that are not UTF-8 (`get_map_value`), a map that this phase does not have (`BadArgument`) |
+//! | buffers | a buffer that this phase does not have |
+//! | `proxy_get_log_level` | level `off` is 6, which is no variant of `LogLevel`: undefined behaviour |
+//! | `proxy_get_current_time_nanoseconds` | `SystemTime` in place of a number, and `unwrap` |
+//! | `proxy_dequeue_shared_queue` | an empty item looks like an empty queue |
+//! | `proxy_get_property` | an absent value and an empty one look alike, and the path is allocated for each read |
+//! | `proxy_call_foreign_function` | CEL answers any status, `proxy_get_metric` and the others likewise |
+//! | `random_get` | WASI: the only source of randomness that Envoy gives a module |
+//!
+//! The SDK keeps its dispatcher, traits and types, the allocator that Envoy calls back for memory, and
+//! `dispatch_http_call`, whose every status of Envoy it expects.
+#![allow(unsafe_code)]
+
+use std::ptr::null_mut;
+
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
+
+use crate::{pairs, status};
+
+/// gRPC status of a local response that says nothing about it.
+const NO_GRPC_STATUS: i32 = -1;
+
+// One function a line: the block is a list.
+#[rustfmt::skip]
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, data: *const u8, size: usize) -> u32;
+    fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_buffer_bytes(kind: u32, start: usize, size: usize, data: *const u8, data_size: usize) -> u32;
+    fn proxy_get_header_map_value(map: u32, key: *const u8, key_size: usize, data: *mut *mut u8,
+        size: *mut usize) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8,
+        value_size: usize) -> u32;
+    fn proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8,
+        value_size: usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+    fn proxy_send_local_response(status: u32, details: *const u8, details_size: usize, body: *const u8,
+        body_size: usize, headers: *const u8, headers_size: usize, grpc_status: i32) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_call_foreign_function(name: *const u8, name_size: usize, arguments: *const u8, arguments_size: usize,
+        data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_register_shared_queue(name: *const u8, name_size: usize, token: *mut u32) -> u32;
+    fn proxy_resolve_shared_queue(vm_id: *const u8, vm_id_size: usize, name: *const u8, name_size: usize,
+        token: *mut u32) -> u32;
+    fn proxy_enqueue_shared_queue(token: u32, data: *const u8, size: usize) -> u32;
+    fn proxy_dequeue_shared_queue(token: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_shared_data(key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize,
+        cas: *mut u32) -> u32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, cas: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+}
+
+// Not part of proxy-wasm, but linked by Envoy for any module, and the only source of randomness there is (Envoy 1.40).
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn random_get(data: *mut u8, size: usize) -> u32;
+}
+
+pub(crate) fn log(level: LogLevel, message: &str) {
+    // SAFETY: the host reads the message and keeps nothing. There is nobody to tell of a failure.
+    let _ = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
+}
+
+pub(crate) fn log_level() -> Result<u32, Status> {
+    let mut level = 0;
+    // SAFETY: the host writes one number.
+    status::check(unsafe { proxy_get_log_level(&mut level) }).map(|()| level)
+}
+
+pub(crate) fn now_unix_nano() -> Result<u64, Status> {
+    let mut time = 0;
+    // SAFETY: the host writes one number.
+    status::check(unsafe { proxy_get_current_time_nanoseconds(&mut time) }).map(|()| time)
+}
+
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Status> {
+    // SAFETY: the host writes `bytes.len()` bytes.
+    status::check(unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) })
+}
+
+pub(crate) fn set_tick_period(period_ms: u32) -> Result<(), Status> {
+    // SAFETY: numbers only.
+    status::check(unsafe { proxy_set_tick_period_milliseconds(period_ms) })
+}
+
+pub(crate) fn buffer(buffer: BufferType, start: usize, bytes_max: usize) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host writes a pointer and a size.
+    returned(|data, size| unsafe { proxy_get_buffer_bytes(buffer as u32, start, bytes_max, data, size) })
+}
+
+pub(crate) fn http_call_header(name: &str) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host reads the name and writes a pointer and a size.
+    returned(|data, size| unsafe {
+        proxy_get_header_map_value(
+            MapType::HttpCallResponseHeaders as u32,
+            name.as_ptr(),
+            name.len(),
+            data,
+            size,
+        )
+    })
+}
+
+pub(crate) fn headers(map: MapType) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host writes a pointer and a size.
+    returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
+}
+
+pub(crate) fn append_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host copies name and value.
+    status::check(unsafe {
+        proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+pub(crate) fn set_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host copies name and value.
+    status::check(unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+pub(crate) fn remove_header(map: MapType, name: &str) -> Result<(), Status> {
+    // SAFETY: the host reads the name.
+    status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+pub(crate) fn respond(
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    details: &str,
+) -> Result<(), Status> {
+    let headers = pairs::encode(headers);
+    // SAFETY: the host copies details, body and headers.
+    status::check(unsafe {
+        proxy_send_local_response(
+            status.into(),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+/// Removes the first `size` bytes of a buffer.
+pub(crate) fn drain_buffer(buffer: BufferType, size: usize) -> Result<(), Status> {
+    // SAFETY: the host puts nothing in their place, and reads nothing.
+    status::check(unsafe { proxy_set_buffer_bytes(buffer as u32, 0, size, null_mut(), 0) })
+}
+
+pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host reads the path and writes a pointer and a size.
+    returned(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+}
+
+pub(crate) fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host reads name and arguments and writes a pointer and a size.
+    returned(|data, size| unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            data,
+            size,
+        )
+    })
+}
+
+pub(crate) fn register_queue(name: &str) -> Result<u32, Status> {
+    let mut token = 0;
+    // SAFETY: the host reads the name and writes one number.
+    status::check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &mut token) })
+        .map(|()| token)
+}
+
+pub(crate) fn resolve_queue(vm_id: &str, name: &str) -> Result<u32, Status> {
+    let mut token = 0;
+    // SAFETY: the host reads both names and writes one number.
+    status::check(unsafe {
+        proxy_resolve_shared_queue(vm_id.as_ptr(), vm_id.len(), name.as_ptr(), name.len(), &mut token)
+    })
+    .map(|()| token)
+}
+
+pub(crate) fn enqueue(token: u32, item: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host copies the item.
+    status::check(unsafe { proxy_enqueue_shared_queue(token, item.as_ptr(), item.len()) })
+}
+
+pub(crate) fn dequeue(token: u32) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host writes a pointer and a size.
+    returned(|data, size| unsafe { proxy_dequeue_shared_queue(token, data, size) })
+}
+
+pub(crate) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
+    let mut cas = 0;
+    // SAFETY: the host reads the key and writes a pointer, a size and one number.
+    let value = returned(|data, size| unsafe {
+        proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut cas)
+    })?;
+    Ok((value, cas))
+}
+
+pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), Status> {
+    // SAFETY: the host copies key and value.
+    status::check(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) })
+}
+
+pub(crate) fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status> {
+    let mut id = 0;
+    // SAFETY: the host reads the name and writes one number.
+    status::check(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) })
+        .map(|()| id)
+}
+
+pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
+    // SAFETY: numbers only.
+    status::check(unsafe { proxy_increment_metric(id, offset) })
+}
+
+pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
+    // SAFETY: numbers only.
+    status::check(unsafe { proxy_record_metric(id, value) })
+}
+
+pub(crate) fn metric(id: u32) -> Result<u64, Status> {
+    let mut value = 0;
+    // SAFETY: the host writes one number.
+    status::check(unsafe { proxy_get_metric(id, &mut value) }).map(|()| value)
+}
+
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
+    // SAFETY: numbers only.
+    status::check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// The bytes that a call returns through a pointer and a size.
+fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let (mut data, mut size) = (null_mut::<u8>(), 0_usize);
+    status::check(call(&mut data, &mut size))?;
+    if data.is_null() || size == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host got this memory from the SDK's allocator, which made it as a boxed slice of `size` bytes; the host
+    // filled it, and never frees it.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// Marks a module as not finished ([`main!`](crate::main)).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! unfinished {
+    () => {
+        #[allow(unsafe_code)]
+        mod unfinished {
+            #[link(wasm_import_module = "tributary")]
+            unsafe extern "C" {
+                fn this_module_must_be_finished_by_cargo_xtask_build();
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn tributary_unfinished() {
+                // SAFETY: no host has the function, so no host ever runs this.
+                unsafe { this_module_must_be_finished_by_cargo_xtask_build() }
+            }
+        }
+    };
+}
