@@ -8,7 +8,6 @@ use crate::plugin::{Plugin, Role};
 
 /// The host functions that `worker_filter.wasm` calls. Its callbacks it declares itself.
 const CALLED_BY_WORKER: &[&str] = &[
-    "proxy_add_header_map_value",
     "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_enqueue_shared_queue",
@@ -20,7 +19,6 @@ const CALLED_BY_WORKER: &[&str] = &[
     "proxy_get_shared_data",
     "proxy_increment_metric",
     "proxy_log",
-    "proxy_replace_header_map_value",
     "proxy_resolve_shared_queue",
     "proxy_set_effective_context",
     "proxy_set_shared_data",
@@ -30,8 +28,10 @@ const CALLED_BY_WORKER: &[&str] = &[
 
 /// The host functions that `worker_filter_full.wasm` calls besides.
 const CALLED_BY_FULL_WORKER: &[&str] = &[
+    "proxy_add_header_map_value",
     "proxy_get_header_map_pairs",
     "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
     "proxy_send_local_response",
     "proxy_set_buffer_bytes",
 ];
