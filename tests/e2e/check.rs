@@ -86,7 +86,7 @@ fn the_capabilities_that_a_module_needs_are_those_that_it_uses() -> Result<()> {
         let used: BTreeSet<String> =
             imports.chain(callbacks.filter(|name| name.starts_with("proxy_on_"))).collect();
         let needed: BTreeSet<String> = needed.into_iter().map(str::to_owned).collect();
-        assert_eq!(used, needed, "{file}: update the host functions in xtask/check/src/rules/capability.rs");
+        assert_eq!(used, needed, "{file}: update the host functions in cli/check/src/rules/capability.rs");
     }
     Ok(())
 }

@@ -52,9 +52,12 @@ fn commands(block: &Block) -> Vec<(&str, &str)> {
 /// Runs a command line of a console with a shell, in the repository's root.
 fn run(line: &str) -> Result<(bool, String)> {
     // The cargo that runs the tests, and no word of its own about what it compiles.
-    let line = match line.strip_prefix("cargo xtask ") {
-        Some(arguments) => format!("\"$CARGO\" run --quiet --package xtask -- {arguments}"),
-        None => line.replacen("cargo ", "\"$CARGO\" ", 1),
+    let tool =
+        |package: &str, arguments: &str| format!("\"$CARGO\" run --quiet --package {package} -- {arguments}");
+    let line = match (line.strip_prefix("cargo xtask "), line.strip_prefix("cargo tributary ")) {
+        (Some(arguments), _) => tool("xtask", arguments),
+        (_, Some(arguments)) => tool("tributary-cli", arguments),
+        _ => line.replacen("cargo ", "\"$CARGO\" ", 1),
     };
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).env("CARGO", cargo::program()).current_dir(repository::root());
@@ -254,11 +257,13 @@ fn manifests_of_others_are_what_they_say() -> Result<()> {
 
 #[test]
 fn every_command_of_the_tools_that_is_spoken_of_exists() -> Result<()> {
-    let (_, help) = run("cargo xtask --help")?;
-    for file in markdown::documents()? {
-        for rest in read(&file)?.split("cargo xtask ").skip(1) {
-            let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
-            assert!(help.contains(&format!("\n  {word} ")), "{file}: cargo xtask {word}");
+    for tool in ["cargo xtask", "cargo tributary"] {
+        let (_, help) = run(&format!("{tool} --help"))?;
+        for file in markdown::documents()? {
+            for rest in read(&file)?.split(&format!("{tool} ")).skip(1) {
+                let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+                assert!(help.contains(&format!("\n  {word} ")), "{file}: {tool} {word}");
+            }
         }
     }
     Ok(())

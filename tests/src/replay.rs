@@ -1,4 +1,4 @@
-//! `cargo xtask replay`: what an Envoy could not export, from its log to a collector.
+//! `tributary replay`: what an Envoy could not export, from its log to a collector.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::repository;
 pub fn replay(log: &str, to: SocketAddr) -> Result<String> {
     // The cargo that runs the tests.
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["run", "--quiet", "--package", "xtask", "--", "replay", "--to"]);
+    cargo.args(["run", "--quiet", "--package", "tributary-cli", "--", "replay", "--to"]);
     cargo.arg(format!("http://{to}/v1/metrics")).current_dir(repository::root());
     let mut child = cargo.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     child.stdin.take().context("no standard input")?.write_all(log.as_bytes())?;

@@ -182,7 +182,12 @@ mod tests {
     fn unsafe_code_is_for_one_file_alone() {
         let code = "fn f() {\n    unsafe { g() }\n}";
         let found = faults("host/src/queue.rs", code);
-        assert_eq!(found, ["host/src/queue.rs:2: `unsafe`: only host/src/raw.rs, host/src/fake/abi.rs, host/src/fake/vm.rs may be unsafe"]);
+        assert_eq!(
+            found,
+            [
+                "host/src/queue.rs:2: `unsafe`: only host/src/raw.rs, host/src/fake/abi.rs, host/src/fake/vm.rs may be unsafe"
+            ]
+        );
         assert!(faults("host/src/raw.rs", code).is_empty());
         assert_eq!(faults("service/src/lib.rs", "#![allow(unsafe_code)]").len(), 1);
     }

@@ -1,4 +1,4 @@
-//! The command line of `tributary-check` and of `cargo xtask check`.
+//! The command line of `tributary-check` and of `tributary check`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,19 +1,18 @@
-//! `cargo xtask replay`: brings what an Envoy could not export before it ended from its log to a collector.
+//! `tributary replay`: sends a collector what an Envoy could not export before it ended, from its log.
 
 use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use indicatif::ProgressBar;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 use serde::Serialize;
 
-use crate::progress::Steps;
-
 /// What a line of the service says before the destination's name (`service/src/farewell.rs`).
 const MARK: &str = "unexported for \"";
 
-/// What `cargo xtask replay` can be told.
+/// The arguments of `tributary replay`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where Envoy's log is [default: the standard input].
@@ -121,7 +120,7 @@ fn choose(all: Vec<Unexported>, destination: Option<&str>) -> Result<Vec<Unexpor
 /// Sends one after the other: a collector may need them in order.
 async fn send(all: &[Unexported], args: &Args) -> Result<Outcome> {
     let client = reqwest::Client::new();
-    let steps = Steps::start("sending", all.len());
+    let progress = ProgressBar::new(all.len().try_into().unwrap_or(u64::MAX));
     let mut outcome = Outcome::default();
     for Unexported { request, .. } in all {
         let (kind, body) = match args.encoding {
@@ -143,7 +142,7 @@ async fn send(all: &[Unexported], args: &Args) -> Result<Outcome> {
         );
         outcome.requests += 1;
         outcome.points += points(request);
-        steps.done(&format!("request {}", outcome.requests));
+        progress.inc(1);
     }
     Ok(outcome)
 }
