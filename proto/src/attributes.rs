@@ -103,6 +103,12 @@ pub fn iter(canonical: &[u8]) -> impl Iterator<Item = (&str, Value<'_>)> {
     std::iter::from_fn(move || next(&mut rest).ok())
 }
 
+/// The encoding of each attribute (KeyValue in `schema/otlp.proto`) of canonical bytes, in place.
+pub fn encoded(canonical: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = canonical;
+    std::iter::from_fn(move || delimited(&mut rest, 1))
+}
+
 /// Takes an attribute off the front: a KeyValue (`schema/otlp.proto`) as prost writes it, and nothing else.
 fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, Value<'a>), AttributesError> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);

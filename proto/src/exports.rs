@@ -1,6 +1,7 @@
 //! How the exports to each destination go: the service writes it into shared data, whoever looks after Envoy reads it.
 
 use prost::Message;
+use prost::bytes::Bytes;
 use prost::encoding::message;
 
 pub use crate::generated::exports::Export;
@@ -30,11 +31,11 @@ pub fn encode<'a>(exports: impl Iterator<Item = &'a Export>) -> Vec<u8> {
 }
 
 /// Decodes the state of all destinations. Invalid bytes give none.
-pub fn decode(bytes: &[u8]) -> Vec<Export> {
+pub fn decode(bytes: Vec<u8>) -> Vec<Export> {
     if bytes.len() > BYTES_MAX {
         return Vec::new();
     }
-    Exports::decode(bytes).map(|exports| exports.exports).unwrap_or_default()
+    Exports::decode(Bytes::from(bytes)).map(|exports| exports.exports).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -52,12 +53,12 @@ mod tests {
                 dropped,
             };
             let exports: Vec<Export> = texts.into_iter().map(export).collect();
-            prop_assert_eq!(decode(&encode(exports.iter())), exports);
+            prop_assert_eq!(decode(encode(exports.iter())), exports);
         }
 
         #[test]
         fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
-            let _ = decode(&bytes);
+            let _ = decode(bytes);
         }
     }
 

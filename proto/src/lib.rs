@@ -24,7 +24,7 @@ pub mod json;
 pub mod metric;
 pub mod otlp;
 pub mod prometheus;
-pub mod protobuf;
+mod protobuf;
 pub mod remote_write;
 pub mod value;
 

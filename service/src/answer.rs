@@ -7,6 +7,7 @@ pub use retry_after::LONGEST as LONGEST_WAIT;
 use std::time::Duration;
 
 use prost::Message;
+use prost::bytes::Bytes;
 use tributary_proto::json;
 use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, ExportMetricsServiceResponse};
 
@@ -89,6 +90,7 @@ impl Answer<'_> {
 
 /// The partial success of an ExportMetricsServiceResponse. None if there is none, or if the body is invalid.
 fn partial_success_in_protobuf(body: &[u8]) -> Option<(u64, String)> {
+    let body = Bytes::copy_from_slice(body);
     let partial = ExportMetricsServiceResponse::decode(body).ok()?.partial_success?;
     Some((u64::try_from(partial.rejected_data_points).unwrap_or(0), partial.error_message))
 }

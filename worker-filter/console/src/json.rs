@@ -1,17 +1,18 @@
 //! A snapshot as JSON: for the page, and for whoever reads it by script.
 
 use tributary_proto::attributes::{self, Value as Attribute};
-use tributary_proto::batch::{Point, Series};
 use tributary_proto::decimal;
 use tributary_proto::exports::Export;
+use tributary_proto::generated::batch::Series;
+use tributary_proto::generated::batch::point::Value;
 use tributary_proto::json::write_text;
 use tributary_proto::metric::{Kind, Metric};
 
 use crate::ledger::Ledger;
-use crate::snapshot::{Snapshot, sum_text};
+use crate::snapshot::{Snapshot, count, sum_text};
 
 /// The whole of it, as of `now_unix_nano`.
-pub fn text(snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
+pub fn text(snapshot: &Snapshot, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
     let mut out = Writer::default();
     out.object(|out| {
         out.key("version");
@@ -35,7 +36,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn metrics(&mut self, snapshot: &Snapshot<'_>) {
+    fn metrics(&mut self, snapshot: &Snapshot) {
         self.key("metrics");
         self.out.push(b'[');
         let mut open: Option<Metric> = None;
@@ -48,9 +49,9 @@ impl Writer {
                 self.family(&part.metric);
                 open = Some(part.metric.clone());
             }
-            for (series, point) in part.points() {
+            for (series, value) in part.points() {
                 self.comma();
-                self.object(|out| out.point(&part.metric, series, point));
+                self.object(|out| out.point(&part.metric, series, value));
             }
         }
         if open.is_some() {
@@ -86,28 +87,28 @@ impl Writer {
         self.out.push(b'[');
     }
 
-    fn point(&mut self, metric: &Metric, series: &Series, point: &Point) {
+    fn point(&mut self, metric: &Metric, series: &Series, value: &Value) {
         self.attributes("attributes", attributes::iter(&series.attributes));
-        let sum = sum_text(metric, point);
-        let buckets = match point {
-            Point::Counter(_) | Point::UpDownCounter(_) => {
+        let sum = sum_text(metric, value);
+        let buckets = match value {
+            Value::Counter(_) | Value::UpDownCounter(_) => {
                 self.key("value");
                 return self.out.extend_from_slice(sum.as_bytes());
             }
-            Point::Histogram(histogram) => {
-                self.whole("count", histogram.count());
+            Value::Histogram(histogram) => {
+                self.whole("count", count(0, &histogram.buckets));
                 self.key("sum");
                 self.out.extend_from_slice(sum.as_bytes());
-                histogram.buckets()
+                &histogram.buckets
             }
-            Point::Exponential(histogram) => {
-                self.whole("count", histogram.count());
+            Value::ExponentialHistogram(histogram) => {
+                self.whole("count", count(histogram.zero_count, &histogram.buckets));
                 self.key("sum");
                 self.out.extend_from_slice(sum.as_bytes());
-                self.signed("scale", histogram.scale().into());
-                self.whole("zero_count", histogram.zero_count());
-                self.signed("offset", histogram.offset().into());
-                histogram.buckets()
+                self.signed("scale", histogram.scale.into());
+                self.whole("zero_count", histogram.zero_count);
+                self.signed("offset", histogram.offset.into());
+                &histogram.buckets
             }
         };
         self.key("buckets");

@@ -4,16 +4,16 @@
 //! count and its sum. Its buckets are in the JSON, and in what is pushed.
 
 use tributary_proto::attributes::{self, Value as Attribute};
-use tributary_proto::batch::{Point, Series};
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::exports::Export;
-use tributary_proto::histogram::Histogram;
+use tributary_proto::generated::batch::point::Value;
+use tributary_proto::generated::batch::{Histogram, Series};
 use tributary_proto::metric::{Kind, Metric};
 use tributary_proto::prometheus::{label_name, metric_name, unit};
 use tributary_proto::{decimal, hex};
 
 use crate::ledger::Ledger;
-use crate::snapshot::{Snapshot, sum_text};
+use crate::snapshot::{Snapshot, count, sum_text};
 
 /// Which of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Format {
 }
 
 /// Everything there is to scrape.
-pub fn text(format: Format, snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
+pub fn text(format: Format, snapshot: &Snapshot, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
     let mut writer = Writer { out: Vec::new(), format, names: Vec::new(), left_out: 0 };
     writer.resource(snapshot);
     writer.metrics(snapshot);
@@ -94,7 +94,7 @@ pub fn text(format: Format, snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &
 }
 
 impl Writer {
-    fn resource(&mut self, snapshot: &Snapshot<'_>) {
+    fn resource(&mut self, snapshot: &Snapshot) {
         let labels = labels(snapshot.resource());
         let help = "The process that is measured.";
         if self.format == Format::OpenMetrics {
@@ -105,15 +105,15 @@ impl Writer {
         self.sample("target", "_info", &labels, "1", None);
     }
 
-    fn metrics(&mut self, snapshot: &Snapshot<'_>) {
+    fn metrics(&mut self, snapshot: &Snapshot) {
         let mut open: Option<Open> = None;
         for part in snapshot.metrics() {
             if open.as_ref().is_none_or(|open| open.metric != part.metric) {
                 open = self.open(&part.metric);
             }
-            for (series, point) in part.points() {
+            for (series, value) in part.points() {
                 match &open {
-                    Some(open) => self.point(open, series, point),
+                    Some(open) => self.point(open, series, value),
                     None => self.left_out = self.left_out.saturating_add(1),
                 }
             }
@@ -163,32 +163,32 @@ impl Writer {
         }
     }
 
-    fn point(&mut self, open: &Open, series: &Series, point: &Point) {
+    fn point(&mut self, open: &Open, series: &Series, value: &Value) {
         let (name, labels) = (&open.name, labels(attributes::iter(&series.attributes)));
-        let sum = sum_text(&open.metric, point);
-        let count = match point {
-            Point::Counter(_) => return self.sample(name, "_total", &labels, &sum, None),
-            Point::UpDownCounter(_) => return self.sample(name, "", &labels, &sum, None),
-            Point::Histogram(histogram) => {
-                let exemplar = series.exemplars.first().map(|(_, exemplar)| exemplar);
-                self.buckets(open, histogram, exemplar, &labels);
-                histogram.count()
+        let sum = sum_text(&open.metric, value);
+        let count = match value {
+            Value::Counter(_) => return self.sample(name, "_total", &labels, &sum, None),
+            Value::UpDownCounter(_) => return self.sample(name, "", &labels, &sum, None),
+            Value::Histogram(histogram) => {
+                let exemplar = series.exemplars.first().and_then(|exemplar| Exemplar::from_wire(*exemplar));
+                self.buckets(open, histogram, exemplar.map(|(_, exemplar)| exemplar), &labels);
+                count(0, &histogram.buckets)
             }
-            Point::Exponential(histogram) => histogram.count(),
+            Value::ExponentialHistogram(histogram) => count(histogram.zero_count, &histogram.buckets),
         };
         self.sample(name, "_sum", &labels, &sum, None);
         self.sample(name, "_count", &labels, &count.to_string(), None);
     }
 
-    fn buckets(&mut self, open: &Open, histogram: &Histogram, exemplar: Option<&Exemplar>, labels: &str) {
+    fn buckets(&mut self, open: &Open, histogram: &Histogram, exemplar: Option<Exemplar>, labels: &str) {
         let Kind::Histogram { bounds } = &open.metric.kind else { return };
-        let exemplar_at = exemplar.map(|one| bounds.partition_point(|bound| *bound < one.value()));
+        let exemplar_at = exemplar.as_ref().map(|one| bounds.partition_point(|bound| *bound < one.value()));
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below: u64 = 0;
-        for (at, (le, count)) in open.les.iter().zip(histogram.buckets()).enumerate() {
+        for (at, (le, count)) in open.les.iter().zip(&histogram.buckets).enumerate() {
             below = below.saturating_add(*count);
             let labels = format!("{labels}{comma}le=\"{le}\"");
-            let exemplar = exemplar.filter(|_| exemplar_at == Some(at));
+            let exemplar = exemplar.as_ref().filter(|_| exemplar_at == Some(at));
             let exemplar = exemplar.map(|exemplar| (exemplar, open.metric.in_unit(exemplar.value().into())));
             self.sample(&open.name, "_bucket", &labels, &below.to_string(), exemplar);
         }

@@ -1,22 +1,24 @@
 //! A snapshot, read part by part: only one part at a time is decoded.
 
+use prost::bytes::Bytes;
 use prost::{Message, decode_length_delimiter};
 use tributary_proto::attributes::{self, Value as Attribute};
-use tributary_proto::batch::{Group, Point, Series};
 use tributary_proto::console::{PART_BYTES_MAX, SnapshotPart};
 use tributary_proto::decimal;
+use tributary_proto::generated::batch::Series;
+use tributary_proto::generated::batch::point::Value;
 use tributary_proto::metric::Metric;
 
 /// What the service wrote (`schema/console.proto`).
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot<'a> {
+pub struct Snapshot {
     /// When it was begun, in Unix nanoseconds.
     pub time_unix_nano: u64,
     /// Whether series were left out.
     pub is_cut: bool,
     /// The attributes of the resource, canonical.
     resource: Vec<u8>,
-    bytes: &'a [u8],
+    bytes: Bytes,
 }
 
 /// Some series of one metric; others may be in the parts that follow.
@@ -27,11 +29,12 @@ pub struct MetricPart {
     series: Vec<Series>,
 }
 
-impl<'a> Snapshot<'a> {
+impl Snapshot {
     /// Reads the beginning and the end of a snapshot. Invalid bytes give an empty snapshot.
-    pub fn read(bytes: &'a [u8]) -> Self {
-        let first = encoded_parts(bytes).next().and_then(decode).unwrap_or_default();
-        let last = encoded_parts(bytes).last().and_then(decode).unwrap_or_default();
+    pub fn read(bytes: Vec<u8>) -> Self {
+        let bytes = Bytes::from(bytes);
+        let first = encoded_parts(&bytes).next().and_then(decode).unwrap_or_default();
+        let last = encoded_parts(&bytes).last().and_then(decode).unwrap_or_default();
         Self { time_unix_nano: first.time_unix_nano, is_cut: last.is_cut, resource: first.resource, bytes }
     }
 
@@ -41,46 +44,51 @@ impl<'a> Snapshot<'a> {
     }
 
     /// The series, part by part.
-    pub fn metrics(&self) -> impl Iterator<Item = MetricPart> + use<'a> {
-        let groups = encoded_parts(self.bytes).filter_map(decode).flat_map(|part| part.groups);
+    pub fn metrics(&self) -> impl Iterator<Item = MetricPart> {
+        let groups = encoded_parts(&self.bytes).filter_map(decode).flat_map(|part| part.groups);
         groups.filter_map(|group| {
-            let Group { metrics, series } = Group::from_wire(group).ok()?;
-            let metric = metrics.into_iter().next()?;
-            (!series.is_empty()).then_some(MetricPart { metric, series })
+            let metric = Metric::from_wire(group.metrics.into_iter().next()?).ok()?;
+            (!group.series.is_empty()).then_some(MetricPart { metric, series: group.series })
         })
     }
 }
 
 impl MetricPart {
-    /// Its series, each with its point.
-    pub fn points(&self) -> impl Iterator<Item = (&Series, &Point)> {
-        self.series.iter().filter_map(|series| Some((series, series.points.first()?)))
+    /// Its series, each with what it counted.
+    pub fn points(&self) -> impl Iterator<Item = (&Series, &Value)> {
+        self.series.iter().filter_map(|series| Some((series, series.points.first()?.value.as_ref()?)))
     }
 }
 
 /// The text of a sum: a whole number where the metric counts whole units.
-pub fn sum_text(metric: &Metric, point: &Point) -> String {
-    match point {
-        Point::Counter(count) if metric.divisor == 1 => count.to_string(),
-        Point::UpDownCounter(sum) if metric.divisor == 1 => sum.to_string(),
-        Point::Counter(count) => decimal::text(metric.in_unit((*count).into())),
-        Point::UpDownCounter(sum) => decimal::text(metric.in_unit_signed(*sum)),
-        Point::Histogram(histogram) => decimal::text(metric.in_unit(histogram.sum())),
-        Point::Exponential(histogram) => decimal::text(metric.in_unit(histogram.sum())),
-    }
+pub fn sum_text(metric: &Metric, value: &Value) -> String {
+    let wide = |low: u64, high: u64| metric.in_unit(u128::from(high) << 64 | u128::from(low));
+    decimal::text(match value {
+        Value::Counter(count) if metric.divisor == 1 => return count.to_string(),
+        Value::UpDownCounter(sum) if metric.divisor == 1 => return sum.to_string(),
+        Value::Counter(count) => metric.in_unit((*count).into()),
+        Value::UpDownCounter(sum) => metric.in_unit_signed(*sum),
+        Value::Histogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
+        Value::ExponentialHistogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
+    })
+}
+
+/// How many values a histogram with these buckets counted, besides zeros that are in none of them.
+pub fn count(zeros: u64, buckets: &[u64]) -> u64 {
+    buckets.iter().fold(zeros, |sum, count| sum.saturating_add(*count))
 }
 
 /// The parts of a snapshot, each still encoded. Ends where the bytes are invalid.
-fn encoded_parts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn encoded_parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = bytes.clone();
     std::iter::from_fn(move || {
-        let length = decode_length_delimiter(&mut bytes).ok()?;
-        let (part, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        Some(part)
+        let length = decode_length_delimiter(&mut rest).ok()?;
+        // Splitting past the end panics.
+        (length <= rest.len()).then(|| rest.split_to(length))
     })
 }
 
 /// Decodes a part, unless it is longer than the service writes any: what is decoded takes more memory than its bytes.
-fn decode(part: &[u8]) -> Option<SnapshotPart> {
+fn decode(part: Bytes) -> Option<SnapshotPart> {
     if part.len() > PART_BYTES_MAX { None } else { SnapshotPart::decode(part).ok() }
 }

@@ -96,7 +96,7 @@ fn texts() -> [(&'static str, Vec<u8>); 3] {
     fake::reset();
     Counter::define("tributary_observations_observed").add(12);
     let (bytes, ledger) = (snapshot(), Ledger::define());
-    let snapshot = Snapshot::read(&bytes);
+    let snapshot = Snapshot::read(bytes.clone());
     let exports = [Export {
         name: "the \"one\"".into(),
         complete_unix_nano: 1_700_000_000_000_000_000,
@@ -148,7 +148,7 @@ fn bytes_that_are_no_snapshot_do_no_harm() {
     let (bytes, ledger) = (snapshot(), Ledger::define());
     for cut in 0..bytes.len() {
         for bytes in [&bytes[..cut], &bytes[cut..]] {
-            let snapshot = Snapshot::read(bytes);
+            let snapshot = Snapshot::read(bytes.to_vec());
             let text = json::text(&snapshot, &ledger, &[], 0);
             assert!(tributary_proto::json::read(&text).is_ok());
             prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
@@ -162,7 +162,7 @@ fn a_part_longer_than_any_that_is_written_is_not_decoded() {
     let mut bytes = snapshot();
     prost::encode_length_delimiter(long.len(), &mut bytes).unwrap();
     bytes.extend(long);
-    let snapshot = Snapshot::read(&bytes);
+    let snapshot = Snapshot::read(bytes.clone());
     assert_eq!((snapshot.is_cut, snapshot.metrics().count()), (false, 6));
 }
 

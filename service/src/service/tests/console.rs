@@ -48,7 +48,7 @@ fn snapshot() -> Vec<u64> {
 }
 
 fn exports() -> Vec<Export> {
-    exports::decode(&shared(exports::KEY).unwrap())
+    exports::decode(shared(exports::KEY).unwrap())
 }
 
 #[test]
