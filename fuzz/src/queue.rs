@@ -60,14 +60,14 @@ pub fn check(input: &[u8]) {
 
 impl Expected {
     fn arrived(&mut self, item: &[u8]) {
-        let Ok(batch) = Batch::decode(item) else {
+        let Ok(batch) = Batch::decode(item.to_vec()) else {
             self.refused = self.refused.saturating_add(1);
             return;
         };
         // Extremes that contradict each other are written as none; what was written once stays.
-        let written = Batch::decode(&batch.encode());
+        let written = Batch::decode(batch.encode());
         assert!(written.is_ok(), "what is read can be written: {batch:?}");
-        assert_eq!(written.as_ref().map(|batch| Batch::decode(&batch.encode())), Ok(written.clone()));
+        assert_eq!(written.as_ref().map(|batch| Batch::decode(batch.encode())), Ok(written.clone()));
         let last = self.last.entry(batch.producer).or_insert(0);
         if batch.sequence <= *last {
             self.duplicate = self.duplicate.saturating_add(1);

@@ -67,7 +67,8 @@ fn batch(producer: u64, sequence: u64, kinds: &[Kind], series: u64) -> Batch {
                 text("route", &format!("route-{number}")),
                 integer("code", 200),
                 boolean("tls", true),
-            ]),
+            ])
+            .into(),
             observations: number.saturating_add(1),
             points: kinds.iter().map(point).collect(),
             exemplars: of.zip(exemplar).into_iter().collect(),

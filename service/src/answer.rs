@@ -6,9 +6,10 @@ pub use retry_after::LONGEST as LONGEST_WAIT;
 
 use std::time::Duration;
 
+use prost::Message;
+use prost::bytes::Bytes;
 use tributary_proto::json;
-use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF};
-use tributary_proto::protobuf::{Field, field};
+use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, ExportMetricsServiceResponse};
 
 use crate::encode::Encoding;
 
@@ -87,23 +88,11 @@ impl Answer<'_> {
     }
 }
 
-/// An ExportMetricsServiceResponse; none if it has no partial success or cannot be read.
-fn partial_success_in_protobuf(mut body: &[u8]) -> Option<(u64, String)> {
-    let mut partial = None;
-    while !body.is_empty() {
-        if let (1, Field::Bytes(mut message)) = field(&mut body)? {
-            let (mut rejected, mut error_message) = (0, String::new());
-            while !message.is_empty() {
-                match field(&mut message)? {
-                    (1, Field::Varint(count)) => rejected = u64::try_from(count.cast_signed()).unwrap_or(0),
-                    (2, Field::Bytes(text)) => error_message = String::from_utf8(text.to_vec()).ok()?,
-                    _ => {}
-                }
-            }
-            partial = Some((rejected, error_message));
-        }
-    }
-    partial
+/// The partial success of an ExportMetricsServiceResponse. None if there is none, or if the body is invalid.
+fn partial_success_in_protobuf(body: &[u8]) -> Option<(u64, String)> {
+    let body = Bytes::copy_from_slice(body);
+    let partial = ExportMetricsServiceResponse::decode(body).ok()?.partial_success?;
+    Some((u64::try_from(partial.rejected_data_points).unwrap_or(0), partial.error_message))
 }
 
 /// `{"partialSuccess": {"rejectedDataPoints": "3", "errorMessage": "…"}}`; the integer as a string, as the JSON mapping of
@@ -119,8 +108,7 @@ fn partial_success_in_json(body: &[u8]) -> Option<(u64, String)> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-    use tributary_proto::otlp::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
+    use tributary_proto::otlp::ExportMetricsPartialSuccess;
 
     use super::*;
 

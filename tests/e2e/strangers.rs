@@ -28,7 +28,7 @@ fn forged(producer: u64, sequence: u64, observed_before: u64, observations: u64)
         kind: Kind::Counter,
     };
     let series = Series {
-        attributes: attributes::encode(vec![attributes::text("forger", &producer.to_string())]),
+        attributes: attributes::encode(vec![attributes::text("forger", &producer.to_string())]).into(),
         observations,
         points: vec![Point::Counter(1)],
         exemplars: vec![],

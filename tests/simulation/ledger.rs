@@ -30,7 +30,7 @@ struct Producer {
 impl Ledger {
     /// A worker put an item into the queue; gives its observations.
     pub(crate) fn put(&mut self, item: &[u8]) -> u64 {
-        let batch = Batch::decode(item).unwrap();
+        let batch = Batch::decode(item.to_vec()).unwrap();
         let observations = batch.observations();
         let before =
             self.producers.entry(batch.producer).or_default().batches.insert(batch.sequence, observations);
@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     fn took(&mut self, item: &[u8]) {
-        let Ok(batch) = Batch::decode(item) else {
+        let Ok(batch) = Batch::decode(item.to_vec()) else {
             self.refused += 1;
             return;
         };

@@ -242,7 +242,7 @@ impl Plant {
             }
             _ => {
                 let garbage: Vec<u8> = (0..self.random.usize(1..40)).map(|_| self.random.u8(..)).collect();
-                if tributary_proto::batch::Batch::decode(&garbage).is_err() {
+                if tributary_proto::batch::Batch::decode(garbage.clone()).is_err() {
                     ledger::forge(&garbage);
                 }
             }
@@ -391,5 +391,5 @@ impl Plant {
 }
 
 fn observations(item: &[u8]) -> u64 {
-    tributary_proto::batch::Batch::decode(item).map_or(0, |batch| batch.observations())
+    tributary_proto::batch::Batch::decode(item.to_vec()).map_or(0, |batch| batch.observations())
 }

@@ -52,7 +52,8 @@ fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
     let series = series.iter().map(|(route, count)| Series {
         attributes: tributary_proto::attributes::encode(vec![tributary_proto::attributes::text(
             "route", route,
-        )]),
+        )])
+        .into(),
         observations: *count,
         points: vec![Point::Counter(*count)],
         exemplars: vec![],

@@ -1,22 +1,25 @@
 //! A snapshot as JSON: for the page, and for whoever reads it by script.
 
-use tributary_proto::attributes::Value as Attribute;
+use tributary_proto::attributes::{self, Value as Attribute};
 use tributary_proto::decimal;
 use tributary_proto::exports::Export;
+use tributary_proto::generated::batch::Series;
+use tributary_proto::generated::batch::point::Value;
 use tributary_proto::json::write_text;
+use tributary_proto::metric::{Kind, Metric};
 
 use crate::ledger::Ledger;
-use crate::snapshot::{Family, Form, Number, Point, Snapshot};
+use crate::snapshot::{Snapshot, count, sum_text};
 
 /// The whole of it, as of `now_unix_nano`.
-pub fn text(snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
+pub fn text(snapshot: &Snapshot, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
     let mut out = Writer::default();
     out.object(|out| {
         out.key("version");
         write_text(&mut out.out, env!("CARGO_PKG_VERSION"));
         out.whole("time_unix_ms", snapshot.time_unix_nano / 1_000_000);
         out.truth("is_cut", snapshot.is_cut);
-        out.attributes("resource", &snapshot.resource());
+        out.attributes("resource", snapshot.resource());
         out.key("ledger");
         out.object(|out| ledger.values().for_each(|(name, _, value)| out.whole(name, value)));
         out.key("destinations");
@@ -33,25 +36,22 @@ struct Writer {
 }
 
 impl Writer {
-    fn metrics(&mut self, snapshot: &Snapshot<'_>) {
+    fn metrics(&mut self, snapshot: &Snapshot) {
         self.key("metrics");
         self.out.push(b'[');
-        let mut open: Option<(Family<'_>, Vec<f64>)> = None;
-        for part in snapshot.parts() {
-            for point in part.points().filter(|point| !point.has_ended) {
-                let is_open = |(family, bounds): &(Family<'_>, Vec<f64>)| {
-                    *family == part.family && *bounds == point.bounds
-                };
-                if !open.as_ref().is_some_and(is_open) {
-                    if open.is_some() {
-                        self.out.extend_from_slice(b"]}");
-                    }
-                    self.comma();
-                    self.family(&part.family, &point.bounds);
-                    open = Some((part.family, point.bounds.clone()));
+        let mut open: Option<Metric> = None;
+        for part in snapshot.metrics() {
+            if open.as_ref() != Some(&part.metric) {
+                if open.is_some() {
+                    self.out.extend_from_slice(b"]}");
                 }
                 self.comma();
-                self.object(|out| out.point(part.family.form, &point));
+                self.family(&part.metric);
+                open = Some(part.metric.clone());
+            }
+            for (series, value) in part.points() {
+                self.comma();
+                self.object(|out| out.point(&part.metric, series, value));
             }
         }
         if open.is_some() {
@@ -61,57 +61,58 @@ impl Writer {
     }
 
     /// The beginning of a metric, up to its points.
-    fn family(&mut self, family: &Family<'_>, bounds: &[f64]) {
+    fn family(&mut self, metric: &Metric) {
         self.out.push(b'{');
-        let kind = match family.form {
-            Form::Sum => "sum",
-            Form::UpDown => "up_down",
-            Form::Histogram => "histogram",
-            Form::Exponential => "exponential",
+        let kind = match metric.kind {
+            Kind::Counter => "sum",
+            Kind::UpDownCounter => "up_down",
+            Kind::Histogram { .. } => "histogram",
+            Kind::Exponential { .. } => "exponential",
         };
         let texts = [
-            ("name", family.name),
-            ("unit", family.unit),
-            ("description", family.description),
+            ("name", metric.name.as_str()),
+            ("unit", &metric.unit),
+            ("description", &metric.description),
             ("kind", kind),
         ];
         for (key, text) in texts {
             self.key(key);
             write_text(&mut self.out, text);
         }
-        if family.form == Form::Histogram {
+        if let Kind::Histogram { bounds } = &metric.kind {
             self.key("bounds");
-            self.list(bounds, |out, bound| decimal::write(&mut out.out, *bound));
+            self.list(bounds, |out, bound| decimal::write(&mut out.out, metric.in_unit((*bound).into())));
         }
         self.key("points");
         self.out.push(b'[');
     }
 
-    fn point(&mut self, form: Form, point: &Point<'_>) {
-        self.attributes("attributes", &point.attributes);
-        match form {
-            Form::Sum | Form::UpDown => {
+    fn point(&mut self, metric: &Metric, series: &Series, value: &Value) {
+        self.attributes("attributes", attributes::iter(&series.attributes));
+        let sum = sum_text(metric, value);
+        let buckets = match value {
+            Value::Counter(_) | Value::UpDownCounter(_) => {
                 self.key("value");
-                match point.number {
-                    Number::Whole(number) => self.out.extend_from_slice(number.to_string().as_bytes()),
-                    Number::Double(number) => decimal::write(&mut self.out, number),
-                }
+                return self.out.extend_from_slice(sum.as_bytes());
             }
-            Form::Histogram | Form::Exponential => {
-                self.whole("count", point.count);
+            Value::Histogram(histogram) => {
+                self.whole("count", count(0, &histogram.buckets));
                 self.key("sum");
-                decimal::write(&mut self.out, point.sum);
-                if form == Form::Exponential {
-                    self.signed("scale", point.scale);
-                    self.whole("zero_count", point.zero_count);
-                    self.signed("offset", point.offset);
-                }
-                self.key("buckets");
-                self.list(&point.buckets, |out, count| {
-                    out.out.extend_from_slice(count.to_string().as_bytes());
-                });
+                self.out.extend_from_slice(sum.as_bytes());
+                &histogram.buckets
             }
-        }
+            Value::ExponentialHistogram(histogram) => {
+                self.whole("count", count(histogram.zero_count, &histogram.buckets));
+                self.key("sum");
+                self.out.extend_from_slice(sum.as_bytes());
+                self.signed("scale", histogram.scale.into());
+                self.whole("zero_count", histogram.zero_count);
+                self.signed("offset", histogram.offset.into());
+                &histogram.buckets
+            }
+        };
+        self.key("buckets");
+        self.list(buckets, |out, count| out.out.extend_from_slice(count.to_string().as_bytes()));
     }
 
     fn export(&mut self, export: &Export, now_unix_nano: u64) {
@@ -129,7 +130,7 @@ impl Writer {
         write_text(&mut self.out, &export.fault);
     }
 
-    fn attributes(&mut self, key: &str, attributes: &[(&str, Attribute<'_>)]) {
+    fn attributes<'a>(&mut self, key: &str, attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>) {
         self.key(key);
         self.object(|out| {
             for (key, value) in attributes {
@@ -138,8 +139,8 @@ impl Writer {
                         out.key(key);
                         write_text(&mut out.out, text);
                     }
-                    Attribute::Truth(truth) => out.truth(key, *truth),
-                    Attribute::Integer(number) => out.signed(key, *number),
+                    Attribute::Truth(truth) => out.truth(key, truth),
+                    Attribute::Integer(number) => out.signed(key, number),
                 }
             }
         });

@@ -26,9 +26,10 @@ struct Part {
 const WORKER: &str = "worker_parts";
 const SERVICE: &str = "service_parts";
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     part("record one observation into a known series", WORKER, &["record"], 2_000),
     part("record 1,000 observations and hand 1,000 series over", WORKER, &["hand-over"], 4),
+    part("decode batches of 1,000 series", SERVICE, &["decode", "1000"], 4),
     part("take over a batch of 100 known series", SERVICE, &["merge", "0"], 20),
     part("encode 1,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "1000"], 4),
     part("encode 10,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "10000"], 2),
