@@ -23,6 +23,7 @@ pub mod histogram;
 pub mod json;
 pub mod metric;
 pub mod otlp;
+pub mod pairs;
 pub mod prometheus;
 mod protobuf;
 pub mod remote_write;
