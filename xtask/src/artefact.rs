@@ -34,29 +34,29 @@ impl Artefact {
 /// Everything that `cargo xtask build` makes.
 ///
 /// A budget is what the module weighs and room for small changes: the first and the last are loaded by everyone. The full worker
-/// filter is for those who change headers, tap, look at the console or have a log stream, and has 80 KiB more for them: the console's
-/// page and formats take about 40 of these, the log stream 20, and it is compiled once for each worker, off the request path.
+/// filter is for those who change headers, tap, look at the console or have a log stream, and has 100 KiB more for them: the console's
+/// page, formats and messages take about 60 of these, the log stream 20, and it is compiled once for each worker, off the request path.
 pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
         name: "worker_filter",
         package: "tributary-worker-filter",
         features: &[],
         exports: &[BASE, STREAM],
-        budget_bytes: 190 * 1024,
+        budget_bytes: 192 * 1024,
     },
     Artefact {
         name: "worker_filter_full",
         package: "tributary-worker-filter",
         features: &["full"],
         exports: &[BASE, STREAM, UNDER_WAY],
-        budget_bytes: 270 * 1024,
+        budget_bytes: 296 * 1024,
     },
     Artefact {
         name: "service",
         package: "tributary-service",
         features: &[],
         exports: &[BASE, &["proxy_on_queue_ready", "proxy_on_http_call_response"]],
-        budget_bytes: 225 * 1024,
+        budget_bytes: 248 * 1024,
     },
 ];
 
