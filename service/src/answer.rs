@@ -180,8 +180,12 @@ mod tests {
             json(r#"{"partialSuccess": {"rejectedDataPoints": 3, "errorMessage": "too old"}}"#),
             three
         );
+        let negative = ExportMetricsPartialSuccess { rejected_data_points: -3, error_message: String::new() };
+        let negative = ExportMetricsServiceResponse { partial_success: Some(negative) }.encode_to_vec();
         for other in [
             judged("application/x-protobuf", b"\xff\xff"),
+            judged("application/x-protobuf", &body[..body.len() - 1]),
+            judged("application/x-protobuf", &negative),
             judged("text/html", &body),
             judged("application/x-protobuf", b""),
             json(r#"{"partialSuccess": null}"#),

@@ -154,6 +154,11 @@ fn a_forged_batch_is_refused_whole() {
         (forged(|b| b.groups[0].series[0].points.swap(1, 2)), BatchError::Points),
         (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric(MetricError::Divisor)),
         (Batch::decode(b"\xff".to_vec()), BatchError::Malformed),
+        // Groups of an unknown field, one in the other: prost stops at a depth of 100.
+        (Batch::decode(b"\xa3\x06".repeat(100_000)), BatchError::Malformed),
+        // A length that is more than there is, and one that is more than any memory.
+        (Batch::decode(b"\x1a\x05abc".to_vec()), BatchError::Malformed),
+        (Batch::decode(b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01".to_vec()), BatchError::Malformed),
         (Batch::decode(vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),
     ] {
         assert_eq!(result, Err(expected));

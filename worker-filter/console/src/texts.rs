@@ -1,5 +1,6 @@
 //! A snapshot with everything that one can have, against the golden files in `golden/`; `UPDATE_GOLDEN=1` writes them anew.
 
+use proptest::prelude::*;
 use prost::Message;
 use tributary_host::fake;
 use tributary_host::stats::Counter;
@@ -153,6 +154,23 @@ fn bytes_that_are_no_snapshot_do_no_harm() {
             assert!(tributary_proto::json::read(&text).is_ok());
             prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_with_other_bytes_in_it_does_no_harm(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        fake::reset();
+        let mut bytes = snapshot();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let (snapshot, ledger) = (Snapshot::read(bytes), Ledger::define());
+        prop_assert!(tributary_proto::json::read(&json::text(&snapshot, &ledger, &[], 0)).is_ok());
+        prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
     }
 }
 
