@@ -172,7 +172,7 @@ async fn every_statistic_is_documented_and_no_other() -> Result<()> {
     let ours = "wasmcustom.tributary_";
     let there: BTreeSet<String> =
         stats.counters(ours).into_keys().chain(stats.gauges(ours).into_keys()).map(of_any).collect();
-    let text = read("docs/operations.md")?;
+    let text = read("docs/statistics.md")?;
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `wasmcustom.")?.split_once('`'));
     let documented: BTreeSet<String> = rows.map(|(name, _)| format!("wasmcustom.{name}")).collect();
     assert_eq!(documented, there);
