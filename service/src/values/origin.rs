@@ -1,6 +1,7 @@
 //! Where in an answer a value is, and whether it may be one.
 
-use tributary_proto::json::{self, Value};
+use serde_json::Value;
+use tributary_proto::json;
 use tributary_proto::value::is_header_value;
 
 /// Where in an answer the value is.
@@ -10,8 +11,8 @@ pub enum Origin {
     Body,
     /// A header, by its name in lower case.
     Header(String),
-    /// A text or a number in a body of JSON, by its pointer (RFC 6901), in segments.
-    Json(Vec<String>),
+    /// A text or a number in a body of JSON, by its pointer (RFC 6901).
+    Json(String),
 }
 
 /// Why an answer has no value that could be used.
@@ -42,8 +43,8 @@ impl Origin {
                 |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
             return (!name.is_empty() && name.bytes().all(is_name)).then(|| Self::Header(name.to_owned()));
         }
-        let pointer = text.strip_prefix("json:/")?;
-        Some(Self::Json(pointer.split('/').map(segment).collect()))
+        let pointer = text.strip_prefix("json:")?;
+        pointer.starts_with('/').then(|| Self::Json(pointer.to_owned()))
     }
 
     /// The value in an answer with this body; `header` is the one that the origin names, if the answer has it.
@@ -53,7 +54,7 @@ impl Origin {
             Self::Header(_) => header.ok_or(Unusable::Absent)?.to_vec(),
             Self::Json(pointer) => {
                 let json = json::read(body).map_err(|_| Unusable::NotJson)?;
-                pointed(&json, pointer).ok_or(Unusable::Absent)?
+                json.pointer(pointer).and_then(text).ok_or(Unusable::Absent)?
             }
         };
         let value = found.trim_ascii();
@@ -66,36 +67,15 @@ impl Origin {
     }
 }
 
-fn pointed(mut json: &Value, pointer: &[String]) -> Option<Vec<u8>> {
-    for segment in pointer {
-        json = match json {
-            Value::Object(entries) => entries.get(segment)?,
-            Value::Array(items) => items.get(segment.parse::<usize>().ok()?)?,
-            _ => return None,
-        };
-    }
-    match json {
-        Value::String(text) => Some(text.clone().into_bytes()),
-        Value::Number(_) => Some(json.as_whole()?.to_string().into_bytes()),
-        Value::Bool(truth) => Some(if *truth { b"true".to_vec() } else { b"false".to_vec() }),
-        _ => None,
-    }
-}
-
-/// A segment of a JSON pointer, in which `~0` stands for `~` and `~1` for `/` (RFC 6901 section 4).
-fn segment(text: &str) -> String {
-    let mut parts = text.split('~');
-    let mut segment = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (sign, rest) = match part.as_bytes().first() {
-            Some(b'0') => ('~', part.get(1..)),
-            Some(b'1') => ('/', part.get(1..)),
-            _ => ('~', None),
-        };
-        segment.push(sign);
-        segment.push_str(rest.unwrap_or(part));
-    }
-    segment
+/// A text, a whole number or a truth value as text.
+fn text(value: &Value) -> Option<Vec<u8>> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(_) => json::whole(value)?.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        _ => return None,
+    };
+    Some(text.into_bytes())
 }
 
 #[cfg(test)]
@@ -107,8 +87,8 @@ mod tests {
         for (text, expected) in [
             ("body", Some(Origin::Body)),
             ("header:x-token", Some(Origin::Header("x-token".into()))),
-            ("json:/access_token", Some(Origin::Json(vec!["access_token".into()]))),
-            ("json:/a/0/b~1c~01", Some(Origin::Json(vec!["a".into(), "0".into(), "b/c~1".into()]))),
+            ("json:/access_token", Some(Origin::Json("/access_token".into()))),
+            ("json:/a/0/b~1c~01", Some(Origin::Json("/a/0/b~1c~01".into()))),
             ("header:", None),
             ("header:X-Token", None),
             ("json:a", None),
@@ -120,15 +100,17 @@ mod tests {
 
     #[test]
     fn a_value_is_found_or_it_is_said_why_not() {
-        let json: &[u8] = br#"{"a": {"b": ["x", 7, true]}, "c": "line\nbreak", "d": {}}"#;
+        let json: &[u8] = br#"{"a": {"b": ["x", 7, true]}, "c": "line\nbreak", "d": {}, "b/c~1": "y"}"#;
         type Case<'a> = (&'a str, &'a [u8], Result<&'a [u8], Unusable>);
-        let cases: [Case<'_>; 11] = [
+        let cases: [Case<'_>; 13] = [
             ("body", b" token\n", Ok(b"token")),
             ("body", b" \n", Err(Unusable::Empty)),
             ("body", b"12345678901", Err(Unusable::TooLong)),
             ("body", b"a\r\nb: c", Err(Unusable::ControlCharacter)),
             ("json:/a/b/0", json, Ok(b"x")),
             ("json:/a/b/1", json, Ok(b"7")),
+            ("json:/a/b/2", json, Ok(b"true")),
+            ("json:/b~1c~01", json, Ok(b"y")),
             ("json:/a/b/9", json, Err(Unusable::Absent)),
             ("json:/c", json, Err(Unusable::ControlCharacter)),
             ("json:/d", json, Err(Unusable::Absent)),
