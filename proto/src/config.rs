@@ -81,8 +81,10 @@ fn object(bytes: &[u8]) -> Result<Object, String> {
         Ok(Value::Object(values)) => Ok(values),
         Ok(other) => Err(excerpt(&other)),
         Err(error) => match structure::decode(bytes) {
-            Some(decoded) => decoded.map_err(str::to_owned),
-            None => Err(error.to_string()),
+            Some(Ok(values)) => Ok(values),
+            // Text may begin as a Struct does, with a line feed.
+            Some(Err(found)) if !bytes.trim_ascii_start().starts_with(b"{") => Err(found.to_owned()),
+            _ => Err(error.to_string()),
         },
     }
 }

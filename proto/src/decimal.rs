@@ -16,3 +16,60 @@ fn shortest(buffer: &mut zmij::Buffer, value: f64) -> &str {
     let text = buffer.format_finite(finite);
     text.strip_suffix(".0").unwrap_or(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ordinary_numbers_have_no_exponent_and_whole_ones_no_point() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (-3.0, "-3"),
+            (2.5, "2.5"),
+            (0.005, "0.005"),
+            (0.00001, "0.00001"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (123_456.789, "123456.789"),
+            (9_007_199_254_740_992.0, "9007199254740992"),
+            (1e15, "1000000000000000"),
+            (1e16, "1e+16"),
+            (1.5e-7, "1.5e-7"),
+            (-1e300, "-1e+300"),
+        ] {
+            assert_eq!(text(value), expected);
+        }
+    }
+
+    #[test]
+    fn every_double_is_a_number() {
+        assert_eq!(text(f64::INFINITY), text(f64::MAX));
+        assert_eq!(text(f64::NEG_INFINITY), text(f64::MIN));
+        assert_eq!(text(f64::NAN), "0");
+    }
+
+    proptest! {
+        #[test]
+        fn any_double_is_read_back(bits: u64) {
+            let value = f64::from_bits(bits);
+            let mut bytes = Vec::new();
+            write(&mut bytes, value);
+            let written = text(value);
+            prop_assert_eq!(&bytes, written.as_bytes());
+            if value.is_finite() {
+                prop_assert_eq!(written.parse(), Ok(value));
+            }
+            prop_assert!(serde_json::from_str::<f64>(&written).is_ok(), "{} is JSON", written);
+        }
+
+        #[test]
+        fn sums_and_bounds_are_written_as_the_standard_library_does(value in 1u64..1 << 53, divisor in prop::sample::select(vec![1u32, 1_000, 1_000_000])) {
+            #[expect(clippy::cast_precision_loss, reason = "in range")]
+            let double = value as f64 / f64::from(divisor);
+            prop_assert!(!(1e-5..1e16).contains(&double) || text(double) == double.to_string(), "{}", double);
+        }
+    }
+}

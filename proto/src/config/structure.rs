@@ -40,3 +40,97 @@ fn value(value: prost_types::Value) -> Option<Value> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost_types::ListValue;
+
+    use super::*;
+
+    /// The same value, as Envoy writes it.
+    fn wire(value: &Value) -> prost_types::Value {
+        let kind = match value {
+            Value::Null => Kind::NullValue(0),
+            Value::Bool(truth) => Kind::BoolValue(*truth),
+            Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+            Value::String(text) => Kind::StringValue(text.clone()),
+            Value::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(wire).collect() }),
+            Value::Object(members) => Kind::StructValue(structure(members)),
+        };
+        prost_types::Value { kind: Some(kind) }
+    }
+
+    fn structure(members: &Map<String, Value>) -> Struct {
+        Struct { fields: members.iter().map(|(name, value)| (name.clone(), wire(value))).collect() }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(|number| Value::from(f64::from(number))),
+            (-1e9..1e9).prop_map(Value::from),
+            "\\PC{0,9}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map("\\PC{0,9}", inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_the_well_known_types_write(members in prop::collection::btree_map("\\PC{0,9}", any_value(), 1..6)) {
+            let members: Map<_, _> = members.into_iter().collect();
+            prop_assert_eq!(decode(&structure(&members).encode_to_vec()), Some(Ok(members)));
+        }
+
+        #[test]
+        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&[&[FIRST_BYTE], &*bytes].concat());
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth, nest: fn(Value) -> Value| {
+            let value = (0..depth).fold(Value::Null, |inner, _| nest(inner));
+            let bytes = structure(&[("a".to_owned(), value)].into_iter().collect()).encode_to_vec();
+            decode(&bytes).unwrap().map(|_| ())
+        };
+        let list: fn(Value) -> Value = |inner| Value::Array(vec![inner]);
+        let object: fn(Value) -> Value =
+            |inner| Value::Object([("a".to_owned(), inner)].into_iter().collect());
+        for (nest, deepest) in [(list, 49), (object, 32)] {
+            assert_eq!(nested(deepest, nest), Ok(()));
+            for depth in [deepest + 1, 200] {
+                assert_eq!(
+                    nested(depth, nest),
+                    Err("a Struct that is damaged, or nested too deeply"),
+                    "{depth}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_that_json_does_not_have_is_refused() {
+        for number in [f64::NAN, f64::INFINITY] {
+            let value = prost_types::Value { kind: Some(Kind::NumberValue(number)) };
+            let bytes = Struct { fields: [("a".to_owned(), value)].into() }.encode_to_vec();
+            assert_eq!(decode(&bytes), Some(Err("a Struct with a number that is not finite")));
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_struct() {
+        // To protobuf, the first two are fields that a Struct does not have.
+        for text in [" a", "  x ", "{", "{]", "interval: 5s"] {
+            assert_eq!(decode(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

@@ -1,9 +1,6 @@
 //! A snapshot as JSON: for the page, and for whoever reads it by script.
 
-use std::cell::RefCell;
-use std::iter::Peekable;
-
-use serde::ser::{Serialize, SerializeSeq, Serializer};
+use serde::ser::{Serialize, Serializer};
 use tributary_proto::attributes::Value as Attribute;
 use tributary_proto::exports::Export;
 
@@ -19,7 +16,7 @@ pub fn text(snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export], now_un
         resource: Object::of(&snapshot.resource()),
         ledger: Object(ledger.values().map(|(name, _, value)| (name, Scalar::Unsigned(value))).collect()),
         destinations: exports.iter().map(|export| Destination::new(export, now_unix_nano)).collect(),
-        metrics: Metrics(snapshot),
+        metrics: metrics(snapshot),
     };
     // Writing to memory does not fail, and every key is text.
     serde_json::to_vec(&all).unwrap_or_default()
@@ -33,7 +30,7 @@ struct All<'a> {
     resource: Object<'a>,
     ledger: Object<'a>,
     destinations: Vec<Destination<'a>>,
-    metrics: Metrics<'a>,
+    metrics: Vec<Metric<'a>>,
 }
 
 #[derive(serde::Serialize)]
@@ -52,14 +49,16 @@ struct Destination<'a> {
 
 /// Those points of one metric that follow each other and have the same bounds.
 #[derive(serde::Serialize)]
-struct Metric<'a, 'i> {
+struct Metric<'a> {
+    #[serde(skip)]
+    family: Family<'a>,
     name: &'a str,
     unit: &'a str,
     description: &'a str,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bounds: Option<&'i [f64]>,
-    points: Points<'a, 'i>,
+    bounds: Option<Vec<f64>>,
+    points: Vec<PointOf<'a>>,
 }
 
 #[derive(serde::Serialize)]
@@ -99,19 +98,6 @@ enum Scalar<'a> {
 /// A JSON object of values, in this order.
 struct Object<'a>(Vec<(&'a str, Scalar<'a>)>);
 
-/// The metrics of a snapshot, written point by point while they are read: all in memory would be several times the snapshot.
-struct Metrics<'a>(&'a Snapshot<'a>);
-
-/// The next points that belong to one [`Metric`].
-struct Points<'a, 'i> {
-    family: Family<'a>,
-    bounds: &'i [f64],
-    points: RefCell<&'i mut AllPoints<'a>>,
-}
-
-/// All points of a snapshot, each with its metric.
-type AllPoints<'a> = Peekable<Box<dyn Iterator<Item = (Family<'a>, Point<'a>)> + 'a>>;
-
 impl<'a> Destination<'a> {
     fn new(export: &'a Export, now_unix_nano: u64) -> Self {
         Self {
@@ -126,6 +112,19 @@ impl<'a> Destination<'a> {
             observations_dropped: export.dropped,
             fault: &export.fault,
         }
+    }
+}
+
+impl<'a> Metric<'a> {
+    fn new(family: Family<'a>, bounds: Option<Vec<f64>>, first: PointOf<'a>) -> Self {
+        let Family { name, unit, description, form } = family;
+        let kind = match form {
+            Form::Sum => "sum",
+            Form::UpDown => "up_down",
+            Form::Histogram => "histogram",
+            Form::Exponential => "exponential",
+        };
+        Self { family, name, unit, description, kind, bounds, points: vec![first] }
     }
 }
 
@@ -166,38 +165,18 @@ impl Serialize for Object<'_> {
     }
 }
 
-impl Serialize for Metrics<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let points = self.0.parts().flat_map(|part| part.points().map(move |point| (part.family, point)));
-        let points: Box<dyn Iterator<Item = _>> = Box::new(points.filter(|(_, point)| !point.has_ended));
-        let mut points: AllPoints<'_> = points.peekable();
-        let mut metrics = serializer.serialize_seq(None)?;
-        while let Some((family, first)) = points.peek() {
-            let (family, bounds) = (*family, first.bounds.clone());
-            let kind = match family.form {
-                Form::Sum => "sum",
-                Form::UpDown => "up_down",
-                Form::Histogram => "histogram",
-                Form::Exponential => "exponential",
-            };
-            metrics.serialize_element(&Metric {
-                name: family.name,
-                unit: family.unit,
-                description: family.description,
-                kind,
-                bounds: (family.form == Form::Histogram).then_some(&bounds),
-                points: Points { family, bounds: &bounds, points: RefCell::new(&mut points) },
-            })?;
+fn metrics<'a>(snapshot: &Snapshot<'a>) -> Vec<Metric<'a>> {
+    let mut metrics: Vec<Metric<'a>> = Vec::new();
+    for part in snapshot.parts() {
+        let family = part.family;
+        for mut point in part.points().filter(|point| !point.has_ended) {
+            let bounds = (family.form == Form::Histogram).then(|| std::mem::take(&mut point.bounds));
+            let point = PointOf::new(family.form, point);
+            match metrics.last_mut() {
+                Some(open) if open.family == family && open.bounds == bounds => open.points.push(point),
+                _ => metrics.push(Metric::new(family, bounds, point)),
+            }
         }
-        metrics.end()
     }
-}
-
-impl Serialize for Points<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let is_next =
-            |(family, point): &(Family<'_>, Point<'_>)| *family == self.family && point.bounds == self.bounds;
-        let points = std::iter::from_fn(|| self.points.borrow_mut().next_if(is_next));
-        serializer.collect_seq(points.map(|(family, point)| PointOf::new(family.form, point)))
-    }
+    metrics
 }
