@@ -25,7 +25,6 @@ pub mod metric;
 pub mod otlp;
 pub mod pairs;
 pub mod prometheus;
-mod protobuf;
 pub mod remote_write;
 pub mod value;
 

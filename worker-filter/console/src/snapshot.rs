@@ -9,6 +9,8 @@ use tributary_proto::generated::batch::Series;
 use tributary_proto::generated::batch::point::Value;
 use tributary_proto::metric::Metric;
 
+use crate::json::Scalar;
+
 /// What the service wrote (`schema/console.proto`).
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -60,17 +62,27 @@ impl MetricPart {
     }
 }
 
-/// The text of a sum: a whole number where the metric counts whole units.
-pub fn sum_text(metric: &Metric, value: &Value) -> String {
+/// The sum of a point: a whole number where the metric counts whole units.
+pub(crate) fn sum(metric: &Metric, value: &Value) -> Scalar<'static> {
     let wide = |low: u64, high: u64| metric.in_unit(u128::from(high) << 64 | u128::from(low));
-    decimal::text(match value {
-        Value::Counter(count) if metric.divisor == 1 => return count.to_string(),
-        Value::UpDownCounter(sum) if metric.divisor == 1 => return sum.to_string(),
+    Scalar::Double(match value {
+        Value::Counter(count) if metric.divisor == 1 => return Scalar::Unsigned(*count),
+        Value::UpDownCounter(sum) if metric.divisor == 1 => return Scalar::Signed(*sum),
         Value::Counter(count) => metric.in_unit((*count).into()),
         Value::UpDownCounter(sum) => metric.in_unit_signed(*sum),
         Value::Histogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
         Value::ExponentialHistogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
     })
+}
+
+/// The text of a sum, as Prometheus reads it.
+pub(crate) fn sum_text(metric: &Metric, value: &Value) -> String {
+    match sum(metric, value) {
+        Scalar::Unsigned(count) => count.to_string(),
+        Scalar::Signed(sum) => sum.to_string(),
+        Scalar::Double(sum) => decimal::text(sum),
+        Scalar::Text(_) | Scalar::Bool(_) => String::new(),
+    }
 }
 
 /// How many values a histogram with these buckets counted, besides zeros that are in none of them.

@@ -5,10 +5,8 @@
 
 mod json;
 
-use std::io::Write;
 
 use prost::encoding::{bool, int32, sint32, uint64};
-use tributary_proto::json::write_text;
 use tributary_proto::{attributes, decimal, hex};
 
 use crate::encode::protobuf;
@@ -99,7 +97,7 @@ impl Writer {
             Notation::Protobuf => protobuf::bytes(&mut self.out, field, text.as_bytes()),
             Notation::Json => {
                 self.key(key);
-                write_text(&mut self.out, text);
+                self.value(text);
             }
         }
     }
@@ -245,8 +243,7 @@ impl Writer {
             Notation::Protobuf => protobuf(&mut self.out),
             Notation::Json => {
                 self.key(key);
-                // Writing to memory does not fail.
-                let _ = write!(self.out, "{value}");
+                self.value(&value);
             }
         }
     }
