@@ -5,7 +5,6 @@
 
 mod json;
 
-
 use prost::encoding::{bool, int32, sint32, uint64};
 use tributary_proto::{attributes, decimal, hex};
 
