@@ -1,190 +1,182 @@
 //! A snapshot as JSON: for the page, and for whoever reads it by script.
 
+use serde::{Serialize, Serializer};
 use tributary_proto::attributes::Value as Attribute;
-use tributary_proto::decimal;
 use tributary_proto::exports::Export;
-use tributary_proto::json::write_text;
 
 use crate::ledger::Ledger;
 use crate::snapshot::{Family, Form, Number, Point, Snapshot};
 
-/// The whole of it, as of `now_unix_nano`.
+/// Writes all of it, as of `now_unix_nano`.
 pub fn text(snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
-    let mut out = Writer::default();
-    out.object(|out| {
-        out.key("version");
-        write_text(&mut out.out, env!("CARGO_PKG_VERSION"));
-        out.whole("time_unix_ms", snapshot.time_unix_nano / 1_000_000);
-        out.truth("is_cut", snapshot.is_cut);
-        out.attributes("resource", &snapshot.resource());
-        out.key("ledger");
-        out.object(|out| ledger.values().for_each(|(name, _, value)| out.whole(name, value)));
-        out.key("destinations");
-        out.list(exports, |out, export| out.object(|out| out.export(export, now_unix_nano)));
-        out.metrics(snapshot);
-    });
-    out.out
+    let all = All {
+        version: env!("CARGO_PKG_VERSION"),
+        time_unix_ms: snapshot.time_unix_nano / 1_000_000,
+        is_cut: snapshot.is_cut,
+        resource: Object::of(&snapshot.resource()),
+        ledger: Object(ledger.values().map(|(name, _, value)| (name, Scalar::Unsigned(value))).collect()),
+        destinations: exports.iter().map(|export| Destination::new(export, now_unix_nano)).collect(),
+        metrics: metrics(snapshot),
+    };
+    // Writing to memory does not fail, and every key is text.
+    serde_json::to_vec(&all).unwrap_or_default()
 }
 
-/// A text as it grows.
-#[derive(Default)]
-struct Writer {
-    out: Vec<u8>,
+#[derive(Serialize)]
+struct All<'a> {
+    version: &'static str,
+    time_unix_ms: u64,
+    is_cut: bool,
+    resource: Object<'a>,
+    ledger: Object<'a>,
+    destinations: Vec<Destination<'a>>,
+    metrics: Vec<Metric<'a>>,
 }
 
-impl Writer {
-    fn metrics(&mut self, snapshot: &Snapshot<'_>) {
-        self.key("metrics");
-        self.out.push(b'[');
-        let mut open: Option<(Family<'_>, Vec<f64>)> = None;
-        for part in snapshot.parts() {
-            for point in part.points().filter(|point| !point.has_ended) {
-                let is_open = |(family, bounds): &(Family<'_>, Vec<f64>)| {
-                    *family == part.family && *bounds == point.bounds
-                };
-                if !open.as_ref().is_some_and(is_open) {
-                    if open.is_some() {
-                        self.out.extend_from_slice(b"]}");
-                    }
-                    self.comma();
-                    self.family(&part.family, &point.bounds);
-                    open = Some((part.family, point.bounds.clone()));
-                }
-                self.comma();
-                self.object(|out| out.point(part.family.form, &point));
-            }
+#[derive(Serialize)]
+struct Destination<'a> {
+    name: &'a str,
+    is_stuck: bool,
+    complete_unix_ms: u64,
+    succeeded: u64,
+    failed: u64,
+    failures: u64,
+    observations_exported: u64,
+    observations_waiting: u64,
+    observations_dropped: u64,
+    fault: &'a str,
+}
+
+/// Those points of one metric that follow each other and have the same bounds.
+#[derive(Serialize)]
+struct Metric<'a> {
+    #[serde(skip)]
+    family: Family<'a>,
+    name: &'a str,
+    unit: &'a str,
+    description: &'a str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<Vec<f64>>,
+    points: Vec<PointOf<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PointOf<'a> {
+    Sum {
+        attributes: Object<'a>,
+        value: Scalar<'a>,
+    },
+    Histogram {
+        attributes: Object<'a>,
+        count: u64,
+        sum: f64,
+        buckets: Vec<u64>,
+    },
+    Exponential {
+        attributes: Object<'a>,
+        count: u64,
+        sum: f64,
+        scale: i64,
+        zero_count: u64,
+        offset: i64,
+        buckets: Vec<u64>,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Scalar<'a> {
+    Text(&'a str),
+    Truth(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Double(f64),
+}
+
+/// A JSON object of values, in this order.
+struct Object<'a>(Vec<(&'a str, Scalar<'a>)>);
+
+impl<'a> Destination<'a> {
+    fn new(export: &'a Export, now_unix_nano: u64) -> Self {
+        Self {
+            name: &export.name,
+            is_stuck: export.is_stuck(now_unix_nano),
+            complete_unix_ms: export.complete_unix_nano / 1_000_000,
+            succeeded: export.succeeded,
+            failed: export.failed,
+            failures: export.failures,
+            observations_exported: export.exported,
+            observations_waiting: export.waiting,
+            observations_dropped: export.dropped,
+            fault: &export.fault,
         }
-        if open.is_some() {
-            self.out.extend_from_slice(b"]}");
-        }
-        self.out.push(b']');
     }
+}
 
-    /// The beginning of a metric, up to its points.
-    fn family(&mut self, family: &Family<'_>, bounds: &[f64]) {
-        self.out.push(b'{');
-        let kind = match family.form {
+impl<'a> Metric<'a> {
+    fn new(family: Family<'a>, bounds: Option<Vec<f64>>, first: PointOf<'a>) -> Self {
+        let Family { name, unit, description, form } = family;
+        let kind = match form {
             Form::Sum => "sum",
             Form::UpDown => "up_down",
             Form::Histogram => "histogram",
             Form::Exponential => "exponential",
         };
-        let texts = [
-            ("name", family.name),
-            ("unit", family.unit),
-            ("description", family.description),
-            ("kind", kind),
-        ];
-        for (key, text) in texts {
-            self.key(key);
-            write_text(&mut self.out, text);
-        }
-        if family.form == Form::Histogram {
-            self.key("bounds");
-            self.list(bounds, |out, bound| decimal::write(&mut out.out, *bound));
-        }
-        self.key("points");
-        self.out.push(b'[');
+        Self { family, name, unit, description, kind, bounds, points: vec![first] }
     }
+}
 
-    fn point(&mut self, form: Form, point: &Point<'_>) {
-        self.attributes("attributes", &point.attributes);
+impl<'a> Object<'a> {
+    fn of(attributes: &[(&'a str, Attribute<'a>)]) -> Self {
+        let scalar = |value| match value {
+            Attribute::Text(text) => Scalar::Text(text),
+            Attribute::Truth(truth) => Scalar::Truth(truth),
+            Attribute::Integer(number) => Scalar::Signed(number),
+        };
+        Self(attributes.iter().map(|(key, value)| (*key, scalar(*value))).collect())
+    }
+}
+
+impl<'a> PointOf<'a> {
+    fn new(form: Form, point: Point<'a>) -> Self {
+        let Point { count, sum, scale, zero_count, offset, buckets, .. } = point;
+        let attributes = Object::of(&point.attributes);
         match form {
-            Form::Sum | Form::UpDown => {
-                self.key("value");
-                match point.number {
-                    Number::Whole(number) => self.out.extend_from_slice(number.to_string().as_bytes()),
-                    Number::Double(number) => decimal::write(&mut self.out, number),
-                }
-            }
-            Form::Histogram | Form::Exponential => {
-                self.whole("count", point.count);
-                self.key("sum");
-                decimal::write(&mut self.out, point.sum);
-                if form == Form::Exponential {
-                    self.signed("scale", point.scale);
-                    self.whole("zero_count", point.zero_count);
-                    self.signed("offset", point.offset);
-                }
-                self.key("buckets");
-                self.list(&point.buckets, |out, count| {
-                    out.out.extend_from_slice(count.to_string().as_bytes());
-                });
+            Form::Sum | Form::UpDown => Self::Sum {
+                attributes,
+                value: match point.number {
+                    Number::Whole(number) => Scalar::Signed(number),
+                    Number::Double(number) => Scalar::Double(number),
+                },
+            },
+            Form::Histogram => Self::Histogram { attributes, count, sum, buckets },
+            Form::Exponential => {
+                Self::Exponential { attributes, count, sum, scale, zero_count, offset, buckets }
             }
         }
     }
+}
 
-    fn export(&mut self, export: &Export, now_unix_nano: u64) {
-        self.key("name");
-        write_text(&mut self.out, &export.name);
-        self.truth("is_stuck", export.is_stuck(now_unix_nano));
-        self.whole("complete_unix_ms", export.complete_unix_nano / 1_000_000);
-        self.whole("succeeded", export.succeeded);
-        self.whole("failed", export.failed);
-        self.whole("failures", export.failures);
-        self.whole("observations_exported", export.exported);
-        self.whole("observations_waiting", export.waiting);
-        self.whole("observations_dropped", export.dropped);
-        self.key("fault");
-        write_text(&mut self.out, &export.fault);
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
+}
 
-    fn attributes(&mut self, key: &str, attributes: &[(&str, Attribute<'_>)]) {
-        self.key(key);
-        self.object(|out| {
-            for (key, value) in attributes {
-                match value {
-                    Attribute::Text(text) => {
-                        out.key(key);
-                        write_text(&mut out.out, text);
-                    }
-                    Attribute::Truth(truth) => out.truth(key, *truth),
-                    Attribute::Integer(number) => out.signed(key, *number),
-                }
+fn metrics<'a>(snapshot: &Snapshot<'a>) -> Vec<Metric<'a>> {
+    let mut metrics: Vec<Metric<'a>> = Vec::new();
+    for part in snapshot.parts() {
+        let family = part.family;
+        for mut point in part.points().filter(|point| !point.has_ended) {
+            let bounds = (family.form == Form::Histogram).then(|| std::mem::take(&mut point.bounds));
+            let point = PointOf::new(family.form, point);
+            match metrics.last_mut() {
+                Some(open) if open.family == family && open.bounds == bounds => open.points.push(point),
+                _ => metrics.push(Metric::new(family, bounds, point)),
             }
-        });
-    }
-
-    fn object(&mut self, fields: impl FnOnce(&mut Self)) {
-        self.out.push(b'{');
-        fields(self);
-        self.out.push(b'}');
-    }
-
-    fn list<T>(&mut self, items: &[T], each: impl Fn(&mut Self, &T)) {
-        self.out.push(b'[');
-        for item in items {
-            self.comma();
-            each(self, item);
-        }
-        self.out.push(b']');
-    }
-
-    fn key(&mut self, key: &str) {
-        self.comma();
-        write_text(&mut self.out, key);
-        self.out.push(b':');
-    }
-
-    fn whole(&mut self, key: &str, number: u64) {
-        self.key(key);
-        self.out.extend_from_slice(number.to_string().as_bytes());
-    }
-
-    fn signed(&mut self, key: &str, number: i64) {
-        self.key(key);
-        self.out.extend_from_slice(number.to_string().as_bytes());
-    }
-
-    fn truth(&mut self, key: &str, truth: bool) {
-        self.key(key);
-        self.out.extend_from_slice(if truth { b"true" } else { b"false" });
-    }
-
-    /// Before all but the first of a list or an object.
-    fn comma(&mut self) {
-        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
-            self.out.push(b',');
         }
     }
+    metrics
 }

@@ -154,7 +154,7 @@ fn texts_are_those_in_the_golden_files() {
 #[test]
 fn the_json_is_json() {
     let [_, _, (_, text)] = texts();
-    let value = tributary_proto::json::read(&text).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let metrics = value.get("metrics").unwrap().as_array().unwrap();
     let names: Vec<_> = metrics.iter().map(|metric| metric.get("name").unwrap().as_str().unwrap()).collect();
     assert_eq!(names, ["requests", "open", "http.duration", "http.duration", "size"]);
@@ -170,7 +170,7 @@ fn bytes_that_are_no_snapshot_do_no_harm() {
         for bytes in [&bytes[..cut], &bytes[cut..]] {
             let snapshot = Snapshot::read(bytes);
             let text = json::text(&snapshot, &ledger, &[], 0);
-            assert!(tributary_proto::json::read(&text).is_ok());
+            assert!(serde_json::from_slice::<serde_json::Value>(&text).is_ok());
             prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
         }
     }
