@@ -112,7 +112,7 @@ fn partial_success_in_json(body: &[u8]) -> Option<(u64, String)> {
     let response = json::read(body).ok()?;
     let partial = response.get("partialSuccess")?;
     let rejected = partial.get("rejectedDataPoints");
-    let rejected = rejected.and_then(|number| number.as_whole().or_else(|| number.as_str()?.parse().ok()));
+    let rejected = rejected.and_then(|number| json::whole(number).or_else(|| number.as_str()?.parse().ok()));
     let message = partial.get("errorMessage").and_then(|message| message.as_str()).unwrap_or_default();
     Some((rejected.unwrap_or(0), message.to_owned()))
 }

@@ -5,9 +5,6 @@
 
 mod json;
 
-use std::io::Write;
-
-use tributary_proto::json::write_text;
 use tributary_proto::protobuf::{self, Field, write};
 use tributary_proto::{attributes, decimal, hex};
 
@@ -97,7 +94,7 @@ impl Writer {
             Notation::Protobuf => write::bytes(&mut self.out, field, text.as_bytes()),
             Notation::Json => {
                 self.key(key);
-                write_text(&mut self.out, text);
+                self.value(text);
             }
         }
     }
@@ -250,8 +247,7 @@ impl Writer {
             Notation::Protobuf => protobuf(&mut self.out),
             Notation::Json => {
                 self.key(key);
-                // Writing to memory does not fail.
-                let _ = write!(self.out, "{value}");
+                self.value(&value);
             }
         }
     }
