@@ -13,6 +13,13 @@ use tributary_tests::repository;
 use tributary_tests::scene::LIMIT;
 use walrus::Module;
 
+/// JSON text as deep as it is read: an unknown key, and no more.
+fn deepest(config: EnvoyConfig, plugin: &str) -> EnvoyConfig {
+    let text = format!("{{\"a\": {}{}}}", "[".repeat(126), "]".repeat(126));
+    let kind = "type.googleapis.com/google.protobuf.StringValue";
+    config.set(&format!("{plugin}.typed_config.config.configuration"), json!({"@type": kind, "value": text}))
+}
+
 /// What the check says of each plugin's own configuration.
 fn said_by_check(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
     let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
@@ -35,7 +42,16 @@ async fn said_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
     type Edit = fn(EnvoyConfig) -> EnvoyConfig;
-    let edits: [Edit; 7] = [
+    let edits: [Edit; 10] = [
+        // No depth that is read may exhaust the stack of a VM.
+        |config| deepest(config, "bootstrap_extensions[0]"),
+        |config| {
+            deepest(
+                config,
+                "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0]",
+            )
+        },
+        |config| config.worker("a", (0..15).fold(json!(1), |inner, _| json!({"a": [inner]}))),
         |config| config.worker("headers", json!([{"name": "x-a", "value": "b"}])),
         |config| {
             let metric =
