@@ -59,10 +59,14 @@ impl Plugin {
         }
     }
 
-    /// A stream that some other filter saw is logged.
+    /// A stream is logged: the plugin is an access logger.
     pub fn on_log_entry(&mut self) {
-        if let Some(worker) = self.filter() {
-            worker.log_entry();
+        match self {
+            Self::Filter(worker) => worker.log_entry(),
+            #[cfg(feature = "full")]
+            Self::LogStream(log) => log.misattached(),
+            #[cfg(feature = "full")]
+            Self::Console(console) => console.misattached(),
         }
     }
 
@@ -80,7 +84,7 @@ impl Plugin {
             #[cfg(feature = "full")]
             Self::LogStream(_) => {}
             #[cfg(feature = "full")]
-            Self::Console(console) => console.connection_opened(),
+            Self::Console(console) => console.misattached(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests under way, so all
 //! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. The full module asks the host
 //! for each stream, because one root context serves both kinds where an HTTP filter and a network filter have the same
-//! configuration.
+//! configuration, and because a callback of the other kind would make the SDK panic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -92,10 +92,9 @@ impl RootContext for WorkerRoot {
         Some(ContextType::StreamContext)
     }
 
-    /// A TCP connection has no protocol of HTTP.
     #[cfg(feature = "full")]
     fn get_type(&self) -> Option<ContextType> {
-        let is_http = attributes::property(b"request\0protocol").is_ok();
+        let is_http = attributes::is_http_filter();
         Some(if is_http { ContextType::HttpContext } else { ContextType::StreamContext })
     }
 
@@ -192,3 +191,6 @@ impl Drop for FilterStream {
 fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }
+
+#[cfg(all(test, feature = "full"))]
+mod tests;

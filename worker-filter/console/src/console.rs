@@ -139,11 +139,11 @@ impl Console {
         }
     }
 
-    /// A TCP connection was opened: the console is at a place that it is not for.
-    pub fn connection_opened(&mut self) {
+    /// Logs that no request can be answered here: the plugin is a network filter or an access logger.
+    pub fn misattached(&mut self) {
         if !std::mem::replace(&mut self.said_misattached, true) {
             error!(
-                "the console answers HTTP requests, but this is a network filter: make it an HTTP filter (said once)"
+                "the console answers requests of an HTTP filter, and this is no HTTP filter: make it one (said once)"
             );
         }
     }
