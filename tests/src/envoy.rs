@@ -48,6 +48,9 @@ const QUICK_CHANGES: [&str; 6] =
 /// Where an Envoy that can be restarted says by which number its successors find it.
 const BASE_ID_FILE: &str = "base-id";
 
+/// What the lines of a log have in them that tell of a Wasm VM that failed: a panic of Rust, what Envoy says of the trap.
+const TRAP: [&str; 3] = ["panicked at", "Function: proxy_", "in-VM backtrace"];
+
 impl Default for EnvoyOptions {
     fn default() -> Self {
         Self {
@@ -213,6 +216,15 @@ impl Envoy {
     /// The log file cannot be read.
     pub fn log_contains(&self, text: &str) -> Result<bool> {
         self.process.log_contains(text)
+    }
+
+    /// The lines of the log that tell of a Wasm VM that failed, and of the panic before.
+    ///
+    /// # Errors
+    /// The log file cannot be read.
+    pub fn traps(&self) -> Result<Vec<String>> {
+        let is_trap = |line: &&str| TRAP.iter().any(|text| line.contains(text));
+        Ok(self.log()?.lines().filter(is_trap).map(str::to_owned).collect())
     }
 
     /// Waits until a line of the log contains `text`, and gives back that line.
