@@ -1,8 +1,10 @@
 //! Each module with each configuration at each attach point: no VM fails, streams pass as without the plugin, and both the log and
 //! `tributary-check` say what is at a wrong place.
 
+use std::ops::RangeInclusive;
+
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tributary_check::command;
 use tributary_check::finding::Rule;
 use tributary_tests::config::{AttachPoint, EnvoyConfig, plugin};
@@ -80,6 +82,14 @@ impl Kind {
     }
 }
 
+/// Requests to a listener: of each of up to seven kinds as many.
+const REQUESTS: u64 = 42;
+
+/// A filter that is at its place.
+fn ingress() -> Value {
+    plugin("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
+}
+
 /// Everything that runs.
 struct Stage {
     envoy: Envoy,
@@ -115,7 +125,7 @@ impl Stage {
 
     async fn answers(&self, listener: &str, shapes: &[(Shape, u16)]) -> Result<()> {
         let mix = Mix::in_turn(shapes.iter().map(|(shape, _)| shape.clone()))?;
-        let load = Load { connections: 2, ..Load::new(self.envoy.listener(listener)?, 42, mix) };
+        let load = Load { connections: 2, ..Load::new(self.envoy.listener(listener)?, REQUESTS, mix) };
         let tally = load.run(|_| ()).await?;
         for (shape, status) in shapes {
             let answered = tally.shape(shape.name());
@@ -173,9 +183,18 @@ impl Stage {
         client.close().await
     }
 
-    /// Waits until each plugin has logged `lines` lines of where it is, and expects no more when Envoy has ended, and no trap.
-    async fn end(mut self, lines: impl Fn(&Case) -> usize) -> Result<()> {
-        let all = |log: &str| CASES.iter().all(|case| said(log, case) >= lines(case));
+    /// Sends requests through the plugin [`ingress`], waits until the collector knows of each, and gives their number.
+    async fn ingress(&self) -> Result<u64> {
+        self.answers("ingress", &[(Shape::get("users", "/users/1"), 200)]).await?;
+        let count = |store: &Store| store.count(DURATION, &[]);
+        let all = |store: &Store| Seen::when(count(store) == REQUESTS, count(store));
+        self.sink.wait_until("every request", LIMIT, all).await?;
+        Ok(REQUESTS)
+    }
+
+    /// Waits until each plugin has logged as many lines of where it is, and expects no more when Envoy has ended, and no trap.
+    async fn end(mut self, lines: impl Fn(&Case) -> RangeInclusive<usize>) -> Result<()> {
+        let all = |log: &str| CASES.iter().all(|case| lines(case).contains(&said(log, case)));
         poll::until("a line for each plugin at a wrong place", LIMIT, async || {
             let log = self.envoy.log()?;
             Ok(Seen::when(all(&log), log))
@@ -191,7 +210,7 @@ impl Stage {
         let log = self.envoy.log()?;
         for case in &CASES {
             let said = said(&log, case);
-            ensure!(said == lines(case), "{}: {said} lines\n{log}", case.name);
+            ensure!(lines(case).contains(&said), "{}: {said} lines\n{log}", case.name);
         }
         Ok(())
     }
@@ -223,23 +242,18 @@ async fn attached(point: AttachPoint) -> Result<()> {
         for case in cases() {
             config = config.attach(point, case.name, &case.plugin()?);
         }
-        let ingress =
-            plugin("ingress", "worker_filter", &serde_json::json!({"flush": {"interval": "200ms"}}));
-        Ok(if is_quiet { config.attach(AttachPoint::HttpFilter, "ingress", &ingress) } else { config })
+        Ok(if is_quiet { config.attach(AttachPoint::HttpFilter, "ingress", &ingress()) } else { config })
     })
     .await?;
     for case in cases() {
         stage.streams(point, case).await?;
     }
     if is_quiet {
-        let requests = 42;
-        stage.answers("ingress", &[(Shape::get("users", "/users/1"), 200)]).await?;
-        let count = |store: &Store| store.count(DURATION, &[]);
-        let all = |store: &Store| Seen::when(count(store) == requests, count(store));
-        stage.sink.wait_until("every request beside them", LIMIT, all).await?;
+        stage.ingress().await?;
     }
     // A plugin that no stream passes cannot know that it is at a wrong place: what a filter has on the main thread looks the same.
-    stage.end(|case| usize::from(!is_quiet && !case.kind.fits(point))).await
+    let one_if_wrong = |case: &Case| usize::from(!is_quiet && !case.kind.fits(point));
+    stage.end(|case| one_if_wrong(case)..=one_if_wrong(case)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,12 +297,35 @@ async fn stat_sinks_never_trap() -> Result<()> {
     attached(AttachPoint::StatSink).await
 }
 
+/// Calls of Wasm and mirrored requests come from no connection of a client.
+#[tokio::test(flavor = "multi_thread")]
+async fn upstream_http_filters_never_trap_on_requests_that_envoy_makes_itself() -> Result<()> {
+    let host = "static_resources.listeners[1].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0]";
+    let full = CASES.iter().find(|case| case.name == "full_otel").context("a case")?;
+    let cluster = format!("{}-app", full.name);
+    let stage = Stage::start(|config| {
+        Ok(config
+            .attach(AttachPoint::HttpFilter, "ingress", &ingress())
+            .attach(AttachPoint::UpstreamHttpFilter, full.name, &full.plugin()?)
+            .set(&format!("{host}.request_mirror_policies"), json!([{"cluster": cluster}]))
+            .service("destinations[1]", json!({"cluster": cluster})))
+    })
+    .await?;
+    let requests = stage.ingress().await?;
+    poll::until("the mirrored requests and a call of the service", LIMIT, async || {
+        let completed = format!("cluster.{cluster}.upstream_rq_completed");
+        let completed = stage.envoy.admin().counter(&completed).await?;
+        Ok(Seen::when(completed > requests, completed))
+    })
+    .await?;
+    stage.end(|_| 0..=0).await
+}
+
 /// Byte-identical configurations under one `vm_id` share a root context: it gets streams of every kind.
 async fn shared(http_first: bool) -> Result<()> {
     let stage = Stage::start(|mut config| {
-        for Case { name, .. } in &CASES {
-            let case = CASES.iter().find(|case| case.name == *name).context("a case")?;
-            let plugin = case.plugin()?;
+        for case in &CASES {
+            let (name, plugin) = (case.name, case.plugin()?);
             config = config
                 .attach(AttachPoint::HttpFilter, &format!("{name}-http"), &plugin)
                 .attach(AttachPoint::NetworkFilter, &format!("{name}-tcp"), &plugin)
@@ -318,7 +355,8 @@ async fn shared(http_first: bool) -> Result<()> {
         stage.http(&format!("{}-log", case.name)).await?;
         open.close().await?;
     }
-    stage.end(|_| 1).await
+    // On Envoy 1.36.4 an access logger has a root context of its own all the same.
+    stage.end(|_| 1..=2).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
