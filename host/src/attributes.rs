@@ -36,9 +36,12 @@ pub fn is_http() -> Result<bool, Status> {
     }
 }
 
-/// Whether `capability_restriction_config` withholds properties. Each plugin has a name, which may be empty (Envoy 1.40).
-pub fn are_withheld() -> bool {
-    property(b"plugin_name") == Err(Status::InternalFailure)
+/// Tries whether properties can be read. Each plugin has a name, which may be empty (Envoy 1.40).
+///
+/// # Errors
+/// [`Status::InternalFailure`]: the host withholds them.
+pub fn probe() -> Result<(), Status> {
+    property(b"plugin_name").map(drop)
 }
 
 /// Compiles a CEL expression. A host that has no such function answers [`Status::NotFound`] or another error.

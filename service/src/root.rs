@@ -5,7 +5,7 @@ use proxy_wasm::traits::{Context, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 use tributary_host::http_call::Call;
 use tributary_host::stream::ContextId;
-use tributary_host::{buffer, callbacks, clock, logging};
+use tributary_host::{buffer, callbacks, capability, clock, logging};
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
 use crate::config::ServiceConfig;
@@ -123,23 +123,19 @@ fn start(root: ContextId) -> Option<Service> {
             return None;
         }
     };
-    // The SDK enters the root context before it passes an answer on, and panics if it may not.
-    if let Err(status) = root.enter() {
-        error!(
-            "the host withholds proxy_set_effective_context ({status:?}), without which no answer of a collector can be \
-             read: allow it in capability_restriction_config"
-        );
+    let is_allowed = capability::are_allowed(&[
+        ("proxy_get_current_time_nanoseconds", clock::probe(), "no time is known"),
+        // The SDK enters the root context before it passes an answer on, and panics if it may not.
+        ("proxy_set_effective_context", root.enter(), "no answer of a collector can be read"),
+        ("proxy_set_tick_period_milliseconds", clock::tick_every(service::TICK), "nothing is ever sent"),
+    ]);
+    if !is_allowed {
         return None;
     }
-    let started = Service::new(config).and_then(|service| {
-        clock::tick_every(service::TICK)?;
-        Ok(service)
-    });
-    match started {
-        Ok(service) => Some(service),
-        Err(status) => {
-            error!("the host gives no queues or ticks ({status:?}): nothing can be taken over");
-            None
-        }
-    }
+    Service::new(config)
+        .inspect_err(|_| capability::log_withheld("proxy_register_shared_queue", "nothing can be taken over"))
+        .ok()
 }
+
+#[cfg(test)]
+mod tests;

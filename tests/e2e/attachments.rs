@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use tributary_check::command;
 use tributary_check::finding::Rule;
 use tributary_tests::config::{AttachPoint, EnvoyConfig, plugin};
-use tributary_tests::echo::{CLOSE, EchoClient, EchoServer};
+use tributary_tests::echo::{CLOSE, EchoClient};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{DURATION, LIMIT};
-use tributary_tests::sink::{Sink, Store};
-use tributary_tests::upstream::{Fault, Upstream};
+use tributary_tests::servers::Servers;
+use tributary_tests::sink::Store;
+use tributary_tests::upstream::Fault;
 
 /// A module and a configuration, and what it is for.
 struct Case {
@@ -93,20 +94,14 @@ fn ingress() -> Value {
 /// Everything that runs.
 struct Stage {
     envoy: Envoy,
-    sink: Sink,
-    _servers: (Upstream, EchoServer),
+    servers: Servers,
 }
 
 impl Stage {
     async fn start(attach: impl FnOnce(EnvoyConfig) -> Result<EnvoyConfig>) -> Result<Self> {
-        let (upstream, echo, sink) =
-            (Upstream::start(0).await?, EchoServer::start().await?, Sink::start(0).await?);
-        let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?
-            .cluster_port("app", upstream.port())
-            .cluster_port("echo", echo.address().port())
-            .cluster_port("otlp_collector", sink.port());
-        let envoy = Envoy::start(&attach(config)?.free_ports(), &EnvoyOptions::workers(1)).await?;
-        Ok(Self { envoy, sink, _servers: (upstream, echo) })
+        let servers = Servers::start().await?;
+        let config = attach(servers.config()?)?.free_ports();
+        Ok(Self { envoy: Envoy::start(&config, &EnvoyOptions::workers(1)).await?, servers })
     }
 
     /// Sends requests that end in every way, and expects the answers that they have without a plugin.
@@ -188,7 +183,7 @@ impl Stage {
         self.answers("ingress", &[(Shape::get("users", "/users/1"), 200)]).await?;
         let count = |store: &Store| store.count(DURATION, &[]);
         let all = |store: &Store| Seen::when(count(store) == REQUESTS, count(store));
-        self.sink.wait_until("every request", LIMIT, all).await?;
+        self.servers.sink.wait_until("every request", LIMIT, all).await?;
         Ok(REQUESTS)
     }
 
@@ -200,10 +195,7 @@ impl Stage {
             Ok(Seen::when(all(&log), log))
         })
         .await?;
-        let stats = self.envoy.admin().stats().await?;
-        let reloads = stats.counters("wasm.").into_iter().filter(|(name, _)| name.contains("vm_reload"));
-        let reloads: Vec<_> = reloads.filter(|(_, count)| *count > 0).collect();
-        ensure!(reloads.is_empty(), "{reloads:?}");
+        assert_eq!(self.envoy.reloads().await?, [].into());
         ensure!(self.envoy.terminate(LIMIT).await?.success(), "{}", self.envoy.log()?);
         let traps = self.envoy.traps()?;
         ensure!(traps.is_empty(), "{traps:#?}");

@@ -1,5 +1,6 @@
 //! A real Envoy that runs a configuration.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -142,7 +143,11 @@ impl Envoy {
         Ok(Self { process, config: config.clone(), admin, options, epoch })
     }
 
-    async fn wait_until_ready(&mut self) -> Result<()> {
+    /// Waits until Envoy is ready.
+    ///
+    /// # Errors
+    /// As for [`Envoy::start`].
+    pub async fn wait_until_ready(&mut self) -> Result<()> {
         let (admin, epoch) = (&self.admin, self.epoch);
         let ready = self
             .process
@@ -225,6 +230,17 @@ impl Envoy {
     pub fn traps(&self) -> Result<Vec<String>> {
         let is_trap = |line: &&str| TRAP.iter().any(|text| line.contains(text));
         Ok(self.log()?.lines().filter(is_trap).map(str::to_owned).collect())
+    }
+
+    /// How often Envoy has made a VM anew after a failure, or has tried to, by plugin and outcome; only those that happened.
+    ///
+    /// # Errors
+    /// The admin interface does not answer.
+    pub async fn reloads(&self) -> Result<BTreeMap<String, u64>> {
+        let stats = self.admin.stats().await?;
+        let reloads = stats.counters("wasm.").into_iter();
+        let reloads = reloads.filter(|(name, count)| name.contains(".vm_reload_") && *count > 0);
+        Ok(reloads.map(|(name, count)| (name.to_owned(), count)).collect())
     }
 
     /// Waits until a line of the log contains `text`, and gives back that line.

@@ -37,8 +37,9 @@ pub const CALLBACKS_FULL: &[&str] = &[
 type SharedPlugin = Rc<RefCell<Option<Plugin>>>;
 
 /// One plugin in one VM.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WorkerRoot {
+    id: ContextId,
     plugin: SharedPlugin,
 }
 
@@ -53,8 +54,8 @@ struct FilterStream {
 
 impl WorkerRoot {
     /// For the SDK, which makes a root context of each plugin.
-    pub fn boxed(_context_id: u32) -> Box<dyn RootContext> {
-        Box::new(Self::default())
+    pub fn boxed(context_id: u32) -> Box<dyn RootContext> {
+        Box::new(Self { id: ContextId::new(context_id), plugin: SharedPlugin::default() })
     }
 
     fn stream(&self, context_id: u32) -> Box<FilterStream> {
@@ -69,7 +70,7 @@ impl Context for WorkerRoot {}
 impl RootContext for WorkerRoot {
     fn on_configure(&mut self, _size: usize) -> bool {
         logging::install();
-        let plugin = Plugin::configure();
+        let plugin = Plugin::configure(self.id);
         let accepted = plugin.is_some();
         // Nothing calls the host back while it is here, so nothing has borrowed the plugin.
         if let Ok(mut shared) = self.plugin.try_borrow_mut() {
@@ -192,5 +193,6 @@ fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }
 
-#[cfg(all(test, feature = "full"))]
+#[cfg(test)]
+#[cfg(feature = "full")]
 mod tests;

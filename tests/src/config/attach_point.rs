@@ -189,7 +189,7 @@ fn cluster(name: &str, address: &Value, mut filters: Vec<Value>) -> Value {
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
         },
         "typed_extension_protocol_options": {
-            (format!("envoy.extensions.{OPTIONS}")): options["typed_config"]
+            (format!("envoy.extensions.{OPTIONS}")): options.get("typed_config")
         }
     })
 }
