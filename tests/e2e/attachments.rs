@@ -4,10 +4,10 @@
 use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tributary_check::command;
 use tributary_check::finding::Rule;
-use tributary_tests::config::{AttachPoint, EnvoyConfig, plugin};
+use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
 use tributary_tests::echo::{CLOSE, EchoClient};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
@@ -53,8 +53,8 @@ impl Case {
         Self { name, module, configuration, kind }
     }
 
-    fn plugin(&self) -> Result<Value> {
-        Ok(plugin(self.name, self.module, &serde_json::from_str(self.configuration)?))
+    fn plugin(&self) -> Result<Plugin> {
+        Ok(Plugin::new(self.name, self.module, &serde_json::from_str(self.configuration)?))
     }
 }
 
@@ -87,8 +87,8 @@ impl Kind {
 const REQUESTS: u64 = 42;
 
 /// A filter that is at its place.
-fn ingress() -> Value {
-    plugin("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
+fn ingress() -> Plugin {
+    Plugin::new("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
 }
 
 /// Everything that runs.

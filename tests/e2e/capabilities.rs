@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, Method};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::task::{JoinSet, LocalSet};
 use tributary_check::command;
 use tributary_check::finding::Rule;
 use tributary_check::plugin::Role;
 use tributary_check::rules::needed;
-use tributary_tests::config::{AttachPoint, EnvoyConfig, plugin};
+use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
 use tributary_tests::echo::EchoClient;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
@@ -30,11 +30,9 @@ const CONTEXTS: &str = "proxy_on_context_create";
 /// Longer than a console lets anybody wait for a snapshot.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Lets a plugin have all capabilities that it needs but one.
-fn withhold(plugin: &mut Value, role: Role, only_measures: bool, withheld: &str) {
-    let needed = needed(role, only_measures).into_iter().filter(|name| *name != withheld);
-    let allowed: Map<_, _> = needed.map(|name| (name.to_owned(), json!({}))).collect();
-    plugin["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
+/// All capabilities that a module needs but one.
+fn all_but(withheld: &str, role: Role, only_measures: bool) -> impl Iterator<Item = &'static str> {
+    needed(role, only_measures).into_iter().filter(move |name| *name != withheld)
 }
 
 /// What the check says is missing of each plugin.
@@ -85,11 +83,9 @@ impl Worker {
         let (servers, mut seen) = (Servers::start().await?, JoinSet::new());
         let mut config = servers.config()?;
         for capability in &capabilities {
-            let mut plugin = plugin(capability, self.module, &self.configuration);
-            withhold(&mut plugin, Role::Worker, only_measures, capability);
-            // What a VM may do is decided by the plugin that it is made for, so each has one of its own.
-            plugin["vm_config"]["configuration"] =
-                json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": capability});
+            let plugin =
+                Plugin::new(capability, self.module, &self.configuration).vm_configuration(capability);
+            let plugin = plugin.allow(all_but(capability, Role::Worker, only_measures));
             config = config.attach(self.point, capability, &plugin);
         }
         let config = config.free_ports().listeners_in_file();
@@ -266,12 +262,10 @@ const SERVICE_SILENT: [&str; 4] =
     ["proxy_dequeue_shared_queue", "proxy_http_call", "proxy_on_configure", "proxy_on_tick"];
 
 /// The plugin of a service that lacks a capability.
-fn service_without(capability: &str) -> Value {
+fn service_without(capability: &str) -> Plugin {
     let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
-    let mut service = plugin(capability, "service", &configuration);
-    service["vm_config"]["vm_id"] = capability.into();
-    withhold(&mut service, Role::Service, false, capability);
-    service
+    let service = Plugin::new(capability, "service", &configuration).vm_id(capability);
+    service.allow(all_but(capability, Role::Service, false))
 }
 
 /// An Envoy that does not start without this.
@@ -311,12 +305,8 @@ async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
     let mut config = servers.config()?;
     for capability in &taken {
         let named = json!([{"name": "without", "value": capability}]);
-        let mut logger = plugin(
-            capability,
-            "worker_filter",
-            &json!({"flush": {"interval": "200ms"}, "dimensions": named}),
-        );
-        logger["vm_config"]["vm_id"] = (*capability).into();
+        let configuration = json!({"flush": {"interval": "200ms"}, "dimensions": named});
+        let logger = Plugin::new(capability, "worker_filter", &configuration).vm_id(capability);
         config = config.attach(AttachPoint::HttpLogger, capability, &logger);
         config = config.attach(SERVICE, capability, &service_without(capability));
     }

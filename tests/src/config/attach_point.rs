@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{EnvoyConfig, tree};
@@ -39,28 +40,76 @@ struct Listener {
     listener_logs: Vec<Value>,
 }
 
-/// Envoy's message `PluginConfig` for the module `target/wasm/MODULE.wasm`, which comes back after a failure.
+/// A plugin that comes back after a failure: Envoy's message `PluginConfig`.
 ///
-/// Envoy's log has the name before each line of the plugin.
-pub fn plugin(name: &str, module: &str, configuration: &Value) -> Value {
-    json!({
-        "name": name,
-        "root_id": name,
-        "failure_policy": "FAIL_RELOAD",
-        "vm_config": {
-            "vm_id": "tributary",
-            "runtime": "envoy.wasm.runtime.v8",
-            "code": {"local": {"filename": format!("target/wasm/{module}.wasm")}}
-        },
-        "configuration": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration}
-    })
+/// Envoy's log has its name before each of its lines.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plugin {
+    name: String,
+    root_id: String,
+    failure_policy: &'static str,
+    vm_config: Value,
+    configuration: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capability_restriction_config: Option<Value>,
+}
+
+impl Plugin {
+    /// A plugin of the module `target/wasm/MODULE.wasm`.
+    pub fn new(name: &str, module: &str, configuration: &Value) -> Self {
+        let file = format!("target/wasm/{module}.wasm");
+        Self {
+            name: name.to_owned(),
+            root_id: name.to_owned(),
+            failure_policy: "FAIL_RELOAD",
+            vm_config: json!({
+                "vm_id": "tributary",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": file}}
+            }),
+            configuration: json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration}),
+            capability_restriction_config: None,
+        }
+    }
+
+    /// Lets it share data and queues under another name than `tributary`.
+    #[must_use]
+    pub fn vm_id(mut self, vm_id: &str) -> Self {
+        merge(&mut self.vm_config, json!({"vm_id": vm_id}));
+        self
+    }
+
+    /// Gives it VMs that no plugin has whose VM is configured otherwise.
+    #[must_use]
+    pub fn vm_configuration(mut self, text: &str) -> Self {
+        let text = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
+        merge(&mut self.vm_config, json!({"configuration": text}));
+        self
+    }
+
+    /// Lets it have these capabilities and no others. What a VM may do is decided by the plugin that it is made for, so it should
+    /// have a VM of its own.
+    #[must_use]
+    pub fn allow<'a>(mut self, capabilities: impl IntoIterator<Item = &'a str>) -> Self {
+        let capabilities = capabilities.into_iter().map(|name| (name.to_owned(), json!({})));
+        let allowed = Value::Object(capabilities.collect());
+        self.capability_restriction_config = Some(json!({"allowed_capabilities": allowed}));
+        self
+    }
+
+    /// Takes its module from another file.
+    #[must_use]
+    pub fn file(mut self, file: &str) -> Self {
+        merge(&mut self.vm_config, json!({"code": {"local": {"filename": file}}}));
+        self
+    }
 }
 
 impl EnvoyConfig {
     /// Attaches a plugin. Streams come to it over the listener `name`; to an upstream HTTP filter also, as a tunnel of TCP, over
     /// the listener `name-tunnel`.
     #[must_use]
-    pub fn attach(self, point: AttachPoint, name: &str, plugin: &Value) -> Self {
+    pub fn attach(self, point: AttachPoint, name: &str, plugin: &Plugin) -> Self {
         let wasm = |kind: &str| vec![extension("tributary", kind, &json!({"config": plugin}))];
         let http_filter = || wasm("filters.http.wasm.v3.Wasm");
         let logger = || wasm("access_loggers.wasm.v3.WasmAccessLog");
