@@ -10,6 +10,7 @@
 pub mod attributes;
 pub mod buffer;
 pub mod callbacks;
+pub mod capability;
 pub mod clock;
 pub mod counter;
 pub mod headers;

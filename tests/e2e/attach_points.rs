@@ -187,6 +187,7 @@ async fn check(case: Case) -> Result<()> {
     })
     .await?;
 
+    assert_eq!(scene.envoy.traps()?, Vec::<String>::new());
     let (stats, store) = (scene.stats().await?, scene.sink.store());
     let envoy = |name: &str| stats.counter(&format!("http.ingress.downstream_rq_{name}"));
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total - unseen);
@@ -281,44 +282,63 @@ fn by_status(store: &Store, range: std::ops::Range<i64>) -> u64 {
         .sum()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_http_filter_counts_each_stream_of_http_1() -> Result<()> {
-    check(Case {
-        version: Version::Http1,
-        attach: |config| config,
+/// What an HTTP filter sees, whichever module it is.
+fn filtered(version: Version, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
+    let case = Case {
+        version,
+        attach,
         unseen: &[],
         malformed: &[BAD_PATH, BAD_HEADER],
         sees_headers: true,
         given_up: "downstream_connection_termination",
-    })
-    .await
+    };
+    match version {
+        Version::Http1 => case,
+        Version::Http2 => Case {
+            unseen: &["bad header"],
+            malformed: &[BAD_PATH_WITH_ROUTE],
+            given_up: "downstream_remote_reset",
+            ..case
+        },
+        Version::Http3 => Case {
+            unseen: &["bad header", "bad path"],
+            malformed: &[],
+            sees_headers: false,
+            given_up: "_OTHER",
+            ..case
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_http_filter_counts_each_stream_of_http_1() -> Result<()> {
+    check(filtered(Version::Http1, |config| config)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> Result<()> {
-    check(Case {
-        version: Version::Http2,
-        attach: |config| config,
-        unseen: &["bad header"],
-        malformed: &[BAD_PATH_WITH_ROUTE],
-        sees_headers: true,
-        given_up: "downstream_remote_reset",
-    })
-    .await
+    check(filtered(Version::Http2, |config| config)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_filter_counts_each_stream_of_http_3_that_reaches_filters_without_its_headers() -> Result<()>
 {
-    check(Case {
-        version: Version::Http3,
-        attach: |config| config,
-        unseen: &["bad header", "bad path"],
-        malformed: &[],
-        sees_headers: false,
-        given_up: "_OTHER",
-    })
-    .await
+    check(filtered(Version::Http3, |config| config)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_full_http_filter_counts_each_stream_of_http_1() -> Result<()> {
+    check(filtered(Version::Http1, EnvoyConfig::full)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_full_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> Result<()> {
+    check(filtered(Version::Http2, EnvoyConfig::full)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_full_http_filter_counts_each_stream_of_http_3_that_reaches_filters() -> Result<()> {
+    check(filtered(Version::Http3, EnvoyConfig::full)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,11 +12,13 @@ use crate::ports::{ReservedPort, localhost};
 use crate::repository;
 
 mod attach;
+mod attach_point;
 mod listeners;
 mod path;
 mod tree;
 
 pub use attach::ACCESS_LOGGER;
+pub use attach_point::{AttachPoint, Plugin};
 
 /// The name of the filter's plugin in the configurations of this repository.
 pub const WORKER_PLUGIN: &str = "tributary_worker_filter";

@@ -101,6 +101,14 @@ impl EchoClient {
         Ok(())
     }
 
+    /// Sends bytes, whatever comes back.
+    ///
+    /// # Errors
+    /// The connection breaks off.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        in_time("the bytes to be taken", self.0.write_all(bytes)).await?.context("the connection broke off")
+    }
+
     /// Sends bytes and waits until the other side has closed the connection or reset it.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A real Envoy that runs a configuration.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,6 +48,9 @@ const QUICK_CHANGES: [&str; 6] =
     ["--drain-strategy", "immediate", "--drain-time-s", "1", "--parent-shutdown-time-s", "2"];
 /// Where an Envoy that can be restarted says by which number its successors find it.
 const BASE_ID_FILE: &str = "base-id";
+
+/// What the lines of a log have in them that tell of a Wasm VM that failed: a panic of Rust, what Envoy says of the trap.
+const TRAP: [&str; 3] = ["panicked at", "Function: proxy_", "in-VM backtrace"];
 
 impl Default for EnvoyOptions {
     fn default() -> Self {
@@ -139,7 +143,11 @@ impl Envoy {
         Ok(Self { process, config: config.clone(), admin, options, epoch })
     }
 
-    async fn wait_until_ready(&mut self) -> Result<()> {
+    /// Waits until Envoy is ready.
+    ///
+    /// # Errors
+    /// As for [`Envoy::start`].
+    pub async fn wait_until_ready(&mut self) -> Result<()> {
         let (admin, epoch) = (&self.admin, self.epoch);
         let ready = self
             .process
@@ -213,6 +221,26 @@ impl Envoy {
     /// The log file cannot be read.
     pub fn log_contains(&self, text: &str) -> Result<bool> {
         self.process.log_contains(text)
+    }
+
+    /// The lines of the log that tell of a Wasm VM that failed, and of the panic before.
+    ///
+    /// # Errors
+    /// The log file cannot be read.
+    pub fn traps(&self) -> Result<Vec<String>> {
+        let is_trap = |line: &&str| TRAP.iter().any(|text| line.contains(text));
+        Ok(self.log()?.lines().filter(is_trap).map(str::to_owned).collect())
+    }
+
+    /// How often Envoy has made a VM anew after a failure, or has tried to, by plugin and outcome; only those that happened.
+    ///
+    /// # Errors
+    /// The admin interface does not answer.
+    pub async fn reloads(&self) -> Result<BTreeMap<String, u64>> {
+        let stats = self.admin.stats().await?;
+        let reloads = stats.counters("wasm.").into_iter();
+        let reloads = reloads.filter(|(name, count)| name.contains(".vm_reload_") && *count > 0);
+        Ok(reloads.map(|(name, count)| (name.to_owned(), count)).collect())
     }
 
     /// Waits until a line of the log contains `text`, and gives back that line.

@@ -28,6 +28,7 @@ pub mod repository;
 pub mod rotel;
 pub mod scene;
 pub mod server;
+pub mod servers;
 pub mod sink;
 pub mod token_server;
 pub mod tools;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use tributary_plan::plan::Streams;
+
 use crate::plugin::{Attach, Configuration, Failure, Plugin, Policy, Role, VmId, Way};
 use crate::yaml::Value;
 use crate::yaml::place::Place;
@@ -40,6 +42,8 @@ pub struct Around<'a> {
     tcp: Option<Way>,
     /// Whether the messages of gRPC calls are counted on the way of the HTTP requests; none if that cannot be told.
     counts_grpc_messages: Option<bool>,
+    /// What access loggers here are told of; none if that cannot be told.
+    logged: Option<Streams>,
     /// What has Envoy log requests here before they have ended.
     early: Option<Place<'a>>,
 }
@@ -50,6 +54,9 @@ const EARLY: [&str; 3] = [
     "access_log_flush_interval",
     "flush_log_on_tunnel_successfully_established",
 ];
+
+/// What a listener has, and nothing else.
+const CHAINS: [&str; 2] = ["filter_chains", "default_filter_chain"];
 
 const RELOAD: &str = "set failure_policy: FAIL_RELOAD, which makes the VM anew";
 
@@ -82,8 +89,13 @@ impl<'a> Found<'a> {
         }
         for (key, value) in place.entries() {
             let mut around = around.clone();
-            if key == "filters" {
-                around.tcp.get_or_insert_with(|| way(&value));
+            match key {
+                "filters" => _ = around.tcp.get_or_insert_with(|| way(&value)),
+                // A listener logs connections, whatever its filters make of them.
+                "access_log" if CHAINS.iter().any(|chains| place.get(chains).is_some()) => {
+                    around.logged = Some(Streams::Tcp);
+                }
+                _ => {}
             }
             self.look_into(&value, &around);
         }
@@ -96,14 +108,14 @@ impl<'a> Found<'a> {
     }
 
     fn add_plugin(&mut self, place: &Place<'a>, around: &Around<'a>) {
-        let attach = around.extension.as_ref().and_then(|(kind, fields)| attach(kind, fields));
+        let attach = around.attach();
         let name = place.text_of("name").unwrap_or_default().to_owned();
         let (code, remote_code) = code(place);
         let Some(role) = Role::of(code, &name, attach) else { return };
         // A plugin of which nobody can say where it is attached is looked at like a filter.
         let attach = attach.unwrap_or(Attach::HttpFilter);
         let way = match attach {
-            Attach::HttpFilter | Attach::AccessLogger => around.http.clone(),
+            Attach::HttpFilter | Attach::AccessLogger { .. } => around.http.clone(),
             Attach::NetworkFilter => around.tcp.clone(),
             Attach::Bootstrap { .. } | Attach::StatSink => None,
         };
@@ -138,12 +150,33 @@ impl<'a> Around<'a> {
                 self.counts_grpc_messages =
                     fields.get("http_filters").as_ref().and_then(counts_grpc_messages);
                 self.early = early(fields);
+                self.logged = Some(Streams::Http);
             }
             // What it logs are the connections that its filter chain has seen.
-            Some("TcpProxy") => self.http = self.tcp.clone(),
+            Some("TcpProxy") => {
+                self.http = self.tcp.clone();
+                self.logged = Some(Streams::Tcp);
+            }
             _ => {}
         }
         self.extension = Some((kind, fields.clone()));
+    }
+
+    /// Where a plugin is attached; none if the extension around it is not one of Wasm.
+    fn attach(&self) -> Option<Attach> {
+        let (kind, fields) = self.extension.as_ref()?;
+        match *kind {
+            "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(Attach::HttpFilter),
+            "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(Attach::NetworkFilter),
+            "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog" => {
+                Some(Attach::AccessLogger { streams: self.logged })
+            }
+            "envoy.extensions.stat_sinks.wasm.v3.Wasm" => Some(Attach::StatSink),
+            "envoy.extensions.wasm.v3.WasmService" => {
+                Some(Attach::Bootstrap { singleton: is_true(fields, "singleton") })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -175,19 +208,6 @@ fn early<'a>(manager: &Place<'a>) -> Option<Place<'a>> {
     let places = [manager.get("access_log_options"), Some(manager.clone())];
     let mut fields = places.iter().flatten().flat_map(|place| EARLY.map(|field| place.get(field)));
     fields.find_map(|field| field.filter(|field| field.text() != Some("false")))
-}
-
-fn attach(kind: &str, fields: &Place<'_>) -> Option<Attach> {
-    match kind {
-        "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(Attach::HttpFilter),
-        "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(Attach::NetworkFilter),
-        "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog" => Some(Attach::AccessLogger),
-        "envoy.extensions.stat_sinks.wasm.v3.Wasm" => Some(Attach::StatSink),
-        "envoy.extensions.wasm.v3.WasmService" => {
-            Some(Attach::Bootstrap { singleton: is_true(fields, "singleton") })
-        }
-        _ => None,
-    }
 }
 
 /// Where the code comes from: the file or address, and the place that says so if it is an address.

@@ -1,6 +1,7 @@
 //! A Wasm plugin of ours in a configuration, whatever kind of file it is in.
 
 use tributary_plan::config::WorkerConfig;
+use tributary_plan::plan::Streams;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
 
@@ -52,7 +53,10 @@ pub enum Attach {
     /// `envoy.filters.network.wasm`.
     NetworkFilter,
     /// `envoy.access_loggers.wasm`.
-    AccessLogger,
+    AccessLogger {
+        /// What is logged where it is attached; none if that cannot be told.
+        streams: Option<Streams>,
+    },
     /// `envoy.bootstrap.wasm`.
     Bootstrap {
         /// Whether there is one for all workers.
@@ -180,7 +184,7 @@ impl Role {
         }
         match attach? {
             Attach::Bootstrap { .. } | Attach::StatSink => Some(Self::Service),
-            Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger => Some(Self::Worker),
+            Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger { .. } => Some(Self::Worker),
         }
     }
 }

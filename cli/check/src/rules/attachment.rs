@@ -17,7 +17,7 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
             "worker_filter.wasm sees no requests here; attach it as an HTTP filter, a network filter or an access logger, \
              and service.wasm here",
         )),
-        (Role::Service, Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger) => {
+        (Role::Service, Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger { .. }) => {
             findings.push(Finding::error(
                 place,
                 Rule::Attachment,
@@ -50,6 +50,7 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
 /// Whether the worker measures the streams that pass where it is attached: a filter of the other kind counts what it knows nothing of.
 pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
     let plan = &config.plan;
+    let is_logger = matches!(plugin.attach, Attach::AccessLogger { .. });
     let under_way = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
     let message = match (plugin.attach, plan.streams) {
         (Attach::HttpFilter, _) if config.role == WorkerRole::Console => return None,
@@ -61,7 +62,7 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
             "a log stream comes over connections; attach the worker as a network filter (envoy.filters.network.wasm) to the \
              internal listener that Envoy's fluentd access logger sends to, as envoy/log_stream.yaml does"
         }
-        (Attach::AccessLogger, _) if under_way => {
+        (Attach::AccessLogger { .. }, _) if under_way => {
             "an access logger is called when a stream has ended, and in_flight, headers and tap are about streams under way; \
              attach it as a filter, or leave them out"
         }
@@ -73,10 +74,18 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
             "a network filter sees TCP connections, but this configuration measures HTTP requests; set preset: tcp, or attach \
              it as an HTTP filter"
         }
+        (Attach::AccessLogger { streams: Some(Streams::Http) }, Streams::Tcp) => {
+            "requests are logged here, but this configuration measures TCP connections; make it an access logger of tcp_proxy or \
+             of a listener, or choose another preset"
+        }
+        (Attach::AccessLogger { streams: Some(Streams::Tcp) }, Streams::Http) => {
+            "TCP connections are logged here, but this configuration measures HTTP requests; set preset: tcp, or make it an \
+             access logger of the connection manager"
+        }
         _ => return None,
     };
     let place = match &plugin.configuration {
-        Configuration::Struct(value) if plugin.attach != Attach::AccessLogger => value.nearest("preset"),
+        Configuration::Struct(value) if !(under_way && is_logger) => value.nearest("preset"),
         Configuration::Struct(value) => value.clone(),
         _ => plugin.place.clone(),
     };

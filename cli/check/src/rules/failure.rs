@@ -32,8 +32,8 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Option<Finding> {
              logger with failure_policy: FAIL_RELOAD never touches requests and comes back"
                 .to_owned(),
         ),
-        (Attach::AccessLogger | Attach::StatSink, Policy::Reload) => None,
-        (Attach::AccessLogger | Attach::StatSink, _) => {
+        (Attach::AccessLogger { .. } | Attach::StatSink, Policy::Reload) => None,
+        (Attach::AccessLogger { .. } | Attach::StatSink, _) => {
             let what = if plugin.role == Role::Service { "exported" } else { "counted by its worker" };
             warning(format!(
                 "if the module ever fails, requests go on, but nothing is {what} until Envoy is started anew; {remedy}"

@@ -15,7 +15,18 @@ fn console() -> Console {
     fake::reset();
     set(heartbeat::KEY, &heartbeat::encode(100 * SECOND));
     at(100 * SECOND);
-    Console::new(Duration::from_secs(1))
+    let mut console = Console::new(Duration::from_secs(1));
+    console.tick();
+    console
+}
+
+#[test]
+fn nobody_waits_where_no_tick_has_come() {
+    let (_, mut console) = (console(), Console::new(Duration::from_secs(1)));
+    let (status, text) = ask(&mut console, "GET", "/metrics", &[]).unwrap();
+    assert!(status == 503 && text.contains("proxy_on_tick"), "{status} {text}");
+    console.tick();
+    assert_eq!(ask(&mut console, "GET", "/metrics", &[]), None);
 }
 
 fn at(now: u64) {
