@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tributary_fuzz::door::Door;
+use tributary_fuzz::target::FuzzTarget;
 
-fuzz_target!(|input: &[u8]| Door::LogStream.open(input));
+fuzz_target!(|input: &[u8]| FuzzTarget::LogStream.open(input));

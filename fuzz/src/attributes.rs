@@ -7,7 +7,7 @@ use tributary_plan::plan::Streams;
 use tributary_worker_filter::root::WorkerRoot;
 
 use crate::frames;
-use crate::main_thread::{MainThread, ONE_ENCODING, stat};
+use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
 /// Pieces of one input.
 const PIECES_MAX: usize = 64;
@@ -53,9 +53,9 @@ pub fn check(input: &[u8]) {
         _ => Telling::Properties,
     };
     fake::reset();
-    let main_thread = MainThread::begin(ONE_ENCODING);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(main_thread) = main_thread else { return };
+    let service = ServiceHarness::begin(ONE_ENCODING);
+    assert!(service.is_some(), "the service begins");
+    let Some(service) = service else { return };
     fake::with(|host| host.streams.without_expressions = telling == Telling::Properties);
     let (items, calls) = (
         config.plan.main.sources.len(),
@@ -104,7 +104,7 @@ pub fn check(input: &[u8]) {
         }
     }
     vm.delete();
-    main_thread.drain();
+    service.drain();
     assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
     assert_eq!((stat("observations_observed"), stat("observations_aggregated")), (streams, streams));
 }

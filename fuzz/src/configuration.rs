@@ -7,8 +7,8 @@ use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_service::root::ServiceRoot;
 use tributary_worker_filter::root::WorkerRoot;
 
-use crate::main_thread::{MainThread, ONE_ENCODING, stat};
 use crate::seeds;
+use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
 /// Configures both modules with the input. Each takes it, or logs at least one thing that is wrong with it. One that takes it
 /// works: what its worker hands over is no batch that a service refuses.
@@ -28,9 +28,9 @@ fn service(input: &[u8]) {
 
 fn worker(input: &[u8]) {
     fake::reset();
-    let main_thread = MainThread::begin(ONE_ENCODING);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(mut main_thread) = main_thread else { return };
+    let service = ServiceHarness::begin(ONE_ENCODING);
+    assert!(service.is_some(), "the service begins");
+    let Some(mut service) = service else { return };
     let Some(vm) = configured(WorkerRoot::boxed, input) else { return };
     for round in 0..2 {
         fake::with(|host| host.streams.begin(seeds::request("a")));
@@ -50,11 +50,11 @@ fn worker(input: &[u8]) {
         vm.log();
     }
     vm.delete();
-    main_thread.drain();
+    service.drain();
     assert_eq!((stat("batches_refused"), waiting()), (0, 0), "what a worker hands over is taken");
     assert_eq!(stat("observations_aggregated"), stat("observations_observed"));
-    main_thread.export();
-    main_thread.end();
+    service.export();
+    service.end();
 }
 
 /// Lets a tick pass while the stream is open, and ends it.

@@ -4,7 +4,7 @@
 //! [`attributes`] as the host answers for them, a [`log_stream`] as the host hands it over. It fails by a panic, of the product or of its own assertions. libFuzzer calls it
 //! (`cargo xtask fuzz`, the programs in `bin`), and so do the tests, with [`seeds`] and their [`mutation`]s.
 
-pub mod door;
+pub mod target;
 
 pub mod attributes;
 pub mod configuration;
@@ -12,6 +12,6 @@ pub mod log_stream;
 pub mod queue;
 
 pub mod frames;
-pub mod main_thread;
 pub mod mutation;
 pub mod seeds;
+pub mod service_harness;

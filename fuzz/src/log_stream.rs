@@ -5,7 +5,7 @@ use tributary_host::fake;
 use tributary_host::fake::vm::Vm;
 use tributary_worker_filter::root::WorkerRoot;
 
-use crate::main_thread::{MainThread, ONE_ENCODING, stat};
+use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
 /// Configurations that want different values, in different ways.
 const CONFIGS: [&str; 4] = [
@@ -25,9 +25,9 @@ const CONFIGS: [&str; 4] = [
 pub fn check(input: &[u8]) {
     let [choice, piece, bytes @ ..] = input else { return };
     fake::reset();
-    let main_thread = MainThread::begin(ONE_ENCODING);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(main_thread) = main_thread else { return };
+    let service = ServiceHarness::begin(ONE_ENCODING);
+    assert!(service.is_some(), "the service begins");
+    let Some(service) = service else { return };
     let json = CONFIGS.get(usize::from(*choice) % CONFIGS.len()).copied().unwrap_or_default();
     let Some(vm) = Vm::start(WorkerRoot::boxed, json.as_bytes()) else { return };
     let connection = vm.connection();
@@ -41,7 +41,7 @@ pub fn check(input: &[u8]) {
     connection.log();
     connection.delete();
     vm.delete();
-    main_thread.drain();
+    service.drain();
     assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
     let observed = stat("observations_observed");
     assert_eq!(observed, stat("observations_aggregated"));

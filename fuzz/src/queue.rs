@@ -7,7 +7,7 @@ use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::frames;
-use crate::main_thread::{ENCODINGS, MainThread, stat};
+use crate::service_harness::{ENCODINGS, ServiceHarness, stat};
 
 /// Items of one input.
 const ITEMS_MAX: usize = 16;
@@ -29,9 +29,9 @@ pub fn check(input: &[u8]) {
     let [choice, input @ ..] = input else { return };
     let Some(way) = ENCODINGS.get(usize::from(*choice) % ENCODINGS.len()) else { return };
     fake::reset();
-    let main_thread = MainThread::begin(way);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(mut main_thread) = main_thread else { return };
+    let service = ServiceHarness::begin(way);
+    assert!(service.is_some(), "the service begins");
+    let Some(mut service) = service else { return };
     let mut expected = Expected::default();
     for item in frames::split(input, ITEMS_MAX) {
         expected.arrived(item);
@@ -40,7 +40,7 @@ pub fn check(input: &[u8]) {
             host.queues.enqueue(token, item)
         });
         assert!(is_in.is_ok(), "the queue is there");
-        main_thread.drain();
+        service.drain();
     }
     let found = Expected {
         refused: stat("batches_refused"),
@@ -52,9 +52,9 @@ pub fn check(input: &[u8]) {
     assert_eq!(found, Expected { last: found.last.clone(), ..expected });
     // The values, then that they have ended; of nothing there is nothing to say.
     if found.received > 0 {
-        main_thread.export();
-        main_thread.export();
-        main_thread.end();
+        service.export();
+        service.export();
+        service.end();
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::front::{Front, Identity, Version};
+use tributary_tests::front_proxy::{FrontProxy, HttpVersion, Identity};
 use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
 use tributary_tests::metrics::AttributeValue::Int;
 use tributary_tests::metrics::HistogramPoint;
@@ -11,7 +11,7 @@ use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::{ReservedPort, localhost};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 use tributary_tests::sink::Store;
-use tributary_tests::upstream::Fault;
+use tributary_tests::upstream::UpstreamFault;
 
 const REQUESTS: u64 = 3_000;
 
@@ -34,7 +34,7 @@ const ENDS: [(&str, &str, &str, Option<&str>); 13] = [
 
 /// An attach point and a version of HTTP, with what is special there.
 struct Case {
-    version: Version,
+    version: HttpVersion,
     attach: fn(EnvoyConfig) -> EnvoyConfig,
     /// Shapes that never get that far.
     unseen: &'static [&'static str],
@@ -90,10 +90,10 @@ fn shapes() -> Vec<Shape> {
         Shape::get("unreachable", "/unreachable").weight(3),
         Shape::get("slow", "/slow").delay_ms(never).weight(2),
         Shape::get("idle", "/idle").delay_ms(never),
-        Shape::get("recovered", "/recovered").fault(Fault::ResetFirst).weight(3),
+        Shape::get("recovered", "/recovered").fault(UpstreamFault::ResetFirst).weight(3),
         Shape::get("retried", "/retried").status(503).weight(3),
-        Shape::get("reset", "/reset").fault(Fault::Reset).weight(3),
-        Shape::get("truncated", "/truncated").body_bytes(100_000).fault(Fault::Truncate).weight(3),
+        Shape::get("reset", "/reset").fault(UpstreamFault::Reset).weight(3),
+        Shape::get("truncated", "/truncated").body_bytes(100_000).fault(UpstreamFault::Truncate).weight(3),
         Shape::get("left early", "/left-early")
             .body_bytes(100_000)
             .ending(Ending::ResetDuringAnswer)
@@ -159,10 +159,10 @@ async fn check(case: Case) -> Result<()> {
     .await?;
     let ingress = scene.envoy.listener("ingress")?;
     let front = match case.version {
-        Version::Http1 => None,
-        version => Some(Front::start(ingress, version, &identity).await?),
+        HttpVersion::Http1 => None,
+        version => Some(FrontProxy::start(ingress, version, &identity).await?),
     };
-    let target = front.as_ref().map_or(Ok(ingress), Front::address)?;
+    let target = front.as_ref().map_or(Ok(ingress), FrontProxy::address)?;
     let tally = Load::new(target, REQUESTS, Mix::new(20, shapes())?).run(|_| ()).await?;
     assert_eq!(tally.failed(), 0, "{:?}", tally.first_failure);
 
@@ -193,7 +193,7 @@ async fn check(case: Case) -> Result<()> {
     // On HTTP/3 a filter's stream is read when Envoy deletes it, where now and then it evaluates no list any more: the values are
     // then read one by one, and are the same.
     let slow = stats.counter("wasmcustom.tributary_read_one_by_one")?;
-    let is_deleted = case.version == Version::Http3 && !case.sees_headers;
+    let is_deleted = case.version == HttpVersion::Http3 && !case.sees_headers;
     let slow_max = if is_deleted { total / 100 } else { 0 };
     assert!(slow <= slow_max, "{slow} of {total} were read one by one");
 
@@ -251,11 +251,11 @@ async fn check(case: Case) -> Result<()> {
 }
 
 /// What an access logger sees: Envoy's own sees no less than one that is a module.
-fn logged(version: Version, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
+fn logged(version: HttpVersion, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
     let (malformed, given_up): (&'static [_], _) = match version {
-        Version::Http1 => (&[BAD_PATH, BAD_HEADER], "downstream_connection_termination"),
-        Version::Http2 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET], "downstream_remote_reset"),
-        Version::Http3 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR], "_OTHER"),
+        HttpVersion::Http1 => (&[BAD_PATH, BAD_HEADER], "downstream_connection_termination"),
+        HttpVersion::Http2 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET], "downstream_remote_reset"),
+        HttpVersion::Http3 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR], "_OTHER"),
     };
     Case { version, attach, unseen: &[], malformed, sees_headers: true, given_up }
 }
@@ -284,7 +284,7 @@ fn by_status(store: &Store, range: std::ops::Range<i64>) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_filter_counts_each_stream_of_http_1() -> Result<()> {
     check(Case {
-        version: Version::Http1,
+        version: HttpVersion::Http1,
         attach: |config| config,
         unseen: &[],
         malformed: &[BAD_PATH, BAD_HEADER],
@@ -297,7 +297,7 @@ async fn the_http_filter_counts_each_stream_of_http_1() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> Result<()> {
     check(Case {
-        version: Version::Http2,
+        version: HttpVersion::Http2,
         attach: |config| config,
         unseen: &["bad header"],
         malformed: &[BAD_PATH_WITH_ROUTE],
@@ -311,7 +311,7 @@ async fn the_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> 
 async fn the_http_filter_counts_each_stream_of_http_3_that_reaches_filters_without_its_headers() -> Result<()>
 {
     check(Case {
-        version: Version::Http3,
+        version: HttpVersion::Http3,
         attach: |config| config,
         unseen: &["bad header", "bad path"],
         malformed: &[],
@@ -323,30 +323,30 @@ async fn the_http_filter_counts_each_stream_of_http_3_that_reaches_filters_witho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_1() -> Result<()> {
-    check(logged(Version::Http1, EnvoyConfig::as_access_logger)).await
+    check(logged(HttpVersion::Http1, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_2() -> Result<()> {
-    check(logged(Version::Http2, EnvoyConfig::as_access_logger)).await
+    check(logged(HttpVersion::Http2, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_3() -> Result<()> {
-    check(logged(Version::Http3, EnvoyConfig::as_access_logger)).await
+    check(logged(HttpVersion::Http3, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_stream_tells_of_each_stream_of_http_1() -> Result<()> {
-    check(logged(Version::Http1, EnvoyConfig::as_log_stream)).await
+    check(logged(HttpVersion::Http1, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_stream_tells_of_each_stream_of_http_2() -> Result<()> {
-    check(logged(Version::Http2, EnvoyConfig::as_log_stream)).await
+    check(logged(HttpVersion::Http2, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_stream_tells_of_each_stream_of_http_3() -> Result<()> {
-    check(logged(Version::Http3, EnvoyConfig::as_log_stream)).await
+    check(logged(HttpVersion::Http3, EnvoyConfig::as_log_stream)).await
 }

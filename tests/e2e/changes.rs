@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tributary_tests::clock::SetBack;
+use tributary_tests::cargo::replay;
+use tributary_tests::clock::BackwardClockJump;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::ledger::Ledger;
-use tributary_tests::load::{Load, Mix, Running, Shape};
+use tributary_tests::load::{Load, Mix, RunningLoad, Shape};
 use tributary_tests::poll::{self, Seen};
-use tributary_tests::replay::replay;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for, with_destinations};
 use tributary_tests::sink::{Fault, Sink, Store};
 use tributary_tests::trap;
@@ -22,7 +22,7 @@ const BATCHES_MAX: u64 = 512;
 /// What passes between two changes, so that each meets traffic.
 const BETWEEN: u64 = 500;
 
-fn load(envoy: &Envoy) -> Result<Running> {
+fn load(envoy: &Envoy) -> Result<RunningLoad> {
     let shapes = [Shape::get("users", "/users/1").weight(3), Shape::get("slow", "/orders/1").delay_ms(5)];
     Ok(Load::new(envoy.listener("ingress")?, ENDLESS, Mix::new(20, shapes)?).start())
 }
@@ -39,7 +39,7 @@ async fn wait_for_counter(envoy: &Envoy, name: &str, count: u64) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing() -> Result<()> {
-    let (options, in_file) = (EnvoyOptions::changing(2), EnvoyConfig::listeners_in_file);
+    let (options, in_file) = (EnvoyOptions::fast_drain(2), EnvoyConfig::listeners_in_file);
     let (scene, config) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, in_file).await?;
     let phase = |number: u64| {
         // The same metric with other bounds each time: two histograms that add up to none.
@@ -89,7 +89,7 @@ async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Result<()> {
-    let options = EnvoyOptions::changing(2);
+    let options = EnvoyOptions::fast_drain(2);
     let (scene, config) =
         Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, |config| config).await?;
     let running = load(&scene.envoy)?;
@@ -122,7 +122,7 @@ async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_comes_with_a_hot_restart_finds_its_workers_and_the_ledger_says_what_came_too_early()
 -> Result<()> {
-    let options = EnvoyOptions::changing(2);
+    let options = EnvoyOptions::fast_drain(2);
     let without = |config: EnvoyConfig| {
         config.edit(|document| {
             let root = document.as_mapping_mut().context("a mapping")?;
@@ -159,7 +159,7 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let module = directory.path().join("service.wasm");
     std::fs::write(&module, trap::service()?)?;
-    let (options, module) = (EnvoyOptions::changing(2), module.display().to_string());
+    let (options, module) = (EnvoyOptions::fast_drain(2), module.display().to_string());
     let (scene, config) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, |config| {
         config.worker("flush.max_requests", 1).module(SERVICE_PLUGIN, &module)
     })
@@ -202,10 +202,10 @@ async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result
         ("sums", sums.address(), json!({})),
         ("deltas", deltas.address(), json!({"temporality": "delta", "retry": {"initial_interval": "100ms"}})),
     ];
-    let set_back = SetBack::after(Duration::from_secs(4))?;
+    let jump = BackwardClockJump::after(Duration::from_secs(4))?;
     let module = |file: &str| {
         let changed = directory.path().join(file);
-        std::fs::write(&changed, set_back.module(file)?)?;
+        std::fs::write(&changed, jump.module(file)?)?;
         anyhow::Ok(changed.display().to_string())
     };
     let (filter, service) = (module("worker_filter.wasm")?, module("service.wasm")?);
@@ -217,7 +217,7 @@ async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result
     .await?;
     let running = load(&scene.envoy)?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    poll::until("the clock to go back", LIMIT, async || Ok(Seen::when(set_back.is_over(), ()))).await?;
+    poll::until("the clock to go back", LIMIT, async || Ok(Seen::when(jump.has_happened(), ()))).await?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
     // Waits that were to end an hour later, as the modules now see it, end all the same.
     deltas.fail_next(2, &Fault::status(503));

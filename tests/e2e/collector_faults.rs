@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tributary_tests::babble::Babbler;
 use tributary_tests::ledger::Ledger;
 use tributary_tests::load::Shape;
+use tributary_tests::non_http_server::NonHttpServer;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -183,7 +183,7 @@ async fn deltas_that_a_collector_refuses_for_good_are_counted_to_the_point() -> 
     assert_eq!(refusing.total_count(DURATION), counted.taken_requests);
     let dropped = scene.envoy.admin().counter("wasmcustom.tributary_points_dropped").await?;
     assert_eq!(dropped, counted.refused_points);
-    let ledger = Ledger::wait_until_added_up(scene.envoy.admin(), 2 * REQUESTS).await?;
+    let ledger = Ledger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
     let refusing = ledger.destination("refusing")?;
     assert_eq!((refusing.lost(), refusing.exported), (counted.refused_requests, counted.taken_requests));
     assert_eq!(refusing.dropped.get("collector"), Some(&counted.refused_requests));
@@ -216,7 +216,7 @@ fn told(sink: &Sink) -> Result<Told> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is_there() -> Result<()> {
-    let (good, late, babbler) = (Sink::start(0).await?, ReservedPort::new()?, Babbler::start().await?);
+    let (good, late, babbler) = (Sink::start(0).await?, ReservedPort::new()?, NonHttpServer::start().await?);
     let empty = json!({"name": "empty", "load_assignment": {"cluster_name": "empty"}});
     let late_address = tributary_tests::ports::localhost(late.port());
     let destinations = [
@@ -262,7 +262,7 @@ async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is
         Seen::when(count == 2 * REQUESTS, count)
     };
     sink.wait_until("what was counted while it was away", LIMIT, all).await?;
-    let ledger = Ledger::wait_until_added_up(scene.envoy.admin(), 2 * REQUESTS).await?;
+    let ledger = Ledger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
     for (name, exported) in [("good", 2 * REQUESTS), ("late", 2 * REQUESTS), ("empty", 0), ("nowhere", 0)] {
         let destination = ledger.destination(name)?;
         let parts = (destination.exported, destination.waiting, destination.lost());

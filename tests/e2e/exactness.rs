@@ -5,7 +5,7 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::{Ending, Shape};
 use tributary_tests::metrics::AttributeValue;
 use tributary_tests::scene::{COUNTER, DURATION, Scene};
-use tributary_tests::upstream::Fault;
+use tributary_tests::upstream::UpstreamFault;
 
 const REQUESTS: u64 = 200_000;
 
@@ -17,7 +17,7 @@ fn all_kinds() -> Vec<Shape> {
         Shape::new("strange method", "PROPFIND", "/users").weight(2),
         Shape::get("missing", "/orders/3").status(404).weight(10),
         Shape::get("declined", "/payments").status(500).weight(5),
-        Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
+        Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
         Shape::get("no route", "/nowhere").weight(5),
         Shape::get("health", "/health").weight(10),
         Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),

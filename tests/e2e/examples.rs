@@ -61,7 +61,7 @@ fn run(line: &str) -> Result<(bool, String)> {
     };
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).env("CARGO", cargo::program()).current_dir(repository::root());
-    cargo::forget_package(&mut shell);
+    cargo::remove_package_variables(&mut shell);
     let output = shell.output()?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok((output.status.success(), printed + &String::from_utf8_lossy(&output.stderr)))

@@ -377,7 +377,7 @@ async fn each_connection_is_counted_by_both_of_its_sides_and_shows_up_while_it_l
         client.exchange(&vec![b'.'; size]).await?;
         client.close().await?;
         bytes += u64::try_from(size)?;
-        EchoClient::connect(scene.envoy.listener("tcp_nowhere")?).await?.send_in_vain(b"").await?;
+        EchoClient::connect(scene.envoy.listener("tcp_nowhere")?).await?.send_until_closed(b"").await?;
     }
     long.close().await?;
     let connections = u64::try_from(connections)?;

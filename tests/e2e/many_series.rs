@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tributary_tests::event_loop::EventLoopMonitor;
 use tributary_tests::load::{Mix, Shape};
-use tributary_tests::main_thread::MainThread;
 use tributary_tests::metrics::AttributeValue;
 use tributary_tests::poll::Seen;
 use tributary_tests::scene::{DURATION, LIMIT, Scene};
@@ -47,7 +47,7 @@ fn counts(store: &Store) -> BTreeMap<String, u64> {
 async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()> {
     let scene = Scene::start(2, |config| {
         let dimension = json!({"name": TENANT, "request_header": "x-tenant"});
-        MainThread::measured(config)
+        EventLoopMonitor::measured(config)
             .worker("dimensions", [dimension])
             .worker("drop", ["http.server.request.body.size", "http.server.response.body.size"])
             .worker("limits", json!({"series": 200_000}))
@@ -60,16 +60,16 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
     // The first export begins with something in it.
     scene.load(10, [Shape::get("first", "/users/1")]).await?;
     let (memory_before, resident_before) = (memory(&scene).await?, scene.envoy.resident_bytes()?);
-    let main_thread = MainThread::from_now(scene.envoy.admin()).await?;
+    let main_thread = EventLoopMonitor::from_now(scene.envoy.admin()).await?;
 
     let requests = (0..tenants).map(|number| u64::from(expected(number))).sum::<u64>();
     scene.load_mix(requests, Mix::in_turn(shapes(tenants))?).await?;
-    let loaded = main_thread.stretches().await?;
-    let exporting = MainThread::from_now(scene.envoy.admin()).await?;
+    let loaded = main_thread.durations().await?;
+    let exporting = EventLoopMonitor::from_now(scene.envoy.admin()).await?;
     let all = requests + 10;
     let counted = |store: &Store| Seen::when(store.count(DURATION, &[]) == all, store.count(DURATION, &[]));
     scene.sink.wait_until("every request", LIMIT, counted).await?;
-    let exported = exporting.stretches().await?;
+    let exported = exporting.durations().await?;
     let (memory, resident) =
         (memory(&scene).await? - memory_before, scene.envoy.resident_bytes()? - resident_before);
 

@@ -8,7 +8,7 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
-use tributary_tests::upstream::{Fault, Served, Upstream};
+use tributary_tests::upstream::{ServedRequests, Upstream, UpstreamFault};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 struct Run {
     tally: Tally,
     stats: Stats,
-    served: Served,
+    served: ServedRequests,
 }
 
 /// Sends `requests` requests of `shapes` through a plain Envoy of two workers.
@@ -54,7 +54,7 @@ async fn answers_agree_with_envoys_counters_of_each_class() -> Result<()> {
             Shape::get("moved", "/orders/2").status(301).weight(5),
             Shape::get("missing", "/orders/3").status(404).weight(10),
             Shape::get("declined", "/payments").status(500).weight(5),
-            Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
+            Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
             Shape::get("no route", "/nowhere").weight(5),
             Shape::get("health", "/health").weight(10),
             Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),
@@ -98,7 +98,7 @@ async fn aborted_requests_are_those_that_envoy_never_completes() -> Result<()> {
                 .ending(Ending::ResetDuringAnswer)
                 .weight(5),
             Shape::raw("malformed", "GET /users HTTP/1.1\r\nno colon\r\n\r\n").weight(5),
-            Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
+            Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
         ],
     )
     .await?;
@@ -120,7 +120,7 @@ async fn aborted_requests_are_those_that_envoy_never_completes() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_breaks_off_is_counted_by_its_status() -> Result<()> {
     // Few: Envoy takes a second to close such a connection (delayed_close_timeout).
-    let broken = Shape::get("broken", "/orders").status(207).body_bytes(1000).fault(Fault::Truncate);
+    let broken = Shape::get("broken", "/orders").status(207).body_bytes(1000).fault(UpstreamFault::Truncate);
     let Run { tally, stats, served } = run(16, [broken]).await?;
     assert_eq!(tally.shape("broken").truncated, [(207, 16)].into());
     assert_eq!(stats.counter("http.ingress.downstream_rq_2xx")?, 16);

@@ -8,7 +8,7 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::Shape;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{LIMIT, Scene};
-use tributary_tests::token_server::{Mood, TokenServer};
+use tributary_tests::token_server::{TokenServer, TokenServerMode};
 
 const WORKERS: u32 = 4;
 
@@ -42,7 +42,7 @@ fn since(scene: &Scene, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_fetch_per_period_serves_every_worker() -> Result<()> {
-    let server = TokenServer::start(Mood::Good).await?;
+    let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(WORKERS, |config| with_tokens(config, &server, "deny")).await?;
     let mut seen = BTreeMap::new();
     poll::until("five tokens to be used", LIMIT, async || {
@@ -70,13 +70,13 @@ async fn one_fetch_per_period_serves_every_worker() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_in_every_worker_within_a_tick() -> Result<()> {
-    let server = TokenServer::start(Mood::Good).await?;
+    let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(WORKERS, |config| with_tokens(config, &server, "deny")).await?;
     for _ in 0..3 {
         let known = server.newest();
         poll::until("a new token", LIMIT, async || Ok(Seen::when(server.newest() != known, server.newest())))
             .await?;
-        server.set(Mood::Gone);
+        server.set_mode(TokenServerMode::Down);
         let newest = server.newest();
         // The service has it when it says so; from then on a tick is 50 ms. A load that met only the newest token met it
         // in every worker: the generator's connections are spread over all of them.
@@ -87,14 +87,14 @@ async fn a_change_is_in_every_worker_within_a_tick() -> Result<()> {
             Ok(Seen::when(used == [(format!("Bearer {newest}"), 200)].into(), used))
         })
         .await?;
-        server.set(Mood::Good);
+        server.set_mode(TokenServerMode::Healthy);
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_endpoint_flaps_no_request_goes_without_a_token() -> Result<()> {
-    let server = TokenServer::start(Mood::Good).await?;
+    let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(2, |config| with_tokens(config, &server, "skip")).await?;
     poll::until("the first token to be used", LIMIT, async || {
         scene.load(20, requests()).await?;
@@ -102,7 +102,7 @@ async fn while_the_endpoint_flaps_no_request_goes_without_a_token() -> Result<()
         Ok(Seen::when(used.contains_key("Bearer token-1"), used))
     })
     .await?;
-    server.set(Mood::Flapping);
+    server.set_mode(TokenServerMode::Flapping);
     let before = scene.upstream.served();
     let fetches = server.fetches();
     poll::until("the endpoint to have flapped", LIMIT, async || {
@@ -120,14 +120,14 @@ async fn while_the_endpoint_flaps_no_request_goes_without_a_token() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_first_token_requests_are_denied_with_a_clear_body() -> Result<()> {
-    let server = TokenServer::start(Mood::Gone).await?;
+    let server = TokenServer::start(TokenServerMode::Down).await?;
     let scene = Scene::start(2, |config| with_tokens(config, &server, "deny")).await?;
     let url = format!("http://{}/users/1", scene.envoy.listener("ingress")?);
     let denied = reqwest::get(&url).await?;
     assert_eq!(denied.status(), 503);
     assert_eq!(denied.text().await?, "the header authorization cannot be made yet: a value is missing\n");
     assert_eq!(scene.upstream.served().received, 0);
-    server.set(Mood::Good);
+    server.set_mode(TokenServerMode::Healthy);
     poll::until("requests to pass", LIMIT, async || {
         let status = reqwest::get(&url).await?.status().as_u16();
         Ok(Seen::when(status == 200, status))

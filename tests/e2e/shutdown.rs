@@ -1,10 +1,10 @@
 //! Envoy ends under load, and nothing of what it counted is lost.
 
 use anyhow::{Result, ensure};
+use tributary_tests::cargo::replay;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::EnvoyOptions;
 use tributary_tests::load::Shape;
-use tributary_tests::replay::replay;
 use tributary_tests::scene::{DURATION, LIMIT, Scene};
 use tributary_tests::sink::{Fault, Sink};
 

@@ -86,11 +86,11 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         malformed.close().await?;
 
         EchoClient::connect(tcp).await?.close().await?;
-        EchoClient::connect(tcp).await?.send_in_vain(CLOSE).await?;
-        EchoClient::connect(tcp).await?.send_in_vain(RESET).await?;
-        EchoClient::connect(broken).await?.send_in_vain(b"").await?;
-        EchoClient::connect(empty).await?.send_in_vain(b"").await?;
-        EchoClient::connect(idle).await?.send_in_vain(b"").await?;
+        EchoClient::connect(tcp).await?.send_until_closed(CLOSE).await?;
+        EchoClient::connect(tcp).await?.send_until_closed(RESET).await?;
+        EchoClient::connect(broken).await?.send_until_closed(b"").await?;
+        EchoClient::connect(empty).await?.send_until_closed(b"").await?;
+        EchoClient::connect(idle).await?.send_until_closed(b"").await?;
         echoed += u64::try_from(size + hello.len() + no_hello.len())?;
     }
     // Eight have a filter chain; the client that sends nothing is gone before.

@@ -13,7 +13,7 @@ pub(crate) struct Collector {
     /// Whether what it took and did not confirm does it no harm to get again.
     pub(crate) is_cumulative: bool,
     pub(crate) store: Store,
-    pub(crate) mood: Mood,
+    pub(crate) fault_mode: FaultMode,
     /// Requests without an answer so far.
     calls: Vec<Pending>,
     /// Requests in deltas that it refused for good: they do not come again.
@@ -24,7 +24,7 @@ pub(crate) struct Collector {
 
 /// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum FaultMode {
     /// It takes everything.
     Healthy,
     /// It answers with this status, and takes nothing.
@@ -41,7 +41,7 @@ pub(crate) enum Mood {
     Lost,
 }
 
-impl Mood {
+impl FaultMode {
     const ALL: [Self; 14] = [
         Self::Healthy,
         Self::Healthy,
@@ -78,18 +78,18 @@ struct Pending {
 
 impl Collector {
     pub(crate) fn new(cluster: &'static str, is_cumulative: bool) -> Self {
-        let (store, mood, calls) = (Store::with_gaps(), Mood::Healthy, Vec::new());
-        Self { cluster, is_cumulative, store, mood, calls, refused: 0, lost: 0 }
+        let (store, fault_mode, calls) = (Store::with_gaps(), FaultMode::Healthy, Vec::new());
+        Self { cluster, is_cumulative, store, fault_mode, calls, refused: 0, lost: 0 }
     }
 
     /// A request arrives.
     pub(crate) fn arrived(&mut self, post: FakePost, now: u64, random: &mut Rng) {
         let timeout = u64::try_from(post.timeout.as_nanos()).unwrap();
         let latency = random.u64(0..timeout / 2);
-        let is_taken = match self.mood {
-            Mood::Status(_) => false,
-            Mood::Healthy | Mood::Garbage | Mood::PartialSuccess => true,
-            Mood::Late | Mood::BreaksOff | Mood::Lost => self.is_cumulative,
+        let is_taken = match self.fault_mode {
+            FaultMode::Status(_) => false,
+            FaultMode::Healthy | FaultMode::Garbage | FaultMode::PartialSuccess => true,
+            FaultMode::Late | FaultMode::BreaksOff | FaultMode::Lost => self.is_cumulative,
         };
         let status = |status: u16| vec![(":status".to_owned(), status.to_string().into_bytes())];
         let kind = |body: Vec<u8>| {
@@ -98,29 +98,29 @@ impl Collector {
             (headers, body)
         };
         let call = post.token;
-        let (headers, body) = match self.mood {
-            Mood::Healthy => (status(200), Vec::new()),
-            Mood::Status(429) => {
+        let (headers, body) = match self.fault_mode {
+            FaultMode::Healthy => (status(200), Vec::new()),
+            FaultMode::Status(429) => {
                 let mut headers = status(429);
                 headers.push(("retry-after".to_owned(), b"1".to_vec()));
                 (headers, Vec::new())
             }
-            Mood::Status(other) => (status(other), Vec::new()),
-            Mood::Late => (status(504), Vec::new()),
-            Mood::BreaksOff | Mood::Lost => (Vec::new(), Vec::new()),
-            Mood::Garbage => kind((0..random.usize(0..40)).map(|_| random.u8(..)).collect()),
+            FaultMode::Status(other) => (status(other), Vec::new()),
+            FaultMode::Late => (status(504), Vec::new()),
+            FaultMode::BreaksOff | FaultMode::Lost => (Vec::new(), Vec::new()),
+            FaultMode::Garbage => kind((0..random.usize(0..40)).map(|_| random.u8(..)).collect()),
             // ExportMetricsPartialSuccess { rejected_data_points: 1 }.
-            Mood::PartialSuccess => kind(vec![0x0a, 0x02, 0x08, 0x01]),
+            FaultMode::PartialSuccess => kind(vec![0x0a, 0x02, 0x08, 0x01]),
         };
-        let is_refused = matches!(self.mood, Mood::Status(400 | 500));
+        let is_refused = matches!(self.fault_mode, FaultMode::Status(400 | 500));
         if is_taken && self.is_cumulative {
             self.take(&post).unwrap();
         }
-        let wait = if self.mood == Mood::Late { timeout } else { latency };
-        let due_ns = if self.mood == Mood::Lost { u64::MAX } else { now + wait };
+        let wait = if self.fault_mode == FaultMode::Late { timeout } else { latency };
+        let due_ns = if self.fault_mode == FaultMode::Lost { u64::MAX } else { now + wait };
         let answer = FakeAnswer { headers: headers.into_iter().collect(), body };
         let post = ((is_taken || is_refused) && !self.is_cumulative).then_some(post);
-        let with_headers = self.mood != Mood::BreaksOff;
+        let with_headers = self.fault_mode != FaultMode::BreaksOff;
         self.calls.push(Pending { call, due_ns, answer, with_headers, post, is_refused });
     }
 

@@ -6,20 +6,20 @@
 #[cfg(test)]
 mod collector;
 #[cfg(test)]
-mod happened;
+mod events;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
-mod main_thread;
+mod service;
 #[cfg(test)]
-mod plant;
+mod simulation;
 #[cfg(test)]
 mod worker;
 
 use std::panic;
 
-use happened::Happened;
-use plant::Plant;
+use events::EventCounts;
+use simulation::Simulation;
 use tributary_host::{fake, random};
 
 /// Seeds that once failed, with what they found.
@@ -41,12 +41,12 @@ fn whatever_fails_every_observation_is_accounted_for() {
     // All hashers of a process share a seed: drawn here, each simulation is the same, whichever came before it.
     fake::reset();
     random::hasher();
-    let mut sum = Happened::default();
+    let mut sum = EventCounts::default();
     for seed in seeds {
         let run = panic::catch_unwind(|| {
-            let mut plant = Plant::new(seed);
-            (0..STEPS).for_each(|_| plant.step());
-            plant.end()
+            let mut simulation = Simulation::new(seed);
+            (0..STEPS).for_each(|_| simulation.step());
+            simulation.end()
         });
         match run {
             Ok(happened) => sum.add_all(&happened),

@@ -1,4 +1,4 @@
-//! Requests for the tests of the sink, made by hand.
+//! Requests for the unit tests of the sink.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -62,7 +62,7 @@ pub(super) fn request(instance: &str, metrics: Vec<Metric>) -> ExportMetricsServ
     ExportMetricsServiceRequest { resource_metrics: vec![metrics] }
 }
 
-/// An exponential histogram of scale 1 with one zero, its positive buckets from -1 on, and an exemplar.
+/// An exponential histogram of scale 1 with one zero, positive buckets from index -1, and an exemplar.
 pub(super) fn size(temporality: i32, start: u64, time: u64, buckets: &[u64]) -> Metric {
     let exemplar = Exemplar {
         filtered_attributes: vec![text("user", "7")],
@@ -89,7 +89,7 @@ pub(super) fn size(temporality: i32, start: u64, time: u64, buckets: &[u64]) -> 
     Metric { name: SIZE.to_owned(), data: Some(Data::ExponentialHistogram(histogram)), ..Metric::default() }
 }
 
-/// The same counter once more, saying that it has ended.
+/// The point of [`counter`] that marks its series as ended.
 pub(super) fn ended(temporality: i32, start: u64, time: u64) -> Metric {
     let mut metric = counter(temporality, start, time, 0);
     if let Some(Data::Sum(sum)) = &mut metric.data {

@@ -27,7 +27,7 @@ const TELLING: [&str; 20] = [
     "plain_envoy",
     "shared_values",
     "shutdown",
-    "strangers",
+    "untrusted_input",
     "tap",
     "tcp",
     "traps",
@@ -89,7 +89,7 @@ impl Run {
         let Some(version) = &self.version else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let binary = runtime.block_on(envoy::fetched(version)).with_context(|| format!("Envoy {version}"))?;
-        match envoy::fault(&binary) {
+        match envoy::incompatibility(&binary) {
             Some(fault) => bail!("{fault}"),
             None => Ok(()),
         }

@@ -12,7 +12,7 @@ pub const COUNT_MARK: &str = "inputs so far: ";
 
 /// A way on which bytes of strangers come into a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum FuzzTarget {
     /// Items of the queue, which any plugin with the same `vm_id` can put there.
     Queue,
     /// Configurations, of the worker filter and of the service.
@@ -23,7 +23,7 @@ pub enum Door {
     LogStream,
 }
 
-impl Door {
+impl FuzzTarget {
     /// Each.
     pub const ALL: [Self; 4] = [Self::Queue, Self::Configuration, Self::Attributes, Self::LogStream];
 

@@ -40,14 +40,14 @@ events! {
     /// Between the failure of a service and the beginning of the next.
     ClockWentBackWithoutService,
     SeriesEnded,
-    Farewell,
+    LoggedAtShutdown,
 }
 
 /// How often things happened.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Happened(BTreeMap<Event, u64>);
+pub(crate) struct EventCounts(BTreeMap<Event, u64>);
 
-impl Happened {
+impl EventCounts {
     pub(crate) fn add(&mut self, event: Event, count: u64) {
         *self.0.entry(event).or_default() += count;
     }

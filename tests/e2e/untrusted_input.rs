@@ -8,11 +8,11 @@ use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::metric::{Kind, Metric};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::foreign;
 use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
+use tributary_tests::untrusted_plugin;
 
 const FORGED: &str = "forged";
 /// Producers that there are not.
@@ -48,9 +48,9 @@ async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Res
     let items: Vec<_> = believed.iter().cloned().chain(cut).chain(gaps).collect();
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("foreign.wasm");
-    std::fs::write(&file, foreign::module(&items)?)?;
+    std::fs::write(&file, untrusted_plugin::module(&items)?)?;
     let scene = Scene::start(2, |config| {
-        config.set("bootstrap_extensions[1]", foreign::extension(&file.display().to_string()))
+        config.set("bootstrap_extensions[1]", untrusted_plugin::extension(&file.display().to_string()))
     })
     .await?;
 
@@ -68,7 +68,7 @@ async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Res
         let (refused, duplicate) = (statistic("refused").await?, statistic("duplicate").await?);
         let received = refused + duplicate;
         // Beside what was believed once.
-        let strange = foreign::RANDOM + foreign::FORGED - FORGERS - 2;
+        let strange = untrusted_plugin::RANDOM + untrusted_plugin::FORGED - FORGERS - 2;
         Ok(Seen::when(received >= strange, (refused, duplicate, strange)))
     })
     .await?;

@@ -5,8 +5,8 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
-use tributary_fuzz::door::Door;
 use tributary_fuzz::mutation::Mutator;
+use tributary_fuzz::target::FuzzTarget;
 
 /// Inputs for each door; the variable asks for more.
 const INPUTS: u64 = 10_000;
@@ -14,7 +14,7 @@ const INPUTS_VARIABLE: &str = "TRIBUTARY_FUZZ_INPUTS";
 
 const BYTES_MAX: usize = 2_048;
 
-fn withstands(door: Door) -> Result<(), Box<dyn Error>> {
+fn withstands(door: FuzzTarget) -> Result<(), Box<dyn Error>> {
     for input in door.seeds().into_iter().chain(found(door)?) {
         door.check(&input);
     }
@@ -30,7 +30,7 @@ fn withstands(door: Door) -> Result<(), Box<dyn Error>> {
 }
 
 /// Inputs that once did harm.
-fn found(door: Door) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+fn found(door: FuzzTarget) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found").join(door.name());
     if !folder.exists() {
         return Ok(Vec::new());
@@ -40,20 +40,20 @@ fn found(door: Door) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
 
 #[test]
 fn no_item_of_the_queue_does_harm() {
-    withstands(Door::Queue).unwrap();
+    withstands(FuzzTarget::Queue).unwrap();
 }
 
 #[test]
 fn no_configuration_does_harm() {
-    withstands(Door::Configuration).unwrap();
+    withstands(FuzzTarget::Configuration).unwrap();
 }
 
 #[test]
 fn no_attribute_does_harm() {
-    withstands(Door::Attributes).unwrap();
+    withstands(FuzzTarget::Attributes).unwrap();
 }
 
 #[test]
 fn no_log_stream_does_harm() {
-    withstands(Door::LogStream).unwrap();
+    withstands(FuzzTarget::LogStream).unwrap();
 }

@@ -4,10 +4,10 @@ use fastrand::Rng;
 use tributary_host::{Status, fake};
 use tributary_proto::limits::QUEUE_HTTP;
 
-use crate::collector::{Collector, Mood};
-use crate::happened::{Event, Happened};
+use crate::collector::{Collector, FaultMode};
+use crate::events::{Event, EventCounts};
 use crate::ledger::{self, Account, Ledger, stat};
-use crate::main_thread::MainThread;
+use crate::service::ServiceVm;
 use crate::worker::{self, Kind, Worker};
 
 const MS: u64 = 1_000_000;
@@ -24,11 +24,11 @@ const READ_MAX: usize = 20;
 const ROUNDS_MAX: u32 = 1_000;
 
 /// One Envoy, its collectors, and what is true of them.
-pub(crate) struct Plant {
+pub(crate) struct Simulation {
     random: Rng,
     kind: Kind,
     workers: Vec<Worker>,
-    main_thread: Option<MainThread>,
+    service: Option<ServiceVm>,
     collectors: [Collector; 3],
     ledger: Ledger,
     /// Calls of the service that were seen.
@@ -47,22 +47,22 @@ pub(crate) struct Plant {
     was_robbed: bool,
     /// Whether a service ever failed.
     has_failed: bool,
-    happened: Happened,
+    happened: EventCounts,
 }
 
-impl Plant {
+impl Simulation {
     pub(crate) fn new(seed: u64) -> Self {
         fake::reset();
         fake::with(|host| host.now_unix_nano = BEGINNING);
         let mut random = Rng::with_seed(seed);
         let collectors = [("cumulative", true), ("delta", false), ("json", true)];
-        let main_thread = random.bool().then(|| MainThread::begin(0));
+        let service = random.bool().then(|| ServiceVm::begin(0));
         let kind = Kind { counts: random.bool(), sends_each: false };
         Self {
             workers: (0..random.usize(1..=3)).map(|_| Worker::begin(kind, 0)).collect(),
             random,
             kind,
-            main_thread,
+            service,
             collectors: collectors.map(|(cluster, is_cumulative)| Collector::new(cluster, is_cumulative)),
             ledger: Ledger::default(),
             posts: 0,
@@ -74,7 +74,7 @@ impl Plant {
             stolen: Vec::new(),
             was_robbed: false,
             has_failed: false,
-            happened: Happened::default(),
+            happened: EventCounts::default(),
         }
     }
 
@@ -84,7 +84,7 @@ impl Plant {
             0..50 => self.requests(),
             50..68 => {
                 let at = self.random.usize(0..self.collectors.len());
-                self.collectors[at].mood = Mood::draw(&mut self.random);
+                self.collectors[at].fault_mode = FaultMode::draw(&mut self.random);
             }
             68..72 => {
                 let refused = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
@@ -94,8 +94,8 @@ impl Plant {
             72..77 => self.replace_worker(),
             77..82 => self.stranger(),
             82..85 => {
-                if let Some(main_thread) = &mut self.main_thread {
-                    main_thread.is_slow = self.random.bool();
+                if let Some(service) = &mut self.service {
+                    service.is_slow = self.random.bool();
                 }
             }
             85..87 => self.hangs = self.random.u32(1..60),
@@ -103,8 +103,8 @@ impl Plant {
             90..91 if self.random.bool() => self.clock_leaps_forward(),
             90..91 => self.clock_goes_back(),
             91..92 => self.burst(),
-            92..96 if self.main_thread.is_none() => {
-                self.main_thread = Some(MainThread::begin(self.elapsed_ns));
+            92..96 if self.service.is_none() => {
+                self.service = Some(ServiceVm::begin(self.elapsed_ns));
             }
             96 => self.service_dies(),
             _ => {}
@@ -115,11 +115,11 @@ impl Plant {
     }
 
     /// Everything heals; in the end each request is with every collector, or where it got lost is known.
-    pub(crate) fn end(mut self) -> Happened {
-        self.collectors.iter_mut().for_each(|collector| collector.mood = Mood::Healthy);
+    pub(crate) fn end(mut self) -> EventCounts {
+        self.collectors.iter_mut().for_each(|collector| collector.fault_mode = FaultMode::Healthy);
         fake::with(|host| host.refuse_calls = None);
         self.hangs = 0;
-        self.main_thread.get_or_insert_with(|| MainThread::begin(self.elapsed_ns)).is_slow = false;
+        self.service.get_or_insert_with(|| ServiceVm::begin(self.elapsed_ns)).is_slow = false;
         for item in std::mem::take(&mut self.stolen) {
             ledger::forge(&item);
         }
@@ -207,7 +207,7 @@ impl Plant {
 
     /// The service's VM fails; another one comes later, and finds what was written down. Nobody answers its calls any more.
     fn service_dies(&mut self) {
-        if self.main_thread.take().is_some() {
+        if self.service.take().is_some() {
             for collector in &mut self.collectors {
                 collector.cut_off();
                 let (requests, counter) = collector.counts();
@@ -260,7 +260,7 @@ impl Plant {
         let back = self.random.u64(0..longest);
         fake::with(|host| host.now_unix_nano -= back);
         self.happened.add(Event::ClockWentBack, 1);
-        let is_without = self.has_failed && self.main_thread.is_none();
+        let is_without = self.has_failed && self.service.is_none();
         self.happened.add(Event::ClockWentBackWithoutService, is_without.into());
     }
 
@@ -281,7 +281,7 @@ impl Plant {
         if self.hangs > 0 {
             return;
         }
-        let Some(main_thread) = &mut self.main_thread else { return };
+        let Some(service) = &mut self.service else { return };
         // Answers first: Envoy gives its own when the time for one is over, before anybody else could give up on it.
         let mut has_run = false;
         loop {
@@ -292,11 +292,11 @@ impl Plant {
             }
             let answer = self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
             if let Some((call, answer, with_headers)) = answer {
-                main_thread.answer(call, answer, with_headers, &mut self.ledger);
+                service.answer(call, answer, with_headers, &mut self.ledger);
             } else if has_run {
                 return;
             } else {
-                main_thread.run(self.elapsed_ns, &mut self.ledger);
+                service.run(self.elapsed_ns, &mut self.ledger);
                 has_run = true;
             }
         }
@@ -317,7 +317,7 @@ impl Plant {
         for collector in &self.collectors {
             let (requests, _) = collector.counts();
             assert!(requests <= self.ledger.aggregated, "{}", self.state());
-            if self.main_thread.is_some() {
+            if self.service.is_some() {
                 let account = Account::of(collector.cluster);
                 assert_eq!(account.sum(), self.ledger.aggregated, "{account:?} of {}", collector.cluster);
                 // A collector may have more than it has confirmed, but not less.
@@ -355,8 +355,8 @@ impl Plant {
         for collector in &mut self.collectors {
             collector.cut_off();
         }
-        if let Some(main_thread) = self.main_thread.take() {
-            main_thread.end(&mut self.ledger);
+        if let Some(service) = self.service.take() {
+            service.end(&mut self.ledger);
         }
         self.check();
         let log = fake::with(|host| std::mem::take(&mut host.log));
@@ -365,7 +365,7 @@ impl Plant {
             let (name, json) = rest.split_once("\" ").unwrap();
             let collector = self.collectors.iter_mut().find(|it| it.cluster == name).unwrap();
             collector.replay(json);
-            self.happened.add(Event::Farewell, 1);
+            self.happened.add(Event::LoggedAtShutdown, 1);
         }
         assert!(self.has_settled(), "{}", self.state());
     }

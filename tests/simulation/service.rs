@@ -17,7 +17,7 @@ const CONFIG: &str = r#"{"interval": "500ms", "limits": {"series": 6, "idle": "3
     {"cluster": "json", "encoding": "otlp_json", "max_bytes": 16384, "timeout": "1s", "retry": {"max_interval": "1s"}}]}"#;
 
 /// The service's VM, while there is one.
-pub(crate) struct MainThread {
+pub(crate) struct ServiceVm {
     vm: Vm,
     pub(crate) next_tick: u64,
     pub(crate) is_slow: bool,
@@ -25,15 +25,15 @@ pub(crate) struct MainThread {
     goes_on: bool,
 }
 
-impl MainThread {
+impl ServiceVm {
     /// A service that begins now, and takes over the queues of the one before it.
     pub(crate) fn begin(now: u64) -> Self {
         fake::with(|host| host.vm = "service".to_owned());
         let vm = Vm::start(ServiceRoot::boxed, CONFIG.as_bytes()).expect("the configuration is taken");
         let goes_on = fake::with(|host| host.store.get(heartbeat::KEY).is_ok());
-        let mut main_thread = Self { vm, next_tick: now, is_slow: false, goes_on };
-        main_thread.pace(now);
-        main_thread
+        let mut service = Self { vm, next_tick: now, is_slow: false, goes_on };
+        service.pace(now);
+        service
     }
 
     /// Notices that wait, and a tick if it is time for one.

@@ -31,12 +31,12 @@ const POSTS_MAX: usize = 1_000;
 
 /// The service of the process, with its collectors.
 #[derive(Debug)]
-pub struct MainThread {
+pub struct ServiceHarness {
     vm: Vm,
     answered: usize,
 }
 
-impl MainThread {
+impl ServiceHarness {
     /// A service with this configuration, which has registered its queues; none if it was refused.
     pub fn begin(json: &str) -> Option<Self> {
         Some(Self { vm: Vm::start(ServiceRoot::boxed, json.as_bytes())?, answered: 0 })
