@@ -1,4 +1,4 @@
-//! Every door, with inputs that it understands, inputs that once did harm, and inputs that are almost right.
+//! Runs every target with its seeds, with inputs that once failed, and with mutated seeds.
 
 use std::error::Error;
 use std::fs;
@@ -8,30 +8,30 @@ use std::path::Path;
 use tributary_fuzz::mutation::Mutator;
 use tributary_fuzz::target::FuzzTarget;
 
-/// Inputs for each door; the variable asks for more.
+/// The number of mutated inputs per target; the variable overrides it.
 const INPUTS: u64 = 10_000;
 const INPUTS_VARIABLE: &str = "TRIBUTARY_FUZZ_INPUTS";
 
 const BYTES_MAX: usize = 2_048;
 
-fn withstands(door: FuzzTarget) -> Result<(), Box<dyn Error>> {
-    for input in door.seeds().into_iter().chain(found(door)?) {
-        door.check(&input);
+fn check(target: FuzzTarget) -> Result<(), Box<dyn Error>> {
+    for input in target.seeds().into_iter().chain(found(target)?) {
+        target.check(&input);
     }
     let inputs = std::env::var(INPUTS_VARIABLE).map_or(Ok(INPUTS), |count| count.parse())?;
-    let mut mutator = Mutator::new(1, door.seeds(), BYTES_MAX);
+    let mut mutator = Mutator::new(1, target.seeds(), BYTES_MAX);
     for number in 0..inputs {
         let input = mutator.input();
-        // A panic says where it was, not what led there.
-        let checked = panic::catch_unwind(|| door.check(&input));
-        assert!(checked.is_ok(), "input {number} of the door {}: {input:?}", door.name());
+        // Reports the input, which the message of the panic does not contain.
+        let checked = panic::catch_unwind(|| target.check(&input));
+        assert!(checked.is_ok(), "input {number} of target {}: {input:?}", target.name());
     }
     Ok(())
 }
 
-/// Inputs that once did harm.
-fn found(door: FuzzTarget) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found").join(door.name());
+/// Reads the inputs that once failed.
+fn found(target: FuzzTarget) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found").join(target.name());
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -39,21 +39,21 @@ fn found(door: FuzzTarget) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
 }
 
 #[test]
-fn no_item_of_the_queue_does_harm() {
-    withstands(FuzzTarget::Queue).unwrap();
+fn no_queue_item_breaks_an_invariant() {
+    check(FuzzTarget::Queue).unwrap();
 }
 
 #[test]
-fn no_configuration_does_harm() {
-    withstands(FuzzTarget::Configuration).unwrap();
+fn no_configuration_breaks_an_invariant() {
+    check(FuzzTarget::Configuration).unwrap();
 }
 
 #[test]
-fn no_attribute_does_harm() {
-    withstands(FuzzTarget::Attributes).unwrap();
+fn no_attribute_breaks_an_invariant() {
+    check(FuzzTarget::Attributes).unwrap();
 }
 
 #[test]
-fn no_log_stream_does_harm() {
-    withstands(FuzzTarget::LogStream).unwrap();
+fn no_log_stream_breaks_an_invariant() {
+    check(FuzzTarget::LogStream).unwrap();
 }
