@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::front_proxy::{FrontProxy, HttpVersion, Identity};
-use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
+use tributary_tests::load::{Ending, Load, Mix, Shape};
 use tributary_tests::metrics::AttributeValue::Int;
 use tributary_tests::metrics::HistogramPoint;
 use tributary_tests::poll::{self, Seen};
@@ -146,11 +146,6 @@ fn identity() -> Result<Identity> {
     Ok(Identity { certificate: signed.cert.pem(), key: signed.signing_key.serialize_pem() })
 }
 
-/// How many requests of these shapes were sent.
-fn sent(tally: &Tally, shapes: &[&str]) -> u64 {
-    shapes.iter().map(|shape| tally.shape(shape).sent()).sum()
-}
-
 async fn check(case: Case) -> Result<()> {
     let (identity, nobody) = (identity()?, ReservedPort::new()?);
     let scene = Scene::start(2, |config| {
@@ -166,7 +161,7 @@ async fn check(case: Case) -> Result<()> {
     let tally = Load::new(target, REQUESTS, Mix::new(20, shapes())?).run(|_| ()).await?;
     assert_eq!(tally.failed(), 0, "{:?}", tally.first_failure);
 
-    let unseen = sent(&tally, case.unseen);
+    let unseen = tally.sent_of(case.unseen);
     let total = poll::until("every request to be through and counted", LIMIT, async || {
         let stats = scene.stats().await?;
         let active = stats.gauge("http.ingress.downstream_rq_active")?;
@@ -214,9 +209,9 @@ async fn check(case: Case) -> Result<()> {
     }
     let no_route = [("http.response.status_code", Some("404")), ("http.route", None), ("error.type", None)];
     for (shape, labels) in case.malformed.iter().copied().chain([("no route", &no_route[..])]) {
-        assert_eq!(counted_under(&store, labels), sent(&tally, &[shape]), "{shape}");
+        assert_eq!(counted_under(&store, labels), tally.sent_of(&[shape]), "{shape}");
     }
-    let created = sent(&tally, &["create"]);
+    let created = tally.sent_of(&["create"]);
     let posts = store.count(DURATION, &[("http.request.method", "POST")]);
     if case.sees_headers {
         assert_eq!(posts, created);
@@ -226,7 +221,7 @@ async fn check(case: Case) -> Result<()> {
     }
 
     // A bad path is answered with 400 everywhere; a bad header only over HTTP/1.1, elsewhere it ends the stream.
-    let unseen_4xx = if case.unseen.contains(&"bad path") { sent(&tally, &["bad path"]) } else { 0 };
+    let unseen_4xx = if case.unseen.contains(&"bad path") { tally.sent_of(&["bad path"]) } else { 0 };
     assert_eq!(by_status(&store, 200..300), envoy("2xx")?);
     assert_eq!(by_status(&store, 400..500), envoy("4xx")? - unseen_4xx);
     assert_eq!(by_status(&store, 500..600), envoy("5xx")?);
@@ -241,12 +236,12 @@ async fn check(case: Case) -> Result<()> {
     assert_eq!(store.count(DURATION, &wanted), given_up);
 
     // Up to two retries each, and yet one request.
-    let (retried, recovered) = (sent(&tally, &["retried"]), sent(&tally, &["recovered"]));
+    let (retried, recovered) = (tally.sent_of(&["retried"]), tally.sent_of(&["recovered"]));
     let retries = stats.counter("cluster.app.upstream_rq_retry")? - recovered;
     assert!(retries > retried, "{retries} retries of {retried} requests");
     let served = scene.upstream.served();
     assert_eq!(served.answered.get(&503), Some(&(retried + retries)));
-    assert_eq!(served.reset, recovered + sent(&tally, &["reset"]));
+    assert_eq!(served.reset, recovered + tally.sent_of(&["reset"]));
     Ok(())
 }
 

@@ -103,8 +103,7 @@ async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Re
     let tally = running.stop().await?;
     ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
 
-    // What the first could not send any more is in its log.
-
+    // The log of the first Envoy contains what it could not export.
     replay(&first.log()?, scene.sink.address())?;
     wait_for(&scene.sink, tally.sent()).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
@@ -167,8 +166,7 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
     // The first answer of the collector ends it.
     let users = || [Shape::get("users", "/users/1")];
     scene.load(10, users()).await?;
-    let exported = |store: &Store| Seen::when(store.count(DURATION, &[]) == 10, 0);
-    scene.sink.wait_until("the last export", LIMIT, exported).await?;
+    scene.sink.wait_until_equal("the exported requests", 10, |store| store.count(DURATION, &[])).await?;
     let waiting = || async {
         let stats = scene.envoy.admin().stats().await?;
         let (enqueued, taken) =
@@ -187,8 +185,8 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
     let scene = Scene { envoy: second, ..scene };
     let late = 2_000;
     scene.load(late, users()).await?;
-    let all = |store: &Store| Seen::when(store.count(DURATION, &[]) == 10 + late, store.count(DURATION, &[]));
-    scene.sink.wait_until("what came after it", LIMIT, all).await?;
+    let exported = |store: &Store| store.count(DURATION, &[]);
+    scene.sink.wait_until_equal("the exported requests", 10 + late, exported).await?;
     // Nobody holds back for what was in the queue of the first: it is lost, and the ledger tells how much that was.
     let ledger = Ledger::read(scene.envoy.admin()).await?;
     assert_eq!((ledger.observed, ledger.aggregated), (sent + late, 10 + late));

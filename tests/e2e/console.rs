@@ -188,11 +188,7 @@ async fn a_real_prometheus_scrapes_a_service_that_pushes_nowhere() -> Result<()>
     .await?;
     stage.load(REQUESTS).await?;
     let query = prometheus.query();
-    poll::until("Prometheus to have scraped every request", LIMIT, async || {
-        let count = query.number(&format!("sum({COUNT})"), None).await?;
-        Ok(Seen::when(count == Some(1_000.0), format!("{count:?}")))
-    })
-    .await?;
+    query.wait_for_number(&format!("sum({COUNT})"), 1_000.0).await?;
     let errors = query.sum(COUNT, &[("http_response_status_code", "503")], None).await?;
     let other = query.sum(COUNT, &[("http_response_status_code", "200")], None).await?;
     assert_eq!(errors + other, REQUESTS);

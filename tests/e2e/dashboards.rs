@@ -102,12 +102,7 @@ async fn every_query_of_the_dashboard_has_an_answer_and_every_rule_reads_metrics
         .await?;
     }
     let query = prometheus.query();
-    let total = "sum(http_server_request_duration_seconds_count)";
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number(total, None).await?;
-        Ok(Seen::when(count == Some(2_000.0), format!("{count:?}")))
-    })
-    .await?;
+    query.wait_for_number("sum(http_server_request_duration_seconds_count)", 2_000.0).await?;
 
     let mut asked = expressions(&dashboard()?);
     assert!(asked.len() > 15, "{asked:?}");

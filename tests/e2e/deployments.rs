@@ -7,7 +7,7 @@ use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::repository;
-use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
 use tributary_tests::sink::{Encoding, Sink, Store};
 use tributary_tests::trap;
 use tributary_tests::upstream::Upstream;
@@ -103,15 +103,11 @@ async fn each_destination_gets_the_same_in_its_own_way() -> Result<()> {
     .await?;
     scene.load(REQUESTS, shapes()).await?;
     scene.wait_for_export(REQUESTS).await?;
-    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
-    let otlp = |store: &Store| Seen::when(counted(store) == (REQUESTS, REQUESTS), counted(store));
-    deltas.wait_until("every request as deltas", LIMIT, otlp).await?;
-    tenant.wait_until("every request as JSON", LIMIT, otlp).await?;
-    let remote = |store: &Store| {
-        let count = store.remote_write().sum("http_server_request_duration_seconds_count", &[]);
-        Seen::when(count == REQUESTS, count)
-    };
-    prometheus.wait_until("every request by remote write", LIMIT, remote).await?;
+    for sink in [&deltas, &tenant] {
+        wait_for(sink, REQUESTS).await?;
+    }
+    let remote = |store: &Store| store.remote_write().sum("http_server_request_duration_seconds_count", &[]);
+    prometheus.wait_until_equal("the requests by remote write", REQUESTS, remote).await?;
 
     let received = tenant.received();
     let first = received.first().context("a request of the tenant")?;
@@ -140,9 +136,8 @@ async fn requests_and_connections_are_counted_side_by_side() -> Result<()> {
     let query = Shape::get("query", "/").header("connection", "close");
     let tally = Load::new(scene.envoy.listener("database")?, 50, Mix::new(1, [query])?).run(|_| ()).await?;
     assert_eq!((tally.failed(), tally.connections), (0, 50));
-    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum("tcp.connections.closed", &[]));
-    let probe = |store: &Store| Seen::when(counted(store) == (REQUESTS, 50), counted(store));
-    scene.sink.wait_until("every request and every connection", LIMIT, probe).await?;
+    let counts = |store: &Store| (store.count(DURATION, &[]), store.sum("tcp.connections.closed", &[]));
+    scene.sink.wait_until_equal("the requests and connections", (REQUESTS, 50), counts).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     Ok(())
 }
@@ -155,13 +150,7 @@ async fn a_real_prometheus_takes_remote_write() -> Result<()> {
     })
     .await?;
     scene.load(REQUESTS, shapes()).await?;
-    let query = prometheus.query();
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number("sum(http_server_request_duration_seconds_count)", None).await?;
-        Ok(Seen::when(count == Some(1_000.0), format!("{count:?}")))
-    })
-    .await?;
-    Ok(())
+    prometheus.query().wait_for_number("sum(http_server_request_duration_seconds_count)", 1_000.0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,7 @@ async fn victoria_metrics_reads_the_buckets_and_the_quantiles_that_they_say() ->
     let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
     scene.load(REQUESTS, shapes()).await?;
     wait_for(&sink, REQUESTS).await?;
-    poll::until("VictoriaMetrics to know of every request", LIMIT, async || {
+    poll::until("VictoriaMetrics to have every request", LIMIT, async || {
         let count = engine.total_count(DURATION).await?;
         Ok(Seen::when(count == REQUESTS, count))
     })

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use tributary_tests::load::Shape;
 use tributary_tests::metrics::Attributes;
-use tributary_tests::poll::{self, Seen};
+use tributary_tests::poll::Seen;
 use tributary_tests::prometheus::{self, Prometheus};
 use tributary_tests::rotel::{self, Rotel};
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -78,12 +78,8 @@ async fn prometheus_reads_sums_and_quantiles_from_remote_write() -> Result<()> {
     wait_for(&otlp, REQUESTS).await?;
 
     let query = prometheus.query();
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number("sum(http_server_request_duration_seconds_count)", None).await?;
-        let counter = query.number("sum(tributary_counter_total)", None).await?;
-        Ok(Seen::when(count == Some(4_000.0) && counter == Some(4_000.0), format!("{count:?} {counter:?}")))
-    })
-    .await?;
+    query.wait_for_number("sum(http_server_request_duration_seconds_count)", 4_000.0).await?;
+    query.wait_for_number("sum(tributary_counter_total)", 4_000.0).await?;
     let slow = query
         .quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
         .await?;
@@ -110,18 +106,14 @@ async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_whole() -
             .await?;
     scene.load(REQUESTS, shapes()).await?;
 
-    let counted = |store: &Store| store.count(DURATION, &[]);
-    let probe = |store: &Store| Seen::when(counted(store) == REQUESTS, counted(store));
-    behind_rotel.wait_until("every request behind rotel", LIMIT, probe).await?;
+    let forwarded = |store: &Store| store.count(DURATION, &[]);
+    behind_rotel.wait_until_equal("the requests behind rotel", REQUESTS, forwarded).await?;
     let points = behind_rotel.store().exponential_points(DURATION);
     assert!(points.iter().all(|point| point.histogram.positive.counts.len() <= 80));
 
     let query = prometheus.query();
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number("sum(histogram_count(http_server_request_duration_seconds))", None).await?;
-        Ok(Seen::when(count == Some(4_000.0), format!("{count:?}")))
-    })
-    .await?;
+    let count = "sum(histogram_count(http_server_request_duration_seconds))";
+    query.wait_for_number(count, 4_000.0).await?;
     let slow = query
         .native_quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
         .await?;
@@ -140,11 +132,8 @@ async fn the_service_says_of_itself_what_the_collector_saw() -> Result<()> {
     otlp.fail_next(2, &Fault::status(503));
     scene.load(REQUESTS, shapes()).await?;
     wait_for(&otlp, REQUESTS).await?;
-    let observations = |store: &Store| {
-        let seen = store.sum("tributary.observations", &[]);
-        Seen::when(seen == REQUESTS, seen)
-    };
-    otlp.wait_until("the service's own count of requests", LIMIT, observations).await?;
+    let observations = |store: &Store| store.sum("tributary.observations", &[]);
+    otlp.wait_until_equal("the observations", REQUESTS, observations).await?;
 
     // What it says was taken when an export began: so it comes up to what Envoy's statistics say now, and not past it.
     let exported = "otel.sdk.exporter.metric_data_point.exported";
@@ -183,11 +172,9 @@ async fn a_series_that_is_idle_ends_everywhere_and_begins_anew() -> Result<()> {
     scene.load(100, [Shape::get("users", "/users/1")]).await?;
     wait_for(&otlp, 100).await?;
     let route = [("http.route", "users")];
-    let ended = |store: &Store| Seen::when(store.ended(DURATION, &route) == 1, store.ended(DURATION, &route));
-    otlp.wait_until("the end of the series", LIMIT, ended).await?;
+    otlp.wait_until_equal("the ended series", 1, |store| store.ended(DURATION, &route)).await?;
     let name = "http_server_request_duration_seconds_count";
-    let ended = |store: &Store| Seen::when(store.remote_write().ended(name, &[]) == 1, "not ended");
-    remote.wait_until("the stale marker", LIMIT, ended).await?;
+    remote.wait_until_equal("the ended series", 1, |store| store.remote_write().ended(name, &[])).await?;
 
     scene.load(50, [Shape::get("users", "/users/1")]).await?;
     wait_for(&otlp, 150).await?;

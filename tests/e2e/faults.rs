@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use serde_yaml_ng::Value;
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::envoy::Envoy;
 use tributary_tests::load::Shape;
+use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 
 const REQUESTS: u64 = 2_000;
@@ -40,9 +41,9 @@ async fn without_a_service_traffic_goes_on_and_each_worker_says_once_what_is_mis
         envoy.wait_for_log("no service has registered the queue", LIMIT).await?;
         // Ten more hand-overs that cannot be.
         let held_back = "wasmcustom.tributary_handovers_held_back";
-        tributary_tests::poll::until("more hand-overs held back", LIMIT, async || {
+        poll::until("more hand-overs held back", LIMIT, async || {
             let count = envoy.admin().counter(held_back).await?;
-            Ok(tributary_tests::poll::Seen::when(count > 10, count))
+            Ok(Seen::when(count > 10, count))
         })
         .await?;
         let said = lines(&envoy.log()?, "no service has registered the queue");
@@ -64,9 +65,7 @@ async fn a_service_under_another_vm_id_is_found_by_its_name() -> Result<()> {
     };
     let scene = Scene::start(2, elsewhere).await?;
     scene.load(REQUESTS, users()).await?;
-    let count = |store: &tributary_tests::sink::Store| store.count(DURATION, &[]);
-    let probe = |store: &_| tributary_tests::poll::Seen::when(count(store) == REQUESTS, count(store));
-    scene.sink.wait_until("every request", LIMIT, probe).await?;
+    scene.sink.wait_until_equal("the requests", REQUESTS, |store| store.count(DURATION, &[])).await?;
     // Shared data does not cross from one vm_id to another, so the counter is not seen there.
     assert_eq!(scene.sink.sum(COUNTER, &[]), 0);
     Ok(())
@@ -74,11 +73,7 @@ async fn a_service_under_another_vm_id_is_found_by_its_name() -> Result<()> {
 
 /// Starts an Envoy that must refuse its configuration, and gives its log.
 async fn refused(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<String> {
-    let config = edit(EnvoyConfig::minimal()?.free_ports());
-    let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
-    let status = envoy.wait_for_exit(LIMIT).await?;
-    assert!(!status.success(), "Envoy took the configuration");
-    envoy.log()
+    Envoy::refused(&edit(EnvoyConfig::minimal()?.free_ports())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,7 +191,7 @@ async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Resu
     let tally = send("outbound", calls_sent, calls()).await?;
     send("inbound_plain", plain, vec![Shape::get("plain", "/").header("x-forwarded-for", "10.0.0.9")])
         .await?;
-    let sent = |shapes: &[&str]| shapes.iter().map(|shape| tally.shape(shape).sent()).sum::<u64>();
+    let sent = |shapes: &[&str]| tally.sent_of(shapes);
     let through = sent(&["details", "create", "failing", "slow"]);
 
     let destination_service = [
@@ -265,8 +265,7 @@ async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Resu
     ]
     .into();
     let total = expected.values().sum::<u64>();
-    let probe = |store: &Store| Seen::when(store.sum(REQUESTS, &[]) == total, store.sum(REQUESTS, &[]));
-    scene.sink.wait_until(&format!("{total} requests"), LIMIT, probe).await?;
+    scene.sink.wait_until_equal("the requests", total, |store| store.sum(REQUESTS, &[])).await?;
     let (stats, store) = (scene.stats().await?, scene.sink.store());
     let counts = counted(&store, REQUESTS);
     for (labels, count) in &expected {

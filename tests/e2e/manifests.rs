@@ -11,9 +11,8 @@ use tributary_check::finding::{Rule, Severity};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
-use tributary_tests::poll::Seen;
 use tributary_tests::repository;
-use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::scene::{COUNTER, DURATION, Scene};
 use tributary_tests::sink::{Sink, Store};
 use tributary_tests::upstream::Upstream;
 
@@ -218,8 +217,7 @@ async fn counts(scene: &Scene, with_counter: bool) -> Result<()> {
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
     let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
     let expected = (REQUESTS, if with_counter { REQUESTS } else { 0 });
-    let probe = |store: &Store| Seen::when(counted(store) == expected, counted(store));
-    scene.sink.wait_until("every request", LIMIT, probe).await?;
+    scene.sink.wait_until_equal("the requests and the counter", expected, counted).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     Ok(())
 }
@@ -236,9 +234,7 @@ async fn istio_counts_requests_and_connections_in_sidecars_by_its_own_names() ->
         let requests = store.sum("istio_requests_total", &[("response_code", "200")]);
         (requests, store.sum("istio_tcp_connections_closed_total", &[("request_protocol", "tcp")]))
     };
-    let probe = |store: &Store| Seen::when(counted(store) == (REQUESTS, 50), counted(store));
-    scene.sink.wait_until("every request and every connection", LIMIT, probe).await?;
-    Ok(())
+    scene.sink.wait_until_equal("the requests and connections", (REQUESTS, 50), counted).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

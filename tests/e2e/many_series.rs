@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use tributary_tests::event_loop::EventLoopMonitor;
 use tributary_tests::load::{Mix, Shape};
 use tributary_tests::metrics::AttributeValue;
-use tributary_tests::poll::Seen;
-use tributary_tests::scene::{DURATION, LIMIT, Scene};
+use tributary_tests::scene::{DURATION, Scene};
 use tributary_tests::sink::Store;
 
 const TENANT: &str = "tenant";
@@ -67,8 +66,7 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
     let loaded = main_thread.durations().await?;
     let exporting = EventLoopMonitor::from_now(scene.envoy.admin()).await?;
     let all = requests + 10;
-    let counted = |store: &Store| Seen::when(store.count(DURATION, &[]) == all, store.count(DURATION, &[]));
-    scene.sink.wait_until("every request", LIMIT, counted).await?;
+    scene.sink.wait_until_equal("the requests", all, |store| store.count(DURATION, &[])).await?;
     let exported = exporting.durations().await?;
     let (memory, resident) =
         (memory(&scene).await? - memory_before, scene.envoy.resident_bytes()? - resident_before);

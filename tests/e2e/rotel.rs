@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
-    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric::Data,
-    number_data_point,
+    HistogramDataPoint, Metric, NumberDataPoint, Sum, exemplar, metric::Data, number_data_point,
 };
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use tributary_tests::metrics::{self, AttributeValue};
-use tributary_tests::poll::Seen;
+use tributary_tests::otlp::{attribute, request, text};
 use tributary_tests::rotel::{OTLP_PATH, Rotel};
 use tributary_tests::sink::{Encoding, Sink, Store};
 
@@ -28,14 +26,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 const START: u64 = 1_700_000_000_000_000_000;
 const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
 const SPAN: u64 = 0xeee1_9b7e_c3c1_b174;
-
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
-}
-
-fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
-}
 
 fn exemplar(time_unix_nano: u64) -> Exemplar {
     Exemplar {
@@ -103,11 +93,12 @@ fn message(temporality: AggregationTemporality, instance: &str, second: u64) -> 
         metric(SIZE, Data::ExponentialHistogram(exponential)),
     ];
     let scope = InstrumentationScope { name: "tributary".to_owned(), ..InstrumentationScope::default() };
-    let scope_metrics = vec![ScopeMetrics { scope: Some(scope), metrics, ..ScopeMetrics::default() }];
-    let resource =
-        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
-    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
-    ExportMetricsServiceRequest { resource_metrics: vec![metrics] }
+    let mut request = request(instance, metrics);
+    for scope_metrics in request.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics)
+    {
+        scope_metrics.scope = Some(scope.clone());
+    }
+    request
 }
 
 async fn send(rotel: &Rotel, content_type: &str, body: Vec<u8>) -> Result<u16> {
@@ -145,11 +136,7 @@ async fn both_encodings_are_understood_and_passed_on_unchanged() -> Result<()> {
     let json = double_counter(message(AggregationTemporality::Cumulative, "json", 1));
     assert_eq!(send(&rotel, PROTOBUF, protobuf.encode_to_vec()).await?, 200);
     assert_eq!(send(&rotel, JSON, serde_json::to_vec(&json)?).await?, 200);
-    let probe = |store: &Store| {
-        let points = store.number_points(COUNTER).len();
-        Seen::when(points == 2, points)
-    };
-    sink.wait_until("both to be passed on", LIMIT, probe).await?;
+    sink.wait_until_equal("the forwarded counters", 2, |store| store.number_points(COUNTER).len()).await?;
 
     let received = sink.received();
     for sent in [&protobuf, &json] {
@@ -193,11 +180,8 @@ async fn deltas_add_up_behind_it() -> Result<()> {
     for second in 1..=3 {
         let body = histograms(message(AggregationTemporality::Delta, "a", second));
         assert_eq!(send(&rotel, PROTOBUF, body.encode_to_vec()).await?, 200);
-        let probe = |store: &Store| {
-            let counts = (store.count(DURATION, &[]), store.count(SIZE, &[]));
-            Seen::when(counts == (3 * second, 7 * second), counts)
-        };
-        sink.wait_until("the next delta", LIMIT, probe).await?;
+        let counts = |store: &Store| (store.count(DURATION, &[]), store.count(SIZE, &[]));
+        sink.wait_until_equal("the sums of the deltas", (3 * second, 7 * second), counts).await?;
     }
     let points = sink.store().exponential_points(SIZE);
     assert_eq!(points[0].histogram.positive, metrics::Buckets { offset: -4, counts: vec![3, 0, 6, 9] });

@@ -4,7 +4,6 @@ use anyhow::Result;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::echo::{CLOSE, EchoClient, EchoServer, RESET};
 use tributary_tests::metrics::to_count;
-use tributary_tests::poll::Seen;
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{COUNTER, LIMIT, Scene};
 use tributary_tests::sink::Store;
@@ -49,9 +48,7 @@ fn counted(store: &Store) -> [u64; 5] {
 }
 
 async fn wait_for(scene: &Scene, expected: [u64; 5]) -> Result<()> {
-    let what = format!("{expected:?} opened, closed, received, sent and measured");
-    let probe = |store: &Store| Seen::when(counted(store) == expected, counted(store));
-    scene.sink.wait_until(&what, LIMIT, probe).await.map(|_| ())
+    scene.sink.wait_until_equal("opened, closed, received, sent and durations", expected, counted).await
 }
 
 /// From when on an attach point sees a connection.

@@ -128,9 +128,8 @@ async fn a_service_that_comes_back_counts_to_the_unit_what_it_never_brought() ->
             let told = destination.exported + destination.lost();
             assert_eq!((ledger.observed, told), (sent, sent), "{name}: {ledger:?}");
             // The counter, which is in shared data and lives on, though no worker has anything to say any more.
-            let counted =
-                |store: &Store| Seen::when(store.sum(COUNTER, &[]) == sent, store.sum(COUNTER, &[]));
-            sink.wait_until(&format!("the counter at {name}"), LIMIT, counted).await?;
+            let counter = |store: &Store| store.sum(COUNTER, &[]);
+            sink.wait_until_equal(&format!("the counter at {name}"), sent, counter).await?;
             assert_eq!(sink.problems(), Vec::<String>::new(), "{name}");
         }
     }

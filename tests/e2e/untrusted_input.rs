@@ -7,7 +7,7 @@ use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::metric::{Kind, Metric};
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::envoy::Envoy;
 use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
@@ -124,10 +124,7 @@ async fn a_configuration_of_two_mebibytes_is_refused_in_one_line() -> Result<()>
         ("service", &|config| config.service("resource", json!({"x": text}))),
     ];
     for (module, edit) in edits {
-        let config = edit(EnvoyConfig::minimal()?.free_ports());
-        let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
-        ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took it");
-        let log = envoy.log()?;
+        let log = Envoy::refused(&edit(EnvoyConfig::minimal()?.free_ports())).await?;
         let said: Vec<_> =
             log.lines().filter(|line| line.contains("tributary: configuration of the")).collect();
         ensure!(said.len() == 1 && said.iter().all(|line| line.len() < 500), "{said:?}");

@@ -4,29 +4,20 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
-    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data,
-    number_data_point,
+    HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data, number_data_point,
 };
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
+use tributary_tests::otlp::{attribute, request, text};
 use tributary_tests::remote_write::{self, TimeSeries, WriteRequest, stale_marker};
 use tributary_tests::victoria_metrics::{OTLP_PATH, REMOTE_WRITE_PATH, VictoriaMetrics};
 
 const COUNTER: &str = "tributary.counter";
 const DURATION: &str = "http.server.request.duration";
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
-}
-
-fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
-}
 
 /// What one process has seen after `count` requests, all of them in the middle one of three buckets.
 fn message(instance: &str, time: u64, count: u64) -> Result<ExportMetricsServiceRequest> {
@@ -55,11 +46,7 @@ fn message(instance: &str, time: u64, count: u64) -> Result<ExportMetricsService
     let histogram = Histogram { data_points: vec![duration], aggregation_temporality };
     let metric = |name: &str, data| Metric { name: name.to_owned(), data: Some(data), ..Metric::default() };
     let metrics = vec![metric(COUNTER, Data::Sum(sum)), metric(DURATION, Data::Histogram(histogram))];
-    let resource =
-        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
-    let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
-    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
-    Ok(ExportMetricsServiceRequest { resource_metrics: vec![metrics] })
+    Ok(request(instance, metrics))
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::admin::Admin;
 use crate::config::EnvoyConfig;
-use crate::poll::Seen;
+use crate::poll::{LIMIT, Seen};
 use crate::process::ServerProcess;
 use crate::tools;
 
@@ -95,6 +95,13 @@ impl Envoy {
             vec!["--disable-hot-restart".to_owned()]
         };
         Self::spawn_in(directory, config, options, 0, &restarts).await
+    }
+
+    /// Starts an Envoy that must refuse `config`, and returns its log.
+    pub async fn refused(config: &EnvoyConfig) -> Result<String> {
+        let mut envoy = Self::spawn(config, &EnvoyOptions::default()).await?;
+        ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy accepted the configuration");
+        envoy.log()
     }
 
     /// Hot restarts this Envoy: starts one with `config` that takes over its listeners, and waits until it is
@@ -217,8 +224,6 @@ fn directory() -> Result<TempDir> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn a_plain_envoy_starts_answers_and_ends_by_sigterm() {

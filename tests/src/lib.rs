@@ -19,6 +19,7 @@ pub mod load;
 pub mod markdown;
 pub mod metrics;
 pub mod non_http_server;
+pub mod otlp;
 pub mod poll;
 pub mod ports;
 pub mod process;

@@ -11,6 +11,7 @@ use crate::metrics::{
     AttributeValue, Attributes, Exemplar, ExemplarPoint, HistogramPoint, NumberPoint, classic_histograms,
     matches, to_count,
 };
+use crate::poll::{self, LIMIT, Seen};
 use crate::remote_write::NAME_LABEL;
 
 mod answer;
@@ -56,6 +57,16 @@ impl PromQl {
             Some(ElementValue::Number(number)) => Ok(Some(number)),
             Some(other) => anyhow::bail!("{query} returns {other:?}, not a number"),
         }
+    }
+
+    /// Waits until an instant query returns the number `expected`.
+    pub async fn wait_for_number(&self, query: &str, expected: f64) -> Result<()> {
+        poll::until(&format!("{query} to be {expected}"), LIMIT, async || {
+            let number = self.number(query, None).await?;
+            Ok(Seen::when(number == Some(expected), number))
+        })
+        .await
+        .map(drop)
     }
 
     /// Reads every series of the metric `name` with a number; all labels are text attributes.

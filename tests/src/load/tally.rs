@@ -43,6 +43,11 @@ impl Tally {
         self.shapes.values().map(ShapeTally::sent).sum()
     }
 
+    /// The number of requests of some shapes.
+    pub fn sent_of(&self, shapes: &[&str]) -> u64 {
+        shapes.iter().map(|shape| self.shape(shape).sent()).sum()
+    }
+
     /// The number of requests with a complete response.
     pub fn answered(&self) -> u64 {
         self.by_status().values().sum()
