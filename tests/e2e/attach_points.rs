@@ -1,4 +1,4 @@
-//! Wherever the module is attached and whichever HTTP is spoken: each request is counted once, under what became of it.
+//! For every attach point and every version of HTTP, each request is counted once, with its outcome.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ use tributary_tests::upstream::UpstreamFault;
 
 const REQUESTS: u64 = 3_000;
 
-/// Shapes whose requests all end in one way, with their route, status and error.
-const ENDS: [(&str, &str, &str, Option<&str>); 13] = [
+/// Shapes whose requests all have the same outcome: route, status and error.
+const OUTCOMES: [(&str, &str, &str, Option<&str>); 13] = [
     ("users", "users", "200", None),
     ("create", "orders", "201", None),
     ("missing", "orders", "404", None),
@@ -32,24 +32,24 @@ const ENDS: [(&str, &str, &str, Option<&str>); 13] = [
     ("left early", "left-early", "200", None),
 ];
 
-/// An attach point and a version of HTTP, with what is special there.
+/// An attach point and a version of HTTP, with their differences.
 struct Case {
     version: HttpVersion,
     attach: fn(EnvoyConfig) -> EnvoyConfig,
-    /// Shapes that never get that far.
+    /// Shapes whose requests never reach the attach point.
     unseen: &'static [&'static str],
-    /// What malformed requests that get that far are counted under.
+    /// The expected attributes of malformed requests that reach the attach point.
     malformed: &'static [(&'static str, Labels)],
-    /// Whether headers of the request can still be read at the end of a stream.
+    /// Whether request headers can be read at the end of a stream.
     sees_headers: bool,
-    /// The error of a stream that the client gave up.
+    /// The error of a stream that the client aborted.
     given_up: &'static str,
 }
 
-/// Values of attributes, or that they are absent.
+/// Attributes with their values; `None` for an absent attribute.
 type Labels = &'static [(&'static str, Option<&'static str>)];
 
-/// A path that cannot be normalised: over HTTP/1.1 it is refused before a route is looked for.
+/// A path that cannot be normalised: over HTTP/1.1, Envoy refuses it before it looks for a route.
 const BAD_PATH: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.request.method", Some("GET")), ("http.route", None)],
@@ -58,7 +58,7 @@ const BAD_PATH_WITH_ROUTE: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.route", Some("users")), ("error.type", None)],
 );
-/// A header that is refused: over HTTP/1.1 by an answer, elsewhere by a reset.
+/// A refused header: over HTTP/1.1 by an answer, otherwise by a reset.
 const BAD_HEADER: (&str, Labels) = (
     "bad header",
     &[("http.response.status_code", Some("400")), ("http.request.method", None), ("http.route", None)],
@@ -71,13 +71,13 @@ const BAD_HEADER_RESET: (&str, Labels) = (
         ("http.route", None),
     ],
 );
-// Envoy 1.36.4 has no flag for it, 1.40.0 DPE.
+// Without `error.type`: Envoy 1.36.4 sets no flag, 1.40.0 sets DPE.
 const BAD_HEADER_ERROR: (&str, Labels) = (
     "bad header",
     &[("http.response.status_code", None), ("http.request.method", None), ("http.route", None)],
 );
 
-/// Requests with every end that a stream can have. Each but the malformed ones has a route of its own.
+/// Requests with every outcome of a stream. All but the malformed ones have separate routes.
 fn shapes() -> Vec<Shape> {
     let never = 60_000;
     vec![
@@ -104,13 +104,13 @@ fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// The configuration with a route for each shape that `envoy/minimal.yaml` has none for.
+/// Adds a route for each shape for which `envoy/minimal.yaml` has none.
 fn with_routes(config: EnvoyConfig, unreachable: u16) -> EnvoyConfig {
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
     let host = format!("{manager}.route_config.virtual_hosts[0]");
     let route = |name: &str, action: Value| json!({"name": name, "match": {"path": format!("/{name}")}, "route": action});
     config
-        // As many at once as there are requests.
+        // Allows as many concurrent retries as there are requests.
         .set("static_resources.clusters[0].circuit_breakers", json!({"thresholds": [{"max_retries": 1_000}]}))
         .static_cluster("unreachable", localhost(unreachable))
         .route(route("unreachable", json!({"cluster": "unreachable"})))
@@ -147,9 +147,9 @@ fn identity() -> Result<Identity> {
 }
 
 async fn check(case: Case) -> Result<()> {
-    let (identity, nobody) = (identity()?, ReservedPort::new()?);
+    let (identity, closed_port) = (identity()?, ReservedPort::new()?);
     let scene = Scene::start(2, |config| {
-        (case.attach)(case.version.taken_by(with_routes(config, nobody.port()), &identity))
+        (case.attach)(case.version.taken_by(with_routes(config, closed_port.port()), &identity))
     })
     .await?;
     let ingress = scene.envoy.listener("ingress")?;
@@ -162,21 +162,21 @@ async fn check(case: Case) -> Result<()> {
     assert_eq!(tally.failed(), 0, "{:?}", tally.first_failure);
 
     let unseen = tally.sent_of(case.unseen);
-    let total = poll::until("every request to be through and counted", LIMIT, async || {
+    let total = poll::until("every request to be finished and counted", LIMIT, async || {
         let stats = scene.stats().await?;
         let active = stats.gauge("http.ingress.downstream_rq_active")?;
         let total = stats.counter("http.ingress.downstream_rq_total")?;
-        let in_front = match &front {
+        let in_proxy = match &front {
             Some(front) => front.admin().stats().await?.gauge("cluster.under_test.upstream_rq_active")?,
             None => 0,
         };
         let counted = (scene.sink.total_count(DURATION), scene.sink.sum(COUNTER, &[]));
-        let is_through = (active, in_front) == (0, 0) && counted == (total - unseen, total - unseen);
-        Ok(if is_through {
+        let is_finished = (active, in_proxy) == (0, 0) && counted == (total - unseen, total - unseen);
+        Ok(if is_finished {
             Seen::Ready(total)
         } else {
             Seen::Pending(format!(
-                "{active} + {in_front} active, {counted:?} counted of {total} less {unseen}"
+                "{active} + {in_proxy} active, {counted:?} counted of {total} less {unseen}"
             ))
         })
     })
@@ -185,14 +185,14 @@ async fn check(case: Case) -> Result<()> {
     let (stats, store) = (scene.stats().await?, scene.sink.store());
     let envoy = |name: &str| stats.counter(&format!("http.ingress.downstream_rq_{name}"));
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total - unseen);
-    // On HTTP/3 a filter's stream is read when Envoy deletes it, where now and then it evaluates no list any more: the values are
-    // then read one by one, and are the same.
+    // On HTTP/3 the filter reads a stream when Envoy deletes it. There Envoy sometimes no longer evaluates a
+    // list: then the filter reads the same values one by one.
     let slow = stats.counter("wasmcustom.tributary_read_one_by_one")?;
     let is_deleted = case.version == HttpVersion::Http3 && !case.sees_headers;
     let slow_max = if is_deleted { total / 100 } else { 0 };
     assert!(slow <= slow_max, "{slow} of {total} were read one by one");
 
-    for (shape, route, status, error) in ENDS {
+    for (shape, route, status, error) in OUTCOMES {
         let sent = tally.shape(shape).sent();
         assert!(sent > 0);
         assert_eq!(
@@ -216,18 +216,18 @@ async fn check(case: Case) -> Result<()> {
     if case.sees_headers {
         assert_eq!(posts, created);
     } else {
-        // Now and then an answer is through before its request is: that stream is reset, when they are still there.
+        // Headers are available only in streams that are reset because the answer ended before the request.
         assert!(posts < created / 2, "{posts} of {created}");
     }
 
-    // A bad path is answered with 400 everywhere; a bad header only over HTTP/1.1, elsewhere it ends the stream.
+    // A bad path is always answered with 400; a bad header only over HTTP/1.1, otherwise the stream is reset.
     let unseen_4xx = if case.unseen.contains(&"bad path") { tally.sent_of(&["bad path"]) } else { 0 };
     assert_eq!(by_status(&store, 200..300), envoy("2xx")?);
     assert_eq!(by_status(&store, 400..500), envoy("4xx")? - unseen_4xx);
     assert_eq!(by_status(&store, 500..600), envoy("5xx")?);
     assert_eq!(by_status(&store, 100..1000), envoy("completed")? - unseen_4xx);
 
-    // The front gives some up before they are on their way.
+    // The front proxy aborts some requests before it forwards them.
     let ended = |shape: &&str| *shape != "given up";
     let others = tally.shapes.iter().filter(|(name, _)| ended(&name.as_str())).map(|(_, shape)| shape.sent());
     let given_up = total - others.sum::<u64>();
@@ -235,7 +235,7 @@ async fn check(case: Case) -> Result<()> {
     let wanted = [("http.route", "given-up"), ("error.type", case.given_up)];
     assert_eq!(store.count(DURATION, &wanted), given_up);
 
-    // Up to two retries each, and yet one request.
+    // A request with up to two retries is counted once.
     let (retried, recovered) = (tally.sent_of(&["retried"]), tally.sent_of(&["recovered"]));
     let retries = stats.counter("cluster.app.upstream_rq_retry")? - recovered;
     assert!(retries > retried, "{retries} retries of {retried} requests");
@@ -245,7 +245,7 @@ async fn check(case: Case) -> Result<()> {
     Ok(())
 }
 
-/// What an access logger sees: Envoy's own sees no less than one that is a module.
+/// The case of an access logger, which is the same for the module and for Envoy's own.
 fn logged(version: HttpVersion, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
     let (malformed, given_up): (&'static [_], _) = match version {
         HttpVersion::Http1 => (&[BAD_PATH, BAD_HEADER], "downstream_connection_termination"),
@@ -255,7 +255,7 @@ fn logged(version: HttpVersion, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case 
     Case { version, attach, unseen: &[], malformed, sees_headers: true, given_up }
 }
 
-/// How many streams were counted under these attributes.
+/// Counts the streams with these attributes.
 fn counted_under(store: &Store, labels: &[(&str, Option<&str>)]) -> u64 {
     let points = store.histogram_points(DURATION).into_iter();
     let is_it = |point: &HistogramPoint| {
@@ -266,7 +266,7 @@ fn counted_under(store: &Store, labels: &[(&str, Option<&str>)]) -> u64 {
     points.filter(is_it).map(|point| point.histogram.count).sum()
 }
 
-/// How many streams ended with a status in `range`.
+/// Counts the streams with a status in `range`.
 fn by_status(store: &Store, range: std::ops::Range<i64>) -> u64 {
     let points = store.histogram_points(DURATION).into_iter();
     let is_in = |status: Option<&_>| matches!(status, Some(Int(status)) if range.contains(status));
@@ -332,16 +332,16 @@ async fn the_access_logger_counts_each_stream_of_http_3() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_stream_tells_of_each_stream_of_http_1() -> Result<()> {
+async fn the_log_stream_counts_each_stream_of_http_1() -> Result<()> {
     check(logged(HttpVersion::Http1, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_stream_tells_of_each_stream_of_http_2() -> Result<()> {
+async fn the_log_stream_counts_each_stream_of_http_2() -> Result<()> {
     check(logged(HttpVersion::Http2, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_stream_tells_of_each_stream_of_http_3() -> Result<()> {
+async fn the_log_stream_counts_each_stream_of_http_3() -> Result<()> {
     check(logged(HttpVersion::Http3, EnvoyConfig::as_log_stream)).await
 }

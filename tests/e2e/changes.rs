@@ -1,4 +1,4 @@
-//! Envoy changes under load: its listeners, its process, its end. Each request is counted once all the same.
+//! Changes of Envoy under load: new listeners, hot restarts, a shutdown. Each request is still counted once.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for, with_des
 use tributary_tests::sink::{Fault, Sink, Store};
 use tributary_tests::trap;
 
-/// More than are sent before anybody stops it.
+/// More requests than a load sends before it is stopped.
 const ENDLESS: u64 = 10_000_000;
-/// Batches in the queue at which workers keep theirs (worker-filter/src/credit.rs).
+/// The number of batches in the queue at which workers stop flushing (worker-filter/src/credit.rs).
 const BATCHES_MAX: u64 = 512;
-/// What passes between two changes, so that each meets traffic.
+/// The number of requests between two changes.
 const BETWEEN: u64 = 500;
 
 fn load(envoy: &Envoy) -> Result<RunningLoad> {
@@ -27,7 +27,7 @@ fn load(envoy: &Envoy) -> Result<RunningLoad> {
     Ok(Load::new(envoy.listener("ingress")?, ENDLESS, Mix::new(20, shapes)?).start())
 }
 
-/// Waits until the counter `name` of Envoy's statistics has come to `count`.
+/// Waits until the counter `name` of Envoy has reached `count`.
 async fn wait_for_counter(envoy: &Envoy, name: &str, count: u64) -> Result<()> {
     poll::until(name, LIMIT, async || {
         let now = envoy.admin().counter(name).await?;
@@ -38,11 +38,11 @@ async fn wait_for_counter(envoy: &Envoy, name: &str, count: u64) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing() -> Result<()> {
+async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Result<()> {
     let (options, in_file) = (EnvoyOptions::fast_drain(2), EnvoyConfig::listeners_in_file);
     let (scene, config) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, in_file).await?;
     let phase = |number: u64| {
-        // The same metric with other bounds each time: two histograms that add up to none.
+        // The bounds differ each time, so the histograms cannot be added.
         let bounds = [10, 1000 * number];
         let size =
             json!({"name": "size", "kind": "histogram", "value": "response.total_size", "bounds": bounds});
@@ -60,7 +60,7 @@ async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing()
         wait_for_counter(&scene.envoy, updated, before + change).await?;
         running.wait_for_more(BETWEEN, LIMIT).await?;
     }
-    // What it refuses changes nothing: a key that there is not, and 2 MiB.
+    // A refused configuration changes nothing: an unknown key, and a value of 2 MiB.
     let wrong = [
         phase(4).worker("flsh", 1),
         phase(4).worker("dimensions", json!([{"name": "phase", "value": "x".repeat(2 << 20)}])),
@@ -72,7 +72,7 @@ async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing()
     }
     let tally = running.stop().await?;
     ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
-    ensure!(tally.connections > 16, "{} connections: none was asked to go", tally.connections);
+    ensure!(tally.connections > 16, "{} connections: Envoy drained none", tally.connections);
     wait_for(&scene.sink, tally.sent()).await?;
     Ledger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
     let total = scene.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
@@ -117,10 +117,10 @@ async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Re
     Ok(())
 }
 
-/// A service cannot be added to an Envoy that runs: another takes its place.
+/// A service cannot be added to a running Envoy, only by a hot restart.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_comes_with_a_hot_restart_finds_its_workers_and_the_ledger_says_what_came_too_early()
--> Result<()> {
+async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests_stay_pending() -> Result<()>
+{
     let options = EnvoyOptions::fast_drain(2);
     let without = |config: EnvoyConfig| {
         config.edit(|document| {
@@ -145,16 +145,16 @@ async fn a_service_that_comes_with_a_hot_restart_finds_its_workers_and_the_ledge
     let late = 2_000;
     scene.load(late, [Shape::get("users", "/users/1")]).await?;
     wait_for(&scene.sink, late).await?;
-    // Envoy hands its statistics on to its successor, and with them what nobody could take.
+    // Envoy passes its statistics on to the next process, including the requests that no service received.
     let ledger = Ledger::read(scene.envoy.admin()).await?;
     let (pending, aggregated) = (ledger.pending, ledger.aggregated);
     assert_eq!((ledger.observed, pending, aggregated, ledger.missing), (early + late, early, late, 0));
     Ok(())
 }
 
-/// A service of a bootstrap extension that fails never comes back, and what waits for it fills the queue up to its bound.
+/// By default a trapped service is not restarted, and the queue fills up to its limit.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
+async fn a_hot_restart_replaces_a_service_that_has_trapped() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let module = directory.path().join("service.wasm");
     std::fs::write(&module, trap::service()?)?;
@@ -163,7 +163,7 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
         config.worker("flush.max_requests", 1).module(SERVICE_PLUGIN, &module)
     })
     .await?;
-    // The first answer of the collector ends it.
+    // The first answer of the collector makes the service trap.
     let users = || [Shape::get("users", "/users/1")];
     scene.load(10, users()).await?;
     scene.sink.wait_until_equal("the exported requests", 10, |store| store.count(DURATION, &[])).await?;
@@ -187,14 +187,15 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
     scene.load(late, users()).await?;
     let exported = |store: &Store| store.count(DURATION, &[]);
     scene.sink.wait_until_equal("the exported requests", 10 + late, exported).await?;
-    // Nobody holds back for what was in the queue of the first: it is lost, and the ledger tells how much that was.
+    // The items in the first Envoy's queue do not block workers: they are lost, and the ledger reports how
+    // many.
     let ledger = Ledger::read(scene.envoy.admin()).await?;
     assert_eq!((ledger.observed, ledger.aggregated), (sent + late, 10 + late));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result<()> {
+async fn a_clock_that_goes_back_an_hour_delays_and_changes_nothing() -> Result<()> {
     let (sums, deltas, directory) = (Sink::start(0).await?, Sink::start(0).await?, tempfile::tempdir()?);
     let destinations = [
         ("sums", sums.address(), json!({})),
@@ -215,9 +216,9 @@ async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result
     .await?;
     let running = load(&scene.envoy)?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    poll::until("the clock to go back", LIMIT, async || Ok(Seen::when(jump.has_happened(), ()))).await?;
+    poll::until("the clock to jump back", LIMIT, async || Ok(Seen::when(jump.has_happened(), ()))).await?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    // Waits that were to end an hour later, as the modules now see it, end all the same.
+    // Retries are not delayed by an hour.
     deltas.fail_next(2, &Fault::status(503));
     running.wait_for_more(BETWEEN, LIMIT).await?;
     let tally = running.stop().await?;
@@ -231,7 +232,7 @@ async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_under_load_leaves_each_request_exported_or_in_the_log() -> Result<()> {
+async fn after_a_shutdown_under_load_each_request_is_exported_or_logged() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("access.log");
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
@@ -247,16 +248,16 @@ async fn an_end_under_load_leaves_each_request_exported_or_in_the_log() -> Resul
         Scene::start(2, |config| config.set(&format!("{manager}.access_log"), access_log)).await?;
     let running = load(&scene.envoy)?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    // The last exports fail: what is in the log then is more than nothing.
+    // The last exports fail, so that the log contains unexported metrics.
     let exported = |store: &Store| Seen::when(store.count(DURATION, &[]) > 0, 0);
     scene.sink.wait_until("an export", LIMIT, exported).await?;
     scene.sink.fail_always(Fault::status(503));
     running.wait_for_more(BETWEEN, LIMIT).await?;
     ensure!(scene.envoy.terminate(LIMIT).await?.success());
     let tally = running.stop().await?;
-    ensure!(tally.failed() > 0, "the load was over before Envoy ended");
+    ensure!(tally.failed() > 0, "the load finished before Envoy ended");
 
-    // Envoy's own account: streams that it had begun are in it, also those that its end cut off.
+    // Envoy's access log contains all streams that it accepted, including those closed by the shutdown.
     let seen = u64::try_from(std::fs::read_to_string(&file)?.lines().count())?;
     ensure!(seen >= tally.answered(), "{seen} of {} were logged", tally.answered());
     let log = scene.envoy.log()?;

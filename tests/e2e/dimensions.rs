@@ -1,4 +1,4 @@
-//! What is measured and by what is configuration alone, and no value that strangers send does harm.
+//! The configuration alone decides metrics and dimensions, and values from untrusted clients are safe.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ use tributary_tests::sink::Store;
 
 const REQUESTS: u64 = 2_000;
 
-/// The distinct values of an attribute among the series of a histogram; none for series without it.
+/// The distinct values of an attribute in the series of a histogram; `None` for series without it.
 fn values(store: &Store, metric: &str, key: &str) -> BTreeSet<Option<AttributeValue>> {
     store.histogram_points(metric).into_iter().map(|point| point.attributes.get(key).cloned()).collect()
 }
 
-/// One of Tributary's own statistics.
+/// Reads a statistic of the modules.
 async fn stat(scene: &Scene, name: &str) -> Result<u64> {
     scene.stats().await?.counter(&format!("wasmcustom.tributary_{name}"))
 }
@@ -31,7 +31,7 @@ async fn dimensions_come_from_attributes_headers_expressions_and_constants() -> 
         {"name": "tenant", "request_header": "x-tenant", "default": "nobody", "max_bytes": 6},
         {"name": "region", "request_header": "x-region", "allow": ["eu", "us"]},
         {"name": "length", "response_header": "content-length"},
-        {"name": "is_write", "cel": "request.method != 'GET' // it changes something", "type": "boolean"},
+        {"name": "is_write", "cel": "request.method != 'GET' // a write", "type": "boolean"},
         {"name": "zone", "value": "a"},
         {"name": "http.route", "attribute": "request.path", "paths": {
             "templates": ["/users/{id}", "/payments/**"], "unmatched": "collapse"
@@ -85,7 +85,7 @@ async fn dimensions_come_from_attributes_headers_expressions_and_constants() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn own_metrics_and_counters_count_what_their_expressions_say() -> Result<()> {
+async fn configured_metrics_and_counters_follow_their_expressions() -> Result<()> {
     let amount = "'x-amount' in request.headers ? int(request.headers['x-amount']) : 0";
     let metrics = json!([
         {"name": "shop.requests", "kind": "counter"},
@@ -133,8 +133,7 @@ async fn own_metrics_and_counters_count_what_their_expressions_say() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_and_are_counted() -> Result<()>
-{
+async fn failed_expressions_and_mistyped_values_give_the_default_and_are_counted() -> Result<()> {
     let dimensions = json!([
         {"name": "amount", "cel": "int(request.headers['x-amount'])", "type": "integer", "default": "-1"},
         {"name": "number", "attribute": "request.method", "type": "integer", "default": "5"},
@@ -163,7 +162,7 @@ async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expression_that_does_not_compile_is_refused_by_its_text_with_envoys_reason() -> Result<()> {
+async fn an_expression_that_does_not_compile_is_refused_with_its_text_and_envoys_reason() -> Result<()> {
     for (expression, reason) in [
         ("request.method ==", "expr_create parse error: ERROR: <input>:1:18: Syntax error"),
         ("request.method.nothing(1)", "expr_create compile error: No overloads provided"),
@@ -172,14 +171,14 @@ async fn an_expression_that_does_not_compile_is_refused_by_its_text_with_envoys_
             .free_ports()
             .worker("dimensions", json!([{"name": "broken", "cel": expression}]));
         let log = Envoy::refused(&config).await?;
-        let ours = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
-        assert!(log.contains(&ours) && log.contains(reason), "{log}");
+        let expected = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
+        assert!(log.contains(&expected) && log.contains(reason), "{log}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_that_are_no_text_or_very_long_or_empty_do_no_harm() -> Result<()> {
+async fn values_that_are_not_utf_8_or_very_long_or_empty_are_safe() -> Result<()> {
     let dimensions = json!([{"name": "tenant", "request_header": "x-tenant", "default": "nobody"}]);
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
     let scene = Scene::start(2, |config| {
@@ -208,10 +207,10 @@ async fn values_that_are_no_text_or_very_long_or_empty_do_no_harm() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_distinct_values_are_bounded_and_none_is_lost() -> Result<()> {
+async fn a_hundred_thousand_distinct_values_are_limited_and_all_counted() -> Result<()> {
     const MANY: u64 = 100_000;
     const WORKERS: u32 = 2;
-    // The HTTP filter bounds the dimension, the access logger leaves it to the limit of series.
+    // The HTTP filter limits the values of the dimension, the access logger the number of series.
     let bounded = json!([{"name": "user", "request_header": "x-user", "max_values": 100}]);
     let unbounded = json!({
         "preset": "none",
@@ -236,7 +235,7 @@ async fn a_hundred_thousand_distinct_values_are_bounded_and_none_is_lost() -> Re
 
     let store = scene.sink.store();
     let users: u64 = values(&store, DURATION, "user").len().try_into()?;
-    // One of the values is _OTHER, each of the others came once.
+    // One of the values is _OTHER, each of the others was sent once.
     assert!((101..=100 * u64::from(WORKERS) + 1).contains(&users), "{users} values");
     assert_eq!(store.count(DURATION, &[("user", "_OTHER")]) + users - 1, MANY);
     let overflow = store.sum("shop.requests", &[("otel.metric.overflow", "true")]);
@@ -244,7 +243,7 @@ async fn a_hundred_thousand_distinct_values_are_bounded_and_none_is_lost() -> Re
     Ok(())
 }
 
-/// Adds an access logger that is the same plugin in the same VM, but for its name and its configuration.
+/// Adds an access logger that runs in the VM of the filter, with another name and configuration.
 fn with_logger(config: EnvoyConfig, configuration: &Value) -> EnvoyConfig {
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
     let filter = config.get(&format!("{manager}.http_filters[0].typed_config.config.vm_config")).cloned();
@@ -266,7 +265,7 @@ fn with_logger(config: EnvoyConfig, configuration: &Value) -> EnvoyConfig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plugins_that_share_a_vm_measure_each_their_own() -> Result<()> {
+async fn plugins_that_share_a_vm_measure_independently() -> Result<()> {
     let second = json!({
         "preset": "none",
         "dimensions": [{"name": "path", "attribute": "request.path"}],
@@ -290,7 +289,7 @@ async fn plugins_that_share_a_vm_measure_each_their_own() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_under_way_are_a_sum_that_rises_and_falls_to_nothing() -> Result<()> {
+async fn requests_in_flight_are_a_sum_that_rises_and_falls_to_zero() -> Result<()> {
     let active = "http.server.active_requests";
     let scene = Scene::start(2, |config| config.worker("in_flight", true)).await?;
     let hanging = Mix::new(20, [Shape::get("hanging", "/users").delay_ms(60_000)])?;
@@ -306,9 +305,9 @@ async fn requests_under_way_are_a_sum_that_rises_and_falls_to_nothing() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trace_of_the_slowest_request_of_a_hand_over_is_kept() -> Result<()> {
+async fn the_trace_of_the_slowest_request_in_a_batch_is_kept() -> Result<()> {
     let requests = 200;
-    // One worker and one hand-over, of everything.
+    // One worker, and one flush of all requests.
     let flush = json!({"interval": "5m", "max_requests": requests});
     let scene = Scene::start(1, |config| config.worker("exemplars", true).worker("flush", flush)).await?;
     let trace = |name: &str, digit: &str, flags: &str| {
@@ -318,7 +317,7 @@ async fn the_trace_of_the_slowest_request_of_a_hand_over_is_kept() -> Result<()>
     let shapes = [
         trace("quick", "1", "01").weight(90),
         trace("slow", "2", "01").delay_ms(200).weight(5),
-        trace("slower, but nobody keeps the trace", "3", "00").delay_ms(400).weight(5),
+        trace("slower, but not sampled", "3", "00").delay_ms(400).weight(5),
     ];
     let tally = scene.load(requests, shapes).await?;
     assert!(tally.shapes.values().all(|shape| shape.sent() > 0));

@@ -1,4 +1,4 @@
-//! What real collectors read of what the service sends, in each encoding and temporality.
+//! Collectors read what the service exports in each encoding and temporality.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,14 @@ fn shapes() -> [Shape; 4] {
     ]
 }
 
-/// How often each series of the duration was counted.
+/// The count of each series of the duration.
 fn counts(store: &Store) -> BTreeMap<Attributes, u64> {
     let points = store.histogram_points(DURATION).into_iter();
     points.map(|point| (point.attributes, point.histogram.count)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_encoding_and_temporality_says_the_same_and_survives_an_outage() -> Result<()> {
+async fn every_encoding_and_temporality_exports_the_same_and_survives_an_outage() -> Result<()> {
     let (protobuf, json, delta) = (Sink::start(0).await?, Sink::start(0).await?, Sink::start(0).await?);
     let retry = json!({"initial_interval": "50ms", "max_interval": "200ms"});
     let destinations = [
@@ -83,12 +83,12 @@ async fn prometheus_reads_sums_and_quantiles_from_remote_write() -> Result<()> {
     let slow = query
         .quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
         .await?;
-    assert!(slow.is_some_and(|slow| (0.01..=0.05).contains(&slow)), "a delay of 20 ms, not {slow:?}");
+    assert!(slow.is_some_and(|slow| (0.01..=0.05).contains(&slow)), "expected about 20 ms, not {slow:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_whole() -> Result<()> {
+async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_completely() -> Result<()> {
     let prometheus = Prometheus::start(0).await?;
     let behind_rotel = Sink::start(0).await?;
     let rotel = Rotel::start(0, Some(behind_rotel.address())).await?;
@@ -117,12 +117,12 @@ async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_whole() -
     let slow = query
         .native_quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
         .await?;
-    assert!(slow.is_some_and(|slow| (0.02..=0.05).contains(&slow)), "a delay of 20 ms, not {slow:?}");
+    assert!(slow.is_some_and(|slow| (0.02..=0.05).contains(&slow)), "expected about 20 ms, not {slow:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_says_of_itself_what_the_collector_saw() -> Result<()> {
+async fn the_self_metrics_match_what_the_collector_received() -> Result<()> {
     let (otlp, remote) = (Sink::start(0).await?, Sink::start(0).await?);
     let destinations = [
         ("otlp", otlp.address(), json!({"temporality": "delta"})),
@@ -135,31 +135,32 @@ async fn the_service_says_of_itself_what_the_collector_saw() -> Result<()> {
     let observations = |store: &Store| store.sum("tributary.observations", &[]);
     otlp.wait_until_equal("the observations", REQUESTS, observations).await?;
 
-    // What it says was taken when an export began: so it comes up to what Envoy's statistics say now, and not past it.
+    // Self metrics are read at the start of an export, so they reach the current statistic and do not exceed
+    // it.
     let exported = "otel.sdk.exporter.metric_data_point.exported";
     let statistic = "wasmcustom.tributary_points_exported";
     let now = scene.envoy.admin().counter(statistic).await?;
     let caught_up = |store: &Store| Seen::when(store.sum(exported, &[]) >= now, store.sum(exported, &[]));
-    otlp.wait_until("its own count of points", LIMIT, caught_up).await?;
-    let said = otlp.store().sum(exported, &[]);
-    assert!(said <= scene.envoy.admin().counter(statistic).await?, "{said}");
+    otlp.wait_until("the exported points in the self metrics", LIMIT, caught_up).await?;
+    let exported_points = otlp.store().sum(exported, &[]);
+    assert!(exported_points <= scene.envoy.admin().counter(statistic).await?, "{exported_points}");
     let duration = "otel.sdk.exporter.operation.duration";
     let of = [("otel.component.name", "otlp")];
     let failed = [of[0], ("error.type", "503")];
-    assert_eq!(otlp.store().count(duration, &failed), 2, "both failures, and no other");
+    assert_eq!(otlp.store().count(duration, &failed), 2, "exactly both failures");
     assert!(otlp.store().count(duration, &of) > 2);
     let name = "otel_sdk_exporter_metric_data_point_exported_total";
     let seen = |store: &Store| {
         let sum = store.remote_write().sum(name, &[("otel_component_name", "remote")]);
         Seen::when(sum > 0, sum)
     };
-    remote.wait_until("the same by remote write", LIMIT, seen).await?;
+    remote.wait_until("the self metrics by remote write", LIMIT, seen).await?;
     assert_eq!((otlp.problems(), remote.problems()), (vec![], vec![]));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_series_that_is_idle_ends_everywhere_and_begins_anew() -> Result<()> {
+async fn an_idle_series_ends_at_every_destination_and_starts_again() -> Result<()> {
     let (otlp, remote) = (Sink::start(0).await?, Sink::start(0).await?);
     let destinations = [
         ("otlp", otlp.address(), json!({})),

@@ -1,4 +1,4 @@
-//! The way to the collector by TLS, with a certificate on both sides.
+//! Exports to a collector over mutual TLS.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use tributary_tests::sink::Sink;
 const REQUESTS: u64 = 1_000;
 const COLLECTOR: &str = "collector.example.com";
 
-/// A folder with an authority's certificate, and a key and a certificate of each side.
+/// Writes a directory with the certificate of an authority, and a key and certificate for each side.
 fn certificates() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let mut authority = CertificateParams::new(Vec::new())?;
@@ -44,7 +44,7 @@ fn write(directory: &TempDir, name: &str, text: &str) -> Result<()> {
     Ok(std::fs::write(directory.path().join(name), text)?)
 }
 
-/// An Envoy before the collector that takes TLS only, and only from those who have a certificate of the authority.
+/// Starts an Envoy in front of the collector that requires TLS with a client certificate of the authority.
 async fn tls_proxy(certificates: &Path, collector: &Sink) -> Result<Envoy> {
     let file = |name: &str| json!({"filename": certificates.join(name).display().to_string()});
     let config = json!({
@@ -92,7 +92,7 @@ fn with_tls(config: EnvoyConfig, folder: &Path, port: u16) -> EnvoyConfig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counts_reach_a_collector_that_asks_for_a_certificate() -> Result<()> {
+async fn counts_reach_a_collector_that_requires_a_client_certificate() -> Result<()> {
     let (certificates, sink) = (certificates()?, Sink::start(0).await?);
     let proxy = tls_proxy(certificates.path(), &sink).await?;
     let port = proxy.listener("tls")?.port();
@@ -106,7 +106,7 @@ async fn counts_reach_a_collector_that_asks_for_a_certificate() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_authority_gets_nothing_through() -> Result<()> {
+async fn a_certificate_of_another_authority_is_refused() -> Result<()> {
     let (known, unknown, sink) = (certificates()?, certificates()?, Sink::start(0).await?);
     let proxy = tls_proxy(known.path(), &sink).await?;
     let port = proxy.listener("tls")?.port();

@@ -1,4 +1,4 @@
-//! The fourth measuring instrument: what a real rotel was sent is what it prints and passes on.
+//! Validates the rotel collector: it prints and forwards what was sent to it.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const SIZE: &str = "http.server.response.body.size";
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const LIMIT: Duration = Duration::from_secs(30);
-/// Some day in 2023, in nanoseconds since 1970.
+/// A day in 2023, in nanoseconds since 1970.
 const START: u64 = 1_700_000_000_000_000_000;
 const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
 const SPAN: u64 = 0xeee1_9b7e_c3c1_b174;
@@ -37,7 +37,7 @@ fn exemplar(time_unix_nano: u64) -> Exemplar {
     }
 }
 
-/// One point of each kind, of the second number `second`.
+/// A request with one point of each kind, in second number `second`.
 fn message(temporality: AggregationTemporality, instance: &str, second: u64) -> ExportMetricsServiceRequest {
     let aggregation_temporality = temporality.into();
     let begin = if temporality == AggregationTemporality::Delta { second - 1 } else { 0 };
@@ -106,7 +106,7 @@ async fn send(rotel: &Rotel, content_type: &str, body: Vec<u8>) -> Result<u16> {
     Ok(post.header("content-type", content_type).body(body).send().await?.status().as_u16())
 }
 
-/// The counter alone, with a double: what this rotel understands in JSON.
+/// Keeps only the counter, with a double value, which this rotel supports in JSON.
 fn double_counter(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
     for scope in message.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
         scope.metrics.retain(|metric| metric.name == COUNTER);
@@ -120,7 +120,7 @@ fn double_counter(mut message: ExportMetricsServiceRequest) -> ExportMetricsServ
     message
 }
 
-/// All but the counter: two of its points together would be more than an i64 holds.
+/// Removes the counter, whose deltas would overflow an i64.
 fn histograms(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
     for scope in message.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
         scope.metrics.retain(|metric| metric.name != COUNTER);
@@ -129,7 +129,7 @@ fn histograms(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceR
 }
 
 #[tokio::test]
-async fn both_encodings_are_understood_and_passed_on_unchanged() -> Result<()> {
+async fn both_encodings_are_decoded_and_forwarded_unchanged() -> Result<()> {
     let sink = Sink::start(0).await?;
     let mut rotel = Rotel::start(0, Some(sink.address())).await?;
     let protobuf = message(AggregationTemporality::Cumulative, "protobuf", 1);
@@ -174,7 +174,7 @@ async fn both_encodings_are_understood_and_passed_on_unchanged() -> Result<()> {
 }
 
 #[tokio::test]
-async fn deltas_add_up_behind_it() -> Result<()> {
+async fn deltas_add_up_behind_rotel() -> Result<()> {
     let sink = Sink::start(0).await?;
     let rotel = Rotel::start(0, Some(sink.address())).await?;
     for second in 1..=3 {
@@ -190,7 +190,7 @@ async fn deltas_add_up_behind_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn without_a_collector_behind_it_it_prints_what_it_has_understood() -> Result<()> {
+async fn without_a_collector_behind_it_rotel_prints_what_it_decoded() -> Result<()> {
     let mut rotel = Rotel::start(0, None).await?;
     let body = message(AggregationTemporality::Cumulative, "a", 1).encode_to_vec();
     assert_eq!(send(&rotel, PROTOBUF, body).await?, 200);

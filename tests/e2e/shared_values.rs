@@ -1,4 +1,4 @@
-//! What is fetched once per Envoy is there in every worker.
+//! Shared values are fetched once per Envoy and available in every worker.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use tributary_tests::token_server::{TokenServer, TokenServerMode};
 
 const WORKERS: u32 = 4;
 
-/// A token for the workload, fetched every second and put on every request.
+/// Configures a token that is fetched every second and added to every request.
 fn with_tokens(config: EnvoyConfig, server: &TokenServer, if_missing: &str) -> EnvoyConfig {
     config
         .full()
@@ -33,7 +33,7 @@ fn requests() -> Vec<Shape> {
     ]
 }
 
-/// What the upstream got since it had got `before`.
+/// The `authorization` headers that the upstream received since `before`, with their counts.
 fn since(scene: &Scene, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let now = scene.upstream.served().authorized.into_iter();
     let new = now.map(|(value, count)| (value.clone(), count - before.get(&value).copied().unwrap_or(0)));
@@ -60,16 +60,19 @@ async fn one_fetch_per_period_serves_every_worker() -> Result<()> {
     );
     assert!(fetched <= server.fetches(), "no worker fetches by itself: {fetched} of {}", server.fetches());
     assert!(seen.keys().all(|value| value.starts_with("Bearer token-")), "{seen:?}");
-    // The tokens that were used are consecutive: none was fetched by a worker for itself.
+    // The used tokens are consecutive, so no worker fetched one for itself.
     let numbers = seen.keys().map(|value| value.trim_start_matches("Bearer token-").parse::<u64>());
     let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-    let (first, last) = (numbers.iter().min().context("none")?, numbers.iter().max().context("none")?);
+    let (first, last) = (
+        numbers.iter().min().context("no token was used")?,
+        numbers.iter().max().context("no token was used")?,
+    );
     assert!(last - first < 2 * u64::try_from(numbers.len())?, "{numbers:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_in_every_worker_within_a_tick() -> Result<()> {
+async fn a_change_reaches_every_worker_within_a_tick() -> Result<()> {
     let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(WORKERS, |config| with_tokens(config, &server, "deny")).await?;
     for _ in 0..3 {
@@ -78,8 +81,8 @@ async fn a_change_is_in_every_worker_within_a_tick() -> Result<()> {
             .await?;
         server.set_mode(TokenServerMode::Down);
         let newest = server.newest();
-        // The service has it when it says so; from then on a tick is 50 ms. A load that met only the newest token met it
-        // in every worker: the generator's connections are spread over all of them.
+        // Workers read values every 50 ms. If a load used only the newest token, every worker has it, because
+        // the connections of the load generator are spread over all of them.
         poll::until("only the newest token to be used", LIMIT, async || {
             let before = scene.upstream.served().authorized;
             scene.load(200, requests()).await?;
@@ -93,7 +96,7 @@ async fn a_change_is_in_every_worker_within_a_tick() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_endpoint_flaps_no_request_goes_without_a_token() -> Result<()> {
+async fn while_the_endpoint_flaps_every_request_has_a_token() -> Result<()> {
     let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(2, |config| with_tokens(config, &server, "skip")).await?;
     poll::until("the first token to be used", LIMIT, async || {
@@ -138,7 +141,7 @@ async fn before_the_first_token_requests_are_denied_with_a_clear_body() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn responses_carry_headers_and_a_count_over_all_workers() -> Result<()> {
+async fn responses_have_headers_and_a_count_over_all_workers() -> Result<()> {
     let scene = Scene::start(WORKERS, |config| {
         config
             .full()
@@ -149,7 +152,7 @@ async fn responses_carry_headers_and_a_count_over_all_workers() -> Result<()> {
     let url = format!("http://{}", scene.envoy.listener("ingress")?);
     let mut counts = Vec::new();
     for (number, path) in (1..=40).zip(["/users/1", "/health", "/nowhere", "/orders/2"].into_iter().cycle()) {
-        // A client of its own each time: the kernel gives its connection to any worker.
+        // Uses a new client each time, whose connection the kernel gives to any worker.
         let response = reqwest::Client::new().get(format!("{url}{path}")).send().await?;
         let text = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)

@@ -1,4 +1,4 @@
-//! The second measuring instrument: what a real VictoriaMetrics was sent is what is read back from it.
+//! Validates the VictoriaMetrics client: queries return what was sent to a real VictoriaMetrics.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ const COUNTER: &str = "tributary.counter";
 const DURATION: &str = "http.server.request.duration";
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What one process has seen after `count` requests, all of them in the middle one of three buckets.
+/// The export of a process after `count` requests, all of them in the second of three buckets.
 fn message(instance: &str, time: u64, count: u64) -> Result<ExportMetricsServiceRequest> {
     let aggregation_temporality = AggregationTemporality::Cumulative.into();
     let counter = NumberDataPoint {
@@ -79,7 +79,7 @@ async fn the_latest_values_of_all_instances_are_read_back() -> Result<()> {
         assert!((point.histogram.sum - 1.25).abs() < 1e-9);
     }
 
-    // Everything is between 0.005 and 0.01.
+    // All values are between 0.005 and 0.01.
     for (quantile, expected) in [(0.5, 0.0075), (0.99, 0.00995)] {
         for wanted in [&[][..], &[("http.route", "users"), ("service.instance.id", "b")]] {
             let found = collector.quantile(quantile, DURATION, wanted, None).await?;

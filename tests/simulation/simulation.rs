@@ -2,7 +2,9 @@
 
 use fastrand::Rng;
 use tributary_host::{Status, fake};
+use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
+use tributary_tests::scene::DURATION;
 
 use crate::collector::{Collector, FaultMode};
 use crate::events::{Event, EventCounts};
@@ -140,6 +142,9 @@ impl Simulation {
             let account = Account::of(collector.cluster);
             assert!(collector.lost <= account.dropped_by("trap"), "{account:?}, {} lost", collector.lost);
             self.events.add(Event::Dropped, account.dropped_by("trap") + account.dropped_by("collector"));
+            self.events.add(Event::SeriesEnded, collector.store.ended(DURATION, &[]) as u64);
+            let overflow = collector.store.count(DURATION, &[("otel.metric.overflow", "true")]);
+            self.events.add(Event::Overflow, overflow);
         }
         for (event, name) in [
             (Event::FlushBlocked, "handovers_held_back"),
@@ -151,11 +156,6 @@ impl Simulation {
         ] {
             self.events.add(event, stat(name));
         }
-        let ended = |collector: &Collector| collector.store.ended(tributary_tests::scene::DURATION, &[]);
-        self.events.add(Event::SeriesEnded, self.collectors.iter().map(|it| ended(it) as u64).sum());
-        let overflow = [("otel.metric.overflow", "true")];
-        let overflowed = |it: &Collector| it.store.count(tributary_tests::scene::DURATION, &overflow);
-        self.events.add(Event::Overflow, self.collectors.iter().map(overflowed).sum());
         self.events
     }
 
@@ -195,11 +195,8 @@ impl Simulation {
                 self.events.add(Event::WorkerEnded, 1);
                 let gone = worker.end(&mut self.ledger);
                 let has_queue = fake::with(|host| host.queues.resolve(QUEUE_HTTP)).is_ok();
-                assert!(
-                    gone.pending() == 0 || !has_queue,
-                    "the worker lost {} observations at its end",
-                    gone.pending()
-                );
+                let pending = gone.pending();
+                assert!(pending == 0 || !has_queue, "the worker lost {pending} observations at its end");
                 gone
             };
             self.lost += gone.pending();
@@ -244,7 +241,7 @@ impl Simulation {
             }
             _ => {
                 let garbage: Vec<u8> = (0..self.random.usize(1..40)).map(|_| self.random.u8(..)).collect();
-                if tributary_proto::batch::Batch::decode(&garbage).is_err() {
+                if Batch::decode(&garbage).is_err() {
                     ledger::forge(&garbage);
                 }
             }
@@ -398,5 +395,5 @@ impl Simulation {
 }
 
 fn observations(item: &[u8]) -> u64 {
-    tributary_proto::batch::Batch::decode(item).map_or(0, |batch| batch.observations())
+    Batch::decode(item).map_or(0, |batch| batch.observations())
 }

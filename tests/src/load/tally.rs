@@ -23,7 +23,7 @@ pub struct ShapeTally {
     pub answered: BTreeMap<u16, u64>,
     /// Responses that were truncated after the headers, by status.
     pub truncated: BTreeMap<u16, u64>,
-    /// Requests that the client aborted before a response, as their shape says.
+    /// Requests that the client aborted before a response, as their shape demands.
     pub aborted: u64,
     /// Requests with any other end: not connected, or closed before a response.
     pub failed: u64,

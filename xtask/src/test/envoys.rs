@@ -20,17 +20,17 @@ const TELLING: [&str; 20] = [
     "dimensions",
     "exactness",
     "faults",
+    "flush",
     "grpc",
-    "hand_over",
     "log_stream",
     "mtls",
     "plain_envoy",
     "shared_values",
     "shutdown",
-    "untrusted_input",
     "tap",
     "tcp",
     "traps",
+    "untrusted_input",
 ];
 /// The few of them that tell the most in little time: every way in, every way out, and the end.
 const BRIEF: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"];
