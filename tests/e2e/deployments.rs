@@ -188,19 +188,19 @@ async fn a_trapped_service_is_restarted_without_effect_on_requests() -> Result<(
         let reloads = stats.counters("wasm.tributary_service.vm_reload_success");
         anyhow::Ok(reloads.values().sum::<u64>())
     };
-    for life in 0..3 {
+    for round in 0..3 {
         // Each load is exported once, and the answer makes the service trap.
         let exported = scene.sink.total_count(DURATION);
         let tally = scene.load(REQUESTS, shapes()).await?;
-        assert_eq!(tally.answered_in_class(2) + tally.answered_in_class(4), REQUESTS, "in life {life}");
+        assert_eq!(tally.answered_in_class(2) + tally.answered_in_class(4), REQUESTS, "in round {round}");
         let probe = |store: &Store| {
             let count = store.count(DURATION, &[]);
             Seen::when(count > exported, count)
         };
-        scene.sink.wait_until(&format!("an export of life {life}"), LIMIT, probe).await?;
+        scene.sink.wait_until(&format!("an export in round {round}"), LIMIT, probe).await?;
         poll::until("the service to be restarted", LIMIT, async || {
             let reloads = reloads().await?;
-            Ok(Seen::when(reloads > life, reloads))
+            Ok(Seen::when(reloads > round, reloads))
         })
         .await?;
     }

@@ -1,6 +1,8 @@
-//! The manifests for Istio and Envoy Gateway, applied to the configuration of a real Envoy. The control
-//! planes do not run here. This applies manifests as their sources do: EnvoyFilter patches and bootstraps are
-//! merged as protobuf (lists are appended), a WasmPlugin and an EnvoyExtensionPolicy become a filter.
+//! The manifests for Istio and Envoy Gateway, applied to the configuration of a real Envoy.
+//!
+//! The control planes do not run here. This applies manifests as their sources do: EnvoyFilter patches and
+//! bootstraps are merged as protobuf (lists are appended), a WasmPlugin and an EnvoyExtensionPolicy become a
+//! filter.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;

@@ -1,7 +1,8 @@
 //! Simulates workers, queue, service and collectors in one thread with a simulated clock and faults drawn by
 //! a seed. After every step every observation is accounted for, and at the end each one has reached every
-//! collector or is known to be lost. The modules are the real ones, on the fake host. Add every seed that
-//! fails to [`SEEDS`].
+//! collector or is known to be lost.
+//!
+//! The modules are the real ones, on the fake host. Add every seed that fails to [`SEEDS`].
 
 #[cfg(test)]
 mod collector;

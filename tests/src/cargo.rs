@@ -30,8 +30,8 @@ pub fn xtask(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `tributary replay` on an Envoy log, which sends the unexported metrics in it to the OTLP endpoint at `to`;
-/// returns what it prints.
+/// Runs `tributary replay` on an Envoy log, which sends the unexported metrics in it to the OTLP endpoint at
+/// `to`; returns what it prints.
 pub fn replay(log: &str, to: SocketAddr) -> Result<String> {
     let mut command = command();
     command.args(["run", "--quiet", "--package", "tributary-cli", "--", "replay", "--to"]);
@@ -45,8 +45,8 @@ pub fn replay(log: &str, to: SocketAddr) -> Result<String> {
 
 /// Removes from a command's environment the variables with which cargo describes the package that it runs.
 ///
-/// Some build scripts depend on them (ring 0.17's does): with them, a cargo that is run by cargo compiles again what is
-/// already there, and so does the next cargo that is run without them.
+/// Some build scripts depend on them (ring 0.17's does): with them, a cargo that is run by cargo compiles
+/// again what is already there, and so does the next cargo that is run without them.
 pub fn remove_package_variables(command: &mut Command) {
     const OTHERS: [&str; 3] = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS", "CARGO_MANIFEST_PATH"];
     let is_package_variable = |name: &str| name.starts_with("CARGO_PKG_") || OTHERS.contains(&name);

@@ -24,9 +24,10 @@ pub const WORKER_PLUGIN: &str = "tributary_worker_filter";
 pub const SERVICE_PLUGIN: &str = "tributary_service";
 const EMPTY_STRUCT: &str = r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {}}"#;
 
-/// An Envoy configuration that can be edited. Edits chain. An edit that does not fit the document (an unknown
-/// cluster, a path through a number) is kept and reported, with all others, by [`EnvoyConfig::to_yaml`] and
-/// so by every start of an Envoy.
+/// An Envoy configuration that can be edited.
+///
+/// Edits chain. An edit that does not fit the document (an unknown cluster, a path through a number) is kept
+/// and reported, with all others, by [`EnvoyConfig::to_yaml`] and so by every start of an Envoy.
 #[derive(Debug, Clone)]
 pub struct EnvoyConfig {
     name: String,

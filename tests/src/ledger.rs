@@ -78,6 +78,7 @@ impl Ledger {
     }
 
     /// Checks that every observation is accounted for, and that every aggregated one is for each destination.
+    ///
     /// The part about destinations holds at any moment. The rest holds only while no request is in progress:
     /// otherwise Envoy may be read between two updates of a worker.
     ///

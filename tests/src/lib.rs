@@ -1,8 +1,8 @@
-//! The building blocks of the end-to-end tests and of the demo: a real Envoy, real and scripted collectors, an
-//! application server, a load generator with exact counts, and one function that waits.
+//! The building blocks of the end-to-end tests and of the demo: a real Envoy, real and scripted collectors,
+//! an application server, a load generator with exact counts, and one function that waits.
 //!
-//! Functions that start, read or wait return an error that names the object and what was attempted; for a server program
-//! it shows the end of its log.
+//! Functions that start, read or wait return an error that names the object and what was attempted; for a
+//! server program it shows the end of its log.
 
 pub mod admin;
 pub mod cargo;

@@ -45,8 +45,10 @@ impl Load {
     }
 
     /// Sends all requests and waits for every outcome; calls `progress` ten times a second with the number of
-    /// finished requests. A request with an unexpected end (connection refused or closed) is tallied as
-    /// failed: it is not an error and is not sent again. Fails if the load does not finish within its limit.
+    /// finished requests.
+    ///
+    /// A request with an unexpected end (connection refused or closed) is tallied as failed: it is not an
+    /// error and is not sent again. Fails if the load does not finish within its limit.
     pub async fn run(&self, progress: impl FnMut(u64)) -> Result<Tally> {
         self.drive(self.shared(), progress).await
     }

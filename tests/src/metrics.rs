@@ -139,9 +139,10 @@ impl Histogram {
         Ok(())
     }
 
-    /// Estimates a quantile (0 to 1) of the recorded values; `None` without values. Interpolates as
-    /// Prometheus' `histogram_quantile` does: values are spread evenly over their bucket, the first bucket
-    /// starts at 0, and in the last bucket the answer is its lower bound.
+    /// Estimates a quantile (0 to 1) of the recorded values; `None` without values.
+    ///
+    /// Interpolates as Prometheus' `histogram_quantile` does: values are spread evenly over their bucket, the
+    /// first bucket starts at 0, and in the last bucket the answer is its lower bound.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let rank = quantile * to_f64(self.count);
         let mut below = 0_u64;

@@ -32,6 +32,7 @@ impl<T> Seen<T> {
 }
 
 /// Calls `probe` until it returns `Ready`, for at most `limit`; `what` names the awaited state in the error.
+///
 /// The probe runs at least once. Its errors end the wait: return `Pending` for what may still change.
 ///
 /// # Errors

@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::{Context, Result};
 use tokio::net::TcpSocket;
 
-/// A port of 127.0.0.1 that the system gives to no other process while this value lives. Its socket is bound
-/// with SO_REUSEADDR and SO_REUSEPORT and never listens. A server that sets either option (Envoy and Go
-/// programs do) can therefore listen on the same port at the same time and gets every connection: there is no
-/// moment at which another process could take the port.
+/// A port of 127.0.0.1 that the system gives to no other process while this value lives.
+///
+/// Its socket is bound with SO_REUSEADDR and SO_REUSEPORT and never listens. A server that sets either option
+/// (Envoy and Go programs do) can therefore listen on the same port at the same time and gets every
+/// connection: there is no moment at which another process could take the port.
 #[derive(Debug)]
 pub struct ReservedPort {
     port: u16,

@@ -26,8 +26,10 @@ pub struct ServerProcess {
 
 impl ServerProcess {
     /// Starts `program` in the root of the repository, with both of its outputs redirected to the file `log`
-    /// in `directory`. The directory belongs to this process and is removed with it; its configuration and
-    /// data can go there too.
+    /// in `directory`.
+    ///
+    /// The directory belongs to this process and is removed with it; its configuration and data can go there
+    /// too.
     pub fn spawn<A: AsRef<OsStr>>(
         name: &str,
         program: &Path,

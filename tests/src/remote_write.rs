@@ -127,7 +127,9 @@ pub struct Histogram {
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct BucketSpan {
     /// The number of buckets between the previous span and this one; in the first span, the index of its
-    /// first bucket. Bucket `i` ends at `2^(i * 2^-schema)`: the index is one higher than OpenTelemetry's.
+    /// first bucket.
+    ///
+    /// Bucket `i` ends at `2^(i * 2^-schema)`: the index is one higher than OpenTelemetry's.
     #[prost(sint32, tag = "1")]
     pub offset: i32,
     /// The number of buckets.

@@ -11,15 +11,18 @@ use crate::ports::{ReservedPort, localhost};
 use crate::server::{Server, deref_to_server};
 use crate::tools;
 
-/// The path for OTLP/HTTP, in protobuf and JSON. Release 0.0.1a15 does not fully support JSON: it reads
-/// 64-bit integers in strings, as OTLP prescribes, only in the times of number points. It accepts double
-/// points, but drops integer points and histograms although it answers 200.
+/// The path for OTLP/HTTP, in protobuf and JSON.
+///
+/// Release 0.0.1a15 does not fully support JSON: it reads 64-bit integers in strings, as OTLP prescribes,
+/// only in the times of number points. It accepts double points, but drops integer points and histograms
+/// although it answers 200.
 pub const OTLP_PATH: &str = "/v1/metrics";
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running rotel that accepts OTLP at [`OTLP_PATH`]. Its log contains every point in full, including
-/// exemplars and the buckets of exponential histograms.
+/// A running rotel that accepts OTLP at [`OTLP_PATH`].
+///
+/// Its log contains every point in full, including exemplars and the buckets of exponential histograms.
 #[derive(Debug)]
 pub struct Rotel {
     server: Server,
@@ -28,9 +31,11 @@ pub struct Rotel {
 }
 
 impl Rotel {
-    /// Starts rotel on `127.0.0.1:port` (any free port if 0) and waits until it is ready. Rotel forwards each
-    /// request to the collector at `next`, such as a [`Sink`](crate::sink::Sink), which then stores what
-    /// rotel has decoded. It forwards concurrently: wait for each request if the order matters.
+    /// Starts rotel on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
+    ///
+    /// Rotel forwards each request to the collector at `next`, such as a [`Sink`](crate::sink::Sink), which
+    /// then stores what rotel has decoded. It forwards concurrently: wait for each request if the order
+    /// matters.
     pub async fn start(port: u16, next: Option<SocketAddr>) -> Result<Self> {
         let binary = tools::rotel::binary().await?;
         let grpc = ReservedPort::new()?;

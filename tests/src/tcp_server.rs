@@ -32,7 +32,8 @@ impl TcpServer {
                     accepted = listener.accept() => {
                         // Accepting fails if the client has already gone.
                         if let Ok((stream, _)) = accepted {
-                            // Without this, an answer in two writes waits for the client's delayed acknowledgement.
+                            // Without this, an answer in two writes waits for the client's delayed
+                            // acknowledgement.
                             let _ = stream.set_nodelay(true);
                             connections.spawn(serve(stream));
                         }

@@ -38,9 +38,10 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
-/// Returns `target/tools/NAME`, and lets `fill` create it if it does not exist. The directory appears
-/// complete or not at all: it is filled under another name and then renamed. If two processes do so at once,
-/// one of the results is discarded.
+/// Returns `target/tools/NAME`, and lets `fill` create it if it does not exist.
+///
+/// The directory appears complete or not at all: it is filled under another name and then renamed. If two
+/// processes do so at once, one of the results is discarded.
 async fn install(name: &str, fill: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     install_in(&directory(), name, fill).await
 }

@@ -1,5 +1,6 @@
-//! Modules that trap when a test wants it: the built modules with one callback replaced. They are made from
-//! the modules in target/wasm, so that the product contains no code for this.
+//! Modules that trap when a test wants it: the built modules with one callback replaced.
+//!
+//! They are made from the modules in target/wasm, so that the product contains no code for this.
 
 use std::path::Path;
 

@@ -70,7 +70,7 @@ impl ExponentialHistogram {
         let in_buckets = zero_count + self.positive.count() + self.negative.count();
         ensure!(in_buckets == *count, "a count of {count}, but {in_buckets} in all buckets");
         ensure!(*zero_threshold >= 0.0, "the zero threshold {zero_threshold} is below zero");
-        ensure!(min.zip(*max).is_none_or(|(min, max)| min <= max), "from {min:?} to {max:?} is no range");
+        ensure!(min.zip(*max).is_none_or(|(min, max)| min <= max), "the minimum {min:?} is above the maximum {max:?}");
         Ok(())
     }
 
@@ -133,8 +133,9 @@ impl ExponentialHistogram {
             || now.negative.is_below(&then.negative)
     }
 
-    /// Returns the bounds of the bucket that contains a quantile (0 to 1). `None` without values, or if the
-    /// quantile is not above zero.
+    /// Returns the bounds of the bucket that contains a quantile (0 to 1).
+    ///
+    /// `None` without values, or if the quantile is not above zero.
     pub fn quantile_bounds(&self, quantile: f64) -> Option<(f64, f64)> {
         let rank = quantile * super::to_f64(self.count);
         let mut below = self.negative.count() + self.zero_count;

@@ -8,9 +8,10 @@ use serde_json::Value;
 /// The fields in hexadecimal digits of either case.
 const HEX_FIELDS: [&str; 2] = ["traceId", "spanId"];
 
-/// Decodes a request. OTLP readers ignore unknown fields and accept numbers for strings, but a writer must
-/// not rely on that. So this encodes the decoded request again and compares: every field must be there again,
-/// unchanged.
+/// Decodes a request.
+///
+/// OTLP readers ignore unknown fields and accept numbers for strings, but a writer must not rely on that. So
+/// this encodes the decoded request again and compares: every field must be there again, unchanged.
 ///
 /// # Errors
 /// The body is not JSON, not a request, or not in the prescribed form; then the error names the field.

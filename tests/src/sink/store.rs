@@ -16,9 +16,10 @@ use crate::metrics::{
 
 const INSTANCE_KEY: &str = "service.instance.id";
 
-/// All series that were received and accepted; those by remote write are kept separately. A series always has
-/// the total of what was recorded: a cumulative point replaces the previous one, a point with a new start
-/// time is added to it, and deltas are added up. An ended series keeps its total.
+/// All series that were received and accepted; those by remote write are kept separately.
+///
+/// A series always has the total of what was recorded: a cumulative point replaces the previous one, a point
+/// with a new start time is added to it, and deltas are added up. An ended series keeps its total.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     series: BTreeMap<Key, Series>,
