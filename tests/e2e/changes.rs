@@ -27,16 +27,6 @@ fn load(envoy: &Envoy) -> Result<RunningLoad> {
     Ok(Load::new(envoy.listener("ingress")?, ENDLESS, Mix::new(20, shapes)?).start())
 }
 
-/// Waits until the counter `name` of Envoy has reached `count`.
-async fn wait_for_counter(envoy: &Envoy, name: &str, count: u64) -> Result<()> {
-    poll::until(name, LIMIT, async || {
-        let now = envoy.admin().counter(name).await?;
-        Ok(Seen::when(now >= count, now))
-    })
-    .await
-    .map(|_| ())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Result<()> {
     let (options, in_file) = (EnvoyOptions::fast_drain(2), EnvoyConfig::listeners_in_file);
@@ -57,7 +47,7 @@ async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Resu
     running.wait_for_more(BETWEEN, LIMIT).await?;
     for (change, number) in (1..).zip([1, 2, 3]) {
         scene.envoy.update_listeners(&phase(number))?;
-        wait_for_counter(&scene.envoy, updated, before + change).await?;
+        scene.envoy.admin().wait_for_counter(updated, before + change).await?;
         running.wait_for_more(BETWEEN, LIMIT).await?;
     }
     // A refused configuration changes nothing: an unknown key, and a value of 2 MiB.
@@ -67,7 +57,7 @@ async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Resu
     ];
     for (change, wrong) in (1..).zip(wrong) {
         scene.envoy.update_listeners(&wrong)?;
-        wait_for_counter(&scene.envoy, rejected, change).await?;
+        scene.envoy.admin().wait_for_counter(rejected, change).await?;
         running.wait_for_more(BETWEEN, LIMIT).await?;
     }
     let tally = running.stop().await?;
@@ -97,7 +87,7 @@ async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Re
     let mut first = scene.envoy;
     let second = first.successor(&config).await?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    let status = first.process().wait_for_exit(LIMIT).await?;
+    let status = first.wait_for_exit(LIMIT).await?;
     ensure!(status.success(), "{status}");
     running.wait_for_more(BETWEEN, LIMIT).await?;
     let tally = running.stop().await?;
@@ -133,14 +123,14 @@ async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests
     let early = 1_000;
     scene.load(early, [Shape::get("users", "/users/1")]).await?;
     let observed = "wasmcustom.tributary_observations_observed";
-    wait_for_counter(&scene.envoy, observed, early).await?;
+    scene.envoy.admin().wait_for_counter(observed, early).await?;
 
     let complete = EnvoyConfig::minimal()?;
     let extensions = complete.get("bootstrap_extensions")?.clone();
     let config = bare.set("bootstrap_extensions", extensions).service("interval", "200ms");
     let mut first = scene.envoy;
     let second = first.successor(&config).await?;
-    ensure!(first.process().wait_for_exit(LIMIT).await?.success());
+    ensure!(first.wait_for_exit(LIMIT).await?.success());
     let scene = Scene { envoy: second, ..scene };
     let late = 2_000;
     scene.load(late, [Shape::get("users", "/users/1")]).await?;
@@ -181,7 +171,7 @@ async fn a_hot_restart_replaces_a_service_that_has_trapped() -> Result<()> {
     let mut first = scene.envoy;
     let config = config.module(SERVICE_PLUGIN, "target/wasm/service.wasm");
     let second = first.successor(&config).await?;
-    ensure!(first.process().wait_for_exit(LIMIT).await?.success());
+    ensure!(first.wait_for_exit(LIMIT).await?.success());
     let scene = Scene { envoy: second, ..scene };
     let late = 2_000;
     scene.load(late, users()).await?;
@@ -262,7 +252,7 @@ async fn after_a_shutdown_under_load_each_request_is_exported_or_logged() -> Res
     ensure!(seen >= tally.answered(), "{seen} of {} were logged", tally.answered());
     let log = scene.envoy.log()?;
     let last = format!("the service ends: {seen} requests taken over in all");
-    ensure!(log.contains(&last), "{seen}: {}", scene.envoy.process().log_tail());
+    ensure!(log.contains(&last), "{seen}: {}", scene.envoy.log_tail());
     scene.sink.heal();
     replay(&log, scene.sink.address())?;
     assert_eq!((scene.sink.total_count(DURATION), scene.sink.sum(COUNTER, &[])), (seen, seen));

@@ -94,12 +94,8 @@ async fn every_query_of_the_dashboard_returns_data_and_every_rule_reads_existing
     // Rates need two different values.
     for _ in 0..2 {
         scene.load(REQUESTS, shapes()).await?;
-        let before = scene.stats().await?.counter("wasmcustom.tributary_exports_succeeded")?;
-        poll::until("the next export", LIMIT, async || {
-            let now = scene.stats().await?.counter("wasmcustom.tributary_exports_succeeded")?;
-            Ok(Seen::when(now > before, now))
-        })
-        .await?;
+        let (admin, exports) = (scene.envoy.admin(), "wasmcustom.tributary_exports_succeeded");
+        admin.wait_for_counter(exports, admin.counter(exports).await? + 1).await?;
     }
     let query = prometheus.query();
     query.wait_for_number("sum(http_server_request_duration_seconds_count)", 2_000.0).await?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
 use tributary_tests::load::{Load, Mix, Shape};
-use tributary_tests::poll::{self, Seen};
+use tributary_tests::poll::Seen;
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::repository;
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
@@ -183,11 +183,6 @@ async fn a_trapped_service_is_restarted_without_effect_on_requests() -> Result<(
             .service("self_metrics", false)
     })
     .await?;
-    let reloads = async || {
-        let stats = scene.stats().await?;
-        let reloads = stats.counters("wasm.tributary_service.vm_reload_success");
-        anyhow::Ok(reloads.values().sum::<u64>())
-    };
     for round in 0..3 {
         // Each load is exported once, and the answer makes the service trap.
         let exported = scene.sink.total_count(DURATION);
@@ -198,11 +193,7 @@ async fn a_trapped_service_is_restarted_without_effect_on_requests() -> Result<(
             Seen::when(count > exported, count)
         };
         scene.sink.wait_until(&format!("an export in round {round}"), LIMIT, probe).await?;
-        poll::until("the service to be restarted", LIMIT, async || {
-            let reloads = reloads().await?;
-            Ok(Seen::when(reloads > round, reloads))
-        })
-        .await?;
+        scene.wait_for_reload(round).await?;
     }
     Ok(())
 }

@@ -7,7 +7,6 @@ use serde_yaml_ng::Value;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::Envoy;
 use tributary_tests::load::Shape;
-use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 
 const REQUESTS: u64 = 2_000;
@@ -40,13 +39,8 @@ async fn without_a_service_traffic_continues_and_each_worker_logs_it_once() -> R
         assert_eq!(tally.answered_in_class(2), REQUESTS);
         let mut envoy = scene.envoy;
         envoy.wait_for_log("no service has registered the queue", LIMIT).await?;
-        // Waits for ten more blocked flushes.
-        let blocked = "wasmcustom.tributary_handovers_held_back";
-        poll::until("more blocked flushes", LIMIT, async || {
-            let count = envoy.admin().counter(blocked).await?;
-            Ok(Seen::when(count > 10, count))
-        })
-        .await?;
+        // Waits for more than ten blocked flushes.
+        envoy.admin().wait_for_counter("wasmcustom.tributary_handovers_held_back", 11).await?;
         let logged = lines(&envoy.log()?, "no service has registered the queue");
         assert!((1..=2).contains(&logged), "{logged} lines of two workers");
         // All requests are still in the workers, and the statistics say so.

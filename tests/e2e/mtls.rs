@@ -11,8 +11,7 @@ use tempfile::TempDir;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::Shape;
-use tributary_tests::poll::{self, Seen};
-use tributary_tests::scene::{LIMIT, Scene};
+use tributary_tests::scene::Scene;
 use tributary_tests::sink::Sink;
 
 const REQUESTS: u64 = 1_000;
@@ -114,11 +113,7 @@ async fn a_certificate_of_another_authority_is_refused() -> Result<()> {
     let scene = Scene::of("envoy/mtls.yaml", "otlp_collector", 1, edit).await?;
     let tally = scene.load(100, [Shape::get("users", "/users/1")]).await?;
     assert_eq!(tally.answered_in_class(2), 100);
-    poll::until("an export to fail", LIMIT, async || {
-        let failed = scene.stats().await?.counter("wasmcustom.tributary_exports_failed")?;
-        Ok(Seen::when(failed > 0, failed))
-    })
-    .await?;
+    scene.envoy.admin().wait_for_counter("wasmcustom.tributary_exports_failed", 1).await?;
     assert_eq!(sink.received().len(), 0);
     Ok(())
 }

@@ -56,16 +56,6 @@ async fn at_rest(scene: &Scene) -> Result<Ledger> {
     Ok(ledger)
 }
 
-/// Waits until the service was restarted more than `before` times.
-async fn wait_for_reload(scene: &Scene, before: u64) -> Result<u64> {
-    poll::until("the service to be restarted", LIMIT, async || {
-        let stats = scene.stats().await?;
-        let reloads = stats.counters("wasm.tributary_service.vm_reload_success").values().sum();
-        Ok(Seen::when(reloads > before, reloads))
-    })
-    .await
-}
-
 /// Waits until all `sent` requests are exported or lost for every destination.
 async fn wait_for_all(scene: &Scene, sent: u64) -> Result<Ledger> {
     let is_settled = |ledger: &Ledger| {
@@ -117,7 +107,7 @@ async fn a_restarted_service_counts_exactly_what_was_lost() -> Result<()> {
 
         load_and_fail(&scene, &deltas).await?;
         sent += REQUESTS;
-        reloads = wait_for_reload(&scene, reloads).await?;
+        reloads = scene.wait_for_reload(reloads).await?;
         let ledger = wait_for_all(&scene, sent).await?;
         ledger.check()?;
         // No cumulative export of this load was accepted before the trap.

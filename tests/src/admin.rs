@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::poll::{self, LIMIT, Seen};
+
 /// How long one request to the admin interface may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -117,6 +119,16 @@ impl Admin {
     /// Reads one counter, such as `http.ingress.downstream_rq_completed`.
     pub async fn counter(&self, name: &str) -> Result<u64> {
         self.stats().await?.counter(name)
+    }
+
+    /// Waits until a counter is at least `count`.
+    pub async fn wait_for_counter(&self, name: &str, count: u64) -> Result<()> {
+        poll::until(&format!("{name} to be {count}"), LIMIT, async || {
+            let now = self.counter(name).await?;
+            Ok(Seen::when(now >= count, now))
+        })
+        .await
+        .map(drop)
     }
 
     /// Reads a histogram since the start of Envoy, as of its last flush of statistics; `None` if Envoy has no

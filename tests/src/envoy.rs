@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -30,7 +30,7 @@ pub struct EnvoyOptions {
     pub hot_restart: bool,
 }
 
-/// A running Envoy; dropping it kills it.
+/// A running Envoy, with the methods of its process; dropping it kills it.
 #[derive(Debug)]
 pub struct Envoy {
     process: ServerProcess,
@@ -185,35 +185,19 @@ impl Envoy {
     pub fn process(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
+}
 
-    /// The resident memory of Envoy, in bytes.
-    pub fn resident_bytes(&self) -> Result<u64> {
-        self.process.resident_bytes()
+impl Deref for Envoy {
+    type Target = ServerProcess;
+
+    fn deref(&self) -> &ServerProcess {
+        &self.process
     }
+}
 
-    /// Reads everything that Envoy has logged so far.
-    pub fn log(&self) -> Result<String> {
-        self.process.log()
-    }
-
-    /// Whether the log contains `text`.
-    pub fn log_contains(&self, text: &str) -> Result<bool> {
-        self.process.log_contains(text)
-    }
-
-    /// Waits until a line of the log contains `text`, and returns that line.
-    pub async fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<String> {
-        self.process.wait_for_log(text, limit).await
-    }
-
-    /// Waits until Envoy ends by itself, which it does if it refuses its configuration.
-    pub async fn wait_for_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.wait_for_exit(limit).await
-    }
-
-    /// Sends SIGTERM and waits until Envoy has ended; the log can still be read.
-    pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.terminate(limit).await
+impl DerefMut for Envoy {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
+        &mut self.process
     }
 }
 

@@ -39,7 +39,7 @@ const BOUNDS_US: [u32; 25] = [
     128_000,
     256_000,
     512_000,
-    1_000_000_000,
+    u32::MAX,
 ];
 /// Envoy's histograms are as of its last flush of statistics.
 const FLUSH_INTERVAL: &str = "0.5s";

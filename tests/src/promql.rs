@@ -46,9 +46,6 @@ impl PromQl {
     }
 
     /// Runs an instant query for one number; `None` for an empty result.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`], or the result is not a single number.
     pub async fn number(&self, query: &str, at: Option<i64>) -> Result<Option<f64>> {
         let found = self.vector(query, at).await?;
         ensure!(found.len() < 2, "{query} returns {found:?}, not one number");
@@ -89,9 +86,6 @@ impl PromQl {
     }
 
     /// Reads every series of the classic histogram `name`.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`], or the buckets of a histogram contradict each other.
     pub async fn histogram_points(&self, name: &str, at: Option<i64>) -> Result<Vec<HistogramPoint>> {
         let buckets = self.number_points(&format!("{name}_bucket"), at).await?;
         let sums = self.number_points(&format!("{name}_sum"), at).await?;

@@ -98,6 +98,16 @@ impl Scene {
         wait_for(&self.sink, requests).await
     }
 
+    /// Waits until Envoy has restarted the service more than `before` times; returns how often it has.
+    pub async fn wait_for_reload(&self, before: u64) -> Result<u64> {
+        poll::until("the service to be restarted", LIMIT, async || {
+            let stats = self.stats().await?;
+            let reloads = stats.counters("wasm.tributary_service.vm_reload_success").values().sum();
+            Ok(Seen::when(reloads > before, reloads))
+        })
+        .await
+    }
+
     /// Reads Envoy's statistics.
     pub async fn stats(&self) -> Result<Stats> {
         self.envoy.admin().stats().await

@@ -77,9 +77,6 @@ impl VictoriaMetrics {
     }
 
     /// Reads every series of the histogram `name` with its latest value; all labels are text attributes.
-    ///
-    /// # Errors
-    /// As for [`VictoriaMetrics::sum`], or the buckets of a histogram contradict each other.
     pub async fn histogram_points(&self, name: &str) -> Result<Vec<HistogramPoint>> {
         let buckets = self.number_points(&format!("{name}_bucket")).await?;
         let sums = self.number_points(&format!("{name}_sum")).await?;

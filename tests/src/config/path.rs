@@ -11,9 +11,6 @@ enum Step {
 }
 
 /// Returns the value at `path`.
-///
-/// # Errors
-/// The path is malformed or leads nowhere.
 pub(super) fn get<'a>(root: &'a Value, path: &str) -> Result<&'a Value> {
     let mut node = root;
     for step in parse(path)? {

@@ -70,7 +70,10 @@ impl ExponentialHistogram {
         let in_buckets = zero_count + self.positive.count() + self.negative.count();
         ensure!(in_buckets == *count, "a count of {count}, but {in_buckets} in all buckets");
         ensure!(*zero_threshold >= 0.0, "the zero threshold {zero_threshold} is below zero");
-        ensure!(min.zip(*max).is_none_or(|(min, max)| min <= max), "the minimum {min:?} is above the maximum {max:?}");
+        ensure!(
+            min.zip(*max).is_none_or(|(min, max)| min <= max),
+            "the minimum {min:?} is above the maximum {max:?}"
+        );
         Ok(())
     }
 

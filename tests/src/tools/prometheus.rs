@@ -16,9 +16,6 @@ const OLDEST: (u32, u32) = (2, 40);
 const SUITE: &str = "bookworm";
 
 /// Returns the Prometheus binary, and fetches it if necessary.
-///
-/// # Errors
-/// [`BINARY_VARIABLE`] does not name a file, or the package cannot be fetched (which requires Debian's apt).
 pub async fn binary() -> Result<PathBuf> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)? {
         return Ok(binary);

@@ -11,9 +11,6 @@ pub const BINARY_VARIABLE: &str = "ROTEL_BIN";
 const VERSION: &str = "0.0.1a15";
 
 /// Returns the rotel agent, and fetches it if necessary.
-///
-/// # Errors
-/// [`BINARY_VARIABLE`] does not name a file, or the wheel cannot be installed.
 pub async fn binary() -> Result<PathBuf> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)? {
         return Ok(binary);

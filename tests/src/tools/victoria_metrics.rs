@@ -15,9 +15,6 @@ const OTLP_FLAG: &str = "-opentelemetry.usePrometheusNaming";
 const SUITE: &str = "trixie";
 
 /// Returns the VictoriaMetrics binary, and fetches it if necessary.
-///
-/// # Errors
-/// [`BINARY_VARIABLE`] does not name a file, or the package cannot be fetched (which requires Debian's apt).
 pub async fn binary() -> Result<PathBuf> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)? {
         return Ok(binary);

@@ -48,7 +48,10 @@ fn inconsistent_histograms_are_refused() {
         (histogram(20, 1 << 30, &[1]), "no double"),
         (histogram(21, 0, &[1]), "the scale 21"),
         (ExponentialHistogram { count: 2, ..histogram(0, 0, &[1]) }, "in all buckets"),
-        (ExponentialHistogram { min: Some(2.0), max: Some(1.0), ..histogram(0, 0, &[1]) }, "is above the maximum"),
+        (
+            ExponentialHistogram { min: Some(2.0), max: Some(1.0), ..histogram(0, 0, &[1]) },
+            "is above the maximum",
+        ),
     ] {
         let error = wrong.check().unwrap_err().to_string();
         assert!(error.contains(why), "{why}: {error}");
