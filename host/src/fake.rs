@@ -1,4 +1,4 @@
-//! Envoy in memory, for native tests: each thread has one. [`abi`] defines the functions that the SDK and `raw` import, and
+//! Envoy in memory, for native tests: each thread has one. `abi` defines the functions that the SDK and `raw` import, and
 //! [`vm`] calls the callbacks that the SDK exports, so that tests run the code that ships.
 //!
 //! It keeps to the real host's semantics where they surprise: any write creates an absent key, each enqueue is one notice
