@@ -1,4 +1,5 @@
-//! `tributary replay`: sends metrics that an Envoy did not export before it exited, from its log to a collector.
+//! `tributary replay`: sends metrics that an Envoy did not export before it exited, from its log to a
+//! collector.
 
 use std::io::Read;
 use std::path::PathBuf;

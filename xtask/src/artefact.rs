@@ -1,7 +1,7 @@
 //! The Wasm modules that are shipped: their packages, exports, imports and size limits.
 //!
-//! A module declares its callbacks itself (`CALLBACKS` in its `root.rs`): each exported callback costs every request
-//! an entry into the VM. The host functions that it calls are in `cli/check/src/rules/capability.rs`.
+//! A module declares its callbacks itself (`CALLBACKS` in its `root.rs`): each exported callback costs every
+//! request an entry into the VM. The host functions that it calls are in `cli/check/src/rules/capability.rs`.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +39,9 @@ impl Artefact {
 
 /// Everything that `cargo xtask build` builds.
 ///
-/// A budget is the module's size and room for small changes. The full worker filter is for header rules, tap, console
-/// and log stream; of its 100 KiB more, the console's page and formats take about 40 and the log stream 20.
+/// A budget is the module's size and room for small changes. The full worker filter is for header rules, tap,
+/// console and log stream; of its 100 KiB more, the console's page and formats take about 40 and the log
+/// stream 20.
 pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
         name: "worker_filter",
@@ -75,8 +76,8 @@ pub(crate) fn packages() -> BTreeSet<&'static str> {
     ALL.iter().map(|artefact| artefact.package).collect()
 }
 
-/// Whether a module may import a function: a module calls it by `tributary-check`'s lists, or the SDK links it. Every
-/// supported Envoy (1.36 to 1.40) has all of them; an Envoy without one would reject the module.
+/// Whether a module may import a function: a module calls it by `tributary-check`'s lists, or the SDK links
+/// it. Every supported Envoy (1.36 to 1.40) has all of them; an Envoy without one would reject the module.
 pub(crate) fn may_import(module: &str, name: &str) -> bool {
     let expected = if name == "random_get" { "wasi_snapshot_preview1" } else { "env" };
     let called = [needed(ModuleKind::Worker, false), needed(ModuleKind::Service, false)].concat();

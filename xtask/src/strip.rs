@@ -1,17 +1,17 @@
-//! Takes from a linked module what nobody calls: exports that are not wanted, what only they reached, and sections
-//! that only tools read.
+//! Removes unused exports from a linked module, the code that only they reach, and sections that only tools
+//! read.
 
 use anyhow::{Context, Result};
 use walrus::{ModuleConfig, passes};
 
-/// A module with fewer exports.
+/// A stripped module.
 pub(crate) struct Stripped {
     pub(crate) wasm: Vec<u8>,
-    /// The exports that were taken away.
+    /// The exports that were removed.
     pub(crate) removed: Vec<String>,
 }
 
-/// Keeps only the exports that `keep` names, and what they reach; the functions' names stay if `debug_names`.
+/// Keeps only the exports in `keep` and what they reach; keeps the functions' names if `debug_names`.
 pub(crate) fn strip<'a>(
     wasm: &[u8],
     keep: impl Iterator<Item = &'a str> + Clone,
@@ -71,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn only_wanted_exports_stay() {
+    fn only_listed_exports_stay() {
         let (module, stripped) = strip_to(&["memory", "proxy_on_log"], false);
         assert_eq!(exports(&module), ["memory", "proxy_on_log"]);
         assert_eq!(stripped.removed, ["__heap_base", "proxy_on_request_body"]);
     }
 
     #[test]
-    fn what_only_an_unwanted_export_reached_goes_with_it() {
+    fn code_that_only_a_removed_export_reached_is_removed() {
         let (module, _) = strip_to(&["memory", "proxy_on_log"], false);
         let imports: Vec<_> = module.imports.iter().map(|import| import.name.as_str()).collect();
         assert_eq!(imports, ["proxy_log", "proxy_close_stream"]);
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_wanted_export_reaches_through_the_table_stays() {
+    fn code_that_is_reached_through_the_table_stays() {
         let (module, _) = strip_to(&["proxy_on_log"], false);
         assert_eq!(module.tables.iter().count(), 1);
         assert_eq!(module.elements.iter().count(), 1);
     }
 
     #[test]
-    fn sections_for_tools_go_and_names_stay_only_on_demand() {
+    fn custom_sections_are_removed_and_names_stay_on_demand() {
         let find = |wasm: &[u8], text: &str| wasm.windows(text.len()).any(|window| window == text.as_bytes());
         let (_, release) = strip_to(&["proxy_on_log"], false);
         for text in ["for tools", "producers", "wanted"] {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_module_are_refused() {
+    fn bytes_that_are_not_wasm_are_an_error() {
         let error = strip(b"not wasm", ["memory"].into_iter(), false).err().unwrap();
         assert!(format!("{error:#}").starts_with("the linked module is not valid Wasm"), "{error:#}");
     }

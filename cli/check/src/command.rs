@@ -26,7 +26,8 @@ Exit codes:
 /// The arguments of `tributary check`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Envoy bootstraps, LDS or CDS files, or manifests of Istio or Envoy Gateway, with any number of YAML documents.
+    /// Envoy bootstraps, LDS or CDS files, or manifests of Istio or Envoy Gateway, with any number of YAML
+    /// documents.
     #[arg(required_unless_present = "envoy", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Check whether this Envoy can run the modules.

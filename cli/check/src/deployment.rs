@@ -13,8 +13,8 @@ pub struct Deployment<'a> {
     pub has_bootstrap: bool,
 }
 
-/// Groups documents into deployments: one for each bootstrap with every LDS and CDS file, or one for the LDS and CDS
-/// files if there is no bootstrap; and one for all manifests.
+/// Groups documents into deployments: one for each bootstrap with every LDS and CDS file, or one for the LDS
+/// and CDS files if there is no bootstrap; and one for all manifests.
 pub fn deployments<'a>(documents: &'a [Document]) -> Vec<Deployment<'a>> {
     let (manifests, others): (Vec<_>, Vec<_>) =
         documents.iter().partition(|document| manifest::kind(&document.root).is_some());

@@ -1,4 +1,5 @@
-//! Finds plugins and clusters in configurations of Envoy: bootstraps, LDS and CDS files, and parts of them in manifests.
+//! Finds plugins and clusters in configurations of Envoy: bootstraps, LDS and CDS files, and parts of them in
+//! manifests.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +46,8 @@ pub struct Scope<'a> {
     early_logging: Option<NodeRef<'a>>,
 }
 
-/// The fields of a connection manager, or of its `access_log_options`, that make Envoy log requests more than once.
+/// The fields of a connection manager, or of its `access_log_options`, that make Envoy log requests more than
+/// once.
 const EARLY_LOGGING: [&str; 3] = [
     "flush_access_log_on_new_request",
     "access_log_flush_interval",
@@ -159,8 +161,8 @@ fn typed<'a>(place: &NodeRef<'a>) -> Option<(&'a str, NodeRef<'a>)> {
     Some((kind, place.clone()))
 }
 
-/// Whether one of these HTTP filters writes the number of gRPC messages into the filter state; `None` if the type of a
-/// filter is not in this file.
+/// Whether one of these HTTP filters writes the number of gRPC messages into the filter state; `None` if the
+/// type of a filter is not in this file.
 fn counts_grpc_messages(filters: &NodeRef<'_>) -> Option<bool> {
     let mut counts = false;
     for filter in filters.items() {

@@ -1,5 +1,5 @@
-//! Finds plugins and clusters in Kubernetes manifests: EnvoyFilter and WasmPlugin of Istio; EnvoyProxy, EnvoyPatchPolicy
-//! and EnvoyExtensionPolicy of Envoy Gateway; and Envoy configurations in a ConfigMap.
+//! Finds plugins and clusters in Kubernetes manifests: EnvoyFilter and WasmPlugin of Istio; EnvoyProxy,
+//! EnvoyPatchPolicy and EnvoyExtensionPolicy of Envoy Gateway; and Envoy configurations in a ConfigMap.
 
 use crate::envoy::{Inventory, Scope, is_true};
 use crate::plugin::{
@@ -9,8 +9,8 @@ use crate::yaml::json::{Dialect, to_json};
 use crate::yaml::node_ref::{Document, NodeRef};
 use crate::yaml::{Node, Style, Value, YamlError, embedded};
 
-/// Classifies a document of a file. A manifest is labelled by kind and name. YAML that a manifest contains as text
-/// becomes part of it, or a document of its own.
+/// Classifies a document of a file. A manifest is labelled by kind and name. YAML that a manifest contains as
+/// text becomes part of it, or a document of its own.
 ///
 /// # Errors
 /// A manifest contains text that should be YAML but is not.

@@ -110,7 +110,8 @@ pub enum FailurePolicy {
     Conflict,
 }
 
-/// The requests that pass a plugin: those of one connection manager, or of the proxies that a manifest selects.
+/// The requests that pass a plugin: those of one connection manager, or of the proxies that a manifest
+/// selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficPath {
     /// The connection manager, or the manifest's selection.
@@ -137,8 +138,8 @@ impl Plugin<'_> {
 }
 
 impl<'a> Configuration<'a> {
-    /// The value at a path such as `flush.interval`, or the closest one: the last value on the path that exists, or the
-    /// text that contains the configuration. `None` if there is no configuration.
+    /// The value at a path such as `flush.interval`, or the closest one: the last value on the path that
+    /// exists, or the text that contains the configuration. `None` if there is no configuration.
     pub fn nearest(&self, path: &str) -> Option<NodeRef<'a>> {
         match self {
             Self::Struct(value) => Some(value.nearest(path)),
@@ -174,8 +175,8 @@ impl ModuleKind {
         file.starts_with("worker_filter") && !file.starts_with("worker_filter_full")
     }
 
-    /// The module of a plugin, by the source of its code, its name and its attach point; `None` if the plugin is not
-    /// Tributary's.
+    /// The module of a plugin, by the source of its code, its name and its attach point; `None` if the plugin
+    /// is not Tributary's.
     pub fn identify(code: Option<&str>, name: &str, attach: Option<AttachPoint>) -> Option<Self> {
         let file = file_of(code);
         if file.starts_with("worker_filter") || file.starts_with("tributary_worker_filter") {

@@ -92,8 +92,8 @@ pub fn documents(text: &str) -> Result<Vec<Node>, YamlError> {
     Ok(loader.into_documents().into_iter().map(node).collect())
 }
 
-/// Parses the YAML or JSON text in a scalar. Its nodes have positions in the enclosing file; in a quoted or folded text,
-/// all of them have the position of the scalar.
+/// Parses the YAML or JSON text in a scalar. Its nodes have positions in the enclosing file; in a quoted or
+/// folded text, all of them have the position of the scalar.
 ///
 /// # Errors
 /// The text is not one YAML document.

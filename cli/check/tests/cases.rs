@@ -1,4 +1,5 @@
-//! Checks every file in `tests/cases`, and every folder there as one command. The reports are in `tests/snapshots`.
+//! Checks every file in `tests/cases`, and every folder there as one command. The reports are in
+//! `tests/snapshots`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tributary_check::command::{Report, check};
 
-/// Replaces the list of missing capabilities, which changes with the module. `tests/e2e/check.rs` compares it with Envoy.
+/// Replaces the list of missing capabilities, which changes with the module. `tests/e2e/check.rs` compares it
+/// with Envoy.
 const MISSING: (&str, &str) = ("also needs .*; add", "also needs [names]; add");
 
 /// The files of each case, by name.

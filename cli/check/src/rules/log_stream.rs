@@ -11,7 +11,8 @@ use crate::finding::{Finding, Rule};
 use crate::plugin::ParsedConfig;
 use crate::yaml::node_ref::NodeRef;
 
-/// Judges each logger that may feed a log stream: its names must match its values and include all that is read.
+/// Judges each logger that may feed a log stream: its names must match its values and include all that is
+/// read.
 pub(super) fn judge(deployment: &Deployment<'_>, plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
     let streams = plugins.iter().filter_map(|(_, parsed)| match parsed {
         Some(ParsedConfig::Worker(config)) if config.role == Role::LogStream => {
