@@ -8,8 +8,16 @@ use crate::raw;
 
 /// Now, in nanoseconds since the Unix epoch, by the wall clock: the only one the ABI has. It may go backwards.
 pub fn now_unix_nano() -> u64 {
-    // The host cannot fail here short of a capability restriction; a clock that stands at the epoch does no harm.
+    // The host cannot fail here short of a capability restriction, under which no plugin is configured ([`probe`]).
     raw::now_unix_nano().unwrap_or(0)
+}
+
+/// Tries whether the time is told.
+///
+/// # Errors
+/// The host withholds it.
+pub fn probe() -> Result<(), Status> {
+    raw::now_unix_nano().map(drop)
 }
 
 /// Asks for `on_tick` every `period`, in whole milliseconds and at least one.

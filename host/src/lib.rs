@@ -10,13 +10,13 @@
 pub mod attributes;
 pub mod buffer;
 pub mod callbacks;
+pub mod capability;
 pub mod clock;
 pub mod counter;
 pub mod headers;
 pub mod http_call;
 pub mod logging;
 pub mod memory;
-pub mod pairs;
 pub mod queue;
 pub mod random;
 pub mod shared_data;

@@ -5,7 +5,7 @@ use proxy_wasm::traits::{Context, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 use tributary_host::http_call::Call;
 use tributary_host::stream::ContextId;
-use tributary_host::{buffer, callbacks, clock, logging};
+use tributary_host::{buffer, callbacks, capability, clock, logging};
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
 use crate::config::ServiceConfig;
@@ -14,7 +14,7 @@ use crate::service::{self, Service};
 /// The callbacks that `service.wasm` exports. The build strips all others, and `tributary-check` asks for these where
 /// capabilities are restricted.
 pub const CALLBACKS: [&[&str]; 2] =
-    [&callbacks::PLUGIN, &["proxy_on_http_call_response", "proxy_on_queue_ready"]];
+    [&callbacks::PLUGIN, &["proxy_on_http_call_response", "proxy_on_log", "proxy_on_queue_ready"]];
 
 /// The one plugin of its VM.
 #[derive(Debug)]
@@ -63,19 +63,18 @@ impl RootContext for ServiceRoot {
         }
     }
 
+    /// Envoy logs streams only where the service is an access logger, which it cannot be.
+    fn on_log(&mut self) {
+        misattached();
+    }
+
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::StreamContext)
     }
 
-    /// Envoy calls this for streams only where the service is a filter, which it cannot be.
+    /// Envoy makes a context for a stream only where the service is a filter, which it cannot be.
     fn create_stream_context(&self, _context_id: u32) -> Option<Box<dyn StreamContext>> {
-        static SAID: std::sync::Once = std::sync::Once::new();
-        SAID.call_once(|| {
-            error!(
-                "service.wasm is attached as a filter, where it does nothing to streams: attach it as \
-                 envoy.bootstrap.wasm or envoy.stat_sinks.wasm, and worker_filter.wasm here (said once)"
-            );
-        });
+        misattached();
         Some(Box::new(UnusedStream))
     }
 }
@@ -92,6 +91,17 @@ impl Drop for ServiceRoot {
 
 impl Context for UnusedStream {}
 impl StreamContext for UnusedStream {}
+
+/// Logs once that the service sees streams, to which it does nothing.
+fn misattached() {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| {
+        error!(
+            "service.wasm is attached as a filter or an access logger, where it does nothing: attach it as \
+             envoy.bootstrap.wasm or envoy.stat_sinks.wasm, and worker_filter.wasm here (said once)"
+        );
+    });
+}
 
 /// A service by its configuration; what is wrong with that is logged.
 fn start(root: ContextId) -> Option<Service> {
@@ -113,23 +123,19 @@ fn start(root: ContextId) -> Option<Service> {
             return None;
         }
     };
-    // The SDK enters the root context before it passes an answer on, and panics if it may not.
-    if let Err(status) = root.enter() {
-        error!(
-            "the host withholds proxy_set_effective_context ({status:?}), without which no answer of a collector can be \
-             read: allow it in capability_restriction_config"
-        );
+    let is_allowed = capability::are_allowed(&[
+        ("proxy_get_current_time_nanoseconds", clock::probe(), "no time is known"),
+        // The SDK enters the root context before it passes an answer on, and panics if it may not.
+        ("proxy_set_effective_context", root.enter(), "no answer of a collector can be read"),
+        ("proxy_set_tick_period_milliseconds", clock::tick_every(service::TICK), "nothing is ever sent"),
+    ]);
+    if !is_allowed {
         return None;
     }
-    let started = Service::new(config).and_then(|service| {
-        clock::tick_every(service::TICK)?;
-        Ok(service)
-    });
-    match started {
-        Ok(service) => Some(service),
-        Err(status) => {
-            error!("the host gives no queues or ticks ({status:?}): nothing can be taken over");
-            None
-        }
-    }
+    Service::new(config)
+        .inspect_err(|_| capability::log_withheld("proxy_register_shared_queue", "nothing can be taken over"))
+        .ok()
 }
+
+#[cfg(test)]
+mod tests;

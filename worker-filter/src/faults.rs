@@ -63,17 +63,17 @@ impl Faults {
         }
     }
 
-    /// The worker is at a place that its configuration is not for.
+    /// The worker is attached where streams are of the other kind.
     pub(crate) fn misattached(&mut self, configured: Streams) {
         let Some(suppressed) = self.misattached.permit(clock::now_unix_nano()) else { return };
         match configured {
             Streams::Http => warn!(
-                "this is a network filter, but its configuration is for HTTP streams: set preset to \"tcp\" \
-                 ({suppressed} more since)"
+                "streams here are TCP connections, but the configuration is for HTTP requests: set preset to \"tcp\" or \
+                 \"istio_tcp\" ({suppressed} more since)"
             ),
             Streams::Tcp => warn!(
-                "this is an HTTP filter, but its configuration is for TCP connections: set preset to \"otel\" \
-                 ({suppressed} more since)"
+                "streams here are HTTP requests, but the configuration is for TCP connections: set preset to \"otel\" or \
+                 \"istio\" ({suppressed} more since)"
             ),
         }
     }

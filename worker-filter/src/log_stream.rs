@@ -120,12 +120,20 @@ impl LogStream {
         }
     }
 
+    /// Logs that no log stream comes here: the plugin is an HTTP filter or an access logger.
+    pub fn misattached(&mut self) {
+        if !std::mem::replace(&mut self.said_misattached, true) {
+            error!(
+                "log stream: this is no network filter, so no log stream comes and nothing is measured: attach it as \
+                 envoy.filters.network.wasm to the listener that the access logger sends to (said once)"
+            );
+        }
+    }
+
     /// A connection is closed.
     pub fn stream_ended(&mut self, stream: ContextId, is_connection: bool) {
-        if !is_connection && !std::mem::replace(&mut self.said_misattached, true) {
-            error!(
-                "log stream: this is an HTTP filter; a log stream comes to a network filter, so nothing is measured (said once)"
-            );
+        if !is_connection {
+            self.misattached();
         }
         self.connections.retain(|(open, _)| *open != stream);
     }

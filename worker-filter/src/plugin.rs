@@ -1,13 +1,16 @@
 //! What a plugin is, by its configuration: a filter or access logger that measures, the receiver of a log stream, or the console.
 
 use log::error;
+use proxy_wasm::types::Status;
 #[cfg(feature = "full")]
 use proxy_wasm::types::{Action, BufferType};
 #[cfg(feature = "full")]
 use tributary_console::console::Console;
+#[cfg(feature = "full")]
+use tributary_host::headers;
 use tributary_host::random::{self, Hasher};
 use tributary_host::stream::ContextId;
-use tributary_host::{attributes, buffer, clock};
+use tributary_host::{attributes, buffer, capability, clock};
 use tributary_plan::config::WorkerConfig;
 #[cfg(feature = "full")]
 use tributary_plan::{config::Role, wanted::Wanted};
@@ -33,9 +36,12 @@ pub enum Plugin {
 }
 
 impl Plugin {
-    /// A plugin by its configuration; what is wrong with that is logged.
-    pub fn configure() -> Option<Self> {
+    /// The plugin of a root context, by its configuration; what is wrong with that is logged.
+    pub fn configure(root: ContextId) -> Option<Self> {
         let config = config()?;
+        if !may_run(root, &config) {
+            return None;
+        }
         #[cfg(feature = "full")]
         match config.role {
             Role::Filter => {}
@@ -59,10 +65,14 @@ impl Plugin {
         }
     }
 
-    /// A stream that some other filter saw is logged.
+    /// A stream is logged: the plugin is an access logger.
     pub fn on_log_entry(&mut self) {
-        if let Some(worker) = self.filter() {
-            worker.log_entry();
+        match self {
+            Self::Filter(worker) => worker.log_entry(),
+            #[cfg(feature = "full")]
+            Self::LogStream(log) => log.misattached(),
+            #[cfg(feature = "full")]
+            Self::Console(console) => console.misattached(),
         }
     }
 
@@ -80,7 +90,7 @@ impl Plugin {
             #[cfg(feature = "full")]
             Self::LogStream(_) => {}
             #[cfg(feature = "full")]
-            Self::Console(console) => console.connection_opened(),
+            Self::Console(console) => console.misattached(),
         }
     }
 
@@ -169,23 +179,45 @@ fn config() -> Option<WorkerConfig> {
     }
 }
 
-/// A worker with this configuration; none if the host refuses what it needs.
-fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
-    if let Err(status) = clock::tick_every(config.flush.interval) {
-        error!("the host gives no ticks ({status:?}): nothing could ever be handed over");
-        return None;
-    }
+/// Whether the host lets a plugin call what it cannot do without.
+#[cfg_attr(
+    not(feature = "full"),
+    expect(unused_variables, reason = "a console answers from its root context")
+)]
+fn may_run(root: ContextId, config: &WorkerConfig) -> bool {
+    #[cfg_attr(not(feature = "full"), expect(unused_mut, reason = "there are more in the full module"))]
+    let mut probes = vec![
+        ("proxy_get_current_time_nanoseconds", clock::probe(), "no time is known"),
+        (
+            "proxy_set_tick_period_milliseconds",
+            clock::tick_every(config.flush.interval),
+            "nothing is ever done",
+        ),
+    ];
     #[cfg(feature = "full")]
-    if attributes::are_withheld() {
-        error!(
-            "the host withholds proxy_get_property, by which HTTP streams are told from TCP connections: allow it in \
-             capability_restriction_config"
-        );
-        return None;
+    {
+        let kinds = "HTTP requests and TCP connections look alike";
+        probes.push(("proxy_get_property", attributes::probe(), kinds));
+        if config.role == Role::Console {
+            probes.extend([
+                ("proxy_get_header_map_pairs", headers::probe(), "no request can be read"),
+                ("proxy_send_local_response", headers::probe_respond(), "no request can be answered"),
+                ("proxy_set_effective_context", root.enter(), "no request that waits can be answered"),
+            ]);
+        }
     }
+    capability::are_allowed(&probes)
+}
+
+/// A worker with this configuration; none if Envoy refuses an expression in it.
+fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
     let producers = [0, 1, 2].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
     match Worker::new(config, producers, random::hasher()) {
         Ok(worker) => Some(worker),
+        Err(BadExpression { status: Status::InternalFailure, .. }) => {
+            capability::log_withheld("proxy_call_foreign_function", "no CEL expression can be evaluated");
+            None
+        }
         Err(BadExpression { source, status }) => {
             error!(
                 "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; it answered \

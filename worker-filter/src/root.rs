@@ -3,7 +3,7 @@
 //! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests under way, so all
 //! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. The full module asks the host
 //! for each stream, because one root context serves both kinds where an HTTP filter and a network filter have the same
-//! configuration.
+//! configuration, and because a callback of the other kind would make the SDK panic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -37,8 +37,9 @@ pub const CALLBACKS_FULL: &[&str] = &[
 type SharedPlugin = Rc<RefCell<Option<Plugin>>>;
 
 /// One plugin in one VM.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WorkerRoot {
+    id: ContextId,
     plugin: SharedPlugin,
 }
 
@@ -53,8 +54,8 @@ struct FilterStream {
 
 impl WorkerRoot {
     /// For the SDK, which makes a root context of each plugin.
-    pub fn boxed(_context_id: u32) -> Box<dyn RootContext> {
-        Box::new(Self::default())
+    pub fn boxed(context_id: u32) -> Box<dyn RootContext> {
+        Box::new(Self { id: ContextId::new(context_id), plugin: SharedPlugin::default() })
     }
 
     fn stream(&self, context_id: u32) -> Box<FilterStream> {
@@ -69,7 +70,7 @@ impl Context for WorkerRoot {}
 impl RootContext for WorkerRoot {
     fn on_configure(&mut self, _size: usize) -> bool {
         logging::install();
-        let plugin = Plugin::configure();
+        let plugin = Plugin::configure(self.id);
         let accepted = plugin.is_some();
         // Nothing calls the host back while it is here, so nothing has borrowed the plugin.
         if let Ok(mut shared) = self.plugin.try_borrow_mut() {
@@ -92,10 +93,9 @@ impl RootContext for WorkerRoot {
         Some(ContextType::StreamContext)
     }
 
-    /// A TCP connection has no protocol of HTTP.
     #[cfg(feature = "full")]
     fn get_type(&self) -> Option<ContextType> {
-        let is_http = attributes::property(b"request\0protocol").is_ok();
+        let is_http = attributes::is_http_filter();
         Some(if is_http { ContextType::HttpContext } else { ContextType::StreamContext })
     }
 
@@ -192,3 +192,7 @@ impl Drop for FilterStream {
 fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }
+
+#[cfg(test)]
+#[cfg(feature = "full")]
+mod tests;

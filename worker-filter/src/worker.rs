@@ -6,11 +6,11 @@ use std::time::Duration;
 use hashbrown::HashSet;
 use log::info;
 use proxy_wasm::types::{Action, BufferType, MapType};
-use tributary_host::clock;
 use tributary_host::counter::AddError;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::stream::ContextId;
+use tributary_host::{attributes, clock};
 use tributary_proto::batch::BatchWriter;
 use tributary_proto::limits::{BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
@@ -51,6 +51,8 @@ pub struct Worker<S> {
     counters: Counters,
     /// Streams whose response was counted when its headers came.
     told: HashSet<ContextId, S>,
+    /// Whether an access log has told of a stream: the first one shows which kind is logged.
+    has_logged: bool,
     headers: Headers,
     tap: Option<Tap<S>>,
     connections: Connections,
@@ -124,6 +126,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             in_flight,
             counters,
             told: HashSet::with_hasher(hasher),
+            has_logged: false,
             headers: Headers::new(plan.rules),
             tap,
             connections: Connections::default(),
@@ -138,6 +141,11 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     /// A stream has ended that an access log tells of.
     pub fn log_entry(&mut self) {
+        if !std::mem::replace(&mut self.has_logged, true)
+            && attributes::is_http().is_ok_and(|is_http| is_http != (self.streams == Streams::Http))
+        {
+            self.faults.misattached(self.streams);
+        }
         self.observe(true, true, false, &mut []);
     }
 

@@ -8,7 +8,7 @@ use tributary_tests::admin::Admin;
 use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
-use tributary_tests::upstream::Fault;
+use tributary_tests::upstream::UpstreamFault;
 
 use crate::build;
 use crate::output;
@@ -116,7 +116,7 @@ fn mix() -> Result<Mix> {
         Shape::new("pay", "POST", "/payments").body("{}").weight(80),
         Shape::new("pay slowly", "POST", "/payments").body("{}").delay_ms(SLOWEST_MS).weight(3),
         Shape::new("failed payment", "POST", "/payments").body("{}").status(502).weight(7),
-        Shape::get("failing upstream", "/payments/1").fault(Fault::Reset).weight(20),
+        Shape::get("failing upstream", "/payments/1").fault(UpstreamFault::Reset).weight(20),
         Shape::get("health", "/health").weight(100),
         Shape::get("no route", "/favicon.ico").weight(20),
     ];

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
-use tributary_fuzz::door::{COUNT_MARK, Door as FuzzTarget};
+use tributary_fuzz::target::{COUNT_MARK, FuzzTarget};
 
 use crate::process;
 use crate::progress::{Activity, Counter};

@@ -1,8 +1,23 @@
 //! Removes unused exports from a linked module, the code that only they reach, and sections that only tools
 //! read.
+//!
+//! The default methods of the SDK's traits, such as `get_http_request_header`, are in the vtables of every
+//! context, although the SDK's dispatcher calls only callbacks through them. Most of these methods panic on
+//! an unexpected status. Their bodies are removed too, and so are the host functions that only they call: a
+//! module imports only what it calls.
+
+use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use walrus::{ModuleConfig, passes};
+use walrus::ir::{Call, Visitor, dfs_in_order};
+use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig, passes};
+
+/// The prefix of the mangled names of the SDK's trait methods (Rust's legacy mangling). The length and name
+/// of the trait follow, then those of the method.
+const SDK_TRAITS: &str = "_ZN10proxy_wasm6traits";
+
+/// The prefixes of the methods that the SDK's dispatcher calls through a vtable.
+const CALLBACK_PREFIXES: [&str; 3] = ["on_", "create_", "get_type"];
 
 /// A stripped module.
 pub(crate) struct Stripped {
@@ -30,6 +45,7 @@ pub(crate) fn strip<'a>(
     for (id, _) in &unwanted {
         module.exports.delete(*id);
     }
+    empty_uncalled_methods(&mut module);
     let sections: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
     for id in sections {
         module.customs.delete(id);
@@ -39,10 +55,66 @@ pub(crate) fn strip<'a>(
     Ok(Stripped { wasm: module.emit_wasm(), removed })
 }
 
+/// Replaces the body of each SDK trait method that no function calls directly and that is no callback by a
+/// trap.
+fn empty_uncalled_methods(module: &mut Module) {
+    let called = directly_called(module);
+    let is_uncalled = |id: FunctionId, name: &str| {
+        !called.contains(&id) && method_name(name).is_some_and(|method| !is_callback(method))
+    };
+    let uncalled: Vec<FunctionId> = module
+        .funcs
+        .iter_local()
+        .map(|(id, _)| id)
+        .filter(|id| module.funcs.get(*id).name.as_deref().is_some_and(|name| is_uncalled(*id, name)))
+        .collect();
+    for id in uncalled {
+        let (parameters, results) = module.types.params_results(module.funcs.get(id).ty());
+        let (parameters, results) = (parameters.to_vec(), results.to_vec());
+        let arguments = parameters.iter().map(|kind| module.locals.add(*kind)).collect();
+        let mut builder = FunctionBuilder::new(&mut module.types, &parameters, &results);
+        builder.func_body().unreachable();
+        module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(arguments));
+    }
+}
+
+/// The functions that are called directly, not through a table.
+fn directly_called(module: &Module) -> HashSet<FunctionId> {
+    #[derive(Default)]
+    struct Callees(HashSet<FunctionId>);
+
+    impl<'a> Visitor<'a> for Callees {
+        fn visit_call(&mut self, call: &Call) {
+            self.0.insert(call.func);
+        }
+    }
+
+    let mut callees = Callees::default();
+    for (_, function) in module.funcs.iter_local() {
+        dfs_in_order(&mut callees, function, function.entry_block());
+    }
+    callees.0
+}
+
+/// The name of the SDK trait method in a mangled name; `None` for other functions.
+fn method_name(mangled: &str) -> Option<&str> {
+    let (_, rest) = split_segment(mangled.strip_prefix(SDK_TRAITS)?)?;
+    split_segment(rest).map(|(method, _)| method)
+}
+
+fn is_callback(method: &str) -> bool {
+    CALLBACK_PREFIXES.iter().any(|prefix| method.starts_with(prefix))
+}
+
+/// Splits the first segment from a mangled path; each segment starts with its length.
+fn split_segment(mangled: &str) -> Option<(&str, &str)> {
+    let digits = mangled.find(|letter: char| !letter.is_ascii_digit())?;
+    let (length, rest) = mangled.split_at_checked(digits)?;
+    rest.split_at_checked(length.parse().ok()?)
+}
+
 #[cfg(test)]
 mod tests {
-    use walrus::Module;
-
     use super::*;
 
     const MODULE: &str = r#"(module

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use tributary_plan::plan::Streams;
+
 use crate::plugin::{
     AttachPoint, Configuration, FailureHandling, FailurePolicy, ModuleKind, Plugin, TrafficPath, VmId,
 };
@@ -42,6 +44,8 @@ pub struct Scope<'a> {
     tcp: Option<TrafficPath>,
     /// Whether Envoy counts gRPC messages of these requests; `None` if unknown.
     counts_grpc_messages: Option<bool>,
+    /// The streams that access loggers here log; `None` if unknown.
+    logged: Option<Streams>,
     /// The field that makes Envoy log requests before they end.
     early_logging: Option<NodeRef<'a>>,
 }
@@ -53,6 +57,9 @@ const EARLY_LOGGING: [&str; 3] = [
     "access_log_flush_interval",
     "flush_log_on_tunnel_successfully_established",
 ];
+
+/// Fields that only a listener has.
+const LISTENER_FIELDS: [&str; 2] = ["filter_chains", "default_filter_chain"];
 
 const RELOAD: &str = "set failure_policy: FAIL_RELOAD, which replaces the VM";
 
@@ -86,8 +93,13 @@ impl<'a> Inventory<'a> {
         }
         for (key, value) in place.entries() {
             let mut scope = scope.clone();
-            if key == "filters" {
-                scope.tcp.get_or_insert_with(|| traffic_path(&value));
+            match key {
+                "filters" => _ = scope.tcp.get_or_insert_with(|| traffic_path(&value)),
+                // A listener logs connections, even if its filters are for HTTP.
+                "access_log" if LISTENER_FIELDS.iter().any(|field| place.get(field).is_some()) => {
+                    scope.logged = Some(Streams::Tcp);
+                }
+                _ => {}
             }
             self.scan(&value, &scope);
         }
@@ -100,14 +112,14 @@ impl<'a> Inventory<'a> {
     }
 
     fn add_plugin(&mut self, place: &NodeRef<'a>, scope: &Scope<'a>) {
-        let attach = scope.extension.as_ref().and_then(|(kind, fields)| attach(kind, fields));
+        let attach = scope.attach_point();
         let name = place.text_of("name").unwrap_or_default().to_owned();
         let (code, remote_code) = code(place);
         let Some(module) = ModuleKind::identify(code, &name, attach) else { return };
         // A plugin with an unknown attach point is judged like an HTTP filter.
         let attach_point = attach.unwrap_or(AttachPoint::HttpFilter);
         let traffic = match attach_point {
-            AttachPoint::HttpFilter | AttachPoint::AccessLogger => scope.http.clone(),
+            AttachPoint::HttpFilter | AttachPoint::AccessLogger { .. } => scope.http.clone(),
             AttachPoint::NetworkFilter => scope.tcp.clone(),
             AttachPoint::Bootstrap { .. } | AttachPoint::StatSink => None,
         };
@@ -142,12 +154,33 @@ impl<'a> Scope<'a> {
                 self.counts_grpc_messages =
                     fields.get("http_filters").as_ref().and_then(counts_grpc_messages);
                 self.early_logging = early_logging(fields);
+                self.logged = Some(Streams::Http);
             }
             // Its access loggers see the connections of its filter chain.
-            Some("TcpProxy") => self.http = self.tcp.clone(),
+            Some("TcpProxy") => {
+                self.http = self.tcp.clone();
+                self.logged = Some(Streams::Tcp);
+            }
             _ => {}
         }
         self.extension = Some((kind, fields.clone()));
+    }
+
+    /// The attach point of a plugin; `None` if the enclosing extension does not run Wasm.
+    fn attach_point(&self) -> Option<AttachPoint> {
+        let (kind, fields) = self.extension.as_ref()?;
+        match *kind {
+            "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(AttachPoint::HttpFilter),
+            "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(AttachPoint::NetworkFilter),
+            "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog" => {
+                Some(AttachPoint::AccessLogger { streams: self.logged })
+            }
+            "envoy.extensions.stat_sinks.wasm.v3.Wasm" => Some(AttachPoint::StatSink),
+            "envoy.extensions.wasm.v3.WasmService" => {
+                Some(AttachPoint::Bootstrap { singleton: is_true(fields, "singleton") })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -179,19 +212,6 @@ fn early_logging<'a>(manager: &NodeRef<'a>) -> Option<NodeRef<'a>> {
     let places = [manager.get("access_log_options"), Some(manager.clone())];
     let mut fields = places.iter().flatten().flat_map(|place| EARLY_LOGGING.map(|field| place.get(field)));
     fields.find_map(|field| field.filter(|field| field.text() != Some("false")))
-}
-
-fn attach(kind: &str, fields: &NodeRef<'_>) -> Option<AttachPoint> {
-    match kind {
-        "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(AttachPoint::HttpFilter),
-        "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(AttachPoint::NetworkFilter),
-        "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog" => Some(AttachPoint::AccessLogger),
-        "envoy.extensions.stat_sinks.wasm.v3.Wasm" => Some(AttachPoint::StatSink),
-        "envoy.extensions.wasm.v3.WasmService" => {
-            Some(AttachPoint::Bootstrap { singleton: is_true(fields, "singleton") })
-        }
-        _ => None,
-    }
 }
 
 /// The source of a plugin's code: a path or URL, and the node of a remote source.

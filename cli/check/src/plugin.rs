@@ -1,6 +1,7 @@
 //! A Wasm plugin of Tributary in a configuration, independent of the kind of file.
 
 use tributary_plan::config::WorkerConfig;
+use tributary_plan::plan::Streams;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
 
@@ -52,7 +53,10 @@ pub enum AttachPoint {
     /// `envoy.filters.network.wasm`.
     NetworkFilter,
     /// `envoy.access_loggers.wasm`.
-    AccessLogger,
+    AccessLogger {
+        /// The streams that Envoy logs at this place; `None` if unknown.
+        streams: Option<Streams>,
+    },
     /// `envoy.bootstrap.wasm`.
     Bootstrap {
         /// Whether one instance runs for all workers.
@@ -194,7 +198,7 @@ impl ModuleKind {
         }
         match attach? {
             AttachPoint::Bootstrap { .. } | AttachPoint::StatSink => Some(Self::Service),
-            AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger => {
+            AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger { .. } => {
                 Some(Self::Worker)
             }
         }

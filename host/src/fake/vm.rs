@@ -97,9 +97,28 @@ impl Vm {
         self.stream()
     }
 
-    /// A filter of the plugin sees a new TCP connection, which has no protocol.
+    /// A filter of the plugin sees a new TCP connection, which has no protocol, and no cluster before the filters behind.
     pub fn connection(&self) -> Stream {
-        with(|host| host.streams.attributes.remove("request.protocol"));
+        const CLUSTER: &str = "xds.cluster_name";
+        let cluster = with(|host| {
+            host.streams.attributes.remove("request.protocol");
+            host.streams.attributes.remove_entry(CLUSTER)
+        });
+        let stream = self.stream();
+        with(|host| {
+            let open = host.streams.open.get_mut(&stream.0).into_iter();
+            open.for_each(|attributes| attributes.extend(cluster.clone()));
+            host.streams.attributes.extend(cluster);
+        });
+        stream
+    }
+
+    /// An upstream HTTP filter of the plugin sees the tunnel of a TCP connection, which has a cluster and no protocol.
+    pub fn tunnel(&self) -> Stream {
+        with(|host| {
+            host.streams.attributes.remove("request.protocol");
+            host.streams.attributes.insert("xds.cluster_name".to_owned(), b"app".to_vec());
+        });
         self.stream()
     }
 

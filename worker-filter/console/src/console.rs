@@ -37,12 +37,17 @@ const TICK: Duration = Duration::from_millis(50);
 /// The same while none waits, and there is nothing to do.
 const TICK_IDLE: Duration = Duration::from_secs(60);
 
+/// When the first tick comes: until then nobody waits.
+const FIRST_TICK: Duration = Duration::from_millis(1);
+
 /// The console in one worker.
 #[derive(Debug)]
 pub struct Console {
     handover_interval_ns: u64,
     ledger: Ledger,
     waiting: Vec<Waiting>,
+    /// Whether a tick has come, so that others will.
+    has_ticked: bool,
     said_misattached: bool,
 }
 
@@ -83,7 +88,15 @@ impl Console {
     /// A console of workers that hand over so often.
     pub fn new(handover_interval: Duration) -> Self {
         let handover_interval_ns = u64::try_from(handover_interval.as_nanos()).unwrap_or(u64::MAX);
-        Self { handover_interval_ns, ledger: Ledger::define(), waiting: Vec::new(), said_misattached: false }
+        // A host that refuses was found out before.
+        let _ = clock::tick_every(FIRST_TICK);
+        Self {
+            handover_interval_ns,
+            ledger: Ledger::define(),
+            waiting: Vec::new(),
+            has_ticked: false,
+            said_misattached: false,
+        }
     }
 
     /// Answers a request, or lets it wait.
@@ -108,6 +121,8 @@ impl Console {
             Err(_) if self.waiting.len() >= WAITING_MAX => {
                 Answer::unavailable("too many requests wait").send()
             }
+            // It would wait until its client goes.
+            Err(_) if !self.has_ticked => Answer::unavailable(TICKLESS).send(),
             Err((wish, timeout_ns)) => {
                 let until_unix_nano = now.saturating_add(timeout_ns);
                 if self.waiting.is_empty() {
@@ -122,6 +137,7 @@ impl Console {
 
     /// Answers those that wait for what is there now.
     pub fn tick(&mut self) {
+        self.has_ticked = true;
         let now = clock::now_unix_nano();
         for mut waiting in std::mem::take(&mut self.waiting) {
             match self.advance(&mut waiting, now) {
@@ -139,11 +155,11 @@ impl Console {
         }
     }
 
-    /// A TCP connection was opened: the console is at a place that it is not for.
-    pub fn connection_opened(&mut self) {
+    /// Logs that no request can be answered here: the plugin is a network filter or an access logger.
+    pub fn misattached(&mut self) {
         if !std::mem::replace(&mut self.said_misattached, true) {
             error!(
-                "the console answers HTTP requests, but this is a network filter: make it an HTTP filter (said once)"
+                "the console answers requests of an HTTP filter, and this is no HTTP filter: make it one (said once)"
             );
         }
     }
@@ -186,7 +202,7 @@ impl Console {
             return Err((Wish::Snapshot(view), SNAPSHOT_TIMEOUT_NS));
         }
         let bytes = HostSharedData.get(SNAPSHOT_KEY).ok().flatten().map(|(bytes, _)| bytes);
-        let snapshot = Snapshot::read(bytes.as_deref().unwrap_or_default());
+        let snapshot = Snapshot::read(bytes.unwrap_or_default());
         let exports = health::exports();
         Ok(match view {
             View::Prometheus(format) => Answer {
@@ -202,6 +218,8 @@ impl Console {
 }
 
 const NOT_FOUND: &str = "there is / /metrics /snapshot.json /healthz and, to POST, /flush\n";
+const TICKLESS: &str =
+    "the console has just started; if this lasts, allow proxy_on_tick in capability_restriction_config";
 const FLUSHED: &str = "every destination has everything that was seen before\n";
 
 fn health(now_unix_nano: u64) -> Answer {

@@ -38,6 +38,7 @@ fn request(route: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("response.flags", 0_i64.to_le_bytes().to_vec()),
         ("request.size", 10_i64.to_le_bytes().to_vec()),
         ("response.size", 20_i64.to_le_bytes().to_vec()),
+        ("request.protocol", b"HTTP/1.1".to_vec()),
     ]
 }
 
@@ -49,7 +50,7 @@ fn observe(worker: &mut TestWorker, attributes: Vec<(&'static str, Vec<u8>)>) {
 /// Everything in the queue.
 fn batches(token: u32) -> Vec<Batch> {
     std::iter::from_fn(|| fake::with(|host| host.queues.dequeue(token)).ok())
-        .map(|bytes| Batch::decode(&bytes).unwrap())
+        .map(|bytes| Batch::decode(bytes).unwrap())
         .collect()
 }
 
@@ -88,8 +89,8 @@ fn a_tick_hands_over_one_batch_of_everything_seen() {
     assert_eq!(counted(), 3);
     assert_eq!(
         fake::with(|host| (host.streams.evaluations, host.streams.properties)),
-        (3, 0),
-        "one call each"
+        (3, 1),
+        "one call each, and one that tells requests from connections"
     );
 }
 

@@ -20,17 +20,17 @@ const BEHAVIOUR: [&str; 20] = [
     "dimensions",
     "exactness",
     "faults",
+    "flush",
     "grpc",
-    "hand_over",
     "log_stream",
     "mtls",
     "plain_envoy",
     "shared_values",
     "shutdown",
-    "strangers",
     "tap",
     "tcp",
     "traps",
+    "untrusted_input",
 ];
 /// The tests for the oldest version: every attach point, exports, and shutdown, in little time.
 const SMOKE: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"];
@@ -89,7 +89,7 @@ impl TestRun {
         let Some(version) = &self.version else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let binary = runtime.block_on(envoy::fetched(version)).with_context(|| format!("Envoy {version}"))?;
-        match envoy::fault(&binary) {
+        match envoy::incompatibility(&binary) {
             Some(fault) => bail!("{fault}"),
             None => Ok(()),
         }

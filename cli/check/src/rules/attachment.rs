@@ -17,7 +17,10 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
             "worker_filter.wasm sees no requests here; attach it as an HTTP filter, a network filter or an access logger, \
              and attach service.wasm here",
         )),
-        (ModuleKind::Service, AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger) => {
+        (
+            ModuleKind::Service,
+            AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger { .. },
+        ) => {
             findings.push(Finding::error(
                 place,
                 Rule::Attachment,
@@ -50,7 +53,8 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
 /// Judges whether the worker measures the kind of streams that pass its attach point.
 pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
     let plan = &config.plan;
-    let under_way = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
+    let is_logger = matches!(plugin.attach_point, AttachPoint::AccessLogger { .. });
+    let needs_open_streams = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
     let message = match (plugin.attach_point, plan.streams) {
         (AttachPoint::HttpFilter, _) if config.role == WorkerRole::Console => return None,
         (_, _) if config.role == WorkerRole::Console => {
@@ -61,7 +65,7 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
             "a log stream arrives over connections; attach the worker as a network filter (envoy.filters.network.wasm) of the \
              internal listener that Envoy's fluentd access logger sends to, as in envoy/log_stream.yaml"
         }
-        (AttachPoint::AccessLogger, _) if under_way => {
+        (AttachPoint::AccessLogger { .. }, _) if needs_open_streams => {
             "an access logger runs after a stream has ended, but in_flight, headers and tap need open streams; attach the worker \
              as a filter, or remove these keys"
         }
@@ -73,12 +77,18 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
             "a network filter sees TCP connections, but this configuration measures HTTP requests; set preset: tcp, or attach \
              it as an HTTP filter"
         }
+        (AttachPoint::AccessLogger { streams: Some(Streams::Http) }, Streams::Tcp) => {
+            "Envoy logs HTTP requests here, but this configuration measures TCP connections; attach it as an access logger of \
+             tcp_proxy or of a listener, or use another preset"
+        }
+        (AttachPoint::AccessLogger { streams: Some(Streams::Tcp) }, Streams::Http) => {
+            "Envoy logs TCP connections here, but this configuration measures HTTP requests; set preset: tcp, or attach it as \
+             an access logger of the connection manager"
+        }
         _ => return None,
     };
     let place = match &plugin.configuration {
-        Configuration::Struct(value) if plugin.attach_point != AttachPoint::AccessLogger => {
-            value.nearest("preset")
-        }
+        Configuration::Struct(value) if !(needs_open_streams && is_logger) => value.nearest("preset"),
         Configuration::Struct(value) => value.clone(),
         _ => plugin.place.clone(),
     };

@@ -29,8 +29,8 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Option<Finding> {
              access logger with failure_policy: FAIL_RELOAD, which never affects requests and recovers"
                 .to_owned(),
         ),
-        (AttachPoint::AccessLogger | AttachPoint::StatSink, FailurePolicy::Reload) => None,
-        (AttachPoint::AccessLogger | AttachPoint::StatSink, _) => {
+        (AttachPoint::AccessLogger { .. } | AttachPoint::StatSink, FailurePolicy::Reload) => None,
+        (AttachPoint::AccessLogger { .. } | AttachPoint::StatSink, _) => {
             let what = if plugin.module == ModuleKind::Service { "exported" } else { "counted by its worker" };
             warning(format!(
                 "after a failure of the module, requests continue, but nothing is {what} until Envoy restarts; {remedy}"

@@ -1,4 +1,4 @@
-//! A service as it runs on Envoy's main thread, and a collector that reads what it says by other means than ours.
+//! A service on the fake host, with collectors that decode its exports independently.
 
 use prost::Message;
 use serde::de::IgnoredAny;
@@ -8,10 +8,11 @@ use tributary_proto::otlp::ExportMetricsServiceRequest;
 use tributary_proto::remote_write::WriteRequest;
 use tributary_service::root::ServiceRoot;
 
-/// From one export to the next, in nanoseconds, as all configurations here say.
+/// The export interval of all configurations here, in nanoseconds.
 const INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Each way to say something, with so few series that there is an overflow, and so short a patience that they end.
+/// One configuration per encoding, with so few series that they overflow, and so short an idle time that they
+/// end.
 pub const ENCODINGS: [&str; 4] = [
     r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"},
         "destinations": [{"cluster": "a", "temporality": "delta"}]}"#,
@@ -22,32 +23,35 @@ pub const ENCODINGS: [&str; 4] = [
     r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"}, "destinations": []}"#,
 ];
 
-/// One way to say something, for doors that are about something else.
+/// A configuration with one encoding, for targets that do not test encodings.
 pub const ONE_ENCODING: &str =
     r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "a"}]}"#;
 
-/// Requests that are answered in one export: far more than there are slices.
+/// The maximum number of requests answered in one export: far more than an export has.
 const POSTS_MAX: usize = 1_000;
 
-/// The service of the process, with its collectors.
+/// A running service with its collectors.
 #[derive(Debug)]
-pub struct MainThread {
+pub struct ServiceHarness {
     vm: Vm,
     answered: usize,
 }
 
-impl MainThread {
-    /// A service with this configuration, which has registered its queues; none if it was refused.
-    pub fn begin(json: &str) -> Option<Self> {
-        Some(Self { vm: Vm::start(ServiceRoot::boxed, json.as_bytes())?, answered: 0 })
+impl ServiceHarness {
+    /// Starts a service with one of the configurations above.
+    #[expect(clippy::expect_used, reason = "a target fails by a panic")]
+    pub fn start(json: &str) -> Self {
+        let vm =
+            Vm::start(ServiceRoot::boxed, json.as_bytes()).expect("the service accepts its configuration");
+        Self { vm, answered: 0 }
     }
 
-    /// Takes over what is in the queues.
+    /// Makes the service read its queues.
     pub fn drain(&self) {
         self.vm.queue_ready();
     }
 
-    /// Lets an interval pass, and has collectors take everything that is sent.
+    /// Lets one interval pass, and makes collectors accept every request.
     pub fn export(&mut self) {
         fake::with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(INTERVAL_NS));
         self.vm.tick();
@@ -65,7 +69,7 @@ impl MainThread {
         }
     }
 
-    /// Ends it. What it logs of what it could not export is JSON.
+    /// Shuts the service down. Checks that the unexported metrics in the log are JSON.
     pub fn end(self) {
         self.vm.delete();
         fake::with(|host| {
@@ -81,14 +85,14 @@ impl MainThread {
     }
 }
 
-/// The sum that a statistic of ours has.
+/// Reads a statistic of the modules.
 pub fn stat(name: &str) -> u64 {
     fake::with(|host| host.stat(&format!("tributary_{name}")))
 }
 
-/// What is sent can be read by a decoder that shares no code with what wrote it.
+/// Checks that a decoder that shares no code with the encoder can read the body.
 fn check_body(cluster: &str, body: &[u8]) {
-    let is_read = match cluster {
+    let is_valid = match cluster {
         "a" => ExportMetricsServiceRequest::decode(body).is_ok(),
         "b" => {
             let body = snap::raw::Decoder::new().decompress_vec(body).unwrap_or_else(|_| vec![0xff]);
@@ -96,5 +100,5 @@ fn check_body(cluster: &str, body: &[u8]) {
         }
         _ => serde_json::from_slice::<IgnoredAny>(body).is_ok(),
     };
-    assert!(is_read, "a request to {cluster} cannot be read: {body:?}");
+    assert!(is_valid, "a request to {cluster} is invalid: {body:?}");
 }

@@ -1,4 +1,4 @@
-//! How much goes through the queue, and that it does not change what comes out.
+//! The number of batches in the queue depends on the flush settings, the exported counts do not.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tributary_tests::scene::{DURATION, LIMIT, Scene};
 const WORKERS: u32 = 2;
 const REQUESTS: u64 = 20_000;
 
-/// What came out: how often each series was counted, and how many batches it took.
+/// The counts of all series, and the number of batches that carried them.
 struct Outcome {
     counts: BTreeMap<Attributes, u64>,
     batches: u64,
@@ -20,7 +20,7 @@ struct Outcome {
 }
 
 async fn run(flush: serde_json::Value) -> Result<Outcome> {
-    let began = Instant::now();
+    let start = Instant::now();
     let scene = Scene::start(WORKERS, |config| config.worker("flush", flush)).await?;
     let shapes = [
         Shape::get("users", "/users/1").weight(5),
@@ -31,7 +31,7 @@ async fn run(flush: serde_json::Value) -> Result<Outcome> {
     scene.load(REQUESTS, shapes).await?;
     scene.wait_for_export(REQUESTS).await?;
     let stats = scene.stats().await?;
-    let elapsed = began.elapsed();
+    let elapsed = start.elapsed();
     let batches = stats.counter("wasmcustom.tributary_batches_received")?;
     assert_eq!(stats.counter("wasmcustom.tributary_batches_enqueued")?, batches);
     let points = scene.sink.histogram_points(DURATION).into_iter();
@@ -43,10 +43,10 @@ async fn run(flush: serde_json::Value) -> Result<Outcome> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folding_sends_one_batch_per_worker_and_interval_and_a_limit_of_one_sends_one_per_request()
+async fn folding_sends_one_batch_per_worker_and_interval_and_max_requests_of_1_sends_one_per_request()
 -> Result<()> {
     let folding = run(json!({"interval": "500ms"})).await?;
-    let textbook = run(json!({"interval": "500ms", "max_requests": 1})).await?;
+    let each_request = run(json!({"interval": "500ms", "max_requests": 1})).await?;
 
     let intervals = folding.elapsed.as_millis() / 500 + 1;
     assert!(folding.batches > 0);
@@ -55,15 +55,15 @@ async fn folding_sends_one_batch_per_worker_and_interval_and_a_limit_of_one_send
         "{} batches in {intervals} intervals",
         folding.batches
     );
-    assert_eq!(textbook.batches, REQUESTS);
-    assert_eq!(folding.counts, textbook.counts);
+    assert_eq!(each_request.batches, REQUESTS);
+    assert_eq!(folding.counts, each_request.counts);
     assert_eq!(folding.counts.values().sum::<u64>(), REQUESTS);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_folded_when_envoy_ends_is_still_handed_over() -> Result<()> {
-    // An interval that never comes: whatever the service has at the end, it got at the end.
+async fn workers_flush_when_envoy_ends() -> Result<()> {
+    // The interval never ends in this test, so the only flush is the one at the shutdown.
     let scene = Scene::start(WORKERS, |config| config.worker("flush", json!({"interval": "5m"}))).await?;
     scene.load(1_000, [Shape::get("users", "/users/1")]).await?;
     assert_eq!(scene.stats().await?.counter("wasmcustom.tributary_batches_received")?, 0);

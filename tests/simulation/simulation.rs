@@ -1,90 +1,94 @@
-//! All of it together: what happens by chance, and what holds whatever happens.
+//! The simulation: random steps, and the invariants that hold after each.
 
 use fastrand::Rng;
 use tributary_host::{Status, fake};
+use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
+use tributary_tests::scene::DURATION;
 
-use crate::collector::{Collector, Mood};
-use crate::happened::{Event, Happened};
+use crate::collector::{Collector, FaultMode};
+use crate::events::{Event, EventCounts};
 use crate::ledger::{self, Account, Ledger, stat};
-use crate::main_thread::MainThread;
-use crate::worker::{self, Kind, Worker};
+use crate::service::ServiceVm;
+use crate::worker::{self, Worker, WorkerOptions};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 const HOUR: u64 = 3_600 * SECOND;
-/// Any time at which a clock can go back for hours.
-const BEGINNING: u64 = 1_700_000_000 * SECOND;
+/// The initial time, from which the clock can go back for hours.
+const START: u64 = 1_700_000_000 * SECOND;
 const WORKERS_MAX: usize = 4;
-/// More batches than workers may have wait before they keep theirs.
+/// More batches than the queue may hold before workers stop flushing.
 const BURST: u64 = 600;
-/// Batches of a queue that are read after each step.
+/// The largest queue whose items are decoded after each step.
 const READ_MAX: usize = 20;
-/// Rounds after which everything has settled if it ever does: longer than the longest wait for an answer that never comes.
+/// The rounds in which everything must settle: longer than the longest wait for a lost answer.
 const ROUNDS_MAX: u32 = 1_000;
 
-/// One Envoy, its collectors, and what is true of them.
-pub(crate) struct Plant {
+/// One simulated Envoy with its collectors, and the expected counts.
+pub(crate) struct Simulation {
     random: Rng,
-    kind: Kind,
+    options: WorkerOptions,
     workers: Vec<Worker>,
-    main_thread: Option<MainThread>,
+    service: Option<ServiceVm>,
     collectors: [Collector; 3],
     ledger: Ledger,
-    /// Calls of the service that were seen.
+    /// The number of HTTP calls of the service that were delivered to a collector.
     posts: usize,
-    /// The time by a clock that never goes back: of the host's timers, and of the network.
+    /// The monotonic time, for the host's timers and the network.
     elapsed_ns: u64,
-    /// Steps for which the main thread does nothing.
-    hangs: u32,
-    /// Requests that workers saw, and of those that are gone what they had: it was never handed over, or not counted.
+    /// The number of steps for which the main thread still hangs.
+    hang_steps: u32,
+    /// Requests that workers observed.
     seen: u64,
+    /// Of those: lost with a worker before a flush.
     lost: u64,
+    /// Of those: lost with a worker before they reached the shared counter.
     uncounted: u64,
-    /// Batches in the hands of a stranger.
+    /// Items that an untrusted plugin took from the queue.
     stolen: Vec<Vec<u8>>,
-    /// Whether a stranger ever kept one.
-    was_robbed: bool,
-    /// Whether a service ever failed.
-    has_failed: bool,
-    happened: Happened,
+    /// Whether an untrusted plugin ever took an item.
+    has_stolen_items: bool,
+    /// Whether the service ever trapped.
+    has_trapped: bool,
+    events: EventCounts,
 }
 
-impl Plant {
+impl Simulation {
     pub(crate) fn new(seed: u64) -> Self {
         fake::reset();
-        fake::with(|host| host.now_unix_nano = BEGINNING);
+        fake::with(|host| host.now_unix_nano = START);
         let mut random = Rng::with_seed(seed);
         let collectors = [("cumulative", true), ("delta", false), ("json", true)];
-        let main_thread = random.bool().then(|| MainThread::begin(0));
-        let kind = Kind { counts: random.bool(), sends_each: false };
+        let service = random.bool().then(|| ServiceVm::begin(0));
+        let options = WorkerOptions { counts: random.bool(), flushes_each: false };
         Self {
-            workers: (0..random.usize(1..=3)).map(|_| Worker::begin(kind, 0)).collect(),
+            workers: (0..random.usize(1..=3)).map(|_| Worker::begin(options, 0)).collect(),
             random,
-            kind,
-            main_thread,
+            options,
+            service,
             collectors: collectors.map(|(cluster, is_cumulative)| Collector::new(cluster, is_cumulative)),
             ledger: Ledger::default(),
             posts: 0,
             elapsed_ns: 0,
-            hangs: 0,
+            hang_steps: 0,
             seen: 0,
             lost: 0,
             uncounted: 0,
             stolen: Vec::new(),
-            was_robbed: false,
-            has_failed: false,
-            happened: Happened::default(),
+            has_stolen_items: false,
+            has_trapped: false,
+            events: EventCounts::default(),
         }
     }
 
-    /// Something happens, time passes, everybody does what is due.
+    /// Draws one event, lets time pass, runs everything that is due, and checks the invariants.
     pub(crate) fn step(&mut self) {
         match self.random.u32(0..100) {
             0..50 => self.requests(),
             50..68 => {
                 let at = self.random.usize(0..self.collectors.len());
-                self.collectors[at].mood = Mood::draw(&mut self.random);
+                self.collectors[at].fault_mode = FaultMode::draw(&mut self.random);
             }
             68..72 => {
                 let refused = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
@@ -92,21 +96,21 @@ impl Plant {
                 fake::with(|host| host.refuse_calls = refused);
             }
             72..77 => self.replace_worker(),
-            77..82 => self.stranger(),
+            77..82 => self.untrusted_plugin(),
             82..85 => {
-                if let Some(main_thread) = &mut self.main_thread {
-                    main_thread.is_slow = self.random.bool();
+                if let Some(service) = &mut self.service {
+                    service.is_slow = self.random.bool();
                 }
             }
-            85..87 => self.hangs = self.random.u32(1..60),
+            85..87 => self.hang_steps = self.random.u32(1..60),
             87..90 => self.pass(5 * SECOND),
-            90..91 if self.random.bool() => self.clock_leaps_forward(),
+            90..91 if self.random.bool() => self.clock_jumps_forward(),
             90..91 => self.clock_goes_back(),
             91..92 => self.burst(),
-            92..96 if self.main_thread.is_none() => {
-                self.main_thread = Some(MainThread::begin(self.elapsed_ns));
+            92..96 if self.service.is_none() => {
+                self.service = Some(ServiceVm::begin(self.elapsed_ns));
             }
-            96 => self.service_dies(),
+            96 => self.service_traps(),
             _ => {}
         }
         self.pass(400 * MS);
@@ -114,12 +118,12 @@ impl Plant {
         self.check();
     }
 
-    /// Everything heals; in the end each request is with every collector, or where it got lost is known.
-    pub(crate) fn end(mut self) -> Happened {
-        self.collectors.iter_mut().for_each(|collector| collector.mood = Mood::Healthy);
+    /// Ends all faults and waits until every request has reached every collector or is known to be lost.
+    pub(crate) fn end(mut self) -> EventCounts {
+        self.collectors.iter_mut().for_each(|collector| collector.fault_mode = FaultMode::Healthy);
         fake::with(|host| host.refuse_calls = None);
-        self.hangs = 0;
-        self.main_thread.get_or_insert_with(|| MainThread::begin(self.elapsed_ns)).is_slow = false;
+        self.hang_steps = 0;
+        self.service.get_or_insert_with(|| ServiceVm::begin(self.elapsed_ns)).is_slow = false;
         for item in std::mem::take(&mut self.stolen) {
             ledger::forge(&item);
         }
@@ -137,41 +141,39 @@ impl Plant {
         for collector in &self.collectors {
             let account = Account::of(collector.cluster);
             assert!(collector.lost <= account.dropped_by("trap"), "{account:?}, {} lost", collector.lost);
-            self.happened.add(Event::Dropped, account.dropped_by("trap") + account.dropped_by("collector"));
+            self.events.add(Event::Dropped, account.dropped_by("trap") + account.dropped_by("collector"));
+            self.events.add(Event::SeriesEnded, collector.store.ended(DURATION, &[]) as u64);
+            let overflow = collector.store.count(DURATION, &[("otel.metric.overflow", "true")]);
+            self.events.add(Event::Overflow, overflow);
         }
         for (event, name) in [
-            (Event::HeldBack, "handovers_held_back"),
+            (Event::FlushBlocked, "handovers_held_back"),
             (Event::Missing, "observations_missing"),
             (Event::Export, "exports_succeeded"),
             (Event::ExportFailed, "exports_failed"),
             (Event::Duplicate, "batches_duplicate"),
             (Event::Refused, "batches_refused"),
         ] {
-            self.happened.add(event, stat(name));
+            self.events.add(event, stat(name));
         }
-        let ended = |collector: &Collector| collector.store.ended(tributary_tests::scene::DURATION, &[]);
-        self.happened.add(Event::SeriesEnded, self.collectors.iter().map(|it| ended(it) as u64).sum());
-        let overflow = [("otel.metric.overflow", "true")];
-        let overflowed = |it: &Collector| it.store.count(tributary_tests::scene::DURATION, &overflow);
-        self.happened.add(Event::Overflow, self.collectors.iter().map(overflowed).sum());
-        self.happened
+        self.events
     }
 
     fn requests(&mut self) {
         let Some(worker) = self.random.choice(&mut self.workers) else { return };
         for _ in 0..self.random.u32(1..20) {
-            // A few routes, of which each is idle for a while now and then.
+            // A few routes, each of which is idle at times.
             let routes = self.random.u32(1..9);
             let route = format!("route-{}", self.random.u32(0..routes));
             worker.request(&route, self.random.i64(0..10_000_000_000), &mut self.ledger);
             self.seen += 1;
-            self.happened.add(Event::Request, 1);
+            self.events.add(Event::Request, 1);
         }
     }
 
-    /// Many requests, each a message of its own.
+    /// Sends many requests through a new worker that flushes after each.
     fn burst(&mut self) {
-        let mut worker = Worker::begin(Kind { sends_each: true, ..self.kind }, self.elapsed_ns);
+        let mut worker = Worker::begin(WorkerOptions { flushes_each: true, ..self.options }, self.elapsed_ns);
         for _ in 0..BURST {
             worker.request("burst", 1, &mut self.ledger);
             self.seen += 1;
@@ -179,25 +181,22 @@ impl Plant {
         self.workers.push(worker);
     }
 
-    /// A worker goes, by itself or by a trap, or one comes.
+    /// Starts a worker, or ends one by a shutdown or a trap.
     fn replace_worker(&mut self) {
         if self.workers.len() < WORKERS_MAX && self.random.bool() {
-            self.workers.push(Worker::begin(self.kind, self.elapsed_ns));
+            self.workers.push(Worker::begin(self.options, self.elapsed_ns));
         } else if !self.workers.is_empty() {
             let worker = self.workers.swap_remove(self.random.usize(0..self.workers.len()));
             let traps = self.random.u32(0..3) == 0;
             let gone = if traps {
-                self.happened.add(Event::WorkerTrapped, 1);
+                self.events.add(Event::WorkerTrapped, 1);
                 worker
             } else {
-                self.happened.add(Event::WorkerEnded, 1);
+                self.events.add(Event::WorkerEnded, 1);
                 let gone = worker.end(&mut self.ledger);
                 let has_queue = fake::with(|host| host.queues.resolve(QUEUE_HTTP)).is_ok();
-                assert!(
-                    gone.pending() == 0 || !has_queue,
-                    "{} observations ended with their worker",
-                    gone.pending()
-                );
+                let pending = gone.pending();
+                assert!(pending == 0 || !has_queue, "the worker lost {pending} observations at its end");
                 gone
             };
             self.lost += gone.pending();
@@ -205,28 +204,28 @@ impl Plant {
         }
     }
 
-    /// The service's VM fails; another one comes later, and finds what was written down. Nobody answers its calls any more.
-    fn service_dies(&mut self) {
-        if self.main_thread.take().is_some() {
+    /// The service traps. Its calls are never answered. Another service starts later and recovers its state.
+    fn service_traps(&mut self) {
+        if self.service.take().is_some() {
             for collector in &mut self.collectors {
                 collector.cut_off();
                 let (requests, counter) = collector.counts();
                 collector.lost = self.ledger.aggregated - requests;
-                let outlives = !collector.is_cumulative && counter > 0;
-                self.happened.add(Event::CounterOutlivedService, outlives.into());
+                let is_shared = !collector.is_cumulative && counter > 0;
+                self.events.add(Event::CounterOutlivedService, is_shared.into());
             }
-            self.happened.add(Event::ServiceTrapped, 1);
-            self.has_failed = true;
+            self.events.add(Event::ServiceTrapped, 1);
+            self.has_trapped = true;
         }
     }
 
-    /// Another plugin meddles with the queue.
-    fn stranger(&mut self) {
+    /// An untrusted plugin reads or writes the queue.
+    fn untrusted_plugin(&mut self) {
         match self.random.u32(0..5) {
             0 => {
                 if let Some(item) = ledger::steal() {
                     self.stolen.push(item);
-                    self.was_robbed = true;
+                    self.has_stolen_items = true;
                 }
             }
             1 => {
@@ -242,7 +241,7 @@ impl Plant {
             }
             _ => {
                 let garbage: Vec<u8> = (0..self.random.usize(1..40)).map(|_| self.random.u8(..)).collect();
-                if tributary_proto::batch::Batch::decode(&garbage).is_err() {
+                if Batch::decode(garbage.clone()).is_err() {
                     ledger::forge(&garbage);
                 }
             }
@@ -259,30 +258,30 @@ impl Plant {
         let longest = if self.random.bool() { SECOND } else { HOUR };
         let back = self.random.u64(0..longest);
         fake::with(|host| host.now_unix_nano -= back);
-        self.happened.add(Event::ClockWentBack, 1);
-        let is_without = self.has_failed && self.main_thread.is_none();
-        self.happened.add(Event::ClockWentBackWithoutService, is_without.into());
+        self.events.add(Event::ClockWentBack, 1);
+        let is_without = self.has_trapped && self.service.is_none();
+        self.events.add(Event::ClockWentBackWithoutService, is_without.into());
     }
 
-    fn clock_leaps_forward(&mut self) {
+    fn clock_jumps_forward(&mut self) {
         let forward = self.random.u64(60 * SECOND..HOUR);
         fake::with(|host| host.now_unix_nano += forward);
-        self.happened.add(Event::ClockLeapt, 1);
+        self.events.add(Event::ClockJumpedForward, 1);
     }
 
-    /// Everybody does what is due.
+    /// Runs everything that is due.
     fn run(&mut self) {
         for worker in &mut self.workers {
             if self.elapsed_ns >= worker.next_tick {
                 worker.tick(self.elapsed_ns, &mut self.ledger);
             }
         }
-        self.hangs = self.hangs.saturating_sub(1);
-        if self.hangs > 0 {
+        self.hang_steps = self.hang_steps.saturating_sub(1);
+        if self.hang_steps > 0 {
             return;
         }
-        let Some(main_thread) = &mut self.main_thread else { return };
-        // Answers first: Envoy gives its own when the time for one is over, before anybody else could give up on it.
+        let Some(service) = &mut self.service else { return };
+        // Delivers answers first: Envoy answers a call that timed out before the service could give up.
         let mut has_run = false;
         loop {
             while let Some(post) = fake::with(|host| host.posts.get(self.posts).cloned()) {
@@ -291,33 +290,37 @@ impl Plant {
                 collector.arrived(post, self.elapsed_ns, &mut self.random);
             }
             let answer = self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
-            if let Some((call, answer, with_headers)) = answer {
-                main_thread.answer(call, answer, with_headers, &mut self.ledger);
+            if let Some((call, answer)) = answer {
+                service.answer(call, answer, &mut self.ledger);
             } else if has_run {
                 return;
             } else {
-                main_thread.run(self.elapsed_ns, &mut self.ledger);
+                service.run(self.elapsed_ns, &mut self.ledger);
                 has_run = true;
             }
         }
     }
 
-    /// What holds at every moment.
+    /// Checks the invariants that hold at every moment.
     fn check(&self) {
         self.ledger.check();
         let pending: u64 = self.workers.iter().map(Worker::pending).sum();
-        assert_eq!(self.seen, pending + self.lost + self.ledger.handed_over, "seen");
-        if !self.was_robbed && fake::with(|host| host.queues.len(QUEUE_HTTP)) < READ_MAX {
+        assert_eq!(self.seen, pending + self.lost + self.ledger.enqueued, "seen");
+        if !self.has_stolen_items && fake::with(|host| host.queues.len(QUEUE_HTTP)) < READ_MAX {
             let in_queue: u64 = ledger::items(0).iter().map(|item| observations(item)).sum();
-            // There may be copies in it.
+            // The queue may contain copies.
             assert!(self.ledger.unknown() <= in_queue, "{} of {in_queue}", self.ledger.unknown());
         }
-        let told = stat("observations_observed");
-        assert!(self.ledger.handed_over <= told && told <= self.seen, "{told} told of {}", self.seen);
+        let observed = stat("observations_observed");
+        assert!(
+            self.ledger.enqueued <= observed && observed <= self.seen,
+            "{observed} observed of {}",
+            self.seen
+        );
         for collector in &self.collectors {
             let (requests, _) = collector.counts();
             assert!(requests <= self.ledger.aggregated, "{}", self.state());
-            if self.main_thread.is_some() {
+            if self.service.is_some() {
                 let account = Account::of(collector.cluster);
                 assert_eq!(account.sum(), self.ledger.aggregated, "{account:?} of {}", collector.cluster);
                 // A collector may have more than it has confirmed, but not less.
@@ -330,33 +333,34 @@ impl Plant {
         }
     }
 
-    /// Whether everything is where it belongs.
+    /// Whether every request has reached every collector or is known to be lost.
     fn has_settled(&self) -> bool {
-        let counter = if self.kind.counts { self.seen - self.uncounted } else { 0 };
-        // The service knows which counters there are from batches.
-        let told = if self.ledger.aggregated == 0 { 0 } else { counter };
+        let counter = if self.options.counts { self.seen - self.uncounted } else { 0 };
+        // The service learns the names of the counters from batches.
+        let exported = if self.ledger.aggregated == 0 { 0 } else { counter };
         self.workers.iter().all(|worker| worker.pending() == 0)
             && ledger::items(0).is_empty()
             && worker::counter() == counter
             && self.collectors.iter().all(|it| {
-                // What a collector refused is among what it was told.
-                it.counts() == (self.ledger.aggregated - it.lost, told)
+                // Refused observations are among the received ones.
+                it.counts() == (self.ledger.aggregated - it.lost, exported)
                     && Account::of(it.cluster).dropped_by("collector") == it.refused
             })
     }
 
-    /// SIGTERM: workers end, then the service does; what it could not export is in the log, and is brought to the collectors.
+    /// Shuts down as on SIGTERM: the workers, then the service. Replays the metrics that the service logged
+    /// as unexported.
     fn shut_down(&mut self) {
         for worker in std::mem::take(&mut self.workers) {
             let gone = worker.end(&mut self.ledger);
-            assert_eq!(gone.pending(), 0, "observations ended with their worker");
+            assert_eq!(gone.pending(), 0, "the worker lost observations at its end");
             self.uncounted += gone.seen - gone.counted;
         }
         for collector in &mut self.collectors {
             collector.cut_off();
         }
-        if let Some(main_thread) = self.main_thread.take() {
-            main_thread.end(&mut self.ledger);
+        if let Some(service) = self.service.take() {
+            service.end(&mut self.ledger);
         }
         self.check();
         let log = fake::with(|host| std::mem::take(&mut host.log));
@@ -365,7 +369,7 @@ impl Plant {
             let (name, json) = rest.split_once("\" ").unwrap();
             let collector = self.collectors.iter_mut().find(|it| it.cluster == name).unwrap();
             collector.replay(json);
-            self.happened.add(Event::Farewell, 1);
+            self.events.add(Event::LoggedAtShutdown, 1);
         }
         assert!(self.has_settled(), "{}", self.state());
     }
@@ -391,5 +395,5 @@ impl Plant {
 }
 
 fn observations(item: &[u8]) -> u64 {
-    tributary_proto::batch::Batch::decode(item).map_or(0, |batch| batch.observations())
+    Batch::decode(item.to_vec()).map_or(0, |batch| batch.observations())
 }

@@ -1,11 +1,11 @@
-//! What went on in a simulation: one in which nothing goes wrong would find nothing.
+//! Counts of the events of a simulation, to prove that it exercises every fault.
 
 use std::collections::BTreeMap;
 
-/// Everything that can happen, each named once.
+/// Declares [`Event`] and the list of all its variants.
 macro_rules! events {
     ($($(#[$about:meta])* $event:ident,)+) => {
-        /// What can happen.
+        /// An event of a simulation.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Event {
             $($(#[$about])* $event,)+
@@ -22,32 +22,32 @@ events! {
     WorkerEnded,
     WorkerTrapped,
     ServiceTrapped,
-    /// With a counter in shared data of which the collector of deltas had a part.
+    /// The service trapped while the collector of deltas had a part of the shared counter.
     CounterOutlivedService,
-    /// Observations, of which a collector was never told.
+    /// Observations that were dropped for a collector.
     Dropped,
-    HeldBack,
+    FlushBlocked,
     /// Observations in overflow series.
     Overflow,
-    /// Observations in batches that never came.
+    /// Observations in batches that never arrived.
     Missing,
     Duplicate,
     Refused,
     Export,
     ExportFailed,
     ClockWentBack,
-    ClockLeapt,
-    /// Between the failure of a service and the beginning of the next.
+    ClockJumpedForward,
+    /// The clock went back between a trap of the service and the start of the next one.
     ClockWentBackWithoutService,
     SeriesEnded,
-    Farewell,
+    LoggedAtShutdown,
 }
 
-/// How often things happened.
+/// The number of occurrences of each event.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Happened(BTreeMap<Event, u64>);
+pub(crate) struct EventCounts(BTreeMap<Event, u64>);
 
-impl Happened {
+impl EventCounts {
     pub(crate) fn add(&mut self, event: Event, count: u64) {
         *self.0.entry(event).or_default() += count;
     }
@@ -56,7 +56,7 @@ impl Happened {
         other.0.iter().for_each(|(event, count)| self.add(*event, *count));
     }
 
-    /// What never happened.
+    /// The events that never occurred.
     pub(crate) fn missed(&self) -> Vec<Event> {
         let missed = |event: &&Event| self.0.get(event).is_none_or(|count| *count == 0);
         Event::ALL.iter().filter(missed).copied().collect()

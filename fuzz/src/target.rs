@@ -1,33 +1,34 @@
-//! A way on which bytes of strangers come into a module.
+//! The fuzz targets: one for each untrusted input of the modules.
 
 use std::cell::Cell;
 
 use crate::{attributes, configuration, log_stream, queue, seeds};
 
-/// After so many inputs libFuzzer's program says how many there were: its own words become rare with time.
-const COUNT_EVERY: u64 = 100_000;
+/// After how many inputs a libFuzzer program reports their number; libFuzzer's own reports become rare over
+/// time.
+const REPORT_INTERVAL: u64 = 100_000;
 
-/// What a line on the standard error begins with that says how many inputs there were.
+/// The start of the line on standard error with the number of inputs.
 pub const COUNT_MARK: &str = "inputs so far: ";
 
-/// A way on which bytes of strangers come into a module.
+/// An untrusted input of the modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum FuzzTarget {
     /// Items of the queue, which any plugin with the same `vm_id` can put there.
     Queue,
-    /// Configurations, of the worker filter and of the service.
+    /// Configurations of the worker filter and of the service.
     Configuration,
-    /// What the host says of streams: answers to lists, single values, headers, bytes.
+    /// Attributes of streams: answers to lists, single values, headers, bytes.
     Attributes,
-    /// What Envoy's access logger says of requests, in a log stream.
+    /// Records of Envoy's access logger in a log stream.
     LogStream,
 }
 
-impl Door {
-    /// Each.
+impl FuzzTarget {
+    /// All targets.
     pub const ALL: [Self; 4] = [Self::Queue, Self::Configuration, Self::Attributes, Self::LogStream];
 
-    /// In a word.
+    /// The name, as in the names of the programs for libFuzzer.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -37,7 +38,7 @@ impl Door {
         }
     }
 
-    /// Lets the input in. Panics if anything does not hold that must.
+    /// Passes an input to the target. Panics if an invariant does not hold.
     pub fn check(self, input: &[u8]) {
         match self {
             Self::Queue => queue::check(input),
@@ -47,20 +48,20 @@ impl Door {
         }
     }
 
-    /// The same for libFuzzer's programs, which say now and then how many inputs there were.
-    pub fn open(self, input: &[u8]) {
+    /// As [`FuzzTarget::check`], for the programs for libFuzzer: reports the number of inputs at intervals.
+    pub fn run(self, input: &[u8]) {
         thread_local! {
             static INPUTS: Cell<u64> = const { Cell::new(0) };
         }
         self.check(input);
         let inputs = INPUTS.get().wrapping_add(1);
         INPUTS.set(inputs);
-        if inputs.checked_rem(COUNT_EVERY) == Some(0) {
+        if inputs.checked_rem(REPORT_INTERVAL) == Some(0) {
             eprintln!("{COUNT_MARK}{inputs}");
         }
     }
 
-    /// Inputs to begin with: each says something that the door understands.
+    /// The initial inputs, most of them valid.
     pub fn seeds(self) -> Vec<Vec<u8>> {
         match self {
             Self::Queue => seeds::queue(),

@@ -1,4 +1,5 @@
-//! A second Envoy that takes HTTP/1.1 and passes it on to the one under test as another version of HTTP.
+//! A front proxy: an Envoy that accepts HTTP/1.1 and forwards it to the Envoy under test in another version
+//! of HTTP.
 
 use std::net::SocketAddr;
 
@@ -9,9 +10,9 @@ use crate::admin::Admin;
 use crate::config::EnvoyConfig;
 use crate::envoy::{Envoy, EnvoyOptions};
 
-/// A version of HTTP that an Envoy under test is spoken to in.
+/// A version of HTTP in which requests reach the Envoy under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub enum HttpVersion {
     /// HTTP/1.1, straight from the load generator.
     Http1,
     /// HTTP/2 in plain text.
@@ -20,27 +21,24 @@ pub enum Version {
     Http3,
 }
 
-/// Who the Envoy under test is, where TLS asks for it: a certificate for `localhost` and its key, in PEM.
+/// The TLS identity of the Envoy under test: a certificate for `localhost` and its key, in PEM.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The certificate, which is its own authority.
+    /// The self-signed certificate.
     pub certificate: String,
     /// The private key.
     pub key: String,
 }
 
-/// A running front.
+/// A running front proxy.
 #[derive(Debug)]
-pub struct Front(Envoy);
+pub struct FrontProxy(Envoy);
 
-impl Front {
-    /// Starts a front before `target`, which is spoken to in `version`.
-    ///
-    /// # Errors
-    /// Envoy does not start.
-    pub async fn start(target: SocketAddr, version: Version, identity: &Identity) -> Result<Self> {
+impl FrontProxy {
+    /// Starts a front proxy that forwards to `target` in `version`.
+    pub async fn start(target: SocketAddr, version: HttpVersion, identity: &Identity) -> Result<Self> {
         let config = EnvoyConfig::load("tests/e2e/config/front.yaml")?.edit(|document| {
-            // The key of the map has dots in it, which a path cannot say.
+            // The key contains dots, which a path cannot express.
             let clusters = document.get_mut("static_resources").and_then(|it| it.get_mut("clusters"));
             let options = clusters.and_then(|it| {
                 let options = it.get_mut(0)?.get_mut("typed_extension_protocol_options")?;
@@ -51,7 +49,7 @@ impl Front {
             Ok(())
         });
         let mut config = config.free_ports().cluster_port("under_test", target.port());
-        if version == Version::Http3 {
+        if version == HttpVersion::Http3 {
             config = config.set(
                 "static_resources.clusters[0].transport_socket",
                 json!({"name": "envoy.transport_sockets.quic", "typed_config": {
@@ -68,15 +66,12 @@ impl Front {
         Ok(Self(Envoy::start(&config, &EnvoyOptions::workers(1)).await?))
     }
 
-    /// Where it takes HTTP/1.1.
-    ///
-    /// # Errors
-    /// Its configuration has no listener.
+    /// The address that accepts HTTP/1.1.
     pub fn address(&self) -> Result<SocketAddr> {
         self.0.listener("front")
     }
 
-    /// Its admin interface.
+    /// The admin interface of the front proxy.
     pub fn admin(&self) -> &Admin {
         self.0.admin()
     }
@@ -84,11 +79,11 @@ impl Front {
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-impl Version {
+impl HttpVersion {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Http3];
 
-    /// Makes the first listener of a configuration take this version of HTTP only.
+    /// Makes the first listener of a configuration accept only this version of HTTP.
     #[must_use]
     pub fn taken_by(self, config: EnvoyConfig, identity: &Identity) -> EnvoyConfig {
         let listener = "static_resources.listeners[0]";
@@ -114,7 +109,7 @@ impl Version {
         }
     }
 
-    /// What a cluster says to speak it.
+    /// The `explicit_http_config` of a cluster for this version.
     fn options(self) -> Value {
         match self {
             Self::Http1 => json!({"http_protocol_options": {}}),

@@ -1,4 +1,4 @@
-//! The service's VM on the main thread: there, not there, slow or dead.
+//! The service on the simulated main thread.
 
 use tributary_host::fake::vm::Vm;
 use tributary_host::fake::{self, FakeAnswer};
@@ -7,71 +7,71 @@ use tributary_service::root::ServiceRoot;
 
 use crate::ledger::Ledger;
 
-/// What one look at the clock takes while the main thread is slow: a callback's whole budget.
+/// How long one read of the clock takes while the main thread is slow: the time budget of a callback.
 const SLOW_NS: u64 = 1_000_000;
 
-/// Encodings and temporalities of all kinds, few series, a short patience with idle ones.
+/// All encodings and temporalities, few series, and a short idle time.
 const CONFIG: &str = r#"{"interval": "500ms", "limits": {"series": 6, "idle": "3s"}, "destinations": [
     {"cluster": "cumulative", "compression": "gzip", "timeout": "1s", "retry": {"initial_interval": "100ms", "max_interval": "2s"}},
     {"cluster": "delta", "temporality": "delta", "timeout": "1s", "retry": {"initial_interval": "100ms", "max_interval": "2s"}},
     {"cluster": "json", "encoding": "otlp_json", "max_bytes": 16384, "timeout": "1s", "retry": {"max_interval": "1s"}}]}"#;
 
-/// The service's VM, while there is one.
-pub(crate) struct MainThread {
+/// The running VM of the service.
+pub(crate) struct ServiceVm {
     vm: Vm,
     pub(crate) next_tick: u64,
     pub(crate) is_slow: bool,
-    /// Whether there was another one before it.
-    goes_on: bool,
+    /// Whether it was restarted after a trap.
+    is_restarted: bool,
 }
 
-impl MainThread {
-    /// A service that begins now, and takes over the queues of the one before it.
+impl ServiceVm {
+    /// Starts a service, which takes over the queues of the previous one.
     pub(crate) fn begin(now: u64) -> Self {
         fake::with(|host| host.vm = "service".to_owned());
-        let vm = Vm::start(ServiceRoot::boxed, CONFIG.as_bytes()).expect("the configuration is taken");
-        let goes_on = fake::with(|host| host.store.get(heartbeat::KEY).is_ok());
-        let mut main_thread = Self { vm, next_tick: now, is_slow: false, goes_on };
-        main_thread.pace(now);
-        main_thread
+        let vm = Vm::start(ServiceRoot::boxed, CONFIG.as_bytes()).expect("the configuration is valid");
+        let is_restarted = fake::with(|host| host.store.get(heartbeat::KEY).is_ok());
+        let mut this = Self { vm, next_tick: now, is_slow: false, is_restarted };
+        this.schedule_tick(now);
+        this
     }
 
-    /// Notices that wait, and a tick if it is time for one.
+    /// Delivers pending queue notifications, and a tick if it is due.
     pub(crate) fn run(&mut self, now: u64, ledger: &mut Ledger) {
         while fake::with(|host| host.queues.next_notice()).is_some() {
             self.call(ledger, Vm::queue_ready);
         }
         if now >= self.next_tick {
             self.call(ledger, Vm::tick);
-            self.pace(now);
+            self.schedule_tick(now);
         }
     }
 
-    /// An answer to a call.
-    pub(crate) fn answer(&mut self, call: u32, answer: FakeAnswer, with_headers: bool, ledger: &mut Ledger) {
-        self.call(ledger, |vm| vm.answer(call, with_headers.then_some(answer)));
+    /// Delivers the answer to an HTTP call.
+    pub(crate) fn answer(&mut self, call: u32, answer: Option<FakeAnswer>, ledger: &mut Ledger) {
+        self.call(ledger, |vm| vm.answer(call, answer));
     }
 
-    /// Ends in order.
+    /// Shuts the service down.
     pub(crate) fn end(self, ledger: &mut Ledger) {
         fake::with(|host| host.queues.taken = Some(Vec::new()));
-        ledger.goes_on = self.goes_on;
+        ledger.is_restarted = self.is_restarted;
         self.vm.delete();
         ledger.took_all();
     }
 
-    fn pace(&mut self, now: u64) {
+    fn schedule_tick(&mut self, now: u64) {
         let period = fake::with(|host| host.tick_period);
         self.next_tick = now + u64::try_from(period.unwrap_or_default().as_nanos()).unwrap();
     }
 
-    /// Calls into the VM, and notes what it took out of the queue.
+    /// Calls into the VM, and records the items that it took from the queue.
     fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&Vm)) {
         fake::with(|host| {
             host.queues.taken = Some(Vec::new());
             host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 };
         });
-        ledger.goes_on = self.goes_on;
+        ledger.is_restarted = self.is_restarted;
         act(&self.vm);
         fake::with(|host| host.clock_step_ns = 0);
         ledger.took_all();

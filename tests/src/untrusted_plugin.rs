@@ -1,30 +1,29 @@
-//! A plugin of somebody else in the same Envoy, which writes into the queue of the service what it likes.
+//! An untrusted plugin in the same Envoy, which writes random and forged items into the queue of the service.
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// Items of random bytes that it writes on each tick.
+/// Random items per tick.
 const RANDOM_PER_TICK: u64 = 200;
-/// Forged items that it writes on each tick.
+/// Forged items per tick.
 const FORGED_PER_TICK: u64 = 50;
-/// Ticks after which it is done: one in ten milliseconds.
+/// The number of ticks, at intervals of 10 ms, after which it stops.
 const TICKS: u64 = 100;
-/// Where the table of the forged items begins in its memory, and how many bytes an entry has: where it is, and its size.
+/// The address of the table of forged items in the module's memory. An entry has two words: the address and
+/// the size of an item.
 const TABLE: usize = 4096;
 const ENTRY_BYTES: usize = 8;
 const PAGE_BYTES: usize = 65536;
 
-/// Random items in all.
+/// The total number of random items.
 pub const RANDOM: u64 = RANDOM_PER_TICK * TICKS;
-/// Forged items in all.
+/// The total number of forged items.
 pub const FORGED: u64 = FORGED_PER_TICK * TICKS;
 
-/// The module: up to 511 random bytes (always the same ones) [`RANDOM`] times, and the items of `forged` in turn, [`FORGED`] in all.
-///
-/// # Errors
-/// It has no forged items, or more than fit.
+/// Builds the module. It writes [`RANDOM`] items of up to 511 random bytes (the same in every run) and
+/// [`FORGED`] items, which are those of `forged` in turn; `forged` must not be empty.
 pub fn module(forged: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut at = TABLE + forged.len() * ENTRY_BYTES;
     let (mut table, mut items) = (Vec::new(), Vec::new());
@@ -38,7 +37,6 @@ pub fn module(forged: &[Vec<u8>]) -> Result<Vec<u8>> {
     let pages = at / PAGE_BYTES + 1;
     let (table, items, items_at) = (escaped(&table), escaped(&items), TABLE + forged.len() * ENTRY_BYTES);
     let count = forged.len();
-    // One import for each call: where the queue is, what goes into it, and when to be called again.
     let text = format!(
         r#"(module
   (import "env" "proxy_resolve_shared_queue" (func $resolve (param i32 i32 i32 i32 i32) (result i32)))
@@ -72,7 +70,7 @@ pub fn module(forged: &[Vec<u8>]) -> Result<Vec<u8>> {
     (i32.and (i32.wrap_i64 (global.get $random)) (i32.const 511)))
   (func (export "proxy_on_tick") (param i32) (local $left i32) (local $entry i32)
     (if (i32.ge_u (global.get $ticks) (i32.const {TICKS})) (then (return)))
-    ;; No queue yet: the next time.
+    ;; Without a queue, tries again at the next tick.
     (if (call $resolve (i32.const 0) (i32.const 9) (i32.const 16) (i32.const 4) (i32.const 24)) (then (return)))
     (global.set $ticks (i32.add (global.get $ticks) (i32.const 1)))
     (local.set $left (i32.const {RANDOM_PER_TICK}))
@@ -90,20 +88,20 @@ pub fn module(forged: &[Vec<u8>]) -> Result<Vec<u8>> {
       (local.set $left (i32.sub (local.get $left) (i32.const 1)))
       (br_if $forged (local.get $left)))))"#
     );
-    wat::parse_str(text).context("the foreign module is wrong")
+    wat::parse_str(text).context("the text of the module is invalid")
 }
 
-/// A bootstrap extension that runs the module in `file`, under a `vm_id` of its own.
+/// A bootstrap extension that runs the module in `file` under a separate `vm_id`.
 pub fn extension(file: &str) -> Value {
     json!({
-        "name": "foreign",
+        "name": "untrusted",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
             "singleton": true,
             "config": {
-                "name": "foreign",
+                "name": "untrusted",
                 "vm_config": {
-                    "vm_id": "foreign",
+                    "vm_id": "untrusted",
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": file}}
                 }
@@ -112,7 +110,7 @@ pub fn extension(file: &str) -> Value {
     })
 }
 
-/// Bytes as the text format has them.
+/// Escapes bytes for a string of the WebAssembly text format.
 fn escaped(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -19,26 +19,48 @@ pub fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
     wire
 }
 
-/// The pairs in a wire form, at most `pairs_max`; where it is cut short, those that are whole.
-pub fn decode(wire: &[u8], pairs_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let Some((count, rest)) = number(wire) else { return Vec::new() };
-    let Some((mut lengths, mut bytes)) = rest.split_at_checked(count.saturating_mul(8)) else {
-        return Vec::new();
-    };
-    let mut text = |length: usize| {
-        let (text, rest) = bytes.split_at_checked(length)?;
-        bytes = rest.get(1..)?;
-        Some(text.to_vec())
-    };
-    let mut next = || {
-        let (name, rest) = number(lengths)?;
-        let (value, rest) = number(rest)?;
-        lengths = rest;
-        Some((text(name)?, text(value)?))
-    };
-    std::iter::from_fn(&mut next).take(pairs_max).collect()
+/// The pairs in a wire form, where they lie; the iterator ends at the first that is cut short.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<'a> {
+    lengths: &'a [u8],
+    bytes: &'a [u8],
 }
 
+impl<'a> Pairs<'a> {
+    /// Reads the head of a wire form; none if it is cut short.
+    #[inline]
+    pub fn read(wire: &'a [u8]) -> Option<Self> {
+        let (count, rest) = number(wire)?;
+        let (lengths, bytes) = rest.split_at_checked(count.checked_mul(8)?)?;
+        Some(Self { lengths, bytes })
+    }
+
+    /// How many pairs the head announces.
+    #[inline]
+    pub fn announced(&self) -> usize {
+        self.lengths.len() / 8
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = number(self.lengths)?;
+        self.lengths = rest;
+        let (text, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest.get(1..)?;
+        Some(text)
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.text()?, self.text()?))
+    }
+}
+
+#[inline]
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
@@ -54,14 +76,17 @@ mod tests {
         #[test]
         fn pairs_survive_the_boundary(pairs in prop::collection::vec(("[a-z]{0,9}", "[ -~]{0,9}"), 0..9), most in 0usize..12) {
             let borrowed: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let read = decode(&encode(&borrowed), most);
+            let wire = encode(&borrowed);
+            let read = Pairs::read(&wire).unwrap();
+            prop_assert_eq!(read.announced(), pairs.len());
+            let read: Vec<_> = read.take(most).map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             let expected: Vec<_> = pairs.iter().take(most).map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
             prop_assert_eq!(read, expected);
         }
 
         #[test]
         fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
-            let _ = decode(&bytes, 99);
+            let _ = Pairs::read(&bytes).map(Iterator::count);
         }
     }
 

@@ -1,5 +1,6 @@
-//! What strangers bring: other plugins that write into the service's queue, values that never end, configurations too large. Traffic
-//! passes, what is genuine is counted to the unit, and nothing grows without a bound.
+//! Untrusted input: plugins that write into the queue of the service, unlimited distinct values, oversized
+//! configurations. Traffic continues, genuine requests are counted exactly, and memory stays within its
+//! limits.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -7,18 +8,18 @@ use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::metric::{Kind, Metric};
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::foreign;
+use tributary_tests::envoy::Envoy;
 use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
+use tributary_tests::untrusted_plugin;
 
 const FORGED: &str = "forged";
-/// Producers that there are not.
+/// The number of forged producers.
 const FORGERS: u64 = 400;
 
-/// A batch that looks as if it came from a worker: one request of one series.
+/// A batch with one series that looks like a batch of a worker.
 fn forged(producer: u64, sequence: u64, observed_before: u64, observations: u64) -> Batch {
     let metric = Metric {
         name: FORGED.to_owned(),
@@ -28,7 +29,7 @@ fn forged(producer: u64, sequence: u64, observed_before: u64, observations: u64)
         kind: Kind::Counter,
     };
     let series = Series {
-        attributes: attributes::encode(vec![attributes::text("forger", &producer.to_string())]),
+        attributes: attributes::encode(vec![attributes::text("forger", &producer.to_string())]).into(),
         observations,
         points: vec![Point::Counter(1)],
         exemplars: vec![],
@@ -38,19 +39,20 @@ fn forged(producer: u64, sequence: u64, observed_before: u64, observations: u64)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Result<()> {
-    // Each of a producer's first batches is believed, for nothing tells it from a worker's. What follows is not.
-    let believed: Vec<Vec<u8>> = (1..=FORGERS).map(|producer| forged(producer, 1, 0, 1).encode()).collect();
-    let whole = believed.first().context("a batch")?;
-    let cut = (1..whole.len()).map(|bytes| whole.get(..bytes).unwrap_or_default().to_vec());
+async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Result<()> {
+    // The first batch of each producer is accepted, because it cannot be distinguished from a worker's.
+    // Duplicates are not.
+    let accepted: Vec<Vec<u8>> = (1..=FORGERS).map(|producer| forged(producer, 1, 0, 1).encode()).collect();
+    let whole = accepted.first().context("a batch")?;
+    let truncated = (1..whole.len()).map(|bytes| whole.get(..bytes).unwrap_or_default().to_vec());
     let gaps = [(1 << 62, 1 << 62, 0), ((1 << 62) + 1, u64::MAX, u64::MAX)];
     let gaps = gaps.map(|(sequence, before, observed)| forged(1, sequence, before, observed).encode());
-    let items: Vec<_> = believed.iter().cloned().chain(cut).chain(gaps).collect();
+    let items: Vec<_> = accepted.iter().cloned().chain(truncated).chain(gaps).collect();
     let directory = tempfile::tempdir()?;
-    let file = directory.path().join("foreign.wasm");
-    std::fs::write(&file, foreign::module(&items)?)?;
+    let file = directory.path().join("untrusted.wasm");
+    std::fs::write(&file, untrusted_plugin::module(&items)?)?;
     let scene = Scene::start(2, |config| {
-        config.set("bootstrap_extensions[1]", foreign::extension(&file.display().to_string()))
+        config.set("bootstrap_extensions[1]", untrusted_plugin::extension(&file.display().to_string()))
     })
     .await?;
 
@@ -67,9 +69,9 @@ async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Res
     poll::until("the flood to be over", LIMIT, async || {
         let (refused, duplicate) = (statistic("refused").await?, statistic("duplicate").await?);
         let received = refused + duplicate;
-        // Beside what was believed once.
-        let strange = foreign::RANDOM + foreign::FORGED - FORGERS - 2;
-        Ok(Seen::when(received >= strange, (refused, duplicate, strange)))
+        // All items but those that are accepted once.
+        let expected = untrusted_plugin::RANDOM + untrusted_plugin::FORGED - FORGERS - 2;
+        Ok(Seen::when(received >= expected, (refused, duplicate, expected)))
     })
     .await?;
     running.wait_for_more(1_000, LIMIT).await?;
@@ -79,16 +81,20 @@ async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Res
     wait_for(&scene.sink, tally.sent()).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     let forged = scene.sink.store().sum(FORGED, &[]);
-    assert_eq!(forged, FORGERS + 2, "each was believed once");
+    assert_eq!(forged, FORGERS + 2, "each was accepted once");
     let ledger = Ledger::read(scene.envoy.admin()).await?;
     assert_eq!((ledger.observed, ledger.pending), (tally.sent(), 0));
-    assert_eq!(ledger.aggregated, tally.sent() + FORGERS, "what was forged shows as more than was observed");
+    assert_eq!(
+        ledger.aggregated,
+        tally.sent() + FORGERS,
+        "forged observations show as aggregated but not observed"
+    );
     Ok(())
 }
 
-/// A million of them over the wire; worker-filter/src/fold/tests.rs has the same as a property of the fold.
+/// Sends a million distinct values; worker-filter/src/fold/tests.rs tests the same property of the fold.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_is_never_the_same_fills_its_bound_and_still_counts() -> Result<()> {
+async fn unique_values_stay_within_their_limit_and_are_all_counted() -> Result<()> {
     let limit = 1_000;
     for (requests, dimension, overflow) in [
         (1_000_000, json!({"name": "id", "request_header": "x-id"}), ("otel.metric.overflow", "true")),
@@ -124,15 +130,12 @@ async fn a_configuration_of_two_mebibytes_is_refused_in_one_line() -> Result<()>
         ("service", &|config| config.service("resource", json!({"x": text}))),
     ];
     for (module, edit) in edits {
-        let config = edit(EnvoyConfig::minimal()?.free_ports());
-        let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
-        ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took it");
-        let log = envoy.log()?;
-        let said: Vec<_> =
+        let log = Envoy::refused(&edit(EnvoyConfig::minimal()?.free_ports())).await?;
+        let lines: Vec<_> =
             log.lines().filter(|line| line.contains("tributary: configuration of the")).collect();
-        ensure!(said.len() == 1 && said.iter().all(|line| line.len() < 500), "{said:?}");
+        ensure!(lines.len() == 1 && lines.iter().all(|line| line.len() < 500), "{lines:?}");
         let expected = format!("configuration of the {module}: ");
-        ensure!(said.iter().all(|line| line.contains(&expected) && line.contains("1048576")), "{said:?}");
+        ensure!(lines.iter().all(|line| line.contains(&expected) && line.contains("1048576")), "{lines:?}");
     }
     Ok(())
 }

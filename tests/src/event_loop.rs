@@ -1,4 +1,5 @@
-//! How long Envoy's main thread is busy at a stretch: from an event to its being ready for the next.
+//! Durations of the event loop of Envoy's main thread: how long it blocks before it is ready for the next
+//! event.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::admin::{Admin, Buckets};
+use crate::admin::{Admin, CumulativeBuckets};
 use crate::config::EnvoyConfig;
 use crate::poll::{self, Seen};
 
-/// Envoy's name for the time from an event of the main thread to its waiting for the next, in microseconds.
+/// Envoy's histogram of the duration of each iteration of the main thread's event loop, in microseconds.
 const HISTOGRAM: &str = "server.dispatcher.loop_duration_us";
-/// Bounds of its buckets, in microseconds: how exactly [`Stretches`] tell.
+/// The bounds of its buckets, in microseconds: the resolution of [`LoopDurations`].
 const BOUNDS_US: [u32; 25] = [
     100,
     250,
@@ -38,28 +39,27 @@ const BOUNDS_US: [u32; 25] = [
     128_000,
     256_000,
     512_000,
-    1_000_000_000,
+    u32::MAX,
 ];
 /// Envoy's histograms are as of its last flush of statistics.
 const FLUSH_INTERVAL: &str = "0.5s";
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What the main thread did up to a moment.
+/// The durations of the main thread's event loop up to a moment.
 #[derive(Debug, Clone)]
-pub struct MainThread {
+pub struct EventLoopMonitor {
     admin: Admin,
-    before: Buckets,
+    before: CumulativeBuckets,
 }
 
-/// For how long the main thread was busy at a stretch, over a while.
+/// The durations of the iterations of the main thread's event loop in a period of time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stretches {
-    /// How many there were up to each bound, in microseconds.
-    buckets: Buckets,
+pub struct LoopDurations {
+    buckets: CumulativeBuckets,
 }
 
-impl MainThread {
-    /// Has Envoy measure its main thread.
+impl EventLoopMonitor {
+    /// Enables Envoy's statistics of its event loop.
     #[must_use]
     pub fn measured(config: EnvoyConfig) -> EnvoyConfig {
         let setting = json!({"match": {"exact": HISTOGRAM}, "buckets": BOUNDS_US});
@@ -69,48 +69,42 @@ impl MainThread {
             .set("stats_config", json!({"histogram_bucket_settings": [setting]}))
     }
 
-    /// Measures from now on, in an Envoy whose configuration is [`measured`](Self::measured).
-    ///
-    /// # Errors
-    /// It is not, or the admin interface does not answer.
+    /// Starts a measurement, in an Envoy whose configuration is [`measured`](Self::measured).
     pub async fn from_now(admin: &Admin) -> Result<Self> {
         let before = flushed(admin).await?;
         Ok(Self { admin: admin.clone(), before })
     }
 
-    /// What it did since.
-    ///
-    /// # Errors
-    /// The admin interface does not answer.
-    pub async fn stretches(&self) -> Result<Stretches> {
+    /// Reads the durations since the start of the measurement.
+    pub async fn durations(&self) -> Result<LoopDurations> {
         let after = flushed(&self.admin).await?;
         let since = after.iter().zip(&self.before).map(|((bound, now), (_, then))| (*bound, now - then));
-        Ok(Stretches { buckets: since.collect() })
+        Ok(LoopDurations { buckets: since.collect() })
     }
 }
 
-impl Stretches {
-    /// How many stretches there were.
+impl LoopDurations {
+    /// The number of iterations.
     pub fn count(&self) -> u64 {
         self.buckets.last().map_or(0, |(_, count)| *count)
     }
 
-    /// How many were longer than the greatest bound that is not above this.
+    /// The number of iterations longer than `bound`, which is rounded down to a bound of the buckets.
     pub fn longer_than(&self, bound: Duration) -> u64 {
         let up_to = self.buckets.iter().rev().find(|(us, _)| *us <= bound.as_secs_f64() * 1e6);
         self.count() - up_to.map_or(0, |(_, count)| *count)
     }
 
-    /// The longest, rounded up to a bound.
+    /// The longest iteration, rounded up to a bound of the buckets.
     pub fn longest(&self) -> Duration {
         let longest = self.buckets.iter().find(|(_, count)| *count == self.count());
         Duration::from_secs_f64(longest.map_or(0.0, |(us, _)| us / 1e6))
     }
 }
 
-impl fmt::Display for Stretches {
+impl fmt::Display for LoopDurations {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} stretches, the longest {:?}", self.count(), self.longest())?;
+        write!(out, "{} iterations, the longest {:?}", self.count(), self.longest())?;
         for ms in [1, 2, 5, 10] {
             write!(out, ", {} over {ms} ms", self.longer_than(Duration::from_millis(ms)))?;
         }
@@ -118,21 +112,22 @@ impl fmt::Display for Stretches {
     }
 }
 
-/// The histogram with everything until now: asking for it is an event too, so it grows with the next flush.
-async fn flushed(admin: &Admin) -> Result<Buckets> {
+/// Reads the histogram after the next flush of statistics. Every read is an event too, so the count grows
+/// with each flush.
+async fn flushed(admin: &Admin) -> Result<CumulativeBuckets> {
     let before = read(admin).await?;
-    let count = |buckets: &Buckets| buckets.last().map_or(0, |(_, count)| *count);
+    let count = |buckets: &CumulativeBuckets| buckets.last().map_or(0, |(_, count)| *count);
     poll::until("Envoy to flush its statistics", LIMIT, async || {
         let now = read(admin).await?;
         Ok(if count(&now) > count(&before) {
             Seen::Ready(now)
         } else {
-            Seen::Pending(format!("{} stretches", count(&now)))
+            Seen::Pending(format!("{} iterations", count(&now)))
         })
     })
     .await
 }
 
-async fn read(admin: &Admin) -> Result<Buckets> {
+async fn read(admin: &Admin) -> Result<CumulativeBuckets> {
     admin.buckets(HISTOGRAM).await?.with_context(|| format!("Envoy has no {HISTOGRAM}: is it measured?"))
 }

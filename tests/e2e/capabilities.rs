@@ -1,0 +1,336 @@
+//! Plugins that lack one capability each: Envoy rejects the configuration and logs why, or every request is
+//! served as without the plugin. No VM fails, and `tributary-check` reports the missing capability.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::task::{JoinSet, LocalSet};
+use tributary_check::command;
+use tributary_check::finding::Rule;
+use tributary_check::plugin::ModuleKind;
+use tributary_check::rules::needed;
+use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
+use tributary_tests::echo::EchoClient;
+use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::load::{Load, Mix, Shape};
+use tributary_tests::poll::Seen;
+use tributary_tests::scene::{DURATION, LIMIT};
+use tributary_tests::servers::Servers;
+use tributary_tests::sink::Store;
+
+/// Envoys that run at once.
+const AT_ONCE: usize = 3;
+const REQUESTS: u64 = 40;
+/// Without it there is no context to configure, and the SDK says so as it panics.
+const CONTEXTS: &str = "proxy_on_context_create";
+/// Longer than a console lets anybody wait for a snapshot.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// All capabilities that a module needs but one.
+fn all_but(withheld: &str, module: ModuleKind, only_measures: bool) -> impl Iterator<Item = &'static str> {
+    needed(module, only_measures).into_iter().filter(move |name| *name != withheld)
+}
+
+/// What the check says is missing of each plugin.
+fn missing(config: &EnvoyConfig) -> Result<Vec<String>> {
+    let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
+    let findings = report.findings.into_iter().filter(|finding| finding.rule == Rule::Capability);
+    Ok(findings
+        .filter_map(|finding| {
+            let (_, capabilities) = finding.message.split_once(" also needs ")?;
+            Some(capabilities.strip_suffix("; add them")?.to_owned())
+        })
+        .collect())
+}
+
+/// Whether a log says for which capability a plugin was refused.
+fn says_why(log: &str, plugin: &str, capability: &str) -> bool {
+    let own = format!("wasm log {plugin}: ");
+    let mut lines = log.lines().filter_map(|line| Some(line.split_once(&own)?.1));
+    match capability {
+        CONTEXTS => lines.any(|line| line.contains("panicked at")) && log.contains("\ninvalid context_id"),
+        _ => lines.any(|line| line.contains(capability)),
+    }
+}
+
+/// Expects no trap but that of the one plugin that could not be configured.
+fn no_traps(envoy: &Envoy, without_context: usize) -> Result<()> {
+    let traps = envoy.traps()?;
+    let failed: Vec<_> = traps.iter().filter(|line| line.contains("Function: ")).collect();
+    let expected = failed.iter().all(|line| line.contains("Function: proxy_on_configure failed"));
+    ensure!(expected && failed.len() == without_context, "{traps:#?}");
+    ensure!(traps.len() <= 3 * without_context, "{traps:#?}");
+    Ok(())
+}
+
+/// A module as it is attached, and the capabilities without which its configuration is refused.
+struct Worker {
+    module: &'static str,
+    configuration: Value,
+    point: AttachPoint,
+    refused_without: &'static [&'static str],
+}
+
+impl Worker {
+    /// An Envoy with a listener for each capability that the plugin there does not have.
+    async fn check<Streams>(&self, streams: impl Fn(&'static str, SocketAddr) -> Streams) -> Result<()>
+    where
+        Streams: Future<Output = Result<()>> + Send + 'static,
+    {
+        let only_measures = !self.module.ends_with("full");
+        let capabilities = needed(ModuleKind::Worker, only_measures);
+        let (servers, mut seen) = (Servers::start().await?, JoinSet::new());
+        let mut config = servers.config()?;
+        for capability in &capabilities {
+            let plugin =
+                Plugin::new(capability, self.module, &self.configuration).vm_configuration(capability);
+            let plugin = plugin.allow(all_but(capability, ModuleKind::Worker, only_measures));
+            config = config.attach(self.point, capability, &plugin);
+        }
+        let config = config.free_ports().listeners_in_file();
+        assert_eq!(missing(&config)?, capabilities);
+
+        let mut envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
+        let listeners = envoy.admin().get("/listeners").await?;
+        let is_there = |name: &str| listeners.contains(&format!("{name}::"));
+        let refused: Vec<_> = capabilities.iter().copied().filter(|name| !is_there(name)).collect();
+        let log = envoy.log()?;
+        assert_eq!(refused, self.refused_without);
+        for capability in &refused {
+            ensure!(
+                says_why(&log, &format!("{capability} tributary"), capability),
+                "nothing says why without {capability}\n{log}"
+            );
+        }
+        for capability in capabilities.into_iter().filter(|name| !refused.contains(name)) {
+            seen.spawn(streams(capability, envoy.listener(capability)?));
+        }
+        for served in seen.join_all().await {
+            served?;
+        }
+        assert_eq!(envoy.reloads().await?, [].into());
+        ensure!(envoy.terminate(LIMIT).await?.success(), "{}", envoy.log()?);
+        no_traps(&envoy, 1)
+    }
+}
+
+/// Requests that are served, whatever a plugin may do.
+async fn served(capability: &'static str, listener: SocketAddr) -> Result<()> {
+    let shapes = [
+        (Shape::get("users", "/users/1"), 200),
+        (Shape::new("order", "POST", "/orders").body("name=x").status(201), 201),
+        (Shape::get("missing", "/orders/1").status(404), 404),
+        (Shape::get("health", "/health"), 200),
+    ];
+    let mix = Mix::in_turn(shapes.iter().map(|(shape, _)| shape.clone()))?;
+    let tally = Load { connections: 2, ..Load::new(listener, REQUESTS, mix) }.run(|_| ()).await?;
+    for (shape, status) in shapes {
+        let answered = tally.shape(shape.name()).answered;
+        ensure!(
+            answered == [(status, REQUESTS / 4)].into(),
+            "without {capability}, {}: {answered:?}",
+            shape.name()
+        );
+    }
+    Ok(())
+}
+
+/// Bytes that pass, whatever a plugin may do.
+async fn passed(capability: &'static str, listener: SocketAddr) -> Result<()> {
+    let mut client = EchoClient::connect(listener).await?;
+    for _ in 0..3 {
+        client.exchange(&[b'.'; 1_000]).await.with_context(|| format!("without {capability}"))?;
+    }
+    client.close().await
+}
+
+/// Capabilities without which a worker is refused that measures.
+const REFUSED: [&str; 5] = [
+    "proxy_call_foreign_function",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    CONTEXTS,
+    "proxy_set_tick_period_milliseconds",
+];
+/// The same for one that also changes what passes, which must tell HTTP from TCP.
+const FULL_REFUSED: [&str; 6] = [
+    "proxy_call_foreign_function",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_property",
+    CONTEXTS,
+    "proxy_set_tick_period_milliseconds",
+];
+/// The same for a console.
+const CONSOLE_REFUSED: [&str; 8] = [
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_property",
+    CONTEXTS,
+    "proxy_send_local_response",
+    "proxy_set_effective_context",
+    "proxy_set_tick_period_milliseconds",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_logger_never_traps_and_touches_no_request() -> Result<()> {
+    let (module, point) = ("worker_filter", AttachPoint::HttpLogger);
+    Worker { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_measures_never_traps_and_touches_no_request() -> Result<()> {
+    let (module, point) = ("worker_filter", AttachPoint::HttpFilter);
+    Worker { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_with_headers_and_a_tap_never_traps_and_serves_every_request() -> Result<()> {
+    let configuration = json!({
+        "in_flight": true,
+        "counters": [{"key": "requests", "when": "request", "response_header": "x-count"}],
+        "dimensions": [{"name": "odd", "request_header": "x-odd"}],
+        "headers": [
+            {"name": "x-name", "value": "a {attribute:request.method}"},
+            {"name": "x-name", "action": "append", "value": "b"},
+            {"on": "response", "name": "x-code", "value": "{attribute:response.code} {counter:requests}"},
+            {"on": "response", "name": "date", "action": "remove"}
+        ],
+        "tap": {"condition": "true", "per_minute": 1000, "body_bytes": 16}
+    });
+    let (module, point) = ("worker_filter_full", AttachPoint::HttpFilter);
+    Worker { module, configuration, point, refused_without: &FULL_REFUSED }.check(served).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
+    let configuration =
+        json!({"preset": "tcp", "report_interval": "100ms", "tap": {"condition": "true", "body_bytes": 16}});
+    let (module, point) = ("worker_filter_full", AttachPoint::NetworkFilter);
+    Worker { module, configuration, point, refused_without: &FULL_REFUSED }.check(passed).await
+}
+
+/// What a console is asked: the method, the path, and the statuses that it may answer.
+const ASKED: [(Method, &str, &[u16]); 4] = [
+    (Method::GET, "/", &[200]),
+    (Method::GET, "/healthz", &[200, 503]),
+    (Method::GET, "/metrics", &[200, 503]),
+    (Method::POST, "/flush?timeout_ms=3000", &[200, 202, 503]),
+];
+
+/// Capabilities without which a console answers nothing.
+const PASSED: [&str; 2] = ["proxy_on_configure", "proxy_on_request_headers"];
+
+/// Answers of a console: none takes longer than it says.
+async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> {
+    let client = Client::builder().timeout(PATIENCE).build()?;
+    for (method, path, statuses) in ASKED {
+        let request = client.request(method, format!("http://{listener}{path}"));
+        let what = format!("without {capability}, {path}");
+        let answer = request.send().await.with_context(|| what.clone())?;
+        let status = answer.status().as_u16();
+        let body = answer.text().await.with_context(|| what.clone())?;
+        // What is never called, or has no configuration, leaves the request to the routes of its listener.
+        let is_passed = PASSED.contains(&capability) && status == 404;
+        ensure!(statuses.contains(&status) || is_passed, "{what}: {status} {body}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_never_traps_and_answers_every_request() -> Result<()> {
+    let (module, point) = ("worker_filter_full", AttachPoint::HttpFilter);
+    let configuration = json!({"role": "console", "flush": {"interval": "200ms"}});
+    Worker { module, configuration, point, refused_without: &CONSOLE_REFUSED }.check(answered).await
+}
+
+const SERVICE: AttachPoint = AttachPoint::Bootstrap { singleton: true };
+
+/// Capabilities without which the service is refused.
+const SERVICE_REFUSED: [&str; 6] = [
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    CONTEXTS,
+    "proxy_register_shared_queue",
+    "proxy_set_effective_context",
+    "proxy_set_tick_period_milliseconds",
+];
+/// Capabilities without which it exports nothing.
+const SERVICE_SILENT: [&str; 4] =
+    ["proxy_dequeue_shared_queue", "proxy_http_call", "proxy_on_configure", "proxy_on_tick"];
+
+/// The plugin of a service that lacks a capability.
+fn service_without(capability: &str) -> Plugin {
+    let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
+    let service = Plugin::new(capability, "service", &configuration).vm_id(capability);
+    service.allow(all_but(capability, ModuleKind::Service, false))
+}
+
+/// An Envoy that does not start without this.
+async fn refused_service(capability: &'static str) -> Result<()> {
+    let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?.free_ports();
+    let config = config.attach(SERVICE, capability, &service_without(capability));
+    let mut envoy = Envoy::spawn(&config, &EnvoyOptions::workers(1)).await?;
+    ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took it");
+    let log = envoy.log()?;
+    ensure!(says_why(&log, &format!("{capability} {capability}"), capability), "nothing says why\n{log}");
+    no_traps(&envoy, usize::from(capability == CONTEXTS))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_says_what_the_service_is_refused_without() -> Result<()> {
+    let all_at_once = async |capabilities: &[&'static str]| {
+        let mut running = JoinSet::new();
+        for capability in capabilities.iter().copied() {
+            running.spawn_local(async move {
+                refused_service(capability).await.with_context(|| format!("without {capability}"))
+            });
+        }
+        running.join_all().await.into_iter().collect::<Result<()>>()
+    };
+    for capabilities in SERVICE_REFUSED.chunks(AT_ONCE) {
+        LocalSet::new().run_until(all_at_once(capabilities)).await?;
+    }
+    Ok(())
+}
+
+/// All in one Envoy, each with a worker of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
+    let servers = Servers::start().await?;
+    let capabilities = needed(ModuleKind::Service, false);
+    let taken: Vec<_> = capabilities.iter().copied().filter(|name| !SERVICE_REFUSED.contains(name)).collect();
+    let mut config = servers.config()?;
+    for capability in &taken {
+        let named = json!([{"name": "without", "value": capability}]);
+        let configuration = json!({"flush": {"interval": "200ms"}, "dimensions": named});
+        let logger = Plugin::new(capability, "worker_filter", &configuration).vm_id(capability);
+        config = config.attach(AttachPoint::HttpLogger, capability, &logger);
+        config = config.attach(SERVICE, capability, &service_without(capability));
+    }
+    let config = config.free_ports();
+    assert_eq!(
+        missing(&config)?.into_iter().collect::<BTreeSet<_>>(),
+        taken.iter().copied().map(str::to_owned).collect()
+    );
+
+    let mut envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
+    for capability in &taken {
+        served(capability, envoy.listener(capability)?).await?;
+    }
+    let exported = |store: &Store| {
+        let known =
+            taken.iter().copied().filter(|name| store.count(DURATION, &[("without", name)]) == REQUESTS);
+        known.collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = taken.iter().copied().filter(|name| !SERVICE_SILENT.contains(name)).collect();
+    let all = |store: &Store| Seen::when(exported(store) == expected, exported(store));
+    servers.sink.wait_until("every request of those that can export", LIMIT, all).await?;
+    ensure!(envoy.terminate(LIMIT).await?.success(), "{}", envoy.log()?);
+    no_traps(&envoy, 0)
+}

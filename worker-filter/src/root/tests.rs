@@ -1,0 +1,123 @@
+//! The plugin through the SDK's dispatcher: at every attach point, with every configuration.
+
+use tributary_host::fake;
+use tributary_host::fake::vm::{Stream, Vm};
+
+use super::*;
+
+const CONFIGURATIONS: [&str; 6] = [
+    "{}",
+    r#"{"preset": "istio"}"#,
+    r#"{"preset": "tcp"}"#,
+    r#"{"preset": "istio_tcp"}"#,
+    r#"{"role": "console"}"#,
+    r#"{"role": "log_stream"}"#,
+];
+
+fn start(configuration: &str) -> Vm {
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = 1);
+    Vm::start(WorkerRoot::boxed, configuration.as_bytes()).unwrap()
+}
+
+/// What the plugin logged of where it is attached.
+fn said() -> Vec<String> {
+    let is_said = |line: &&String| ["streams here are", "this is no"].iter().any(|text| line.contains(text));
+    fake::with(|host| host.log.iter().map(|(_, line)| line).filter(is_said).cloned().collect())
+}
+
+fn pass_http(stream: Stream) {
+    stream.request_headers();
+    stream.request_body(1);
+    stream.response_headers();
+    stream.response_body(1);
+    stream.log();
+    stream.delete();
+}
+
+fn pass_tcp(stream: Stream) {
+    stream.new_connection();
+    stream.downstream_data(1);
+    stream.upstream_data(1);
+    stream.log();
+    stream.delete();
+}
+
+#[test]
+fn each_configuration_takes_streams_of_both_kinds_and_says_once_if_they_are_not_for_it() {
+    for configuration in CONFIGURATIONS {
+        let is_tcp = configuration.contains("tcp") || configuration.contains("log_stream");
+        for http_first in [true, false] {
+            let vm = start(configuration);
+            for is_http in [http_first, !http_first, http_first, !http_first] {
+                if is_http { pass_http(vm.http_stream()) } else { pass_tcp(vm.connection()) }
+            }
+            assert_eq!(said().len(), 1, "{configuration}: {:?}", said());
+        }
+        let vm = start(configuration);
+        if is_tcp {
+            pass_tcp(vm.connection())
+        } else {
+            pass_http(vm.http_stream())
+        }
+        assert_eq!(said().len(), 0, "{configuration}: {:?}", said());
+    }
+}
+
+#[test]
+fn the_tunnel_of_a_connection_is_an_http_stream_to_an_upstream_filter() {
+    for configuration in CONFIGURATIONS {
+        pass_http(start(configuration).tunnel());
+    }
+}
+
+#[test]
+fn an_access_logger_says_once_if_its_streams_are_not_for_it() {
+    for configuration in CONFIGURATIONS {
+        for (protocol, is_for_it) in [
+            (Some(b"HTTP/2".to_vec()), !configuration.contains("tcp")),
+            (None, configuration.contains("tcp")),
+        ] {
+            let vm = start(configuration);
+            let protocol = protocol.map(|protocol| ("request.protocol", protocol));
+            fake::with(|host| host.streams.begin(protocol));
+            vm.log();
+            vm.log();
+            let lines = usize::from(!is_for_it || configuration.contains("role"));
+            assert_eq!(said().len(), lines, "{configuration}: {:?}", said());
+        }
+    }
+}
+
+#[test]
+fn a_logger_that_may_not_ask_for_the_kind_of_its_streams_says_nothing_of_it() {
+    let vm = start("{}");
+    fake::with(|host| host.withheld.insert("proxy_get_property"));
+    vm.log();
+    assert_eq!(said(), Vec::<String>::new());
+}
+
+#[test]
+fn a_plugin_is_refused_without_what_it_needs_and_the_log_names_it() {
+    let any =
+        ["proxy_get_current_time_nanoseconds", "proxy_set_tick_period_milliseconds", "proxy_get_property"];
+    let filter = ["proxy_get_buffer_bytes", "proxy_call_foreign_function"];
+    let console = [
+        "proxy_get_buffer_bytes",
+        "proxy_get_header_map_pairs",
+        "proxy_send_local_response",
+        "proxy_set_effective_context",
+    ];
+    let cases = any.iter().chain(&filter).map(|function| ("{}", function));
+    let cases = cases.chain(any.iter().chain(&console).map(|function| (r#"{"role": "console"}"#, function)));
+    for (configuration, function) in cases {
+        fake::reset();
+        fake::with(|host| host.withheld.insert(function));
+        assert!(
+            Vm::start(WorkerRoot::boxed, configuration.as_bytes()).is_none(),
+            "{configuration} {function}"
+        );
+        let said = fake::with(|host| host.log.iter().filter(|(_, line)| line.contains(function)).count());
+        assert_eq!(said, 1, "{configuration} {function}");
+    }
+}
