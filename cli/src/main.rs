@@ -1,4 +1,4 @@
-//! The program `tributary`, for whoever runs Envoy with Tributary: `tributary help` lists the commands.
+//! The program `tributary` for users of Tributary: `tributary help` lists the commands.
 
 mod replay;
 
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tributary_check::command;
 
-/// Checks configurations of Tributary, and replays what an Envoy could not export.
+/// Checks configurations of Tributary, and replays metrics that an Envoy did not export.
 #[derive(Parser)]
 #[command(name = "tributary", version, arg_required_else_help = true)]
 struct Cli {
@@ -17,17 +17,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find what is wrong with Tributary in configurations of Envoy, Istio and Envoy Gateway.
+    /// Find mistakes in configurations of Envoy, Istio and Envoy Gateway that use Tributary.
     #[command(after_long_help = command::EXIT_CODES)]
     Check(command::Args),
-    /// Send a collector what an Envoy could not export before it ended, from its log.
+    /// Send metrics that an Envoy did not export before it exited, from its log to a collector.
     Replay(replay::Args),
     /// Print the version.
     Version,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let result = match Cli::parse().command {
         Command::Check(args) => return command::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Version => {
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
-    match outcome {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

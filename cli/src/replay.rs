@@ -1,4 +1,5 @@
-//! `tributary replay`: sends a collector what an Envoy could not export before it ended, from its log.
+//! `tributary replay`: sends metrics that an Envoy did not export before it exited, from its log to a
+//! collector.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -9,24 +10,24 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use prost::Message;
 use serde::Serialize;
 
-/// What a line of the service says before the destination's name (`service/src/farewell.rs`).
+/// The text before the destination's name in a line of the service's shutdown log.
 const MARK: &str = "unexported for \"";
 
 /// The arguments of `tributary replay`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where Envoy's log is [default: the standard input].
+    /// Envoy's log [default: the standard input].
     log: Option<PathBuf>,
-    /// Where to: the whole URL, such as http://127.0.0.1:4318/v1/metrics.
+    /// The URL of the collector's OTLP/HTTP endpoint, such as http://127.0.0.1:4318/v1/metrics.
     #[arg(long)]
     to: String,
-    /// Only what this destination of the configuration did not get; needed if the log has more than one.
+    /// The destination whose requests are sent; required if the log has several.
     #[arg(long)]
     destination: Option<String>,
-    /// How: OTLP/HTTP in protobuf or in JSON.
+    /// The encoding of OTLP/HTTP.
     #[arg(long = "as", value_enum, default_value_t)]
     encoding: Encoding,
-    /// Print the outcome as JSON, on the last line.
+    /// Print the numbers of requests and points as JSON on the last line.
     #[arg(long)]
     json: bool,
 }
@@ -38,15 +39,16 @@ enum Encoding {
     Json,
 }
 
-/// One request that Envoy did not send.
+/// A request that Envoy did not send.
 #[derive(Debug)]
-struct Unexported {
+struct UnexportedRequest {
     destination: String,
     request: ExportMetricsServiceRequest,
 }
 
+/// What the collector has accepted.
 #[derive(Debug, Default, Serialize)]
-struct Outcome {
+struct Sent {
     requests: usize,
     points: usize,
 }
@@ -54,12 +56,12 @@ struct Outcome {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let log = read(args)?;
     let all = unexported(&log)?;
-    let chosen = choose(all, args.destination.as_deref())?;
+    let selected = select(all, args.destination.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(send(&chosen, args))?;
-    println!("{} requests with {} points are with {}", outcome.requests, outcome.points, args.to);
+    let sent = runtime.block_on(send(&selected, args))?;
+    println!("sent {} requests with {} points to {}", sent.requests, sent.points, args.to);
     if args.json {
-        println!("{}", serde_json::to_string(&outcome)?);
+        println!("{}", serde_json::to_string(&sent)?);
     }
     Ok(())
 }
@@ -77,74 +79,79 @@ fn read(args: &Args) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Everything in a log that was not exported, whatever stands before it on its line.
-fn unexported(log: &str) -> Result<Vec<Unexported>> {
+/// Parses the unexported requests in a log; ignores the prefixes of its lines.
+fn unexported(log: &str) -> Result<Vec<UnexportedRequest>> {
     let mut found = Vec::new();
     for (number, line) in log.lines().enumerate() {
         let Some((_, rest)) = line.split_once(MARK) else { continue };
         let (destination, json) = rest.split_once("\" ").unwrap_or((rest, ""));
         let request = serde_json::from_str(json.trim_end()).with_context(|| {
             format!(
-                "line {}: the request for {destination:?} is cut or changed: is the log complete?",
+                "line {}: the request for {destination:?} is truncated or changed; use the complete log",
                 number + 1
             )
         })?;
-        found.push(Unexported { destination: destination.to_owned(), request });
+        found.push(UnexportedRequest { destination: destination.to_owned(), request });
     }
     Ok(found)
 }
 
-/// What is meant for the one destination.
-fn choose(all: Vec<Unexported>, destination: Option<&str>) -> Result<Vec<Unexported>> {
+/// Selects the requests of one destination, which is required if there are several.
+fn select(all: Vec<UnexportedRequest>, destination: Option<&str>) -> Result<Vec<UnexportedRequest>> {
     let mut names: Vec<String> = all.iter().map(|unexported| unexported.destination.clone()).collect();
     names.sort();
     names.dedup();
-    let wanted = match (destination, &names[..]) {
+    let name = match (destination, &names[..]) {
         (_, []) => return Ok(Vec::new()),
         (None, [only]) => only.clone(),
         (None, _) => {
-            bail!("the log has more than one destination: say --destination, one of {}", names.join(", "))
+            bail!("the log has several destinations: set --destination to one of {}", names.join(", "))
         }
-        (Some(wanted), _) => {
+        (Some(name), _) => {
             ensure!(
-                names.iter().any(|name| name == wanted),
-                "the log has nothing for {wanted:?}: allowed are {}",
+                names.iter().any(|other| other == name),
+                "the log has no requests for {name:?}; its destinations are {}",
                 names.join(", ")
             );
-            wanted.to_owned()
+            name.to_owned()
         }
     };
-    Ok(all.into_iter().filter(|unexported| unexported.destination == wanted).collect())
+    Ok(all.into_iter().filter(|unexported| unexported.destination == name).collect())
 }
 
-/// Sends one after the other: a collector may need them in order.
-async fn send(all: &[Unexported], args: &Args) -> Result<Outcome> {
+/// Sends the requests one after the other, since a collector may need them in order.
+async fn send(all: &[UnexportedRequest], args: &Args) -> Result<Sent> {
     let client = reqwest::Client::new();
     let progress = ProgressBar::new(all.len().try_into().unwrap_or(u64::MAX));
-    let mut outcome = Outcome::default();
-    for Unexported { request, .. } in all {
+    let mut sent = Sent::default();
+    for UnexportedRequest { request, .. } in all {
         let (kind, body) = match args.encoding {
             Encoding::Protobuf => ("application/x-protobuf", request.encode_to_vec()),
             Encoding::Json => ("application/json", serde_json::to_vec(request)?),
         };
         let answer = client.post(&args.to).header("content-type", kind).body(body).send().await;
         let answer = answer.with_context(|| {
-            format!("{} does not answer; {} of {} requests are there", args.to, outcome.requests, all.len())
+            format!(
+                "{} does not answer; it has accepted {} of {} requests",
+                args.to,
+                sent.requests,
+                all.len()
+            )
         })?;
         let status = answer.status();
         ensure!(
             status.is_success(),
-            "{} answers {status}: {}; {} of {} requests are there",
+            "{} answered {status}: {}; it has accepted {} of {} requests",
             args.to,
             answer.text().await.unwrap_or_default(),
-            outcome.requests,
+            sent.requests,
             all.len()
         );
-        outcome.requests += 1;
-        outcome.points += points(request);
+        sent.requests += 1;
+        sent.points += points(request);
         progress.inc(1);
     }
-    Ok(outcome)
+    Ok(sent)
 }
 
 fn points(request: &ExportMetricsServiceRequest) -> usize {
@@ -172,26 +179,23 @@ mod tests {
 "#;
 
     #[test]
-    fn requests_are_found_in_a_log_and_chosen_by_their_destination() {
+    fn requests_in_a_log_are_selected_by_destination() {
         let all = unexported(LOG).unwrap();
         let names: Vec<_> = all.iter().map(|unexported| unexported.destination.as_str()).collect();
         assert_eq!(names, ["a", "b b"]);
-        let chosen = choose(unexported(LOG).unwrap(), Some("b b")).unwrap();
-        assert_eq!((chosen.len(), chosen[0].request.resource_metrics.len()), (1, 1));
-        let error = choose(all, None).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the log has more than one destination: say --destination, one of a, b b"
-        );
-        let error = choose(unexported(LOG).unwrap(), Some("c")).unwrap_err();
-        assert_eq!(error.to_string(), "the log has nothing for \"c\": allowed are a, b b");
-        assert!(choose(unexported("nothing").unwrap(), None).unwrap().is_empty());
+        let selected = select(unexported(LOG).unwrap(), Some("b b")).unwrap();
+        assert_eq!((selected.len(), selected[0].request.resource_metrics.len()), (1, 1));
+        let error = select(all, None).unwrap_err();
+        assert_eq!(error.to_string(), "the log has several destinations: set --destination to one of a, b b");
+        let error = select(unexported(LOG).unwrap(), Some("c")).unwrap_err();
+        assert_eq!(error.to_string(), "the log has no requests for \"c\"; its destinations are a, b b");
+        assert!(select(unexported("nothing").unwrap(), None).unwrap().is_empty());
     }
 
     #[test]
-    fn a_line_that_was_cut_is_not_passed_over() {
+    fn a_truncated_line_is_an_error() {
         let cut = LOG.replace("[{}]}", "[{");
         let error = format!("{:#}", unexported(&cut).unwrap_err());
-        assert!(error.starts_with("line 3: the request for \"b b\" is cut or changed"), "{error}");
+        assert!(error.starts_with("line 3: the request for \"b b\" is truncated or changed"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The program `tributary` as a script sees it.
+//! The exit codes and the JSON of `tributary check`.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 #[test]
-fn the_exit_code_tells_a_script_what_to_do() -> Result<()> {
+fn the_exit_code_depends_on_the_findings() -> Result<()> {
     for (arguments, code) in [
         (&["minimal.yaml"][..], 0),
         (&["lds_alone.yaml"], 0),

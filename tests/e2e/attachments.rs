@@ -1,5 +1,5 @@
-//! Each module with each configuration at each attach point: no VM fails, streams pass as without the plugin, and both the log and
-//! `tributary-check` say what is at a wrong place.
+//! Each module with each configuration at each attach point: no VM fails, streams pass as without the plugin,
+//! and both the log and `tributary-check` report each wrong attach point.
 
 use std::ops::RangeInclusive;
 
@@ -155,7 +155,8 @@ impl Stage {
             (At::UpstreamHttpFilter, Kind::Console) => {
                 self.answers(case.name, &[(Shape::get("health", "/health"), 200), not_found("/users/1")])
                     .await?;
-                // Envoy tells nobody that a filter has answered in place of a tunnel's end, so the client gives up.
+                // Envoy does not report that a filter responded instead of the tunnel's end: the client must
+                // time out.
                 let tunnel = self.envoy.listener(&format!("{}-tunnel", case.name))?;
                 let mut client = EchoClient::connect(tunnel).await?;
                 client.send(b"refused").await?;
@@ -178,7 +179,8 @@ impl Stage {
         client.close().await
     }
 
-    /// Sends requests through the plugin [`ingress`], waits until the collector knows of each, and gives their number.
+    /// Sends requests through the plugin [`ingress`], waits until the collector has all of them, and returns
+    /// their number.
     async fn ingress(&self) -> Result<u64> {
         self.answers("ingress", &[(Shape::get("users", "/users/1"), 200)]).await?;
         let count = |store: &Store| store.count(DURATION, &[]);
@@ -187,7 +189,8 @@ impl Stage {
         Ok(REQUESTS)
     }
 
-    /// Waits until each plugin has logged as many lines of where it is, and expects no more when Envoy has ended, and no trap.
+    /// Waits until each plugin has logged this number of lines about its attach point. Checks that no more
+    /// follow until Envoy has ended, and that no VM trapped.
     async fn end(mut self, lines: impl Fn(&Case) -> RangeInclusive<usize>) -> Result<()> {
         let all = |log: &str| CASES.iter().all(|case| lines(case).contains(&said(log, case)));
         poll::until("a line for each plugin at a wrong place", LIMIT, async || {
@@ -243,7 +246,8 @@ async fn attached(point: AttachPoint) -> Result<()> {
     if is_quiet {
         stage.ingress().await?;
     }
-    // A plugin that no stream passes cannot know that it is at a wrong place: what a filter has on the main thread looks the same.
+    // A plugin that no stream passes cannot detect a wrong attach point: the main thread's instance of a
+    // filter looks the same.
     let one_if_wrong = |case: &Case| usize::from(!is_quiet && !case.kind.fits(point));
     stage.end(|case| one_if_wrong(case)..=one_if_wrong(case)).await
 }

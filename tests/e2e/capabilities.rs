@@ -1,5 +1,5 @@
-//! Each capability withheld in turn: Envoy refuses the configuration and the log says why, or every request is served as without
-//! the plugin; no VM fails, and `tributary-check` says what is missing.
+//! Plugins that lack one capability each: Envoy rejects the configuration and logs why, or every request is
+//! served as without the plugin. No VM fails, and `tributary-check` reports the missing capability.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::{JoinSet, LocalSet};
 use tributary_check::command;
 use tributary_check::finding::Rule;
-use tributary_check::plugin::Role;
+use tributary_check::plugin::ModuleKind;
 use tributary_check::rules::needed;
 use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
 use tributary_tests::echo::EchoClient;
@@ -31,8 +31,8 @@ const CONTEXTS: &str = "proxy_on_context_create";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All capabilities that a module needs but one.
-fn all_but(withheld: &str, role: Role, only_measures: bool) -> impl Iterator<Item = &'static str> {
-    needed(role, only_measures).into_iter().filter(move |name| *name != withheld)
+fn all_but(withheld: &str, module: ModuleKind, only_measures: bool) -> impl Iterator<Item = &'static str> {
+    needed(module, only_measures).into_iter().filter(move |name| *name != withheld)
 }
 
 /// What the check says is missing of each plugin.
@@ -40,7 +40,10 @@ fn missing(config: &EnvoyConfig) -> Result<Vec<String>> {
     let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
     let findings = report.findings.into_iter().filter(|finding| finding.rule == Rule::Capability);
     Ok(findings
-        .filter_map(|finding| Some(finding.message.split_once(" needs these too: ")?.1.to_owned()))
+        .filter_map(|finding| {
+            let (_, capabilities) = finding.message.split_once(" also needs ")?;
+            Some(capabilities.strip_suffix("; add them")?.to_owned())
+        })
         .collect())
 }
 
@@ -79,13 +82,13 @@ impl Worker {
         Streams: Future<Output = Result<()>> + Send + 'static,
     {
         let only_measures = !self.module.ends_with("full");
-        let capabilities = needed(Role::Worker, only_measures);
+        let capabilities = needed(ModuleKind::Worker, only_measures);
         let (servers, mut seen) = (Servers::start().await?, JoinSet::new());
         let mut config = servers.config()?;
         for capability in &capabilities {
             let plugin =
                 Plugin::new(capability, self.module, &self.configuration).vm_configuration(capability);
-            let plugin = plugin.allow(all_but(capability, Role::Worker, only_measures));
+            let plugin = plugin.allow(all_but(capability, ModuleKind::Worker, only_measures));
             config = config.attach(self.point, capability, &plugin);
         }
         let config = config.free_ports().listeners_in_file();
@@ -265,7 +268,7 @@ const SERVICE_SILENT: [&str; 4] =
 fn service_without(capability: &str) -> Plugin {
     let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
     let service = Plugin::new(capability, "service", &configuration).vm_id(capability);
-    service.allow(all_but(capability, Role::Service, false))
+    service.allow(all_but(capability, ModuleKind::Service, false))
 }
 
 /// An Envoy that does not start without this.
@@ -300,7 +303,7 @@ async fn envoy_says_what_the_service_is_refused_without() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
     let servers = Servers::start().await?;
-    let capabilities = needed(Role::Service, false);
+    let capabilities = needed(ModuleKind::Service, false);
     let taken: Vec<_> = capabilities.iter().copied().filter(|name| !SERVICE_REFUSED.contains(name)).collect();
     let mut config = servers.config()?;
     for capability in &taken {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tributary_check::command;
 use tributary_check::finding::Rule;
-use tributary_check::plugin::Role;
+use tributary_check::plugin::ModuleKind;
 use tributary_check::rules::{LINKED_BY_SDK, needed};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::Envoy;
@@ -87,9 +87,9 @@ async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
 #[test]
 fn the_capabilities_that_a_module_needs_are_those_that_it_uses() -> Result<()> {
     for (file, needed) in [
-        ("worker_filter.wasm", needed(Role::Worker, true)),
-        ("worker_filter_full.wasm", needed(Role::Worker, false)),
-        ("service.wasm", needed(Role::Service, false)),
+        ("worker_filter.wasm", needed(ModuleKind::Worker, true)),
+        ("worker_filter_full.wasm", needed(ModuleKind::Worker, false)),
+        ("service.wasm", needed(ModuleKind::Service, false)),
     ] {
         let module = Module::from_file(repository::root().join("target/wasm").join(file))?;
         let imports = module.imports.iter().map(|import| import.name.clone());
@@ -110,7 +110,7 @@ fn is_only_linked(name: &str, needed: &[&str]) -> bool {
 }
 
 fn needed_by_all() -> Vec<&'static str> {
-    [needed(Role::Worker, false), needed(Role::Service, false)].concat()
+    [needed(ModuleKind::Worker, false), needed(ModuleKind::Service, false)].concat()
 }
 
 #[test]

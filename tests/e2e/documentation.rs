@@ -113,20 +113,20 @@ fn the_demo_loses_nothing_with_any_number_of_workers_and_either_collector() -> R
         let printed = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
         let last = printed.lines().last().context("a last line")?;
-        let reckoning: serde_json::Value = serde_json::from_str(last)?;
+        let report: serde_json::Value = serde_json::from_str(last)?;
         for total in ["requests_sent", "requests_envoy", "requests_counter", "requests_exported"] {
-            assert_eq!(reckoning[total], 20_000, "{total} with {workers} workers and {collector}");
+            assert_eq!(report[total], 20_000, "{total} with {workers} workers and {collector}");
         }
-        assert_eq!(reckoning["lost"], 0);
+        assert_eq!(report["lost"], 0);
         let destination =
             json!({"exported": 20_000, "waiting": 0, "dropped": {"collector": 0, "table": 0, "trap": 0}});
         let ledger = json!({
             "observed": 20_000, "pending": 0, "in_queue": 0, "aggregated": 20_000, "missing": 0,
             "destinations": {"collector": destination},
         });
-        assert_eq!(reckoning["ledger"], ledger);
-        assert_eq!(reckoning["workers"].to_string(), workers);
-        assert!(reckoning["elapsed_s"].as_f64().is_some_and(|elapsed| elapsed > 0.0));
+        assert_eq!(report["ledger"], ledger);
+        assert_eq!(report["workers"].to_string(), workers);
+        assert!(report["elapsed_s"].as_f64().is_some_and(|elapsed| elapsed > 0.0));
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ const FAST_DRAIN: [&str; 6] =
 /// The file with the base id by which the next Envoy finds this one for a hot restart.
 const BASE_ID_FILE: &str = "base-id";
 
-/// What the lines of a log have in them that tell of a Wasm VM that failed: a panic of Rust, what Envoy says of the trap.
+/// The texts that mark a failed Wasm VM in a log: of a Rust panic, and of Envoy's report of the trap.
 const TRAP: [&str; 3] = ["panicked at", "Function: proxy_", "in-VM backtrace"];
 
 impl Default for EnvoyOptions {
@@ -203,7 +203,8 @@ impl Envoy {
         Ok(self.log()?.lines().filter(is_trap).map(str::to_owned).collect())
     }
 
-    /// How often Envoy has made a VM anew after a failure, or has tried to, by plugin and outcome; only those that happened.
+    /// The number of times that Envoy replaced a VM after a failure, or tried to, by plugin and outcome,
+    /// without zeros.
     ///
     /// # Errors
     /// The admin interface does not answer.

@@ -1,4 +1,5 @@
-//! What plugins under test stand between: an application, a TCP server and a collector, and the configuration that leads there.
+//! The servers behind a plugin under test: an application, a TCP server and a collector, and a configuration
+//! that routes to them.
 
 use anyhow::Result;
 

@@ -1,27 +1,27 @@
-//! The Wasm modules that are shipped: what each is made from, may export and import, and may weigh.
+//! The Wasm modules that are shipped: their packages, exports, imports and size limits.
 //!
-//! A module declares its callbacks itself (`CALLBACKS` in its `root.rs`), since every one that it exports costs each request an
-//! entry into the VM. The host functions that it calls are in `cli/check/src/rules/capability.rs`.
+//! A module declares its callbacks itself (`CALLBACKS` in its `root.rs`): each exported callback costs every
+//! request an entry into the VM. The host functions that it calls are in `cli/check/src/rules/capability.rs`.
 
 use std::collections::BTreeSet;
 
-use tributary_check::plugin::Role;
+use tributary_check::plugin::ModuleKind;
 use tributary_check::rules::{LINKED_BY_SDK, needed};
 use tributary_host::callbacks;
 use tributary_service::root as service;
 use tributary_worker_filter::root as worker_filter;
 
-/// One module in target/wasm.
+/// A module in target/wasm.
 pub(crate) struct Artefact {
     /// The file's name without `.wasm`.
     pub(crate) name: &'static str,
     /// The package that it is linked from.
     pub(crate) package: &'static str,
-    /// The package's features that it has.
+    /// The package's features that it is built with.
     pub(crate) features: &'static [&'static str],
-    /// Groups of callbacks, as the module declares them: it exports all of these, and no others.
+    /// Groups of callbacks, as the module declares them; it exports exactly these and the SDK's own.
     callbacks: &'static [&'static [&'static str]],
-    /// The most that the file may weigh.
+    /// The size limit of the file.
     pub(crate) budget_bytes: usize,
 }
 
@@ -37,11 +37,11 @@ impl Artefact {
     }
 }
 
-/// Everything that `cargo xtask build` makes.
+/// Everything that `cargo xtask build` builds.
 ///
-/// A budget is what the module weighs and room for small changes: the first and the last are loaded by everyone. The full worker
-/// filter is for those who change headers, tap, look at the console or have a log stream, and has 80 KiB more for them: the console's
-/// page and formats take about 40 of these, the log stream 20, and it is compiled once for each worker, off the request path.
+/// A budget is the module's size and room for small changes. The full worker filter is for header rules, tap,
+/// console and log stream; of its 100 KiB more, the console's page and formats take about 40 and the log
+/// stream 20.
 pub(crate) const ALL: [Artefact; 3] = [
     Artefact {
         name: "worker_filter",
@@ -76,11 +76,11 @@ pub(crate) fn packages() -> BTreeSet<&'static str> {
     ALL.iter().map(|artefact| artefact.package).collect()
 }
 
-/// Whether a module may import a function: one that `tributary-check` knows that a module calls, or that the SDK links. Every
-/// supported Envoy (1.36 to 1.40) has each of them, or it would refuse the module.
+/// Whether a module may import a function: a module calls it by `tributary-check`'s lists, or the SDK links
+/// it. Every supported Envoy (1.36 to 1.40) has all of them; an Envoy without one would reject the module.
 pub(crate) fn may_import(module: &str, name: &str) -> bool {
     let expected = if name == "random_get" { "wasi_snapshot_preview1" } else { "env" };
-    let called = [needed(Role::Worker, false), needed(Role::Service, false)].concat();
+    let called = [needed(ModuleKind::Worker, false), needed(ModuleKind::Service, false)].concat();
     module == expected && (called.contains(&name) || LINKED_BY_SDK.contains(&name))
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_small_worker_has_no_callback_that_a_running_request_would_enter() {
+    fn the_small_worker_filter_has_no_callback_during_a_request() {
         let [small, _, _] = &ALL;
         let entered =
             |name: &str| ["request", "response", "data", "done"].iter().any(|part| name.contains(part));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_is_listed_twice() {
+    fn no_export_is_listed_twice() {
         for artefact in &ALL {
             let names: Vec<_> = artefact.exports().collect();
             let distinct: BTreeSet<_> = names.iter().collect();

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what counting costs, ours beside Envoy's own ways, on the modules that are in target/wasm.
+//! `cargo xtask bench`: measures what counting costs, Tributary next to Envoy's own ways, with the modules in
+//! target/wasm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,276 +11,266 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::sink::Sink;
 use tributary_tests::upstream::Upstream;
 
-use crate::progress::Steps;
+use crate::output;
+use crate::progress::Activity;
 use crate::workspace::Workspace;
 
 mod attachment;
 mod callgrind;
+mod case;
 mod cpu;
 mod item;
 mod latency;
-mod log_stream;
 mod metric_set;
 mod module;
-mod outcome;
 mod part;
 mod profile;
-mod proof;
+mod report;
 mod scaling;
-mod start_up;
 mod statistic;
-mod subject;
 mod table;
+mod verify;
 
 use callgrind::{Callgrind, Instructions};
-use item::Item;
-use module::Modules;
-use outcome::Outcome;
-use subject::{Neighbours, Subject, Way};
+use case::{BenchCase, Endpoints};
+use item::CelItem;
+use module::BenchModules;
+use report::BenchReport;
 
-/// What `cargo xtask bench` can be told.
+/// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Measure only these, and what they are compared with; see --list.
+    /// Measure only these cases and what they are compared with; see --list.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
     /// Measure only these figures.
     #[arg(long, value_enum, value_name = "FIGURES", value_delimiter = ',')]
     figures: Vec<Figure>,
-    /// Measure what these items of the worker filter's CEL list cost, instead of the kinds that it writes by itself.
+    /// Measure these items of the worker filter's CEL list instead of the default ones.
     #[arg(long = "item", value_name = "CEL")]
     items: Vec<String>,
-    /// Do not count instructions: it needs valgrind.
+    /// Do not count instructions, which needs valgrind.
     #[arg(long)]
     quick: bool,
-    /// How often CPU time, memory and start-up time are measured, all subjects in turn.
+    /// The number of rounds for CPU time, memory and latency; each round measures every case once.
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// How many Envoys to count instructions of at once; the counts do not depend on it.
+    /// The number of Envoys that run under valgrind at once; the counts do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
-    /// Print the names of everything that can be measured, and nothing else.
+    /// Print the names of all cases, and measure nothing.
     #[arg(long)]
     list: bool,
-    /// Print one JSON object as the last line of the standard output, and all else to the standard error.
+    /// Print one JSON object on the standard output, and everything else on the standard error.
     #[arg(long)]
     json: bool,
 }
 
-/// What can be measured of each subject.
+/// A kind of measurement.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Figure {
     /// Instructions per request, under callgrind.
     Instructions,
-    /// Instructions per request for each item of the worker filter's CEL list.
+    /// Instructions per request of each item of the worker filter's CEL list.
     Items,
-    /// Instructions of single parts, away from Envoy.
+    /// Instructions of single operations, without Envoy.
     Parts,
     /// CPU time per request at saturation, and resident memory.
     Cpu,
-    /// Latency at a fixed rate, beside CPU time and on the same Envoys.
+    /// Latency at a fixed rate, with the same Envoys as CPU time.
     Latency,
-    /// CPU time and memory by series and workers, instructions by dimensions.
+    /// CPU time and memory by number of series and workers, instructions by number of dimensions.
     Scaling,
-    /// The time from the start to the first connection.
-    StartUp,
 }
 
-/// What every measurement needs.
+/// The modules and servers of every measurement.
 struct Bench {
-    modules: Modules,
+    modules: BenchModules,
     collector: Sink,
-    /// What TCP connections are proxied to.
+    /// The upstream of TCP connections.
     upstream: Upstream,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let subjects = subject::select(&args.only)?;
+    let cases = case::select(&args.only)?;
     if args.list {
-        subjects.iter().for_each(|subject| println!("{subject}"));
+        cases.iter().for_each(|case| println!("{case}"));
         return Ok(());
     }
-    let modules = Modules::prepare(workspace)?;
+    let modules = BenchModules::prepare(workspace)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
-    runtime.block_on(LocalSet::new().run_until(measure(workspace, modules, subjects, args)))
+    runtime.block_on(LocalSet::new().run_until(measure(workspace, modules, cases, args)))
 }
 
-async fn measure(workspace: &Workspace, modules: Modules, subjects: Vec<Subject>, args: &Args) -> Result<()> {
-    let bench =
-        Arc::new(Bench { modules, collector: Sink::start(0).await?, upstream: Upstream::start(0).await? });
-    let mut outcome = Outcome::new(&bench.modules, &subjects)?;
-    if args.wants(Figure::Instructions) {
-        let runs: Result<Vec<_>> = subjects
-            .iter()
-            .map(|subject| {
-                let config = bench.config(subject)?;
-                let config = if subject.way.is_ours() { at_leisure(config) } else { config };
-                Ok(Run { name: subject.to_string(), subject: *subject, config })
-            })
-            .collect();
-        outcome.instructions = count_instructions(runs?, args.jobs, &mut outcome.faults).await?;
+async fn measure(
+    workspace: &Workspace,
+    modules: BenchModules,
+    cases: Vec<BenchCase>,
+    args: &Args,
+) -> Result<()> {
+    let bench = Bench { modules, collector: Sink::start(0).await?, upstream: Upstream::start(0).await? };
+    let mut report = BenchReport::new(&bench.modules, &cases)?;
+    if args.includes(Figure::Instructions) {
+        let run = |case: &BenchCase| {
+            let config = case.config(&bench.modules, bench.endpoints())?;
+            let config = if case.method.is_ours() { with_long_intervals(config) } else { config };
+            anyhow::Ok(InstructionRun { name: case.to_string(), case: *case, config })
+        };
+        let runs: Result<Vec<_>> = cases.iter().map(run).collect();
+        report.instructions = count_instructions(runs?, args.jobs, &mut report.failures).await?;
     }
-    if args.wants(Figure::Items) {
-        outcome.items = count_items(&bench, args, &mut outcome.faults).await?;
+    if args.includes(Figure::Items) {
+        report.items = count_items(&bench, args, &mut report.failures).await?;
     }
-    if args.wants(Figure::Parts) {
-        callgrind::find_valgrind()?;
-        outcome.parts = part::count(workspace)?;
+    if args.includes(Figure::Parts) {
+        callgrind::ensure_valgrind()?;
+        report.parts = part::count(workspace)?;
     }
-    if args.wants(Figure::Scaling) {
-        measure_scaling(&bench, args, &mut outcome).await?;
+    if args.includes(Figure::Scaling) {
+        measure_scaling(&bench, args, &mut report).await?;
     }
-    if args.wants(Figure::Cpu) || args.wants(Figure::Latency) {
-        // A connection for each request would use up the machine's ports.
-        let http: Vec<_> = subjects.iter().filter(|subject| !subject.is_tcp()).copied().collect();
-        measure_cpu(&bench, &http, args, &mut outcome).await?;
+    if args.includes(Figure::Cpu) || args.includes(Figure::Latency) {
+        // One connection per request would use up the ports of the machine.
+        let http: Vec<_> = cases.iter().filter(|case| !case.is_tcp()).copied().collect();
+        measure_cpu(&bench, &http, args, &mut report).await?;
     }
-    if args.wants(Figure::StartUp) {
-        let measure =
-            async |subject: &Subject| start_up::measure(&bench.config(subject)?, subject.listener()).await;
-        outcome.start_up_ms =
-            in_rounds("start-up time", &subjects, args.rounds, &mut outcome.faults, measure).await;
-    }
-    let text = outcome.to_string();
-    if args.json {
-        eprintln!("{text}");
-        println!("{}", serde_json::to_string(&outcome.summary())?);
-    } else {
-        println!("{text}");
-    }
-    outcome.verdict()
+    output::print(&report, args.json.then(|| report.summary()).as_ref())?;
+    report.check()
 }
 
 impl Args {
-    fn wants(&self, figure: Figure) -> bool {
-        let asked = self.figures.is_empty() || self.figures.contains(&figure);
-        asked && !(self.quick && matches!(figure, Figure::Instructions | Figure::Items | Figure::Parts))
+    fn includes(&self, figure: Figure) -> bool {
+        let selected = self.figures.is_empty() || self.figures.contains(&figure);
+        selected && !(self.quick && matches!(figure, Figure::Instructions | Figure::Items | Figure::Parts))
     }
 }
 
 impl Bench {
-    fn neighbours(&self) -> Neighbours {
-        Neighbours { collector: self.collector.address(), upstream: self.upstream.address() }
-    }
-
-    fn config(&self, subject: &Subject) -> Result<EnvoyConfig> {
-        subject.config(&self.modules, self.neighbours())
+    fn endpoints(&self) -> Endpoints {
+        Endpoints { collector: self.collector.address(), upstream: self.upstream.address() }
     }
 }
 
-/// CPU time and memory, with all Envoys running at once.
-async fn measure_cpu(bench: &Bench, subjects: &[Subject], args: &Args, outcome: &mut Outcome) -> Result<()> {
-    cpu::find_generator()?;
+/// CPU time, memory and latency, with the Envoys of all cases running at once.
+async fn measure_cpu(
+    bench: &Bench,
+    cases: &[BenchCase],
+    args: &Args,
+    report: &mut BenchReport,
+) -> Result<()> {
+    cpu::ensure_wrk()?;
+    let start = async |case: &BenchCase| {
+        cpu::Session::start(&case.config(&bench.modules, bench.endpoints())?, case::LISTENER).await
+    };
     let mut sessions = BTreeMap::new();
-    let start =
-        async |subject: &Subject| cpu::Session::start(&bench.config(subject)?, subject.listener()).await;
-    for (name, mut started) in in_rounds("starting", subjects, 1, &mut outcome.faults, start).await {
+    for (name, mut started) in in_rounds("starting", cases, 1, &mut report.failures, start).await {
         sessions.extend(started.pop().map(|session| (name, session)));
     }
-    let session = |subject: &Subject| sessions.get(&subject.to_string()).context("it does not run");
-    if args.wants(Figure::Cpu) {
-        let measure = async |subject: &Subject| session(subject)?.measure().await;
-        outcome.cpu = in_rounds("CPU time", subjects, args.rounds, &mut outcome.faults, measure).await;
+    let session = |case: &BenchCase| sessions.get(&case.to_string()).context("it does not run");
+    if args.includes(Figure::Cpu) {
+        let measure = async |case: &BenchCase| session(case)?.measure().await;
+        report.cpu = in_rounds("CPU time", cases, args.rounds, &mut report.failures, measure).await;
     }
-    if args.wants(Figure::Latency) {
-        let measure = async |subject: &Subject| latency::measure(session(subject)?.target()).await;
-        let compared: Vec<_> = subjects.iter().filter(|subject| subject.has_latency()).copied().collect();
-        outcome.latency = in_rounds("latency", &compared, args.rounds, &mut outcome.faults, measure).await;
+    if args.includes(Figure::Latency) {
+        let measure = async |case: &BenchCase| latency::measure(session(case)?.target()).await;
+        let compared: Vec<_> = cases.iter().filter(|case| case.has_latency()).copied().collect();
+        report.latency = in_rounds("latency", &compared, args.rounds, &mut report.failures, measure).await;
     }
-    let check = async |subject: &Subject| session(subject)?.check(subject).await;
-    in_rounds("checking what was counted", subjects, 1, &mut outcome.faults, check).await;
+    let verify = async |case: &BenchCase| session(case)?.verify(case).await;
+    in_rounds("verifying the counts", cases, 1, &mut report.failures, verify).await;
     Ok(())
 }
 
-/// Cost by series and by workers, and instructions by dimensions unless there is no valgrind.
-async fn measure_scaling(bench: &Bench, args: &Args, outcome: &mut Outcome) -> Result<()> {
-    cpu::find_generator()?;
-    let subject = Subject { way: Way::AccessLog, set: None };
-    let ours = |worker: &serde_json::Value| subject.ours(worker, &bench.modules, bench.neighbours());
+/// Cost by series and by workers, and, unless `--quick`, instructions by dimensions.
+async fn measure_scaling(bench: &Bench, args: &Args, report: &mut BenchReport) -> Result<()> {
+    cpu::ensure_wrk()?;
+    let ours = |worker: &serde_json::Value| case::ACCESS_LOG.ours(worker, &bench.modules, bench.endpoints());
     let series = scaling::SERIES.map(|series| (series, 1));
     let workers = scaling::WORKERS.map(|workers| (scaling::SERIES_OF_WORKERS, workers));
-    let steps = Steps::start("scaling", series.len() + workers.len());
+    let activity = Activity::with_steps("scaling", series.len() + workers.len());
     for (series, workers) in series.into_iter().chain(workers) {
-        let config = ours(&scaling::worker_by_path())?;
-        let scale = scaling::measure(config, subject.listener(), series, workers).await;
+        let scale =
+            scaling::measure(ours(&scaling::worker_by_path())?, case::LISTENER, series, workers).await;
         let scale = scale.with_context(|| format!("{series} series, {workers} workers"))?;
-        steps.done(&format!("{series} series, {workers} workers: {:.2} us per request", scale.worker_us));
-        outcome.scaling.push(scale);
+        activity
+            .step_done(&format!("{series} series, {workers} workers: {:.2} us per request", scale.worker_us));
+        report.scaling.push(scale);
     }
-    drop(steps);
+    drop(activity);
     if args.quick {
         return Ok(());
     }
     let run = |dimensions: usize| {
-        let config = at_leisure(ours(&scaling::worker_by_dimensions(dimensions))?);
-        anyhow::Ok(Run { name: format!("{dimensions:2} dimensions"), subject, config })
+        let config = with_long_intervals(ours(&scaling::worker_by_dimensions(dimensions))?);
+        anyhow::Ok(InstructionRun {
+            name: format!("{dimensions:2} dimensions"),
+            case: case::ACCESS_LOG,
+            config,
+        })
     };
     let runs: Result<Vec<_>> = scaling::DIMENSIONS.into_iter().map(run).collect();
-    outcome.dimensions = count_instructions(runs?, args.jobs, &mut outcome.faults).await?;
+    report.dimensions = count_instructions(runs?, args.jobs, &mut report.failures).await?;
     Ok(())
 }
 
-/// One measurement of each subject in each round; a subject that cannot be measured is left out of further rounds.
+/// Measures each case once in each round; a case that fails is left out of further rounds.
 async fn in_rounds<T>(
-    what: &str,
-    subjects: &[Subject],
+    name: &str,
+    cases: &[BenchCase],
     rounds: u32,
-    faults: &mut BTreeMap<String, String>,
-    measure: impl AsyncFn(&Subject) -> Result<T>,
+    failures: &mut BTreeMap<String, String>,
+    measure: impl AsyncFn(&BenchCase) -> Result<T>,
 ) -> BTreeMap<String, Vec<T>> {
-    let steps = Steps::start(what, rounds.try_into().unwrap_or(usize::MAX));
+    let activity = Activity::with_steps(name, rounds.try_into().unwrap_or(usize::MAX));
     let mut found: BTreeMap<String, Vec<T>> = BTreeMap::new();
     for round in 1..=rounds {
-        for subject in subjects {
-            let name = subject.to_string();
-            if faults.contains_key(&name) {
+        for case in cases {
+            let name = case.to_string();
+            if failures.contains_key(&name) {
                 continue;
             }
-            match measure(subject).await {
+            match measure(case).await {
                 Ok(value) => found.entry(name).or_default().push(value),
                 Err(error) => {
                     found.remove(&name);
-                    faults.insert(name, reason(&error));
+                    failures.insert(name, reason(&error));
                 }
             }
         }
-        steps.done(&format!("round {round} of {rounds}"));
+        activity.step_done(&format!("round {round} of {rounds}"));
     }
     found
 }
 
-/// The same with less frequent hand-overs and exports. Valgrind slows requests down some fifty times and the clock not at all:
-/// with the usual intervals, so many times more of them would fall on a request than on a machine at work.
-fn at_leisure(config: EnvoyConfig) -> EnvoyConfig {
-    config.plugin(attachment::WORKER_FILTER, "flush.interval", "5s").plugin(
-        attachment::SERVICE,
-        "interval",
-        "50s",
-    )
+/// Makes flushes and exports rarer. Valgrind slows requests down about fifty times, but not the clock, so
+/// with the usual intervals fifty times more of them would be charged to a request.
+fn with_long_intervals(config: EnvoyConfig) -> EnvoyConfig {
+    let config = config.plugin(attachment::WORKER_FILTER, "flush.interval", "5s");
+    config.plugin(attachment::SERVICE, "interval", "50s")
 }
 
-/// What one Envoy is to run, under valgrind.
-struct Run {
+/// A configuration of Envoy to run under valgrind.
+struct InstructionRun {
     name: String,
-    subject: Subject,
+    case: BenchCase,
     config: EnvoyConfig,
 }
 
-/// Instructions per request of everything that Envoy takes; why it does not take the others goes to `faults`.
+/// Instructions per request of each run, by name; the reason of a failed run goes to `failures`.
 async fn count_instructions(
-    runs: Vec<Run>,
+    runs: Vec<InstructionRun>,
     jobs: u32,
-    faults: &mut BTreeMap<String, String>,
+    failures: &mut BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Instructions>> {
     let callgrind = Arc::new(Callgrind::find().await?);
-    let steps = Steps::start("counting instructions", runs.len());
-    let places = Arc::new(Semaphore::new(jobs.try_into()?));
+    let activity = Activity::with_steps("counting instructions", runs.len());
+    let permits = Arc::new(Semaphore::new(jobs.try_into()?));
     let mut running = JoinSet::new();
-    for Run { name, subject, config } in runs {
-        let (callgrind, places) = (Arc::clone(&callgrind), Arc::clone(&places));
+    for InstructionRun { name, case, config } in runs {
+        let (callgrind, permits) = (Arc::clone(&callgrind), Arc::clone(&permits));
         running.spawn_local(async move {
-            let Ok(_place) = places.acquire().await else { bail!("nothing more is to be measured") };
-            Ok((name, callgrind.measure(&config, &subject).await))
+            let Ok(_permit) = permits.acquire().await else { bail!("the measurements were cancelled") };
+            Ok((name, callgrind.measure(&config, &case).await))
         });
     }
     let mut found = BTreeMap::new();
@@ -287,44 +278,45 @@ async fn count_instructions(
         let (name, measured) = ended??;
         match measured {
             Ok(instructions) => {
-                steps.done(&format!("{name}: {:.0} instructions per request", instructions.total.median));
+                let total = instructions.total.median;
+                activity.step_done(&format!("{name}: {total:.0} instructions per request"));
                 found.insert(name, instructions);
             }
             Err(error) => {
-                steps.done(&format!("{name}: failed"));
-                faults.insert(name, reason(&error));
+                activity.step_done(&format!("{name}: failed"));
+                failures.insert(name, reason(&error));
             }
         }
     }
     Ok(found)
 }
 
-/// Instructions that each item adds to a list without it.
+/// The instructions that each item adds to a list without it.
 async fn count_items(
     bench: &Bench,
     args: &Args,
-    faults: &mut BTreeMap<String, String>,
-) -> Result<Vec<(Item, f64)>> {
-    let asked: Vec<_> = args.items.iter().map(|cel| Item::asked(cel)).collect();
-    let items = if asked.is_empty() { Item::known() } else { asked };
-    let subject = Subject { way: Way::AccessLog, set: None };
-    let run = |item: Option<&Item>| {
-        let config = subject.ours(&item::worker(item), &bench.modules, bench.neighbours())?;
+    failures: &mut BTreeMap<String, String>,
+) -> Result<Vec<(CelItem, f64)>> {
+    let custom: Vec<_> = args.items.iter().map(|cel| CelItem::custom(cel)).collect();
+    let items = if custom.is_empty() { CelItem::defaults() } else { custom };
+    let run = |item: Option<&CelItem>| {
+        let config = case::ACCESS_LOG.ours(&item::worker(item), &bench.modules, bench.endpoints())?;
         let name = item.map_or("no item", |item| &item.name).to_owned();
-        anyhow::Ok(Run { name, subject, config: at_leisure(config) })
+        anyhow::Ok(InstructionRun { name, case: case::ACCESS_LOG, config: with_long_intervals(config) })
     };
     let runs: Result<Vec<_>> = [None].into_iter().chain(items.iter().map(Some)).map(run).collect();
-    let found = count_instructions(runs?, args.jobs, faults).await?;
+    let found = count_instructions(runs?, args.jobs, failures).await?;
     let total = |name: &str| found.get(name).map(|instructions| instructions.total.median);
-    let added = |item: Item| Some((total(&item.name)? - total("no item")?, item));
+    let added = |item: CelItem| Some((total(&item.name)? - total("no item")?, item));
     Ok(items.into_iter().filter_map(added).map(|(added, item)| (item, added)).collect())
 }
 
-/// Why a subject could not be measured: of Envoy's log only its errors, and of those what a plugin said.
+/// The reason why a case failed: the first line of the error, and the error lines of Envoy's log, without
+/// prefixes.
 fn reason(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let first = text.lines().next().unwrap_or_default();
     let errors = text.lines().skip(1).filter(|line| line.contains("][error]["));
-    let said = errors.map(|line| line.split_once("wasm log ").map_or(line, |(_, said)| said));
-    [first].into_iter().chain(said).collect::<Vec<_>>().join("\n  ")
+    let messages = errors.map(|line| line.split_once("wasm log ").map_or(line, |(_, message)| message));
+    [first].into_iter().chain(messages).collect::<Vec<_>>().join("\n  ")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: links the Wasm crates, takes away what is not used, optimises, checks.
+//! `cargo xtask build`: links, strips, optimises and checks the Wasm modules.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,19 +6,19 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use serde::Serialize;
 
 use crate::artefact::{ALL, Artefact, linked_file};
 use crate::compiler::TARGET;
 use crate::contract::Surface;
 use crate::optimiser::Optimiser;
-use crate::process;
 use crate::strip::strip;
-use crate::toolchain::{Choice, Toolchain};
+use crate::toolchain::{Toolchain, ToolchainSource};
 use crate::workspace::Workspace;
+use crate::{output, process};
 
-/// What `cargo xtask build` can be told.
+/// The arguments of `cargo xtask build`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -26,28 +26,28 @@ pub(crate) struct Args {
     /// Print one JSON object as the last line.
     #[arg(long)]
     json: bool,
-    /// Make only this package's module, as cargo links it: a plugin of somebody else's.
+    /// Build only the module of this package, as cargo links it: a plugin that is not Tributary's.
     #[arg(long, value_name = "PACKAGE", conflicts_with = "json")]
     plugin: Option<String>,
 }
 
-/// How the modules are made; shared by every command that needs them.
+/// The options of every command that builds the modules.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How to get a Rust standard library for Wasm.
-    #[arg(long, value_enum, value_name = "WAY", default_value = "auto", env = "TRIBUTARY_WASM_TOOLCHAIN")]
-    pub(crate) toolchain: Choice,
-    /// Keep the functions' names, for profiles and backtraces; the size is then not checked.
+    /// The Rust standard library for Wasm [default: the first source that works].
+    #[arg(long, value_enum, value_name = "SOURCE", env = "TRIBUTARY_WASM_TOOLCHAIN")]
+    pub(crate) toolchain: Option<ToolchainSource>,
+    /// Keep the functions' names, for profiles and backtraces; skips the check of the size.
     #[arg(long)]
     pub(crate) debug_names: bool,
-    /// Leave out wasm-opt; the size is then not checked.
+    /// Do not run wasm-opt; skips the check of the size.
     #[arg(long)]
     pub(crate) no_opt: bool,
 }
 
 /// A finished module, with its size after each step.
 #[derive(Serialize)]
-pub(crate) struct Module {
+pub(crate) struct BuiltModule {
     name: &'static str,
     /// Relative to the repository's root.
     path: String,
@@ -63,7 +63,7 @@ pub(crate) struct Module {
 
 #[derive(Serialize)]
 struct Summary<'a> {
-    artefacts: &'a [Module],
+    artefacts: &'a [BuiltModule],
     toolchain: String,
     optimised: bool,
     elapsed_s: f64,
@@ -89,7 +89,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Makes the module of a package that Tributary does not ship.
+/// Builds the module of a package that Tributary does not ship.
 fn plugin(package: &str, workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     link(package, &[], workspace, toolchain)?;
     let file = linked_file(package);
@@ -102,51 +102,51 @@ fn plugin(package: &str, workspace: &Workspace, toolchain: &Toolchain) -> Result
     Ok(())
 }
 
-/// Makes every module; an error lists all that is wrong with any of them.
+/// Builds every module; the error lists all violations of all modules.
 pub(crate) fn modules(
     workspace: &Workspace,
     toolchain: &Toolchain,
     options: &Options,
-) -> Result<Vec<Module>> {
+) -> Result<Vec<BuiltModule>> {
     let optimiser = if options.no_opt { None } else { Some(Optimiser::find()?) };
     eprintln!("compiling with {toolchain}");
     let folder = workspace.modules();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     let linked = toolchain.target_dir(workspace).join(TARGET).join("release");
-    let (mut modules, mut faults) = (Vec::new(), Vec::new());
+    let (mut modules, mut violations) = (Vec::new(), Vec::new());
     for artefact in &ALL {
         link(artefact.package, artefact.features, workspace, toolchain)?;
         match finish(artefact, &linked, &folder, optimiser.as_ref(), options)? {
             Ok(module) => modules.push(module),
             Err(lines) => {
-                faults.extend(lines.into_iter().map(|line| format!("\n  {} {line}", artefact.file())))
+                violations.extend(lines.into_iter().map(|line| format!("\n  {} {line}", artefact.file())))
             }
         }
     }
-    if !faults.is_empty() {
-        bail!("the modules are not as promised (the files are in target/wasm/refused):{}", faults.concat());
+    if !violations.is_empty() {
+        bail!("modules were rejected (they are in target/wasm/rejected):{}", violations.concat());
     }
     Ok(modules)
 }
 
-/// Links a package by itself: together, each would be built with the features that the other one asks for.
+/// Links one package. Linked together, each package would get the features of the others.
 fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let mut cargo = toolchain.cargo(workspace);
     cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", package]);
     if !features.is_empty() {
         cargo.args(["--features", &features.join(",")]);
     }
-    process::aloud(&mut cargo)
+    process::run(&mut cargo)
 }
 
-/// Makes the file of one artefact, or gives what is wrong with it.
+/// Writes the file of an artefact, or returns its violations.
 fn finish(
     artefact: &Artefact,
     linked: &Path,
     folder: &Path,
     optimiser: Option<&Optimiser>,
     options: &Options,
-) -> Result<Result<Module, Vec<String>>> {
+) -> Result<Result<BuiltModule, Vec<String>>> {
     let source = linked.join(linked_file(artefact.package));
     let wasm = fs::read(&source).with_context(|| {
         format!("cargo linked no {}; is {} a cdylib?", linked_file(artefact.package), artefact.package)
@@ -161,17 +161,17 @@ fn finish(
     let shipped = optimiser.is_some() && !options.debug_names;
     let violations = surface.violations(artefact, shipped);
     let path = folder.join(artefact.file());
-    let refused = folder.join("refused");
-    remove(&refused.join(artefact.file()))?;
+    let rejected = folder.join("rejected");
+    remove(&rejected.join(artefact.file()))?;
     if !violations.is_empty() {
-        // No older module may be taken for this one.
+        // An older module must not be mistaken for this one.
         remove(&path)?;
-        fs::create_dir_all(&refused)?;
-        fs::write(refused.join(artefact.file()), &finished)?;
+        fs::create_dir_all(&rejected)?;
+        fs::write(rejected.join(artefact.file()), &finished)?;
         return Ok(Err(violations));
     }
     replace(&path, &finished).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Ok(Module {
+    Ok(Ok(BuiltModule {
         name: artefact.name,
         path: format!("target/wasm/{}", artefact.file()),
         linked_bytes: wasm.len(),
@@ -184,12 +184,12 @@ fn finish(
     }))
 }
 
-/// Puts a file in its place at once: an Envoy that starts meanwhile reads the old one or the new one.
+/// Replaces a file atomically: an Envoy that starts meanwhile reads the old or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
-    let folder = path.parent().context("a file without a folder")?;
+    let folder = path.parent().context("the path has no folder")?;
     let file = tempfile::Builder::new().suffix(".wasm").tempfile_in(folder)?;
     fs::write(file.path(), bytes)?;
     readable_by_all(file.as_file())?;
@@ -206,7 +206,7 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Envoy often runs as a user of its own.
+/// Envoy often runs as another user.
 #[cfg(unix)]
 fn readable_by_all(file: &fs::File) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -218,13 +218,10 @@ fn readable_by_all(_: &fs::File) -> Result<()> {
     Ok(())
 }
 
-/// The modules and their sizes, for people.
-pub(crate) fn table(modules: &[Module]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["artefact", "linked", "stripped", "final", "budget", "exports", "imports"]);
-    for module in modules {
-        table.add_row([
+/// The modules and their sizes.
+pub(crate) fn table(modules: &[BuiltModule]) -> Table {
+    let rows = modules.iter().map(|module| {
+        [
             module.path.clone(),
             kib(module.linked_bytes),
             kib(module.stripped_bytes),
@@ -232,15 +229,12 @@ pub(crate) fn table(modules: &[Module]) -> Table {
             kib(module.budget_bytes),
             module.exports.len().to_string(),
             module.imports.len().to_string(),
-        ]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+        ]
+    });
+    output::number_table(["artefact", "linked", "stripped", "final", "budget", "exports", "imports"], rows)
 }
 
-/// A size for people, rounded up: what is over its budget must not look as if it were not.
+/// A size in KiB, rounded up, so that a size over its budget never looks equal to it.
 fn kib(bytes: usize) -> String {
     let tenths = bytes.saturating_mul(10).div_ceil(1024);
     format!("{}.{} KiB", tenths / 10, tenths % 10)
@@ -251,14 +245,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_rounded_up() {
+    fn a_size_is_rounded_up() {
         assert_eq!(kib(0), "0.0 KiB");
         assert_eq!(kib(200 * 1024), "200.0 KiB");
         assert_eq!(kib(200 * 1024 + 1), "200.1 KiB");
     }
 
     #[test]
-    fn a_module_replaces_the_one_before() {
+    fn a_module_replaces_the_previous_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("service.wasm");
         replace(&path, b"first").unwrap();
@@ -268,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_was_never_made_needs_no_removal() {
+    fn removing_a_missing_module_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("service.wasm");
         remove(&path).unwrap();

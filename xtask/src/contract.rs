@@ -1,4 +1,4 @@
-//! Checks a finished module against what its artefact promises: imports, exports and size.
+//! Checks the imports, exports and size of a finished module.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use walrus::Module;
 
 use crate::artefact::{Artefact, may_import};
 
-/// Where the lists are that a message speaks of.
+/// The file with the lists of exports and budgets, for messages.
 const LISTS: &str = "xtask/src/artefact.rs";
-/// Where the host functions are that modules call.
+/// The file with the host functions that modules call, for messages.
 const FUNCTIONS: &str = "cli/check/src/rules/capability.rs";
 
-/// What a host sees of a module.
+/// The parts of a module that its host sees.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Surface {
     /// Module and name, sorted.
@@ -31,32 +31,32 @@ impl Surface {
         })
     }
 
-    /// Everything in which the module breaks its artefact's promises, one line each.
+    /// The differences from the artefact's lists and its budget, one line each.
     ///
-    /// The budget is for the module that is shipped: `weigh` is false for one that is not optimised or has names.
-    pub(crate) fn violations(&self, artefact: &Artefact, weigh: bool) -> Vec<String> {
+    /// `check_size` is false for a module that is not optimised or contains names, which is not shipped.
+    pub(crate) fn violations(&self, artefact: &Artefact, check_size: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for (module, name) in &self.imports {
             if !may_import(module, name) {
                 lines.push(format!(
-                    "imports {module}.{name}: no module is known to call it, and Envoy may not have it (list: {FUNCTIONS})"
+                    "imports {module}.{name}: it is not in the list of called functions, and Envoy may not have it (list: {FUNCTIONS})"
                 ));
             }
         }
-        let promised: BTreeSet<&str> = artefact.exports().collect();
-        for name in promised.iter().filter(|name| !self.exports.contains(**name)) {
+        let expected: BTreeSet<&str> = artefact.exports().collect();
+        for name in expected.iter().filter(|name| !self.exports.contains(**name)) {
             lines.push(format!(
                 "does not export {name}: Envoy needs it; does {} still call tributary_host::main!? (list: {LISTS})",
                 artefact.package
             ));
         }
-        for name in self.exports.iter().filter(|name| !promised.contains(name.as_str())) {
-            lines.push(format!("exports {name}: allowed are only {} (list: {LISTS})", join(promised.iter())));
+        for name in self.exports.iter().filter(|name| !expected.contains(name.as_str())) {
+            lines.push(format!("exports {name}: allowed are only {} (list: {LISTS})", join(expected.iter())));
         }
-        if weigh && self.size_bytes > artefact.budget_bytes {
+        if check_size && self.size_bytes > artefact.budget_bytes {
             lines.push(format!(
-                "weighs {} bytes, {} more than its budget of {}: find what grew (--debug-names, then twiggy or \
-                 wasm-objdump), or raise the budget in {LISTS} and say why",
+                "has {} bytes, {} more than its budget of {}: find what grew (--debug-names, then twiggy or \
+                 wasm-objdump), or raise the budget in {LISTS} with a reason",
                 self.size_bytes,
                 self.size_bytes - artefact.budget_bytes,
                 artefact.budget_bytes
@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_passes_at_exactly_the_budget() {
+    fn the_expected_module_passes_at_exactly_the_budget() {
         for artefact in &ALL {
             assert_eq!(surface_of(artefact).violations(artefact, true), Vec::<String>::new());
         }
     }
 
     #[test]
-    fn a_foreign_import_is_named_with_where_the_list_is() {
+    fn an_unknown_import_is_reported_with_the_file_of_the_list() {
         let mut surface = surface_of(&ALL[2]);
         surface.imports.insert(("wasi_snapshot_preview1".into(), "fd_write".into()));
         surface.imports.insert(("__wbindgen_placeholder__".into(), "__wbindgen_throw".into()));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_is_not_stripped_cannot_ship() {
+    fn a_module_that_is_not_stripped_is_rejected() {
         let mut surface = surface_of(&ALL[0]);
         surface
             .imports
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_and_a_surplus_export_are_both_named() {
+    fn missing_and_extra_exports_are_reported() {
         let mut surface = surface_of(&ALL[0]);
         surface.exports.remove("malloc");
         surface.exports.insert("proxy_on_request_headers".into());
@@ -139,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_over_budget_is_refused_unless_the_module_is_not_for_shipping() {
+    fn one_byte_over_budget_is_rejected_if_the_size_is_checked() {
         let mut surface = surface_of(&ALL[0]);
         surface.size_bytes += 1;
         let lines = surface.violations(&ALL[0], true);
         assert_eq!(lines.len(), 1);
         assert!(
-            lines[0].starts_with(&format!("weighs {} bytes, 1 more than its budget of ", surface.size_bytes)),
+            lines[0].starts_with(&format!("has {} bytes, 1 more than its budget of ", surface.size_bytes)),
             "{}",
             lines[0]
         );

@@ -1,53 +1,57 @@
-//! `cargo xtask demo`: the main job in one command. Real requests through a real Envoy, counted by Tributary, and a
-//! reckoning of four independent counts that must agree.
+//! `cargo xtask demo`: sends real requests through a real Envoy with Tributary, and compares four independent
+//! counts.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tributary_tests::admin::Admin;
 use tributary_tests::ledger::Ledger;
-use tributary_tests::load::{Load, Tally};
+use tributary_tests::load::{Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
+use tributary_tests::upstream::UpstreamFault;
 
 use crate::build;
+use crate::output;
+use crate::progress::Counter;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
 mod collector;
-mod reckoning;
+mod environment;
+mod report;
 mod routes;
-mod screen;
-mod stage;
-mod traffic;
 
-use collector::Kind;
-use reckoning::{Reckoning, Totals};
-use screen::Screen;
-use stage::Stage;
+use collector::CollectorKind;
+use environment::DemoEnvironment;
+use report::{DemoReport, RequestCounts};
 
 /// Enough to keep both workers busy while some answers are slow.
 const CONNECTIONS: usize = 64;
-/// Several export intervals: what has not arrived by then is lost.
+/// Several export intervals; a request that has not arrived by then is lost.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
+/// Fixed, so that every run sends the same requests.
+const SEED: u64 = 2;
+const SLOW_MS: u64 = 20;
+const SLOWEST_MS: u64 = 120;
 
-/// What `cargo xtask demo` can be told.
+/// The arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many requests to send.
+    /// The number of requests to send.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     requests: u64,
-    /// How many worker threads Envoy has.
+    /// The number of Envoy's worker threads.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
-    /// What receives the sums.
-    #[arg(long, value_enum, value_name = "WHICH", default_value = "embedded")]
-    collector: Kind,
+    /// The collector that receives the metrics.
+    #[arg(long, value_enum, value_name = "COLLECTOR", default_value = "embedded")]
+    collector: CollectorKind,
     /// Leave everything running afterwards, and print the addresses.
     #[arg(long)]
     keep: bool,
-    /// Print one JSON object as the last line of the standard output, and all else to the standard error.
+    /// Print one JSON object on the standard output, and everything else on the standard error.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -55,84 +59,91 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    build_modules(workspace, &args.build)?;
+    let toolchain = Toolchain::find(args.build.toolchain)?;
+    build::modules(workspace, &toolchain, &args.build)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
-    runtime.block_on(show(args))
+    runtime.block_on(demo(args))
 }
 
-/// The modules that Envoy is about to load, from the sources as they are.
-fn build_modules(workspace: &Workspace, options: &build::Options) -> Result<()> {
-    let toolchain = Toolchain::find(options.toolchain)?;
-    build::modules(workspace, &toolchain, options)?;
-    Ok(())
-}
-
-async fn show(args: &Args) -> Result<()> {
-    let screen = Screen::new(args.json);
-    let mut stage = Stage::set(args.workers, args.collector, &screen).await?;
+async fn demo(args: &Args) -> Result<()> {
+    let mut environment = DemoEnvironment::start(args.workers, args.collector).await?;
     let started = Instant::now();
-    let tally = send(args.requests, &stage, &screen).await?;
-    let elapsed = started.elapsed();
+    let tally = send(args.requests, &environment).await?;
+    let elapsed_s = started.elapsed().as_secs_f64();
     if tally.failed() > 0 {
         let first = tally.first_failure.as_deref().unwrap_or_default();
-        let log = stage.envoy.process().log_tail();
+        let log = environment.envoy.process().log_tail();
         bail!("{} requests failed, the first with {first}; the end of Envoy's log:\n{log}", tally.failed());
     }
 
-    screen.say("waiting for the sums to arrive at the collector");
-    let (totals, ledger) = await_totals(tally.sent(), &stage).await?;
-    let reckoning = Reckoning {
-        workers: args.workers,
-        collector: args.collector.name(),
-        totals,
-        lost: totals.lost(),
-        ledger,
-        elapsed_s: elapsed.as_secs_f64(),
-    };
-    let durations = stage.collector.durations().await?;
-    screen.show(&format!("\n{}\n {}\n", routes::table(&durations)?, routes::NOTE));
-    screen.show(&reckoning.to_string());
-    if args.json {
-        println!("{}", serde_json::to_string(&reckoning)?);
-    }
+    eprintln!("waiting for the metrics to arrive at the collector");
+    let (counts, ledger) = await_counts(tally.sent(), &environment).await?;
+    let (workers, collector, lost) = (args.workers, args.collector.name(), counts.lost());
+    let report = DemoReport { workers, collector, counts, lost, ledger, elapsed_s };
+    let durations = environment.collector.durations().await?;
+    let text = format!("\n{}\n {}\n\n{report}", routes::table(&durations)?, routes::NOTE);
+    output::print(&text, args.json.then_some(&report))?;
     if args.keep {
-        screen.say(&stage.addresses()?);
-        screen.say("press Ctrl-C to end");
+        eprintln!("{}\npress Ctrl-C to end", environment.addresses()?);
         tokio::signal::ctrl_c().await?;
     }
-    let status = stage.envoy.terminate(EXIT_LIMIT).await?;
-    ensure!(status.success(), "Envoy ended with {status}:\n{}", stage.envoy.process().log_tail());
-    reckoning.verdict()
+    let status = environment.envoy.terminate(EXIT_LIMIT).await?;
+    ensure!(status.success(), "Envoy exited with {status}:\n{}", environment.envoy.process().log_tail());
+    report.check()
 }
 
-/// Sends the requests and shows how far it is.
-async fn send(requests: u64, stage: &Stage, screen: &Screen) -> Result<Tally> {
-    let load = Load { connections: CONNECTIONS, ..Load::new(stage.ingress()?, requests, traffic::mix()?) };
-    let mut progress = screen.progress(requests);
-    load.run(|done| progress.set(done)).await
+/// Sends the requests and shows the progress.
+async fn send(requests: u64, environment: &DemoEnvironment) -> Result<Tally> {
+    let load = Load { connections: CONNECTIONS, ..Load::new(environment.ingress()?, requests, mix()?) };
+    let mut counter = Counter::start(requests, "requests");
+    load.run(|done| counter.update(done, "")).await
 }
 
-/// The four totals and the ledger, as soon as they agree or when the time is up.
-async fn await_totals(sent: u64, stage: &Stage) -> Result<(Totals, Ledger)> {
-    let agreed = poll::until("the four totals and the ledger to agree", ARRIVAL_LIMIT, async || {
-        let (totals, ledger) = read_totals(sent, stage).await?;
-        let agree = totals.agree() && ledger.is_settled();
-        Ok(Seen::when(agree, (totals, ledger)))
+/// The requests of a small shop: several routes, methods and status codes, and a failing upstream.
+///
+/// Each request gets a complete answer, so that all four counts are equal.
+fn mix() -> Result<Mix> {
+    let shapes = [
+        Shape::get("read a user", "/users/1").weight(300),
+        Shape::new("create a user", "POST", "/users").body(r#"{"name":"x"}"#).status(201).weight(100),
+        Shape::new("delete a user", "DELETE", "/users/2").status(204).weight(30),
+        Shape::get("user not found", "/users/3").status(404).weight(40),
+        Shape::get("list orders", "/orders").body_bytes(2000).weight(180),
+        Shape::new("look at an order", "HEAD", "/orders/1").weight(30),
+        Shape::new("change an order", "PUT", "/orders/1").body("{}").weight(50),
+        Shape::new("conflicting order", "PUT", "/orders/2").body("{}").status(409).weight(20),
+        Shape::get("search orders", "/orders?q=x").delay_ms(SLOW_MS).weight(20),
+        Shape::new("pay", "POST", "/payments").body("{}").weight(80),
+        Shape::new("pay slowly", "POST", "/payments").body("{}").delay_ms(SLOWEST_MS).weight(3),
+        Shape::new("failed payment", "POST", "/payments").body("{}").status(502).weight(7),
+        Shape::get("failing upstream", "/payments/1").fault(UpstreamFault::Reset).weight(20),
+        Shape::get("health", "/health").weight(100),
+        Shape::get("no route", "/favicon.ico").weight(20),
+    ];
+    Mix::new(SEED, shapes)
+}
+
+/// The four counts and the ledger, as soon as they agree or after the time limit.
+async fn await_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, Ledger)> {
+    let agreed = poll::until("the four counts and the ledger to agree", ARRIVAL_LIMIT, async || {
+        let (counts, ledger) = read_counts(sent, environment).await?;
+        let agree = counts.agree() && ledger.is_settled();
+        Ok(Seen::when(agree, (counts, ledger)))
     });
     match agreed.await {
-        Ok(totals) => Ok(totals),
-        // The reckoning shows what there is; if nothing can be read any more, that is the error.
-        Err(_) => read_totals(sent, stage).await,
+        Ok(counts) => Ok(counts),
+        // The report shows the differences.
+        Err(_) => read_counts(sent, environment).await,
     }
 }
 
-async fn read_totals(sent: u64, stage: &Stage) -> Result<(Totals, Ledger)> {
-    let admin: &Admin = stage.envoy.admin();
-    let totals = Totals {
+async fn read_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, Ledger)> {
+    let admin: &Admin = environment.envoy.admin();
+    let counts = RequestCounts {
         requests_sent: sent,
         requests_envoy: admin.counter(COMPLETED).await?,
-        requests_counter: stage.collector.counter().await?,
-        requests_exported: stage.collector.exported().await?,
+        requests_counter: environment.collector.counter().await?,
+        requests_exported: environment.collector.exported().await?,
     };
-    Ok((totals, Ledger::read(admin).await?))
+    Ok((counts, Ledger::read(admin).await?))
 }

@@ -1,4 +1,8 @@
-//! The dependencies that must not be: edges whose absence keeps the parts apart and the modules small.
+//! Forbidden dependencies: they would couple parts that must stay apart, or make a module that Envoy cannot
+//! load.
+//!
+//! cargo-deny bans a crate from the whole graph or allows it below given parents. These rules hold for one
+//! package and all that it links for Wasm, so `cargo tree` decides.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,78 +15,78 @@ use crate::workspace::Workspace;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Packages that must not depend on others, not even by way of a third.
+/// Packages that must not depend on others, directly or transitively.
 struct Rule {
     packages: &'static [&'static str],
     forbidden: &'static [&'static str],
-    why: &'static str,
+    reason: &'static str,
 }
 
 const RULES: [Rule; 5] = [
     Rule {
         packages: &["tributary-proto"],
         forbidden: &["proxy-wasm", "tributary-host"],
-        why: "the contract is pure: it knows no host, so that collectors and tests can use it",
+        reason: "it has no host, so that collectors and tests can use it",
     },
     Rule {
         packages: &["tributary-host"],
         forbidden: &["tributary-worker-filter", "tributary-service"],
-        why: "the host is below the modules",
+        reason: "the modules depend on the host, not the other way round",
     },
     Rule {
         packages: &["tributary-plan"],
         forbidden: &["tributary-host"],
-        why: "a configuration is checked anywhere, not only in a host",
+        reason: "it validates configurations outside a host, too",
     },
     Rule {
         packages: &["tributary-worker-filter"],
         forbidden: &["tributary-service"],
-        why: "the VMs share nothing but the contract in tributary-proto",
+        reason: "the modules share only the contract in tributary-proto",
     },
     Rule {
         packages: &["tributary-service"],
         forbidden: &["tributary-worker-filter"],
-        why: "the VMs share nothing but the contract in tributary-proto",
+        reason: "the modules share only the contract in tributary-proto",
     },
 ];
 
-/// Crates that make a module that Envoy cannot load, or that has nothing to run on.
-const NOT_IN_A_MODULE: Rule = Rule {
+/// Crates whose imports Envoy does not have, or that need threads.
+const FOREIGN_IMPORTS: Rule = Rule {
     packages: &["tributary-worker-filter", "tributary-service"],
     forbidden: &["js-sys", "tokio", "wasm-bindgen"],
-    why: "Envoy offers neither a JavaScript engine's imports nor threads",
+    reason: "Envoy offers neither the imports of a JavaScript engine nor threads",
 };
 
-/// Fails with one line for each dependency that must not be.
+/// Checks every rule; the error has a line for each forbidden dependency.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let mut faults = Vec::new();
-    for rule in RULES.iter().chain([&NOT_IN_A_MODULE]) {
+    let mut violations = Vec::new();
+    for rule in RULES.iter().chain([&FOREIGN_IMPORTS]) {
         for package in rule.packages {
-            let tree = process::quietly(&mut cargo_tree(workspace, package), TIMEOUT)?;
-            faults.extend(rule.violations(package, &tree));
+            let tree = process::capture(&mut cargo_tree(workspace, package), TIMEOUT)?;
+            violations.extend(rule.violations(package, &tree));
         }
     }
-    if !faults.is_empty() {
-        bail!("dependencies that must not be:{}", faults.concat());
+    if !violations.is_empty() {
+        bail!("forbidden dependencies:{}", violations.concat());
     }
     Ok(())
 }
 
 impl Rule {
-    /// What is in the tree of a package and must not be there.
+    /// The forbidden packages in the tree of a package, one line each.
     fn violations(&self, package: &str, tree: &str) -> Vec<String> {
         let found = |name: &&&str| tree.lines().any(|line| line.split(' ').next() == Some(**name));
         let line = |name: &&str| {
             format!(
                 "\n  {package} depends on {name}: {}; `cargo tree -p {package} --target {TARGET} -i {name}` shows how",
-                self.why
+                self.reason
             )
         };
         self.forbidden.iter().filter(found).map(line).collect()
     }
 }
 
-/// Lists what is linked into a package, one `name vVERSION` a line.
+/// Lists the packages that are linked into a package, one `name vVERSION` a line.
 fn cargo_tree(workspace: &Workspace, package: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args(["tree", "--package", package, "--edges", "normal", "--target", TARGET]);
@@ -97,19 +101,15 @@ mod tests {
     const TREE: &str = "tributary-proto v0.1.0 (/src/proto)\nprost v0.14.4\nproxy-wasm v0.2.5\nlog v0.4.29\n";
 
     #[test]
-    fn a_forbidden_dependency_is_named_with_the_reason_and_the_way_to_see_it() {
+    fn a_violation_has_the_reason_and_the_command_that_shows_the_path() {
         let lines = RULES[0].violations("tributary-proto", TREE);
         assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(
-            lines[0].contains("tributary-proto depends on proxy-wasm: the contract is pure"),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].contains("tributary-proto depends on proxy-wasm: it has no host"), "{}", lines[0]);
         assert!(lines[0].contains("-i proxy-wasm"), "{}", lines[0]);
     }
 
     #[test]
-    fn a_name_that_only_begins_alike_is_another_crate() {
+    fn a_longer_name_is_another_crate() {
         let lines =
             RULES[0].violations("tributary-proto", "tributary-proto v0.1.0\nproxy-wasm-types v1.0.0\n");
         assert_eq!(lines, Vec::<String>::new());

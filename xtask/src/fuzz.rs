@@ -1,7 +1,8 @@
-//! `cargo xtask fuzz`: the doors of the crate `tributary-fuzz`, tried by libFuzzer.
+//! `cargo xtask fuzz`: runs libFuzzer on the targets of the crate `tributary-fuzz`.
 //!
-//! The programs are built with LLVM's coverage counters, by options that a stable compiler has. There is no address sanitizer:
-//! no code that they run is `unsafe`. What is wrong shows as a panic, and arithmetic that overflows is one.
+//! The programs are built with LLVM's coverage counters, by options that a stable compiler accepts. They run
+//! no `unsafe` code, so they have no address sanitizer. A finding is a panic, or an arithmetic overflow,
+//! which panics.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,39 +11,39 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use tributary_fuzz::target::{COUNT_MARK, FuzzTarget};
 
 use crate::process;
-use crate::progress::{Count, Progress};
+use crate::progress::{Activity, Counter};
 use crate::workspace::{self, Workspace};
 
-/// Edges that were reached are counted, and what comparisons were made with becomes part of inputs.
+/// Counts the edges that are reached, and uses the operands of comparisons in new inputs.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                         -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
-/// Bytes of an input.
+/// The maximum size of an input.
 const BYTES_MAX: usize = 2_048;
-/// An input that takes longer hangs, in seconds.
+/// The time after which an input counts as a hang, in seconds.
 const TIMEOUT_S: u32 = 10;
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Lines of libFuzzer's that an error shows.
+const RUSTC_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lines of libFuzzer's output that an error shows.
 const TAIL_LINES: usize = 20;
 
-/// What `cargo xtask fuzz` can be told.
+/// The arguments of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this door.
-    #[arg(long, value_enum, value_name = "DOOR")]
-    target: Option<Target>,
-    /// How many inputs each gets.
+    /// Fuzz only this target.
+    #[arg(long, value_name = "TARGET", value_parser = PossibleValuesParser::new(FuzzTarget::ALL.map(FuzzTarget::name)))]
+    target: Option<String>,
+    /// The number of inputs of each target.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     inputs: u64,
-    /// Where the random numbers begin.
+    /// The seed of the random numbers.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     seed: u32,
-    /// Only say which doors there are.
+    /// Print the names of the targets, and fuzz nothing.
     #[arg(long)]
     list: bool,
     /// Print one JSON array as the last line of the standard output.
@@ -50,42 +51,18 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// A door, by its name.
-#[derive(Clone, Copy, ValueEnum)]
-enum Target {
-    /// Items of the queue between workers and service.
-    Queue,
-    /// Configurations of both modules.
-    Configuration,
-    /// What the host says of streams.
-    Attributes,
-    /// What Envoy's access logger says of requests.
-    #[value(name = "log_stream")]
-    LogStream,
-}
-
-/// What one door was put through; its JSON form is what `--json` prints.
+/// The result of fuzzing one target; `--json` prints it.
 #[derive(Debug, Default, PartialEq, Serialize)]
-struct Figures {
+struct FuzzResult {
     target: &'static str,
     inputs: u64,
     seconds: f64,
-    /// Edges of the code that were reached, and how many there are.
+    /// Edges of the code that were reached.
     edges_reached: u64,
+    /// All edges of the code.
     edges: u64,
-    /// Inputs that each reached something that no other did.
+    /// Inputs that each reached an edge that no other input reached.
     corpus: u64,
-}
-
-impl From<Target> for FuzzTarget {
-    fn from(target: Target) -> Self {
-        match target {
-            Target::Queue => Self::Queue,
-            Target::Configuration => Self::Configuration,
-            Target::Attributes => Self::Attributes,
-            Target::LogStream => Self::LogStream,
-        }
-    }
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
@@ -94,50 +71,50 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         return Ok(());
     }
     let programs = build(workspace)?;
-    let doors = args.target.map_or_else(|| FuzzTarget::ALL.to_vec(), |target| vec![target.into()]);
-    let mut all = Vec::new();
-    for door in doors {
-        let figures = open(workspace, &programs, door, args)?;
-        let Figures { target, inputs, seconds, edges_reached, edges, corpus } = &figures;
+    let mut results = Vec::new();
+    let is_selected = |target: &FuzzTarget| args.target.as_ref().is_none_or(|name| name == target.name());
+    for target in FuzzTarget::ALL.into_iter().filter(is_selected) {
+        let result = fuzz(workspace, &programs, target, args)?;
+        let FuzzResult { target, inputs, seconds, edges_reached, edges, corpus } = &result;
         eprintln!(
-            "{target}: {inputs} inputs in {seconds:.0} s, {edges_reached} of {edges} edges reached, {corpus} inputs that \
-             each reach something of their own; no findings"
+            "{target}: {inputs} inputs in {seconds:.0} s reached {edges_reached} of {edges} edges; {corpus} inputs in \
+             the corpus; no findings"
         );
-        all.push(figures);
+        results.push(result);
     }
     if args.json {
-        println!("{}", serde_json::to_string(&all)?);
+        println!("{}", serde_json::to_string(&results)?);
     }
     Ok(())
 }
 
-/// Builds the programs, and gives the folder that they are in.
+/// Builds the programs and returns their folder.
 fn build(workspace: &Workspace) -> Result<PathBuf> {
-    let _progress = Progress::start("building the programs with coverage");
+    let _activity = Activity::start("building the fuzz targets");
     let mut rustc = Command::new(workspace::rustc());
-    let said = process::quietly(rustc.args(["--print", "host-tuple"]), QUESTION_TIMEOUT)?;
-    let target = said.trim();
+    let output = process::capture(rustc.args(["--print", "host-tuple"]), RUSTC_TIMEOUT)?;
+    let host = output.trim();
     let folder = workspace.target().join("fuzz");
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--quiet", "--package", "tributary-fuzz", "--features", "libfuzzer", "--bins"]);
-    // With a target named, build scripts and macros are compiled without the flags.
-    cargo.args(["--profile", "fuzz", "--target", target, "--target-dir"]).arg(&folder);
+    // With an explicit target, cargo compiles build scripts and macros without these flags.
+    cargo.args(["--profile", "fuzz", "--target", host, "--target-dir"]).arg(&folder);
     cargo.env("RUSTFLAGS", COVERAGE).env_remove("CARGO_ENCODED_RUSTFLAGS");
-    process::aloud(&mut cargo).context("libFuzzer is C++: is there a compiler for it, such as g++?")?;
-    Ok(folder.join(target).join("fuzz"))
+    process::run(&mut cargo).context("libFuzzer needs a C++ compiler, such as g++")?;
+    Ok(folder.join(host).join("fuzz"))
 }
 
-/// Puts one door through its inputs.
-fn open(workspace: &Workspace, programs: &Path, door: FuzzTarget, args: &Args) -> Result<Figures> {
-    let folder = workspace.target().join("fuzz");
-    let (corpus, found) = (folder.join("corpus").join(door.name()), folder.join("found").join(door.name()));
+/// Fuzzes one target; a finding is an error.
+fn fuzz(workspace: &Workspace, programs: &Path, target: FuzzTarget, args: &Args) -> Result<FuzzResult> {
+    let (folder, name) = (workspace.target().join("fuzz"), target.name());
+    let (corpus, found) = (folder.join("corpus").join(name), folder.join("found").join(name));
     for folder in [&corpus, &found] {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    for (number, seed) in door.seeds().iter().enumerate() {
+    for (number, seed) in target.seeds().iter().enumerate() {
         fs::write(corpus.join(format!("seed-{number:02}")), seed)?;
     }
-    let mut program = Command::new(programs.join(format!("fuzz_{}", door.name())));
+    let mut program = Command::new(programs.join(format!("fuzz_{name}")));
     program.arg(&corpus).args([
         format!("-runs={}", args.inputs),
         format!("-seed={}", args.seed),
@@ -148,34 +125,32 @@ fn open(workspace: &Workspace, programs: &Path, door: FuzzTarget, args: &Args) -
     ]);
     let started = Instant::now();
     let mut child = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let mut figures = Figures { target: door.name(), ..Figures::default() };
-    let mut count = Count::start(args.inputs, "inputs");
+    let mut result = FuzzResult { target: name, ..FuzzResult::default() };
+    let mut counter = Counter::start(args.inputs, "inputs");
     let mut tail = Vec::new();
-    for line in BufReader::new(child.stderr.take().context("the program has no standard error")?).split(b'\n')
-    {
+    let stderr = child.stderr.take().context("the program has no standard error")?;
+    for line in BufReader::new(stderr).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        figures.read(&line);
-        count.say(figures.inputs, &format!("{}: {} edges", door.name(), figures.edges_reached));
+        result.read(&line);
+        counter.update(result.inputs, &format!("{name}: {} edges", result.edges_reached));
         tail.push(line);
         tail.drain(..tail.len().saturating_sub(TAIL_LINES));
     }
-    drop(count);
+    drop(counter);
     let status = child.wait()?;
-    figures.seconds = started.elapsed().as_secs_f64();
+    result.seconds = started.elapsed().as_secs_f64();
     ensure!(
         status.success(),
-        "an input of {} bytes at most does harm to the door {name}. The end of what libFuzzer said:\n{}\nTo do: mend it, and \
-         put the input from {} into fuzz/found/{name}, where the tests keep it",
-        BYTES_MAX,
+        "libFuzzer found an input that fails {name}. The end of its output:\n{}\nFix the code, and copy the input from \
+         {} to fuzz/found/{name}, so that the tests keep it",
         tail.join("\n"),
         found.display(),
-        name = door.name()
     );
-    Ok(figures)
+    Ok(result)
 }
 
-impl Figures {
-    /// Reads a line of what libFuzzer says.
+impl FuzzResult {
+    /// Updates the result from a line of libFuzzer's output.
     fn read(&mut self, line: &str) {
         if let Some(inputs) = line.strip_prefix(COUNT_MARK) {
             self.inputs = inputs.parse().unwrap_or(self.inputs).max(self.inputs);
@@ -201,8 +176,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_libfuzzer_says_is_read() {
-        let mut figures = Figures::default();
+    fn the_output_of_libfuzzer_is_parsed() {
+        let mut result = FuzzResult::default();
         for line in [
             "INFO: Loaded 1 modules   (67204 inline 8-bit counters): 67204 [0x1, 0x2), ",
             "#2\tINITED cov: 933 ft: 1262 corp: 1/1b exec/s: 0 rss: 29Mb",
@@ -211,22 +186,15 @@ mod tests {
             "stat::number_of_executed_units: 200000",
             "stat::average_exec_per_sec:     20000",
         ] {
-            figures.read(line);
+            result.read(line);
         }
-        let expected = Figures {
+        let expected = FuzzResult {
             inputs: 200_000,
             edges_reached: 1_274,
             edges: 67_204,
             corpus: 153,
-            ..Figures::default()
+            ..FuzzResult::default()
         };
-        assert_eq!(figures, expected);
-    }
-
-    #[test]
-    fn every_door_is_a_target() {
-        let targets: Vec<FuzzTarget> =
-            Target::value_variants().iter().map(|target| (*target).into()).collect();
-        assert_eq!(targets, FuzzTarget::ALL);
+        assert_eq!(result, expected);
     }
 }

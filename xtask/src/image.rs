@@ -1,21 +1,22 @@
-//! `cargo xtask image`: an OCI image layout with the modules, as Istio and Envoy Gateway take them by `oci://`.
+//! `cargo xtask image`: an OCI image layout with the modules, which Istio and Envoy Gateway load by `oci://`.
 //!
-//! Each module comes in the two formats that both of them read (the Wasm Image Specification): "compat", an image with one layer
-//! that holds plugin.wasm, which every registry and tool takes; and "artifact", whose layer is the module itself.
+//! Each module has two images (Wasm Image Specification): "compat", with one layer that contains plugin.wasm,
+//! for every registry and tool; and "artifact", whose layer is the module itself. Istio and Envoy Gateway
+//! read both.
 
 mod layout;
 
 use std::fs;
 
 use anyhow::{Context, Result};
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::artefact::ALL;
+use crate::output;
 use crate::workspace::Workspace;
 use layout::{Format, Layout, sha256};
 
-/// What `cargo xtask image` can be told.
+/// The arguments of `cargo xtask image`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Print one JSON object as the last line.
@@ -26,12 +27,12 @@ pub(crate) struct Args {
 /// One image in the layout.
 #[derive(Serialize)]
 struct Image {
-    /// The name by which the layout knows it.
+    /// Its name in the layout.
     tag: String,
     format: Format,
-    /// Of the manifest: what `oci://…@sha256:…` and the `sha256` of a WasmPlugin name.
+    /// The manifest's digest, for `oci://…@sha256:…` and the `sha256` of a WasmPlugin.
     digest: String,
-    /// The module in it, relative to the repository's root, and its own checksum.
+    /// The module's path, relative to the repository's root.
     module: String,
     module_sha256: String,
 }
@@ -67,7 +68,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     layout.finish()?;
     fs::write(workspace.modules().join(CHECKSUMS), checksums)?;
     println!("{}", table(&images));
-    println!("{FOLDER} holds the images; to push one:");
+    println!("the images are in {FOLDER}; to push one:");
     println!(
         "  skopeo copy oci:{FOLDER}:worker_filter docker://registry.example.com/tributary/worker_filter:0.1.0"
     );
@@ -77,12 +78,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn table(images: &[Image]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["image", "format", "digest"]);
-    for image in images {
-        table.add_row([image.tag.as_str(), image.format.name(), image.digest.as_str()]);
-    }
-    table
+fn table(images: &[Image]) -> comfy_table::Table {
+    let rows = images.iter();
+    let rows = rows.map(|image| [image.tag.clone(), image.format.name().to_owned(), image.digest.clone()]);
+    output::text_table(["image", "format", "digest"], rows)
 }

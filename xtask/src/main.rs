@@ -3,6 +3,7 @@
 mod artefact;
 mod bench;
 mod build;
+mod checklist;
 mod ci;
 mod compiler;
 mod contract;
@@ -12,9 +13,9 @@ mod dependency;
 mod fuzz;
 mod image;
 mod optimiser;
+mod output;
 mod process;
 mod progress;
-mod report;
 mod soak;
 mod strip;
 mod test;
@@ -39,27 +40,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make the Wasm modules in target/wasm, optimised and checked.
+    /// Build the Wasm modules into target/wasm, optimised and checked.
     Build(build::Args),
-    /// Make an OCI image of each module in target/oci, for `oci://` in Istio and Envoy Gateway.
+    /// Pack each module as an OCI image into target/oci, for `oci://` in Istio and Envoy Gateway.
     Image(image::Args),
-    /// Show the main job: real requests through a real Envoy, and a reckoning of all counts.
+    /// Send requests through a real Envoy and compare four independent counts of them.
     Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
     Test(test::Args),
-    /// Measure what counting costs, ours beside Envoy's own ways.
+    /// Measure what counting costs, next to Envoy's own ways to count.
     Bench(bench::Args),
-    /// Try inputs on the doors through which bytes of strangers come, millions of them, steered by what code they reach.
+    /// Fuzz the untrusted inputs of the modules with libFuzzer.
     Fuzz(fuzz::Args),
-    /// Send traffic for long, to collectors that fail at random, and check the ledger each second.
+    /// Send traffic for minutes or hours while collectors fail at random, and check the ledger each second.
     Soak(soak::Args),
-    /// Run every check that a change must pass: layout, format, lints, docs, tests.
+    /// Run every check that a change must pass: layout, format, lints, documentation, tests.
     Ci(ci::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = Workspace::locate().and_then(|workspace| match cli.command {
+    let result = Workspace::locate().and_then(|workspace| match cli.command {
         Command::Build(args) => build::run(&workspace, &args),
         Command::Image(args) => image::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
         Command::Soak(args) => soak::run(&workspace, &args),
         Command::Ci(args) => ci::run(&workspace, &args),
     });
-    match outcome {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

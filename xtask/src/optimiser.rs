@@ -1,4 +1,4 @@
-//! Binaryen's wasm-opt: where it comes from, and how a module is put through it.
+//! Optimises modules with Binaryen's wasm-opt.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{debian, process};
 
-/// A module of 300 KiB takes under a second.
+/// Much more than the second that a module of 300 KiB takes.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// What rustc's Wasm uses and Envoy's V8 has. The section that would say so is not in a stripped module.
+/// The Wasm features that rustc uses and Envoy's V8 has. A stripped module has no section that names them.
 const FEATURES: [&str; 6] = [
     "--enable-bulk-memory",
     "--enable-sign-ext",
@@ -23,20 +23,20 @@ const FEATURES: [&str; 6] = [
     "--enable-reference-types",
 ];
 
-/// A wasm-opt that can be run.
+/// A wasm-opt.
 pub(crate) struct Optimiser {
     program: PathBuf,
 }
 
 impl Optimiser {
-    /// Takes the program that `WASM_OPT` names, else the one in PATH, else installs Debian's binaryen.
+    /// Finds the program that `WASM_OPT` names, else the one in PATH, else installs Debian's binaryen.
     pub(crate) fn find() -> Result<Self> {
         Self::choose(env::var_os("WASM_OPT").as_deref(), || {
             if let Ok(program) = which::which("wasm-opt") {
                 return Ok(program);
             }
             debian::ensure(&["binaryen"])?;
-            which::which("wasm-opt").context("binaryen is installed, but brought no wasm-opt")
+            which::which("wasm-opt").context("binaryen was installed without wasm-opt")
         })
     }
 
@@ -44,28 +44,28 @@ impl Optimiser {
         if let Some(named) = named.filter(|named| !named.is_empty()) {
             let program = PathBuf::from(named);
             if !program.is_file() {
-                bail!("WASM_OPT is {}, which is not a file: correct it or unset it", program.display());
+                bail!("WASM_OPT is {}, which is not a file: fix it or unset it", program.display());
             }
             return Ok(Self { program });
         }
         let program = found().context(
-            "no wasm-opt: install binaryen, name the program in WASM_OPT, or build with --no-opt (bigger, slower modules)",
+            "no wasm-opt: install binaryen, set WASM_OPT to the program, or build with --no-opt (larger, slower modules)",
         )?;
         Ok(Self { program })
     }
 
-    /// Optimises a module for speed; the functions' names stay if `debug_names`.
+    /// Optimises a module for speed; keeps the functions' names if `debug_names`.
     pub(crate) fn optimise(&self, wasm: &[u8], debug_names: bool) -> Result<Vec<u8>> {
-        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         let (before, after) = (folder.path().join("before.wasm"), folder.path().join("after.wasm"));
         fs::write(&before, wasm)?;
-        process::quietly(&mut self.command(&before, &after, debug_names), TIMEOUT)?;
+        process::capture(&mut self.command(&before, &after, debug_names), TIMEOUT)?;
         fs::read(&after).context("wasm-opt wrote no module")
     }
 
     fn command(&self, before: &Path, after: &Path, debug_names: bool) -> Command {
         let mut command = Command::new(&self.program);
-        // V8 folds constants into instructions again: hoisting them costs nothing and takes off 1 %.
+        // Hoisting constants saves 1 % of the size and no time: V8 folds them into instructions again.
         command.args(["-O3", "--const-hoisting"]).args(FEATURES).arg("--strip-producers");
         command.arg(if debug_names { "--debuginfo" } else { "--strip-debug" });
         command.arg(before).arg("--output").arg(after);
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_named_program_comes_first_and_must_exist() {
+    fn wasm_opt_from_the_environment_has_priority_and_must_exist() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let other = || Ok(PathBuf::from("other"));
         assert_eq!(Optimiser::choose(Some(file.path().as_os_str()), other).unwrap().program, file.path());
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_the_error_names_the_way_out() {
+    fn without_wasm_opt_the_error_suggests_a_build_without_it() {
         let error = Optimiser::choose(None, || bail!("no apt-get")).err().unwrap();
         let message = format!("{error:#}");
         assert!(message.contains("--no-opt") && message.ends_with("no apt-get"), "{message}");

@@ -1,4 +1,4 @@
-//! Shows that something long and quiet is under way: a spinner on a terminal, plain lines elsewhere.
+//! Progress of long activities on the standard error: a spinner or bar on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -6,96 +6,80 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
-
-/// Without a terminal, a line is printed at each of so many equal parts.
+/// Lines that a [`Counter`] prints without a terminal.
 const PLAIN_LINES: u64 = 10;
 
-/// One long activity; it is over when this is dropped.
-pub(crate) struct Progress {
+/// A long activity, perhaps of several steps; dropping it ends it and prints its duration.
+pub(crate) struct Activity {
     bar: ProgressBar,
-    message: String,
+    name: String,
     started: Instant,
 }
 
-/// Several activities of one kind, each reported when it is done; they are over when this is dropped.
-pub(crate) struct Steps {
-    bar: ProgressBar,
-    message: String,
-    started: Instant,
-}
-
-/// How far something is that can be counted: a bar on a terminal, plain lines elsewhere.
-pub(crate) struct Count {
+/// An activity whose progress is a number; dropping it ends it.
+pub(crate) struct Counter {
     bar: Option<ProgressBar>,
     total: u64,
     unit: &'static str,
     lines: u64,
 }
 
-impl Progress {
-    /// Announces an activity, as in "installing binaryen".
-    pub(crate) fn start(message: impl Into<String>) -> Self {
-        let message = message.into();
+impl Activity {
+    /// Announces an activity, such as "installing binaryen".
+    pub(crate) fn start(name: impl Into<String>) -> Self {
+        let name = name.into();
         let bar = ProgressBar::new_spinner();
         if stderr().is_terminal() {
-            bar.set_message(message.clone());
+            bar.set_message(name.clone());
             bar.enable_steady_tick(TICK);
         } else {
-            eprintln!("{message} ...");
+            eprintln!("{name} ...");
         }
-        Self { bar, message, started: Instant::now() }
+        Self { bar, name, started: Instant::now() }
     }
-}
 
-impl Steps {
-    /// Announces so many activities, as in "counting instructions".
-    pub(crate) fn start(message: &str, count: usize) -> Self {
+    /// Announces an activity of `count` steps, such as "counting instructions".
+    pub(crate) fn with_steps(name: &str, count: usize) -> Self {
         let bar = ProgressBar::new(count.try_into().unwrap_or(u64::MAX));
         if stderr().is_terminal() {
             if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {elapsed}") {
                 bar.set_style(style);
             }
-            bar.set_message(message.to_owned());
+            bar.set_message(name.to_owned());
             bar.enable_steady_tick(TICK);
         } else {
             bar.set_draw_target(ProgressDrawTarget::hidden());
-            eprintln!("{message}: {count} to go ...");
+            eprintln!("{name}: {count} steps ...");
         }
-        Self { bar, message: message.to_owned(), started: Instant::now() }
+        Self { bar, name: name.to_owned(), started: Instant::now() }
     }
 
-    /// One of them is done; `line` says with what result.
-    pub(crate) fn done(&self, line: &str) {
+    /// Completes a step and prints its result.
+    pub(crate) fn step_done(&self, result: &str) {
         self.bar.inc(1);
-        self.bar.suspend(|| eprintln!("  {line}"));
+        self.bar.suspend(|| eprintln!("  {result}"));
     }
 }
 
-impl Count {
-    /// Begins to show how many of `total` are done.
+impl Counter {
+    /// Starts at 0 of `total` units.
     pub(crate) fn start(total: u64, unit: &'static str) -> Self {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
             let template =
                 format!("{{bar:40}} {{human_pos}}/{{human_len}} {unit}, {{msg}}{{per_sec}}, {{eta}} left");
-            bar.set_style(
-                ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
+            let style = ProgressStyle::with_template(&template);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
         Self { bar, total, unit, lines: 0 }
     }
 
-    /// So many are done.
-    pub(crate) fn set(&mut self, done: u64) {
-        self.say(done, "");
-    }
-
-    /// So many are done, and how it goes.
-    pub(crate) fn say(&mut self, done: u64, message: &str) {
-        let gap = if message.is_empty() { "" } else { ", " };
+    /// Shows how many units are done, with a message, which may be empty.
+    pub(crate) fn update(&mut self, done: u64, message: &str) {
+        let comma = if message.is_empty() { "" } else { ", " };
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{message}{gap}"));
+            bar.set_message(format!("{message}{comma}"));
             bar.set_position(done);
             return;
         }
@@ -103,29 +87,22 @@ impl Count {
         let lines = lines.and_then(|lines| u64::try_from(lines).ok()).unwrap_or_default();
         if lines > self.lines {
             self.lines = lines;
-            eprintln!("{done} of {} {}{gap}{message}", self.total, self.unit);
+            eprintln!("{done} of {} {}{comma}{message}", self.total, self.unit);
         }
     }
 }
 
-impl Drop for Count {
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        eprintln!("{} ({:.1} s)", self.name, self.started.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for Counter {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-}
-
-impl Drop for Steps {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-        eprintln!("{} ({:.1} s)", self.message, self.started.elapsed().as_secs_f64());
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-        eprintln!("{} ({:.1} s)", self.message, self.started.elapsed().as_secs_f64());
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: traffic through a real Envoy for as long as is wanted, to collectors that fail at random, and a ledger
-//! that must add up every second and to the unit at the end.
+//! `cargo xtask soak`: sends traffic through a real Envoy while its collectors fail at random. The ledger
+//! must add up every second, and exactly at the end.
 
 use std::time::{Duration, Instant};
 
@@ -8,44 +8,45 @@ use tokio::task::JoinHandle;
 use tributary_tests::load::{Load, Mix, Shape, Tally};
 
 use crate::build;
-use crate::progress::Count;
+use crate::output;
+use crate::progress::Counter;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
+mod environment;
 mod faults;
 mod ledger;
-mod outcome;
-mod stage;
+mod report;
 
-use faults::{Kind, Weather};
-use ledger::Watch;
-use outcome::{Memory, Outcome};
-use stage::Stage;
+use environment::SoakEnvironment;
+use faults::{FaultMode, FaultSchedule};
+use ledger::LedgerMonitor;
+use report::{MemorySamples, SoakReport};
 
 /// Enough to keep both workers busy.
 const CONNECTIONS: usize = 32;
-/// Requests after which is looked whether the time is up.
-const REQUESTS_AT_ONCE: u64 = 5_000;
-/// From one look at the ledger to the next.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests of one run of the load generator, after which the time is checked.
+const REQUESTS_PER_RUN: u64 = 5_000;
+/// The interval between checks of the ledger.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// What `cargo xtask soak` can be told.
+/// The arguments of `cargo xtask soak`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// For how long there is traffic; fractions are allowed.
+    /// The duration of the traffic; fractions are allowed.
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     minutes: f64,
-    /// Which faults come when: the same seed gives the same ones.
+    /// The seed of the faults: the same seed gives the same faults.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many worker threads Envoy has.
+    /// The number of Envoy's worker threads.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
-    /// Only say which faults there are.
+    /// Print the fault modes with their probabilities, and run nothing.
     #[arg(long)]
     list: bool,
-    /// Print one JSON object as the last line of the standard output, and all else to the standard error.
+    /// Print one JSON object on the standard output, and everything else on the standard error.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -54,71 +55,81 @@ pub(crate) struct Args {
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     if args.list {
-        println!("{}", Kind::table());
+        println!("{}", FaultMode::table());
         return Ok(());
     }
     let time = Duration::try_from_secs_f64(args.minutes * 60.0).ok().filter(|time| !time.is_zero());
-    let time = time.with_context(|| format!("{} minutes are no time: say a number above 0", args.minutes))?;
+    let time =
+        time.with_context(|| format!("--minutes {} is out of range: use a number above 0", args.minutes))?;
     let toolchain = Toolchain::find(args.build.toolchain)?;
     build::modules(workspace, &toolchain, &args.build)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
-    let outcome = runtime.block_on(soak(args, time))?;
-    if args.json {
-        eprintln!("{outcome}");
-        println!("{}", serde_json::to_string(&outcome)?);
-    } else {
-        println!("{outcome}");
-    }
-    outcome.verdict()
+    let report = runtime.block_on(soak(args, time))?;
+    output::print(&report, args.json.then_some(&report))?;
+    report.check()
 }
 
-async fn soak(args: &Args, time: Duration) -> Result<Outcome> {
-    let mut stage = Stage::set(args.workers).await?;
+async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
+    let mut environment = SoakEnvironment::start(args.workers).await?;
     let started = Instant::now();
-    let load = send(&stage, time)?;
-    let mut weather = Weather::new(args.seed);
-    let mut watch = Watch::default();
-    let mut memory = Memory::default();
-    let mut count = Count::start(time.as_secs().max(1), "seconds");
-    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    let load = send(&environment, time)?;
+    let mut schedule = FaultSchedule::new(args.seed);
+    let mut monitor = LedgerMonitor::default();
+    let mut memory = MemorySamples::default();
+    let mut counter = Counter::start(time.as_secs().max(1), "seconds");
+    let mut checks = tokio::time::interval(CHECK_INTERVAL);
     while !load.is_finished() {
-        looks.tick().await;
-        weather.change(&stage.collectors);
-        let said = watch.look(&stage).await.with_context(|| stage.envoy.process().log_tail())?;
-        memory.sample(stage.envoy.resident_bytes()?);
-        count.say(started.elapsed().as_secs(), &said);
+        checks.tick().await;
+        schedule.advance(&environment.collectors);
+        let status =
+            monitor.check(&environment).await.with_context(|| environment.envoy.process().log_tail())?;
+        memory.sample(environment.envoy.resident_bytes()?);
+        counter.update(started.elapsed().as_secs(), &status);
     }
-    drop(count);
+    drop(counter);
     let tally = load.await??;
     let elapsed = started.elapsed();
-    stage.collectors.iter().for_each(|collector| collector.sink.heal());
-    eprintln!("the faults are over: waiting for everything to arrive");
-    let totals = ledger::settled(tally.sent(), &stage).await?;
-    memory.sample(stage.envoy.resident_bytes()?);
-    let exports = ledger::exports(&stage).await?;
-    let status = stage.envoy.terminate(EXIT_LIMIT).await?;
-    ensure!(status.success(), "Envoy ended with {status}:\n{}", stage.envoy.process().log_tail());
-    Ok(Outcome::new(args.seed, elapsed, &tally, totals, &weather, &watch, &memory, exports))
+    environment.collectors.iter().for_each(|collector| collector.sink.heal());
+    eprintln!("no more faults: waiting for every count to arrive");
+    let counts = ledger::await_counts(tally.sent(), &environment).await?;
+    memory.sample(environment.envoy.resident_bytes()?);
+    let exports = ledger::exports(&environment).await?;
+    let status = environment.envoy.terminate(EXIT_LIMIT).await?;
+    ensure!(status.success(), "Envoy exited with {status}:\n{}", environment.envoy.process().log_tail());
+    Ok(SoakReport {
+        seed: args.seed,
+        seconds: elapsed.as_secs_f64(),
+        requests: tally.sent(),
+        failed: tally.failed(),
+        first_failure: tally.first_failure.clone(),
+        lost: counts.lost(tally.sent()),
+        totals: counts,
+        ledger_looks: monitor.checks,
+        ledger_gap_max: monitor.gap_max,
+        faults: schedule.drawn(),
+        exports,
+        resident_mib: memory.mib(),
+    })
 }
 
-/// Sends requests until the time is up, and tells what became of all of them.
-fn send(stage: &Stage, time: Duration) -> Result<JoinHandle<Result<Tally>>> {
+/// Sends requests until the time is up, and returns the results of all of them.
+fn send(environment: &SoakEnvironment, time: Duration) -> Result<JoinHandle<Result<Tally>>> {
     let shapes = [
         Shape::get("read a user", "/users/1").weight(40),
         Shape::new("create a user", "POST", "/users").body(r#"{"name":"x"}"#).status(201).weight(20),
-        Shape::get("miss a user", "/users/3").status(404).weight(10),
+        Shape::get("user not found", "/users/3").status(404).weight(10),
         Shape::get("list orders", "/orders").body_bytes(2_000).weight(20),
-        Shape::new("pay in vain", "POST", "/payments").body("{}").status(502).weight(5),
+        Shape::new("failed payment", "POST", "/payments").body("{}").status(502).weight(5),
         Shape::get("health", "/health").weight(20),
         Shape::get("no route", "/favicon.ico").weight(5),
     ];
     let mix = Mix::new(20, shapes)?;
-    let target = stage.ingress()?;
+    let target = environment.ingress()?;
     Ok(tokio::spawn(async move {
         let started = Instant::now();
         let mut all = Tally::default();
         while started.elapsed() < time {
-            let load = Load { connections: CONNECTIONS, ..Load::new(target, REQUESTS_AT_ONCE, mix.clone()) };
+            let load = Load { connections: CONNECTIONS, ..Load::new(target, REQUESTS_PER_RUN, mix.clone()) };
             all.add(load.run(|_| ()).await?);
         }
         Ok(all)

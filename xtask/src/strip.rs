@@ -1,10 +1,10 @@
-//! Takes from a linked module what nobody calls: exports that are not wanted, what only they reached, and sections
-//! that only tools read.
+//! Removes unused exports from a linked module, the code that only they reach, and sections that only tools
+//! read.
 //!
-//! The default methods of the SDK's traits, such as `get_http_request_header`, are in the vtables of every context, though the
-//! SDK's dispatcher calls nothing but callbacks through them. Most of these methods panic on a status that they do not expect.
-//! So their bodies are removed too, and with them every host function that only they call: what a module imports is what it
-//! calls.
+//! The default methods of the SDK's traits, such as `get_http_request_header`, are in the vtables of every
+//! context, although the SDK's dispatcher calls only callbacks through them. Most of these methods panic on
+//! an unexpected status. Their bodies are removed too, and so are the host functions that only they call: a
+//! module imports only what it calls.
 
 use std::collections::HashSet;
 
@@ -12,20 +12,21 @@ use anyhow::{Context, Result};
 use walrus::ir::{Call, Visitor, dfs_in_order};
 use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig, passes};
 
-/// How the linker names the methods of the SDK's traits (Rust's legacy mangling): the trait's length and name follow.
+/// The prefix of the mangled names of the SDK's trait methods (Rust's legacy mangling). The length and name
+/// of the trait follow, then those of the method.
 const SDK_TRAITS: &str = "_ZN10proxy_wasm6traits";
 
-/// The methods that the SDK's dispatcher calls through a vtable, by how their names begin.
-const CALLBACKS: [&str; 3] = ["on_", "create_", "get_type"];
+/// The prefixes of the methods that the SDK's dispatcher calls through a vtable.
+const CALLBACK_PREFIXES: [&str; 3] = ["on_", "create_", "get_type"];
 
-/// A module with fewer exports.
+/// A stripped module.
 pub(crate) struct Stripped {
     pub(crate) wasm: Vec<u8>,
-    /// The exports that were taken away.
+    /// The exports that were removed.
     pub(crate) removed: Vec<String>,
 }
 
-/// Keeps only the exports that `keep` names, and what they reach; the functions' names stay if `debug_names`.
+/// Keeps only the exports in `keep` and what they reach; keeps the functions' names if `debug_names`.
 pub(crate) fn strip<'a>(
     wasm: &[u8],
     keep: impl Iterator<Item = &'a str> + Clone,
@@ -44,7 +45,7 @@ pub(crate) fn strip<'a>(
     for (id, _) in &unwanted {
         module.exports.delete(*id);
     }
-    remove_uncalled_methods(&mut module)?;
+    empty_uncalled_methods(&mut module);
     let sections: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
     for id in sections {
         module.customs.delete(id);
@@ -54,11 +55,12 @@ pub(crate) fn strip<'a>(
     Ok(Stripped { wasm: module.emit_wasm(), removed })
 }
 
-/// Empties the methods of the SDK's traits that only vtables refer to and nobody calls.
-fn remove_uncalled_methods(module: &mut Module) -> Result<()> {
-    let called = called(module);
+/// Replaces the body of each SDK trait method that no function calls directly and that is no callback by a
+/// trap.
+fn empty_uncalled_methods(module: &mut Module) {
+    let called = directly_called(module);
     let is_uncalled = |id: FunctionId, name: &str| {
-        !called.contains(&id) && method(name).is_some_and(|method| !is_callback(method))
+        !called.contains(&id) && method_name(name).is_some_and(|method| !is_callback(method))
     };
     let uncalled: Vec<FunctionId> = module
         .funcs
@@ -74,11 +76,10 @@ fn remove_uncalled_methods(module: &mut Module) -> Result<()> {
         builder.func_body().unreachable();
         module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(arguments));
     }
-    Ok(())
 }
 
-/// The functions that others call by name, not through a table.
-fn called(module: &Module) -> HashSet<FunctionId> {
+/// The functions that are called directly, not through a table.
+fn directly_called(module: &Module) -> HashSet<FunctionId> {
     #[derive(Default)]
     struct Callees(HashSet<FunctionId>);
 
@@ -95,18 +96,18 @@ fn called(module: &Module) -> HashSet<FunctionId> {
     callees.0
 }
 
-/// The method of an SDK's trait that a function is, if it is one.
-fn method(mangled: &str) -> Option<&str> {
-    let (_, rest) = segment(mangled.strip_prefix(SDK_TRAITS)?)?;
-    segment(rest).map(|(method, _)| method)
+/// The name of the SDK trait method in a mangled name; `None` for other functions.
+fn method_name(mangled: &str) -> Option<&str> {
+    let (_, rest) = split_segment(mangled.strip_prefix(SDK_TRAITS)?)?;
+    split_segment(rest).map(|(method, _)| method)
 }
 
 fn is_callback(method: &str) -> bool {
-    CALLBACKS.iter().any(|beginning| method.starts_with(beginning))
+    CALLBACK_PREFIXES.iter().any(|prefix| method.starts_with(prefix))
 }
 
-/// A part of a mangled path, which begins with its length, and what comes behind it.
-fn segment(mangled: &str) -> Option<(&str, &str)> {
+/// Splits the first segment from a mangled path; each segment starts with its length.
+fn split_segment(mangled: &str) -> Option<(&str, &str)> {
     let digits = mangled.find(|letter: char| !letter.is_ascii_digit())?;
     let (length, rest) = mangled.split_at_checked(digits)?;
     rest.split_at_checked(length.parse().ok()?)
@@ -114,7 +115,6 @@ fn segment(mangled: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     const MODULE: &str = r#"(module
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn only_wanted_exports_stay() {
+    fn only_listed_exports_stay() {
         let (module, stripped) = strip_to(&["memory", "proxy_on_log"], false);
         assert_eq!(exports(&module), ["memory", "proxy_on_log"]);
         assert_eq!(stripped.removed, ["__heap_base", "proxy_on_request_body"]);
     }
 
     #[test]
-    fn what_only_an_unwanted_export_reached_goes_with_it() {
+    fn code_that_only_a_removed_export_reached_is_removed() {
         let (module, _) = strip_to(&["memory", "proxy_on_log"], false);
         let imports: Vec<_> = module.imports.iter().map(|import| import.name.as_str()).collect();
         assert_eq!(imports, ["proxy_log", "proxy_close_stream"]);
@@ -158,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_wanted_export_reaches_through_the_table_stays() {
+    fn code_that_is_reached_through_the_table_stays() {
         let (module, _) = strip_to(&["proxy_on_log"], false);
         assert_eq!(module.tables.iter().count(), 1);
         assert_eq!(module.elements.iter().count(), 1);
     }
 
     #[test]
-    fn sections_for_tools_go_and_names_stay_only_on_demand() {
+    fn custom_sections_are_removed_and_names_stay_on_demand() {
         let find = |wasm: &[u8], text: &str| wasm.windows(text.len()).any(|window| window == text.as_bytes());
         let (_, release) = strip_to(&["proxy_on_log"], false);
         for text in ["for tools", "producers", "wanted"] {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_module_are_refused() {
+    fn bytes_that_are_not_wasm_are_an_error() {
         let error = strip(b"not wasm", ["memory"].into_iter(), false).err().unwrap();
         assert!(format!("{error:#}").starts_with("the linked module is not valid Wasm"), "{error:#}");
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the native tests, then the end-to-end tests with freshly built modules.
+//! `cargo xtask test`: the native tests, then the end-to-end tests with newly built modules.
 
 use std::process::Command;
 
@@ -6,14 +6,14 @@ use anyhow::Result;
 
 mod envoys;
 
-use self::envoys::Run;
+use self::envoys::TestRun;
 use crate::build::{self, Options};
+use crate::checklist::Checklist;
 use crate::process;
-use crate::report::Report;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
-/// The packages of the product, whose tests need no Envoy.
+/// The packages of the product; their tests need no Envoy.
 const NATIVE: [&str; 6] = [
     "tributary-proto",
     "tributary-host",
@@ -22,20 +22,20 @@ const NATIVE: [&str; 6] = [
     "tributary-worker-filter",
     "tributary-service",
 ];
-/// Tested by themselves: together with the product, cargo would compile all that they need once more, with more features.
+/// Tested separately: together, cargo would unify features and compile the product's dependencies again.
 const TOOLS: [&str; 3] = ["xtask", "tributary-check", "tributary-fuzz"];
-/// Those of them whose code counts in a module, where arithmetic wraps and no `debug_assert!` is left. The service adds up with what
-/// `tributary-proto` has, and what its tests need takes long to compile once more.
+/// Packages with arithmetic that runs in modules, where it wraps and `debug_assert!` is off. The service uses
+/// the arithmetic of `tributary-proto`, and its tests take long to compile again.
 const SHIPPED: [&str; 3] = ["tributary-proto", "tributary-plan", "tributary-worker-filter"];
-/// What the profile of the tests is without, as that of the modules is.
+/// Turns off for the tests what is off in the profile of the modules.
 const WITHOUT_ASSERTIONS: [(&str, &str); 2] =
     [("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false"), ("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false")];
 const END_TO_END: &str = "tributary-tests";
 
-/// What `cargo xtask test` can be told.
+/// The arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run only the tests whose name contains this.
+    /// Run only the tests whose name contains this text.
     filter: Option<String>,
     /// Run only the native tests.
     #[arg(long, conflicts_with = "e2e")]
@@ -43,21 +43,21 @@ pub(crate) struct Args {
     /// Run only the end-to-end tests.
     #[arg(long)]
     e2e: bool,
-    /// Run the end-to-end tests that tell whether Envoy does what the modules expect, on each of these versions; `all` is each
-    /// that is supported. Without it all run on the newest, and a few on the oldest.
+    /// Run the end-to-end tests of Envoy's behaviour on each of these versions; `all` means every supported
+    /// version. By default, all tests run on the newest version and a few on the oldest.
     #[arg(long, value_name = "VERSION,…|all", value_delimiter = ',', conflicts_with = "native")]
     envoy: Vec<String>,
-    /// Only say which end-to-end tests would run, and on which Envoy.
+    /// Print which end-to-end tests would run on which Envoy, and run nothing.
     #[arg(long, conflicts_with = "native")]
     list: bool,
     #[command(flatten)]
     options: Options,
 }
 
-/// Which tests to run.
+/// The tests to run.
 pub(crate) struct Selection<'a> {
     filter: Option<&'a str>,
-    envoys: Vec<Run>,
+    envoys: Vec<TestRun>,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
@@ -66,31 +66,31 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         selection.envoys.iter().for_each(|run| println!("{run}"));
         return Ok(());
     }
-    let mut report = Report::new();
+    let mut checklist = Checklist::new();
     if !args.e2e {
-        native(workspace, &selection, &mut report);
+        native(workspace, &selection, &mut checklist);
     }
     if !args.native {
-        let toolchain = report.run("Wasm toolchain", || Toolchain::find(args.options.toolchain));
-        end_to_end(workspace, &selection, toolchain.as_ref(), &args.options, &mut report);
+        let toolchain = checklist.run("Wasm toolchain", || Toolchain::find(args.options.toolchain));
+        end_to_end(workspace, &selection, toolchain.as_ref(), &args.options, &mut checklist);
     }
-    report.finish()
+    checklist.finish()
 }
 
-/// Runs the tests that need no Envoy, once as developed and once as shipped.
-pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, report: &mut Report) {
-    report.run("native tests", || {
+/// Runs the tests that need no Envoy, with and without debug assertions.
+pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, checklist: &mut Checklist) {
+    checklist.run("native tests", || {
         let mut cargo = cargo_test(workspace, &NATIVE);
-        process::aloud(cargo.arg("--").args(selection.filter))
+        process::run(cargo.arg("--").args(selection.filter))
     });
-    report.run("native tests of the tools", || {
+    checklist.run("native tests of the tools", || {
         let mut cargo = cargo_test(workspace, &TOOLS);
-        process::aloud(cargo.arg("--").args(selection.filter))
+        process::run(cargo.arg("--").args(selection.filter))
     });
-    report.run("native tests without debug assertions", || {
+    checklist.run("native tests without debug assertions", || {
         let mut cargo = cargo_test(workspace, &SHIPPED);
         cargo.envs(WITHOUT_ASSERTIONS);
-        process::aloud(cargo.arg("--").args(selection.filter))
+        process::run(cargo.arg("--").args(selection.filter))
     });
 }
 
@@ -100,33 +100,33 @@ pub(crate) fn end_to_end(
     selection: &Selection<'_>,
     toolchain: Option<&Toolchain>,
     options: &Options,
-    report: &mut Report,
+    checklist: &mut Checklist,
 ) {
     let built = toolchain.and_then(|toolchain| {
-        report.run("Wasm modules", || {
+        checklist.run("Wasm modules", || {
             let modules = build::modules(workspace, toolchain, options)?;
             println!("{}", build::table(&modules));
             Ok(())
         })
     });
     if built.is_none() {
-        report.skip("end-to-end tests", "they need the Wasm modules");
+        checklist.skip("end-to-end tests", "the Wasm modules were not built");
         return;
     }
     for run in &selection.envoys {
-        report.run(&run.name(), || {
+        checklist.run(&run.name(), || {
             run.fetch()?;
             let mut cargo = cargo_test(workspace, &[END_TO_END]);
             cargo.args(run.flags());
-            run.choose(&mut cargo);
-            // Two at a time: each waits more than it works.
-            process::aloud(cargo.args(["--", "--test-threads=2"]).args(selection.filter))
+            run.set_envoy(&mut cargo);
+            // Two at a time: tests spend most of their time waiting.
+            process::run(cargo.args(["--", "--test-threads=2"]).args(selection.filter))
         });
     }
 }
 
 impl Selection<'_> {
-    /// Everything, as a change must pass it.
+    /// All tests, on the default versions of Envoy.
     pub(crate) fn everything() -> Self {
         Self { filter: None, envoys: envoys::runs(&[]) }
     }

@@ -1,4 +1,5 @@
-//! The toolchain that compiles for Wasm: four ways to a standard library, tried from the cheapest on.
+//! The toolchain that compiles for Wasm: the installed target, else the one from rustup, else Debian's
+//! packages.
 
 use std::env;
 use std::fmt;
@@ -10,47 +11,36 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::compiler::{Compiler, TARGET};
+use crate::progress::Activity;
 use crate::workspace::{self, Workspace};
 use crate::{debian, process, wasm_std};
 
-/// `rustup target add` has hung on networks that swallow packets; it must not take the build with it.
+/// `rustup target add` hangs on networks that drop packets silently.
 const RUSTUP_TIMEOUT: Duration = Duration::from_secs(120);
-/// What Debian and its descendants call a current Rust.
+/// A current Rust for Debian releases, from their security archives. Without these archives it may be older
+/// than the workspace's `rust-version`, and cargo says so.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
-/// The oldest LLVM whose linker is tried on objects of a current rustc.
+/// The oldest LLVM whose linker reads the objects of a current rustc.
 const OLDEST_LLD: u32 = 16;
 
-/// What `--toolchain` asks for.
+/// A source of a Rust standard library for Wasm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Choice {
-    /// The first way that works.
-    Auto,
-    /// The standard library for Wasm that this rustc already has.
+pub(crate) enum ToolchainSource {
+    /// The target that this rustc already has.
     Installed,
-    /// The one that rustup adds to this rustc.
+    /// The target that rustup adds to this rustc.
     Rustup,
-    /// One built from the rust-src of this rustc.
-    Source,
-    /// Debian's rustc-web, and one built from its rust-web-src.
-    Debian,
-}
-
-/// A way to a standard library for Wasm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Installed,
-    Rustup,
-    Source,
+    /// Debian's rustc-web, with a standard library built from its rust-web-src.
     Debian,
 }
 
 /// A cargo and a rustc that can compile for Wasm.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
-    pub(crate) way: Way,
+    pub(crate) source: ToolchainSource,
     pub(crate) compiler: Compiler,
     cargo: PathBuf,
-    /// Where the standard library for Wasm is, if not with the compiler.
+    /// The standard library, unless it is in the compiler's own sysroot.
     built_std: Option<BuiltStd>,
 }
 
@@ -61,23 +51,25 @@ struct BuiltStd {
 }
 
 impl Toolchain {
-    /// Finds or makes a toolchain; when no way works, the error says for each why, and what to do.
-    pub(crate) fn find(choice: Choice) -> Result<Self> {
+    /// Finds or installs a toolchain; without `source`, from the first source that works.
+    pub(crate) fn find(source: Option<ToolchainSource>) -> Result<Self> {
+        let sources =
+            source.map_or_else(|| ToolchainSource::value_variants().to_vec(), |source| vec![source]);
         let mut failures = String::new();
-        for way in choice.ways() {
-            match way.open() {
+        for source in sources {
+            match source.open() {
                 Ok(toolchain) => return Ok(toolchain),
                 Err(error) => {
-                    failures.push_str(&format!("\n  {way}: {error:#}\n    to do: {}", way.remedy()))
+                    failures.push_str(&format!("\n  {source}: {error:#}\n    to fix it, {}", source.remedy()))
                 }
             }
         }
-        bail!("no standard library for {TARGET}; one of these ways must work:{failures}")
+        bail!("no standard library for {TARGET}:{failures}")
     }
 
     /// A cargo whose `--target wasm32-unknown-unknown` works; the caller adds subcommand and target.
     ///
-    /// The flags of rustc are given outright: what the user sets for native code (`RUSTFLAGS`) does not fit Wasm.
+    /// It ignores the user's `RUSTFLAGS`, which are for native code.
     pub(crate) fn cargo(&self, workspace: &Workspace) -> Command {
         let mut command = Command::new(&self.cargo);
         command.current_dir(workspace.root());
@@ -86,30 +78,26 @@ impl Toolchain {
         if let Some(built) = &self.built_std {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &built.linker);
         }
-        if self.way == Way::Debian {
-            // Both lead a program of the distribution to the libraries and the toolchain of rustup.
+        if self.source == ToolchainSource::Debian {
+            // Both would lead a program of the distribution to rustup's libraries and toolchain.
             command.env_remove("LD_LIBRARY_PATH").env_remove("RUSTUP_TOOLCHAIN");
         }
         command
     }
 
-    /// One folder for each compiler and each standard library: objects of two of them must never meet.
+    /// The target folder, one for each compiler and standard library: their objects are not compatible.
     pub(crate) fn target_dir(&self, workspace: &Workspace) -> PathBuf {
-        let origin = match self.way {
-            Way::Installed | Way::Rustup => "prebuilt",
-            Way::Source => "source",
-            Way::Debian => "debian",
-        };
+        let origin = if self.source == ToolchainSource::Debian { "debian" } else { "prebuilt" };
         workspace.target().join("wasm-build").join(format!("{}-{origin}", self.compiler.version.id()))
     }
 
-    /// The flags of rustc: its standard library, and no path of this machine in the panic messages of a module.
+    /// The flags of rustc; they keep paths of this machine out of the panic messages of a module.
     fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         if let Some(built) = &self.built_std {
             flags.push(format!("--sysroot={}", built.sysroot.display()));
         }
-        if let Some(home) = wasm_std::cargo_home() {
+        if let Some(home) = cargo_home() {
             flags.push(format!("--remap-path-prefix={}=/cargo", home.join("registry/src").display()));
         }
         flags
@@ -118,89 +106,65 @@ impl Toolchain {
 
 impl fmt::Display for Toolchain {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "rustc {} ({})", self.compiler.version.id(), self.way)
+        write!(formatter, "rustc {} ({})", self.compiler.version.id(), self.source)
     }
 }
 
-impl Choice {
-    fn ways(self) -> &'static [Way] {
-        match self {
-            Self::Auto => &[Way::Installed, Way::Rustup, Way::Source, Way::Debian],
-            Self::Installed => &[Way::Installed],
-            Self::Rustup => &[Way::Rustup],
-            Self::Source => &[Way::Source],
-            Self::Debian => &[Way::Debian],
-        }
-    }
-}
-
-impl Way {
+impl ToolchainSource {
     fn open(self) -> Result<Toolchain> {
         match self {
             Self::Installed => installed(),
             Self::Rustup => rustup(),
-            Self::Source => source(),
             Self::Debian => debian(),
         }
     }
 
     fn remedy(self) -> &'static str {
         match self {
-            Self::Installed => "run cargo with a rustc that has it, by PATH or by RUSTC",
-            Self::Rustup => "run `rustup target add wasm32-unknown-unknown` where the network allows it",
-            Self::Source => "run `rustup component add rust-src`, or install the sources of this very rustc",
-            Self::Debian => {
-                "run `apt-get install rustc-web cargo-web rust-web-src lld` as root, then this again"
-            }
+            Self::Installed => "run cargo with a rustc that has the target: set PATH or RUSTC",
+            Self::Rustup => "run `rustup target add wasm32-unknown-unknown` with access to the network",
+            Self::Debian => "run `apt-get install rustc-web cargo-web rust-web-src lld` as root",
         }
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for ToolchainSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Installed => "installed",
             Self::Rustup => "rustup",
-            Self::Source => "source",
             Self::Debian => "debian",
         })
     }
 }
 
 fn installed() -> Result<Toolchain> {
-    let compiler = Compiler::ask(workspace::rustc())?;
+    let compiler = Compiler::inspect(workspace::rustc())?;
     if !compiler.has_wasm_std()? {
         bail!("rustc {} has no library for the target", compiler.version.release);
     }
-    Ok(Toolchain { way: Way::Installed, compiler, cargo: workspace::cargo(), built_std: None })
+    let source = ToolchainSource::Installed;
+    Ok(Toolchain { source, compiler, cargo: workspace::cargo(), built_std: None })
 }
 
 fn rustup() -> Result<Toolchain> {
-    let rustup = which::which("rustup").context("there is no rustup here")?;
+    let rustup = which::which("rustup").context("rustup is not installed")?;
     {
-        let _progress = crate::progress::Progress::start(format!("rustup target add {TARGET}"));
-        process::quietly(Command::new(rustup).args(["target", "add", TARGET]), RUSTUP_TIMEOUT)?;
+        let _activity = Activity::start(format!("rustup target add {TARGET}"));
+        process::capture(Command::new(rustup).args(["target", "add", TARGET]), RUSTUP_TIMEOUT)?;
     }
-    let mut toolchain = installed().context("rustup added the target, but to another rustc than cargo's")?;
-    toolchain.way = Way::Rustup;
-    Ok(toolchain)
-}
-
-fn source() -> Result<Toolchain> {
-    let compiler = Compiler::ask(workspace::rustc())?;
-    let library = library_of(&compiler)?;
-    let linker = rust_lld(&compiler).or_else(|_| wasm_ld())?;
-    let cargo = workspace::cargo();
-    let sysroot = wasm_std::sysroot(&cargo, &compiler, &library)?;
-    Ok(Toolchain { way: Way::Source, compiler, cargo, built_std: Some(BuiltStd { sysroot, linker }) })
+    let toolchain = installed().context("rustup added the target to another rustc than cargo's")?;
+    Ok(Toolchain { source: ToolchainSource::Rustup, ..toolchain })
 }
 
 fn debian() -> Result<Toolchain> {
     debian::ensure(&DEBIAN_PACKAGES)?;
     let cargo = PathBuf::from("/usr/bin/cargo");
-    let compiler = Compiler::ask(PathBuf::from("/usr/bin/rustc"))?;
-    compiler.check_age().context("rustc-web of this release (is its security archive enabled?)")?;
-    let library = library_of(&compiler)?;
+    let compiler = Compiler::inspect(PathBuf::from("/usr/bin/rustc"))?;
+    let library = compiler.sysroot()?.join("lib/rustlib/src/rust/library");
+    if !library.join("std/Cargo.toml").is_file() {
+        bail!("rust-web-src has no standard library at {}", library.display());
+    }
     let linker = match wasm_ld() {
         Ok(linker) => linker,
         Err(_) => {
@@ -209,27 +173,17 @@ fn debian() -> Result<Toolchain> {
         }
     };
     let sysroot = wasm_std::sysroot(&cargo, &compiler, &library)?;
-    Ok(Toolchain { way: Way::Debian, compiler, cargo, built_std: Some(BuiltStd { sysroot, linker }) })
+    let built_std = Some(BuiltStd { sysroot, linker });
+    Ok(Toolchain { source: ToolchainSource::Debian, compiler, cargo, built_std })
 }
 
-/// The source of the standard library, as rustup and distributions lay it beside the compiler.
-fn library_of(compiler: &Compiler) -> Result<PathBuf> {
-    let library = compiler.sysroot()?.join("lib/rustlib/src/rust/library");
-    if !library.join("std/Cargo.toml").is_file() {
-        bail!("rustc {} has no rust-src at {}", compiler.version.release, library.display());
-    }
-    Ok(library)
+/// Where cargo keeps its downloads.
+fn cargo_home() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
-/// The linker that rustup's toolchains bring along.
-fn rust_lld(compiler: &Compiler) -> Result<PathBuf> {
-    let rustlib = compiler.sysroot()?.join("lib/rustlib");
-    let hosts = rustlib.read_dir().with_context(|| format!("cannot list {}", rustlib.display()))?;
-    let mut linkers = hosts.flatten().map(|host| host.path().join("bin/rust-lld"));
-    linkers.find(|linker| linker.is_file()).context("this rustc brings no rust-lld along")
-}
-
-/// LLVM's own linker: under its plain name, else the newest of those with a version in the name.
+/// LLVM's linker: `wasm-ld`, else the newest `wasm-ld-VERSION` in PATH.
 fn wasm_ld() -> Result<PathBuf> {
     if let Ok(linker) = which::which("wasm-ld") {
         return Ok(linker);
@@ -248,7 +202,7 @@ fn linker_version(path: &Path) -> Option<u32> {
     (version >= OLDEST_LLD).then_some(version)
 }
 
-/// The packages that may hold the linker, the best first: of the compiler's own LLVM, else an older one.
+/// The packages that may contain the linker, from the compiler's own LLVM to older ones.
 fn lld_packages(llvm_major: Option<u32>) -> Vec<String> {
     let newest = llvm_major.unwrap_or(OLDEST_LLD);
     let versioned = (OLDEST_LLD..=newest).rev().map(|version| format!("lld-{version}"));
@@ -260,29 +214,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_tries_every_way_from_the_cheapest_on() {
-        let names: Vec<_> = Choice::Auto.ways().iter().map(Way::to_string).collect();
-        assert_eq!(names, ["installed", "rustup", "source", "debian"]);
+    fn sources_are_tried_in_this_order_and_named_as_on_the_command_line() {
+        let names = ToolchainSource::value_variants().iter().map(|source| {
+            assert_eq!(source.to_possible_value().unwrap().get_name(), source.to_string());
+            source.to_string()
+        });
+        assert_eq!(names.collect::<Vec<_>>(), ["installed", "rustup", "debian"]);
     }
 
     #[test]
-    fn a_forced_way_is_the_only_one() {
-        for choice in Choice::value_variants().iter().filter(|choice| **choice != Choice::Auto) {
-            let name = choice.to_possible_value().unwrap().get_name().to_owned();
-            let ways: Vec<_> = choice.ways().iter().map(Way::to_string).collect();
-            assert_eq!(ways, [name]);
-        }
-    }
-
-    #[test]
-    fn linkers_are_told_by_their_name_and_old_ones_passed_over() {
+    fn linkers_that_are_too_old_are_ignored() {
         assert_eq!(linker_version(Path::new("bin/wasm-ld-19")), Some(19));
         assert_eq!(linker_version(Path::new("bin/wasm-ld-14")), None);
         assert_eq!(linker_version(Path::new("bin/ld.lld-19")), None);
     }
 
     #[test]
-    fn the_linker_of_the_compilers_llvm_is_wanted_first() {
+    fn the_linker_of_the_compilers_llvm_is_preferred() {
         assert_eq!(lld_packages(Some(18)), ["lld-18", "lld-17", "lld-16", "lld"]);
         assert_eq!(lld_packages(None), ["lld-16", "lld"]);
     }

@@ -1,4 +1,4 @@
-//! A standard library for Wasm, built once from source and kept for every later build.
+//! A standard library for Wasm, built once from source and cached for later builds.
 
 use std::env;
 use std::fs;
@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::compiler::{Compiler, TARGET, holds_std};
+use crate::compiler::{Compiler, TARGET, has_std};
 use crate::process;
-use crate::progress::Progress;
+use crate::progress::Activity;
 
-/// About a minute on two cores; a machine ten times slower still gets there.
+/// Ten times what two cores take.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(900);
-/// A crate that is nothing: cargo builds the standard library because something depends on it.
+/// An empty crate: cargo builds the standard library only as a dependency.
 const MANIFEST: &str = r#"[package]
-name = "nothing"
+name = "empty"
 version = "0.0.0"
 edition = "2021"
 
 [lib]
-path = "nothing.rs"
+path = "empty.rs"
 
 [profile.release]
 codegen-units = 1
@@ -31,19 +31,20 @@ panic = "abort"
 [workspace]
 "#;
 
-/// Gives a sysroot with the standard library for Wasm of this compiler, built from `library` if need be.
+/// Returns a sysroot with this compiler's standard library for Wasm; builds it from `library` unless it is
+/// cached.
 pub(crate) fn sysroot(cargo: &Path, compiler: &Compiler, library: &Path) -> Result<PathBuf> {
     let cache = cache_folder()?;
     let sysroot = cache.join(compiler.version.id());
-    if holds_std(&libraries_of(&sysroot)) {
+    if has_std(&libraries_of(&sysroot)) {
         return Ok(sysroot);
     }
-    let _progress = Progress::start(format!(
+    let _activity = Activity::start(format!(
         "building the standard library for {TARGET} with rustc {} (once, about a minute)",
         compiler.version.release
     ));
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make the folder {}", cache.display()))?;
-    // Beside its final place, so that it comes there by one rename: nobody ever sees half a library.
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create the folder {}", cache.display()))?;
+    // Next to the final folder: one rename puts the complete library there.
     let scratch = tempfile::Builder::new().prefix("build-").tempdir_in(&cache)?;
     let built = build(cargo, compiler, library, scratch.path())?;
     if sysroot.exists() {
@@ -51,22 +52,15 @@ pub(crate) fn sysroot(cargo: &Path, compiler: &Compiler, library: &Path) -> Resu
     }
     match fs::rename(&built, &sysroot) {
         Ok(()) => Ok(sysroot),
-        // Another build of the same library came first.
-        Err(_) if holds_std(&libraries_of(&sysroot)) => Ok(sysroot),
-        Err(error) => Err(error).with_context(|| format!("cannot put the library at {}", sysroot.display())),
+        // A concurrent build of the same library was faster.
+        Err(_) if has_std(&libraries_of(&sysroot)) => Ok(sysroot),
+        Err(error) => Err(error).with_context(|| format!("cannot move the library to {}", sysroot.display())),
     }
-}
-
-/// Where cargo keeps what it downloads.
-pub(crate) fn cargo_home() -> Option<PathBuf> {
-    env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))
 }
 
 fn cache_folder() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
-        // The XDG base directory specification: a relative path is to be ignored.
+        // The XDG base directory specification demands that a relative path is ignored.
         Some(folder) if folder.is_absolute() => folder,
         _ => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
             .join(".cache"),
@@ -78,21 +72,21 @@ fn libraries_of(sysroot: &Path) -> PathBuf {
     sysroot.join("lib/rustlib").join(TARGET).join("lib")
 }
 
-/// Builds the library in `scratch` and gives the folder in it that can serve as sysroot.
+/// Builds the library in `scratch` and returns the folder there that can serve as a sysroot.
 fn build(cargo: &Path, compiler: &Compiler, library: &Path, scratch: &Path) -> Result<PathBuf> {
     fs::write(scratch.join("Cargo.toml"), MANIFEST)?;
-    fs::write(scratch.join("nothing.rs"), "")?;
-    let mut command = cargo_without_surroundings(cargo);
+    fs::write(scratch.join("empty.rs"), "")?;
+    let mut command = isolated_cargo(cargo);
     command.current_dir(scratch).env("RUSTC", &compiler.path);
     vendor(&mut command, library, scratch)?;
-    // Without bitcode in the libraries, link-time optimisation of a module fails.
+    // Link-time optimisation of a module needs bitcode in the libraries.
     let root = library.parent().unwrap_or(library);
     let flags = ["-Cembed-bitcode=yes".to_owned(), format!("--remap-path-prefix={}=/rust", root.display())];
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    // `-Z` is for nightly; this lets a stable compiler build the one library that was made for it.
+    // Lets a stable compiler accept `-Z`, to build the one library that was made for it.
     command.env("RUSTC_BOOTSTRAP", "1");
     command.args(["build", "--release", "--target", TARGET, "-Zbuild-std=std,panic_abort"]);
-    process::quietly(&mut command, BUILD_TIMEOUT)?;
+    process::capture(&mut command, BUILD_TIMEOUT)?;
 
     let sysroot = scratch.join("sysroot");
     let libraries = libraries_of(&sysroot);
@@ -101,18 +95,18 @@ fn build(cargo: &Path, compiler: &Compiler, library: &Path, scratch: &Path) -> R
     for entry in fs::read_dir(&made).with_context(|| format!("cannot list {}", made.display()))? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if name.ends_with(".rlib") && !name.starts_with("libnothing-") {
+        if name.ends_with(".rlib") && !name.starts_with("libempty-") {
             fs::copy(&path, libraries.join(name))?;
         }
     }
-    if !holds_std(&libraries) {
+    if !has_std(&libraries) {
         bail!("cargo built no libstd in {}", made.display());
     }
     Ok(sysroot)
 }
 
-/// A cargo that does not know that it is run by another one, for this workspace and its target.
-fn cargo_without_surroundings(cargo: &Path) -> Command {
+/// A cargo without the environment of the cargo that runs this program.
+fn isolated_cargo(cargo: &Path) -> Command {
     let mut command = Command::new(cargo);
     for name in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_BUILD_TARGET_DIR", "LD_LIBRARY_PATH"] {
         command.env_remove(name);
@@ -121,7 +115,7 @@ fn cargo_without_surroundings(cargo: &Path) -> Command {
     command
 }
 
-/// Takes the few crates that the library needs from beside it, if they are there; else cargo fetches them.
+/// Uses the crates vendored with the library, if any; else cargo fetches them.
 fn vendor(command: &mut Command, library: &Path, scratch: &Path) -> Result<()> {
     let vendored = library.join("vendor");
     if !vendored.is_dir() {
@@ -133,7 +127,7 @@ fn vendor(command: &mut Command, library: &Path, scratch: &Path) -> Result<()> {
     );
     fs::create_dir(scratch.join(".cargo"))?;
     fs::write(scratch.join(".cargo/config.toml"), config)?;
-    // An empty home: the user's own replacement of crates-io must not meet this one.
+    // In an empty home, no replacement of crates-io by the user conflicts with this one.
     command.env("CARGO_HOME", scratch.join("home"));
     Ok(())
 }
@@ -143,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vendored_crates_replace_the_registry_and_forbid_the_network() {
+    fn vendored_crates_replace_the_registry() {
         let library = tempfile::tempdir().unwrap();
         let scratch = tempfile::tempdir().unwrap();
         fs::create_dir(library.path().join("vendor")).unwrap();

@@ -1,4 +1,4 @@
-//! Where things are in the repository, and the cargo that runs in it.
+//! The folders of the repository, and the cargo that runs in it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use tributary_tests::cargo::{program, remove_package_variables};
 
-/// The repository's root folder, from which every other path follows.
+/// The repository.
 pub(crate) struct Workspace {
     root: PathBuf,
 }
 
 impl Workspace {
-    /// Finds the root: cargo names this package's folder when it runs it, and named it when it built it.
+    /// Finds the repository by `CARGO_MANIFEST_DIR`, as set when this program runs or was built.
     pub(crate) fn locate() -> Result<Self> {
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -25,19 +25,19 @@ impl Workspace {
         &self.root
     }
 
-    /// Where cargo and this tool put what they make.
+    /// The target folder of cargo and of this program.
     ///
-    /// `CARGO_TARGET_DIR` is not followed: the tests and the Envoy configurations expect `target/wasm` here.
+    /// It ignores `CARGO_TARGET_DIR`: the tests and the Envoy configurations expect `target/wasm` here.
     pub(crate) fn target(&self) -> PathBuf {
         self.root.join("target")
     }
 
-    /// Where the finished Wasm modules lie.
+    /// The folder of the finished Wasm modules.
     pub(crate) fn modules(&self) -> PathBuf {
         self.target().join("wasm")
     }
 
-    /// A cargo for native work, the same that runs this tool.
+    /// The cargo that runs this program, for native code.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(cargo());
         command.current_dir(&self.root);
@@ -46,7 +46,7 @@ impl Workspace {
     }
 }
 
-/// The cargo that runs this tool.
+/// The cargo that runs this program.
 pub(crate) fn cargo() -> PathBuf {
     program().into()
 }

@@ -1,4 +1,4 @@
-//! Whether an Envoy can run the modules at all: asked of the binary itself, which says at its start what it was built with.
+//! Checks whether an Envoy can run the modules: its log lists at the start what it was built with.
 
 use std::fmt;
 use std::io::Read;
@@ -13,51 +13,51 @@ use crate::finding::{Finding, Rule, Severity};
 use crate::yaml::Position;
 
 /// The oldest Envoy that the modules are tested with.
-pub const OLDEST: Version = Version { major: 1, minor: 36 };
+pub const OLDEST: EnvoyVersion = EnvoyVersion { major: 1, minor: 36 };
 const V8: &str = "envoy.wasm.runtime.v8";
-/// In the log, before the names of what an Envoy was built with.
+/// The text in Envoy's log before the list of Wasm runtimes.
 const RUNTIMES: &str = " envoy.wasm.runtime: ";
-/// Refused by every Envoy, but only after it has said what it was built with.
-const NO_CONFIGURATION: &str = "{no_such_field: 1}";
-/// Many times what an Envoy takes for it.
+/// Every Envoy rejects it, after it has logged what it was built with.
+const INVALID_CONFIG: &str = "{no_such_field: 1}";
+/// Many times what an Envoy takes to reject it.
 const LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What an Envoy was built with.
+/// The properties of a build of Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envoy {
-    /// As it calls itself, such as `1.40.0`.
+pub struct EnvoyBuild {
+    /// The version as text, such as `1.40.0`.
     pub name: String,
-    /// None if that says none.
-    pub version: Option<Version>,
+    /// The version; `None` if the text has another format.
+    pub version: Option<EnvoyVersion>,
     /// The Wasm runtimes, such as `envoy.wasm.runtime.v8`.
     pub runtimes: Vec<String>,
 }
 
-/// A release of Envoy, without its patches.
+/// A minor release of Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
+pub struct EnvoyVersion {
     major: u32,
     minor: u32,
 }
 
-/// Asks the binary at `path`.
+/// Inspects the binary at `path`.
 ///
 /// # Errors
-/// It cannot be run, does not end, or is no Envoy.
-pub fn inspect(path: &Path) -> Result<Envoy> {
-    let said = run(path, &["--version"])?;
-    let Some((_, build)) = said.split_once("version: ") else {
-        bail!("{} is no Envoy: --version does not tell one", path.display());
+/// It does not start, does not exit, or is not Envoy.
+fn inspect(path: &Path) -> Result<EnvoyBuild> {
+    let output = run(path, &["--version"])?;
+    let Some((_, build)) = output.split_once("version: ") else {
+        bail!("{} is not Envoy: --version prints no version of Envoy", path.display());
     };
     // COMMIT/VERSION/Clean/RELEASE/BoringSSL
     let name = build.split('/').nth(1).unwrap_or_default().trim().to_owned();
-    let log = run(path, &["--disable-hot-restart", "--config-yaml", NO_CONFIGURATION])?;
-    let version = Version::of(&name);
-    Ok(Envoy { name, version, runtimes: runtimes(&log) })
+    let log = run(path, &["--disable-hot-restart", "--config-yaml", INVALID_CONFIG])?;
+    let version = EnvoyVersion::parse(&name);
+    Ok(EnvoyBuild { name, version, runtimes: runtimes(&log) })
 }
 
-/// What keeps the Envoy at `path` from running the modules, if something does.
+/// The reason why the Envoy at `path` cannot run the modules, if any.
 pub fn judge(path: &Path) -> Option<Finding> {
     let (severity, message) = match inspect(path) {
         Err(error) => (Severity::Error, format!("{error:#}")),
@@ -67,33 +67,36 @@ pub fn judge(path: &Path) -> Option<Finding> {
     Some(Finding { file, at, severity, rule: Rule::Envoy, message, path: String::new() })
 }
 
-impl Envoy {
-    /// Why it cannot run the modules, or may not.
+impl EnvoyBuild {
+    /// The reason why it cannot run the modules, or may not.
     fn fault(&self) -> Option<(Severity, String)> {
         let Self { name, version, runtimes } = self;
         if !runtimes.iter().any(|runtime| runtime == V8) {
             let has = if runtimes.is_empty() { "none".to_owned() } else { runtimes.join(", ") };
             let message = format!(
-                "Envoy {name} was built without the Wasm runtime V8, so it refuses every module; it has {has}, and needs \
-                 {V8}: take another build or release of Envoy"
+                "Envoy {name} was built without the Wasm runtime {V8}, so it rejects every module (its runtimes: {has}); use \
+                 another build or release of Envoy"
             );
             return Some((Severity::Error, message));
         }
         let is_old = version.is_some_and(|version| version < OLDEST);
-        let message =
-            || format!("Envoy {name} is older than {OLDEST}, the oldest that the modules are tested with");
+        let message = || {
+            format!(
+                "Envoy {name} is older than {OLDEST}, the oldest release that the modules are tested with"
+            )
+        };
         is_old.then(|| (Severity::Warning, message()))
     }
 }
 
-impl Version {
-    fn of(name: &str) -> Option<Self> {
+impl EnvoyVersion {
+    fn parse(name: &str) -> Option<Self> {
         let mut numbers = name.split(['.', '-']);
         Some(Self { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for EnvoyVersion {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{}", self.major, self.minor)
     }
@@ -105,7 +108,7 @@ fn runtimes(log: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Everything that a program prints, whatever its end.
+/// The standard output and error of a program; ignores its exit code.
 fn run(path: &Path, arguments: &[&str]) -> Result<String> {
     let program = path.display();
     let mut child = Command::new(path)
@@ -114,7 +117,7 @@ fn run(path: &Path, arguments: &[&str]) -> Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| format!("{program} cannot be run"))?;
+        .with_context(|| format!("{program} does not start"))?;
     let outputs = [
         child.stdout.take().map(|output| Box::new(output) as Box<dyn Read + Send>),
         child.stderr.take().map(|output| Box::new(output) as Box<dyn Read + Send>),
@@ -122,7 +125,7 @@ fn run(path: &Path, arguments: &[&str]) -> Result<String> {
     let readers = outputs.into_iter().flatten().map(|mut output| {
         thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What comes before an error is what there is.
+            // Returns what was read before an error.
             let _ = output.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         })
@@ -138,7 +141,7 @@ fn wait(child: &mut Child) -> Result<()> {
         if Instant::now() >= deadline {
             child.kill()?;
             child.wait()?;
-            bail!("did not end within {} s: is it an Envoy?", LIMIT.as_secs());
+            bail!("did not exit within {} s: is it Envoy?", LIMIT.as_secs());
         }
         thread::sleep(POLL);
     }
@@ -152,9 +155,9 @@ mod tests {
     const LOG: &str = "[source/server/server.cc:467] statically linked extensions:\n\
         [source/server/server.cc:467]   envoy.wasm.runtime: RUNTIMES\n";
 
-    fn envoy(name: &str, runtimes: &str) -> Envoy {
-        let (log, version) = (LOG.replace("RUNTIMES", runtimes), Version::of(name));
-        Envoy { name: name.to_owned(), version, runtimes: super::runtimes(&log) }
+    fn envoy(name: &str, runtimes: &str) -> EnvoyBuild {
+        let (log, version) = (LOG.replace("RUNTIMES", runtimes), EnvoyVersion::parse(name));
+        EnvoyBuild { name: name.to_owned(), version, runtimes: super::runtimes(&log) }
     }
 
     #[test]
@@ -176,12 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envoy_is_said_to_be_none() {
-        for (program, said) in [("/bin/true", "is no Envoy"), ("/no/such/program", "cannot be run")] {
+    fn a_program_that_is_not_envoy_is_an_error() {
+        for (program, expected) in [("/bin/true", "is not Envoy"), ("/no/such/program", "does not start")] {
             let finding = judge(Path::new(program)).map(|finding| (finding.severity, finding.message));
             assert!(
-                finding.as_ref().is_some_and(|(severity, message)| *severity == Severity::Error
-                    && message.contains(said)),
+                finding.as_ref().is_some_and(
+                    |(severity, message)| *severity == Severity::Error && message.contains(expected)
+                ),
                 "{finding:?}"
             );
         }

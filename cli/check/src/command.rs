@@ -1,4 +1,4 @@
-//! The command line of `tributary-check` and of `tributary check`.
+//! The command `tributary check`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,65 +9,62 @@ use serde::Serialize;
 use crate::deployment::deployments;
 use crate::finding::{Finding, Rule, Severity};
 use crate::yaml::Position;
-use crate::yaml::place::Document;
+use crate::yaml::node_ref::Document;
 use crate::{binary, manifest, rules, yaml};
 
-/// What the command does, in a line.
-pub const ABOUT: &str =
-    "Find what is wrong with Tributary in configurations of Envoy, Istio and Envoy Gateway";
-
-/// What comes after the list of options in the long help.
+/// The end of the long help.
 pub const EXIT_CODES: &str = "\
-A plugin is Tributary's if its module is called worker_filter*.wasm or service.wasm, or if its name or where its code comes \
-from contains \"tributary\". Files that belong together are best named together: each bootstrap is checked with all LDS and \
-CDS files beside it, and all Kubernetes manifests are checked as one.
+A plugin is Tributary's if its module is called worker_filter*.wasm or service.wasm, or if its name or the source of its \
+code contains \"tributary\". Name files that belong together in one command: each bootstrap is checked together with all \
+LDS and CDS files, and all Kubernetes manifests are checked as one deployment.
 
 Exit codes:
-  0  nothing is wrong, or only warnings
-  1  at least one error, or with --strict one warning
-  2  a file cannot be read, or is not YAML";
+  0  no findings, or only warnings
+  1  at least one error, or a warning with --strict
+  2  a file that cannot be read or is not YAML";
 
-/// What the command can be told.
+/// The arguments of `tributary check`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Envoy bootstraps, LDS or CDS files; manifests of Istio or Envoy Gateway; any number of YAML documents in each.
+    /// Envoy bootstraps, LDS or CDS files, or manifests of Istio or Envoy Gateway, with any number of YAML
+    /// documents.
     #[arg(required_unless_present = "envoy", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Ask this Envoy whether it can run the modules.
+    /// Check whether this Envoy can run the modules.
     #[arg(long, value_name = "PROGRAM")]
     pub envoy: Option<PathBuf>,
     /// Print one JSON object instead of lines.
     #[arg(long)]
     pub json: bool,
-    /// Take warnings for errors.
+    /// Treat warnings as errors.
     #[arg(long)]
     pub strict: bool,
 }
 
-/// What a run has found.
+/// The result of a check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// How many plugins of ours there are.
+    /// The number of Tributary's plugins.
     pub plugins: usize,
-    /// What is wrong, in the order of the files.
+    /// The findings, in the order of the files.
     pub findings: Vec<Finding>,
-    /// What could not be read.
-    pub unreadable: Vec<Failure>,
+    /// The files that could not be read.
+    pub unreadable: Vec<UnreadableFile>,
 }
 
 /// A file that could not be read, or is not YAML.
 #[derive(Clone, Debug, Serialize)]
-pub struct Failure {
+pub struct UnreadableFile {
     /// The file.
     pub file: String,
-    /// Where it ceases to be YAML; 0:0 if it could not be read at all.
+    /// The position of the YAML error; 0:0 if the file could not be opened.
     #[serde(flatten)]
     pub at: Position,
-    /// What is wrong.
+    /// The reason.
     pub message: String,
 }
 
-/// Checks the files, prints what is wrong and tells the exit code.
+/// Checks the files, prints the findings and returns the exit code.
 pub fn run(args: &Args) -> ExitCode {
     let mut failures = Vec::new();
     let mut texts = Vec::new();
@@ -77,7 +74,7 @@ pub fn run(args: &Args) -> ExitCode {
             Ok(text) => texts.push((name, text)),
             Err(error) => {
                 let message = format!("cannot be read: {error}");
-                failures.push(Failure { file: name, at: Position::default(), message });
+                failures.push(UnreadableFile { file: name, at: Position::default(), message });
             }
         }
     }
@@ -94,9 +91,9 @@ pub fn run(args: &Args) -> ExitCode {
     report.exit_code(args.strict)
 }
 
-/// Checks files by their names and texts.
+/// Checks files, each given as its name and its text.
 pub fn check(files: &[(String, String)]) -> Report {
-    let (mut documents, mut unreadable): (Vec<Document>, Vec<Failure>) = (Vec::new(), Vec::new());
+    let (mut documents, mut unreadable): (Vec<Document>, Vec<UnreadableFile>) = (Vec::new(), Vec::new());
     for (file, text) in files {
         let read = yaml::documents(text).and_then(|roots| {
             let documents = roots.into_iter().map(|root| manifest::documents(file, root));
@@ -105,19 +102,19 @@ pub fn check(files: &[(String, String)]) -> Report {
         match read {
             Ok(found) => documents.extend(found.into_iter().flatten()),
             Err(error) => {
-                let message = format!("not YAML: {}", error.message);
-                unreadable.push(Failure { file: file.clone(), at: error.at, message });
+                let message = error.to_string();
+                unreadable.push(UnreadableFile { file: file.clone(), at: error.at, message });
             }
         }
     }
     let deployments = deployments(&documents);
     let mut findings: BTreeSet<Finding> = deployments.iter().flat_map(rules::judge).collect();
-    let places = deployments.iter().flat_map(|deployment| &deployment.found.plugins);
+    let places = deployments.iter().flat_map(|deployment| &deployment.inventory.plugins);
     let plugins: BTreeSet<_> = places
         .map(|plugin| (plugin.place.document.file.clone(), plugin.place.position(), plugin.place.path()))
         .collect();
     if plugins.is_empty() && unreadable.is_empty() {
-        let message = "no plugin of Tributary was found; `--help` tells how they are known";
+        let message = "found no plugin of Tributary; `--help` describes how plugins are recognised";
         findings.extend(files.iter().map(|(file, _)| Finding {
             file: file.clone(),
             at: Position::default(),
@@ -131,10 +128,10 @@ pub fn check(files: &[(String, String)]) -> Report {
 }
 
 impl Report {
-    /// The lines for people.
+    /// The report as text.
     pub fn lines(&self) -> String {
         let mut lines = String::new();
-        for Failure { file, at, message } in &self.unreadable {
+        for UnreadableFile { file, at, message } in &self.unreadable {
             let place = if at.line == 0 { file.clone() } else { format!("{file}:{at}") };
             lines.push_str(&format!("{place}: error: {message}\n"));
         }

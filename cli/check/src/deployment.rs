@@ -1,20 +1,20 @@
-//! What one Envoy, or one mesh, will run: the plugins and clusters of all files that belong together.
+//! Groups files whose plugins and clusters run in the same Envoy or mesh.
 
-use crate::envoy::{Around, Found};
+use crate::envoy::{Inventory, Scope};
 use crate::manifest;
-use crate::yaml::place::Document;
+use crate::yaml::node_ref::Document;
 
-/// Plugins and clusters that belong together.
+/// The plugins and clusters of files that belong together.
 #[derive(Clone, Debug)]
 pub struct Deployment<'a> {
-    /// What was found.
-    pub found: Found<'a>,
-    /// Whether a bootstrap is among the files, so that a service that is not there is missing.
+    /// The plugins and clusters.
+    pub inventory: Inventory<'a>,
+    /// Whether a bootstrap is among the files; then a deployment without service is incomplete.
     pub has_bootstrap: bool,
 }
 
-/// Sorts documents into deployments: each bootstrap is one, together with every LDS and CDS file; without a bootstrap those
-/// are one by themselves; all manifests are one.
+/// Groups documents into deployments: one for each bootstrap with every LDS and CDS file, or one for the LDS
+/// and CDS files if there is no bootstrap; and one for all manifests.
 pub fn deployments<'a>(documents: &'a [Document]) -> Vec<Deployment<'a>> {
     let (manifests, others): (Vec<_>, Vec<_>) =
         documents.iter().partition(|document| manifest::kind(&document.root).is_some());
@@ -23,20 +23,20 @@ pub fn deployments<'a>(documents: &'a [Document]) -> Vec<Deployment<'a>> {
 
     let mut deployments = Vec::new();
     let with_resources = |bootstrap: Option<&'a Document>| {
-        let mut found = Found { more_clusters: bootstrap.is_none(), ..Found::default() };
+        let mut inventory = Inventory { more_clusters: bootstrap.is_none(), ..Inventory::default() };
         for document in bootstrap.into_iter().chain(resources.iter().copied()) {
-            found.look_into(&document.place(), &Around::default());
+            inventory.scan(&document.root_ref(), &Scope::default());
         }
-        Deployment { found, has_bootstrap: bootstrap.is_some() }
+        Deployment { inventory, has_bootstrap: bootstrap.is_some() }
     };
     deployments.extend(bootstraps.iter().map(|bootstrap| with_resources(Some(*bootstrap))));
     if bootstraps.is_empty() && !resources.is_empty() {
         deployments.push(with_resources(None));
     }
     if !manifests.is_empty() {
-        let mut found = Found { more_clusters: true, ..Found::default() };
-        manifests.into_iter().for_each(|document| manifest::look_into(document, &mut found));
-        deployments.push(Deployment { found, has_bootstrap: false });
+        let mut inventory = Inventory { more_clusters: true, ..Inventory::default() };
+        manifests.into_iter().for_each(|document| manifest::scan(document, &mut inventory));
+        deployments.push(Deployment { inventory, has_bootstrap: false });
     }
     deployments
 }

@@ -1,82 +1,82 @@
-//! What is wrong, where, and what to do.
+//! A finding: a problem, its place in a file, and how to fix it.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::yaml::Position;
-use crate::yaml::place::Place;
+use crate::yaml::node_ref::NodeRef;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Envoy refuses it, requests fail, or counts are lost, doubled or never sent.
+    /// Envoy rejects it, requests fail, or counts are lost, doubled or never sent.
     Error,
-    /// It works, but not as one would expect; or it cannot be told from these files.
+    /// It works in an unexpected way, or depends on something that is not in these files.
     Warning,
 }
 
-/// What a finding is about; the word that scripts see.
+/// The topic of a finding, as in the JSON output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// A module's own validator refuses the configuration.
+    /// A module's own validator rejects the configuration.
     Configuration,
-    /// A module where it cannot work.
+    /// A module at an attach point where it does not work.
     Attachment,
-    /// A request that would be counted twice.
+    /// Requests that would be counted twice.
     CountedTwice,
     /// No service, or more than one.
     Service,
-    /// Worker and service do not find each other.
+    /// Worker and service have different `vm_id`s.
     VmId,
     /// A destination without a cluster.
     Cluster,
-    /// What becomes of requests, or of the counting, when a module fails.
+    /// Failed requests or lost counts after a module fails.
     FailurePolicy,
-    /// Times that do not fit together.
+    /// Intervals that contradict each other.
     Interval,
-    /// Names in a log stream that do not fit its values, or that are missing.
+    /// Names of a log stream that are missing or do not match its values.
     LogStream,
-    /// A call that the module needs and the host forbids.
+    /// A host function that the module needs and the host forbids.
     Capability,
     /// An Envoy that cannot run the modules.
     Envoy,
-    /// There was nothing to check.
+    /// No plugin was found.
     Nothing,
 }
 
-/// One thing that is wrong.
+/// A problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The file as it was named on the command line.
     pub file: String,
-    /// Where in it; 0:0 for the file as a whole.
+    /// The position; 0:0 for the whole file.
     #[serde(flatten)]
     pub at: Position,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// What it is about.
+    /// The topic.
     pub rule: Rule,
-    /// What was found, what is allowed, what to do.
+    /// What was found, what is allowed, and how to fix it.
     pub message: String,
-    /// The way to the place in the document; empty for a whole file.
+    /// The path in the document; empty for the whole file.
     pub path: String,
 }
 
 impl Finding {
     /// An error at a place.
-    pub fn error(place: &Place<'_>, rule: Rule, message: impl Into<String>) -> Self {
+    pub fn error(place: &NodeRef<'_>, rule: Rule, message: impl Into<String>) -> Self {
         Self::new(place, Severity::Error, rule, message.into())
     }
 
     /// A warning at a place.
-    pub fn warning(place: &Place<'_>, rule: Rule, message: impl Into<String>) -> Self {
+    pub fn warning(place: &NodeRef<'_>, rule: Rule, message: impl Into<String>) -> Self {
         Self::new(place, Severity::Warning, rule, message.into())
     }
 
-    fn new(place: &Place<'_>, severity: Severity, rule: Rule, message: String) -> Self {
+    fn new(place: &NodeRef<'_>, severity: Severity, rule: Rule, message: String) -> Self {
         let (file, at, path) = (place.document.file.clone(), place.position(), place.path());
         Self { file, at, severity, rule, message, path }
     }

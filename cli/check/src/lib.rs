@@ -1,8 +1,9 @@
-//! Finds what is wrong with Tributary in configurations of Envoy, Istio and Envoy Gateway, before Envoy does.
+//! Finds mistakes in configurations of Envoy, Istio and Envoy Gateway that use Tributary, before Envoy runs
+//! them.
 //!
-//! [`command`] reads files; [`yaml`] keeps where each value stands; [`manifest`] and [`envoy`] find the plugins and clusters in
-//! them; [`deployment`] puts together what one Envoy will run; [`rules`] judge it; [`finding`] is what they say. [`binary`] asks an Envoy whether it can run the
-//! modules.
+//! [`command`] reads files. [`yaml`] parses them and keeps the position of each value. [`manifest`] and
+//! [`envoy`] find the plugins and clusters. [`deployment`] groups what one Envoy will run, [`rules`] judge
+//! it, and [`finding`] is the result. [`binary`] checks whether a given Envoy can run the modules.
 
 pub mod binary;
 pub mod command;

@@ -1,65 +1,65 @@
-//! A Wasm plugin of ours in a configuration, whatever kind of file it is in.
+//! A Wasm plugin of Tributary in a configuration, independent of the kind of file.
 
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::Streams;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
 
-use crate::yaml::place::Place;
+use crate::yaml::node_ref::NodeRef;
 
-/// A plugin that runs one of our modules.
+/// A plugin that runs one of Tributary's modules.
 #[derive(Clone, Debug)]
 pub struct Plugin<'a> {
-    /// The whole plugin: Envoy's `PluginConfig`, or the manifest's part that becomes one.
-    pub place: Place<'a>,
-    /// What it is called.
+    /// Envoy's `PluginConfig`, or the part of a manifest that becomes one.
+    pub place: NodeRef<'a>,
+    /// Its name.
     pub name: String,
-    /// Which module it runs.
-    pub role: Role,
-    /// Whether its module only measures, as `worker_filter.wasm` does; not if that cannot be told.
+    /// The module that it runs.
+    pub module: ModuleKind,
+    /// Whether its module is known to be `worker_filter.wasm`, which only measures.
     pub only_measures: bool,
-    /// Where it is attached.
-    pub attach: Attach,
-    /// Under which name its VM shares data and queues.
+    /// The extension point that it is attached to.
+    pub attach_point: AttachPoint,
+    /// The namespace of its shared data and queues.
     pub vm_id: VmId,
-    /// What it is told.
+    /// Its configuration.
     pub configuration: Configuration<'a>,
-    /// What becomes of it when it fails.
-    pub failure: Failure<'a>,
-    /// The requests that pass it; none if that cannot be told.
-    pub way: Option<Way>,
-    /// Whether Envoy counts the messages of gRPC calls for it, by its filter `grpc_stats`; none if that cannot be told.
+    /// Its failure policy.
+    pub failure: FailureHandling<'a>,
+    /// The requests that pass it; `None` if unknown.
+    pub traffic: Option<TrafficPath>,
+    /// Whether Envoy's filter `grpc_stats` counts gRPC messages for it; `None` if unknown.
     pub counts_grpc_messages: Option<bool>,
-    /// Where its code comes from over the network, if it does.
-    pub remote_code: Option<Place<'a>>,
-    /// What the host lets it do, if that is restricted.
-    pub capabilities: Option<Place<'a>>,
+    /// The remote source of its code, if any.
+    pub remote_code: Option<NodeRef<'a>>,
+    /// The allowed capabilities, if they are restricted.
+    pub capabilities: Option<NodeRef<'a>>,
 }
 
-/// The two modules.
+/// A module of Tributary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ModuleKind {
     /// `worker_filter.wasm` or `worker_filter_full.wasm`.
     Worker,
     /// `service.wasm`.
     Service,
 }
 
-/// Where a plugin is attached.
+/// The extension point that a plugin is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attach {
+pub enum AttachPoint {
     /// `envoy.filters.http.wasm`.
     HttpFilter,
     /// `envoy.filters.network.wasm`.
     NetworkFilter,
     /// `envoy.access_loggers.wasm`.
     AccessLogger {
-        /// What is logged where it is attached; none if that cannot be told.
+        /// The streams that Envoy logs at this place; `None` if unknown.
         streams: Option<Streams>,
     },
     /// `envoy.bootstrap.wasm`.
     Bootstrap {
-        /// Whether there is one for all workers.
+        /// Whether one instance runs for all workers.
         singleton: bool,
     },
     /// `envoy.stat_sinks.wasm`.
@@ -69,105 +69,119 @@ pub enum Attach {
 /// The `vm_id` of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VmId {
-    /// As it is written; empty if it is not.
-    Written(String),
-    /// Envoy Gateway gives each policy its own.
-    OfPolicy,
+    /// The configured one; empty by default.
+    Configured(String),
+    /// Envoy Gateway generates one for each policy.
+    Generated,
 }
 
-/// What a plugin is told.
+/// The configuration of a plugin.
 #[derive(Clone, Debug)]
 pub enum Configuration<'a> {
-    /// Nothing: it has its defaults.
+    /// None: the module uses its defaults.
     None,
-    /// A tree of values.
-    Struct(Place<'a>),
-    /// A text, which holds JSON.
-    Text(Place<'a>),
-    /// Something that the modules cannot read; the text says what.
-    Unreadable(Place<'a>, String),
+    /// A tree of values (`google.protobuf.Struct`).
+    Struct(NodeRef<'a>),
+    /// A text that contains JSON (`google.protobuf.StringValue`).
+    Text(NodeRef<'a>),
+    /// Another type, which modules cannot read, with a message that names it.
+    Invalid(NodeRef<'a>, String),
 }
 
-/// What becomes of a plugin when it fails.
+/// The failure policy of a plugin, and where it is configured.
 #[derive(Clone, Debug)]
-pub struct Failure<'a> {
-    /// What is done.
-    pub policy: Policy,
-    /// Where that is said: the plugin itself if it is not.
-    pub place: Place<'a>,
-    /// How to ask for a new VM in this kind of file, if it can be.
+pub struct FailureHandling<'a> {
+    /// The policy.
+    pub policy: FailurePolicy,
+    /// The field that sets the policy, or the plugin if no field does.
+    pub place: NodeRef<'a>,
+    /// How to configure a replacement of the VM in this kind of file.
     pub remedy: &'static str,
 }
 
-/// What is done when a plugin has failed (Envoy's `FailurePolicy`, and the older `fail_open`).
+/// Envoy's behaviour after a plugin failed (its `FailurePolicy` and the older `fail_open`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Its requests are answered by 503 until Envoy is started anew; the default.
+pub enum FailurePolicy {
+    /// Requests get 503 until Envoy restarts; the default.
     Closed,
-    /// New requests pass it by.
+    /// New requests bypass the plugin.
     Open,
-    /// All requests pass it by, the open ones too.
+    /// All requests bypass the plugin, including open ones.
     FailOpen,
-    /// It gets a new VM.
+    /// Envoy replaces the VM.
     Reload,
-    /// Two that exclude each other.
-    Both,
+    /// Both fields are set, which Envoy rejects.
+    Conflict,
 }
 
-/// Which requests pass a plugin: those of one connection manager, or of the proxies that a manifest selects.
+/// The requests that pass a plugin: those of one connection manager, or of the proxies that a manifest
+/// selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct TrafficPath {
     /// The connection manager, or the manifest's selection.
     pub through: String,
-    /// Istio's context (`SIDECAR_INBOUND`, …); none for any.
+    /// Istio's context (`SIDECAR_INBOUND`, …); `None` for any.
     pub context: Option<String>,
 }
 
-/// What a module makes of its configuration.
+/// A configuration that a module accepted.
 #[derive(Clone, Debug)]
-pub enum Parsed {
-    /// What a worker is to do.
+pub enum ParsedConfig {
+    /// The worker filter's configuration.
     Worker(Box<WorkerConfig>),
-    /// What the service is to do.
+    /// The service's configuration.
     Service(Box<ServiceConfig>),
 }
 
 impl Plugin<'_> {
-    /// Whether it is the service, where a service can work.
+    /// Whether it is the service at an attach point where a service works.
     pub fn is_service(&self) -> bool {
-        self.role == Role::Service && matches!(self.attach, Attach::Bootstrap { .. } | Attach::StatSink)
+        self.module == ModuleKind::Service
+            && matches!(self.attach_point, AttachPoint::Bootstrap { .. } | AttachPoint::StatSink)
     }
 }
 
-impl Role {
-    /// The module's file.
-    pub fn module(self) -> &'static str {
+impl<'a> Configuration<'a> {
+    /// The value at a path such as `flush.interval`, or the closest one: the last value on the path that
+    /// exists, or the text that contains the configuration. `None` if there is no configuration.
+    pub fn nearest(&self, path: &str) -> Option<NodeRef<'a>> {
+        match self {
+            Self::Struct(value) => Some(value.nearest(path)),
+            Self::Text(text) => Some(text.clone()),
+            Self::None | Self::Invalid(..) => None,
+        }
+    }
+}
+
+impl ModuleKind {
+    /// The name of the module's file.
+    pub fn file(self) -> &'static str {
         match self {
             Self::Worker => "worker_filter.wasm",
             Self::Service => "service.wasm",
         }
     }
 
-    /// The module's own verdict on its configuration.
+    /// Parses a configuration with the module's own validator.
     ///
     /// # Errors
-    /// It refuses it; the problems are those that Envoy's log would show.
-    pub fn parse(self, json: &[u8]) -> Result<Parsed, Problems> {
+    /// The module rejects it; Envoy's log would have the same problems.
+    pub fn parse(self, json: &[u8]) -> Result<ParsedConfig, Problems> {
         match self {
-            Self::Worker => WorkerConfig::parse(json).map(|config| Parsed::Worker(Box::new(config))),
-            Self::Service => ServiceConfig::parse(json).map(|config| Parsed::Service(Box::new(config))),
+            Self::Worker => WorkerConfig::parse(json).map(|config| ParsedConfig::Worker(Box::new(config))),
+            Self::Service => ServiceConfig::parse(json).map(|config| ParsedConfig::Service(Box::new(config))),
         }
     }
 
-    /// Whether a worker's code is the module that only measures.
+    /// Whether a worker's code is `worker_filter.wasm`, which only measures.
     pub fn only_measures(code: Option<&str>) -> bool {
         let file = file_of(code);
         file.starts_with("worker_filter") && !file.starts_with("worker_filter_full")
     }
 
-    /// Which of our modules a plugin runs, by where its code comes from, what it is called and where it is attached; none
-    /// if it is not ours.
-    pub fn of(code: Option<&str>, name: &str, attach: Option<Attach>) -> Option<Self> {
+    /// The module of a plugin, by the source of its code, its name and its attach point; `None` if the plugin
+    /// is not Tributary's.
+    pub fn identify(code: Option<&str>, name: &str, attach: Option<AttachPoint>) -> Option<Self> {
         let file = file_of(code);
         if file.starts_with("worker_filter") || file.starts_with("tributary_worker_filter") {
             return Some(Self::Worker);
@@ -175,28 +189,30 @@ impl Role {
         if matches!(file.as_str(), "service.wasm" | "tributary_service" | "tributary_service.wasm") {
             return Some(Self::Service);
         }
-        let from_us = code.is_some_and(|code| code.contains("tributary"));
-        if !name.contains("tributary") && !from_us {
+        let is_ours = code.is_some_and(|code| code.contains("tributary"));
+        if !name.contains("tributary") && !is_ours {
             return None;
         }
-        if from_us && file == "service" {
+        if is_ours && file == "service" {
             return Some(Self::Service);
         }
         match attach? {
-            Attach::Bootstrap { .. } | Attach::StatSink => Some(Self::Service),
-            Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger { .. } => Some(Self::Worker),
+            AttachPoint::Bootstrap { .. } | AttachPoint::StatSink => Some(Self::Service),
+            AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger { .. } => {
+                Some(Self::Worker)
+            }
         }
     }
 }
 
-/// The last part of a path or an address, without version or query, with underscores.
+/// The last part of a path or URL, without version or query, with underscores.
 fn file_of(code: Option<&str>) -> String {
     let file = code.unwrap_or_default().rsplit('/').next().unwrap_or_default();
     file.split(['@', ':', '?']).next().unwrap_or_default().replace('-', "_")
 }
 
-impl Way {
-    /// Whether some request passes both.
+impl TrafficPath {
+    /// Whether a request can pass both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let contexts_meet = match (&self.context, &other.context) {
             (Some(one), Some(other)) => one == other,
@@ -211,23 +227,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_plugins_are_known_by_their_module_or_their_name() {
-        let bootstrap = Some(Attach::Bootstrap { singleton: true });
-        for (code, name, attach, role) in [
-            (Some("/etc/envoy/worker_filter.wasm"), "x", None, Some(Role::Worker)),
-            (Some("target/wasm/worker_filter_full.wasm"), "x", None, Some(Role::Worker)),
-            (Some("oci://host:5000/a/tributary-worker-filter:0.1.0"), "x", None, Some(Role::Worker)),
-            (Some("oci://host/tributary-service@sha256:00"), "x", None, Some(Role::Service)),
-            (Some("oci://host/tributary/service:1"), "x", Some(Attach::HttpFilter), Some(Role::Service)),
-            (Some("oci://host/shop/service:1"), "x", Some(Attach::HttpFilter), None),
-            (Some("https://host/service.wasm?v=1"), "x", None, Some(Role::Service)),
-            (Some("/plugin.wasm"), "tributary_worker", Some(Attach::HttpFilter), Some(Role::Worker)),
-            (None, "my-tributary", bootstrap, Some(Role::Service)),
-            (Some("/opt/tributary/plugin.wasm"), "x", Some(Attach::StatSink), Some(Role::Service)),
-            (Some("/coraza.wasm"), "waf", Some(Attach::HttpFilter), None),
+    fn a_plugin_is_recognised_by_its_module_or_its_name() {
+        let bootstrap = Some(AttachPoint::Bootstrap { singleton: true });
+        for (code, name, attach, module) in [
+            (Some("/etc/envoy/worker_filter.wasm"), "x", None, Some(ModuleKind::Worker)),
+            (Some("target/wasm/worker_filter_full.wasm"), "x", None, Some(ModuleKind::Worker)),
+            (Some("oci://host:5000/a/tributary-worker-filter:0.1.0"), "x", None, Some(ModuleKind::Worker)),
+            (Some("oci://host/tributary-service@sha256:00"), "x", None, Some(ModuleKind::Service)),
+            (
+                Some("oci://host/tributary/service:1"),
+                "x",
+                Some(AttachPoint::HttpFilter),
+                Some(ModuleKind::Service),
+            ),
+            (Some("oci://host/shop/service:1"), "x", Some(AttachPoint::HttpFilter), None),
+            (Some("https://host/service.wasm?v=1"), "x", None, Some(ModuleKind::Service)),
+            (
+                Some("/plugin.wasm"),
+                "tributary_worker",
+                Some(AttachPoint::HttpFilter),
+                Some(ModuleKind::Worker),
+            ),
+            (None, "my-tributary", bootstrap, Some(ModuleKind::Service)),
+            (Some("/opt/tributary/plugin.wasm"), "x", Some(AttachPoint::StatSink), Some(ModuleKind::Service)),
+            (Some("/coraza.wasm"), "waf", Some(AttachPoint::HttpFilter), None),
             (Some("/another_service.wasm"), "x", bootstrap, None),
         ] {
-            assert_eq!(Role::of(code, name, attach), role, "{code:?} {name}");
+            assert_eq!(ModuleKind::identify(code, name, attach), module, "{code:?} {name}");
         }
     }
 }

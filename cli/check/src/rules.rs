@@ -1,8 +1,8 @@
-//! What is judged of a deployment.
+//! The rules that judge a deployment.
 
 use crate::deployment::Deployment;
 use crate::finding::Finding;
-use crate::plugin::{Parsed, Plugin};
+use crate::plugin::{ParsedConfig, Plugin};
 
 mod agreement;
 mod attachment;
@@ -14,14 +14,14 @@ mod log_stream;
 
 pub use capability::{LINKED_BY_SDK, needed};
 
-/// A plugin, and what its module makes of its configuration; none if it refuses it.
-type Judged<'a> = (&'a Plugin<'a>, Option<Parsed>);
+/// A plugin and its parsed configuration; `None` if its module rejects it.
+type ParsedPlugin<'a> = (&'a Plugin<'a>, Option<ParsedConfig>);
 
-/// Everything that is wrong with a deployment.
+/// All findings about a deployment.
 pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let plugins = &deployment.found.plugins;
-    let judged: Vec<Judged<'_>> = plugins
+    let plugins = &deployment.inventory.plugins;
+    let parsed_plugins: Vec<ParsedPlugin<'_>> = plugins
         .iter()
         .map(|plugin| match configuration::parse(plugin) {
             Ok(parsed) => (plugin, Some(parsed)),
@@ -31,8 +31,8 @@ pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
             }
         })
         .collect();
-    for (plugin, parsed) in &judged {
-        if let Some(Parsed::Worker(config)) = parsed {
+    for (plugin, parsed) in &parsed_plugins {
+        if let Some(ParsedConfig::Worker(config)) = parsed {
             findings.extend(attachment::streams(plugin, config));
             findings.extend(attachment::grpc_messages(plugin, config));
         }
@@ -43,8 +43,8 @@ pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
         findings.extend(capability::judge(plugin));
     }
     findings.extend(attachment::counted_twice(plugins));
-    findings.extend(agreement::judge(deployment, &judged));
-    findings.extend(interval::judge(&judged));
-    findings.extend(log_stream::judge(deployment, &judged));
+    findings.extend(agreement::judge(deployment, &parsed_plugins));
+    findings.extend(interval::judge(&parsed_plugins));
+    findings.extend(log_stream::judge(deployment, &parsed_plugins));
     findings
 }

@@ -1,4 +1,4 @@
-//! YAML in which every value knows where it stands, so that a problem can be shown in the file.
+//! YAML whose values keep their positions in the file, for findings.
 
 use std::fmt;
 
@@ -7,30 +7,30 @@ use saphyr_parser::{Marker, Parser, ScalarStyle, Span};
 use serde::Serialize;
 
 pub mod json;
-pub mod place;
+pub mod node_ref;
 
-/// A place in a file; line and column count from 1, columns in characters.
+/// A position in a file: line and column from 1, columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Position {
-    /// The line.
+    /// The line, from 1.
     pub line: usize,
-    /// The column.
+    /// The column in characters, from 1.
     pub column: usize,
 }
 
-/// A value and where it begins.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where it begins.
+    /// The position of its start.
     pub at: Position,
-    /// What it is.
+    /// The value.
     pub value: Value,
 }
 
-/// What a node can be.
+/// The value of a node.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// One value, not yet told to be a number or text: that depends on who reads it.
+    /// A scalar; whether it is a number or text depends on the reader.
     Scalar(Scalar),
     /// A sequence.
     List(Vec<Node>),
@@ -38,23 +38,23 @@ pub enum Value {
     Map(Vec<Entry>),
 }
 
-/// One value as it is written.
+/// A scalar as written in the file.
 #[derive(Clone, Debug)]
 pub struct Scalar {
     /// Its text, without quotes.
     pub text: String,
-    /// How it is written.
+    /// The style.
     pub style: Style,
 }
 
-/// How a scalar is written.
+/// The style of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Without quotes: it may be a number, a truth value or nothing.
+    /// Without quotes: a number, a boolean, null or text.
     Plain,
-    /// In quotes, or folded: text, whose parts have no place of their own.
+    /// In quotes, or folded: text whose parts have no positions of their own.
     Quoted,
-    /// A block after `|`: text, each line of which is a line of the file.
+    /// A block after `|`: text whose lines are lines of the file.
     Literal,
 }
 
@@ -63,26 +63,26 @@ pub enum Style {
 pub struct Entry {
     /// The key.
     pub key: String,
-    /// Where the key begins.
+    /// The position of the key.
     pub at: Position,
     /// The value.
     pub node: Node,
 }
 
-/// Why a text is not YAML.
+/// A syntax error.
 #[derive(Clone, Debug)]
-pub struct Unreadable {
-    /// Where it ceases to be.
+pub struct YamlError {
+    /// Its position.
     pub at: Position,
-    /// What is wrong there.
+    /// The reason.
     pub message: String,
 }
 
-/// Reads every document of a file.
+/// Parses every document of a file.
 ///
 /// # Errors
 /// The text is not YAML.
-pub fn documents(text: &str) -> Result<Vec<Node>, Unreadable> {
+pub fn documents(text: &str) -> Result<Vec<Node>, YamlError> {
     let mut loader: YamlLoader<'_, MarkedYaml<'_>> = YamlLoader::default();
     loader.early_parse(false);
     Parser::new_from_str(text).load(&mut loader, true).map_err(|error| unreadable(&error))?;
@@ -92,43 +92,42 @@ pub fn documents(text: &str) -> Result<Vec<Node>, Unreadable> {
     Ok(loader.into_documents().into_iter().map(node).collect())
 }
 
-/// Reads the YAML or JSON that a scalar holds as text; its nodes know where they stand in the file around it.
-///
-/// Where the text does not stand in the file as it is (in quotes, or folded), all of it stands where the scalar begins.
+/// Parses the YAML or JSON text in a scalar. Its nodes have positions in the enclosing file; in a quoted or
+/// folded text, all of them have the position of the scalar.
 ///
 /// # Errors
 /// The text is not one YAML document.
-pub fn embedded(holder: &Node) -> Result<Node, Unreadable> {
+pub fn embedded(holder: &Node) -> Result<Node, YamlError> {
     let Value::Scalar(scalar) = &holder.value else {
-        return Err(Unreadable { at: holder.at, message: "found no text".to_owned() });
+        return Err(YamlError { at: holder.at, message: "found no text".to_owned() });
     };
     let place = |at: Position| match scalar.style {
         Style::Literal => {
-            // The holder begins at the first line that is not empty.
+            // The position of a block is its first line that is not empty.
             let skipped = scalar.text.bytes().take_while(|byte| *byte == b'\n').count();
             let line = (holder.at.line + at.line).saturating_sub(skipped + 1);
             Position { line, column: holder.at.column + at.column - 1 }
         }
         Style::Plain | Style::Quoted => holder.at,
     };
-    let documents = documents(&scalar.text)
-        .map_err(|error| Unreadable { at: place(error.at), message: error.message })?;
+    let documents =
+        documents(&scalar.text).map_err(|error| YamlError { at: place(error.at), message: error.message })?;
     let mut document = documents
         .into_iter()
         .next()
-        .ok_or_else(|| Unreadable { at: holder.at, message: "found an empty text".to_owned() })?;
+        .ok_or_else(|| YamlError { at: holder.at, message: "found an empty text".to_owned() })?;
     document.relocate(&place);
     Ok(document)
 }
 
 impl Node {
-    /// The value of a key, by its name in snake case; protobuf takes the name in camel case as well.
+    /// The value of a key in snake case. Like protobuf, it also accepts the key in camel case.
     pub fn get(&self, key: &str) -> Option<&Entry> {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|entry| entry.key == key || is_camel_case_of(&entry.key, key))
     }
 
-    /// As [`Node::get`], to change the value.
+    /// The mutable value of a key, as [`Node::get`].
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         let Value::Map(entries) = &mut self.value else { return None };
         let entry = entries.iter_mut().find(|entry| entry.key == key || is_camel_case_of(&entry.key, key))?;
@@ -156,6 +155,14 @@ impl Node {
     }
 }
 
+impl fmt::Display for YamlError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "not YAML: {}", self.message)
+    }
+}
+
+impl std::error::Error for YamlError {}
+
 impl fmt::Display for Position {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}:{}", self.line, self.column)
@@ -178,7 +185,7 @@ fn node(yaml: MarkedYaml<'_>) -> Node {
             };
             Value::Scalar(Scalar { text: text.into_owned(), style })
         }
-        // What remains is made only by readers that tell numbers from text, and by aliases to nothing.
+        // Only parsers that resolve types and aliases without a target produce these.
         YamlData::Value(_) | YamlData::Alias(_) | YamlData::BadValue => {
             Value::Scalar(Scalar { text: String::new(), style: Style::Plain })
         }
@@ -199,8 +206,8 @@ fn of_marker(marker: &Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
 }
 
-fn unreadable(error: &saphyr_parser::ScanError) -> Unreadable {
-    Unreadable { at: of_marker(error.marker()), message: error.info().to_owned() }
+fn unreadable(error: &saphyr_parser::ScanError) -> YamlError {
+    YamlError { at: of_marker(error.marker()), message: error.info().to_owned() }
 }
 
 fn is_camel_case_of(camel: &str, snake: &str) -> bool {

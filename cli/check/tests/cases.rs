@@ -1,4 +1,4 @@
-//! Every file in `tests/cases` is checked by itself, every folder as files that belong together; what is said of it is in
+//! Checks every file in `tests/cases`, and every folder there as one command. The reports are in
 //! `tests/snapshots`.
 
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tributary_check::command::{Report, check};
 
-/// The end of a message that names every capability that is lacking: the list grows with the module, and the end-to-end
-/// test of the check compares it with what Envoy demands.
-const LACKING: (&str, &str) = ("needs these too: .*", "needs these too: [names]");
+/// Replaces the list of missing capabilities, which changes with the module. `tests/e2e/check.rs` compares it
+/// with Envoy.
+const MISSING: (&str, &str) = ("also needs .*; add", "also needs [names]; add");
 
-/// The cases by name, in order.
+/// The files of each case, by name.
 fn cases() -> Result<Vec<(String, Vec<PathBuf>)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut cases = Vec::new();
@@ -39,11 +39,11 @@ fn report(files: &[PathBuf]) -> Result<Report> {
 }
 
 #[test]
-fn what_is_said_of_each_case() -> Result<()> {
+fn each_case_has_its_report() -> Result<()> {
     for (name, files) in cases()? {
         let lines = report(&files)?.lines();
         insta::with_settings!({
-            prepend_module_to_snapshot => false, omit_expression => true, filters => [LACKING]
+            prepend_module_to_snapshot => false, omit_expression => true, filters => [MISSING]
         }, {
             insta::assert_snapshot!(name, lines);
         });
@@ -52,7 +52,7 @@ fn what_is_said_of_each_case() -> Result<()> {
 }
 
 #[test]
-fn every_place_named_is_in_the_file() -> Result<()> {
+fn every_position_is_in_the_file() -> Result<()> {
     for (name, files) in cases()? {
         let report = report(&files)?;
         for finding in report.findings.iter().filter(|finding| finding.at.line > 0) {

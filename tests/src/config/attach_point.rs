@@ -1,4 +1,5 @@
-//! Any plugin at any attach point: on a listener of its own, or as an extension, of `tests/e2e/config/attached.yaml`.
+//! Attaches any plugin at any attach point of `tests/e2e/config/attached.yaml`: to its own listener, or as an
+//! extension.
 
 use std::net::SocketAddr;
 
@@ -87,8 +88,8 @@ impl Plugin {
         self
     }
 
-    /// Lets it have these capabilities and no others. What a VM may do is decided by the plugin that it is made for, so it should
-    /// have a VM of its own.
+    /// Allows only these capabilities. The plugin that Envoy creates a VM for decides the capabilities of
+    /// this VM, so the plugin should have its own VM.
     #[must_use]
     pub fn allow<'a>(mut self, capabilities: impl IntoIterator<Item = &'a str>) -> Self {
         let capabilities = capabilities.into_iter().map(|name| (name.to_owned(), json!({})));
@@ -106,8 +107,8 @@ impl Plugin {
 }
 
 impl EnvoyConfig {
-    /// Attaches a plugin. Streams come to it over the listener `name`; to an upstream HTTP filter also, as a tunnel of TCP, over
-    /// the listener `name-tunnel`.
+    /// Attaches a plugin. Its streams arrive at the listener `name`. An upstream HTTP filter also gets TCP
+    /// connections, tunnelled over HTTP, from the listener `name-tunnel`.
     #[must_use]
     pub fn attach(self, point: AttachPoint, name: &str, plugin: &Plugin) -> Self {
         let wasm = |kind: &str| vec![extension("tributary", kind, &json!({"config": plugin}))];

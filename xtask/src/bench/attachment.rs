@@ -1,12 +1,14 @@
-//! How each way to count is written into an Envoy's configuration.
+//! Adds each way to count to an Envoy's configuration.
 
 use std::path::Path;
 
+use anyhow::Result;
 use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
 
-use super::module::Modules;
-use super::subject::Neighbours;
+use super::case::Endpoints;
+use super::metric_set::LogRecord;
+use super::module::BenchModules;
 
 /// The names of the plugins.
 pub(super) const WORKER_FILTER: &str = "worker_filter";
@@ -15,6 +17,13 @@ pub(super) const SERVICE: &str = "service";
 const CONNECTION_MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
 const NETWORK_FILTERS: &str = "static_resources.listeners[0].filter_chains[0].filters";
 const VM_ID: &str = "tributary";
+
+/// The internal listener, its cluster, and the stat prefix of the log.
+const LOG: &str = "tributary_log";
+/// The interval in which Envoy flushes the log.
+const LOG_FLUSH_INTERVAL: &str = "1s";
+/// More than Envoy logs in that interval.
+const LOG_BUFFER_BYTES: u32 = 4 << 20;
 
 const LUA: &str = r#"
 local counts = {}
@@ -29,7 +38,7 @@ function envoy_on_response(handle)
 end
 "#;
 
-/// Each request hands itself over and adds to the counter at once.
+/// Makes the worker filter flush each request and update its counter at once.
 pub(super) fn textbook(mut worker: Value) -> Value {
     if let Some(fields) = worker.as_object_mut() {
         fields.insert("flush".to_owned(), json!({"max_requests": 1}));
@@ -42,17 +51,17 @@ pub(super) fn access_log(config: EnvoyConfig, logger: &Value) -> EnvoyConfig {
     config.set(&format!("{CONNECTION_MANAGER}.access_log"), json!([logger]))
 }
 
-/// Puts a filter before the router.
+/// Adds a filter before the router.
 pub(super) fn http_filter(config: EnvoyConfig, filter: &Value) -> EnvoyConfig {
     before_first(config, &format!("{CONNECTION_MANAGER}.http_filters"), filter)
 }
 
-/// Puts a filter of connections before the proxy.
+/// Adds a network filter before the proxy.
 pub(super) fn network_filter(config: EnvoyConfig, filter: &Value) -> EnvoyConfig {
     before_first(config, NETWORK_FILTERS, filter)
 }
 
-/// Puts a filter before the only one of a list.
+/// Adds a filter before the only one of a list.
 fn before_first(config: EnvoyConfig, filters: &str, filter: &Value) -> EnvoyConfig {
     match config.get(&format!("{filters}[0]")).cloned() {
         Ok(last) => config.set(filters, (filter, last)),
@@ -60,9 +69,61 @@ fn before_first(config: EnvoyConfig, filters: &str, filter: &Value) -> EnvoyConf
     }
 }
 
-pub(super) fn with_service(config: EnvoyConfig, modules: &Modules, neighbours: Neighbours) -> EnvoyConfig {
+/// Makes Envoy log each request to the worker filter, as in `envoy/log_stream.yaml`.
+pub(super) fn log_stream(
+    config: EnvoyConfig,
+    record: &LogRecord,
+    module: &Path,
+    worker: &Value,
+) -> Result<EnvoyConfig> {
+    let mut worker = worker.clone();
+    if let Some(fields) = worker.as_object_mut() {
+        fields.insert("role".to_owned(), json!("log_stream"));
+    }
+    let kind = "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo";
+    let echo = extension("envoy.filters.network.echo", &json!({"@type": kind}));
+    let filter = wasm_network_filter(module, &structure(&worker));
+    let listener = json!({
+        "name": LOG,
+        "internal_listener": {},
+        "filter_chains": [{"filters": [filter, echo]}],
+    });
+    let address = json!({"envoy_internal_address": {"server_listener_name": LOG}});
+    let cluster = json!({
+        "name": LOG,
+        "load_assignment": {
+            "cluster_name": LOG,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    });
+    let kind = "type.googleapis.com/envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig";
+    let logger = extension(
+        "envoy.access_loggers.fluentd",
+        &json!({
+            "@type": kind,
+            "cluster": LOG,
+            "stat_prefix": LOG,
+            "buffer_flush_interval": LOG_FLUSH_INTERVAL,
+            "buffer_size_bytes": LOG_BUFFER_BYTES,
+            "tag": record.tag,
+            "record": record.fields,
+        }),
+    );
+    let kind = "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener";
+    let internal = extension("envoy.bootstrap.internal_listener", &json!({"@type": kind}));
+    let config = access_log(config, &logger).cluster(cluster);
+    let (ingress, service) = (
+        config.get("static_resources.listeners[0]")?.clone(),
+        config.get("bootstrap_extensions[0]")?.clone(),
+    );
+    Ok(config
+        .set("static_resources.listeners", (ingress, listener))
+        .set("bootstrap_extensions", (internal, service)))
+}
+
+pub(super) fn with_service(config: EnvoyConfig, modules: &BenchModules, endpoints: Endpoints) -> EnvoyConfig {
     let service = json!({"destinations": [{"name": "collector", "cluster": "collector"}]});
-    let config = config.static_cluster("collector", neighbours.collector);
+    let config = config.static_cluster("collector", endpoints.collector);
     config.set(
         "bootstrap_extensions",
         json!([{
@@ -106,12 +167,12 @@ fn plugin(name: &str, module: &Path, configuration: &Value) -> Value {
     })
 }
 
-/// A configuration of fields.
+/// A plugin configuration as a Struct.
 pub(super) fn structure(fields: &Value) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": fields})
 }
 
-/// A configuration of text.
+/// A plugin configuration as a StringValue.
 pub(super) fn text(text: &str) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
 }
@@ -128,7 +189,7 @@ pub(super) fn lua() -> Value {
     extension("envoy.filters.http.lua", &json!({"@type": kind, "default_source_code": code}))
 }
 
-/// An extension by its name.
+/// An extension with its name.
 pub(super) fn extension(name: &str, typed_config: &Value) -> Value {
     json!({"name": name, "typed_config": typed_config})
 }

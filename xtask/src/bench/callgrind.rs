@@ -1,8 +1,8 @@
-//! Instructions per request of a real Envoy, counted by callgrind: the same from run to run on a busy machine.
+//! Instructions per request of a real Envoy, counted by callgrind: reproducible even on a busy machine.
 //!
-//! Counting begins when Envoy and its compilers are warm. The cost of a request is the slope between a short and a long
-//! load, so that what does not belong to a request (connections, start and end of a load) is in no figure. Ticks,
-//! hand-overs and the work of the service that fall into the long load are in it.
+//! Counting starts when Envoy and its compilers are warm. The cost of a request is the slope between a short
+//! and a long load, which excludes connections and the start and end of a load. It includes the ticks,
+//! flushes and work of the service during the long load.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,25 +18,26 @@ use tempfile::TempDir;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
+use tributary_tests::metrics::to_f64;
 use tributary_tests::tools;
 
+use super::case::{self, BenchCase, CountingMethod};
 use super::metric_set::HEADER;
 use super::profile::{self, Binary, Cost};
-use super::proof;
 use super::statistic::Spread;
-use super::subject::{Subject, Way};
+use super::verify;
 use crate::debian;
 use crate::process;
 
-/// Requests before anything is counted: enough for V8 to compile what is hot.
+/// Requests before counting starts: enough for V8 to compile the hot code.
 const WARM: u64 = 4_000;
 const SHORT: u64 = 200;
 const LONG: u64 = 2_200;
 /// Pairs of a short and a long load.
 const PAIRS: usize = 3;
 const READY_LIMIT: Duration = Duration::from_secs(180);
-/// More than the interval in which Envoy hands its log over.
-const LOG_HELD_BACK: Duration = Duration::from_secs(2);
+/// Longer than the interval in which Envoy flushes its access log.
+const LOG_FLUSH: Duration = Duration::from_secs(2);
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
 const CONTROL_LIMIT: Duration = Duration::from_secs(120);
 /// The main thread's number in valgrind.
@@ -44,7 +45,7 @@ const MAIN_THREAD: &str = "01";
 /// The sections of Envoy's binary that hold tcmalloc.
 const ALLOCATOR_SECTIONS: [&str; 2] = ["google_malloc", "malloc_hook"];
 
-/// The program, installed if need be.
+/// Valgrind's callgrind, and the Envoy that it runs.
 pub(crate) struct Callgrind {
     envoy: PathBuf,
     allocator: Range<u64>,
@@ -53,49 +54,48 @@ pub(crate) struct Callgrind {
 /// Instructions per request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Instructions {
-    /// Of all threads, without the allocator: the figure to compare.
+    /// All threads, without the allocator: the figure to compare.
     pub(crate) total: Spread,
-    /// Of it in code that was generated at run time: compiled Wasm and Lua.
+    /// The part of `total` in code generated at run time: compiled Wasm and Lua.
     pub(crate) generated: Spread,
-    /// Of it on the main thread.
+    /// The part of `total` on the main thread.
     pub(crate) main: Spread,
-    /// In the allocator, which valgrind makes slower than it is.
+    /// The allocator, which is slower under valgrind.
     pub(crate) allocator: Spread,
 }
 
-/// What one load cost, by thread.
+/// The cost of one load by thread.
 type Threads = BTreeMap<String, Cost>;
 
 /// One Envoy under callgrind.
 struct Session<'a> {
     callgrind: &'a Callgrind,
     envoy: Envoy,
-    subject: Subject,
+    case: BenchCase,
     folder: TempDir,
     dumps: usize,
 }
 
-/// Makes sure that valgrind is here.
-pub(crate) fn find_valgrind() -> Result<()> {
+/// Installs valgrind unless it is present.
+pub(crate) fn ensure_valgrind() -> Result<()> {
     if which::which("valgrind").is_ok() && which::which("vgdb").is_ok() {
         return Ok(());
     }
     debian::ensure(&["valgrind"]).context(
-        "instructions are counted by valgrind, which is not here: install it with \
-         `sudo apt-get install valgrind`, or leave them out with --quick",
+        "counting instructions needs valgrind: install it with `sudo apt-get install valgrind`, or use --quick",
     )
 }
 
 impl Callgrind {
-    /// Finds valgrind, installs it if need be and may be, and finds the allocator in Envoy's binary.
+    /// Finds or installs valgrind, and finds the allocator in Envoy's binary.
     pub(crate) async fn find() -> Result<Self> {
-        find_valgrind()?;
+        ensure_valgrind()?;
         let envoy = fs::canonicalize(tools::envoy::binary().await?)?;
         let allocator = allocator_section(&envoy)?;
         Ok(Self { envoy, allocator })
     }
 
-    /// Where this process has the binary.
+    /// The addresses of the binary in a process.
     fn in_memory(&self, pid: u32) -> Result<Binary<'_>> {
         let maps =
             fs::read_to_string(format!("/proc/{pid}/maps")).context("cannot read Envoy's memory map")?;
@@ -109,9 +109,9 @@ impl Callgrind {
         Ok(Binary { name, code, allocator })
     }
 
-    /// Measures one configuration of the subject's.
-    pub(crate) async fn measure(&self, config: &EnvoyConfig, subject: &Subject) -> Result<Instructions> {
-        let folder = tempfile::tempdir().context("cannot make a folder for callgrind")?;
+    /// Measures one configuration, and verifies its counts.
+    pub(crate) async fn measure(&self, config: &EnvoyConfig, case: &BenchCase) -> Result<Instructions> {
+        let folder = tempfile::tempdir().context("cannot create a folder for callgrind")?;
         let options = EnvoyOptions {
             arguments: vec!["--log-level".into(), "warn".into()],
             launcher: launcher(folder.path()),
@@ -119,10 +119,10 @@ impl Callgrind {
             ..EnvoyOptions::workers(1)
         };
         let envoy = Envoy::start(config, &options).await?;
-        let mut session = Session { callgrind: self, envoy, subject: *subject, folder, dumps: 0 };
+        let mut session = Session { callgrind: self, envoy, case: *case, folder, dumps: 0 };
         let mut measured = session.run().await;
         if measured.is_ok()
-            && let Err(error) = proof::check(subject, session.envoy.admin()).await
+            && let Err(error) = verify::verify(case, session.envoy.admin()).await
         {
             measured = Err(error);
         }
@@ -134,11 +134,11 @@ impl Callgrind {
 }
 
 impl Session<'_> {
-    /// The costs of short and long loads, in pairs.
+    /// The costs of pairs of a short and a long load.
     async fn run(&mut self) -> Result<Vec<(Threads, Threads)>> {
         self.load(WARM).await?;
         self.control(&["instrumentation", "on"]).await?;
-        // The first counted load translates all code once more, and its dump starts the counts anew.
+        // In the first counted load, valgrind translates all code again. Its dump resets the counts.
         self.cost_of(SHORT).await?;
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
@@ -152,7 +152,7 @@ impl Session<'_> {
         self.control(&["dump"]).await?;
         self.dumps += 1;
         let prefix = format!("out.{}-", self.dumps);
-        let pid = self.envoy.process().id().context("Envoy has ended")?;
+        let pid = self.envoy.process().id().context("Envoy has exited")?;
         let binary = self.callgrind.in_memory(pid)?;
         let mut threads = Threads::new();
         for entry in fs::read_dir(self.folder.path())? {
@@ -164,34 +164,42 @@ impl Session<'_> {
             threads.insert(thread.to_owned(), cost);
         }
         let all = sum(&threads);
-        ensure!(all.allocator > 0, "callgrind saw no allocator: is {} another kind of build?", binary.name);
+        ensure!(
+            all.allocator > 0,
+            "callgrind found no allocator: {} is a different build of Envoy",
+            binary.name
+        );
         Ok(threads)
     }
 
     async fn load(&self, requests: u64) -> Result<()> {
         let mut shape = Shape::get("bench", "/").header(HEADER.0, HEADER.1);
-        if self.subject.is_tcp() {
-            // Each request is a connection of its own.
+        if self.case.is_tcp() {
+            // One connection per request.
             shape = shape.header("connection", "close");
         }
-        let target = self.envoy.listener(self.subject.listener())?;
+        let target = self.envoy.listener(case::LISTENER)?;
         let load =
             Load { connections: 1, limit: LOAD_LIMIT, ..Load::new(target, requests, Mix::new(1, [shape])?) };
         let tally = load.run(|_| ()).await?;
-        ensure!(tally.failed() == 0, "a request failed: {:?}", tally.first_failure);
+        ensure!(
+            tally.failed() == 0,
+            "a request failed: {}",
+            tally.first_failure.as_deref().unwrap_or_default()
+        );
         ensure!(tally.answered_in_class(2) == requests, "not every request was answered with 2xx");
-        if self.subject.way == Way::LogStream {
-            // What the log still holds back belongs to this load.
-            tokio::time::sleep(LOG_HELD_BACK).await;
+        if self.case.method == CountingMethod::LogStream {
+            // The records in the log's buffer belong to this load.
+            tokio::time::sleep(LOG_FLUSH).await;
         }
         Ok(())
     }
 
     async fn control(&mut self, words: &[&str]) -> Result<()> {
-        let pid = self.envoy.process().id().context("Envoy has ended")?;
+        let pid = self.envoy.process().id().context("Envoy has exited")?;
         let mut command = Command::new("vgdb");
         command.arg(format!("--pid={pid}")).args(words);
-        tokio::task::spawn_blocking(move || process::quietly(&mut command, CONTROL_LIMIT)).await?.map(drop)
+        tokio::task::spawn_blocking(move || process::capture(&mut command, CONTROL_LIMIT)).await?.map(drop)
     }
 }
 
@@ -212,7 +220,7 @@ fn launcher(folder: &Path) -> Vec<OsString> {
     words.into_iter().map(OsString::from).chain([out]).collect()
 }
 
-/// The addresses of the allocator's code in Envoy's binary, as the file has them.
+/// The addresses of the allocator's code in Envoy's binary, relative to the file.
 fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     let bytes = fs::read(envoy).with_context(|| format!("cannot read {}", envoy.display()))?;
     let file = object::File::parse(bytes.as_slice()).with_context(|| format!("{}", envoy.display()))?;
@@ -223,7 +231,7 @@ fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     let end = ranges.iter().map(|range| range.end).max();
     let both = start.zip(end).with_context(|| {
         format!(
-            "{} has no section {}: which code is its allocator?",
+            "cannot find the allocator: {} has no section {}",
             envoy.display(),
             ALLOCATOR_SECTIONS.join(" or ")
         )
@@ -231,7 +239,7 @@ fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     Ok(both.0..both.1)
 }
 
-/// The parts of a file that are in a process's memory, by the lines of its map: what is executable or not, and where.
+/// The mappings of a file in a process's memory map: whether each is executable, and its addresses.
 fn mappings<'a>(maps: &'a str, file: &str) -> Vec<(bool, Range<u64>)> {
     let parse = |line: &'a str| {
         let mut words = line.split_whitespace();
@@ -259,9 +267,9 @@ fn summary(pairs: &[(Threads, Threads)]) -> Instructions {
     }
 }
 
-/// Instructions for one more request, from those of a short and a long load.
+/// Instructions of one more request, from the costs of a short and a long load.
 fn per_request(short: u64, long: u64) -> f64 {
-    (super::statistic::real(long) - super::statistic::real(short)) / super::statistic::real(LONG - SHORT)
+    (to_f64(long) - to_f64(short)) / to_f64(LONG - SHORT)
 }
 
 #[cfg(test)]
@@ -269,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_costs_the_slope_between_two_loads() {
+    fn the_cost_of_a_request_is_the_slope_between_two_loads() {
         let threads = |envoy, main| {
             let cost = |envoy| Cost { envoy, allocator: 7, ..Cost::default() };
             Threads::from([("06".to_owned(), cost(envoy)), (MAIN_THREAD.to_owned(), cost(main))])

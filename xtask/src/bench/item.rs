@@ -1,20 +1,20 @@
-//! Items of the worker filter's CEL list: what each kind costs a request.
+//! Items of the worker filter's CEL list, whose costs are measured one by one.
 
 use serde_json::{Value, json};
 
-/// An item that is measured beside a list without it.
+/// An item whose cost is the difference to a list without it.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
-    /// What kind it is.
+pub(crate) struct CelItem {
+    /// Its name in reports.
     pub(crate) name: String,
-    /// What Envoy evaluates.
+    /// The expression.
     pub(crate) cel: String,
 }
 
-/// What every list has: something that costs little.
+/// A cheap item of every list.
 const BASE: &str = "1";
 
-/// The kinds that the worker filter writes.
+/// The kinds of items that the worker filter generates.
 const ITEMS: [(&str, &str); 8] = [
     ("constant", "2"),
     ("text", "request.method"),
@@ -26,20 +26,20 @@ const ITEMS: [(&str, &str); 8] = [
     ("header, absent", "'x-absent' in request.headers ? request.headers['x-absent'] : ''"),
 ];
 
-impl Item {
-    /// The kinds that the worker filter writes.
-    pub(crate) fn known() -> Vec<Self> {
+impl CelItem {
+    /// The kinds of items that the worker filter generates.
+    pub(crate) fn defaults() -> Vec<Self> {
         ITEMS.iter().map(|(name, cel)| Self { name: (*name).to_owned(), cel: (*cel).to_owned() }).collect()
     }
 
-    /// An item that somebody asks about.
-    pub(crate) fn asked(cel: &str) -> Self {
+    /// An item from the command line.
+    pub(crate) fn custom(cel: &str) -> Self {
         Self { name: cel.to_owned(), cel: cel.to_owned() }
     }
 }
 
-/// The worker filter's configuration that reads these items.
-pub(crate) fn worker(item: Option<&Item>) -> Value {
+/// The worker filter's configuration whose list has the base item and `item`.
+pub(crate) fn worker(item: Option<&CelItem>) -> Value {
     let cels = [BASE].into_iter().chain(item.map(|item| &*item.cel));
     let metric = |(number, cel)| json!({"name": format!("m{number}"), "kind": "counter", "value": cel});
     let metrics: Vec<_> = cels.enumerate().map(metric).collect();

@@ -1,7 +1,7 @@
-//! How long answers take at a fixed rate below saturation, corrected for coordinated omission.
+//! Latency at a fixed rate below saturation, corrected for coordinated omission.
 //!
-//! Each connection has a timetable. A request counts from when it was due, not from when it was sent: an answer that comes late
-//! delays the requests behind it, and their clients wait, too.
+//! Each connection has a schedule. The latency of a request starts when it was due, not when it was sent: a
+//! late response delays the requests after it, whose clients wait too.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,16 +12,16 @@ use serde::Serialize;
 
 use super::metric_set::HEADER;
 
-/// Requests per second of all connections together: a tenth of what one worker can do, or less.
+/// Requests per second of all connections together: at most a tenth of the capacity of one worker.
 pub(crate) const RATE: u32 = 2_000;
 const CONNECTIONS: u32 = 4;
 const MEASURED: Duration = Duration::from_secs(3);
-/// Sleeping is as exact as the system's timer; the rest of the time is spun away.
+/// The time before a request is due that is spent spinning, since sleeping is less exact.
 const SPIN: Duration = Duration::from_micros(200);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 4096;
 
-/// Microseconds in one measurement.
+/// Percentiles of one measurement, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50_us: f64,
@@ -42,14 +42,14 @@ pub(crate) async fn measure(target: SocketAddr) -> Result<Latency> {
     Ok(Latency { p50_us: percentile(&all, 50)?, p99_us: percentile(&all, 99)? })
 }
 
-/// Keeps the timetable of one connection; the time that each answer took.
+/// Sends the requests of one connection by its schedule, and returns their latencies.
 fn send(target: SocketAddr, start: Instant, number: u32) -> Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(target)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let request = format!("GET / HTTP/1.1\r\nhost: bench\r\n{}: {}\r\n\r\n", HEADER.0, HEADER.1);
     let mut buffer = [0; READ_BYTES];
-    let mut took = Vec::new();
+    let mut latencies = Vec::new();
     for turn in 0.. {
         let due = Duration::from_secs(1) * (turn * CONNECTIONS + number) / RATE;
         if due > MEASURED {
@@ -60,18 +60,18 @@ fn send(target: SocketAddr, start: Instant, number: u32) -> Result<Vec<Duration>
         let mut length = 0;
         while !is_complete(buffer.get(..length).unwrap_or_default()) {
             let space = buffer.get_mut(length..).filter(|space| !space.is_empty());
-            let read = stream.read(space.context("an answer is longer than expected")?)?;
+            let read = stream.read(space.context("a response is longer than expected")?)?;
             ensure!(read > 0, "Envoy closed the connection");
             length += read;
         }
-        took.push(Instant::now().saturating_duration_since(start + due));
+        latencies.push(Instant::now().saturating_duration_since(start + due));
     }
-    Ok(took)
+    Ok(latencies)
 }
 
-/// Whether this is the whole of the benchmark's one answer.
-fn is_complete(answer: &[u8]) -> bool {
-    answer.ends_with(b"\r\n\r\nok")
+/// Whether this is a complete response of the benchmark's Envoy.
+fn is_complete(response: &[u8]) -> bool {
+    response.ends_with(b"\r\n\r\nok")
 }
 
 fn wait_until(due: Instant) {
@@ -83,10 +83,10 @@ fn wait_until(due: Instant) {
     }
 }
 
-/// Of sorted times, in microseconds.
+/// A percentile of sorted latencies, in microseconds.
 fn percentile(sorted: &[Duration], percent: usize) -> Result<f64> {
     let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    Ok(sorted.get(at).context("nothing was sent")?.as_secs_f64() * 1e6)
+    Ok(sorted.get(at).context("no request was sent")?.as_secs_f64() * 1e6)
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_the_least_value_that_so_many_do_not_exceed() {
+    fn a_percentile_is_the_smallest_value_that_this_share_does_not_exceed() {
         let sorted: Vec<_> = (1..=200).map(Duration::from_micros).collect();
         assert_eq!(percentile(&sorted, 50).unwrap().round(), 100.0);
         assert_eq!(percentile(&sorted, 99).unwrap().round(), 198.0);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_complete_with_its_body() {
+    fn a_response_is_complete_with_its_body() {
         assert!(is_complete(b"HTTP/1.1 200 OK\r\n\r\nok"));
         assert!(!is_complete(b"HTTP/1.1 200 OK\r\n\r\no"));
     }

@@ -1,39 +1,39 @@
-//! What is counted, said once for both sides: as the native logger's configuration and as the worker filter's.
+//! Metric sets, as configurations of both Envoy's StatsAccessLogger and the worker filter.
 
 use anyhow::{Result, anyhow};
 use serde_json::{Value, json};
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::source::Guard;
 
-/// Metrics and the dimensions that they have in common.
+/// Metrics with the same dimensions.
 pub(crate) struct MetricSet {
     pub(crate) name: &'static str,
     dimensions: &'static [Dimension],
     metrics: &'static [Metric],
-    /// Whether this is what the worker filter counts unless it is told something else.
+    /// Whether it is the worker filter's default.
     is_preset: bool,
-    /// Whether the textbook's way to count it is measured too.
+    /// Whether the textbook method is measured with it.
     pub(crate) has_textbook: bool,
-    /// Whether it is of TCP connections.
+    /// Whether it counts TCP connections.
     pub(crate) is_tcp: bool,
 }
 
 struct Dimension {
     name: &'static str,
     source: Source,
-    /// A command operator of Envoy's access logs.
+    /// The command operator of Envoy's access logs.
     native: &'static str,
 }
 
-/// What Envoy's `fluentd` access logger is to write of each request.
+/// The record of Envoy's `fluentd` access logger for each request.
 pub(crate) struct LogRecord {
-    /// The names of the values in the first field.
+    /// The names of the values in the field `values`.
     pub(crate) tag: String,
-    /// Values by name, and one of several.
+    /// Single values by name, and the field `values`.
     pub(crate) fields: Value,
 }
 
-/// Where the worker filter has a dimension from.
+/// The source of a dimension in the worker filter.
 enum Source {
     Attribute(&'static str),
     RequestHeader(&'static str),
@@ -43,7 +43,7 @@ struct Metric {
     name: &'static str,
     kind: Kind,
     unit: Unit,
-    /// An attribute of Envoy, and the command operator of the same meaning; none counts requests.
+    /// An attribute and the equivalent command operator; `None` counts requests.
     value: Option<(&'static str, &'static str)>,
 }
 
@@ -60,10 +60,10 @@ enum Unit {
     Duration,
 }
 
-/// Every set.
+/// All sets.
 pub(crate) const ALL: [&MetricSet; 5] = [&PRESET, &SMALL, &FULL, &WIDE, &TCP];
 
-/// The request header that the widest set has a dimension of; every request of the benchmark has it.
+/// The header of every request of the benchmark, a dimension of the widest set.
 pub(crate) const HEADER: (&str, &str) = ("x-tenant", "acme");
 
 const PRESET: MetricSet = MetricSet {
@@ -114,7 +114,7 @@ const WIDE: MetricSet = MetricSet {
 const TCP: MetricSet = MetricSet {
     name: "tcp",
     dimensions: &[FLAGS, CLUSTER, UPSTREAM],
-    // A filter is not told how long a connection was open.
+    // A filter cannot read the duration of a connection.
     metrics: &[CONNECTIONS, BYTES_RECEIVED, BYTES_SENT, SENT_SIZE],
     is_preset: false,
     has_textbook: false,
@@ -159,19 +159,19 @@ const fn bytes(name: &'static str, kind: Kind, value: (&'static str, &'static st
 }
 
 impl MetricSet {
-    /// The set of this name.
+    /// The set with this name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         ALL.into_iter().find(|set| set.name == name)
     }
 
-    /// The worker filter's own configuration.
+    /// The worker filter's configuration.
     pub(crate) fn worker(&self) -> Value {
         if self.is_preset {
             return json!({});
         }
         let dimensions: Vec<_> = self.dimensions.iter().map(Dimension::worker).collect();
         let metrics: Vec<_> = self.metrics.iter().map(Metric::worker).collect();
-        // The native logger has no counter in shared data.
+        // No counters: Envoy's logger has none in shared data.
         let streams = if self.is_tcp { "tcp" } else { "http" };
         json!({
             "preset": "none",
@@ -182,10 +182,12 @@ impl MetricSet {
         })
     }
 
-    /// The CEL list that the worker filter reads them with, once it knows what these streams do not have.
+    /// The CEL list of the worker filter, once it has learned which values are often absent.
     pub(crate) fn list(&self) -> Result<String> {
-        let config = WorkerConfig::parse(self.worker().to_string().as_bytes())
-            .map_err(|problems| anyhow!("the worker filter refuses the set {}: {problems:?}", self.name))?;
+        let config = WorkerConfig::parse(self.worker().to_string().as_bytes()).map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            anyhow!("the worker filter rejects the set {}: {}", self.name, problems.join("; "))
+        })?;
         let items = config.plan.main.sources.into_iter().map(|source| match source.guard {
             Guard::Marks { often_absent: true } => source.guarded,
             Guard::Marks { often_absent: false } | Guard::Silent => source.item,
@@ -207,7 +209,7 @@ impl MetricSet {
         })
     }
 
-    /// The native logger's names, in Prometheus' form, of everything that grows by one with each request.
+    /// The Prometheus names of the native logger's values that grow by one with each request.
     pub(crate) fn native_request_counts(&self) -> Vec<String> {
         let name = |metric: &Metric| match (metric.kind, metric.value) {
             (Kind::Histogram, _) => Some(format!("{}_count", metric.name)),
@@ -217,7 +219,8 @@ impl MetricSet {
         self.metrics.iter().filter_map(name).collect()
     }
 
-    /// The same values as a log stream has them: those that have no spaces in one field, each other in one of its own.
+    /// The same values for a log stream: attributes in one field, each header in its own, since it may
+    /// contain spaces.
     pub(crate) fn log_record(&self) -> LogRecord {
         let (mut names, mut operators, mut fields) = (Vec::new(), Vec::new(), serde_json::Map::new());
         let mut add = |name: &'static str, operator| {
@@ -236,7 +239,7 @@ impl MetricSet {
             }
         }
         for (attribute, operator) in self.metrics.iter().filter_map(|metric| metric.value) {
-            // The native logger has it in milliseconds, too.
+            // In milliseconds, like the native logger.
             add(if attribute == "request.duration" { "request.duration:ms" } else { attribute }, operator);
         }
         fields.insert("values".to_owned(), json!(operators.join(" ")));
@@ -301,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_sides_have_as_many_metrics_and_dimensions_as_the_set_promises() {
+    fn both_sides_have_the_metrics_and_dimensions_of_the_set() {
         for (name, counters, histograms, dimensions) in
             [("preset", 0, 3, 5), ("small", 0, 1, 3), ("full", 3, 1, 5), ("wide", 5, 3, 8), ("tcp", 3, 1, 3)]
         {
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_filter_takes_its_side_of_every_set() {
+    fn the_worker_filter_accepts_every_set() {
         for set in ALL {
             let config = set.worker().to_string();
             let plan =

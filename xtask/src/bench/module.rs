@@ -1,5 +1,5 @@
-//! Modules that only the benchmark runs: one that does nothing, one that only reads, and the worker filter as a textbook would
-//! have it.
+//! The modules of the benchmark: those that are shipped, an empty one, one that only evaluates a CEL list,
+//! and a worker filter without CEL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use walrus::ModuleConfig;
 
 use crate::workspace::Workspace;
 
-/// The least that Envoy loads, and what it calls when a stream ends.
+/// The smallest module that Envoy loads and calls when a stream ends.
 const EMPTY: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "proxy_abi_version_0_2_1"))
     (func (export "malloc") (param i32) (result i32) i32.const 1024)
     (func (export "proxy_on_log") (param i32)))"#;
 
-/// The least that knows the values of a CEL list when a stream ends: its configuration is the list. An answer that fails is
-/// counted.
+/// The smallest module that evaluates a CEL list when a stream ends. Its configuration is the list. It counts
+/// failures.
 const LIST: &str = r#"(module
     (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
@@ -26,7 +26,7 @@ const LIST: &str = r#"(module
     (memory (export "memory") 1)
     (data (i32.const 64) "expr_create" "expr_evaluate" "lists_failed")
     (func (export "proxy_abi_version_0_2_1"))
-    ;; Whatever was asked for before has been used by now.
+    ;; Returns the same memory each time: the previous result is not used any more.
     (func (export "malloc") (param i32) (result i32) i32.const 4096)
     (func (export "proxy_on_configure") (param i32 i32) (result i32)
         ;; 7: the plugin's configuration.
@@ -42,24 +42,24 @@ const LIST: &str = r#"(module
         (if (call $call (i32.const 75) (i32.const 13) (i32.const 16) (i32.const 4) (i32.const 8) (i32.const 12))
             (then (drop (call $increment (i32.load (i32.const 20)) (i64.const 1)))))))"#;
 
-/// Status of the Proxy-Wasm ABI for what the host does not have.
+/// The Proxy-Wasm status for a function that the host does not have.
 const NOT_FOUND: i32 = 1;
 
 /// The files that Envoy loads.
-pub(crate) struct Modules {
+pub(crate) struct BenchModules {
     pub(crate) worker_filter: PathBuf,
     pub(crate) worker_filter_full: PathBuf,
     pub(crate) service: PathBuf,
     /// Does nothing.
     pub(crate) empty: PathBuf,
-    /// Reads a list and does nothing with it.
+    /// Evaluates a CEL list and ignores the result.
     pub(crate) list: PathBuf,
-    /// The worker filter on a host without CEL: it reads each attribute by a call of its own.
+    /// The worker filter without CEL: it reads each attribute by one host call.
     pub(crate) textbook: PathBuf,
 }
 
-impl Modules {
-    /// Takes what `cargo xtask build` made, and makes the rest in `target/bench`.
+impl BenchModules {
+    /// Finds the modules of `cargo xtask build`, and writes the others to `target/bench`.
     pub(crate) fn prepare(workspace: &Workspace) -> Result<Self> {
         let built = |name: &str| {
             let path = workspace.modules().join(name);
@@ -69,7 +69,7 @@ impl Modules {
         let (worker_filter, service) = (built("worker_filter.wasm")?, built("service.wasm")?);
         let worker_filter_full = built("worker_filter_full.wasm")?;
         let folder = workspace.target().join("bench");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let empty = write(&folder.join("empty.wasm"), &wat::parse_str(EMPTY)?)?;
         let list = write(&folder.join("list.wasm"), &wat::parse_str(LIST)?)?;
         let textbook = without_foreign_functions(&fs::read(&worker_filter)?)?;
@@ -83,13 +83,13 @@ fn write(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// The same module on a host that has no foreign functions, so that it takes the way meant for such hosts.
+/// Replaces the import of foreign functions by one that is not found, so that the module works without them.
 fn without_foreign_functions(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut module = ModuleConfig::new().generate_producers_section(false).parse(wasm)?;
     let import = module
         .imports
         .get_func("env", "proxy_call_foreign_function")
-        .context("the worker filter calls no foreign function: is its textbook mode still another one?")?;
+        .context("the worker filter imports no foreign functions, so it has no mode without them")?;
     module.replace_imported_func(import, |(body, _)| {
         body.i32_const(NOT_FOUND);
     })?;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_module_is_entered_once_for_each_stream() {
+    fn the_list_module_is_called_once_per_stream() {
         let module = Module::from_buffer(&wat::parse_str(LIST).unwrap()).unwrap();
         let exports: Vec<_> = module.exports.iter().map(|export| export.name.as_str()).collect();
         assert_eq!(
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_textbook_module_asks_for_no_foreign_function_and_for_all_else() {
+    fn the_textbook_module_imports_everything_but_foreign_functions() {
         let wasm = wat::parse_str(
             r#"(module
                 (import "env" "proxy_call_foreign_function"

@@ -1,25 +1,25 @@
-//! Instructions of single parts, away from Envoy: native code under callgrind, so a measure of what is done rather than of
-//! how a Wasm compiler puts it.
+//! Instructions of single operations without Envoy: native code under callgrind, independent of a Wasm
+//! compiler.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tributary_tests::metrics::to_f64;
 
-use super::statistic::real;
 use crate::process;
-use crate::progress::Steps;
+use crate::progress::Activity;
 use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// One part: what it is called, the program that does it with its arguments, and how often it does so in the longer of two
-/// runs; the shorter one does it half as often.
+/// An operation, and the program that repeats it. The cost is the slope between two runs, one half as long.
 struct Part {
     name: &'static str,
     program: &'static str,
     arguments: &'static [&'static str],
+    /// Repetitions in the longer run.
     times: u64,
 }
 
@@ -29,10 +29,10 @@ const SERVICE: &str = "service_parts";
 
 const PARTS: [Part; 14] = [
     part("record one observation into a known series", WORKER, &["record"], 2_000),
-    part("record 1,000 observations and hand 1,000 series over", WORKER, &["hand-over"], 4),
+    part("record 1,000 observations and flush 1,000 series", WORKER, &["hand-over"], 4),
     part("decode batches of 1,000 series", SERVICE, &["decode", "1000"], 4),
     part("read 100 records of a log stream", LOG_STREAM, &["read"], 200),
-    part("take over a batch of 100 known series", SERVICE, &["merge", "0"], 20),
+    part("merge a batch of 100 known series", SERVICE, &["merge", "0"], 20),
     part("encode 1,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "1000"], 4),
     part("encode 10,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "10000"], 2),
     part("encode 1,000 points, otlp_json", SERVICE, &["otlp_json", "1000"], 4),
@@ -63,23 +63,23 @@ pub(crate) fn count(workspace: &Workspace) -> Result<Vec<(&'static str, f64)>> {
         let mut cargo = workspace.cargo();
         cargo.args(["build", "--quiet", "--release", "--package", package, "--example", program]);
         cargo.args(["--features", features]);
-        process::aloud(&mut cargo)?;
+        process::run(&mut cargo)?;
     }
     let folder = workspace.target().join("release/examples");
-    let steps = Steps::start("counting the instructions of parts", PARTS.len());
+    let activity = Activity::with_steps("counting the instructions of parts", PARTS.len());
     let mut found = Vec::new();
     for part in PARTS {
         let run = |times: u64| instructions(&folder.join(part.program), part.arguments, times);
         let short = part.times / 2;
-        let per_time = (real(run(part.times)?) - real(run(short)?)) / real(part.times - short);
-        steps.done(&format!("{}: {per_time:.0} instructions", part.name));
+        let per_time = (to_f64(run(part.times)?) - to_f64(run(short)?)) / to_f64(part.times - short);
+        activity.step_done(&format!("{}: {per_time:.0} instructions", part.name));
         found.push((part.name, per_time));
     }
     Ok(found)
 }
 
 fn instructions(program: &Path, arguments: &[&str], times: u64) -> Result<u64> {
-    let folder = tempfile::tempdir().context("cannot make a folder for callgrind")?;
+    let folder = tempfile::tempdir().context("cannot create a folder for callgrind")?;
     let file = folder.path().join("out");
     let mut out = std::ffi::OsString::from("--callgrind-out-file=");
     out.push(&file);
@@ -90,12 +90,12 @@ fn instructions(program: &Path, arguments: &[&str], times: u64) -> Result<u64> {
         .arg(program)
         .args(arguments)
         .arg(times.to_string());
-    process::quietly(&mut valgrind, LIMIT)?;
+    process::capture(&mut valgrind, LIMIT)?;
     let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
     total(&String::from_utf8_lossy(&text))
 }
 
-/// What callgrind's file says in all.
+/// The total in callgrind's file.
 fn total(text: &str) -> Result<u64> {
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     let total = total.context("callgrind's file has no total")?.trim().parse()?;
@@ -108,13 +108,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_is_read() {
+    fn the_total_is_parsed() {
         assert_eq!(total("events: Ir\n0 5\ntotals: 47\n").unwrap(), 47);
         assert!(total("events: Ir\n").is_err());
     }
 
     #[test]
-    fn every_part_is_done_twice_at_least() {
+    fn every_part_is_repeated_at_least_twice() {
         assert!(PARTS.iter().all(|part| part.times >= 2));
     }
 }

@@ -1,47 +1,46 @@
-//! Reads what callgrind wrote: how many instructions one thread executed, and in whose code.
+//! Parses callgrind's files: the instructions of one thread, by the origin of the code.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
 
-/// Executed instructions, by whose code they are.
+/// Executed instructions, by the origin of the code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// Envoy's own code, the allocator excepted.
+    /// Envoy's own code, without the allocator.
     pub(crate) envoy: u64,
     /// The allocator in Envoy's binary.
     pub(crate) allocator: u64,
-    /// Code that was generated at run time: compiled Wasm and Lua.
+    /// Code generated at run time: compiled Wasm and Lua.
     pub(crate) generated: u64,
-    /// The system's libraries.
+    /// System libraries.
     pub(crate) libraries: u64,
 }
 
-/// Envoy's binary in memory, and the allocator's code in it.
+/// Envoy's binary in the memory of a process.
 #[derive(Clone, Debug)]
 pub(crate) struct Binary<'a> {
-    /// As callgrind names it.
+    /// Its name in callgrind's files.
     pub(crate) name: &'a str,
-    /// Where its code is in memory, with all that is executable.
+    /// The addresses of its executable code.
     pub(crate) code: Range<u64>,
-    /// Where the allocator's part of that is.
+    /// The addresses of the allocator, a part of `code`.
     pub(crate) allocator: Range<u64>,
 }
 
-/// What callgrind calls the object of code that it knows no file of: what was generated at run time, and, with addresses in
-/// memory, sections of a binary other than `.text` (valgrind 3.19).
+/// callgrind's name for code without a file: generated code, and the sections of a binary other than `.text`,
+/// with their addresses in memory (valgrind 3.19).
 const NO_OBJECT: &str = "???";
 
 impl Cost {
-    /// Everything but the allocator.
-    ///
-    /// Valgrind has no restartable sequences, so Envoy's tcmalloc takes a slow path there that it takes nowhere else.
+    /// The sum without the allocator. Valgrind has no restartable sequences, so Envoy's tcmalloc takes a slow
+    /// path that it takes only there.
     pub(crate) fn without_allocator(&self) -> u64 {
         self.envoy + self.generated + self.libraries
     }
 
-    /// Both together.
+    /// The sum of two costs.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         Self {
             envoy: self.envoy + other.envoy,
@@ -52,10 +51,10 @@ impl Cost {
     }
 }
 
-/// The cost in one file of callgrind, written with `--dump-instr=yes --dump-line=no --compress-pos=no`.
+/// Parses a file that callgrind wrote with `--dump-instr=yes --dump-line=no --compress-pos=no`.
 ///
 /// # Errors
-/// The file has another form, or its lines do not add up to its own total.
+/// The file has another format, or its lines do not add up to its total.
 pub(crate) fn read(text: &str, binary: &Binary<'_>) -> Result<Cost> {
     let mut objects: HashMap<&str, &str> = HashMap::new();
     let mut cost = Cost::default();
@@ -63,7 +62,7 @@ pub(crate) fn read(text: &str, binary: &Binary<'_>) -> Result<Cost> {
     let (mut object, mut inclusive) = ("", false);
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("ob=").or_else(|| line.strip_prefix("cob=")) {
-            // A number with its name at first, alone afterwards.
+            // A number, with its name at the first occurrence.
             let (number, name) = name.split_once(' ').unwrap_or((name, ""));
             if !name.is_empty() {
                 objects.insert(number, name);
@@ -73,7 +72,7 @@ pub(crate) fn read(text: &str, binary: &Binary<'_>) -> Result<Cost> {
                     objects.get(number).copied().with_context(|| format!("object {number} has no name"))?;
             }
         } else if line.starts_with("calls=") {
-            // The next line is what the call cost in all, which the called function's own lines say too.
+            // The next line is the cost of the call, which is part of the called function's own lines.
             inclusive = true;
         } else if let Some(position) = line.strip_prefix("0x") {
             if std::mem::take(&mut inclusive) {
@@ -93,10 +92,10 @@ pub(crate) fn read(text: &str, binary: &Binary<'_>) -> Result<Cost> {
             }
         }
     }
-    let said = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    let said: u64 = said.context("no total; was the dump complete?")?.trim().parse()?;
-    if said != total {
-        bail!("the lines add up to {total} instructions, the file says {said}");
+    let expected = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let expected: u64 = expected.context("the file has no total: is the dump complete?")?.trim().parse()?;
+    if expected != total {
+        bail!("the lines add up to {total} instructions, but the total is {expected}");
     }
     Ok(cost)
 }
@@ -117,16 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn instructions_are_told_apart_by_whose_code_they_are() {
+    fn instructions_are_grouped_by_the_origin_of_the_code() {
         let cost = read(FILE, &binary()).unwrap();
         assert_eq!(cost, Cost { envoy: 1 + 2 + 4 + 32 + 128, allocator: 16, generated: 64, libraries: 8 });
         assert_eq!(cost.without_allocator(), 255 - 16);
     }
 
     #[test]
-    fn a_dump_that_broke_off_is_refused() {
+    fn a_truncated_dump_is_an_error() {
         assert!(read(FILE.trim_end_matches("totals: 255\n"), &binary()).is_err());
         let error = read(&FILE.replace("totals: 255", "totals: 256"), &binary()).unwrap_err();
-        assert_eq!(error.to_string(), "the lines add up to 255 instructions, the file says 256");
+        assert_eq!(error.to_string(), "the lines add up to 255 instructions, but the total is 256");
     }
 }

@@ -1,4 +1,4 @@
-//! How cost grows with the number of series, of workers and of dimensions.
+//! Cost by the number of series, workers and dimensions.
 
 use std::fs;
 use std::time::Duration;
@@ -9,31 +9,31 @@ use serde_json::{Value, json};
 use tributary_tests::admin::Admin;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::metrics::to_f64;
 use tributary_tests::poll::{self, Seen};
 
-use super::cpu::{self, Spent};
-use super::statistic::real;
+use super::cpu::{self, ThreadTimes};
 
-/// How many series there are, with one worker.
+/// Numbers of series, with one worker.
 pub(crate) const SERIES: [u64; 5] = [10, 100, 1_000, 10_000, 100_000];
-/// How many workers there are, with [`SERIES_OF_WORKERS`].
+/// Numbers of workers, with [`SERIES_OF_WORKERS`].
 pub(crate) const WORKERS: [u32; 3] = [1, 2, 4];
 pub(crate) const SERIES_OF_WORKERS: u64 = 100;
-/// How many dimensions there are.
+/// Numbers of dimensions.
 pub(crate) const DIMENSIONS: [usize; 5] = [1, 2, 4, 8, 16];
 
-/// Longer than an export's interval.
+/// Longer than the export interval.
 const MEASURED_S: u64 = 11;
-/// Requests per second that the load generator is sure to make.
+/// A lower bound of the requests per second of the load generator.
 const SLOWEST_PER_S: u64 = 8_000;
 const LIMIT: Duration = Duration::from_secs(60);
 const SERIES_MAX: u64 = 200_000;
 const LOOP_DURATION: &str = "server.dispatcher.loop_duration_us";
 /// Longer than Envoy takes to merge its histograms.
-const MERGING: Duration = Duration::from_millis(500);
+const MERGE_TIME: Duration = Duration::from_millis(500);
 const TABLE: &str = "wasmcustom.tributary_series";
 
-/// Attributes that every stream of the benchmark has.
+/// Attributes of every stream of the benchmark.
 const ATTRIBUTES: [&str; 16] = [
     "request.method",
     "response.code",
@@ -53,21 +53,21 @@ const ATTRIBUTES: [&str; 16] = [
     "response.size",
 ];
 
-/// What one number of series and workers costs.
+/// The cost with one number of series and workers.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Scale {
     pub(crate) series: u64,
     pub(crate) workers: u32,
     pub(crate) worker_us: f64,
     pub(crate) main_us: f64,
-    /// CPU time of the main thread for each of all workers'.
+    /// CPU time of the main thread, divided by that of all workers.
     pub(crate) main_thread_share: f64,
-    /// The longest turn of the main thread's event loop, which is no shorter than its longest callback.
+    /// The longest iteration of the main thread's event loop: an upper bound of its longest callback.
     pub(crate) longest_main_turn_ms: f64,
     pub(crate) rss_mib: f64,
 }
 
-/// The worker filter's configuration with a series for each path.
+/// The worker filter's configuration with one series per path.
 pub(crate) fn worker_by_path() -> Value {
     json!({
         "preset": "none",
@@ -84,7 +84,7 @@ pub(crate) fn worker_by_path() -> Value {
     })
 }
 
-/// The worker filter's configuration with so many dimensions, all with the same values in each stream.
+/// The worker filter's configuration with `count` dimensions, whose values are the same in each stream.
 pub(crate) fn worker_by_dimensions(count: usize) -> Value {
     let dimension = |attribute: &&str| json!({"name": attribute, "attribute": attribute});
     let dimensions: Vec<_> = ATTRIBUTES.iter().take(count).map(dimension).collect();
@@ -96,7 +96,7 @@ pub(crate) fn worker_by_dimensions(count: usize) -> Value {
     })
 }
 
-/// Measures an Envoy whose worker filter makes a series of each path.
+/// Measures an Envoy whose worker filter has one series per path.
 pub(crate) async fn measure(config: EnvoyConfig, listener: &str, series: u64, workers: u32) -> Result<Scale> {
     let config = config
         .plugin(super::attachment::SERVICE, "limits.series", SERIES_MAX)
@@ -110,47 +110,47 @@ pub(crate) async fn measure(config: EnvoyConfig, listener: &str, series: u64, wo
         ..EnvoyOptions::workers(workers)
     };
     let mut envoy = Envoy::start(&config, &options).await?;
-    let (target, pid) = (envoy.listener(listener)?, envoy.process().id().context("Envoy has ended")?);
-    // Twice each path at least.
+    let (target, pid) = (envoy.listener(listener)?, envoy.process().id().context("Envoy has exited")?);
+    // At least twice each path.
     cpu::load(target, 1 + 2 * series / SLOWEST_PER_S, Some(&script)).await?;
-    poll::until("the table to have every series", LIMIT, async || {
+    poll::until("the table to contain every series", LIMIT, async || {
         let found = envoy.admin().stats().await?.gauge(TABLE)?;
         Ok(Seen::when(found >= series, found))
     })
     .await?;
     longest_turn_ms(envoy.admin()).await?;
-    let before = Spent::read(pid)?;
+    let before = ThreadTimes::read(pid)?;
     let requests = cpu::load(target, MEASURED_S, Some(&script)).await?;
-    let spent = Spent::read(pid)?.since(&before);
+    let spent = ThreadTimes::read(pid)?.since(&before);
     Ok(Scale {
         series,
         workers,
-        worker_us: real(spent.worker_ns) / 1e3 / real(requests),
-        main_us: real(spent.main_ns) / 1e3 / real(requests),
-        main_thread_share: real(spent.main_ns) / real(spent.worker_ns),
+        worker_us: to_f64(spent.worker_ns) / 1e3 / to_f64(requests),
+        main_us: to_f64(spent.main_ns) / 1e3 / to_f64(requests),
+        main_thread_share: to_f64(spent.main_ns) / to_f64(spent.worker_ns),
         longest_main_turn_ms: longest_turn_ms(envoy.admin()).await?,
         rss_mib: cpu::rss_mib(pid)?,
     })
 }
 
-/// A script of wrk that asks for so many paths in turn.
+/// A script for wrk that requests `count` paths in turn.
 fn paths(count: u64) -> String {
     format!(
         "local n = 0\nrequest = function()\n  n = (n + 1) % {count}\n  return wrk.format(nil, \"/\" .. n)\nend\n"
     )
 }
 
-/// The longest turn of the main thread's event loop since this was last asked.
+/// The longest iteration of the main thread's event loop since the last call.
 async fn longest_turn_ms(admin: &Admin) -> Result<f64> {
     let path = format!("/stats?filter=^{LOOP_DURATION}$");
-    // The first question makes Envoy begin to merge its histograms; the second one sees what came of it.
+    // The first request starts the merge of Envoy's histograms; the second one reads the result.
     admin.get(&path).await?;
-    tokio::time::sleep(MERGING).await;
+    tokio::time::sleep(MERGE_TIME).await;
     let text = admin.get(&path).await?;
     longest(&text).map_or(Ok(0.0), |us| Ok(us / 1e3))
 }
 
-/// The greatest value of the last interval in Envoy's text of a histogram, `… P100(INTERVAL,ALL)`.
+/// The maximum of the last interval in Envoy's text of a histogram, `… P100(INTERVAL,ALL)`.
 fn longest(text: &str) -> Option<f64> {
     text.rsplit_once("P100(")?.1.split_once(',')?.0.parse().ok().filter(|us: &f64| us.is_finite())
 }
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_greatest_value_of_the_interval_is_read() {
+    fn the_maximum_of_the_interval_is_parsed() {
         let text = "server.dispatcher.loop_duration_us: P0(1,1) P99.9(64,99) P100(5150,98000)\n";
         assert_eq!(longest(text), Some(5150.0));
         assert_eq!(longest("a: P100(nan,98000)"), None);

@@ -1,8 +1,8 @@
-//! What several measurements of the same thing say together.
+//! The median and spread of repeated measurements.
 
 use serde::Serialize;
 
-/// The median of some measurements, and between which two the middle half of them is.
+/// The median of measurements, and the bounds of their middle half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one measurement; of none all are 0.
+    /// The spread of these values; all zero if there are none.
     pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
@@ -22,21 +22,15 @@ impl Spread {
         } else {
             at(middle)
         };
-        // Of four or fewer, all are between the two.
+        // With four or fewer values, the bounds include all.
         let outside = count.saturating_sub(1) / 4;
         Self { median, low: at(outside), high: at(count.saturating_sub(outside + 1)) }
     }
 
-    /// Half of the distance between the two.
+    /// Half of the distance between the bounds.
     pub(crate) fn half_width(&self) -> f64 {
         (self.high - self.low) / 2.0
     }
-}
-
-/// A count as a real number: exact below 2^53, which no count here comes near.
-#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-pub(crate) fn real(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
@@ -44,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_one_or_between_the_middle_two() {
+    fn the_median_is_the_middle_value_or_the_mean_of_the_middle_two() {
         assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]), Spread { median: 2.0, low: 1.0, high: 3.0 });
         assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 8.0]), Spread { median: 3.0, low: 1.0, high: 8.0 });
         assert_eq!(Spread::of(vec![4.0, 1.0]).half_width(), 1.5);
@@ -52,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_off_is_not_in_the_middle_half() {
+    fn an_outlier_is_not_in_the_middle_half() {
         let values = vec![90.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
         assert_eq!(Spread::of(values), Spread { median: 5.0, low: 3.0, high: 7.0 });
     }

@@ -1,70 +1,46 @@
-//! The tables in which a run's figures are shown to people.
+//! The tables of a report.
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 
 use super::latency;
-use super::outcome::{Outcome, WasmBytes};
-use super::statistic::Spread;
+use super::report::{BenchReport, WasmBytes};
+use crate::output::{number_table, text_table};
 
-impl Outcome {
+impl BenchReport {
     fn instructions_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header([
-            "instructions per request",
-            "total",
-            "±",
-            "added",
-            "x native",
-            "Wasm/Lua",
-            "main",
-            "allocator",
-        ]);
-        for subject in &self.subjects {
-            let Some(found) = self.instructions.get(&subject.to_string()) else { continue };
-            let whole = |spread: &Spread| format!("{:.0}", spread.median);
-            table.add_row([
-                subject.to_string(),
-                whole(&found.total),
-                format!("{:.0}", found.total.half_width()),
-                self.added_instructions(subject).map_or_else(String::new, |added| format!("{added:+.0}")),
-                ratio(self.instructions_vs_native(subject)),
-                whole(&found.generated),
-                whole(&found.main),
-                whole(&found.allocator),
-            ]);
-        }
-        align(&mut table);
-        table
+        let header =
+            ["instructions per request", "total", "±", "added", "x native", "Wasm/Lua", "main", "allocator"];
+        let rows = self.cases.iter().filter_map(|case| {
+            let figure = self.instructions_figure(case)?;
+            Some([
+                case.to_string(),
+                format!("{:.0}", figure.total),
+                format!("{:.0}", figure.spread),
+                figure.added.map_or_else(String::new, |added| format!("{added:+.0}")),
+                ratio(figure.vs_native),
+                format!("{:.0}", figure.generated),
+                format!("{:.0}", figure.main),
+                format!("{:.0}", figure.allocator),
+            ])
+        });
+        number_table(header, rows)
     }
 
     fn items_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header(["an item of the CEL list", "instructions", "CEL"]);
-        for (item, added) in &self.items {
-            table.add_row([item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
-        }
-        table
+        let rows = self.items.iter();
+        let rows = rows.map(|(item, added)| [item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
+        text_table(["item of the CEL list", "instructions", "CEL"], rows)
     }
 
     fn parts_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header(["a part, as native code", "instructions"]);
-        for (name, instructions) in &self.parts {
-            table.add_row([(*name).to_owned(), format!("{instructions:.0}")]);
-        }
-        align(&mut table);
-        table
+        let rows = self.parts.iter().map(|(name, count)| [(*name).to_owned(), format!("{count:.0}")]);
+        number_table(["operation, as native code", "instructions"], rows)
     }
 
     fn cpu_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header([
+        let header = [
             "CPU time per request, us",
             "worker",
             "main",
@@ -74,11 +50,11 @@ impl Outcome {
             "requests/s",
             "RSS MiB",
             "added MiB",
-        ]);
-        for subject in &self.subjects {
-            let Some(figure) = self.cpu_figure(subject) else { continue };
-            table.add_row([
-                subject.to_string(),
+        ];
+        let rows = self.cases.iter().filter_map(|case| {
+            let figure = self.cpu_figure(case)?;
+            Some([
+                case.to_string(),
                 format!("{:.2}", figure.worker_us.median),
                 format!("{:.3}", figure.main_us.median),
                 format!("{:+.2}", figure.added_us.median),
@@ -87,36 +63,29 @@ impl Outcome {
                 format!("{:.0}", figure.requests_per_s.median),
                 format!("{:.1}", figure.rss_mib.median),
                 format!("{:+.1}", figure.rss_added_mib.median),
-            ]);
-        }
-        align(&mut table);
-        table
+            ])
+        });
+        number_table(header, rows)
     }
 
     fn latency_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header(["latency, us", "p50", "added", "±", "p99", "added", "±"]);
-        for subject in &self.subjects {
-            let Some(figure) = self.latency_figure(subject) else { continue };
-            table.add_row([
-                subject.to_string(),
+        let rows = self.cases.iter().filter_map(|case| {
+            let figure = self.latency_figure(case)?;
+            Some([
+                case.to_string(),
                 format!("{:.1}", figure.p50_us.median),
                 format!("{:+.1}", figure.added_p50_us.median),
                 format!("{:.1}", figure.added_p50_us.half_width()),
                 format!("{:.1}", figure.p99_us.median),
                 format!("{:+.1}", figure.added_p99_us.median),
                 format!("{:.1}", figure.added_p99_us.half_width()),
-            ]);
-        }
-        align(&mut table);
-        table
+            ])
+        });
+        number_table(["latency, us", "p50", "added", "±", "p99", "added", "±"], rows)
     }
 
     fn scaling_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header([
+        let header = [
             "series",
             "workers",
             "worker us/request",
@@ -124,9 +93,9 @@ impl Outcome {
             "main/worker",
             "longest main turn ms",
             "RSS MiB",
-        ]);
-        for scale in &self.scaling {
-            table.add_row([
+        ];
+        let rows = self.scaling.iter().map(|scale| {
+            [
                 scale.series.to_string(),
                 scale.workers.to_string(),
                 format!("{:.2}", scale.worker_us),
@@ -134,39 +103,15 @@ impl Outcome {
                 format!("{:.2} %", scale.main_thread_share * 100.0),
                 format!("{:.1}", scale.longest_main_turn_ms),
                 format!("{:.1}", scale.rss_mib),
-            ]);
-        }
-        align(&mut table);
-        table
+            ]
+        });
+        number_table(header, rows)
     }
 
     fn dimensions_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header(["instructions per request", "total"]);
-        for (name, found) in &self.dimensions {
-            table.add_row([name.clone(), format!("{:.0}", found.total.median)]);
-        }
-        align(&mut table);
-        table
-    }
-
-    fn start_up_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        table.set_header(["start to first connection, ms", "median", "from", "to"]);
-        for subject in &self.subjects {
-            let Some(values) = self.start_up_ms.get(&subject.to_string()) else { continue };
-            let spread = Spread::of(values.clone());
-            table.add_row([
-                subject.to_string(),
-                format!("{:.0}", spread.median),
-                format!("{:.0}", spread.low),
-                format!("{:.0}", spread.high),
-            ]);
-        }
-        align(&mut table);
-        table
+        let rows = self.dimensions.iter();
+        let rows = rows.map(|(name, found)| [name.clone(), format!("{:.0}", found.total.median)]);
+        number_table(["instructions per request", "total"], rows)
     }
 }
 
@@ -174,50 +119,31 @@ fn ratio(ratio: Option<f64>) -> String {
     ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
 }
 
-fn align(table: &mut Table) {
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-}
-
-impl fmt::Display for Outcome {
+impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.instructions.is_empty() {
-            writeln!(f, "\n{}\n", self.instructions_table())?;
-            writeln!(
-                f,
-                "All threads, without the allocator (its column is apart: valgrind makes it slower than it is)."
-            )?;
-        }
-        if !self.items.is_empty() {
-            writeln!(f, "\n{}\n", self.items_table())?;
-        }
-        if !self.parts.is_empty() {
-            writeln!(f, "\n{}\n", self.parts_table())?;
-        }
-        if !self.cpu.is_empty() {
-            writeln!(f, "\n{}\n", self.cpu_table())?;
-            writeln!(
-                f,
-                "One worker at saturation; added: main and worker, to the first row in the same round."
-            )?;
-        }
-        if !self.latency.is_empty() {
-            writeln!(f, "\n{}\n", self.latency_table())?;
-            writeln!(f, "At {} requests per second; each counts from when it was due.", latency::RATE)?;
-        }
-        if !self.scaling.is_empty() {
-            writeln!(f, "\n{}\n", self.scaling_table())?;
-        }
-        if !self.dimensions.is_empty() {
-            writeln!(f, "\n{}\n", self.dimensions_table())?;
-        }
-        if !self.start_up_ms.is_empty() {
-            writeln!(f, "\n{}\n", self.start_up_table())?;
+        let latency_note =
+            format!("At {} requests per second, from when each request was due.\n", latency::RATE);
+        let tables = [
+            (
+                self.instructions_table(),
+                "All threads, without the allocator, which is slower under valgrind and has its own column.\n",
+            ),
+            (self.items_table(), ""),
+            (self.parts_table(), ""),
+            (
+                self.cpu_table(),
+                "One saturated worker. Added: both threads, relative to the first row in the same round.\n",
+            ),
+            (self.latency_table(), &latency_note),
+            (self.scaling_table(), ""),
+            (self.dimensions_table(), ""),
+        ];
+        for (table, note) in tables.iter().filter(|(table, _)| !table.is_empty()) {
+            write!(f, "\n{table}\n\n{note}")?;
         }
         let WasmBytes { worker_filter, service } = self.wasm_bytes;
         writeln!(f, "worker_filter.wasm {worker_filter} bytes, service.wasm {service} bytes")?;
-        for (name, reason) in &self.faults {
+        for (name, reason) in &self.failures {
             writeln!(f, "\n{name} could not be measured: {reason}")?;
         }
         Ok(())

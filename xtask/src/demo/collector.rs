@@ -1,4 +1,4 @@
-//! The two collectors that the demo can send to, asked the same questions.
+//! The two collectors of the demo, with the same queries.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -8,15 +8,15 @@ use tributary_tests::victoria_metrics::{self, VictoriaMetrics};
 
 const DURATION: &str = "http.server.request.duration";
 const COUNTER: &str = "tributary.counter";
-/// The series of [`COUNTER`] that every request adds one to.
+/// The series of [`COUNTER`] that counts every request.
 const REQUESTS: [(&str, &str); 1] = [("key", "requests")];
 
-/// Which collector to run.
+/// A kind of collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// An OTLP/HTTP sink inside this process.
+pub(crate) enum CollectorKind {
+    /// An OTLP/HTTP receiver in this process.
     Embedded,
-    /// A real VictoriaMetrics, asked over its HTTP API.
+    /// A real VictoriaMetrics, queried over its HTTP API.
     VictoriaMetrics,
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum Collector {
     VictoriaMetrics(Box<VictoriaMetrics>),
 }
 
-impl Kind {
+impl CollectorKind {
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Kind {
         }
     }
 
-    /// Where it takes OTLP/HTTP.
+    /// The path of its OTLP/HTTP endpoint.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Embedded => "/v1/metrics",
@@ -45,11 +45,13 @@ impl Kind {
 }
 
 impl Collector {
-    /// Starts one on `127.0.0.1:port`; 0 takes any free port.
-    pub(crate) async fn start(kind: Kind, port: u16) -> Result<Self> {
+    /// Starts a collector on `127.0.0.1:port`; port 0 selects a free one.
+    pub(crate) async fn start(kind: CollectorKind, port: u16) -> Result<Self> {
         Ok(match kind {
-            Kind::Embedded => Self::Embedded(Sink::start(port).await?),
-            Kind::VictoriaMetrics => Self::VictoriaMetrics(Box::new(VictoriaMetrics::start(port).await?)),
+            CollectorKind::Embedded => Self::Embedded(Sink::start(port).await?),
+            CollectorKind::VictoriaMetrics => {
+                Self::VictoriaMetrics(Box::new(VictoriaMetrics::start(port).await?))
+            }
         })
     }
 
@@ -60,7 +62,7 @@ impl Collector {
         }
     }
 
-    /// The counter that the workers keep in shared data, as it was exported.
+    /// The exported value of the counter that the workers keep in shared data.
     pub(crate) async fn counter(&self) -> Result<u64> {
         match self {
             Self::Embedded(sink) => Ok(sink.sum(COUNTER, &REQUESTS)),
@@ -68,7 +70,7 @@ impl Collector {
         }
     }
 
-    /// How many requests are in the exported histograms.
+    /// The number of requests in the exported histograms.
     pub(crate) async fn exported(&self) -> Result<u64> {
         match self {
             Self::Embedded(sink) => Ok(sink.total_count(DURATION)),

@@ -1,16 +1,18 @@
-//! The table by route, computed from the exported histograms alone.
+//! The table of routes, computed only from the exported histograms.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use tributary_tests::metrics::{Histogram, HistogramPoint, to_f64};
+
+use crate::output;
 
 const ROUTE: &str = "http.route";
 const STATUS: &str = "http.response.status_code";
-/// Envoy leaves the attribute out for a request that no route matches.
+/// The name for requests without the attribute: no route matched them.
 const NO_ROUTE: &str = "(no route)";
-/// What a reader of the table should know.
+/// A note below the table.
 pub(crate) const NOTE: &str =
     "(percentiles are estimates from the exported buckets, of which the first ends at 5 ms)";
 const FIRST_SERVER_ERROR: u16 = 500;
@@ -21,26 +23,21 @@ struct Route {
     errors: u64,
 }
 
-/// One row for each route: count, share of server errors, and percentiles estimated from the buckets.
+/// One row for each route: requests, share of server errors, and percentiles estimated from the buckets.
 pub(crate) fn table(points: &[HistogramPoint]) -> Result<Table> {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["route", "requests", "5xx", "p50", "p95", "p99"]);
-    for (name, route) in by_route(points)? {
+    let rows = by_route(points)?.into_iter().map(|(name, route)| {
         let quantile = |q| route.durations.quantile(q).map_or_else(|| "-".to_owned(), milliseconds);
-        table.add_row([
+        let share = to_f64(route.errors) / to_f64(route.durations.count.max(1));
+        [
             name,
             route.durations.count.to_string(),
-            format!("{:.2} %", 100.0 * to_f64(route.errors) / to_f64(route.durations.count.max(1))),
+            format!("{:.2} %", 100.0 * share),
             quantile(0.5),
             quantile(0.95),
             quantile(0.99),
-        ]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    Ok(table)
+        ]
+    });
+    Ok(output::number_table(["route", "requests", "5xx", "p50", "p95", "p99"], rows))
 }
 
 fn by_route(points: &[HistogramPoint]) -> Result<BTreeMap<String, Route>> {

@@ -1,6 +1,6 @@
-//! An OCI image layout on disk (image-spec 1.0): blobs by their checksums, and an index that names the images.
+//! An OCI image layout on disk (image-spec 1.0): blobs by their checksums, and an index of the images.
 //!
-//! The same modules give the same bytes: no clock, no user and no file mode of this machine gets in.
+//! The result is reproducible: it contains no time, user or file mode of this machine.
 
 use std::fs;
 use std::io::Write;
@@ -16,20 +16,20 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// The two layers of the artifact format.
+/// The media types of the two layers of an artifact.
 const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
-/// The name that the module must have in the layer of a compat image.
+/// The module's name in the layer of a compat image, by the specification.
 const FILE_IN_LAYER: &str = "plugin.wasm";
 const ABI: &str = "0.2.1";
 
-/// How a module is packed.
+/// The format of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
-    /// An image with one layer, a tar of plugin.wasm.
+    /// One layer, a tar with plugin.wasm.
     Compat,
-    /// Two layers, of which one is the module.
+    /// Two layers, one of which is the module.
     Artifact,
 }
 
@@ -49,17 +49,17 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Begins an empty one, in the place of whatever was there.
+    /// Creates an empty layout; deletes what the folder contains.
     pub(super) fn create(folder: &Path) -> Result<Self> {
         if folder.exists() {
             fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
         }
         fs::create_dir_all(folder.join("blobs/sha256"))
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), manifests: Vec::new() })
     }
 
-    /// Adds an image of a module and gives its digest.
+    /// Adds an image of a module and returns its digest.
     pub(super) fn add(&mut self, tag: &str, title: &str, format: Format, module: &[u8]) -> Result<String> {
         let (layers, diff_ids) = match format {
             Format::Compat => {
@@ -78,7 +78,7 @@ impl Layout {
                 (layers, blobs.iter().map(|blob| format!("sha256:{}", sha256(blob))).collect())
             }
         };
-        // A module runs on any machine, but whoever mounts an image as a volume asks for a platform.
+        // A module runs on any platform, but mounting an image as a volume needs one.
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
@@ -104,14 +104,14 @@ impl Layout {
         Ok(digest)
     }
 
-    /// Writes the index: only now it is a layout.
+    /// Writes the index, which completes the layout.
     pub(super) fn finish(self) -> Result<()> {
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": self.manifests});
         fs::write(self.folder.join("index.json"), serde_json::to_vec(&index)?)?;
         Ok(fs::write(self.folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?)
     }
 
-    /// Writes a blob and gives its descriptor.
+    /// Writes a blob and returns its descriptor.
     fn blob(&self, media_type: &str, bytes: &[u8]) -> Result<Value> {
         let checksum = sha256(bytes);
         fs::write(self.folder.join("blobs/sha256").join(&checksum), bytes)?;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_has_two_layers_of_which_one_is_the_module_itself() {
+    fn an_artifact_has_two_layers_and_one_is_the_module_itself() {
         let folder = tempfile::tempdir().unwrap();
         layout(folder.path());
         let manifest = manifest(folder.path(), 1);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_is_gone() {
+    fn a_new_layout_deletes_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("stale"), "x").unwrap();
         layout(folder.path());
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_those_of_sha256sum() {
+    fn a_checksum_is_in_hexadecimal() {
         assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -1,109 +1,86 @@
-//! How collectors fail: at random, each by itself, and never for ever.
+//! Faults of collectors: random, independent of each other, and temporary.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use fastrand::Rng;
 use tributary_tests::sink::{Fault, Sink};
 
-use super::stage::Collector;
+use super::environment::FaultyCollector;
 
-/// Looks at a collector, one a second, for which one of its moods lasts at the most.
-const MOOD_LOOKS_MAX: u64 = 4;
+/// The longest duration of a fault mode, in steps of the schedule, which has one each second.
+const STEPS_MAX: u64 = 4;
 
-/// Longer than an export's interval, shorter than a call may take.
+/// Longer than the export interval, shorter than the timeout of an export.
 const SLOW_DELAY: Duration = Duration::from_millis(800);
-/// More than Envoy takes for an answer.
+/// More than Envoy buffers of a response.
 const FLOOD_BYTES: usize = 33 << 20;
 
-/// What a collector may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    /// It takes everything.
+/// A behaviour of a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum FaultMode {
+    /// Accepts everything.
     Healthy,
-    /// It answers 503 to everything.
+    /// Answers 503.
+    #[value(name = "503")]
     Unavailable,
-    /// It asks to be left alone for a second.
+    /// Answers 429 with `Retry-After: 1`.
+    #[value(name = "429")]
     TooMany,
-    /// It answers 502, as a proxy does whose upstream is gone.
+    /// Answers 502, like a proxy without upstream.
+    #[value(name = "502")]
     BadGateway,
-    /// It answers 400: what was sent is not to be sent again.
+    /// Answers 400, which forbids a retry.
+    #[value(name = "400")]
     BadRequest,
-    /// It answers 500: the same.
+    /// Answers 500, which forbids a retry.
+    #[value(name = "500")]
     InternalError,
-    /// It closes the connection without an answer.
+    /// Closes the connection without a response.
     Closes,
-    /// It never answers one request.
+    /// Never answers one request.
     Hangs,
-    /// It takes everything, but takes its time to say so.
+    /// Accepts everything, with a delay.
     Slow,
-    /// It takes everything, and answers with what is no message.
+    /// Accepts everything, and answers with an invalid message.
     Garbage,
-    /// It breaks off its answer.
+    /// Truncates its response.
     Truncates,
-    /// It answers one request with 33 MiB.
+    /// Answers one request with 33 MiB.
     Floods,
-    /// It takes everything, but says that it rejected a point.
+    /// Accepts everything, and reports one rejected point.
+    #[value(name = "partial_success")]
     PartialSuccess,
 }
 
-/// The moods of all collectors.
-pub(super) struct Weather {
+/// The random fault modes of all collectors.
+pub(super) struct FaultSchedule {
     random: Rng,
-    /// For each collector, the looks that its mood still lasts.
-    lasts: Vec<u64>,
-    drawn: BTreeMap<Kind, u64>,
+    /// For each collector, the steps that its fault mode still lasts.
+    steps_left: Vec<u64>,
+    drawn: BTreeMap<FaultMode, u64>,
 }
 
-impl Kind {
-    const ALL: [Self; 13] = [
-        Self::Healthy,
-        Self::Unavailable,
-        Self::TooMany,
-        Self::BadGateway,
-        Self::BadRequest,
-        Self::InternalError,
-        Self::Closes,
-        Self::Hangs,
-        Self::Slow,
-        Self::Garbage,
-        Self::Truncates,
-        Self::Floods,
-        Self::PartialSuccess,
-    ];
-
-    /// In a word.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Unavailable => "503",
-            Self::TooMany => "429",
-            Self::BadGateway => "502",
-            Self::BadRequest => "400",
-            Self::InternalError => "500",
-            Self::Closes => "closes",
-            Self::Hangs => "hangs",
-            Self::Slow => "slow",
-            Self::Garbage => "garbage",
-            Self::Truncates => "truncates",
-            Self::Floods => "floods",
-            Self::PartialSuccess => "partial_success",
-        }
+impl FaultMode {
+    /// Its name in reports.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// How often it is drawn, in relation to the others.
+    /// Its probability, relative to the other modes.
     fn weight(self) -> u64 {
         if self == Self::Healthy { 8 } else { 1 }
     }
 
-    /// Whether it loses deltas, and so the sum of what a collector of them got is not that of all: the ledger says by how much,
-    /// but not of which metric.
+    /// Whether deltas are lost. The collector's sums are then too low, and the ledger reports by how much in
+    /// total, but not by metric.
     fn loses_deltas(self) -> bool {
         matches!(self, Self::BadRequest | Self::InternalError)
     }
 
-    fn seize(self, sink: &Sink) {
+    fn apply(self, sink: &Sink) {
         sink.heal();
         match self {
             Self::Healthy => {}
@@ -119,61 +96,62 @@ impl Kind {
             Self::Truncates => sink.fail_always(Fault::Truncate),
             Self::Floods => sink.fail_next(1, &Fault::Flood { bytes: FLOOD_BYTES }),
             Self::PartialSuccess => {
-                sink.fail_always(Fault::PartialSuccess { rejected: 1, message: "as asked".to_owned() });
+                sink.fail_always(Fault::PartialSuccess { rejected: 1, message: "fault mode".to_owned() });
             }
         }
     }
 
-    /// All kinds, with how often each is drawn.
+    /// All modes with their probabilities.
     pub(super) fn table() -> String {
-        let total: u64 = Self::ALL.into_iter().map(Self::weight).sum();
+        let total: u64 = Self::value_variants().iter().copied().map(Self::weight).sum();
         let mut table = String::new();
-        for kind in Self::ALL {
+        for mode in Self::value_variants() {
             // Writing to a String cannot fail.
-            let _ = writeln!(table, "{:<16} {} of {total}", kind.name(), kind.weight());
+            let _ = writeln!(table, "{:<16} {} of {total}", mode.name(), mode.weight());
         }
         table.trim_end().to_owned()
     }
 }
 
-impl Weather {
-    /// As the seed has it.
+impl FaultSchedule {
+    /// The same seed gives the same modes.
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: Rng::with_seed(seed), lasts: Vec::new(), drawn: BTreeMap::new() }
+        Self { random: Rng::with_seed(seed), steps_left: Vec::new(), drawn: BTreeMap::new() }
     }
 
-    /// A second has passed: those whose mood is over get another one.
-    pub(super) fn change(&mut self, collectors: &[Collector]) {
-        self.lasts.resize(collectors.len(), 0);
-        for (lasts, collector) in self.lasts.iter_mut().zip(collectors) {
-            if let Some(less) = lasts.checked_sub(1) {
-                *lasts = less;
+    /// Advances by one step: collectors whose mode is over get another one.
+    pub(super) fn advance(&mut self, collectors: &[FaultyCollector]) {
+        self.steps_left.resize(collectors.len(), 0);
+        for (steps_left, collector) in self.steps_left.iter_mut().zip(collectors) {
+            if let Some(less) = steps_left.checked_sub(1) {
+                *steps_left = less;
                 continue;
             }
-            *lasts = self.random.u64(0..MOOD_LOOKS_MAX);
-            let kind = draw(&mut self.random, collector.is_cumulative);
-            kind.seize(&collector.sink);
-            *self.drawn.entry(kind).or_default() += 1;
+            *steps_left = self.random.u64(0..STEPS_MAX);
+            let mode = draw(&mut self.random, collector.is_cumulative);
+            mode.apply(&collector.sink);
+            *self.drawn.entry(mode).or_default() += 1;
         }
     }
 
-    /// How often each kind was drawn.
-    pub(super) fn drawn(&self) -> BTreeMap<&'static str, u64> {
-        self.drawn.iter().map(|(kind, count)| (kind.name(), *count)).collect()
+    /// How often each mode was drawn.
+    pub(super) fn drawn(&self) -> BTreeMap<String, u64> {
+        self.drawn.iter().map(|(mode, count)| (mode.name(), *count)).collect()
     }
 }
 
-fn draw(random: &mut Rng, is_cumulative: bool) -> Kind {
-    let allowed = Kind::ALL.into_iter().filter(|kind| is_cumulative || !kind.loses_deltas());
-    let total = allowed.clone().map(Kind::weight).sum();
+fn draw(random: &mut Rng, is_cumulative: bool) -> FaultMode {
+    let allowed =
+        FaultMode::value_variants().iter().copied().filter(|mode| is_cumulative || !mode.loses_deltas());
+    let total = allowed.clone().map(FaultMode::weight).sum();
     let mut at = random.u64(0..total);
-    for kind in allowed {
-        match at.checked_sub(kind.weight()) {
+    for mode in allowed {
+        match at.checked_sub(mode.weight()) {
             Some(rest) => at = rest,
-            None => return kind,
+            None => return mode,
         }
     }
-    Kind::Healthy
+    FaultMode::Healthy
 }
 
 #[cfg(test)]
@@ -181,19 +159,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_draws_the_same_faults_and_in_time_all_of_them() {
+    fn a_seed_draws_the_same_faults_and_eventually_all_of_them() {
         let drawn = |seed, is_cumulative| {
             let mut random = Rng::with_seed(seed);
             (0..500).map(|_| draw(&mut random, is_cumulative)).collect::<Vec<_>>()
         };
         assert_eq!(drawn(1, true), drawn(1, true));
         assert_ne!(drawn(1, true), drawn(2, true));
-        assert!(Kind::ALL.iter().all(|kind| drawn(1, true).contains(kind)));
-        assert!(drawn(1, false).iter().all(|kind| !kind.loses_deltas()));
+        assert!(FaultMode::value_variants().iter().all(|mode| drawn(1, true).contains(mode)));
+        assert!(drawn(1, false).iter().all(|mode| !mode.loses_deltas()));
     }
 
     #[test]
-    fn the_list_has_every_kind() {
-        assert_eq!(Kind::table().lines().count(), Kind::ALL.len());
+    fn the_table_has_every_mode() {
+        assert_eq!(FaultMode::table().lines().count(), FaultMode::value_variants().len());
     }
 }

@@ -1,4 +1,4 @@
-//! Where every request is, while it is under way and at the end.
+//! Checks of the ledger while requests are in flight, and of all counts at the end.
 
 use std::time::Duration;
 
@@ -8,125 +8,127 @@ use tributary_tests::admin::Stats;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION};
 
-use super::stage::{LOGGED, STREAMED, Stage};
+use super::environment::{LOGGED, STREAMED, SoakEnvironment};
 
-/// Several export intervals, and the longest wait after failures: what has not arrived by then is lost.
+/// Several export intervals and the longest backoff; a request that has not arrived by then is lost.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
 const TOTAL: &str = "http.ingress.downstream_rq_total";
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-/// Each request is one of the filter's, one of the access logger's and one of the log stream's.
+/// One each by the filter, the access logger and the log stream.
 const OBSERVATIONS_PER_REQUEST: u64 = 3;
 
-/// What was seen of the ledger so far.
+/// Checks of the ledger so far.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
-    /// How often was looked.
-    pub(super) looks: u64,
-    /// The most observations that were under way at a time: made by a request that Envoy knows of, and not yet added up.
+pub(super) struct LedgerMonitor {
+    pub(super) checks: u64,
+    /// The most observations that were in flight at a time: requests that Envoy counted, not yet aggregated.
     pub(super) gap_max: u64,
 }
 
-/// The same requests by independent counts; its JSON form is a part of what `--json` prints.
+/// The same requests by independent counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Totals {
-    /// By Envoy's own statistics.
+pub(super) struct SoakCounts {
+    /// Requests counted by Envoy's own statistics.
     pub(super) envoy: u64,
-    /// Observations that the workers made, and that the service added up.
+    /// Observations of the workers.
     pub(super) observed: u64,
+    /// Observations that the service aggregated.
     pub(super) aggregated: u64,
-    /// By each collector.
-    pub(super) collectors: Vec<Collected>,
+    /// Requests counted by each collector.
+    pub(super) collectors: Vec<CollectorCounts>,
 }
 
-/// What one collector has.
+/// The requests that one collector received, by metric.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Collected {
+pub(super) struct CollectorCounts {
     pub(super) name: &'static str,
-    /// Requests in the filter's histograms.
+    /// In the filter's histograms.
     pub(super) filter: u64,
-    /// Requests that the access logger counted.
+    /// Counted by the access logger.
     pub(super) access_log: u64,
-    /// Requests that the log stream told of.
+    /// Counted by the log stream.
     pub(super) log_stream: u64,
-    /// Requests in the counter in shared data.
+    /// In the counter in shared data.
     pub(super) shared_data: u64,
 }
 
-/// What the service says of its requests to collectors.
+/// The service's own statistics of its exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Exports {
+pub(super) struct ExportStats {
     pub(super) succeeded: u64,
     pub(super) failed: u64,
     pub(super) points_dropped: u64,
     pub(super) points_rejected: u64,
 }
 
-fn ours(stats: &Stats, name: &str) -> u64 {
-    // Envoy shows a statistic once somebody has added to it.
+fn module_stat(stats: &Stats, name: &str) -> u64 {
+    // Envoy shows a statistic only after its first change.
     stats.counter(&format!("wasmcustom.tributary_{name}")).unwrap_or(0)
 }
 
-impl Watch {
-    /// Looks whether the ledger adds up now, and says in a few words how it stands.
-    pub(super) async fn look(&mut self, stage: &Stage) -> Result<String> {
-        let stats = stage.envoy.admin().stats().await?;
+impl LedgerMonitor {
+    /// Checks that the ledger adds up, and returns a summary for the progress bar.
+    pub(super) async fn check(&mut self, environment: &SoakEnvironment) -> Result<String> {
+        let stats = environment.envoy.admin().stats().await?;
         for fault in ["batches_missing", "observations_missing", "batches_duplicate", "batches_refused"] {
-            let count = ours(&stats, fault);
+            let count = module_stat(&stats, fault);
             ensure!(
                 count == 0,
-                "{fault} is {count}: something was lost or doubled between workers and service"
+                "{fault} is {count}: batches were lost or duplicated between workers and service"
             );
         }
         let (observed, aggregated) =
-            (ours(&stats, "observations_observed"), ours(&stats, "observations_aggregated"));
+            (module_stat(&stats, "observations_observed"), module_stat(&stats, "observations_aggregated"));
         ensure!(
             aggregated <= observed,
-            "{aggregated} observations were added up of {observed} that were made"
+            "{aggregated} observations were aggregated, but only {observed} were made"
         );
-        let collected: Vec<Collected> = collected(stage);
-        // Workers count on while statistics are read: what they count towards is read last.
-        let requests = stage.envoy.admin().counter(TOTAL).await?;
-        let made_max = requests.saturating_mul(OBSERVATIONS_PER_REQUEST);
-        ensure!(observed <= made_max, "{observed} observations were made of {requests} requests");
+        let collected: Vec<CollectorCounts> = collected(environment);
+        // Workers go on counting meanwhile, so the upper bound is read last.
+        let requests = environment.envoy.admin().counter(TOTAL).await?;
+        let observed_max = requests.saturating_mul(OBSERVATIONS_PER_REQUEST);
+        ensure!(observed <= observed_max, "{observed} observations were made of {requests} requests");
         for collected in collected {
             ensure!(
                 collected.counts().iter().all(|count| *count <= requests),
-                "{collected:?}, of {requests} requests"
+                "a count of the collector {} exceeds {requests} requests: {}",
+                collected.name,
+                serde_json::to_string(&collected)?
             );
         }
-        self.looks = self.looks.saturating_add(1);
-        let gap = made_max.saturating_sub(aggregated);
+        self.checks = self.checks.saturating_add(1);
+        let gap = observed_max.saturating_sub(aggregated);
         self.gap_max = self.gap_max.max(gap);
-        let failed = ours(&stats, "exports_failed");
-        Ok(format!("{requests} requests, {gap} observations under way, {failed} exports failed"))
+        let failed = module_stat(&stats, "exports_failed");
+        Ok(format!("{requests} requests, {gap} observations in flight, {failed} exports failed"))
     }
 }
 
-/// The totals, as soon as all agree or when the time is up.
-pub(super) async fn settled(sent: u64, stage: &Stage) -> Result<Totals> {
+/// The counts, as soon as all agree or after the time limit.
+pub(super) async fn await_counts(sent: u64, environment: &SoakEnvironment) -> Result<SoakCounts> {
     let agreed = poll::until("all counts to agree", ARRIVAL_LIMIT, async || {
-        let totals = totals(stage).await?;
-        Ok(Seen::when(totals.agree(sent), totals))
+        let counts = read_counts(environment).await?;
+        Ok(Seen::when(counts.agree(sent), counts))
     });
     match agreed.await {
-        Ok(totals) => Ok(totals),
-        // The outcome shows what there is.
-        Err(_) => totals(stage).await,
+        Ok(counts) => Ok(counts),
+        // The report shows the differences.
+        Err(_) => read_counts(environment).await,
     }
 }
 
-async fn totals(stage: &Stage) -> Result<Totals> {
-    let stats = stage.envoy.admin().stats().await?;
-    Ok(Totals {
+async fn read_counts(environment: &SoakEnvironment) -> Result<SoakCounts> {
+    let stats = environment.envoy.admin().stats().await?;
+    Ok(SoakCounts {
         envoy: stats.counter(COMPLETED)?,
-        observed: ours(&stats, "observations_observed"),
-        aggregated: ours(&stats, "observations_aggregated"),
-        collectors: collected(stage),
+        observed: module_stat(&stats, "observations_observed"),
+        aggregated: module_stat(&stats, "observations_aggregated"),
+        collectors: collected(environment),
     })
 }
 
-fn collected(stage: &Stage) -> Vec<Collected> {
-    let collected = stage.collectors.iter().map(|collector| Collected {
+fn collected(environment: &SoakEnvironment) -> Vec<CollectorCounts> {
+    let collected = environment.collectors.iter().map(|collector| CollectorCounts {
         name: collector.name,
         filter: collector.sink.total_count(DURATION),
         access_log: collector.sink.sum(LOGGED, &[]),
@@ -136,33 +138,38 @@ fn collected(stage: &Stage) -> Vec<Collected> {
     collected.collect()
 }
 
-/// How the exports went.
+/// The statistics of the exports.
 ///
 /// # Errors
-/// Envoy does not say, or a collector was sent what it had to refuse by itself.
-pub(super) async fn exports(stage: &Stage) -> Result<Exports> {
-    for collector in &stage.collectors {
+/// Envoy does not answer, or a collector received an invalid request.
+pub(super) async fn exports(environment: &SoakEnvironment) -> Result<ExportStats> {
+    for collector in &environment.collectors {
         let problems = collector.sink.problems();
-        ensure!(problems.is_empty(), "the collector {} could not read: {problems:?}", collector.name);
+        ensure!(
+            problems.is_empty(),
+            "the collector {} received invalid requests: {}",
+            collector.name,
+            problems.join("; ")
+        );
     }
-    let stats = stage.envoy.admin().stats().await?;
-    Ok(Exports {
-        succeeded: ours(&stats, "exports_succeeded"),
-        failed: ours(&stats, "exports_failed"),
-        points_dropped: ours(&stats, "points_dropped"),
-        points_rejected: ours(&stats, "points_rejected"),
+    let stats = environment.envoy.admin().stats().await?;
+    Ok(ExportStats {
+        succeeded: module_stat(&stats, "exports_succeeded"),
+        failed: module_stat(&stats, "exports_failed"),
+        points_dropped: module_stat(&stats, "points_dropped"),
+        points_rejected: module_stat(&stats, "points_rejected"),
     })
 }
 
-impl Collected {
-    /// The requests by each count.
+impl CollectorCounts {
+    /// All four counts.
     fn counts(&self) -> [u64; 4] {
         [self.filter, self.access_log, self.log_stream, self.shared_data]
     }
 }
 
-impl Totals {
-    /// Whether all of them say so many requests.
+impl SoakCounts {
+    /// Whether every count is equal to this number of requests.
     pub(super) fn agree(&self, requests: u64) -> bool {
         let observations = requests.saturating_mul(OBSERVATIONS_PER_REQUEST);
         self.envoy == requests
@@ -170,9 +177,9 @@ impl Totals {
             && self.collectors.iter().all(|collected| collected.counts() == [requests; 4])
     }
 
-    /// Requests that are not with every collector.
+    /// The number of requests that some collector did not receive.
     pub(super) fn lost(&self, requests: u64) -> u64 {
-        let fewest = self.collectors.iter().flat_map(Collected::counts).min().unwrap_or(0);
+        let fewest = self.collectors.iter().flat_map(CollectorCounts::counts).min().unwrap_or(0);
         requests.saturating_sub(fewest)
     }
 }

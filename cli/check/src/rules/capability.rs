@@ -1,12 +1,13 @@
-//! Calls that the host forbids: `capability_restriction_config` names all that are allowed, once it names one.
+//! Calls that the host forbids: a `capability_restriction_config` that is not empty lists all that are
+//! allowed.
 
 use tributary_service::root as service;
 use tributary_worker_filter::root as worker_filter;
 
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Plugin, Role};
+use crate::plugin::{ModuleKind, Plugin};
 
-/// The host functions that `worker_filter.wasm` calls. Its callbacks it declares itself.
+/// The host functions that `worker_filter.wasm` calls. The module declares its callbacks.
 const CALLED_BY_WORKER: &[&str] = &[
     "proxy_call_foreign_function",
     "proxy_define_metric",
@@ -26,7 +27,7 @@ const CALLED_BY_WORKER: &[&str] = &[
     "random_get",
 ];
 
-/// The host functions that `worker_filter_full.wasm` calls besides.
+/// The host functions that only `worker_filter_full.wasm` calls.
 const CALLED_BY_FULL_WORKER: &[&str] = &[
     "proxy_add_header_map_value",
     "proxy_get_header_map_pairs",
@@ -58,8 +59,8 @@ const CALLED_BY_SERVICE: &[&str] = &[
     "random_get",
 ];
 
-/// Host functions that every module imports and none calls: the default methods of the SDK's traits have a place in the vtables of
-/// its contexts, whether they are called or not. They need not be allowed.
+/// Host functions that modules import but do not call: the vtables of the SDK's contexts refer to the default
+/// methods of its traits. They need not be allowed.
 pub const LINKED_BY_SDK: &[&str] = &[
     "proxy_close_stream",
     "proxy_continue_stream",
@@ -74,65 +75,37 @@ pub const LINKED_BY_SDK: &[&str] = &[
     "proxy_set_property",
 ];
 
-/// Further names that Envoy 1.40 knows: a name that no module needs and that is not here is a slip.
-const OTHERS: &[&str] = &[
-    "args_get",
-    "args_sizes_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_close",
-    "fd_fdstat_get",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "fd_read",
-    "fd_seek",
-    "fd_write",
-    "path_open",
-    "proc_exit",
-    "proxy_clear_route_cache",
-    "proxy_continue_request",
-    "proxy_continue_response",
-    "proxy_get_buffer_status",
-    "proxy_get_configuration",
-    "proxy_get_header_map_size",
-    "proxy_on_done",
-    "proxy_on_downstream_connection_close",
-    "proxy_on_foreign_function",
-    "proxy_on_grpc_close",
-    "proxy_on_grpc_receive",
-    "proxy_on_grpc_receive_initial_metadata",
-    "proxy_on_grpc_receive_trailing_metadata",
-    "proxy_on_request_metadata",
-    "proxy_on_request_trailers",
-    "proxy_on_response_metadata",
-    "proxy_on_response_trailers",
-    "proxy_on_upstream_connection_close",
-    "proxy_on_vm_start",
-    "proxy_validate_configuration",
-];
+/// The other names that Envoy 1.40 knows; any further name is a typo.
+const OTHERS: &str = "args_get args_sizes_get clock_time_get environ_get environ_sizes_get fd_close fd_fdstat_get \
+    fd_prestat_dir_name fd_prestat_get fd_read fd_seek fd_write path_open proc_exit proxy_clear_route_cache \
+    proxy_continue_request proxy_continue_response proxy_get_buffer_status proxy_get_configuration \
+    proxy_get_header_map_size proxy_on_done proxy_on_downstream_connection_close proxy_on_foreign_function \
+    proxy_on_grpc_close proxy_on_grpc_receive proxy_on_grpc_receive_initial_metadata \
+    proxy_on_grpc_receive_trailing_metadata proxy_on_request_metadata proxy_on_request_trailers \
+    proxy_on_response_metadata proxy_on_response_trailers proxy_on_upstream_connection_close \
+    proxy_on_vm_start proxy_validate_configuration";
 
-/// Everything that a module needs: its callbacks and the host functions that it calls, sorted.
-pub fn needed(role: Role, only_measures: bool) -> Vec<&'static str> {
-    let groups: &[&[&str]] = match role {
-        Role::Worker if only_measures => {
+/// The callbacks of a module and the host functions that it calls, sorted.
+pub fn needed(module: ModuleKind, only_measures: bool) -> Vec<&'static str> {
+    let groups: &[&[&str]] = match module {
+        ModuleKind::Worker if only_measures => {
             &[worker_filter::CALLBACKS[0], worker_filter::CALLBACKS[1], CALLED_BY_WORKER]
         }
-        Role::Worker => &[
+        ModuleKind::Worker => &[
             worker_filter::CALLBACKS[0],
             worker_filter::CALLBACKS[1],
             worker_filter::CALLBACKS_FULL,
             CALLED_BY_WORKER,
             CALLED_BY_FULL_WORKER,
         ],
-        Role::Service => &[service::CALLBACKS[0], service::CALLBACKS[1], CALLED_BY_SERVICE],
+        ModuleKind::Service => &[service::CALLBACKS[0], service::CALLBACKS[1], CALLED_BY_SERVICE],
     };
     let mut needed: Vec<_> = groups.iter().flat_map(|group| group.iter().copied()).collect();
     needed.sort_unstable();
     needed
 }
 
-/// Judges what the host lets the module do.
+/// Judges whether the host allows what the module needs.
 pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
     // An empty list restricts nothing.
     let Some(allowed) = plugin.capabilities.as_ref().filter(|allowed| allowed.entries().next().is_some())
@@ -140,19 +113,25 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let mut findings = Vec::new();
-    let all =
-        [needed(Role::Worker, false), needed(Role::Service, false), LINKED_BY_SDK.to_vec(), OTHERS.to_vec()]
-            .concat();
+    let all = [
+        needed(ModuleKind::Worker, false),
+        needed(ModuleKind::Service, false),
+        LINKED_BY_SDK.to_vec(),
+        OTHERS.split(' ').collect(),
+    ]
+    .concat();
     for (name, place) in allowed.entries() {
         if !all.contains(&name) {
-            let message = format!("{name} is no capability that Envoy knows, so this allows nothing");
+            let message = format!(
+                "Envoy has no capability {name}, so this entry has no effect; fix the name or remove it"
+            );
             findings.push(Finding::error(&place, Rule::Capability, message));
         }
     }
-    let mut missing = needed(plugin.role, plugin.only_measures);
+    let mut missing = needed(plugin.module, plugin.only_measures);
     missing.retain(|name| !allowed.entries().any(|(key, _)| key == *name));
     if !missing.is_empty() {
-        let message = format!("{} needs these too: {}", plugin.role.module(), missing.join(", "));
+        let message = format!("{} also needs {}; add them", plugin.module.file(), missing.join(", "));
         findings.push(Finding::error(allowed, Rule::Capability, message));
     }
     findings

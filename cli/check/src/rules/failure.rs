@@ -1,7 +1,7 @@
-//! What becomes of requests, and of the counting, when a module fails. As measured on Envoy 1.40.0.
+//! Failed requests and lost counts after a module fails, as measured on Envoy 1.40.0.
 
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Attach, Plugin, Policy, Role};
+use crate::plugin::{AttachPoint, FailurePolicy, ModuleKind, Plugin};
 
 /// Judges the failure policy.
 pub(super) fn judge(plugin: &Plugin<'_>) -> Option<Finding> {
@@ -9,41 +9,38 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Option<Finding> {
     let error = |message: String| Some(Finding::error(place, Rule::FailurePolicy, message));
     let warning = |message: String| Some(Finding::warning(place, Rule::FailurePolicy, message));
     let policy = plugin.failure.policy;
-    if policy == Policy::Both {
-        return error(
-            "fail_open and failure_policy exclude each other: Envoy refuses both; keep failure_policy"
-                .to_owned(),
-        );
+    if policy == FailurePolicy::Conflict {
+        return error("Envoy rejects fail_open together with failure_policy; keep failure_policy".to_owned());
     }
-    match (plugin.attach, policy) {
-        (_, Policy::Both) | (Attach::HttpFilter | Attach::NetworkFilter, Policy::Reload) => None,
-        (Attach::HttpFilter, Policy::Closed) => error(format!(
-            "if the module ever fails, its worker answers every request with 503 until Envoy is started anew; {remedy}"
+    match (plugin.attach_point, policy) {
+        (_, FailurePolicy::Conflict) | (AttachPoint::HttpFilter | AttachPoint::NetworkFilter, FailurePolicy::Reload) => None,
+        (AttachPoint::HttpFilter, FailurePolicy::Closed) => error(format!(
+            "after a failure of the module, its worker answers every request with 503 until Envoy restarts; {remedy}"
         )),
-        (Attach::NetworkFilter, Policy::Closed) => error(format!(
-            "if the module ever fails, its worker closes every connection until Envoy is started anew; {remedy}"
+        (AttachPoint::NetworkFilter, FailurePolicy::Closed) => error(format!(
+            "after a failure of the module, its worker closes every connection until Envoy restarts; {remedy}"
         )),
-        (Attach::HttpFilter | Attach::NetworkFilter, Policy::Open) => warning(format!(
-            "if the module ever fails, the requests that are open then get 503 all the same, and its worker counts nothing \
-             any more; {remedy}"
+        (AttachPoint::HttpFilter | AttachPoint::NetworkFilter, FailurePolicy::Open) => warning(format!(
+            "after a failure of the module, open requests get 503 and its worker counts nothing until Envoy restarts; \
+             {remedy}"
         )),
-        (Attach::HttpFilter | Attach::NetworkFilter, Policy::FailOpen) => warning(
-            "if the module ever fails, requests go on, but its worker counts nothing until Envoy is started anew; an access \
-             logger with failure_policy: FAIL_RELOAD never touches requests and comes back"
+        (AttachPoint::HttpFilter | AttachPoint::NetworkFilter, FailurePolicy::FailOpen) => warning(
+            "after a failure of the module, requests continue, but its worker counts nothing until Envoy restarts; use an \
+             access logger with failure_policy: FAIL_RELOAD, which never affects requests and recovers"
                 .to_owned(),
         ),
-        (Attach::AccessLogger { .. } | Attach::StatSink, Policy::Reload) => None,
-        (Attach::AccessLogger { .. } | Attach::StatSink, _) => {
-            let what = if plugin.role == Role::Service { "exported" } else { "counted by its worker" };
+        (AttachPoint::AccessLogger { .. } | AttachPoint::StatSink, FailurePolicy::Reload) => None,
+        (AttachPoint::AccessLogger { .. } | AttachPoint::StatSink, _) => {
+            let what = if plugin.module == ModuleKind::Service { "exported" } else { "counted by its worker" };
             warning(format!(
-                "if the module ever fails, requests go on, but nothing is {what} until Envoy is started anew; {remedy}"
+                "after a failure of the module, requests continue, but nothing is {what} until Envoy restarts; {remedy}"
             ))
         }
-        (Attach::Bootstrap { .. }, Policy::Reload) => warning(
-            "Envoy never makes the VM of a bootstrap extension anew, whatever its policy; for a service that comes back, \
-             attach it as envoy.stat_sinks.wasm with failure_policy: FAIL_RELOAD"
+        (AttachPoint::Bootstrap { .. }, FailurePolicy::Reload) => warning(
+            "Envoy never replaces the VM of a bootstrap extension, so this policy has no effect; for a service that \
+             recovers, attach it as envoy.stat_sinks.wasm with failure_policy: FAIL_RELOAD"
                 .to_owned(),
         ),
-        (Attach::Bootstrap { .. }, _) => None,
+        (AttachPoint::Bootstrap { .. }, _) => None,
     }
 }

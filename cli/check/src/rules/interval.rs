@@ -1,76 +1,74 @@
-//! Times that do not fit together.
+//! Intervals that contradict each other.
 
 use std::time::Duration;
 
 use tributary_plan::config::Role;
 
-use super::Judged;
+use super::ParsedPlugin;
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Configuration, Parsed};
-use crate::yaml::place::Place;
+use crate::plugin::{ParsedConfig, Plugin};
+use crate::yaml::node_ref::NodeRef;
 
-/// Compares how often workers hand over with how often the service exports, and how soon it forgets.
-pub(super) fn judge(judged: &[Judged<'_>]) -> Vec<Finding> {
+/// Compares the flush interval of the workers with the export interval, the idle time and the console's wait.
+pub(super) fn judge(plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let flushes = judged.iter().filter_map(|(plugin, parsed)| match parsed {
-        Some(Parsed::Worker(config)) if config.role == Role::Filter => Some((*plugin, config.flush.interval)),
+    let flushes = plugins.iter().filter_map(|(plugin, parsed)| match parsed {
+        Some(ParsedConfig::Worker(config)) if config.role == Role::Filter => {
+            Some((*plugin, config.flush.interval))
+        }
         _ => None,
     });
     let Some((worker, flush)) = flushes.max_by_key(|(_, interval)| *interval) else { return findings };
-    findings.extend(judged.iter().filter_map(|judged| console(judged, flush)));
-    for (service, parsed) in judged {
-        let Some(Parsed::Service(config)) = parsed else { continue };
+    findings.extend(plugins.iter().filter_map(|console| console_wait(console, flush)));
+    for (service, parsed) in plugins {
+        let Some(ParsedConfig::Service(config)) = parsed else { continue };
         let shortest = config.destinations.iter().map(|destination| destination.interval).min();
         if let Some(export) = shortest
             && flush > export
         {
             let message = format!(
-                "workers hand over every {}, but the service exports every {}: exports in between say nothing new; shorten \
+                "workers flush every {}, but the service exports every {}: exports in between have no new data; shorten \
                  flush.interval or lengthen interval",
                 seconds(flush),
                 seconds(export)
             );
-            let place = said(&worker.configuration, "flush.interval").unwrap_or_else(|| worker.place.clone());
+            let place = place_of(worker, "flush.interval");
             findings.push(Finding::warning(&place, Rule::Interval, message));
         }
         if let Some(idle) = config.idle
             && idle <= flush
         {
             let message = format!(
-                "a series ends after {} without news, but workers hand over only every {}: series would end and begin anew \
-                 all the time; make limits.idle several times as long",
+                "a series expires after {} without new data, but workers flush only every {}: series would expire and restart \
+                 all the time; set limits.idle to several times the flush interval",
                 seconds(idle),
                 seconds(flush)
             );
-            let place = said(&service.configuration, "limits.idle").unwrap_or_else(|| service.place.clone());
+            let place = place_of(service, "limits.idle");
             findings.push(Finding::error(&place, Rule::Interval, message));
         }
     }
     findings
 }
 
-/// A console that does not wait for the workers: its flush would leave out what they still hold.
-fn console((console, parsed): &Judged<'_>, flush: Duration) -> Option<Finding> {
-    let Some(Parsed::Worker(config)) = parsed else { return None };
+/// Judges whether `POST /flush` of a console waits long enough for the workers.
+fn console_wait((console, parsed): &ParsedPlugin<'_>, flush: Duration) -> Option<Finding> {
+    let Some(ParsedConfig::Worker(config)) = parsed else { return None };
     if config.role != Role::Console || config.flush.interval >= flush {
         return None;
     }
     let message = format!(
-        "workers hand over every {}, but the console waits for them only {}: POST /flush leaves out what they still hold; set \
-         its flush.interval to theirs",
+        "workers flush every {}, but the console waits for them only {}: POST /flush would miss their latest counts; set \
+         the console's flush.interval to theirs",
         seconds(flush),
         seconds(config.flush.interval)
     );
-    let place = said(&console.configuration, "flush.interval").unwrap_or_else(|| console.place.clone());
+    let place = place_of(console, "flush.interval");
     Some(Finding::error(&place, Rule::Interval, message))
 }
 
-fn said<'a>(configuration: &Configuration<'a>, path: &str) -> Option<Place<'a>> {
-    match configuration {
-        Configuration::Struct(value) => Some(value.nearest(path)),
-        Configuration::Text(text) => Some(text.clone()),
-        Configuration::None | Configuration::Unreadable(..) => None,
-    }
+fn place_of<'a>(plugin: &Plugin<'a>, path: &str) -> NodeRef<'a> {
+    plugin.configuration.nearest(path).unwrap_or_else(|| plugin.place.clone())
 }
 
 fn seconds(duration: Duration) -> String {

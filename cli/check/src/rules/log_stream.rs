@@ -1,45 +1,49 @@
-//! Access loggers that tell a log stream something else than it reads.
+//! Access loggers whose records do not match what a log stream reads.
 
 use tributary_plan::config::Role;
 use tributary_plan::source::ROOTS;
 use tributary_plan::wanted::{SEPARATOR, Wanted};
 
-use super::Judged;
+use super::ParsedPlugin;
 use crate::deployment::Deployment;
-use crate::envoy::Log;
+use crate::envoy::FluentdLogger;
 use crate::finding::{Finding, Rule};
-use crate::plugin::Parsed;
-use crate::yaml::place::Place;
+use crate::plugin::ParsedConfig;
+use crate::yaml::node_ref::NodeRef;
 
-/// Whether each log that a log stream may come of names as many values as it has, and all that is read of it.
-pub(super) fn judge(deployment: &Deployment<'_>, judged: &[Judged<'_>]) -> Vec<Finding> {
-    let streams = judged.iter().filter_map(|(_, parsed)| match parsed {
-        Some(Parsed::Worker(config)) if config.role == Role::LogStream => Some(Wanted::new(&config.plan)),
+/// Judges each logger that may feed a log stream: its names must match its values and include all that is
+/// read.
+pub(super) fn judge(deployment: &Deployment<'_>, plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
+    let streams = plugins.iter().filter_map(|(_, parsed)| match parsed {
+        Some(ParsedConfig::Worker(config)) if config.role == Role::LogStream => {
+            Some(Wanted::new(&config.plan))
+        }
         _ => None,
     });
     let streams: Vec<_> = streams.collect();
-    let logs = deployment.found.logs.iter();
-    let logs = logs.filter(|log| !streams.is_empty() && names_attributes(&log.place));
-    logs.flat_map(|log| [counted_early(log), of_one(&log.place, &streams)]).flatten().collect()
+    let loggers = deployment.inventory.loggers.iter();
+    let loggers = loggers.filter(|log| !streams.is_empty() && names_attributes(&log.place));
+    loggers.flat_map(|log| [early_logging(log), record(&log.place, &streams)]).flatten().collect()
 }
 
-/// Whether a logger's tag has the name of an attribute in it: others go to collectors of logs.
-fn names_attributes(log: &Place<'_>) -> bool {
+/// Whether a logger's tag contains the name of an attribute; other loggers do not feed a log stream.
+fn names_attributes(log: &NodeRef<'_>) -> bool {
     let is_attribute = |name: &str| ROOTS.iter().any(|root| name.split('.').next() == Some(root));
     log.text_of("tag").is_some_and(|tag| words(tag).any(is_attribute))
 }
 
-/// Whether the log stream gets requests that have not ended: it takes each record for one that has.
-fn counted_early(log: &Log<'_>) -> Vec<Finding> {
-    let message = "requests are logged here before they end, and the log stream would count them more than once; give its access \
-                   logger a filter: {log_type_filter: {types: [DownstreamEnd]}}";
-    log.early.iter().map(|place| Finding::error(place, Rule::LogStream, message)).collect()
+/// Judges whether a logger writes open requests, which a log stream would count as ended.
+fn early_logging(log: &FluentdLogger<'_>) -> Vec<Finding> {
+    let message = "this logs requests before they end, so the log stream would count them more than once; add to its access \
+                   logger filter: {log_type_filter: {types: [DownstreamEnd]}}";
+    log.early_logging.iter().map(|place| Finding::error(place, Rule::LogStream, message)).collect()
 }
 
-fn of_one(log: &Place<'_>, streams: &[Wanted]) -> Vec<Finding> {
+/// Judges the tag and the record of a logger.
+fn record(log: &NodeRef<'_>, streams: &[Wanted]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (tag, record) = (log.text_of("tag").unwrap_or_default(), log.get("record"));
-    let record: Vec<_> = record.iter().flat_map(Place::entries).collect();
+    let record: Vec<_> = record.iter().flat_map(NodeRef::entries).collect();
     let is_named = |key: &str| streams.iter().any(|wanted| wanted.places(key.as_bytes()).next().is_some());
     let names = words(tag).count();
     for (_, value) in record.iter().filter(|(key, _)| !is_named(key)) {
@@ -49,8 +53,8 @@ fn of_one(log: &Place<'_>, streams: &[Wanted]) -> Vec<Finding> {
                 value,
                 Rule::LogStream,
                 format!(
-                    "values here: {values}, names in the tag: {names}; requests would be counted without any of them; have as \
-                     many, with one space between two"
+                    "names in the tag: {names}, values here: {values}; requests would be counted without any of these values; write \
+                     one name for each value, separated by single spaces"
                 ),
             ));
         }
@@ -63,7 +67,7 @@ fn of_one(log: &Place<'_>, streams: &[Wanted]) -> Vec<Finding> {
             &place,
             Rule::LogStream,
             format!(
-                "nothing is said of {}, which the log stream reads; name it here, and its command operator in the record",
+                "the log stream reads {}, which the logger does not write; add the name here and its command operator to the record",
                 missing.join(", ")
             ),
         ));

@@ -1,20 +1,20 @@
-//! What a value becomes on its way to a module: it depends on who reads the file.
+//! Converts YAML to the JSON that a module receives, which depends on the reader of the file.
 
 use serde_json::{Map, Number, Value as Json};
 
 use super::{Node, Scalar, Style, Value};
 
-/// Who reads the file.
+/// The reader of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Envoy reads YAML: only whole numbers that fit 32 bits stay numbers, all others and every fraction become text
+    /// Envoy's YAML: only integers of 32 bits stay numbers; larger ones and fractions become text
     /// (`ValueUtil::loadFromYaml`).
     Envoy,
-    /// Envoy reads a `.json` file, or Kubernetes reads a manifest: numbers stay numbers.
+    /// JSON that Envoy reads, or a manifest that Kubernetes reads: numbers stay numbers.
     Json,
 }
 
-/// What a module is given for this value.
+/// The JSON that a module receives for a value.
 pub fn to_json(node: &Node, dialect: Dialect) -> Json {
     match &node.value {
         Value::Scalar(scalar) => scalar_to_json(scalar, dialect),
@@ -55,7 +55,7 @@ fn integer(text: &str) -> Option<i64> {
     radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| text.parse().ok())
 }
 
-/// A fraction; Rust also reads words such as `inf`, which are text here.
+/// Parses a fraction. Words that Rust accepts, such as `inf`, are text here.
 fn fraction(text: &str) -> Option<f64> {
     text.bytes().any(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -12,7 +12,7 @@ fn at(node: &Node, key: &str) -> (usize, usize) {
 }
 
 #[test]
-fn values_know_where_they_begin() {
+fn values_have_their_positions() {
     let node = only("a: 1\nmap:\n  key: {x: 1, ö: 2}\nlist:\n- 5\n");
     assert_eq!(at(&node, "a"), (1, 4));
     assert_eq!(node.get("map").unwrap().at, Position { line: 2, column: 1 });
@@ -23,19 +23,19 @@ fn values_know_where_they_begin() {
 }
 
 #[test]
-fn each_document_counts_the_lines_of_the_file() {
+fn positions_count_the_lines_of_the_file() {
     let documents = documents("a: 1\n---\nb: 2\n").unwrap();
     assert_eq!(at(&documents[1], "b"), (3, 4));
 }
 
 #[test]
-fn an_alias_is_what_it_stands_for() {
+fn an_alias_has_the_value_of_its_anchor() {
     let node = only("a: &x {k: v}\nb: *x\n");
     assert_eq!(node.get("b").unwrap().node.get("k").unwrap().node.text(), Some("v"));
 }
 
 #[test]
-fn a_text_that_holds_yaml_is_placed_in_the_file_around_it() {
+fn embedded_yaml_has_positions_in_the_enclosing_file() {
     let node = only("value: |\n\n    a: 1\n    list:\n      - {b: 2}\nquoted: \"{a: 1}\"\n");
     let literal = embedded(&node.get("value").unwrap().node).unwrap();
     assert_eq!(at(&literal, "a"), (3, 8));
@@ -46,7 +46,7 @@ fn a_text_that_holds_yaml_is_placed_in_the_file_around_it() {
 }
 
 #[test]
-fn what_is_no_yaml_is_told_with_its_place() {
+fn a_syntax_error_has_its_position() {
     let error = documents("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
     assert_eq!(error.at.line, 3, "{error:?}");
     assert!(documents("a: 1\na: 2\n").is_err(), "a key twice");

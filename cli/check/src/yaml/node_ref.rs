@@ -1,4 +1,4 @@
-//! A value together with the file that it is in and the way to it.
+//! A value with its document and its path.
 
 use super::json::Dialect;
 use super::{Entry, Node, Position, Value};
@@ -8,17 +8,17 @@ use super::{Entry, Node, Position, Value};
 pub struct Document {
     /// The file's name as it was given.
     pub file: String,
-    /// What it is called in paths: `EnvoyFilter NAME`, or nothing.
+    /// The start of its paths: `EnvoyFilter NAME`, or empty.
     pub label: String,
-    /// Who reads it.
+    /// The reader of the file.
     pub dialect: Dialect,
-    /// What is in it.
+    /// The root node.
     pub root: Node,
 }
 
 /// A value in a document.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
+pub struct NodeRef<'a> {
     /// The document.
     pub document: &'a Document,
     /// The value.
@@ -27,45 +27,45 @@ pub struct Place<'a> {
 }
 
 impl Document {
-    /// The whole of it.
-    pub fn place(&self) -> Place<'_> {
-        Place { document: self, node: &self.root, path: String::new() }
+    /// The root node with its document.
+    pub fn root_ref(&self) -> NodeRef<'_> {
+        NodeRef { document: self, node: &self.root, path: String::new() }
     }
 }
 
-impl<'a> Place<'a> {
-    /// A value that is not in the document itself, but in a text that `self` holds.
-    pub fn inside(&self, node: &'a Node) -> Self {
+impl<'a> NodeRef<'a> {
+    /// A value that was parsed from the text of this node.
+    pub fn embedded(&self, node: &'a Node) -> Self {
         Self { document: self.document, node, path: self.path.clone() }
     }
 
-    /// What a path such as `destinations[0].path` leads to, or the last value on the way that is there.
+    /// The value at a path such as `destinations[0].path`, or the last value on the path that exists.
     pub fn nearest(&self, path: &str) -> Self {
-        let mut place = self.clone();
+        let mut node = self.clone();
         for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
             let next = match step.strip_suffix(']').map(str::parse) {
-                Some(Ok(index)) => place.items().nth(index),
-                _ => place.get(step),
+                Some(Ok(index)) => node.items().nth(index),
+                _ => node.get(step),
             };
             match next {
-                Some(next) => place = next,
+                Some(next) => node = next,
                 None => break,
             }
         }
-        place
+        node
     }
 
-    /// The value of a key, by its name in snake case.
+    /// The value of a key in snake case.
     pub fn get(&self, key: &str) -> Option<Self> {
         self.node.get(key).map(|entry| self.enter(entry))
     }
 
-    /// The value at the end of several keys.
+    /// The value at a path of keys.
     pub fn at(&self, keys: &[&str]) -> Option<Self> {
-        keys.iter().try_fold(self.clone(), |place, key| place.get(key))
+        keys.iter().try_fold(self.clone(), |node, key| node.get(key))
     }
 
-    /// The entries of a mapping: keys and values. None for anything else.
+    /// The keys and values of a mapping; empty for other values.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a> {
         let entries = match &self.node.value {
             Value::Map(entries) => entries.as_slice(),
@@ -75,7 +75,7 @@ impl<'a> Place<'a> {
         entries.iter().map(move |entry| (entry.key.as_str(), this.enter(entry)))
     }
 
-    /// The items of a list; none for anything else.
+    /// The items of a list; empty for other values.
     pub fn items(&self) -> impl Iterator<Item = Self> + use<'a> {
         let items = match &self.node.value {
             Value::List(items) => items.as_slice(),
@@ -99,12 +99,12 @@ impl<'a> Place<'a> {
         self.node.get(key)?.node.text()
     }
 
-    /// Where it begins.
+    /// The position of its start.
     pub fn position(&self) -> Position {
         self.node.at
     }
 
-    /// The way to it from the document's root, as in `static_resources.clusters[0]`.
+    /// The path from the document's root, such as `static_resources.clusters[0]`.
     pub fn path(&self) -> String {
         match self.document.label.as_str() {
             "" => self.path.clone(),

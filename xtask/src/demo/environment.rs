@@ -1,4 +1,4 @@
-//! Everything that the demo runs: the upstream, the collector, and Envoy between them.
+//! The processes of the demo: the upstream, the collector and Envoy.
 
 use std::net::SocketAddr;
 
@@ -8,63 +8,62 @@ use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::ports::{self, ReservedPort};
 use tributary_tests::upstream::Upstream;
 
-use super::collector::{Collector, Kind};
-use super::screen::Screen;
+use super::collector::{Collector, CollectorKind};
 
 const LISTENER: &str = "ingress";
 const UPSTREAM_CLUSTER: &str = "app";
 const COLLECTOR_CLUSTER: &str = "otlp_collector";
 
-/// All that runs; dropping it ends it.
-pub(crate) struct Stage {
+/// The running processes; dropping it ends them.
+pub(crate) struct DemoEnvironment {
     pub(crate) envoy: Envoy,
     pub(crate) collector: Collector,
     upstream: Upstream,
     _reserved: Vec<ReservedPort>,
 }
 
-impl Stage {
-    /// Starts all of it with `envoy/minimal.yaml`, on the file's own ports as far as they are free.
-    pub(crate) async fn set(workers: u32, kind: Kind, screen: &Screen) -> Result<Self> {
+impl DemoEnvironment {
+    /// Starts them with `envoy/minimal.yaml`. Ports of this file that are in use are replaced.
+    pub(crate) async fn start(workers: u32, kind: CollectorKind) -> Result<Self> {
         let mut config = EnvoyConfig::minimal()?.service("destinations[0].path", kind.path());
         let mut reserved = Vec::new();
 
         let own = config.cluster_address(UPSTREAM_CLUSTER)?.port();
         let upstream = Upstream::start(own_or_any(own)).await?;
         config = config.cluster_port(UPSTREAM_CLUSTER, upstream.port());
-        screen.port("upstream", own, upstream.port());
+        note_port("upstream", own, upstream.port());
 
         let own = config.cluster_address(COLLECTOR_CLUSTER)?.port();
         let collector = Collector::start(kind, own_or_any(own)).await?;
         config = config.cluster_port(COLLECTOR_CLUSTER, collector.port());
-        screen.port(&format!("collector ({})", kind.name()), own, collector.port());
+        note_port(&format!("collector ({})", kind.name()), own, collector.port());
 
         let own = config.listener_address(LISTENER)?.port();
         let port = own_or_reserved(own, &mut reserved)?;
         config = config.listener_port(LISTENER, port);
-        screen.port("Envoy", own, port);
+        note_port("Envoy", own, port);
 
         let own = config.admin_address()?.port();
         let port = own_or_reserved(own, &mut reserved)?;
         config = config.admin_port(port);
-        screen.port("Envoy's admin interface", own, port);
+        note_port("Envoy's admin interface", own, port);
 
         let envoy = Envoy::start(&config, &EnvoyOptions::workers(workers)).await?;
-        screen.say(&format!("Envoy runs envoy/minimal.yaml with {workers} workers"));
+        eprintln!("Envoy runs envoy/minimal.yaml with {workers} workers");
         Ok(Self { envoy, collector, upstream, _reserved: reserved })
     }
 
-    /// Where requests go.
+    /// The address that takes requests.
     pub(crate) fn ingress(&self) -> Result<SocketAddr> {
         self.envoy.listener(LISTENER)
     }
 
-    /// One line for each address that a person may want to look at.
+    /// One line for each address of interest.
     pub(crate) fn addresses(&self) -> Result<String> {
         let collector = ports::localhost(self.collector.port());
         let collector = match self.collector {
             Collector::Embedded(_) => {
-                format!("http://{collector}/v1/metrics (takes OTLP, answers no queries)")
+                format!("http://{collector}/v1/metrics (receives OTLP, has no queries)")
             }
             Collector::VictoriaMetrics(_) => {
                 format!("http://{collector}/api/v1/export?match[]={{__name__=~%22http.*%22}}")
@@ -80,12 +79,19 @@ impl Stage {
     }
 }
 
-/// The port itself if it is free, else 0: any.
+/// Reports the port of a server if it is not the configured one.
+fn note_port(server: &str, configured: u16, actual: u16) {
+    if configured != actual {
+        eprintln!("port {configured} is in use: {server} gets port {actual}");
+    }
+}
+
+/// The port if it is free, else 0, which selects any free port.
 fn own_or_any(own: u16) -> u16 {
     if ports::is_free(own) { own } else { 0 }
 }
 
-/// The port itself if it is free, else another one, reserved.
+/// The port if it is free, else another port, which stays reserved.
 fn own_or_reserved(own: u16, reserved: &mut Vec<ReservedPort>) -> Result<u16> {
     if ports::is_free(own) {
         return Ok(own);

@@ -1,0 +1,274 @@
+//! All measurements of a run, and the ratios that follow from them, as one JSON object; `table` prints them
+//! for people.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::callgrind::Instructions;
+use super::case::{BenchCase, CountingMethod};
+use super::cpu::CpuTime;
+use super::item::CelItem;
+use super::latency::Latency;
+use super::module::BenchModules;
+use super::scaling::{self, Scale};
+use super::statistic::Spread;
+
+/// The measurements of a run, by the names of the cases.
+#[derive(Default)]
+pub(crate) struct BenchReport {
+    /// In the order of the tables.
+    pub(super) cases: Vec<BenchCase>,
+    pub(super) wasm_bytes: WasmBytes,
+    pub(super) instructions: BTreeMap<String, Instructions>,
+    /// The instructions that each item of the worker filter's CEL list adds to a request.
+    pub(super) items: Vec<(CelItem, f64)>,
+    /// The instructions of single operations.
+    pub(super) parts: Vec<(&'static str, f64)>,
+    /// One value per round.
+    pub(super) cpu: BTreeMap<String, Vec<CpuTime>>,
+    /// One value per round.
+    pub(super) latency: BTreeMap<String, Vec<Latency>>,
+    /// First by series, then by workers.
+    pub(super) scaling: Vec<Scale>,
+    /// By the number of dimensions.
+    pub(super) dimensions: BTreeMap<String, Instructions>,
+    /// The reasons why cases could not be measured.
+    pub(super) failures: BTreeMap<String, String>,
+}
+
+/// The sizes of the modules, in bytes.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(super) struct WasmBytes {
+    pub(super) worker_filter: u64,
+    pub(super) service: u64,
+}
+
+/// The JSON object of `--json`. A ratio is `null` if one of its figures was not measured.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    /// The ratios that are compared between versions, by name.
+    #[serde(flatten)]
+    ratios: BTreeMap<&'static str, Option<f64>>,
+    wasm_bytes: WasmBytes,
+    instructions: BTreeMap<String, InstructionsFigure>,
+    item_instructions: BTreeMap<String, f64>,
+    part_instructions: BTreeMap<&'static str, f64>,
+    cpu: BTreeMap<String, CpuFigure>,
+    latency: BTreeMap<String, LatencyFigure>,
+    scaling: Vec<Scale>,
+    instructions_by_dimensions: BTreeMap<String, f64>,
+    failed: BTreeMap<String, String>,
+}
+
+/// Instructions per request of one case.
+#[derive(Serialize)]
+pub(super) struct InstructionsFigure {
+    pub(super) total: f64,
+    pub(super) spread: f64,
+    /// The difference to the baseline.
+    pub(super) added: Option<f64>,
+    /// `added`, divided by that of Envoy's StatsAccessLogger with the same set.
+    pub(super) vs_native: Option<f64>,
+    pub(super) generated: f64,
+    pub(super) main: f64,
+    pub(super) allocator: f64,
+}
+
+/// CPU time per request and memory of one case. Added values are differences to the baseline in the same
+/// round.
+#[derive(Serialize)]
+pub(super) struct CpuFigure {
+    pub(super) worker_us: Spread,
+    pub(super) main_us: Spread,
+    /// Of both threads.
+    pub(super) added_us: Spread,
+    /// `added_us`, divided by that of Envoy's StatsAccessLogger with the same set.
+    pub(super) vs_native: Option<f64>,
+    pub(super) rss_mib: Spread,
+    pub(super) rss_added_mib: Spread,
+    pub(super) requests_per_s: Spread,
+}
+
+/// Latency of one case at a fixed rate. Added values are differences to the baseline in the same round.
+#[derive(Serialize)]
+pub(super) struct LatencyFigure {
+    pub(super) p50_us: Spread,
+    pub(super) p99_us: Spread,
+    pub(super) added_p50_us: Spread,
+    pub(super) added_p99_us: Spread,
+}
+
+/// The rounds of a case and of its baseline.
+struct Rounds<'a, T> {
+    case: &'a [T],
+    baseline: &'a [T],
+}
+
+impl<T> Rounds<'_, T> {
+    fn spread(&self, value: impl Fn(&T) -> f64) -> Spread {
+        Spread::of(self.case.iter().map(value).collect())
+    }
+
+    /// The spread of the differences to the baseline.
+    fn added(&self, value: impl Fn(&T) -> f64) -> Spread {
+        let pairs = self.case.iter().zip(self.baseline);
+        Spread::of(pairs.map(|(case, baseline)| value(case) - value(baseline)).collect())
+    }
+}
+
+impl BenchReport {
+    /// A report without measurements.
+    pub(crate) fn new(modules: &BenchModules, cases: &[BenchCase]) -> Result<Self> {
+        let bytes = |path: &Path| Ok(fs::metadata(path).with_context(|| path.display().to_string())?.len());
+        let bytes: [Result<u64>; 2] = [bytes(&modules.worker_filter), bytes(&modules.service)];
+        let [worker_filter, service] = bytes;
+        let wasm_bytes = WasmBytes { worker_filter: worker_filter?, service: service? };
+        Ok(Self { cases: cases.to_vec(), wasm_bytes, ..Self::default() })
+    }
+
+    /// Fails if a case could not be measured.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.failures.keys().map(String::as_str).collect();
+        bail!("{} cases could not be measured: {}", names.len(), names.join(", "));
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        Summary {
+            ratios: self.ratios(),
+            wasm_bytes: self.wasm_bytes,
+            instructions: self.by_case(|case| self.instructions_figure(case)),
+            item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
+            part_instructions: self.parts.iter().copied().collect(),
+            cpu: self.by_case(|case| self.cpu_figure(case)),
+            latency: self.by_case(|case| self.latency_figure(case)),
+            scaling: self.scaling.clone(),
+            instructions_by_dimensions: self
+                .dimensions
+                .iter()
+                .map(|(name, found)| (name.trim().to_owned(), found.total.median))
+                .collect(),
+            failed: self.failures.clone(),
+        }
+    }
+
+    fn ratios(&self) -> BTreeMap<&'static str, Option<f64>> {
+        use CountingMethod::{AccessLog, HttpFilter, LogStream, TcpFilter, Textbook};
+        let case = |method, set| self.cases.iter().find(|case| case.is(method, set));
+        let instructions = |method, set| self.instructions_figure(case(method, set)?)?.vs_native;
+        let cpu = |method| self.cpu_figure(case(method, "full")?);
+        let cpu_ratio = |method| cpu(method)?.vs_native;
+        let added_us = |method| Some(cpu(method)?.added_us.median);
+        let scale = self.scaling.iter().find(|scale| scale.series == scaling::SERIES_OF_WORKERS);
+        BTreeMap::from([
+            ("access_log_vs_native", instructions(AccessLog, "full")),
+            ("http_filter_vs_native", instructions(HttpFilter, "full")),
+            ("log_stream_vs_native", instructions(LogStream, "full")),
+            ("log_stream_small_vs_native", instructions(LogStream, "small")),
+            ("log_stream_wide_vs_native", instructions(LogStream, "wide")),
+            ("wide_vs_native", instructions(AccessLog, "wide")),
+            ("small_vs_native", instructions(AccessLog, "small")),
+            ("tcp_access_log_vs_native", instructions(AccessLog, "tcp")),
+            ("tcp_filter_vs_native", instructions(TcpFilter, "tcp")),
+            ("access_log_cpu_vs_native", cpu_ratio(AccessLog)),
+            ("http_filter_cpu_vs_native", cpu_ratio(HttpFilter)),
+            ("log_stream_cpu_vs_native", cpu_ratio(LogStream)),
+            ("textbook_vs_ours", added_us(Textbook).zip(added_us(HttpFilter)).map(|(a, b)| a / b)),
+            ("main_thread_share", scale.map(|scale| scale.main_thread_share)),
+            ("rss_added_mib", cpu(HttpFilter).map(|figure| figure.rss_added_mib.median)),
+        ])
+    }
+
+    fn by_case<T>(&self, figure: impl Fn(&BenchCase) -> Option<T>) -> BTreeMap<String, T> {
+        self.cases.iter().filter_map(|case| Some((case.to_string(), figure(case)?))).collect()
+    }
+
+    pub(super) fn instructions_figure(&self, case: &BenchCase) -> Option<InstructionsFigure> {
+        let found = self.instructions.get(&case.to_string())?;
+        let added = |case: &BenchCase| {
+            let of = |case: &BenchCase| Some(self.instructions.get(&case.to_string())?.total.median);
+            Some(of(case)? - of(self.baseline(case)?)?)
+        };
+        Some(InstructionsFigure {
+            total: found.total.median,
+            spread: found.total.half_width(),
+            added: added(case),
+            vs_native: self.vs_native(case, added),
+            generated: found.generated.median,
+            main: found.main.median,
+            allocator: found.allocator.median,
+        })
+    }
+
+    pub(super) fn cpu_figure(&self, case: &BenchCase) -> Option<CpuFigure> {
+        let both = |time: &CpuTime| time.worker_us + time.main_us;
+        let rounds = self.rounds(&self.cpu, case)?;
+        Some(CpuFigure {
+            worker_us: rounds.spread(|time| time.worker_us),
+            main_us: rounds.spread(|time| time.main_us),
+            added_us: rounds.added(both),
+            vs_native: self.vs_native(case, |case| Some(self.rounds(&self.cpu, case)?.added(both).median)),
+            rss_mib: rounds.spread(|time| time.rss_mib),
+            rss_added_mib: rounds.added(|time| time.rss_mib),
+            requests_per_s: rounds.spread(|time| time.requests_per_s),
+        })
+    }
+
+    pub(super) fn latency_figure(&self, case: &BenchCase) -> Option<LatencyFigure> {
+        let rounds = self.rounds(&self.latency, case)?;
+        Some(LatencyFigure {
+            p50_us: rounds.spread(|latency| latency.p50_us),
+            p99_us: rounds.spread(|latency| latency.p99_us),
+            added_p50_us: rounds.added(|latency| latency.p50_us),
+            added_p99_us: rounds.added(|latency| latency.p99_us),
+        })
+    }
+
+    /// A cost, divided by that of Envoy's StatsAccessLogger with the same set.
+    fn vs_native(&self, case: &BenchCase, cost: impl Fn(&BenchCase) -> Option<f64>) -> Option<f64> {
+        let set = case.set.filter(|_| case.method.is_compared())?;
+        let native = self.cases.iter().find(|other| other.is(CountingMethod::Native, set.name))?;
+        Some(cost(case)? / cost(native)?)
+    }
+
+    fn rounds<'a, T>(&self, all: &'a BTreeMap<String, Vec<T>>, case: &BenchCase) -> Option<Rounds<'a, T>> {
+        let baseline = all.get(&self.baseline(case)?.to_string())?;
+        Some(Rounds { case: all.get(&case.to_string())?, baseline })
+    }
+
+    /// The Envoy without counting that a case is compared with.
+    fn baseline(&self, case: &BenchCase) -> Option<&BenchCase> {
+        let is_baseline = |other: &&BenchCase| other.method == CountingMethod::None;
+        self.cases.iter().filter(is_baseline).find(|other| other.is_tcp() == case.is_tcp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::case::select;
+
+    #[test]
+    fn a_cost_is_compared_with_the_native_logger_of_the_same_set() {
+        let cases = select(&["access-log-full".to_owned()]).unwrap();
+        let mut report = BenchReport { cases, ..BenchReport::default() };
+        for (name, total) in [("none", 100.0), ("native-full", 110.0), ("access-log-full", 115.0)] {
+            let spread = |median| Spread { median, low: median, high: median };
+            let (total, generated, main, allocator) = (spread(total), spread(1.0), spread(2.0), spread(3.0));
+            report.instructions.insert(name.to_owned(), Instructions { total, generated, main, allocator });
+        }
+        let summary = report.summary();
+        let figure = &summary.instructions["access-log-full"];
+        assert_eq!((figure.added, figure.vs_native), (Some(15.0), Some(1.5)));
+        assert_eq!(summary.instructions["native-full"].vs_native, None);
+        assert!(summary.cpu.is_empty());
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!((&json["access_log_vs_native"], &json["rss_added_mib"]), (&1.5.into(), &().into()));
+    }
+}
