@@ -42,7 +42,7 @@ async fn a_plugin_that_floods_the_queue_changes_nothing_that_is_genuine() -> Res
     // Each of a producer's first batches is believed, for nothing tells it from a worker's. What follows is not.
     let believed: Vec<Vec<u8>> = (1..=FORGERS).map(|producer| forged(producer, 1, 0, 1).encode()).collect();
     let whole = believed.first().context("a batch")?;
-    let cut = (1..whole.len()).map(|bytes| whole.get(..bytes).unwrap_or_default().to_vec());
+    let cut = (0..whole.len()).map(|bytes| whole.get(..bytes).unwrap_or_default().to_vec());
     let gaps = [(1 << 62, 1 << 62, 0), ((1 << 62) + 1, u64::MAX, u64::MAX)];
     let gaps = gaps.map(|(sequence, before, observed)| forged(1, sequence, before, observed).encode());
     let items: Vec<_> = believed.iter().cloned().chain(cut).chain(gaps).collect();
