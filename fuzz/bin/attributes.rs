@@ -1,7 +1,7 @@
-//! The door "attributes" for libFuzzer.
+//! The target "attributes" for libFuzzer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tributary_fuzz::door::Door;
+use tributary_fuzz::target::FuzzTarget;
 
-fuzz_target!(|input: &[u8]| Door::Attributes.open(input));
+fuzz_target!(|input: &[u8]| FuzzTarget::Attributes.run(input));

@@ -1,7 +1,7 @@
-//! The door "configuration" for libFuzzer.
+//! The target "configuration" for libFuzzer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tributary_fuzz::door::Door;
+use tributary_fuzz::target::FuzzTarget;
 
-fuzz_target!(|input: &[u8]| Door::Configuration.open(input));
+fuzz_target!(|input: &[u8]| FuzzTarget::Configuration.run(input));

@@ -1,7 +1,7 @@
-//! The door "log_stream" for libFuzzer.
+//! The target "log_stream" for libFuzzer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tributary_fuzz::door::Door;
+use tributary_fuzz::target::FuzzTarget;
 
-fuzz_target!(|input: &[u8]| Door::LogStream.open(input));
+fuzz_target!(|input: &[u8]| FuzzTarget::LogStream.run(input));

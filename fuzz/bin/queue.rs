@@ -1,7 +1,7 @@
-//! The door "queue" for libFuzzer.
+//! The target "queue" for libFuzzer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tributary_fuzz::door::Door;
+use tributary_fuzz::target::FuzzTarget;
 
-fuzz_target!(|input: &[u8]| Door::Queue.open(input));
+fuzz_target!(|input: &[u8]| FuzzTarget::Queue.run(input));

@@ -1,4 +1,4 @@
-//! Attributes: what the host says of a stream, which clients and upstreams had a hand in.
+//! Attributes of streams as the host returns them; clients and upstreams control parts of them.
 
 use tributary_host::fake;
 use tributary_host::fake::vm::Vm;
@@ -7,12 +7,12 @@ use tributary_plan::plan::Streams;
 use tributary_worker_filter::root::WorkerRoot;
 
 use crate::frames;
-use crate::main_thread::{MainThread, ONE_ENCODING, stat};
+use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
-/// Pieces of one input.
+/// The maximum number of pieces in one input.
 const PIECES_MAX: usize = 64;
 
-/// Configurations whose ways of reading differ.
+/// Configurations that read attributes in different ways.
 pub const CONFIGS: [&str; 8] = [
     "",
     r#"{"preset": "istio", "limits": {"series": 2}}"#,
@@ -25,38 +25,36 @@ pub const CONFIGS: [&str; 8] = [
         {"name": "tls", "cel": "connection.mtls", "type": "boolean", "allow": ["true"]}],
       "metrics": [{"name": "bytes", "kind": "histogram", "value": "request.total_size", "unit": "By", "bounds": [1, 10, 100]},
         {"name": "count", "kind": "counter"}]}"#,
-    r#"{"counters": [{"key": "a", "when": "request", "condition": "b"}, {"key": "told", "response_header": "x-count"}],
+    r#"{"counters": [{"key": "a", "when": "request", "condition": "b"}, {"key": "shown", "response_header": "x-count"}],
       "headers": [{"name": "x-a", "value": "{attribute:request.path}{counter:a}{{}}"}, {"on": "response", "name": "x-b", "action": "remove"}]}"#,
     r#"{"tap": {"condition": "c", "body_bytes": 4096, "mask": ["cookie"]}, "in_flight": true}"#,
     r#"{"preset": "istio_tcp", "tap": {"condition": "c"}}"#,
 ];
 
-/// How a host tells the values of a stream.
+/// How the fake host answers reads of attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Telling {
-    /// The pieces are its answers, whatever was asked.
+enum AnswerMode {
+    /// The pieces are the answers to all reads.
     Raw,
-    /// The pieces are the items of lists of the right form.
+    /// The pieces are the items of well-formed lists.
     Lists,
-    /// It has no expressions; the pieces are properties, one by one.
+    /// The host has no expressions; each piece is a property.
     Properties,
 }
 
-/// Lets one stream after another go through a worker, as the host of the input tells of them. Each is counted once, and what
-/// comes of it is no batch that a service refuses.
+/// Passes streams through a worker whose host answers with the input. Checks that each stream is counted once
+/// and that the service accepts every batch.
 pub fn check(input: &[u8]) {
-    let [choice, telling, rest @ ..] = input else { return };
+    let [choice, mode, rest @ ..] = input else { return };
     let Some((json, config)) = config(*choice) else { return };
-    let telling = match telling % 3 {
-        0 => Telling::Raw,
-        1 => Telling::Lists,
-        _ => Telling::Properties,
+    let mode = match mode % 3 {
+        0 => AnswerMode::Raw,
+        1 => AnswerMode::Lists,
+        _ => AnswerMode::Properties,
     };
     fake::reset();
-    let main_thread = MainThread::begin(ONE_ENCODING);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(main_thread) = main_thread else { return };
-    fake::with(|host| host.streams.without_expressions = telling == Telling::Properties);
+    let service = ServiceHarness::start(ONE_ENCODING);
+    fake::with(|host| host.streams.without_expressions = mode == AnswerMode::Properties);
     let (items, calls) = (
         config.plan.main.sources.len(),
         config.plan.calls.as_ref().map_or(0, |calls| calls.part.sources.len()),
@@ -67,11 +65,11 @@ pub fn check(input: &[u8]) {
     let mut streams = 0_u64;
     while pieces.peek().is_some() {
         let mut list = |count| wire_list(&pieces.by_ref().take(count).collect::<Vec<_>>(), count);
-        let answers: Vec<Vec<u8>> = match telling {
-            Telling::Raw | Telling::Properties => {
+        let answers: Vec<Vec<u8>> = match mode {
+            AnswerMode::Raw | AnswerMode::Properties => {
                 pieces.by_ref().take(items.saturating_add(1)).map(<[u8]>::to_vec).collect()
             }
-            Telling::Lists => vec![list(items), list(calls)],
+            AnswerMode::Lists => vec![list(items), list(calls)],
         };
         fake::with(|host| {
             host.wire_headers = answers.first().cloned();
@@ -79,7 +77,7 @@ pub fn check(input: &[u8]) {
             host.streams.answers = answers.into();
         });
         if streams.is_multiple_of(2) {
-            // At a place that its configuration is not for, now and then.
+            // At times in a context that the configuration is not for.
             let is_connection = is_tcp != streams.is_multiple_of(8);
             let stream = if is_connection { vm.connection() } else { vm.http_stream() };
             if is_connection {
@@ -104,12 +102,12 @@ pub fn check(input: &[u8]) {
         }
     }
     vm.delete();
-    main_thread.drain();
-    assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
+    service.drain();
+    assert_eq!(stat("batches_refused"), 0, "the service accepts every batch of a worker");
     assert_eq!((stat("observations_observed"), stat("observations_aggregated")), (streams, streams));
 }
 
-/// The answer to a list of `count` items; what is not there is empty.
+/// Encodes the answer to a list of `count` items; missing items are empty.
 fn wire_list(items: &[&[u8]], count: usize) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     let item = |at: usize| items.get(at).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The configuration: bytes that come from whoever writes Envoy's configuration, by hand or by xDS.
+//! Configurations of both modules, as Envoy passes them on from a file or from xDS.
 
 use proxy_wasm::types::{LogLevel, NewRootContext};
 use tributary_host::fake;
@@ -7,11 +7,11 @@ use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_service::root::ServiceRoot;
 use tributary_worker_filter::root::WorkerRoot;
 
-use crate::main_thread::{MainThread, ONE_ENCODING, stat};
 use crate::seeds;
+use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
-/// Configures both modules with the input. Each takes it, or logs at least one thing that is wrong with it. One that takes it
-/// works: what its worker hands over is no batch that a service refuses.
+/// Configures both modules with the input. Checks that each accepts it or logs at least one error, and that
+/// the service accepts every batch of a configured worker.
 pub fn check(input: &[u8]) {
     service(input);
     worker(input);
@@ -28,21 +28,19 @@ fn service(input: &[u8]) {
 
 fn worker(input: &[u8]) {
     fake::reset();
-    let main_thread = MainThread::begin(ONE_ENCODING);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(mut main_thread) = main_thread else { return };
+    let mut service = ServiceHarness::start(ONE_ENCODING);
     let Some(vm) = configured(WorkerRoot::boxed, input) else { return };
     for round in 0..2 {
         fake::with(|host| host.streams.begin(seeds::request("a")));
         let connection = vm.connection();
         connection.new_connection();
         connection.downstream_data(5);
-        pass(&vm, connection);
+        finish(&vm, connection);
         let stream = vm.http_stream();
         stream.request_headers();
         stream.request_body(5);
         stream.response_headers();
-        pass(&vm, stream);
+        finish(&vm, stream);
         fake::with(|host| {
             host.now_unix_nano = host.now_unix_nano.saturating_add(6_000_000_000);
             host.streams.begin(seeds::request(if round == 0 { "a" } else { "b" }));
@@ -50,26 +48,26 @@ fn worker(input: &[u8]) {
         vm.log();
     }
     vm.delete();
-    main_thread.drain();
-    assert_eq!((stat("batches_refused"), waiting()), (0, 0), "what a worker hands over is taken");
+    service.drain();
+    assert_eq!((stat("batches_refused"), waiting()), (0, 0), "the service accepts every batch of a worker");
     assert_eq!(stat("observations_aggregated"), stat("observations_observed"));
-    main_thread.export();
-    main_thread.end();
+    service.export();
+    service.end();
 }
 
-/// Lets a tick pass while the stream is open, and ends it.
-fn pass(vm: &Vm, stream: Stream) {
+/// Runs a tick while the stream is open, and ends the stream.
+fn finish(vm: &Vm, stream: Stream) {
     fake::with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(6_000_000_000));
     vm.tick();
     stream.log();
     stream.delete();
 }
 
-/// A VM whose plugin took the input; none if it was refused, and then the log has why.
+/// Starts a VM with the input as configuration; `None` if it was refused, which must be logged.
 fn configured(new_root: NewRootContext, input: &[u8]) -> Option<Vm> {
     let vm = Vm::start(new_root, input);
     let errors = fake::with(|host| host.logged(LogLevel::Error).len());
-    assert_eq!(errors == 0, vm.is_some(), "{errors} lines say what is wrong");
+    assert_eq!(errors == 0, vm.is_some(), "{errors} errors were logged");
     vm
 }
 

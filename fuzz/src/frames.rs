@@ -1,6 +1,6 @@
-//! Several pieces in one input: each with its length before it, two bytes little-endian. Any input has pieces.
+//! Several pieces in one input, each after its length in two little-endian bytes. Every input can be split.
 
-/// The pieces of an input, at most `count_max`; one that is cut short is what there is of it.
+/// Splits an input into at most `count_max` pieces; the last piece may be shorter than its length says.
 pub fn split(input: &[u8], count_max: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = input;
     let next = move || {
@@ -13,7 +13,7 @@ pub fn split(input: &[u8], count_max: usize) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(next).take(count_max)
 }
 
-/// An input with these pieces.
+/// Makes an input of pieces.
 pub fn join<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut input = Vec::new();
     for piece in pieces {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_found_again_and_any_input_has_some() {
+    fn joined_pieces_are_split_again() {
         let pieces: [&[u8]; 3] = [b"one", b"", b"three"];
         let input = join(pieces);
         assert_eq!(split(&input, 9).collect::<Vec<_>>(), pieces);

@@ -1,10 +1,11 @@
-//! The four doors of the modules through which bytes of strangers come, and what must hold whatever they are.
+//! Fuzz targets for the four untrusted inputs of the modules.
 //!
-//! Each [`door`] is a function of its input: [`queue`] bytes for the service, [`configuration`] bytes for both modules,
-//! [`attributes`] as the host answers for them, a [`log_stream`] as the host hands it over. It fails by a panic, of the product or of its own assertions. libFuzzer calls it
-//! (`cargo xtask fuzz`, the programs in `bin`), and so do the tests, with [`seeds`] and their [`mutation`]s.
+//! Each [`target`] is a function of its input: items of the [`queue`], a [`configuration`] of both modules,
+//! [`attributes`] as the host returns them, or a [`log_stream`]. It fails by a panic, of the product or of
+//! its own assertions. libFuzzer calls it through the programs in `bin` (`cargo xtask fuzz`), the tests with
+//! [`seeds`] and their [`mutation`]s.
 
-pub mod door;
+pub mod target;
 
 pub mod attributes;
 pub mod configuration;
@@ -12,6 +13,6 @@ pub mod log_stream;
 pub mod queue;
 
 pub mod frames;
-pub mod main_thread;
 pub mod mutation;
 pub mod seeds;
+pub mod service_harness;

@@ -1,13 +1,13 @@
-//! The log stream: what Envoy's access logger writes, with headers and paths of strangers in it.
+//! The log stream of Envoy's access logger; clients control headers and paths in it.
 
 use rmpv::Value;
 use tributary_host::fake;
 use tributary_host::fake::vm::Vm;
 use tributary_worker_filter::root::WorkerRoot;
 
-use crate::main_thread::{MainThread, ONE_ENCODING, stat};
+use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
-/// Configurations that want different values, in different ways.
+/// Configurations that read different values in different ways.
 const CONFIGS: [&str; 4] = [
     r#"{"role": "log_stream"}"#,
     r#"{"role": "log_stream", "limits": {"series": 2}, "histogram": {"kind": "exponential", "max_size": 10}, "exemplars": true,
@@ -21,13 +21,12 @@ const CONFIGS: [&str; 4] = [
     r#"{"role": "log_stream", "flush": {"max_requests": 1}}"#,
 ];
 
-/// Lets a connection's bytes come in pieces. Each record that another decoder finds is counted once, and no batch is refused.
+/// Passes the input to a connection in pieces. Checks that each record found by another decoder is counted
+/// once and that the service accepts every batch.
 pub fn check(input: &[u8]) {
     let [choice, piece, bytes @ ..] = input else { return };
     fake::reset();
-    let main_thread = MainThread::begin(ONE_ENCODING);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(main_thread) = main_thread else { return };
+    let service = ServiceHarness::start(ONE_ENCODING);
     let json = CONFIGS.get(usize::from(*choice) % CONFIGS.len()).copied().unwrap_or_default();
     let Some(vm) = Vm::start(WorkerRoot::boxed, json.as_bytes()) else { return };
     let connection = vm.connection();
@@ -35,21 +34,21 @@ pub fn check(input: &[u8]) {
     for piece in bytes.chunks(usize::from(*piece).max(1)) {
         fake::with(|host| host.bytes = piece.to_vec());
         connection.downstream_data(piece.len());
-        assert!(fake::with(|host| host.bytes.is_empty()), "all bytes are taken away");
+        assert!(fake::with(|host| host.bytes.is_empty()), "the worker consumes all bytes");
     }
     vm.tick();
     connection.log();
     connection.delete();
     vm.delete();
-    main_thread.drain();
-    assert_eq!(stat("batches_refused"), 0, "what a worker hands over is taken");
+    service.drain();
+    assert_eq!(stat("batches_refused"), 0, "the service accepts every batch of a worker");
     let observed = stat("observations_observed");
     assert_eq!(observed, stat("observations_aggregated"));
-    let (records, is_all) = records(bytes);
-    assert!(observed >= records && (observed == records || !is_all), "{observed} observed of {records}");
+    let (records, is_complete) = records(bytes);
+    assert!(observed >= records && (observed == records || !is_complete), "{observed} observed of {records}");
 }
 
-/// How many records there are in whole messages, and whether there is nothing but these.
+/// Counts the records in complete messages; also returns whether the input has no other bytes.
 fn records(mut bytes: &[u8]) -> (u64, bool) {
     let mut records = 0_u64;
     while !bytes.is_empty() {
@@ -61,7 +60,7 @@ fn records(mut bytes: &[u8]) -> (u64, bool) {
     (records, true)
 }
 
-/// The records of a message, if it is one.
+/// Counts the records of a message; `None` if it is invalid.
 fn count(message: &Value) -> Option<u64> {
     let [tag, Value::Array(entries)] = message.as_array()?.as_slice() else { return None };
     let is_record = |entry: &Value| match entry.as_array().map(Vec::as_slice) {
@@ -77,7 +76,7 @@ fn is_text(value: &Value) -> bool {
     matches!(value, Value::String(_) | Value::Binary(_))
 }
 
-/// Whether it has no extension in it, which no access logger writes.
+/// Whether a value contains no extension type: access loggers write none.
 fn is_known(value: &Value) -> bool {
     match value {
         Value::Ext(..) => false,

@@ -1,4 +1,4 @@
-//! Inputs that are almost what they should be: seeds, with a few bytes changed. For tests, which have no libFuzzer.
+//! Almost valid inputs for tests without libFuzzer: seeds with a few mutations.
 
 /// The generator SplitMix64 (Steele, Lea and Flood, 2014): a seed gives the same inputs everywhere.
 #[derive(Clone, Debug)]
@@ -8,16 +8,16 @@ pub struct Mutator {
     bytes_max: usize,
 }
 
-/// Numbers at which something changes: signs, lengths, limits.
+/// Boundary values of signs, lengths and limits.
 const EDGES: [u64; 10] = [0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX / 2, u64::MAX];
 
 impl Mutator {
-    /// Inputs of at most `bytes_max` bytes that come of `seeds`.
+    /// Makes a generator of inputs of at most `bytes_max` bytes from `seeds`.
     pub fn new(seed: u64, seeds: Vec<Vec<u8>>, bytes_max: usize) -> Self {
         Self { state: seed, seeds, bytes_max }
     }
 
-    /// The next input.
+    /// Generates the next input.
     pub fn input(&mut self) -> Vec<u8> {
         let mut input = self.seed();
         for _ in 0..self.below(6) {
@@ -71,7 +71,7 @@ impl Mutator {
         self.next().to_le_bytes().first().copied().unwrap_or_default()
     }
 
-    /// A number below `end`; 0 if there is none.
+    /// A number below `end`; 0 if `end` is 0.
     fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         usize::try_from(self.next().checked_rem(end).unwrap_or(0)).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! The queue: any plugin with the service's `vm_id` can put anything into it.
+//! Items of the queue, which any plugin with the same `vm_id` can write.
 
 use std::collections::BTreeMap;
 
@@ -7,40 +7,38 @@ use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::frames;
-use crate::main_thread::{ENCODINGS, MainThread, stat};
+use crate::service_harness::{ENCODINGS, ServiceHarness, stat};
 
-/// Items of one input.
+/// The maximum number of items in one input.
 const ITEMS_MAX: usize = 16;
 
-/// What should have become of the items, by a second reckoning.
+/// The expected statistics of the service, counted independently.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Expected {
     refused: u64,
     duplicate: u64,
     received: u64,
     aggregated: u64,
-    /// The last sequence of each producer.
+    /// The last sequence number of each producer.
     last: BTreeMap<u64, u64>,
 }
 
-/// Puts the pieces of the input behind its first byte into the queue, one by one. Each is taken, refused or known already, and
-/// nothing else; what is taken is exported in the way that the first byte says.
+/// Enqueues the pieces of the input one by one; its first byte selects the encoding. Checks that each item is
+/// received, refused or a duplicate, and exports what was received.
 pub fn check(input: &[u8]) {
     let [choice, input @ ..] = input else { return };
-    let Some(way) = ENCODINGS.get(usize::from(*choice) % ENCODINGS.len()) else { return };
+    let Some(config) = ENCODINGS.get(usize::from(*choice) % ENCODINGS.len()) else { return };
     fake::reset();
-    let main_thread = MainThread::begin(way);
-    assert!(main_thread.is_some(), "the service begins");
-    let Some(mut main_thread) = main_thread else { return };
+    let mut service = ServiceHarness::start(config);
     let mut expected = Expected::default();
     for item in frames::split(input, ITEMS_MAX) {
-        expected.arrived(item);
-        let is_in = fake::with(|host| {
+        expected.add(item);
+        let enqueued = fake::with(|host| {
             let token = host.queues.resolve(QUEUE_HTTP)?;
             host.queues.enqueue(token, item)
         });
-        assert!(is_in.is_ok(), "the queue is there");
-        main_thread.drain();
+        assert!(enqueued.is_ok(), "the queue exists");
+        service.drain();
     }
     let found = Expected {
         refused: stat("batches_refused"),
@@ -50,24 +48,24 @@ pub fn check(input: &[u8]) {
         last: std::mem::take(&mut expected.last),
     };
     assert_eq!(found, Expected { last: found.last.clone(), ..expected });
-    // The values, then that they have ended; of nothing there is nothing to say.
+    // Exports the values, then their staleness markers.
     if found.received > 0 {
-        main_thread.export();
-        main_thread.export();
-        main_thread.end();
+        service.export();
+        service.export();
+        service.end();
     }
 }
 
 impl Expected {
-    fn arrived(&mut self, item: &[u8]) {
-        let Ok(batch) = Batch::decode(item) else {
+    fn add(&mut self, item: &[u8]) {
+        let Ok(batch) = Batch::decode(item.to_vec()) else {
             self.refused = self.refused.saturating_add(1);
             return;
         };
-        // Extremes that contradict each other are written as none; what was written once stays.
-        let written = Batch::decode(&batch.encode());
-        assert!(written.is_ok(), "what is read can be written: {batch:?}");
-        assert_eq!(written.as_ref().map(|batch| Batch::decode(&batch.encode())), Ok(written.clone()));
+        // Contradictory extremes are encoded as absent, so only an encoded batch must stay the same.
+        let encoded = Batch::decode(batch.encode());
+        assert!(encoded.is_ok(), "a decoded batch can be encoded: {batch:?}");
+        assert_eq!(encoded.as_ref().map(|batch| Batch::decode(batch.encode())), Ok(encoded.clone()));
         let last = self.last.entry(batch.producer).or_insert(0);
         if batch.sequence <= *last {
             self.duplicate = self.duplicate.saturating_add(1);

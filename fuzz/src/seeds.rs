@@ -1,4 +1,4 @@
-//! Inputs to begin with: each says something that a door understands.
+//! The initial inputs of the targets, most of them valid.
 
 use tributary_proto::attributes::{boolean, encode, integer, text};
 use tributary_proto::batch::{Batch, Group, Point, Series};
@@ -10,7 +10,7 @@ use tributary_proto::metric::{Kind, Metric};
 use crate::attributes::CONFIGS;
 use crate::frames;
 
-/// The attributes of a request, in the host's wire form.
+/// The attributes of a request, encoded as by the host.
 pub fn request(route: &str) -> Vec<(&'static str, Vec<u8>)> {
     let number = |number: i64| number.to_le_bytes().to_vec();
     vec![
@@ -29,7 +29,7 @@ pub fn request(route: &str) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Items of the queue: producers whose batches come in order, twice, or not at all; all kinds of points.
+/// Items of the queue with all kinds of points: batches in order, out of order, duplicate and missing.
 pub fn queue() -> Vec<Vec<u8>> {
     let kinds = [
         Kind::Counter,
@@ -45,7 +45,7 @@ pub fn queue() -> Vec<Vec<u8>> {
     inputs.push(frames::join(all.iter().map(Vec::as_slice)));
     inputs.push(frames::join(all.iter().rev().map(Vec::as_slice)));
     inputs.push(frames::join(all.iter().step_by(2).chain(&all).map(Vec::as_slice)));
-    // More series than the table has places for.
+    // More series than the limit of the table.
     inputs.push(frames::join([batch(9, u64::MAX, &kinds, 6).encode().as_slice(), b"", b"no batch"]));
     (0..=u8::MAX).zip(inputs).map(|(choice, input)| [vec![choice], input].concat()).collect()
 }
@@ -54,7 +54,7 @@ fn batch(producer: u64, sequence: u64, kinds: &[Kind], series: u64) -> Batch {
     let metric = |(number, kind): (usize, &Kind)| Metric {
         name: format!("metric.{number}"),
         unit: "s".to_owned(),
-        description: "What it counts.".to_owned(),
+        description: "A description.".to_owned(),
         divisor: 1_000_000_000,
         kind: kind.clone(),
     };
@@ -67,7 +67,8 @@ fn batch(producer: u64, sequence: u64, kinds: &[Kind], series: u64) -> Batch {
                 text("route", &format!("route-{number}")),
                 integer("code", 200),
                 boolean("tls", true),
-            ]),
+            ])
+            .into(),
             observations: number.saturating_add(1),
             points: kinds.iter().map(point).collect(),
             exemplars: of.zip(exemplar).into_iter().collect(),
@@ -102,7 +103,7 @@ fn point(kind: &Kind) -> Point {
     }
 }
 
-/// Configurations of either module, that they take or refuse.
+/// Valid and invalid configurations of both modules.
 pub fn configuration() -> Vec<Vec<u8>> {
     const SERVICES: [&str; 4] = [
         r#"{"destinations": [{"cluster": "c"}]}"#,
@@ -122,7 +123,8 @@ pub fn configuration() -> Vec<Vec<u8>> {
           "value": "request.duration", "unit": "ms", "description": "How long.", "bounds": [0.5, 1, 2.5]}]}"#,
     ];
     let texts = CONFIGS.iter().chain(&SERVICES).chain(&WORKERS).map(|text| text.as_bytes().to_vec());
-    // As Envoy hands on a Struct: {"destinations": [{"cluster": "c"}], "self_metrics": false} and {"limits": {"series": 5.0}}.
+    // As Envoy passes on a Struct: {"destinations": [{"cluster": "c"}], "self_metrics": false} and {"limits":
+    // {"series": 5.0}}.
     let structs: [&[u8]; 2] = [
         b"\n\x21\n\x0cdestinations\x12\x112\x0f\n\x0d*\x0b\n\x09\n\x07cluster",
         b"\n\x1d\n\x06limits\x12\x13*\x11\n\x0f\n\x06series\x12\x05\x11\0\0\0\0",
@@ -130,7 +132,7 @@ pub fn configuration() -> Vec<Vec<u8>> {
     texts.chain(structs.map(<[u8]>::to_vec)).collect()
 }
 
-/// Messages of Envoy's access logger: one of many records, many of few, in pieces of several sizes.
+/// Messages of Envoy's access logger with few and many records, in pieces of several sizes.
 pub fn log_stream() -> Vec<Vec<u8>> {
     let tag =
         "request.method response.code response.flags request.duration:ms request.duration xds.route_name";
@@ -152,7 +154,7 @@ pub fn log_stream() -> Vec<Vec<u8>> {
             &mut bytes,
             &rmpv::Value::Array(vec![tag.into(), rmpv::Value::Array(records)]),
         );
-        assert!(written.is_ok(), "memory takes everything");
+        assert!(written.is_ok(), "writing to memory succeeds");
         bytes
     };
     let all = [message(0), message(5), message(1)].concat();
@@ -163,16 +165,16 @@ pub fn log_stream() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Streams told in each way to each kind of worker.
+/// Streams in each answer mode for each configuration.
 pub fn attributes() -> Vec<Vec<u8>> {
     let values: Vec<Vec<u8>> = request("a").into_iter().map(|(_, value)| value).collect();
     let traced = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".as_slice();
     let list = b"\x01\0\0\0\x02\0\0\0\0\0\0\0ab\0\0".as_slice();
     let mut inputs = Vec::new();
     for choice in 0..=u8::try_from(CONFIGS.len().saturating_sub(1)).unwrap_or(0) {
-        for telling in 0..3 {
+        for mode in 0..3 {
             let pieces = values.iter().chain(&values).map(Vec::as_slice).chain([traced, list, b"", &[1]]);
-            inputs.push([vec![choice, telling], frames::join(pieces)].concat());
+            inputs.push([vec![choice, mode], frames::join(pieces)].concat());
         }
     }
     inputs

@@ -1,12 +1,15 @@
 //! Headers of the current stream, as bytes: a value need not be UTF-8.
 
 use proxy_wasm::types::{MapType, Status};
+use tributary_proto::pairs::Pairs;
 
-use crate::{pairs, raw};
+use crate::raw;
 
 /// All headers of a map, at most `headers_max`; none in a phase that does not have the map.
 pub fn all(map: MapType, headers_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-    raw::headers(map).map(|wire| pairs::decode(&wire, headers_max)).unwrap_or_default()
+    let wire = raw::headers(map).unwrap_or_default();
+    let pairs = Pairs::read(&wire).into_iter().flatten().take(headers_max);
+    pairs.map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
 /// Tries whether headers can be read; what there is depends on the context.

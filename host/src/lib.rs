@@ -17,7 +17,6 @@ pub mod headers;
 pub mod http_call;
 pub mod logging;
 pub mod memory;
-pub mod pairs;
 pub mod queue;
 pub mod random;
 pub mod shared_data;

@@ -22,8 +22,9 @@
 use std::ptr::null_mut;
 
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
+use tributary_proto::pairs;
 
-use crate::{pairs, status};
+use crate::status;
 
 /// gRPC status of a local response that says nothing about it.
 const NO_GRPC_STATUS: i32 = -1;

@@ -1,8 +1,10 @@
 //! The attributes of one series, as the canonical bytes that serve as its key everywhere: same attributes, same bytes.
 
-use crate::generated::otlp::{AnyValue, KeyValue, any_value};
+use prost::Message;
+use prost::encoding::{WireType, decode_varint, encoded_len_varint};
+
+use crate::generated::otlp::{AnyValue, AttributeSet, KeyValue, any_value};
 use crate::limits::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX};
-use crate::protobuf::{Field, field, write};
 
 /// What an attribute of a series may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +61,7 @@ pub fn encode(attributes: Vec<KeyValue>) -> Vec<u8> {
             sorted.insert(place, attribute);
         }
     }
-    let mut out = Vec::new();
-    for KeyValue { key, value } in &sorted {
-        let Some(value) = value.as_ref().and_then(|value| value.value.as_ref()) else { continue };
-        let value = match value {
-            any_value::Value::StringValue(text) => Value::Text(text),
-            any_value::Value::BoolValue(truth) => Value::Truth(*truth),
-            any_value::Value::IntValue(number) => Value::Integer(*number),
-        };
-        write::message(&mut out, 1, |out| write(out, key, value));
-    }
-    out
+    AttributeSet { attributes: sorted }.encode_to_vec()
 }
 
 /// The canonical bytes of the overflow series.
@@ -77,18 +69,17 @@ pub fn overflow() -> Vec<u8> {
     encode(vec![boolean(OVERFLOW, true)])
 }
 
-/// Says what is wrong with `bytes` if they are not canonical. Reads them where they are.
+/// Says what is wrong with `bytes` if they are not canonical. Reads them in place.
 pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
     let (mut rest, mut count, mut last) = (bytes, 0_usize, "");
-    while let Some(attribute) = next(&mut rest) {
-        let (key, value) = attribute?;
+    while !rest.is_empty() {
+        let (key, value) = next(&mut rest)?;
         count = count.saturating_add(1);
         if count > ATTRIBUTES_MAX {
             return Err(AttributesError::TooMany);
         }
         let value_bytes = if let Value::Text(text) = value { text.len() } else { 0 };
-        let lengths = (1..=ATTRIBUTE_KEY_BYTES_MAX).contains(&key.len());
-        if !lengths || value_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
+        if key.len() > ATTRIBUTE_KEY_BYTES_MAX || value_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
             return Err(AttributesError::Length);
         }
         // Nothing comes before the first, which is not empty.
@@ -103,81 +94,69 @@ pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
 /// The attributes that `bytes` stand for, if they are canonical.
 pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, AttributesError> {
     check(bytes)?;
-    let owned = |(key, value): (&str, Value<'_>)| {
-        let value = match value {
-            Value::Text(text) => any_value::Value::StringValue(text.to_owned()),
-            Value::Truth(truth) => any_value::Value::BoolValue(truth),
-            Value::Integer(number) => any_value::Value::IntValue(number),
-        };
-        key_value(key, value)
-    };
-    Ok(iter(bytes).map(owned).collect())
+    AttributeSet::decode(bytes).map(|set| set.attributes).map_err(|_| AttributesError::Malformed)
 }
 
-/// Each attribute of canonical bytes, where it is. Ends where they are not.
+/// Each attribute of canonical bytes, in place. Ends where they are not canonical.
 pub fn iter(canonical: &[u8]) -> impl Iterator<Item = (&str, Value<'_>)> {
     let mut rest = canonical;
-    std::iter::from_fn(move || next(&mut rest)?.ok())
+    std::iter::from_fn(move || next(&mut rest).ok())
 }
 
-/// Takes an attribute off the front; none at the end.
-fn next<'a>(bytes: &mut &'a [u8]) -> Option<Result<(&'a str, Value<'a>), AttributesError>> {
-    if bytes.is_empty() {
-        return None;
-    }
-    let before = bytes.len();
-    let Some((1, Field::Bytes(attribute))) = field(bytes) else {
-        return Some(Err(AttributesError::Malformed));
-    };
-    Some(read(attribute).and_then(|(key, value)| {
-        // Whatever else is among it, or lengths with more digits than they need.
-        let canonical = length(key, value) == before.saturating_sub(bytes.len());
-        if canonical { Ok((key, value)) } else { Err(AttributesError::Malformed) }
-    }))
+/// The encoding of each attribute (KeyValue in `schema/otlp.proto`) of canonical bytes, in place.
+pub fn encoded(canonical: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = canonical;
+    std::iter::from_fn(move || delimited(&mut rest, 1))
 }
 
-/// One attribute from its fields (KeyValue in `schema/otlp.proto`), as [`write()`] writes them.
-pub fn read(mut attribute: &[u8]) -> Result<(&str, Value<'_>), AttributesError> {
+/// Takes an attribute off the front: a KeyValue (`schema/otlp.proto`) as prost writes it, and nothing else.
+fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, Value<'a>), AttributesError> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);
-    let key = match field(&mut attribute) {
-        Some((1, Field::Bytes(key))) => text(key)?,
-        // An empty one is left out.
-        _ => return Err(AttributesError::Length),
-    };
-    let Some((2, Field::Bytes(mut value))) = field(&mut attribute) else {
+    let mut attribute = delimited(bytes, 1).ok_or(AttributesError::Malformed)?;
+    // An empty key would have been left out.
+    let key = delimited(&mut attribute, 1).filter(|key| !key.is_empty()).ok_or(AttributesError::Length)?;
+    let mut value = delimited(&mut attribute, 2).ok_or(AttributesError::NoValue)?;
+    let read = if let Some(value) = delimited(&mut value, 1) {
+        Value::Text(text(value)?)
+    } else if let Some(truth @ 0..=1) = whole(&mut value, 2) {
+        Value::Truth(truth == 1)
+    } else if let Some(number) = whole(&mut value, 3) {
+        Value::Integer(number.cast_signed())
+    } else {
         return Err(AttributesError::NoValue);
     };
-    let value = match field(&mut value) {
-        Some((1, Field::Bytes(value))) => Value::Text(text(value)?),
-        Some((2, Field::Varint(truth @ 0..=1))) => Value::Truth(truth == 1),
-        Some((3, Field::Varint(number))) => Value::Integer(number.cast_signed()),
-        _ => return Err(AttributesError::NoValue),
-    };
-    Ok((key, value))
+    let is_whole = value.is_empty() && attribute.is_empty();
+    if is_whole { Ok((text(key)?, read)) } else { Err(AttributesError::Malformed) }
 }
 
-/// The fields of one attribute (KeyValue in `schema/otlp.proto`).
-pub fn write(out: &mut Vec<u8>, key: &str, value: Value<'_>) {
-    write::text(out, 1, key);
-    write::message(out, 2, |out| match value {
-        Value::Text(text) => write::bytes(out, 1, text.as_bytes()),
-        Value::Truth(truth) => write::one_of_uints(out, 2, truth.into()),
-        Value::Integer(number) => write::one_of_uints(out, 3, number.cast_unsigned()),
-    });
+/// Takes a field with text or a message off the front.
+fn delimited<'a>(bytes: &mut &'a [u8], field: u8) -> Option<&'a [u8]> {
+    let mut rest = *bytes;
+    let length = varint(&mut rest, field, WireType::LengthDelimited)?;
+    let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *bytes = rest;
+    Some(value)
 }
 
-/// How long an attribute is among canonical ones.
-fn length(key: &str, value: Value<'_>) -> usize {
-    let delimited = |bytes: usize| {
-        let prefix = write::varint_length(u64::try_from(bytes).unwrap_or(u64::MAX));
-        bytes.saturating_add(prefix).saturating_add(1)
-    };
-    let value = match value {
-        Value::Text(text) => delimited(text.len()),
-        Value::Truth(_) => 2,
-        Value::Integer(number) => write::varint_length(number.cast_unsigned()).saturating_add(1),
-    };
-    delimited(delimited(key.len()).saturating_add(delimited(value)))
+/// Takes a field with an integer off the front.
+fn whole(bytes: &mut &[u8], field: u8) -> Option<u64> {
+    varint(bytes, field, WireType::Varint)
+}
+
+/// Takes the key of a field and the integer after it off the front, if that has no more bytes than it needs.
+fn varint(bytes: &mut &[u8], field: u8, wire_type: WireType) -> Option<u64> {
+    let mut rest = bytes.strip_prefix(&[field << 3 | wire_type as u8])?;
+    // Nearly all are this short.
+    if let Some((number @ 0..0x80, rest)) = rest.split_first() {
+        *bytes = rest;
+        return Some(u64::from(*number));
+    }
+    let before = rest.len();
+    let number = decode_varint(&mut rest).ok()?;
+    (before.saturating_sub(rest.len()) == encoded_len_varint(number)).then(|| {
+        *bytes = rest;
+        number
+    })
 }
 
 /// The longest beginning of `text` that has at most `bytes` bytes and ends with a whole character.
@@ -192,10 +171,8 @@ fn key_value(key: &str, value: any_value::Value) -> KeyValue {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use prost::Message;
 
     use super::*;
-    use crate::generated::otlp::AttributeSet;
 
     #[test]
     fn order_of_definition_does_not_matter() {

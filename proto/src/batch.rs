@@ -1,10 +1,12 @@
-//! What a worker hands to the service: reading it strictly, since any plugin in the process can write to the queue.
+//! What a worker sends to the service. It is checked strictly, since any plugin in the process can write to the queue.
 
 mod point;
 mod wire;
 mod writer;
 
 pub use writer::BatchWriter;
+
+use prost::bytes::Bytes;
 
 use crate::attributes::AttributesError;
 use crate::exemplar::Exemplar;
@@ -39,8 +41,8 @@ pub struct Group {
 /// What was folded under one set of attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
-    /// Canonical ([`crate::attributes::check`]).
-    pub attributes: Vec<u8>,
+    /// Canonical ([`crate::attributes::check`]). A slice of the item that was decoded, without a copy.
+    pub attributes: Bytes,
     /// How many observations were folded.
     pub observations: u64,
     /// One for each metric of the group.
@@ -63,20 +65,20 @@ pub enum Point {
     Exponential(Box<ExponentialHistogram>),
 }
 
-/// Why the service refuses a message: nothing of it is taken then.
+/// Why the service refuses an item of the queue as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchError {
     /// Longer than [`crate::limits::BATCH_BYTES_MAX`].
     TooLong,
-    /// Not a Batch.
+    /// Not a message `Batch`.
     Malformed,
     /// A sequence starts with 1.
     NoSequence,
-    /// More groups, metrics or counters than their limits, or a counter key that is none.
+    /// More groups, metrics or counters than their limits, or an invalid counter key.
     TooMany,
-    /// A metric that is none.
+    /// An invalid metric.
     Metric(MetricError),
-    /// Attributes that are none.
+    /// Attributes that are not canonical.
     Attributes(AttributesError),
     /// Points that do not fit their metrics.
     Points,

@@ -13,11 +13,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::attributes::clip;
-use crate::decimal;
-use crate::duration;
-use crate::json::{self, Object, Value};
 use crate::limits::CONFIGURATION_BYTES_MAX;
+use crate::{decimal, duration, json};
+
+/// A JSON object.
+type Object = Map<String, Value>;
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +80,12 @@ fn object(bytes: &[u8]) -> Result<Object, String> {
     match json::read(bytes) {
         Ok(Value::Object(values)) => Ok(values),
         Ok(other) => Err(excerpt(&other)),
-        Err(error) => structure::decode(bytes).ok_or(error),
+        Err(error) => match structure::decode(bytes) {
+            Some(Ok(values)) => Ok(values),
+            // Text may begin as a Struct does, with a line feed.
+            Some(Err(found)) if !bytes.trim_ascii_start().starts_with(b"{") => Err(found.to_owned()),
+            _ => Err(error.to_string()),
+        },
     }
 }
 
@@ -117,7 +125,9 @@ impl<'a> Section<'a> {
     /// A whole number. Envoy's Struct knows only doubles, so `5.0` is one too.
     pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        self.take(key, &allowed, |value| numeric(value)?.as_whole().filter(|number| range.contains(number)))
+        self.take(key, &allowed, |value| {
+            json::whole(&*numeric(value)?).filter(|number| range.contains(number))
+        })
     }
 
     /// A length of time such as `1s` or `250ms`.
@@ -197,7 +207,7 @@ impl<'a> Section<'a> {
                 let text = value
                     .as_str()
                     .filter(|text| text.len() <= bytes && name.len() <= bytes && !name.is_empty());
-                text.map(|text| (name.to_owned(), text.to_owned()))
+                text.map(|text| (name.clone(), text.to_owned()))
             });
             texts.collect::<Option<Vec<_>>>()
         });
@@ -241,7 +251,7 @@ impl<'a> Section<'a> {
 
     fn finish(self) {
         let asked = |key: &str| self.asked.contains(&key);
-        for (key, _) in self.values.iter().filter(|(key, _)| !asked(key)) {
+        for key in self.values.keys().filter(|key| !asked(key)) {
             let allowed = format!("one of {}", self.asked.join(", "));
             self.problems.note(&self.path_of(key), "an unknown key", &allowed);
         }
@@ -276,9 +286,7 @@ impl fmt::Display for Problem {
 fn numeric(value: &Value) -> Option<Cow<'_, Value>> {
     match value {
         Value::Number(_) => Some(Cow::Borrowed(value)),
-        Value::String(text) => {
-            json::read(text.as_bytes()).ok().filter(|value| value.as_f64().is_some()).map(Cow::Owned)
-        }
+        Value::String(text) => json::read(text.as_bytes()).ok().filter(Value::is_number).map(Cow::Owned),
         _ => None,
     }
 }
@@ -299,7 +307,7 @@ fn excerpt(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
-        Value::Number(number) => decimal::text(*number),
+        Value::Number(number) => decimal::text(number.as_f64().unwrap_or_default()),
         Value::String(text) => quoted(text),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(entries) => format!("an object of {}", entries.len()),

@@ -107,11 +107,20 @@ impl Histogram {
         self.parts().1
     }
 
-    /// As it travels in a batch.
+    /// Converts it to a message.
     pub fn to_wire(&self) -> batch::Histogram {
+        let mut wire = batch::Histogram::default();
+        self.write_to(&mut wire);
+        wire
+    }
+
+    /// Writes it into a message, whose list of buckets is reused.
+    pub fn write_to(&self, wire: &mut batch::Histogram) {
         let ([sum_low, sum_high, min, max], buckets) = self.parts();
-        let min = if self.count() > 0 { *min } else { 0 };
-        batch::Histogram { sum_low: *sum_low, sum_high: *sum_high, buckets: buckets.to_vec(), min, max: *max }
+        wire.buckets.clear();
+        wire.buckets.extend_from_slice(buckets);
+        (wire.sum_low, wire.sum_high, wire.max) = (*sum_low, *sum_high, *max);
+        wire.min = if self.count() > 0 { *min } else { 0 };
     }
 
     /// From a batch; any numbers are taken, as only their sender can tell right from wrong.

@@ -1,140 +1,108 @@
-//! JSON: values, reading them, and writing text.
-//!
-//! By hand, and held to `serde_json` by tests: that is 30 KiB in each module, for a configuration that is read once.
+//! JSON: reading it, and the whole numbers in it.
 
-mod reader;
+use serde_json::{Error, Value};
 
-pub(crate) use reader::DEPTH_MAX;
-pub use reader::read;
-
-/// A value. Numbers are doubles, as in JavaScript and in Envoy's Struct.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// `null`.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// Any number.
-    Number(f64),
-    /// Text.
-    String(String),
-    /// A list.
-    Array(Vec<Value>),
-    /// Values by their names.
-    Object(Object),
+/// Reads a JSON text, at most 127 levels deep. Of a name that an object has twice, the last value counts.
+///
+/// Numbers of up to 15 digits are the double that is nearest to them; those of more may be its neighbour.
+pub fn read(bytes: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(bytes)
 }
 
-/// Values by their names, in ascending order of these, each name once.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Object(Vec<(String, Value)>);
-
-impl Value {
-    /// Whether it is `null`.
-    pub fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
-    }
-
-    /// The text, if it is one.
-    pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self { Some(text) } else { None }
-    }
-
-    /// The truth, if it is one.
-    pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(truth) = self { Some(*truth) } else { None }
-    }
-
-    /// The number, if it is one.
-    pub fn as_f64(&self) -> Option<f64> {
-        if let Self::Number(number) = self { Some(*number) } else { None }
-    }
-
-    /// The number, if it is a whole one that a double holds without loss, and not below 0. `5.0` is one too.
-    pub fn as_whole(&self) -> Option<u64> {
-        // 2^53: doubles count by ones up to there.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        let double =
-            self.as_f64().filter(|double| (0.0..=EXACT).contains(double) && double.trunc() == *double)?;
+/// The whole number that a value is, if it is not negative. `5.0` is one too: numbers in Envoy's Struct are doubles.
+pub fn whole(value: &Value) -> Option<u64> {
+    // 2^53: doubles count by ones up to there.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let of_double = |double: f64| {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "checked to be whole and in range"
         )]
-        Some(double as u64)
-    }
-
-    /// The list, if it is one.
-    pub fn as_array(&self) -> Option<&[Value]> {
-        if let Self::Array(items) = self { Some(items) } else { None }
-    }
-
-    /// The object, if it is one.
-    pub fn as_object(&self) -> Option<&Object> {
-        if let Self::Object(entries) = self { Some(entries) } else { None }
-    }
-
-    /// The value of that name, if it is an object that has one.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.as_object()?.get(name)
-    }
-}
-
-impl Object {
-    /// An object without values.
-    pub const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// The value of that name.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(self.place(name)).filter(|(present, _)| present == name).map(|(_, value)| value)
-    }
-
-    /// Puts a value there, in place of one that has the same name.
-    pub fn insert(&mut self, name: String, value: Value) {
-        let place = self.place(&name);
-        match self.0.get_mut(place) {
-            Some((present, before)) if *present == name => *before = value,
-            _ => self.0.insert(place, (name, value)),
-        }
-    }
-
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Each value with its name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
-    }
-
-    fn place(&self, name: &str) -> usize {
-        self.0.partition_point(|(present, _)| present.as_str() < name)
-    }
-}
-
-/// Appends text as a value, in quotes. Only what must be is escaped.
-pub fn write_text(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            ..b' ' => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&crate::hex::of(byte));
-            }
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
+        ((0.0..=EXACT).contains(&double) && double.trunc() == double).then_some(double as u64)
+    };
+    value.as_u64().or_else(|| of_double(value.as_f64()?))
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_precision_loss, reason = "nine digits are a double without loss")]
-mod tests;
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `depth` lists in each other.
+    fn nested(depth: usize) -> Vec<u8> {
+        [vec![b'['; depth], vec![b']'; depth]].concat()
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(read(&nested(127)).is_ok());
+        for depth in [128, 100_000] {
+            let error = read(&nested(depth)).unwrap_err().to_string();
+            assert_eq!(error, "recursion limit exceeded at line 1 column 128");
+        }
+        assert!(
+            read(&[&b"["[..], &b"[],".repeat(1_000), b"[]]"].concat()).is_ok(),
+            "siblings are not nested"
+        );
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_counts() {
+        assert_eq!(read(br#"{"a": 1, "b": 2, "a": 3}"#).unwrap().to_string(), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn an_error_says_where() {
+        for (text, expected) in [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            ("{\n  \"a\": 1,\n  b: 2\n}", "key must be a string at line 3 column 3"),
+            ("{} x", "trailing characters at line 1 column 4"),
+            ("1e309", "number out of range at line 1 column 5"),
+            ("\u{feff}1", "expected value at line 1 column 1"),
+        ] {
+            assert_eq!(read(text.as_bytes()).unwrap_err().to_string(), expected, "{text:?}");
+        }
+        assert!(read(b"\"\xff\"").is_err(), "not UTF-8");
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_doubles() {
+        for (json, expected) in [
+            ("5", Some(5)),
+            ("5.0", Some(5)),
+            ("5e2", Some(500)),
+            ("-0.0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("9007199254740992.0", Some(1 << 53)),
+            ("9007199254740994.0", None),
+            ("18446744073709551616", None),
+            ("5.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("1e300", None),
+            ("\"5\"", None),
+        ] {
+            assert_eq!(whole(&read(json.as_bytes()).unwrap()), expected, "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_of_fifteen_digits_are_as_near_as_can_be(digits in 0u64..1_000_000_000_000_000, power in -22i32..=22) {
+            let text = format!("{digits}e{power}");
+            prop_assert_eq!(read(text.as_bytes()).unwrap().as_f64(), text.parse().ok());
+        }
+
+        #[test]
+        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes).map(|value| whole(&value));
+        }
+
+        #[test]
+        fn no_text_does_harm(text in "[\\[\\]{}:,\"\\\\tfnrue0-9.+\\-E \n]{0,40}") {
+            let _ = read(text.as_bytes()).map(|value| whole(&value));
+        }
+    }
+}

@@ -23,8 +23,8 @@ pub mod histogram;
 pub mod json;
 pub mod metric;
 pub mod otlp;
+pub mod pairs;
 pub mod prometheus;
-pub mod protobuf;
 pub mod remote_write;
 pub mod value;
 
@@ -36,7 +36,23 @@ mod proptests;
 pub mod generated {
     /// `schema/batch.proto`.
     pub mod batch {
-        include!("generated/tributary.batch.v1.rs");
+        pub use v1::*;
+        /// By the name by which other schemas refer to it.
+        pub mod v1 {
+            include!("generated/tributary.batch.v1.rs");
+        }
+    }
+    /// `schema/console.proto`.
+    pub mod console {
+        pub use v1::*;
+        /// By the name that the paths in it start from.
+        pub mod v1 {
+            include!("generated/tributary.console.v1.rs");
+        }
+    }
+    /// `schema/exports.proto`.
+    pub mod exports {
+        include!("generated/tributary.exports.v1.rs");
     }
     /// `schema/otlp.proto`.
     pub mod otlp {

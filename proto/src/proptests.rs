@@ -50,8 +50,8 @@ proptest! {
 
     #[test]
     fn no_bytes_from_the_queue_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        if let Ok(batch) = Batch::decode(&bytes) {
-            prop_assert_eq!(Batch::decode(&batch.encode()), Ok(batch));
+        if let Ok(batch) = Batch::decode(bytes) {
+            prop_assert_eq!(Batch::decode(batch.encode()), Ok(batch));
         }
     }
 

@@ -65,7 +65,7 @@ fn table(series: usize) -> Table {
         TableLimits { series_max: usize::MAX, idle_ns: None, destinations: 1, deltas: 0, step_ns: 1 };
     let mut table = Table::new(limits, 1, random::hasher());
     for batch in batches(0, series) {
-        table.merge(Batch::decode(&batch).unwrap(), 2);
+        table.merge(Batch::decode(batch.clone()).unwrap(), 2);
     }
     table
 }
@@ -73,7 +73,7 @@ fn table(series: usize) -> Table {
 /// As many series as one batch has at most.
 fn largest_batch(first: usize) -> (Vec<u8>, usize) {
     let batch = batches(first, 2_000).swap_remove(0);
-    let series = Batch::decode(&batch).unwrap().groups.iter().map(|group| group.series.len()).sum();
+    let series = Batch::decode(batch.clone()).unwrap().groups.iter().map(|group| group.series.len()).sum();
     (batch, series)
 }
 
@@ -82,7 +82,7 @@ fn take_over_the_largest_batch_of_new_series(bencher: Bencher<'_, '_>, series: u
     let (batch, count) = largest_batch(series);
     let with_inputs = bencher.counter(ItemsCount::new(count)).with_inputs(|| table(series));
     with_inputs.bench_local_values(|mut table| {
-        table.merge(Batch::decode(black_box(&batch)).unwrap(), 3);
+        table.merge(Batch::decode(black_box(batch.clone())).unwrap(), 3);
         table
     });
 }
@@ -93,7 +93,7 @@ fn take_over_the_largest_batch_of_known_series(bencher: Bencher<'_, '_>, series:
     let mut table = table(series.max(count));
     bencher
         .counter(ItemsCount::new(count))
-        .bench_local(|| table.merge(Batch::decode(black_box(&batch)).unwrap(), 3));
+        .bench_local(|| table.merge(Batch::decode(black_box(batch.clone())).unwrap(), 3));
 }
 
 #[divan::bench(

@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (count, times): (usize, usize) = (count.parse()?, times.parse()?);
     let encoding = match part.as_str() {
         "merge" => return merge(times),
+        "decode" => return decode(count, times),
         "otlp_protobuf" | "gzip" => Encoding::OtlpProtobuf,
         "otlp_json" => Encoding::OtlpJson,
         "remote_write" => Encoding::RemoteWrite,
@@ -61,20 +62,37 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes over a batch whose series are all known.
-fn merge(times: usize) -> Result<(), Box<dyn Error>> {
+/// Batches with this many series.
+fn batches(series_count: usize) -> Vec<Vec<u8>> {
     let mut writer = BatchWriter::new(1, Vec::new(), &[metric()]);
-    for number in 0..BATCH {
-        if writer.push(&series(number), 4, &[Point::Histogram(histogram())], &[]).is_some() {
-            return Err("the batch is too long".into());
+    let mut batches: Vec<_> = (0..series_count)
+        .filter_map(|number| writer.push(&series(number), 4, &[Point::Histogram(histogram())], &[]))
+        .collect();
+    batches.extend(writer.finish());
+    batches
+}
+
+/// Reads batches as they come from the queue.
+fn decode(series_count: usize, times: usize) -> Result<(), Box<dyn Error>> {
+    let batches = batches(series_count);
+    for _ in 0..times {
+        for bytes in &batches {
+            black_box(Batch::decode(black_box(bytes.clone())).map_err(|error| format!("{error:?}"))?);
         }
     }
-    let bytes = writer.finish().ok_or("there is no batch")?;
+    Ok(())
+}
+
+/// Takes over a batch whose series are all known.
+fn merge(times: usize) -> Result<(), Box<dyn Error>> {
+    let bytes = batches(BATCH).pop().ok_or("there is no batch")?;
     let limits = TableLimits { series_max: 10_000, idle_ns: None, destinations: 1, deltas: 0, step_ns: 1 };
     let mut table = Table::new(limits, 1, random::hasher());
-    table.merge(Batch::decode(&bytes).map_err(|error| format!("{error:?}"))?, 2);
+    table.merge(Batch::decode(bytes.clone()).map_err(|error| format!("{error:?}"))?, 2);
     for _ in 0..times {
-        black_box(table.merge(Batch::decode(black_box(&bytes)).map_err(|error| format!("{error:?}"))?, 2));
+        black_box(
+            table.merge(Batch::decode(black_box(bytes.clone())).map_err(|error| format!("{error:?}"))?, 2),
+        );
     }
     Ok(())
 }

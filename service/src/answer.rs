@@ -6,9 +6,10 @@ pub use retry_after::LONGEST as LONGEST_WAIT;
 
 use std::time::Duration;
 
+use prost::Message;
+use prost::bytes::Bytes;
 use tributary_proto::json;
-use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF};
-use tributary_proto::protobuf::{Field, field};
+use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, ExportMetricsServiceResponse};
 
 use crate::encode::Encoding;
 
@@ -87,23 +88,11 @@ impl Answer<'_> {
     }
 }
 
-/// An ExportMetricsServiceResponse; none if it has no partial success or cannot be read.
-fn partial_success_in_protobuf(mut body: &[u8]) -> Option<(u64, String)> {
-    let mut partial = None;
-    while !body.is_empty() {
-        if let (1, Field::Bytes(mut message)) = field(&mut body)? {
-            let (mut rejected, mut error_message) = (0, String::new());
-            while !message.is_empty() {
-                match field(&mut message)? {
-                    (1, Field::Varint(count)) => rejected = u64::try_from(count.cast_signed()).unwrap_or(0),
-                    (2, Field::Bytes(text)) => error_message = String::from_utf8(text.to_vec()).ok()?,
-                    _ => {}
-                }
-            }
-            partial = Some((rejected, error_message));
-        }
-    }
-    partial
+/// The partial success of an ExportMetricsServiceResponse. None if there is none, or if the body is invalid.
+fn partial_success_in_protobuf(body: &[u8]) -> Option<(u64, String)> {
+    let body = Bytes::copy_from_slice(body);
+    let partial = ExportMetricsServiceResponse::decode(body).ok()?.partial_success?;
+    Some((u64::try_from(partial.rejected_data_points).unwrap_or(0), partial.error_message))
 }
 
 /// `{"partialSuccess": {"rejectedDataPoints": "3", "errorMessage": "…"}}`; the integer as a string, as the JSON mapping of
@@ -112,15 +101,14 @@ fn partial_success_in_json(body: &[u8]) -> Option<(u64, String)> {
     let response = json::read(body).ok()?;
     let partial = response.get("partialSuccess")?;
     let rejected = partial.get("rejectedDataPoints");
-    let rejected = rejected.and_then(|number| number.as_whole().or_else(|| number.as_str()?.parse().ok()));
+    let rejected = rejected.and_then(|number| json::whole(number).or_else(|| number.as_str()?.parse().ok()));
     let message = partial.get("errorMessage").and_then(|message| message.as_str()).unwrap_or_default();
     Some((rejected.unwrap_or(0), message.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-    use tributary_proto::otlp::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
+    use tributary_proto::otlp::ExportMetricsPartialSuccess;
 
     use super::*;
 
@@ -192,8 +180,12 @@ mod tests {
             json(r#"{"partialSuccess": {"rejectedDataPoints": 3, "errorMessage": "too old"}}"#),
             three
         );
+        let negative = ExportMetricsPartialSuccess { rejected_data_points: -3, error_message: String::new() };
+        let negative = ExportMetricsServiceResponse { partial_success: Some(negative) }.encode_to_vec();
         for other in [
             judged("application/x-protobuf", b"\xff\xff"),
+            judged("application/x-protobuf", &body[..body.len() - 1]),
+            judged("application/x-protobuf", &negative),
             judged("text/html", &body),
             judged("application/x-protobuf", b""),
             json(r#"{"partialSuccess": null}"#),

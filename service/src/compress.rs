@@ -6,7 +6,7 @@ use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params,
 };
-use tributary_proto::protobuf::write::varint;
+use prost::encoding::{decode_varint, encode_varint};
 
 use crate::encode::as_u64;
 
@@ -86,7 +86,7 @@ impl Compressor {
             Method::Snappy(encoder) => {
                 let body = encoder.compress_vec(part).unwrap_or_default();
                 let mut elements = body.as_slice();
-                let _length = tributary_proto::protobuf::varint(&mut elements);
+                let _length = decode_varint(&mut elements);
                 self.out.extend_from_slice(elements);
             }
         }
@@ -112,7 +112,7 @@ impl Compressor {
             }
             Method::Snappy(_) => {
                 let mut body = Vec::with_capacity(out.len().saturating_add(10));
-                varint(&mut body, bytes);
+                encode_varint(bytes, &mut body);
                 body.append(&mut out);
                 body
             }

@@ -1,6 +1,7 @@
 //! Encoding: points in, the bytes of a request out, as each kind of collector takes them.
 
 mod otlp;
+mod protobuf;
 mod remote_write;
 mod size;
 

@@ -1,5 +1,5 @@
 //! What the log is told when Envoy ends: everything that a destination does not have yet. Nothing can be sent any more then
-//! (Envoy 1.40 crashes if it is tried), but a log line can be brought to the collector later: `cargo xtask replay`.
+//! (Envoy 1.40 crashes if it is tried), but a log line can be brought to the collector later: `tributary replay`.
 
 use log::warn;
 

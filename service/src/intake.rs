@@ -31,7 +31,7 @@ impl Intake {
         for taken in 1_usize.. {
             // An unknown queue is as good as an empty one: it was registered by this service.
             let Ok(Some(item)) = queue.dequeue() else { return false };
-            self.take(&item, table, stats);
+            self.take(item, table, stats);
             if budget.is_some_and(|budget| taken >= ITEMS_MAX || budget.is_spent()) {
                 return true;
             }
@@ -65,7 +65,7 @@ impl Intake {
         self.observations
     }
 
-    fn take(&mut self, item: &[u8], table: &mut Table, stats: &Stats) {
+    fn take(&mut self, item: Vec<u8>, table: &mut Table, stats: &Stats) {
         let Ok(batch) = Batch::decode(item) else {
             stats.batches_refused.add(1);
             return;

@@ -2,22 +2,27 @@
 //!
 //! It looks at the table as a destination does that takes no part in it: nothing is kept for it, and no series waits for it.
 
+use prost::Message;
+use prost::bytes::Bytes;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_proto::console::{
-    ASKED_KEY, SNAPSHOT_BYTES_MAX, SNAPSHOT_INTERVAL_NS, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY, snapshot_end,
+    ASKED_KEY, PART_BYTES, SNAPSHOT_BYTES_MAX, SNAPSHOT_INTERVAL_NS, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY,
+    SnapshotPart,
 };
+use tributary_proto::generated::batch::{Group, Point, Series, point};
 
 use crate::budget::Budget;
 use crate::config::DESTINATIONS_MAX;
 use crate::encode::{Encoding, SizeHint};
 use crate::exporter::PART_ROWS;
+use crate::points::{DataPoint, MetricPoints, Value};
 use crate::resource::Resource;
 use crate::table::{Cursor, SliceLimits, Table, Viewer};
 
 /// Whoever looks on: no destination has this number, so no row remembers what it was told.
 const ONLOOKER: Viewer = Viewer { number: DESTINATIONS_MAX, delta: None };
 
-/// What of [`SNAPSHOT_BYTES_MAX`] is for the end of a snapshot.
+/// What of [`SNAPSHOT_BYTES_MAX`] is for the last part, which says that series were left out.
 const END_BYTES_MAX: usize = 32;
 
 /// The snapshots that one service writes, one after the other.
@@ -61,18 +66,25 @@ impl Snapshots {
     /// Writes on, as far as `budget` allows but one part at least. True if there is more to do.
     pub fn write(&mut self, table: &mut Table, resource: &Resource, budget: Budget) -> bool {
         let Some((mut at, mut bytes)) = self.under_way.take() else { return false };
+        if bytes.is_empty() {
+            let (resource, time_unix_nano) = (resource.canonical().to_vec(), self.began_unix_nano);
+            let first = SnapshotPart { resource, time_unix_nano, ..SnapshotPart::default() };
+            bytes = first.encode_length_delimited_to_vec();
+        }
         loop {
-            let bytes_max = SNAPSHOT_BYTES_MAX.saturating_sub(END_BYTES_MAX).saturating_sub(bytes.len());
+            let bytes_left = SNAPSHOT_BYTES_MAX.saturating_sub(END_BYTES_MAX).saturating_sub(bytes.len());
+            let bytes_max = bytes_left.min(PART_BYTES);
             let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size, only_news: false };
             let slice = table.collect(ONLOOKER, at, &limits, self.began_unix_nano);
-            let part = Encoding::OtlpProtobuf.part(resource, &slice.metrics, None);
-            if part.bytes.len() <= bytes_max {
-                bytes.extend_from_slice(&part.bytes);
+            let part = part(&slice.metrics).encode_length_delimited_to_vec();
+            let fits = part.len() <= bytes_left;
+            if fits {
+                bytes.extend_from_slice(&part);
             }
             match slice.next {
-                Some(next) if !slice.is_cut => at = next,
+                Some(next) if fits => at = next,
                 next => {
-                    self.publish(bytes, next.is_some() || part.bytes.len() > bytes_max);
+                    self.publish(bytes, !fits || next.is_some());
                     return false;
                 }
             }
@@ -85,10 +97,40 @@ impl Snapshots {
 
     /// Puts it where the console looks. If the host refuses, whoever waits is told that there is none.
     fn publish(&self, mut bytes: Vec<u8>, is_cut: bool) {
-        bytes.extend_from_slice(&snapshot_end(self.began_unix_nano, is_cut));
+        if is_cut {
+            let last = SnapshotPart { is_cut, ..SnapshotPart::default() };
+            bytes.extend_from_slice(&last.encode_length_delimited_to_vec());
+        }
         let time = self.began_unix_nano.to_le_bytes();
         let _ = HostSharedData
             .set(SNAPSHOT_KEY, &bytes, Version::ANY)
             .and_then(|()| HostSharedData.set(SNAPSHOT_TIME_KEY, &time, Version::ANY));
     }
+}
+
+/// The part of a snapshot with these points.
+fn part(metrics: &[MetricPoints<'_>]) -> SnapshotPart {
+    let groups = metrics.iter().map(|points| Group {
+        metrics: vec![points.metric.to_wire()],
+        series: points.points.iter().filter_map(series).collect(),
+    });
+    let groups = groups.filter(|group| !group.series.is_empty()).collect();
+    SnapshotPart { groups, ..SnapshotPart::default() }
+}
+
+/// One series, unless it has ended.
+fn series(point: &DataPoint<'_>) -> Option<Series> {
+    let value = match &point.value {
+        Value::Counter(count) => point::Value::Counter(*count),
+        Value::UpDown(sum) => point::Value::UpDownCounter(*sum),
+        Value::Histogram(histogram) => point::Value::Histogram(histogram.to_wire()),
+        Value::Exponential(histogram) => point::Value::ExponentialHistogram(histogram.to_wire()),
+        Value::NoRecordedValue => return None,
+    };
+    Some(Series {
+        attributes: Bytes::copy_from_slice(point.attributes),
+        observations: 0,
+        points: vec![Point { value: Some(value) }],
+        exemplars: point.exemplar.map(|exemplar| exemplar.to_wire(0)).into_iter().collect(),
+    })
 }

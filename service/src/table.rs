@@ -193,7 +193,7 @@ impl Table {
         let bearer = group.metrics.iter().position(is_delta).unwrap_or(0);
         for Series { attributes, observations, points, exemplars } in group.series {
             let mut exemplars = exemplars.into_iter().peekable();
-            let hash = self.hasher.hash_one(attributes.as_slice());
+            let hash = self.hasher.hash_one(&*attributes);
             // One allocation for all metrics of the group, and only if the series is new to one of them.
             let mut shared: Option<Rc<[u8]>> = None;
             for (number, (place, point)) in places.iter().zip(points).enumerate() {

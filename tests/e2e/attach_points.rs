@@ -1,22 +1,22 @@
-//! Wherever the module is attached and whichever HTTP is spoken: each request is counted once, under what became of it.
+//! For every attach point and every version of HTTP, each request is counted once, with its outcome.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::front::{Front, Identity, Version};
-use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
+use tributary_tests::front_proxy::{FrontProxy, HttpVersion, Identity};
+use tributary_tests::load::{Ending, Load, Mix, Shape};
 use tributary_tests::metrics::AttributeValue::Int;
 use tributary_tests::metrics::HistogramPoint;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::{ReservedPort, localhost};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 use tributary_tests::sink::Store;
-use tributary_tests::upstream::Fault;
+use tributary_tests::upstream::UpstreamFault;
 
 const REQUESTS: u64 = 3_000;
 
-/// Shapes whose requests all end in one way, with their route, status and error.
-const ENDS: [(&str, &str, &str, Option<&str>); 13] = [
+/// Shapes whose requests all have the same outcome: route, status and error.
+const OUTCOMES: [(&str, &str, &str, Option<&str>); 13] = [
     ("users", "users", "200", None),
     ("create", "orders", "201", None),
     ("missing", "orders", "404", None),
@@ -32,24 +32,24 @@ const ENDS: [(&str, &str, &str, Option<&str>); 13] = [
     ("left early", "left-early", "200", None),
 ];
 
-/// An attach point and a version of HTTP, with what is special there.
+/// An attach point and a version of HTTP, with their differences.
 struct Case {
-    version: Version,
+    version: HttpVersion,
     attach: fn(EnvoyConfig) -> EnvoyConfig,
-    /// Shapes that never get that far.
+    /// Shapes whose requests never reach the attach point.
     unseen: &'static [&'static str],
-    /// What malformed requests that get that far are counted under.
+    /// The expected attributes of malformed requests that reach the attach point.
     malformed: &'static [(&'static str, Labels)],
-    /// Whether headers of the request can still be read at the end of a stream.
+    /// Whether request headers can be read at the end of a stream.
     sees_headers: bool,
-    /// The error of a stream that the client gave up.
+    /// The error of a stream that the client aborted.
     given_up: &'static str,
 }
 
-/// Values of attributes, or that they are absent.
+/// Attributes with their values; `None` for an absent attribute.
 type Labels = &'static [(&'static str, Option<&'static str>)];
 
-/// A path that cannot be normalised: over HTTP/1.1 it is refused before a route is looked for.
+/// A path that cannot be normalised: over HTTP/1.1, Envoy refuses it before it looks for a route.
 const BAD_PATH: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.request.method", Some("GET")), ("http.route", None)],
@@ -58,7 +58,7 @@ const BAD_PATH_WITH_ROUTE: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.route", Some("users")), ("error.type", None)],
 );
-/// A header that is refused: over HTTP/1.1 by an answer, elsewhere by a reset.
+/// A refused header: over HTTP/1.1 by an answer, otherwise by a reset.
 const BAD_HEADER: (&str, Labels) = (
     "bad header",
     &[("http.response.status_code", Some("400")), ("http.request.method", None), ("http.route", None)],
@@ -71,13 +71,13 @@ const BAD_HEADER_RESET: (&str, Labels) = (
         ("http.route", None),
     ],
 );
-// Envoy 1.36.4 has no flag for it, 1.40.0 DPE.
+// Without `error.type`: Envoy 1.36.4 sets no flag, 1.40.0 sets DPE.
 const BAD_HEADER_ERROR: (&str, Labels) = (
     "bad header",
     &[("http.response.status_code", None), ("http.request.method", None), ("http.route", None)],
 );
 
-/// Requests with every end that a stream can have. Each but the malformed ones has a route of its own.
+/// Requests with every outcome of a stream. All but the malformed ones have separate routes.
 fn shapes() -> Vec<Shape> {
     let never = 60_000;
     vec![
@@ -90,10 +90,10 @@ fn shapes() -> Vec<Shape> {
         Shape::get("unreachable", "/unreachable").weight(3),
         Shape::get("slow", "/slow").delay_ms(never).weight(2),
         Shape::get("idle", "/idle").delay_ms(never),
-        Shape::get("recovered", "/recovered").fault(Fault::ResetFirst).weight(3),
+        Shape::get("recovered", "/recovered").fault(UpstreamFault::ResetFirst).weight(3),
         Shape::get("retried", "/retried").status(503).weight(3),
-        Shape::get("reset", "/reset").fault(Fault::Reset).weight(3),
-        Shape::get("truncated", "/truncated").body_bytes(100_000).fault(Fault::Truncate).weight(3),
+        Shape::get("reset", "/reset").fault(UpstreamFault::Reset).weight(3),
+        Shape::get("truncated", "/truncated").body_bytes(100_000).fault(UpstreamFault::Truncate).weight(3),
         Shape::get("left early", "/left-early")
             .body_bytes(100_000)
             .ending(Ending::ResetDuringAnswer)
@@ -104,13 +104,13 @@ fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// The configuration with a route for each shape that `envoy/minimal.yaml` has none for.
+/// Adds a route for each shape for which `envoy/minimal.yaml` has none.
 fn with_routes(config: EnvoyConfig, unreachable: u16) -> EnvoyConfig {
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
     let host = format!("{manager}.route_config.virtual_hosts[0]");
     let route = |name: &str, action: Value| json!({"name": name, "match": {"path": format!("/{name}")}, "route": action});
     config
-        // As many at once as there are requests.
+        // Allows as many concurrent retries as there are requests.
         .set("static_resources.clusters[0].circuit_breakers", json!({"thresholds": [{"max_retries": 1_000}]}))
         .static_cluster("unreachable", localhost(unreachable))
         .route(route("unreachable", json!({"cluster": "unreachable"})))
@@ -146,42 +146,37 @@ fn identity() -> Result<Identity> {
     Ok(Identity { certificate: signed.cert.pem(), key: signed.signing_key.serialize_pem() })
 }
 
-/// How many requests of these shapes were sent.
-fn sent(tally: &Tally, shapes: &[&str]) -> u64 {
-    shapes.iter().map(|shape| tally.shape(shape).sent()).sum()
-}
-
 async fn check(case: Case) -> Result<()> {
-    let (identity, nobody) = (identity()?, ReservedPort::new()?);
+    let (identity, closed_port) = (identity()?, ReservedPort::new()?);
     let scene = Scene::start(2, |config| {
-        (case.attach)(case.version.taken_by(with_routes(config, nobody.port()), &identity))
+        (case.attach)(case.version.taken_by(with_routes(config, closed_port.port()), &identity))
     })
     .await?;
     let ingress = scene.envoy.listener("ingress")?;
     let front = match case.version {
-        Version::Http1 => None,
-        version => Some(Front::start(ingress, version, &identity).await?),
+        HttpVersion::Http1 => None,
+        version => Some(FrontProxy::start(ingress, version, &identity).await?),
     };
-    let target = front.as_ref().map_or(Ok(ingress), Front::address)?;
+    let target = front.as_ref().map_or(Ok(ingress), FrontProxy::address)?;
     let tally = Load::new(target, REQUESTS, Mix::new(20, shapes())?).run(|_| ()).await?;
     assert_eq!(tally.failed(), 0, "{:?}", tally.first_failure);
 
-    let unseen = sent(&tally, case.unseen);
-    let total = poll::until("every request to be through and counted", LIMIT, async || {
+    let unseen = tally.sent_of(case.unseen);
+    let total = poll::until("every request to be finished and counted", LIMIT, async || {
         let stats = scene.stats().await?;
         let active = stats.gauge("http.ingress.downstream_rq_active")?;
         let total = stats.counter("http.ingress.downstream_rq_total")?;
-        let in_front = match &front {
+        let in_proxy = match &front {
             Some(front) => front.admin().stats().await?.gauge("cluster.under_test.upstream_rq_active")?,
             None => 0,
         };
         let counted = (scene.sink.total_count(DURATION), scene.sink.sum(COUNTER, &[]));
-        let is_through = (active, in_front) == (0, 0) && counted == (total - unseen, total - unseen);
-        Ok(if is_through {
+        let is_finished = (active, in_proxy) == (0, 0) && counted == (total - unseen, total - unseen);
+        Ok(if is_finished {
             Seen::Ready(total)
         } else {
             Seen::Pending(format!(
-                "{active} + {in_front} active, {counted:?} counted of {total} less {unseen}"
+                "{active} + {in_proxy} active, {counted:?} counted of {total} less {unseen}"
             ))
         })
     })
@@ -191,14 +186,14 @@ async fn check(case: Case) -> Result<()> {
     let (stats, store) = (scene.stats().await?, scene.sink.store());
     let envoy = |name: &str| stats.counter(&format!("http.ingress.downstream_rq_{name}"));
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total - unseen);
-    // On HTTP/3 a filter's stream is read when Envoy deletes it, where now and then it evaluates no list any more: the values are
-    // then read one by one, and are the same.
+    // On HTTP/3 the filter reads a stream when Envoy deletes it. There Envoy sometimes no longer evaluates a
+    // list: then the filter reads the same values one by one.
     let slow = stats.counter("wasmcustom.tributary_read_one_by_one")?;
-    let is_deleted = case.version == Version::Http3 && !case.sees_headers;
+    let is_deleted = case.version == HttpVersion::Http3 && !case.sees_headers;
     let slow_max = if is_deleted { total / 100 } else { 0 };
     assert!(slow <= slow_max, "{slow} of {total} were read one by one");
 
-    for (shape, route, status, error) in ENDS {
+    for (shape, route, status, error) in OUTCOMES {
         let sent = tally.shape(shape).sent();
         assert!(sent > 0);
         assert_eq!(
@@ -215,25 +210,25 @@ async fn check(case: Case) -> Result<()> {
     }
     let no_route = [("http.response.status_code", Some("404")), ("http.route", None), ("error.type", None)];
     for (shape, labels) in case.malformed.iter().copied().chain([("no route", &no_route[..])]) {
-        assert_eq!(counted_under(&store, labels), sent(&tally, &[shape]), "{shape}");
+        assert_eq!(counted_under(&store, labels), tally.sent_of(&[shape]), "{shape}");
     }
-    let created = sent(&tally, &["create"]);
+    let created = tally.sent_of(&["create"]);
     let posts = store.count(DURATION, &[("http.request.method", "POST")]);
     if case.sees_headers {
         assert_eq!(posts, created);
     } else {
-        // Now and then an answer is through before its request is: that stream is reset, when they are still there.
+        // Headers are available only in streams that are reset because the answer ended before the request.
         assert!(posts < created / 2, "{posts} of {created}");
     }
 
-    // A bad path is answered with 400 everywhere; a bad header only over HTTP/1.1, elsewhere it ends the stream.
-    let unseen_4xx = if case.unseen.contains(&"bad path") { sent(&tally, &["bad path"]) } else { 0 };
+    // A bad path is always answered with 400; a bad header only over HTTP/1.1, otherwise the stream is reset.
+    let unseen_4xx = if case.unseen.contains(&"bad path") { tally.sent_of(&["bad path"]) } else { 0 };
     assert_eq!(by_status(&store, 200..300), envoy("2xx")?);
     assert_eq!(by_status(&store, 400..500), envoy("4xx")? - unseen_4xx);
     assert_eq!(by_status(&store, 500..600), envoy("5xx")?);
     assert_eq!(by_status(&store, 100..1000), envoy("completed")? - unseen_4xx);
 
-    // The front gives some up before they are on their way.
+    // The front proxy aborts some requests before it forwards them.
     let ended = |shape: &&str| *shape != "given up";
     let others = tally.shapes.iter().filter(|(name, _)| ended(&name.as_str())).map(|(_, shape)| shape.sent());
     let given_up = total - others.sum::<u64>();
@@ -241,27 +236,27 @@ async fn check(case: Case) -> Result<()> {
     let wanted = [("http.route", "given-up"), ("error.type", case.given_up)];
     assert_eq!(store.count(DURATION, &wanted), given_up);
 
-    // Up to two retries each, and yet one request.
-    let (retried, recovered) = (sent(&tally, &["retried"]), sent(&tally, &["recovered"]));
+    // A request with up to two retries is counted once.
+    let (retried, recovered) = (tally.sent_of(&["retried"]), tally.sent_of(&["recovered"]));
     let retries = stats.counter("cluster.app.upstream_rq_retry")? - recovered;
     assert!(retries > retried, "{retries} retries of {retried} requests");
     let served = scene.upstream.served();
     assert_eq!(served.answered.get(&503), Some(&(retried + retries)));
-    assert_eq!(served.reset, recovered + sent(&tally, &["reset"]));
+    assert_eq!(served.reset, recovered + tally.sent_of(&["reset"]));
     Ok(())
 }
 
-/// What an access logger sees: Envoy's own sees no less than one that is a module.
-fn logged(version: Version, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
+/// The case of an access logger, which is the same for the module and for Envoy's own.
+fn logged(version: HttpVersion, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
     let (malformed, given_up): (&'static [_], _) = match version {
-        Version::Http1 => (&[BAD_PATH, BAD_HEADER], "downstream_connection_termination"),
-        Version::Http2 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET], "downstream_remote_reset"),
-        Version::Http3 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR], "_OTHER"),
+        HttpVersion::Http1 => (&[BAD_PATH, BAD_HEADER], "downstream_connection_termination"),
+        HttpVersion::Http2 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_RESET], "downstream_remote_reset"),
+        HttpVersion::Http3 => (&[BAD_PATH_WITH_ROUTE, BAD_HEADER_ERROR], "_OTHER"),
     };
     Case { version, attach, unseen: &[], malformed, sees_headers: true, given_up }
 }
 
-/// How many streams were counted under these attributes.
+/// Counts the streams with these attributes.
 fn counted_under(store: &Store, labels: &[(&str, Option<&str>)]) -> u64 {
     let points = store.histogram_points(DURATION).into_iter();
     let is_it = |point: &HistogramPoint| {
@@ -272,7 +267,7 @@ fn counted_under(store: &Store, labels: &[(&str, Option<&str>)]) -> u64 {
     points.filter(is_it).map(|point| point.histogram.count).sum()
 }
 
-/// How many streams ended with a status in `range`.
+/// Counts the streams with a status in `range`.
 fn by_status(store: &Store, range: std::ops::Range<i64>) -> u64 {
     let points = store.histogram_points(DURATION).into_iter();
     let is_in = |status: Option<&_>| matches!(status, Some(Int(status)) if range.contains(status));
@@ -283,7 +278,7 @@ fn by_status(store: &Store, range: std::ops::Range<i64>) -> u64 {
 }
 
 /// What an HTTP filter sees, whichever module it is.
-fn filtered(version: Version, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
+fn filtered(version: HttpVersion, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
     let case = Case {
         version,
         attach,
@@ -293,14 +288,14 @@ fn filtered(version: Version, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
         given_up: "downstream_connection_termination",
     };
     match version {
-        Version::Http1 => case,
-        Version::Http2 => Case {
+        HttpVersion::Http1 => case,
+        HttpVersion::Http2 => Case {
             unseen: &["bad header"],
             malformed: &[BAD_PATH_WITH_ROUTE],
             given_up: "downstream_remote_reset",
             ..case
         },
-        Version::Http3 => Case {
+        HttpVersion::Http3 => Case {
             unseen: &["bad header", "bad path"],
             malformed: &[],
             sees_headers: false,
@@ -312,61 +307,61 @@ fn filtered(version: Version, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_filter_counts_each_stream_of_http_1() -> Result<()> {
-    check(filtered(Version::Http1, |config| config)).await
+    check(filtered(HttpVersion::Http1, |config| config)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> Result<()> {
-    check(filtered(Version::Http2, |config| config)).await
+    check(filtered(HttpVersion::Http2, |config| config)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_http_filter_counts_each_stream_of_http_3_that_reaches_filters_without_its_headers() -> Result<()>
 {
-    check(filtered(Version::Http3, |config| config)).await
+    check(filtered(HttpVersion::Http3, |config| config)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_full_http_filter_counts_each_stream_of_http_1() -> Result<()> {
-    check(filtered(Version::Http1, EnvoyConfig::full)).await
+    check(filtered(HttpVersion::Http1, EnvoyConfig::full)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_full_http_filter_counts_each_stream_of_http_2_that_reaches_filters() -> Result<()> {
-    check(filtered(Version::Http2, EnvoyConfig::full)).await
+    check(filtered(HttpVersion::Http2, EnvoyConfig::full)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_full_http_filter_counts_each_stream_of_http_3_that_reaches_filters() -> Result<()> {
-    check(filtered(Version::Http3, EnvoyConfig::full)).await
+    check(filtered(HttpVersion::Http3, EnvoyConfig::full)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_1() -> Result<()> {
-    check(logged(Version::Http1, EnvoyConfig::as_access_logger)).await
+    check(logged(HttpVersion::Http1, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_2() -> Result<()> {
-    check(logged(Version::Http2, EnvoyConfig::as_access_logger)).await
+    check(logged(HttpVersion::Http2, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_access_logger_counts_each_stream_of_http_3() -> Result<()> {
-    check(logged(Version::Http3, EnvoyConfig::as_access_logger)).await
+    check(logged(HttpVersion::Http3, EnvoyConfig::as_access_logger)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_stream_tells_of_each_stream_of_http_1() -> Result<()> {
-    check(logged(Version::Http1, EnvoyConfig::as_log_stream)).await
+async fn the_log_stream_counts_each_stream_of_http_1() -> Result<()> {
+    check(logged(HttpVersion::Http1, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_stream_tells_of_each_stream_of_http_2() -> Result<()> {
-    check(logged(Version::Http2, EnvoyConfig::as_log_stream)).await
+async fn the_log_stream_counts_each_stream_of_http_2() -> Result<()> {
+    check(logged(HttpVersion::Http2, EnvoyConfig::as_log_stream)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_stream_tells_of_each_stream_of_http_3() -> Result<()> {
-    check(logged(Version::Http3, EnvoyConfig::as_log_stream)).await
+async fn the_log_stream_counts_each_stream_of_http_3() -> Result<()> {
+    check(logged(HttpVersion::Http3, EnvoyConfig::as_log_stream)).await
 }

@@ -15,7 +15,7 @@ use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{DURATION, LIMIT};
 use tributary_tests::servers::Servers;
 use tributary_tests::sink::Store;
-use tributary_tests::upstream::Fault;
+use tributary_tests::upstream::UpstreamFault;
 
 /// A module and a configuration, and what it is for.
 struct Case {
@@ -110,7 +110,7 @@ impl Stage {
             (Shape::get("users", "/users/1"), 200),
             (Shape::new("order", "POST", "/orders").body("name=x").status(201), 201),
             (Shape::get("missing", "/orders/1").status(404), 404),
-            (Shape::get("reset", "/payments").fault(Fault::Reset), 503),
+            (Shape::get("reset", "/payments").fault(UpstreamFault::Reset), 503),
             (Shape::get("health", "/health"), 200),
             (Shape::get("nowhere", "/nowhere"), 404),
             (Shape::raw("malformed", "GARBAGE\r\n\r\n"), 400),
@@ -138,7 +138,7 @@ impl Stage {
         let mut reset = EchoClient::connect(address).await?;
         reset.exchange(b"..").await?;
         reset.reset()?;
-        EchoClient::connect(address).await?.send_in_vain(CLOSE).await?;
+        EchoClient::connect(address).await?.send_until_closed(CLOSE).await?;
         closed.exchange(b"...").await?;
         closed.close().await
     }

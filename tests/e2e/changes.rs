@@ -1,48 +1,38 @@
-//! Envoy changes under load: its listeners, its process, its end. Each request is counted once all the same.
+//! Changes of Envoy under load: new listeners, hot restarts, a shutdown. Each request is still counted once.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tributary_tests::clock::SetBack;
+use tributary_tests::cargo::replay;
+use tributary_tests::clock::BackwardClockJump;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::ledger::Ledger;
-use tributary_tests::load::{Load, Mix, Running, Shape};
+use tributary_tests::load::{Load, Mix, RunningLoad, Shape};
 use tributary_tests::poll::{self, Seen};
-use tributary_tests::replay::replay;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for, with_destinations};
 use tributary_tests::sink::{Fault, Sink, Store};
 use tributary_tests::trap;
 
-/// More than are sent before anybody stops it.
+/// More requests than a load sends before it is stopped.
 const ENDLESS: u64 = 10_000_000;
-/// Batches in the queue at which workers keep theirs (worker-filter/src/credit.rs).
+/// The number of batches in the queue at which workers stop flushing (worker-filter/src/credit.rs).
 const BATCHES_MAX: u64 = 512;
-/// What passes between two changes, so that each meets traffic.
+/// The number of requests between two changes.
 const BETWEEN: u64 = 500;
 
-fn load(envoy: &Envoy) -> Result<Running> {
+fn load(envoy: &Envoy) -> Result<RunningLoad> {
     let shapes = [Shape::get("users", "/users/1").weight(3), Shape::get("slow", "/orders/1").delay_ms(5)];
     Ok(Load::new(envoy.listener("ingress")?, ENDLESS, Mix::new(20, shapes)?).start())
 }
 
-/// Waits until the counter `name` of Envoy's statistics has come to `count`.
-async fn wait_for_counter(envoy: &Envoy, name: &str, count: u64) -> Result<()> {
-    poll::until(name, LIMIT, async || {
-        let now = envoy.admin().counter(name).await?;
-        Ok(Seen::when(now >= count, now))
-    })
-    .await
-    .map(|_| ())
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing() -> Result<()> {
-    let (options, in_file) = (EnvoyOptions::changing(2), EnvoyConfig::listeners_in_file);
+async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Result<()> {
+    let (options, in_file) = (EnvoyOptions::fast_drain(2), EnvoyConfig::listeners_in_file);
     let (scene, config) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, in_file).await?;
     let phase = |number: u64| {
-        // The same metric with other bounds each time: two histograms that add up to none.
+        // The bounds differ each time, so the histograms cannot be added.
         let bounds = [10, 1000 * number];
         let size =
             json!({"name": "size", "kind": "histogram", "value": "response.total_size", "bounds": bounds});
@@ -57,22 +47,22 @@ async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing()
     running.wait_for_more(BETWEEN, LIMIT).await?;
     for (change, number) in (1..).zip([1, 2, 3]) {
         scene.envoy.update_listeners(&phase(number))?;
-        wait_for_counter(&scene.envoy, updated, before + change).await?;
+        scene.envoy.admin().wait_for_counter(updated, before + change).await?;
         running.wait_for_more(BETWEEN, LIMIT).await?;
     }
-    // What it refuses changes nothing: a key that there is not, and 2 MiB.
+    // A refused configuration changes nothing: an unknown key, and a value of 2 MiB.
     let wrong = [
         phase(4).worker("flsh", 1),
         phase(4).worker("dimensions", json!([{"name": "phase", "value": "x".repeat(2 << 20)}])),
     ];
     for (change, wrong) in (1..).zip(wrong) {
         scene.envoy.update_listeners(&wrong)?;
-        wait_for_counter(&scene.envoy, rejected, change).await?;
+        scene.envoy.admin().wait_for_counter(rejected, change).await?;
         running.wait_for_more(BETWEEN, LIMIT).await?;
     }
     let tally = running.stop().await?;
     ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
-    ensure!(tally.connections > 16, "{} connections: none was asked to go", tally.connections);
+    ensure!(tally.connections > 16, "{} connections: Envoy drained none", tally.connections);
     wait_for(&scene.sink, tally.sent()).await?;
     Ledger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
     let total = scene.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
@@ -89,7 +79,7 @@ async fn a_filter_that_is_configured_anew_under_load_loses_and_doubles_nothing()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Result<()> {
-    let options = EnvoyOptions::changing(2);
+    let options = EnvoyOptions::fast_drain(2);
     let (scene, config) =
         Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, |config| config).await?;
     let running = load(&scene.envoy)?;
@@ -97,14 +87,13 @@ async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Re
     let mut first = scene.envoy;
     let second = first.successor(&config).await?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    let status = first.process().wait_for_exit(LIMIT).await?;
+    let status = first.wait_for_exit(LIMIT).await?;
     ensure!(status.success(), "{status}");
     running.wait_for_more(BETWEEN, LIMIT).await?;
     let tally = running.stop().await?;
     ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
 
-    // What the first could not send any more is in its log.
-
+    // The log of the first Envoy contains what it could not export.
     replay(&first.log()?, scene.sink.address())?;
     wait_for(&scene.sink, tally.sent()).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
@@ -118,11 +107,11 @@ async fn a_hot_restart_under_load_leaves_no_gap_and_counts_nothing_twice() -> Re
     Ok(())
 }
 
-/// A service cannot be added to an Envoy that runs: another takes its place.
+/// A service cannot be added to a running Envoy, only by a hot restart.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_comes_with_a_hot_restart_finds_its_workers_and_the_ledger_says_what_came_too_early()
--> Result<()> {
-    let options = EnvoyOptions::changing(2);
+async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests_stay_pending() -> Result<()>
+{
+    let options = EnvoyOptions::fast_drain(2);
     let without = |config: EnvoyConfig| {
         config.edit(|document| {
             let root = document.as_mapping_mut().context("a mapping")?;
@@ -134,41 +123,40 @@ async fn a_service_that_comes_with_a_hot_restart_finds_its_workers_and_the_ledge
     let early = 1_000;
     scene.load(early, [Shape::get("users", "/users/1")]).await?;
     let observed = "wasmcustom.tributary_observations_observed";
-    wait_for_counter(&scene.envoy, observed, early).await?;
+    scene.envoy.admin().wait_for_counter(observed, early).await?;
 
     let complete = EnvoyConfig::minimal()?;
     let extensions = complete.get("bootstrap_extensions")?.clone();
     let config = bare.set("bootstrap_extensions", extensions).service("interval", "200ms");
     let mut first = scene.envoy;
     let second = first.successor(&config).await?;
-    ensure!(first.process().wait_for_exit(LIMIT).await?.success());
+    ensure!(first.wait_for_exit(LIMIT).await?.success());
     let scene = Scene { envoy: second, ..scene };
     let late = 2_000;
     scene.load(late, [Shape::get("users", "/users/1")]).await?;
     wait_for(&scene.sink, late).await?;
-    // Envoy hands its statistics on to its successor, and with them what nobody could take.
+    // Envoy passes its statistics on to the next process, including the requests that no service received.
     let ledger = Ledger::read(scene.envoy.admin()).await?;
     let (pending, aggregated) = (ledger.pending, ledger.aggregated);
     assert_eq!((ledger.observed, pending, aggregated, ledger.missing), (early + late, early, late, 0));
     Ok(())
 }
 
-/// A service of a bootstrap extension that fails never comes back, and what waits for it fills the queue up to its bound.
+/// By default a trapped service is not restarted, and the queue fills up to its limit.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
+async fn a_hot_restart_replaces_a_service_that_has_trapped() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let module = directory.path().join("service.wasm");
     std::fs::write(&module, trap::service()?)?;
-    let (options, module) = (EnvoyOptions::changing(2), module.display().to_string());
+    let (options, module) = (EnvoyOptions::fast_drain(2), module.display().to_string());
     let (scene, config) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, |config| {
         config.worker("flush.max_requests", 1).module(SERVICE_PLUGIN, &module)
     })
     .await?;
-    // The first answer of the collector ends it.
+    // The first answer of the collector makes the service trap.
     let users = || [Shape::get("users", "/users/1")];
     scene.load(10, users()).await?;
-    let exported = |store: &Store| Seen::when(store.count(DURATION, &[]) == 10, 0);
-    scene.sink.wait_until("the last export", LIMIT, exported).await?;
+    scene.sink.wait_until_equal("the exported requests", 10, |store| store.count(DURATION, &[])).await?;
     let waiting = || async {
         let stats = scene.envoy.admin().stats().await?;
         let (enqueued, taken) =
@@ -183,29 +171,30 @@ async fn a_hot_restart_heals_an_envoy_whose_service_has_failed() -> Result<()> {
     let mut first = scene.envoy;
     let config = config.module(SERVICE_PLUGIN, "target/wasm/service.wasm");
     let second = first.successor(&config).await?;
-    ensure!(first.process().wait_for_exit(LIMIT).await?.success());
+    ensure!(first.wait_for_exit(LIMIT).await?.success());
     let scene = Scene { envoy: second, ..scene };
     let late = 2_000;
     scene.load(late, users()).await?;
-    let all = |store: &Store| Seen::when(store.count(DURATION, &[]) == 10 + late, store.count(DURATION, &[]));
-    scene.sink.wait_until("what came after it", LIMIT, all).await?;
-    // Nobody holds back for what was in the queue of the first: it is lost, and the ledger tells how much that was.
+    let exported = |store: &Store| store.count(DURATION, &[]);
+    scene.sink.wait_until_equal("the exported requests", 10 + late, exported).await?;
+    // The items in the first Envoy's queue do not block workers: they are lost, and the ledger reports how
+    // many.
     let ledger = Ledger::read(scene.envoy.admin()).await?;
     assert_eq!((ledger.observed, ledger.aggregated), (sent + late, 10 + late));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result<()> {
+async fn a_clock_that_goes_back_an_hour_delays_and_changes_nothing() -> Result<()> {
     let (sums, deltas, directory) = (Sink::start(0).await?, Sink::start(0).await?, tempfile::tempdir()?);
     let destinations = [
         ("sums", sums.address(), json!({})),
         ("deltas", deltas.address(), json!({"temporality": "delta", "retry": {"initial_interval": "100ms"}})),
     ];
-    let set_back = SetBack::after(Duration::from_secs(4))?;
+    let jump = BackwardClockJump::after(Duration::from_secs(4))?;
     let module = |file: &str| {
         let changed = directory.path().join(file);
-        std::fs::write(&changed, set_back.module(file)?)?;
+        std::fs::write(&changed, jump.module(file)?)?;
         anyhow::Ok(changed.display().to_string())
     };
     let (filter, service) = (module("worker_filter.wasm")?, module("service.wasm")?);
@@ -217,9 +206,9 @@ async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result
     .await?;
     let running = load(&scene.envoy)?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    poll::until("the clock to go back", LIMIT, async || Ok(Seen::when(set_back.is_over(), ()))).await?;
+    poll::until("the clock to jump back", LIMIT, async || Ok(Seen::when(jump.has_happened(), ()))).await?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    // Waits that were to end an hour later, as the modules now see it, end all the same.
+    // Retries are not delayed by an hour.
     deltas.fail_next(2, &Fault::status(503));
     running.wait_for_more(BETWEEN, LIMIT).await?;
     let tally = running.stop().await?;
@@ -233,7 +222,7 @@ async fn a_clock_that_goes_back_an_hour_holds_up_and_changes_nothing() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_under_load_leaves_each_request_exported_or_in_the_log() -> Result<()> {
+async fn after_a_shutdown_under_load_each_request_is_exported_or_logged() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("access.log");
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
@@ -249,21 +238,21 @@ async fn an_end_under_load_leaves_each_request_exported_or_in_the_log() -> Resul
         Scene::start(2, |config| config.set(&format!("{manager}.access_log"), access_log)).await?;
     let running = load(&scene.envoy)?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    // The last exports fail: what is in the log then is more than nothing.
+    // The last exports fail, so that the log contains unexported metrics.
     let exported = |store: &Store| Seen::when(store.count(DURATION, &[]) > 0, 0);
     scene.sink.wait_until("an export", LIMIT, exported).await?;
     scene.sink.fail_always(Fault::status(503));
     running.wait_for_more(BETWEEN, LIMIT).await?;
     ensure!(scene.envoy.terminate(LIMIT).await?.success());
     let tally = running.stop().await?;
-    ensure!(tally.failed() > 0, "the load was over before Envoy ended");
+    ensure!(tally.failed() > 0, "the load finished before Envoy ended");
 
-    // Envoy's own account: streams that it had begun are in it, also those that its end cut off.
+    // Envoy's access log contains all streams that it accepted, including those closed by the shutdown.
     let seen = u64::try_from(std::fs::read_to_string(&file)?.lines().count())?;
     ensure!(seen >= tally.answered(), "{seen} of {} were logged", tally.answered());
     let log = scene.envoy.log()?;
     let last = format!("the service ends: {seen} requests taken over in all");
-    ensure!(log.contains(&last), "{seen}: {}", scene.envoy.process().log_tail());
+    ensure!(log.contains(&last), "{seen}: {}", scene.envoy.log_tail());
     scene.sink.heal();
     replay(&log, scene.sink.address())?;
     assert_eq!((scene.sink.total_count(DURATION), scene.sink.sum(COUNTER, &[])), (seen, seen));

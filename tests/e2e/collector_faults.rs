@@ -1,13 +1,14 @@
-//! Collectors that answer wrongly, late or not at all, beside one that does not: traffic passes, that one is not held up, each
-//! failure is counted under its name, and when it is over every collector knows of every request.
+//! Collectors that answer wrongly, late or not at all, next to a healthy one. Traffic continues, the healthy
+//! collector is not delayed, each failure is counted by its cause, and after the faults every collector has
+//! every request.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tributary_tests::babble::Babbler;
 use tributary_tests::ledger::Ledger;
 use tributary_tests::load::Shape;
+use tributary_tests::non_http_server::NonHttpServer;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -16,18 +17,18 @@ use tributary_tests::sink::{Fault, Sink, Store};
 const REQUESTS: u64 = 2_000;
 const DURATION_OF_CALLS: &str = "otel.sdk.exporter.operation.duration";
 const POINTS: &str = "otel.sdk.exporter.metric_data_point.exported";
-/// Envoy gives up on an answer that is longer (`http.async_response_buffer_limit`).
+/// Longer than the limit of answers in Envoy (`http.async_response_buffer_limit`).
 const TOO_LONG_BYTES: usize = 33 * 1024 * 1024;
 
-/// One collector and what is wrong with it.
+/// A collector with a fault.
 struct Case {
     name: &'static str,
     fault: Fault,
-    /// Deltas that are told twice, or not at all, would show in the sum.
+    /// Delta where possible: duplicate and lost deltas would change the sum.
     temporality: &'static str,
-    /// What the service calls this failure; none if it is none.
+    /// The `error.type` of the failure; `None` if the export counts as a success.
     error: Option<&'static str>,
-    /// What Envoy's log says of it.
+    /// The expected text in Envoy's log.
     log: &'static str,
 }
 
@@ -53,7 +54,8 @@ fn cases() -> [Case; 11] {
             "status 429, failure 1 in a row, next try in 1s",
         ),
         case("unavailable", Fault::status(503), "delta", Some("503"), "status 503, failure 1 in a row"),
-        // What is refused for good is not sent again. The next cumulative point says it all the same.
+        // A permanently refused request is not sent again. The next cumulative point contains its
+        // observations.
         case(
             "refusing",
             Fault::status(400),
@@ -68,14 +70,14 @@ fn cases() -> [Case; 11] {
             Some("500"),
             "status 500, which is not to be tried again",
         ),
-        // These have taken what they were sent, and must not get it again.
+        // These have stored the request and must not get it again.
         case("slow", Fault::Slow { delay: Duration::from_millis(400) }, "delta", None, ""),
         case("garbage", Fault::Garbage, "delta", None, ""),
         case("partial", partial, "delta", None, "the collector rejected 3 points: \"too old\""),
     ]
 }
 
-/// How a destination is spoken to: soon again, and not for long.
+/// Adds short timeouts and retry intervals to a destination.
 fn impatient(more: Value) -> Value {
     let mut destination =
         json!({"timeout": "1s", "retry": {"initial_interval": "50ms", "max_interval": "200ms"}});
@@ -85,19 +87,19 @@ fn impatient(more: Value) -> Value {
     destination
 }
 
-/// How often calls to this destination ended so, as the service tells the good collector.
+/// Counts the exports to a destination that failed with this error, as reported to the healthy collector.
 fn calls(store: &Store, destination: &str, error: &str) -> u64 {
     store.count(DURATION_OF_CALLS, &[("otel.component.name", destination), ("error.type", error)])
 }
 
-/// What the log says of this destination, but that it works again.
-fn said(log: &str, destination: &str) -> Vec<String> {
+/// The log lines about a destination.
+fn lines_about(log: &str, destination: &str) -> Vec<String> {
     let mark = format!("tributary: destination \"{destination}\": ");
     log.lines().filter(|line| line.contains(&mark)).map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_collectors_answer_all_get_everything_in_the_end() -> Result<()> {
+async fn collectors_with_faults_get_everything_in_the_end() -> Result<()> {
     let (cases, good) = (cases(), Sink::start(0).await?);
     let mut sinks = Vec::new();
     let mut destinations = vec![("good", good.address(), impatient(json!({})))];
@@ -120,7 +122,7 @@ async fn whatever_collectors_answer_all_get_everything_in_the_end() -> Result<()
         };
         good.wait_until(&format!("two failures of {:?}", case.name), LIMIT, failed).await?;
     }
-    // A second load while they fail: the good one goes on.
+    // Meanwhile the healthy collector gets a second load.
     scene.load(REQUESTS, [Shape::get("orders", "/orders/1")]).await?;
     wait_for(&good, 2 * REQUESTS).await?;
     for sink in &sinks {
@@ -135,13 +137,13 @@ async fn whatever_collectors_answer_all_get_everything_in_the_end() -> Result<()
 
     let (stats, log) = (scene.stats().await?, scene.envoy.log()?);
     for case in &cases {
-        let lines = said(&log, case.name);
-        // What lasts is said once a minute.
+        let lines = lines_about(&log, case.name);
+        // A lasting failure is logged once a minute.
         let expected = usize::from(!case.log.is_empty());
         ensure!(lines.len() == expected, "{}: {lines:?}", case.name);
         ensure!(lines.iter().all(|line| line.contains(case.log)), "{}: {lines:?}", case.name);
     }
-    ensure!(said(&log, "good").is_empty(), "{log}");
+    ensure!(lines_about(&log, "good").is_empty(), "{log}");
     let partial = sinks.last().context("a sink")?.received();
     let complained = partial.iter().filter(|received| received.answered == Some(200)).count();
     let rejected = stats.counter("wasmcustom.tributary_points_rejected")?;
@@ -154,7 +156,7 @@ async fn whatever_collectors_answer_all_get_everything_in_the_end() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deltas_that_a_collector_refuses_for_good_are_counted_to_the_point() -> Result<()> {
+async fn permanently_refused_deltas_are_counted_exactly() -> Result<()> {
     let (good, refusing) = (Sink::start(0).await?, Sink::start(0).await?);
     let destinations = [
         ("good", good.address(), json!({})),
@@ -173,56 +175,56 @@ async fn deltas_that_a_collector_refuses_for_good_are_counted_to_the_point() -> 
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
     wait_for(&good, 2 * REQUESTS).await?;
 
-    // What it refused and what it took, read off the wire, is all there was.
+    // The refused and accepted requests on the wire are all that were sent.
     let counted = poll::until("the rest to arrive", LIMIT, async || {
-        let told = told(&refusing)?;
-        Ok(Seen::when(told.refused_requests + told.taken_requests == 2 * REQUESTS, told))
+        let counts = received_by(&refusing)?;
+        Ok(Seen::when(counts.refused_requests + counts.accepted_requests == 2 * REQUESTS, counts))
     })
     .await?;
     ensure!(counted.refused_requests > 0, "{counted:?}");
-    assert_eq!(refusing.total_count(DURATION), counted.taken_requests);
+    assert_eq!(refusing.total_count(DURATION), counted.accepted_requests);
     let dropped = scene.envoy.admin().counter("wasmcustom.tributary_points_dropped").await?;
     assert_eq!(dropped, counted.refused_points);
-    let ledger = Ledger::wait_until_added_up(scene.envoy.admin(), 2 * REQUESTS).await?;
+    let ledger = Ledger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
     let refusing = ledger.destination("refusing")?;
-    assert_eq!((refusing.lost(), refusing.exported), (counted.refused_requests, counted.taken_requests));
+    assert_eq!((refusing.lost(), refusing.exported), (counted.refused_requests, counted.accepted_requests));
     assert_eq!(refusing.dropped.get("collector"), Some(&counted.refused_requests));
     assert_eq!(ledger.destination("good")?.lost(), 0);
     Ok(())
 }
 
-/// What a sink of deltas was told.
+/// The contents of all requests to a sink.
 #[derive(Debug, Default)]
-struct Told {
+struct ReceivedCounts {
     refused_requests: u64,
     refused_points: u64,
-    taken_requests: u64,
+    accepted_requests: u64,
 }
 
-fn told(sink: &Sink) -> Result<Told> {
-    let mut told = Told::default();
+fn received_by(sink: &Sink) -> Result<ReceivedCounts> {
+    let mut counts = ReceivedCounts::default();
     for received in sink.received() {
-        let message = received.message.context("a message that cannot be read")?;
+        let message = received.message.context("an invalid message")?;
         let (points, requests) = (message.points(), message.histogram_count(DURATION));
         if received.answered == Some(200) {
-            told.taken_requests += requests;
+            counts.accepted_requests += requests;
         } else {
-            told.refused_requests += requests;
-            told.refused_points += u64::try_from(points)?;
+            counts.refused_requests += requests;
+            counts.refused_points += u64::try_from(points)?;
         }
     }
-    Ok(told)
+    Ok(counts)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is_there() -> Result<()> {
-    let (good, late, babbler) = (Sink::start(0).await?, ReservedPort::new()?, Babbler::start().await?);
+async fn unreachable_collectors_delay_no_other_and_get_everything_once_reachable() -> Result<()> {
+    let (good, late, non_http) = (Sink::start(0).await?, ReservedPort::new()?, NonHttpServer::start().await?);
     let empty = json!({"name": "empty", "load_assignment": {"cluster_name": "empty"}});
     let late_address = tributary_tests::ports::localhost(late.port());
     let destinations = [
         ("good", good.address(), json!({})),
         ("late", late_address, impatient(json!({"temporality": "delta"}))),
-        ("babbling", babbler.address(), impatient(json!({}))),
+        ("non-http", non_http.address(), impatient(json!({}))),
         ("empty", late_address, impatient(json!({}))),
         ("nowhere", late_address, impatient(json!({}))),
     ];
@@ -236,17 +238,17 @@ async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is
     let port = late.port();
     let log = |text: &'static str| {
         let envoy = &scene.envoy;
-        poll::until(text, LIMIT, async move || Ok(Seen::when(envoy.log_contains(text)?, "not said")))
+        poll::until(text, LIMIT, async move || Ok(Seen::when(envoy.log_contains(text)?, "not logged")))
     };
     for line in [
         "destination \"late\": status 503",
-        "destination \"babbling\": status 502",
+        "destination \"non-http\": status 502",
         "destination \"empty\": Envoy refuses the call (InternalFailure): is there a cluster \"empty\" with a host?",
         "destination \"nowhere\": Envoy refuses the call (BadArgument): is there a cluster \"nowhere\" with a host?",
     ] {
         log(line).await?;
     }
-    // It comes, goes again, and comes again: always another process at the same place.
+    // The late collector starts, ends and starts again, each time as a new process on the same port.
     drop(late);
     let mut sink = Sink::start(port).await?;
     wait_for(&sink, REQUESTS).await?;
@@ -261,8 +263,8 @@ async fn what_cannot_be_reached_holds_up_no_other_and_gets_everything_once_it_is
         let count = before.count(DURATION, &[]) + store.count(DURATION, &[]);
         Seen::when(count == 2 * REQUESTS, count)
     };
-    sink.wait_until("what was counted while it was away", LIMIT, all).await?;
-    let ledger = Ledger::wait_until_added_up(scene.envoy.admin(), 2 * REQUESTS).await?;
+    sink.wait_until("the requests during its absence", LIMIT, all).await?;
+    let ledger = Ledger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
     for (name, exported) in [("good", 2 * REQUESTS), ("late", 2 * REQUESTS), ("empty", 0), ("nowhere", 0)] {
         let destination = ledger.destination(name)?;
         let parts = (destination.exported, destination.waiting, destination.lost());

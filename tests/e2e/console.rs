@@ -1,4 +1,5 @@
-//! The console on a real Envoy: what it shows is what was counted, what it flushes has arrived, and a person can look at it.
+//! The console on a real Envoy: it shows the exact counts, a flush returns after the export, and the page
+//! renders.
 
 use std::process::Stdio;
 
@@ -17,26 +18,25 @@ use tributary_tests::sink::Fault;
 use tributary_tests::{markdown, repository, tools, trap};
 
 const REQUESTS: u64 = 1_000;
-/// The name of the console's plugin.
+/// The name of the console plugin.
 const CONSOLE_PLUGIN: &str = "tributary_console";
-/// What Prometheus calls the requests.
+/// The number of requests by its name in Prometheus.
 const COUNT: &str = "http_server_request_duration_seconds_count";
 
-/// A scene with a console, and a client of it.
-struct Stage {
+/// A scene with a console and a client for it.
+struct ConsoleScene {
     scene: Scene,
     client: Client,
     address: String,
 }
 
-/// An answer.
 struct Answer {
     status: u16,
     content_type: String,
     body: String,
 }
 
-impl Stage {
+impl ConsoleScene {
     async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
         let scene = Scene::of("envoy/console.yaml", "otlp_collector", 2, |config| {
             edit(config.plugin(CONSOLE_PLUGIN, "flush", json!({"interval": "200ms"})))
@@ -44,7 +44,7 @@ impl Stage {
         .await?;
         let address = format!("http://{}", scene.envoy.listener("console")?);
         let stage = Self { scene, client: Client::builder().timeout(LIMIT).build()?, address };
-        // Envoy takes requests before its stat sinks have had their first tick.
+        // Envoy accepts requests before its stat sinks have had their first tick.
         stage.wait_for_health(200).await?;
         Ok(stage)
     }
@@ -60,7 +60,7 @@ impl Stage {
         })
     }
 
-    /// Waits until `/healthz` has that status, and gives what it says.
+    /// Waits until `/healthz` answers with `status`, and returns the body.
     async fn wait_for_health(&self, status: u16) -> Result<String> {
         poll::until(&format!("health {status}"), LIMIT, async || {
             let health = self.get("/healthz").await?;
@@ -77,7 +77,7 @@ impl Stage {
         self.ask(Method::POST, &format!("/flush{query}"), "*/*").await
     }
 
-    /// Runs the hook of the documentation as a kubelet would, with the address of this console.
+    /// Runs the hook of the documentation as the kubelet does, with the address of this console.
     async fn run_hook(&self) -> Result<()> {
         let blocks = markdown::blocks()?;
         let hook = blocks.iter().find(|block| block.info == "yaml hook").context("no hook in docs")?;
@@ -99,7 +99,7 @@ impl Stage {
     }
 }
 
-/// The sum of the samples of that name in a text for Prometheus.
+/// Sums the samples called `name` in the text format of Prometheus.
 fn sum(text: &str, name: &str) -> Result<u64> {
     let samples =
         text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
@@ -111,7 +111,7 @@ fn sum(text: &str, name: &str) -> Result<u64> {
     Ok(sum)
 }
 
-/// The requests in a snapshot.
+/// Counts the requests in a snapshot.
 fn requests(snapshot: &Value) -> Result<u64> {
     let metrics = snapshot["metrics"].as_array().context("metrics")?;
     let metric = metrics.iter().find(|metric| metric["name"] == DURATION).context("the duration")?;
@@ -125,12 +125,16 @@ fn requests(snapshot: &Value) -> Result<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_shows_what_was_counted() -> Result<()> {
-    let stage = Stage::start(|config| config).await?;
+async fn the_console_shows_the_exact_counts() -> Result<()> {
+    let stage = ConsoleScene::start(|config| config).await?;
     stage.load(REQUESTS).await?;
     let flushed = stage.flush("").await?;
     assert_eq!(flushed.status, 200, "{}", flushed.body);
-    assert_eq!(stage.scene.sink.total_count(DURATION), REQUESTS, "it has arrived when the flush is answered");
+    assert_eq!(
+        stage.scene.sink.total_count(DURATION),
+        REQUESTS,
+        "the export precedes the answer to the flush"
+    );
 
     let snapshot = stage.get("/snapshot.json").await?;
     assert_eq!((snapshot.status, snapshot.content_type.as_str()), (200, "application/json"));
@@ -148,10 +152,10 @@ async fn it_shows_what_was_counted() -> Result<()> {
     let piped = promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut promtool = piped.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
     promtool.stdin.take().context("stdin")?.write_all(metrics.body.as_bytes()).await?;
-    let verdict = promtool.wait_with_output().await?;
-    // Readable, and of its opinions on names only the one on a name that is older than the console.
-    let opinions = String::from_utf8_lossy(&verdict.stderr);
-    assert_eq!(opinions.trim(), "tributary_counter_total metric name should not include type 'counter'");
+    let output = promtool.wait_with_output().await?;
+    // The format is valid. promtool objects to one name, which is kept.
+    let warnings = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(warnings.trim(), "tributary_counter_total metric name should not include type 'counter'");
 
     let accept = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
     let metrics = stage.ask(Method::GET, "/metrics", accept).await?;
@@ -175,8 +179,8 @@ async fn it_shows_what_was_counted() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_prometheus_scrapes_a_service_that_pushes_nowhere() -> Result<()> {
-    let stage = Stage::start(|config| config.service("destinations", json!([]))).await?;
+async fn a_real_prometheus_scrapes_a_service_without_destinations() -> Result<()> {
+    let stage = ConsoleScene::start(|config| config.service("destinations", json!([]))).await?;
     let target = stage.scene.envoy.listener("console")?;
     let prometheus = Prometheus::start_with(
         0,
@@ -188,24 +192,20 @@ async fn a_real_prometheus_scrapes_a_service_that_pushes_nowhere() -> Result<()>
     .await?;
     stage.load(REQUESTS).await?;
     let query = prometheus.query();
-    poll::until("Prometheus to have scraped every request", LIMIT, async || {
-        let count = query.number(&format!("sum({COUNT})"), None).await?;
-        Ok(Seen::when(count == Some(1_000.0), format!("{count:?}")))
-    })
-    .await?;
+    query.wait_for_number(&format!("sum({COUNT})"), 1_000.0).await?;
     let errors = query.sum(COUNT, &[("http_response_status_code", "503")], None).await?;
     let other = query.sum(COUNT, &[("http_response_status_code", "200")], None).await?;
     assert_eq!(errors + other, REQUESTS);
     assert_eq!(query.number("up{job=\"edge\"}", None).await?, Some(1.0));
-    assert_eq!(stage.flush("").await?.status, 200, "without destinations the table is where everything ends");
+    assert_eq!(stage.flush("").await?.status, 200, "without destinations a flush ends at the table");
     assert_eq!(stage.scene.sink.received().len(), 0);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flush_says_what_it_waits_for_until_the_collector_has_everything() -> Result<()> {
-    // An interval that never comes: what arrives was flushed.
-    let stage = Stage::start(|config| {
+async fn a_flush_reports_what_it_waits_for_until_the_collector_has_everything() -> Result<()> {
+    // The interval never ends in this test, so every export is caused by a flush.
+    let stage = ConsoleScene::start(|config| {
         config
             .service("interval", "300s")
             .service("destinations[0].timeout", "1s")
@@ -233,8 +233,8 @@ async fn a_flush_says_what_it_waits_for_until_the_collector_has_everything() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_that_is_stuck_is_no_good_health() -> Result<()> {
-    let stage = Stage::start(|config| config.service("destinations[0].timeout", "500ms")).await?;
+async fn a_stuck_export_is_unhealthy() -> Result<()> {
+    let stage = ConsoleScene::start(|config| config.service("destinations[0].timeout", "500ms")).await?;
     stage.scene.sink.fail_always(Fault::status(503));
     stage.load(10).await?;
     let body = stage.wait_for_health(503).await?;
@@ -245,10 +245,10 @@ async fn an_export_that_is_stuck_is_no_good_health() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_service_is_no_good_health() -> Result<()> {
+async fn a_dead_service_is_unhealthy() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let module = trap::write(&trap::service()?, directory.path())?;
-    let stage = Stage::start(|config| {
+    let stage = ConsoleScene::start(|config| {
         config.failure_policy(SERVICE_PLUGIN, "FAIL_CLOSED").module(SERVICE_PLUGIN, &module)
     })
     .await?;
@@ -263,8 +263,8 @@ async fn a_dead_service_is_no_good_health() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_sees_the_requests_in_light_in_dark_and_on_a_phone() -> Result<()> {
-    let stage = Stage::start(|config| config).await?;
+async fn the_page_renders_in_light_in_dark_and_on_a_phone() -> Result<()> {
+    let stage = ConsoleScene::start(|config| config).await?;
     stage.load(REQUESTS).await?;
     assert_eq!(stage.flush("").await?.status, 200);
     let page = format!("{}/", stage.address);
@@ -284,13 +284,13 @@ async fn a_person_sees_the_requests_in_light_in_dark_and_on_a_phone() -> Result<
         let file = folder.join(format!("{name}.png"));
         let screenshot = format!("--screenshot={}", file.display());
         let size = format!("--window-size={size}");
-        // Virtual seconds pass faster than the snapshots' real ones: enough of them for a plot.
+        // Virtual time passes faster than the real time of the snapshots: this is enough of it for a plot.
         let arguments = ["--virtual-time-budget=400000", &size, more, &screenshot, &page];
         let (run, load) = tokio::join!(tools::chromium::run(&arguments), stage.load(REQUESTS));
         run?;
         load?;
         let length = std::fs::metadata(&file)?.len();
-        assert!(length > 20_000, "{name}: {length} bytes show nothing");
+        assert!(length > 20_000, "{name}: the screenshot of {length} bytes is empty");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The dashboard, the alert rules and the composition around them, on a real Envoy and a real Prometheus.
+//! The dashboard, the alert rules and the compose files, with a real Envoy and a real Prometheus.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,12 +33,12 @@ fn dashboard() -> Result<Value> {
     Ok(serde_json::from_str(&read("dashboards/tributary.json")?)?)
 }
 
-/// A list in a document; it must be there.
+/// Returns the list at `pointer`.
 fn list<'a>(document: &'a Value, pointer: &str) -> Result<&'a Vec<Value>> {
     document.pointer(pointer).and_then(Value::as_array).with_context(|| format!("no list at {pointer}"))
 }
 
-/// Every text under this key, however deep.
+/// Collects every text under `key` at any depth.
 fn texts(document: &Value, key: &str, found: &mut Vec<String>) {
     match document {
         Value::Object(fields) => {
@@ -56,7 +56,7 @@ fn expressions(document: &Value) -> Vec<String> {
     found
 }
 
-/// The metrics that an expression reads: every word of it that begins as ours do.
+/// The metrics in an expression: every word with one of their prefixes.
 fn metrics(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| {
@@ -64,7 +64,7 @@ fn metrics(expression: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The Envoy and the Prometheus of `envoy/compose`, with everything else of it in this process.
+/// Starts the Envoy and the Prometheus of `envoy/compose`, with the other services inside this process.
 async fn compose() -> Result<(Scene, Prometheus)> {
     let (upstream, sink, admin) = (Upstream::start(0).await?, Sink::start(0).await?, ReservedPort::new()?);
     let configuration = read("compose/prometheus.yaml")?
@@ -87,38 +87,29 @@ async fn compose() -> Result<(Scene, Prometheus)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_of_the_dashboard_has_an_answer_and_every_rule_reads_metrics_that_exist() -> Result<()> {
+async fn every_query_of_the_dashboard_returns_data_and_every_rule_reads_existing_metrics() -> Result<()> {
     let (scene, prometheus) = compose().await?;
     let shapes =
         || [Shape::get("users", "/users/1").weight(3), Shape::get("broken", "/orders/1").status(503)];
-    // Rates need two values that differ.
+    // Rates need two different values.
     for _ in 0..2 {
         scene.load(REQUESTS, shapes()).await?;
-        let before = scene.stats().await?.counter("wasmcustom.tributary_exports_succeeded")?;
-        poll::until("the next export", LIMIT, async || {
-            let now = scene.stats().await?.counter("wasmcustom.tributary_exports_succeeded")?;
-            Ok(Seen::when(now > before, now))
-        })
-        .await?;
+        let (admin, exports) = (scene.envoy.admin(), "wasmcustom.tributary_exports_succeeded");
+        admin.wait_for_counter(exports, admin.counter(exports).await? + 1).await?;
     }
     let query = prometheus.query();
-    let total = "sum(http_server_request_duration_seconds_count)";
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number(total, None).await?;
-        Ok(Seen::when(count == Some(2_000.0), format!("{count:?}")))
-    })
-    .await?;
+    query.wait_for_number("sum(http_server_request_duration_seconds_count)", 2_000.0).await?;
 
     let mut asked = expressions(&dashboard()?);
     assert!(asked.len() > 15, "{asked:?}");
-    // Of the documentation those that ask for what this preset has.
+    // Adds the queries of the documentation for the metrics of this preset.
     let documented = markdown::blocks()?.into_iter().filter(|block| block.info == "promql");
     let lines = documented.flat_map(|block| block.text.lines().map(str::to_owned).collect::<Vec<_>>());
     asked.extend(lines.filter(|line| !line.contains("istio_")));
     for expression in &asked {
         let concrete =
             expression.replace("$__rate_interval", "1m").replace("$route", ".*").replace("$instance", ".*");
-        ensure!(!concrete.contains('$'), "a variable that nobody sets: {expression}");
+        ensure!(!concrete.contains('$'), "an unknown variable in {expression}");
         poll::until(&format!("an answer to {concrete}"), LIMIT, async || {
             let found = query.vector(&concrete, None).await?;
             Ok(Seen::when(!found.is_empty(), found.len()))
@@ -133,7 +124,7 @@ async fn every_query_of_the_dashboard_has_an_answer_and_every_rule_reads_metrics
     for name in rules.iter().chain(&asked).flat_map(|expression| metrics(expression)) {
         assert!(names.contains(name), "{name} is not in {names:?}");
     }
-    // Nothing is wrong, so nothing is said.
+    // Without a fault no alert fires.
     let alerts: Value = serde_json::from_str(&query.get("/api/v1/alerts", &[]).await?)?;
     let firing = list(&alerts, "/data/alerts")?.iter().filter(|alert| alert["state"] == "firing").count();
     assert_eq!(firing, 0, "{alerts}");
@@ -141,7 +132,7 @@ async fn every_query_of_the_dashboard_has_an_answer_and_every_rule_reads_metrics
 }
 
 #[tokio::test]
-async fn each_alert_is_raised_and_silent_as_its_test_says() -> Result<()> {
+async fn each_alert_fires_and_stays_silent_as_its_test_says() -> Result<()> {
     let folder = repository::root().join("envoy/dashboards");
     let promtool = tools::prometheus::promtool().await?;
     for arguments in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]] {
@@ -155,12 +146,12 @@ async fn each_alert_is_raised_and_silent_as_its_test_says() -> Result<()> {
         raised.for_each(|check| texts(check, "alertname", &mut expected));
     }
     let (alerts, expected) = (BTreeSet::from_iter(alerts), BTreeSet::from_iter(expected));
-    assert_eq!(alerts, expected, "each alert has a test in which it is raised");
+    assert_eq!(alerts, expected, "each alert has a test in which it fires");
     Ok(())
 }
 
 #[test]
-fn the_panels_of_the_dashboard_fit_beside_each_other() -> Result<()> {
+fn the_panels_of_the_dashboard_do_not_overlap() -> Result<()> {
     let dashboard = dashboard()?;
     let mut taken = BTreeSet::new();
     let mut ids = BTreeSet::new();
@@ -170,14 +161,14 @@ fn the_panels_of_the_dashboard_fit_beside_each_other() -> Result<()> {
         let (x, y, w, h) = (place("x")?, place("y")?, place("w")?, place("h")?);
         assert!(x + w <= 24, "{panel}");
         for cell in (y..y + h).flat_map(|y| (x..x + w).map(move |x| (x, y))) {
-            assert!(taken.insert(cell), "{} covers another", panel["title"]);
+            assert!(taken.insert(cell), "{} overlaps another panel", panel["title"]);
         }
     }
     Ok(())
 }
 
 #[test]
-fn every_file_that_the_composition_mounts_is_there() -> Result<()> {
+fn every_file_that_the_compose_file_mounts_exists() -> Result<()> {
     let folder = repository::root().join("envoy/compose");
     let compose = yaml("compose/compose.yaml")?;
     let services = compose["services"].as_object().context("services")?;

@@ -1,20 +1,20 @@
-//! Every configuration in `envoy/` runs as it is on a real Envoy, and what it counts arrives.
+//! Every configuration in `envoy/` runs on a real Envoy, and its counts arrive.
 
 use anyhow::{Context, Result};
 use serde_json::json;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
 use tributary_tests::load::{Load, Mix, Shape};
-use tributary_tests::poll::{self, Seen};
+use tributary_tests::poll::Seen;
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::repository;
-use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
 use tributary_tests::sink::{Encoding, Sink, Store};
 use tributary_tests::trap;
 use tributary_tests::upstream::Upstream;
 
 const REQUESTS: u64 = 1_000;
 
-/// The configurations that a test starts, all but two of them here.
+/// The configurations that a test starts: all but two in this file.
 const STARTED: [&str; 13] = [
     "access_log.yaml",
     "console.yaml",
@@ -55,7 +55,7 @@ fn each_configuration_is_started_by_a_test() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_to_one_otlp_collector_arrives_whole() -> Result<()> {
+async fn one_otlp_collector_gets_every_request() -> Result<()> {
     for file in [
         "minimal.yaml",
         "access_log.yaml",
@@ -75,7 +75,7 @@ async fn what_goes_to_one_otlp_collector_arrives_whole() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_resource_of_the_production_configuration_says_what_envoy_it_is() -> Result<()> {
+async fn the_resource_of_the_production_configuration_identifies_the_envoy() -> Result<()> {
     let scene = start("production.yaml", "otlp_collector", |config| config).await?;
     scene.load(10, shapes()).await?;
     scene.wait_for_export(10).await?;
@@ -90,7 +90,7 @@ async fn the_resource_of_the_production_configuration_says_what_envoy_it_is() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_destination_gets_the_same_in_its_own_way() -> Result<()> {
+async fn each_destination_gets_the_same_in_its_own_encoding() -> Result<()> {
     let (deltas, tenant, prometheus) = (Sink::start(0).await?, Sink::start(0).await?, Sink::start(0).await?);
     let scene = start("destinations.yaml", "otlp_collector", |config| {
         config
@@ -103,15 +103,11 @@ async fn each_destination_gets_the_same_in_its_own_way() -> Result<()> {
     .await?;
     scene.load(REQUESTS, shapes()).await?;
     scene.wait_for_export(REQUESTS).await?;
-    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
-    let otlp = |store: &Store| Seen::when(counted(store) == (REQUESTS, REQUESTS), counted(store));
-    deltas.wait_until("every request as deltas", LIMIT, otlp).await?;
-    tenant.wait_until("every request as JSON", LIMIT, otlp).await?;
-    let remote = |store: &Store| {
-        let count = store.remote_write().sum("http_server_request_duration_seconds_count", &[]);
-        Seen::when(count == REQUESTS, count)
-    };
-    prometheus.wait_until("every request by remote write", LIMIT, remote).await?;
+    for sink in [&deltas, &tenant] {
+        wait_for(sink, REQUESTS).await?;
+    }
+    let remote = |store: &Store| store.remote_write().sum("http_server_request_duration_seconds_count", &[]);
+    prometheus.wait_until_equal("the requests by remote write", REQUESTS, remote).await?;
 
     let received = tenant.received();
     let first = received.first().context("a request of the tenant")?;
@@ -136,36 +132,29 @@ async fn requests_and_connections_are_counted_side_by_side() -> Result<()> {
     })
     .await?;
     scene.load(REQUESTS, shapes()).await?;
-    // Each request has a connection of its own: to a TCP proxy it is bytes.
+    // Each request has a separate connection; a TCP proxy does not parse it.
     let query = Shape::get("query", "/").header("connection", "close");
     let tally = Load::new(scene.envoy.listener("database")?, 50, Mix::new(1, [query])?).run(|_| ()).await?;
     assert_eq!((tally.failed(), tally.connections), (0, 50));
-    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum("tcp.connections.closed", &[]));
-    let probe = |store: &Store| Seen::when(counted(store) == (REQUESTS, 50), counted(store));
-    scene.sink.wait_until("every request and every connection", LIMIT, probe).await?;
+    let counts = |store: &Store| (store.count(DURATION, &[]), store.sum("tcp.connections.closed", &[]));
+    scene.sink.wait_until_equal("the requests and connections", (REQUESTS, 50), counts).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_prometheus_takes_remote_write() -> Result<()> {
+async fn a_real_prometheus_accepts_remote_write() -> Result<()> {
     let prometheus = Prometheus::start(0).await?;
     let scene = start("remote_write.yaml", "prometheus", |config| {
         config.cluster_port("prometheus", prometheus.address().port())
     })
     .await?;
     scene.load(REQUESTS, shapes()).await?;
-    let query = prometheus.query();
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number("sum(http_server_request_duration_seconds_count)", None).await?;
-        Ok(Seen::when(count == Some(1_000.0), format!("{count:?}")))
-    })
-    .await?;
-    Ok(())
+    prometheus.query().wait_for_number("sum(http_server_request_duration_seconds_count)", 1_000.0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_reaches_the_collector_and_is_in_no_plugin() -> Result<()> {
+async fn a_credential_reaches_the_collector_without_being_in_a_plugin() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let secret = directory.path().join("authorization");
     std::fs::write(&secret, "Bearer of-good-news")?;
@@ -183,37 +172,28 @@ async fn a_credential_reaches_the_collector_and_is_in_no_plugin() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_fails_comes_back_and_requests_never_notice() -> Result<()> {
+async fn a_trapped_service_is_restarted_without_effect_on_requests() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let module = trap::write(&trap::service()?, directory.path())?;
     let scene = start("self_healing.yaml", "otlp_collector", |config| {
-        // Without metrics of its own: the answer to those would end the service before it has anything to export.
+        // Without self metrics: the answer to their export would make the service trap before the first load.
         config
             .set("stats_flush_interval", "0.2s")
             .module(SERVICE_PLUGIN, &module)
             .service("self_metrics", false)
     })
     .await?;
-    let reloads = async || {
-        let stats = scene.stats().await?;
-        let reloads = stats.counters("wasm.tributary_service.vm_reload_success");
-        anyhow::Ok(reloads.values().sum::<u64>())
-    };
-    for life in 0..3 {
-        // Each load is exported once, and the answer to that is what ends the service.
+    for round in 0..3 {
+        // Each load is exported once, and the answer makes the service trap.
         let exported = scene.sink.total_count(DURATION);
         let tally = scene.load(REQUESTS, shapes()).await?;
-        assert_eq!(tally.answered_in_class(2) + tally.answered_in_class(4), REQUESTS, "in life {life}");
+        assert_eq!(tally.answered_in_class(2) + tally.answered_in_class(4), REQUESTS, "in round {round}");
         let probe = |store: &Store| {
             let count = store.count(DURATION, &[]);
             Seen::when(count > exported, count)
         };
-        scene.sink.wait_until(&format!("an export of life {life}"), LIMIT, probe).await?;
-        poll::until("the service to be made anew", LIMIT, async || {
-            let reloads = reloads().await?;
-            Ok(Seen::when(reloads > life, reloads))
-        })
-        .await?;
+        scene.sink.wait_until(&format!("an export in round {round}"), LIMIT, probe).await?;
+        scene.wait_for_reload(round).await?;
     }
     Ok(())
 }

@@ -1,29 +1,24 @@
-//! What is measured and by what is configuration alone, and no value that strangers send does harm.
+//! The configuration alone decides metrics and dimensions, and values from untrusted clients are safe.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::load::{Load, Mix, Shape, Tally};
+use tributary_tests::envoy::Envoy;
+use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::metrics::AttributeValue::{self, Bool, Int};
-use tributary_tests::poll::Seen;
-use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::scene::{COUNTER, DURATION, Scene};
 use tributary_tests::sink::Store;
 
 const REQUESTS: u64 = 2_000;
 
-/// The distinct values of an attribute among the series of a histogram; none for series without it.
+/// The distinct values of an attribute in the series of a histogram; `None` for series without it.
 fn values(store: &Store, metric: &str, key: &str) -> BTreeSet<Option<AttributeValue>> {
     store.histogram_points(metric).into_iter().map(|point| point.attributes.get(key).cloned()).collect()
 }
 
-fn sent(tally: &Tally, shapes: &[&str]) -> u64 {
-    shapes.iter().map(|shape| tally.shape(shape).sent()).sum()
-}
-
-/// One of Tributary's own statistics.
+/// Reads a statistic of the modules.
 async fn stat(scene: &Scene, name: &str) -> Result<u64> {
     scene.stats().await?.counter(&format!("wasmcustom.tributary_{name}"))
 }
@@ -36,7 +31,7 @@ async fn dimensions_come_from_attributes_headers_expressions_and_constants() -> 
         {"name": "tenant", "request_header": "x-tenant", "default": "nobody", "max_bytes": 6},
         {"name": "region", "request_header": "x-region", "allow": ["eu", "us"]},
         {"name": "length", "response_header": "content-length"},
-        {"name": "is_write", "cel": "request.method != 'GET' // it changes something", "type": "boolean"},
+        {"name": "is_write", "cel": "request.method != 'GET' // a write", "type": "boolean"},
         {"name": "zone", "value": "a"},
         {"name": "http.route", "attribute": "request.path", "paths": {
             "templates": ["/users/{id}", "/payments/**"], "unmatched": "collapse"
@@ -77,7 +72,7 @@ async fn dimensions_come_from_attributes_headers_expressions_and_constants() -> 
         ("http.route", "/payments/**", &["payment"]),
         ("http.route", "/health", &["health"]),
     ] {
-        assert_eq!(store.count(DURATION, &[(key, value)]), sent(&tally, shapes), "{key} {value}");
+        assert_eq!(store.count(DURATION, &[(key, value)]), tally.sent_of(shapes), "{key} {value}");
     }
     assert_eq!(values(&store, DURATION, "code"), [Some(Int(200))].into());
     assert_eq!(values(&store, DURATION, "is_write"), [Some(Bool(false)), Some(Bool(true))].into());
@@ -90,7 +85,7 @@ async fn dimensions_come_from_attributes_headers_expressions_and_constants() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn own_metrics_and_counters_count_what_their_expressions_say() -> Result<()> {
+async fn configured_metrics_and_counters_follow_their_expressions() -> Result<()> {
     let amount = "'x-amount' in request.headers ? int(request.headers['x-amount']) : 0";
     let metrics = json!([
         {"name": "shop.requests", "kind": "counter"},
@@ -117,19 +112,18 @@ async fn own_metrics_and_counters_count_what_their_expressions_say() -> Result<(
         Shape::get("health", "/health"),
     ];
     let tally = scene.load(REQUESTS, shapes).await?;
-    let (small, large) = (sent(&tally, &["sale"]), sent(&tally, &["large sale"]));
+    let (small, large) = (tally.sent_of(&["sale"]), tally.sent_of(&["large sale"]));
     let counted = |store: &Store| {
         let counter = |key| store.sum(COUNTER, &[("key", key)]);
         (store.count(DURATION, &[]), counter("requests"), counter("failures"), counter("sales"))
     };
-    let expected = (REQUESTS, REQUESTS, sent(&tally, &["failure"]), small + large);
-    let probe = |store: &Store| Seen::when(counted(store) == expected, counted(store));
-    scene.sink.wait_until(&format!("{expected:?}"), LIMIT, probe).await?;
+    let expected = (REQUESTS, REQUESTS, tally.sent_of(&["failure"]), small + large);
+    scene.sink.wait_until_equal("the requests and counters", expected, counted).await?;
 
     let store = scene.sink.store();
     assert_eq!(store.sum("shop.requests", &[]), REQUESTS);
     assert_eq!(store.sum("shop.revenue", &[]), 7 * small + 250 * large);
-    assert_eq!(store.count("shop.wait", &[]), REQUESTS - sent(&tally, &["health"]), "an upstream answered");
+    assert_eq!(store.count("shop.wait", &[]), REQUESTS - tally.sent_of(&["health"]), "an upstream answered");
     let amounts = store.histogram_points("shop.amount");
     let in_bucket = |at: usize| amounts.iter().map(|point| point.histogram.buckets[at]).sum::<u64>();
     assert_eq!([0, 1, 2, 3].map(in_bucket), [REQUESTS - small - large, small, 0, large]);
@@ -139,8 +133,7 @@ async fn own_metrics_and_counters_count_what_their_expressions_say() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_and_are_counted() -> Result<()>
-{
+async fn failed_expressions_and_mistyped_values_give_the_default_and_are_counted() -> Result<()> {
     let dimensions = json!([
         {"name": "amount", "cel": "int(request.headers['x-amount'])", "type": "integer", "default": "-1"},
         {"name": "number", "attribute": "request.method", "type": "integer", "default": "5"},
@@ -155,8 +148,8 @@ async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_
     let tally = scene.load(REQUESTS, shapes).await?;
     scene.wait_for_export(REQUESTS).await?;
     let store = scene.sink.store();
-    let failed = sent(&tally, &["no number", "absent"]);
-    assert_eq!(store.count(DURATION, &[("amount", "7")]), sent(&tally, &["good"]));
+    let failed = tally.sent_of(&["no number", "absent"]);
+    assert_eq!(store.count(DURATION, &[("amount", "7")]), tally.sent_of(&["good"]));
     assert_eq!(store.count(DURATION, &[("amount", "-1")]), failed);
     assert_eq!(values(&store, DURATION, "number"), [Some(Int(5))].into());
     assert_eq!(values(&store, DURATION, "truth"), [None].into());
@@ -169,7 +162,7 @@ async fn an_expression_that_fails_and_a_value_of_another_type_leave_the_default_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expression_that_does_not_compile_is_refused_by_its_text_with_envoys_reason() -> Result<()> {
+async fn an_expression_that_does_not_compile_is_refused_with_its_text_and_envoys_reason() -> Result<()> {
     for (expression, reason) in [
         ("request.method ==", "expr_create parse error: ERROR: <input>:1:18: Syntax error"),
         ("request.method.nothing(1)", "expr_create compile error: No overloads provided"),
@@ -177,17 +170,15 @@ async fn an_expression_that_does_not_compile_is_refused_by_its_text_with_envoys_
         let config = EnvoyConfig::minimal()?
             .free_ports()
             .worker("dimensions", json!([{"name": "broken", "cel": expression}]));
-        let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
-        assert!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took the configuration");
-        let log = envoy.log()?;
-        let ours = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
-        assert!(log.contains(&ours) && log.contains(reason), "{log}");
+        let log = Envoy::refused(&config).await?;
+        let expected = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
+        assert!(log.contains(&expected) && log.contains(reason), "{log}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_that_are_no_text_or_very_long_or_empty_do_no_harm() -> Result<()> {
+async fn values_that_are_not_utf_8_or_very_long_or_empty_are_safe() -> Result<()> {
     let dimensions = json!([{"name": "tenant", "request_header": "x-tenant", "default": "nobody"}]);
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
     let scene = Scene::start(2, |config| {
@@ -210,16 +201,16 @@ async fn values_that_are_no_text_or_very_long_or_empty_do_no_harm() -> Result<()
         (&"x".repeat(256), "long"),
         (&cut, "cut within a character"),
     ] {
-        assert_eq!(store.count(DURATION, &[("tenant", value)]), sent(&tally, &[shape]), "{shape}");
+        assert_eq!(store.count(DURATION, &[("tenant", value)]), tally.sent_of(&[shape]), "{shape}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_distinct_values_are_bounded_and_none_is_lost() -> Result<()> {
+async fn a_hundred_thousand_distinct_values_are_limited_and_all_counted() -> Result<()> {
     const MANY: u64 = 100_000;
     const WORKERS: u32 = 2;
-    // The HTTP filter bounds the dimension, the access logger leaves it to the limit of series.
+    // The HTTP filter limits the values of the dimension, the access logger the number of series.
     let bounded = json!([{"name": "user", "request_header": "x-user", "max_values": 100}]);
     let unbounded = json!({
         "preset": "none",
@@ -239,13 +230,12 @@ async fn a_hundred_thousand_distinct_values_are_bounded_and_none_is_lost() -> Re
     .await?;
     scene.load(MANY, [Shape::get("users", "/users").numbered_header("x-user")]).await?;
     scene.wait_for_export(MANY).await?;
-    let probe =
-        |store: &Store| Seen::when(store.sum("shop.requests", &[]) == MANY, store.sum("shop.requests", &[]));
-    scene.sink.wait_until("every request of the access logger", LIMIT, probe).await?;
+    let logged = |store: &Store| store.sum("shop.requests", &[]);
+    scene.sink.wait_until_equal("the requests of the access logger", MANY, logged).await?;
 
     let store = scene.sink.store();
     let users: u64 = values(&store, DURATION, "user").len().try_into()?;
-    // One of the values is _OTHER, each of the others came once.
+    // One of the values is _OTHER, each of the others was sent once.
     assert!((101..=100 * u64::from(WORKERS) + 1).contains(&users), "{users} values");
     assert_eq!(store.count(DURATION, &[("user", "_OTHER")]) + users - 1, MANY);
     let overflow = store.sum("shop.requests", &[("otel.metric.overflow", "true")]);
@@ -253,7 +243,7 @@ async fn a_hundred_thousand_distinct_values_are_bounded_and_none_is_lost() -> Re
     Ok(())
 }
 
-/// Adds an access logger that is the same plugin in the same VM, but for its name and its configuration.
+/// Adds an access logger that runs in the VM of the filter, with another name and configuration.
 fn with_logger(config: EnvoyConfig, configuration: &Value) -> EnvoyConfig {
     let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
     let filter = config.get(&format!("{manager}.http_filters[0].typed_config.config.vm_config")).cloned();
@@ -275,7 +265,7 @@ fn with_logger(config: EnvoyConfig, configuration: &Value) -> EnvoyConfig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plugins_that_share_a_vm_measure_each_their_own() -> Result<()> {
+async fn plugins_that_share_a_vm_measure_independently() -> Result<()> {
     let second = json!({
         "preset": "none",
         "dimensions": [{"name": "path", "attribute": "request.path"}],
@@ -290,42 +280,34 @@ async fn plugins_that_share_a_vm_measure_each_their_own() -> Result<()> {
         let counter = |key| store.sum(COUNTER, &[("key", key)]);
         (store.count(DURATION, &[]), store.sum("shop.entries", &[]), counter("requests"), counter("entries"))
     };
-    let probe = |store: &Store| {
-        Seen::when(counted(store) == (REQUESTS, REQUESTS, REQUESTS, REQUESTS), counted(store))
-    };
-    scene.sink.wait_until("every request of both plugins", LIMIT, probe).await?;
+    let expected = (REQUESTS, REQUESTS, REQUESTS, REQUESTS);
+    scene.sink.wait_until_equal("the counts of both plugins", expected, counted).await?;
     let store = scene.sink.store();
-    assert_eq!(store.sum("shop.entries", &[("path", "/users")]), sent(&tally, &["users"]));
-    assert_eq!(store.count(DURATION, &[("http.route", "orders")]), sent(&tally, &["orders"]));
+    assert_eq!(store.sum("shop.entries", &[("path", "/users")]), tally.sent_of(&["users"]));
+    assert_eq!(store.count(DURATION, &[("http.route", "orders")]), tally.sent_of(&["orders"]));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_under_way_are_a_sum_that_rises_and_falls_to_nothing() -> Result<()> {
+async fn requests_in_flight_are_a_sum_that_rises_and_falls_to_zero() -> Result<()> {
     let active = "http.server.active_requests";
     let scene = Scene::start(2, |config| config.worker("in_flight", true)).await?;
     let hanging = Mix::new(20, [Shape::get("hanging", "/users").delay_ms(60_000)])?;
     let load = Load::new(scene.envoy.listener("ingress")?, 16, hanging);
     let hanging = tokio::spawn(async move { load.run(|_| ()).await });
-    let probe = |wanted: u64| {
-        move |store: &Store| {
-            let points = store.number_points(active);
-            let seen = (points.len(), store.sum(active, &[]));
-            Seen::when(seen == (1, wanted), seen)
-        }
-    };
-    scene.sink.wait_until("all requests to be under way", LIMIT, probe(16)).await?;
-    // Their clients give up.
+    let counted = |store: &Store| (store.number_points(active).len(), store.sum(active, &[]));
+    scene.sink.wait_until_equal("the series and requests in flight", (1, 16), counted).await?;
+    // The clients close their connections.
     hanging.abort();
-    scene.sink.wait_until("no request to be under way", LIMIT, probe(0)).await?;
+    scene.sink.wait_until_equal("the series and requests in flight", (1, 0), counted).await?;
     scene.wait_for_export(16).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trace_of_the_slowest_request_of_a_hand_over_is_kept() -> Result<()> {
+async fn the_trace_of_the_slowest_request_in_a_batch_is_kept() -> Result<()> {
     let requests = 200;
-    // One worker and one hand-over, of everything.
+    // One worker, and one flush of all requests.
     let flush = json!({"interval": "5m", "max_requests": requests});
     let scene = Scene::start(1, |config| config.worker("exemplars", true).worker("flush", flush)).await?;
     let trace = |name: &str, digit: &str, flags: &str| {
@@ -335,13 +317,11 @@ async fn the_trace_of_the_slowest_request_of_a_hand_over_is_kept() -> Result<()>
     let shapes = [
         trace("quick", "1", "01").weight(90),
         trace("slow", "2", "01").delay_ms(200).weight(5),
-        trace("slower, but nobody keeps the trace", "3", "00").delay_ms(400).weight(5),
+        trace("slower, but not sampled", "3", "00").delay_ms(400).weight(5),
     ];
     let tally = scene.load(requests, shapes).await?;
     assert!(tally.shapes.values().all(|shape| shape.sent() > 0));
-    let probe =
-        |store: &Store| Seen::when(store.count(DURATION, &[]) == requests, store.count(DURATION, &[]));
-    scene.sink.wait_until("every request", LIMIT, probe).await?;
+    scene.sink.wait_until_equal("the requests", requests, |store| store.count(DURATION, &[])).await?;
     let points = scene.sink.store().exemplars(DURATION);
     let exemplars: Vec<_> = points.iter().flat_map(|point| &point.exemplars).collect();
     let [exemplar] = exemplars.as_slice() else { panic!("{exemplars:?}") };

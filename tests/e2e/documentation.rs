@@ -1,4 +1,4 @@
-//! What the documentation shows is what there is.
+//! The documentation matches the code.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -17,8 +17,8 @@ fn the_example_in_the_readme_is_the_file_that_the_demo_runs() -> Result<()> {
     Ok(())
 }
 
-/// The keys that a module asks for, told by what it says to a configuration with an unknown key in each section; a section is
-/// told by its keys.
+/// The keys that a module knows, read from the problems of a configuration with an unknown key in each
+/// section. Omits keys that are sections.
 fn keys(problems: &Problems) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for problem in problems.iter().filter(|problem| problem.found == "an unknown key") {
@@ -47,19 +47,19 @@ fn documented(chapter: &str) -> Result<Vec<String>> {
 }
 
 #[test]
-fn every_key_of_a_configuration_is_documented_and_no_other() -> Result<()> {
+fn exactly_the_keys_of_the_configuration_are_documented() -> Result<()> {
     let worker =
         br#"{"?": 0, "histogram": {"?": 0}, "flush": {"?": 0}, "limits": {"?": 0}, "counters": [{"?": 0}], "headers": [{"?": 0}], "tap": {"?": 0},
         "dimensions": [{"?": 0, "paths": {"?": 0}}], "metrics": [{"?": 0}]}"#;
-    let worker = WorkerConfig::parse(worker).err().context("unknown keys were taken")?;
+    let worker = WorkerConfig::parse(worker).err().context("unknown keys were accepted")?;
     assert_eq!(keys(&worker), documented("Worker filter")?);
     let service = br#"{"?": 0, "limits": {"?": 0}, "destinations": [{"?": 0, "retry": {"?": 0}}], "values": [{"?": 0}]}"#;
-    let service = ServiceConfig::parse(service).err().context("unknown keys were taken")?;
+    let service = ServiceConfig::parse(service).err().context("unknown keys were accepted")?;
     assert_eq!(keys(&service), documented("Service")?);
     Ok(())
 }
 
-/// Every Rust file below these folders, as one text.
+/// Concatenates every Rust file in these directories.
 fn code(folders: &[&str]) -> Result<String> {
     let (mut text, mut left) = (String::new(), Vec::new());
     left.extend(folders.iter().map(|folder| repository::root().join(folder)));
@@ -76,14 +76,14 @@ fn code(folders: &[&str]) -> Result<String> {
 }
 
 #[test]
-fn every_fault_that_is_documented_has_its_test() -> Result<()> {
+fn every_documented_fault_has_a_test() -> Result<()> {
     let (text, code) =
         (read("docs/reliability.md")?, code(&["tests/e2e", "service/src", "worker-filter/src"])?);
     let mut tests = 0;
     for row in text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")) {
         let last = row.rsplit(" | ").next().unwrap_or_default();
         for name in last.split('`').skip(1).step_by(2) {
-            ensure!(code.contains(&format!("fn {name}(")), "{name} is no test");
+            ensure!(code.contains(&format!("fn {name}(")), "there is no test {name}");
             tests += 1;
         }
     }

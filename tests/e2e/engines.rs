@@ -1,4 +1,4 @@
-//! What real engines read of what the service sends equals what was sent: buckets, quantiles, sums, in both temporalities.
+//! Real engines read what the service sent: buckets, quantiles and sums in both temporalities.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use tributary_tests::victoria_metrics::{self, VictoriaMetrics};
 
 const REQUESTS: u64 = 4_000;
 
-/// Requests over five buckets and more, one series for each.
+/// Requests in different buckets, one series for each shape.
 fn shapes() -> [Shape; 5] {
     [
         Shape::get("fast", "/health").weight(5),
@@ -25,7 +25,7 @@ fn shapes() -> [Shape; 5] {
     ]
 }
 
-/// Histograms by route and status.
+/// Groups histograms by route and status.
 fn by_series(points: Vec<HistogramPoint>) -> Result<BTreeMap<(String, String), Histogram>> {
     let of = |point: &HistogramPoint, key: &str| {
         let value = point.attributes.get(key).with_context(|| format!("{point:?} has no {key}"))?;
@@ -38,7 +38,7 @@ fn by_series(points: Vec<HistogramPoint>) -> Result<BTreeMap<(String, String), H
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn victoria_metrics_reads_the_buckets_and_the_quantiles_that_they_say() -> Result<()> {
+async fn victoria_metrics_reads_the_buckets_and_their_quantiles() -> Result<()> {
     let (engine, sink) = (VictoriaMetrics::start(0).await?, Sink::start(0).await?);
     let destinations = [
         ("engine", engine.address(), json!({"path": victoria_metrics::OTLP_PATH, "compression": "gzip"})),
@@ -47,7 +47,7 @@ async fn victoria_metrics_reads_the_buckets_and_the_quantiles_that_they_say() ->
     let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
     scene.load(REQUESTS, shapes()).await?;
     wait_for(&sink, REQUESTS).await?;
-    poll::until("VictoriaMetrics to know of every request", LIMIT, async || {
+    poll::until("VictoriaMetrics to have every request", LIMIT, async || {
         let count = engine.total_count(DURATION).await?;
         Ok(Seen::when(count == REQUESTS, count))
     })
@@ -65,17 +65,19 @@ async fn victoria_metrics_reads_the_buckets_and_the_quantiles_that_they_say() ->
         for quantile in [0.1, 0.5, 0.9, 0.99] {
             let wanted = [("http.route", route.as_str()), ("http.response.status_code", status.as_str())];
             let found = engine.quantile(quantile, DURATION, &wanted, None).await?;
-            let said = histogram.quantile(quantile);
-            let is_equal = found.zip(said).is_some_and(|(found, said)| (found - said).abs() < 1e-9);
-            assert!(is_equal, "{quantile} of {route}: {found:?}, by the buckets {said:?}");
+            let expected = histogram.quantile(quantile);
+            let is_equal =
+                found.zip(expected).is_some_and(|(found, expected)| (found - expected).abs() < 1e-9);
+            assert!(is_equal, "{quantile} of {route}: {found:?}, by the buckets {expected:?}");
         }
     }
     Ok(())
 }
 
-/// Neither Prometheus nor VictoriaMetrics stores deltas; rotel takes them, says so, and passes them on as it understood them.
+/// Uses rotel, because neither Prometheus nor VictoriaMetrics stores deltas. Rotel logs what it decodes and
+/// forwards it.
 #[tokio::test(flavor = "multi_thread")]
-async fn deltas_reach_a_collector_as_deltas_and_add_up_to_everything() -> Result<()> {
+async fn deltas_reach_a_collector_as_deltas_and_add_up() -> Result<()> {
     let (behind, sink) = (Sink::start(0).await?, Sink::start(0).await?);
     let mut rotel = Rotel::start(0, Some(behind.address())).await?;
     let delta =

@@ -1,15 +1,15 @@
-//! The main job: every request of every worker is counted once, whatever becomes of it.
+//! Exactness: every request of every worker is counted once, with any outcome.
 
 use anyhow::Result;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::{Ending, Shape};
 use tributary_tests::metrics::AttributeValue;
 use tributary_tests::scene::{COUNTER, DURATION, Scene};
-use tributary_tests::upstream::Fault;
+use tributary_tests::upstream::UpstreamFault;
 
 const REQUESTS: u64 = 200_000;
 
-/// Requests of every kind that a client can send and an upstream can fail.
+/// Requests with all kinds of clients and upstream failures.
 fn all_kinds() -> Vec<Shape> {
     vec![
         Shape::get("users", "/users/1").weight(40),
@@ -17,7 +17,7 @@ fn all_kinds() -> Vec<Shape> {
         Shape::new("strange method", "PROPFIND", "/users").weight(2),
         Shape::get("missing", "/orders/3").status(404).weight(10),
         Shape::get("declined", "/payments").status(500).weight(5),
-        Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
+        Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
         Shape::get("no route", "/nowhere").weight(5),
         Shape::get("health", "/health").weight(10),
         Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),
@@ -37,7 +37,7 @@ async fn two_hundred_thousand_requests_of_all_kinds_agree_with_envoys_own_counte
     let scene = Scene::start(2, |config| config).await?;
     let tally = scene.load(REQUESTS, all_kinds()).await?;
 
-    // A stream whose headers never end never gets a filter: only an access logger could see it.
+    // Envoy creates no filter for a stream with incomplete headers: only an access logger could observe it.
     let unseen = tally.shape("half a header").sent();
     scene.wait_for_export(REQUESTS - unseen).await?;
 
@@ -85,7 +85,7 @@ async fn two_hundred_thousand_requests_of_all_kinds_agree_with_envoys_own_counte
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_an_access_logger_it_sees_even_streams_whose_headers_never_end() -> Result<()> {
+async fn an_access_logger_counts_even_streams_with_incomplete_headers() -> Result<()> {
     let requests = 20_000;
     let scene = Scene::start(2, EnvoyConfig::as_access_logger).await?;
     scene.load(requests, all_kinds()).await?;

@@ -1,4 +1,4 @@
-//! Each example and each command in the documentation is parsed or run, as the word behind its fence says.
+//! Parses or runs each example and command in the documentation, as its info string demands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -19,7 +19,7 @@ use tributary_tests::sink::Store;
 use tributary_tests::upstream::Upstream;
 use tributary_tests::{cargo, repository};
 
-/// Programs that cannot run here: their files must be there all the same.
+/// Programs that cannot run here: only the files in their arguments are checked.
 const ELSEWHERE: [&str; 3] = ["docker", "kubectl", "skopeo"];
 
 fn blocks(info: &str) -> Result<Vec<Block>> {
@@ -30,7 +30,7 @@ fn parse(block: &Block) -> Result<Value> {
     serde_yaml_ng::from_str(&block.text).with_context(|| format!("{}:{}", block.file, block.line))
 }
 
-/// A table without what changes from run to run: each number is a `#`, and each run of blanks is one.
+/// Normalises the output of a command: each word with a digit becomes `#`, and each run of spaces one space.
 fn shape(text: &str) -> Vec<String> {
     let line = |line: &str| {
         let words = line.split_whitespace().map(|word| match word.contains(|c: char| c.is_ascii_digit()) {
@@ -43,29 +43,35 @@ fn shape(text: &str) -> Vec<String> {
     text.lines().map(line).filter(|line| !line.is_empty()).collect()
 }
 
-/// The commands of a console, each with what it shows.
+/// The commands in a console block, each with the shown output.
 fn commands(block: &Block) -> Vec<(&str, &str)> {
     let parts = block.text.split("$ ").skip(1);
     parts.map(|part| part.split_once('\n').unwrap_or((part, ""))).collect()
 }
 
-/// Runs a command line of a console with a shell, in the repository's root.
+/// Runs a command line with a shell in the root of the repository.
 fn run(line: &str) -> Result<(bool, String)> {
-    // The cargo that runs the tests, and no word of its own about what it compiles.
-    let line = match line.strip_prefix("cargo xtask ") {
-        Some(arguments) => format!("\"$CARGO\" run --quiet --package xtask -- {arguments}"),
-        None => line.replacen("cargo ", "\"$CARGO\" ", 1),
+    // Uses the cargo that runs the tests, without its progress messages.
+    let tool =
+        |package: &str, arguments: &str| format!("\"$CARGO\" run --quiet --package {package} -- {arguments}");
+    let line = match (line.strip_prefix("cargo xtask "), line.strip_prefix("cargo tributary ")) {
+        (Some(arguments), _) => tool("xtask", arguments),
+        (_, Some(arguments)) => tool("tributary-cli", arguments),
+        _ => line.replacen("cargo ", "\"$CARGO\" ", 1),
     };
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).env("CARGO", cargo::program()).current_dir(repository::root());
-    cargo::forget_package(&mut shell);
+    cargo::remove_package_variables(&mut shell);
     let output = shell.output()?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok((output.status.success(), printed + &String::from_utf8_lossy(&output.stderr)))
 }
 
 fn compare(place: &str, line: &str, shown: &str, (success, printed): &(bool, String)) -> Result<()> {
-    ensure!(*success != shown.contains(": error: "), "{place}: {line} ended otherwise than shown: {printed}");
+    ensure!(
+        *success != shown.contains(": error: "),
+        "{place}: the exit status of {line} differs from the documentation: {printed}"
+    );
     let printed = shape(printed);
     for expected in shape(shown) {
         ensure!(printed.contains(&expected), "{place}: {line} does not print {expected:?}, but {printed:#?}");
@@ -74,7 +80,7 @@ fn compare(place: &str, line: &str, shown: &str, (success, printed): &(bool, Str
 }
 
 #[test]
-fn commands_of_minutes_are_ones_that_there_are() -> Result<()> {
+fn slow_commands_exist() -> Result<()> {
     let mut seen = 0;
     let shows = |line: &str| {
         let shown = [
@@ -85,11 +91,11 @@ fn commands_of_minutes_are_ones_that_there_are() -> Result<()> {
             ("--test simulation", "every_observation"),
         ];
         let shown = shown.into_iter().find(|(command, _)| line.contains(command));
-        shown.map(|(_, word)| word).with_context(|| format!("{line} is not known"))
+        shown.map(|(_, word)| word).with_context(|| format!("unknown command {line}"))
     };
     for block in blocks("console of minutes")? {
         for (line, _) in commands(&block) {
-            // Shows what would be measured or tried.
+            // Lists what the command would run.
             let (success, printed) = run(&format!("{line} --list"))?;
             ensure!(success && printed.contains(shows(line)?), "{}: {line}: {printed}", block.file);
             seen += 1;
@@ -100,19 +106,19 @@ fn commands_of_minutes_are_ones_that_there_are() -> Result<()> {
 }
 
 #[test]
-fn every_block_says_what_it_is() -> Result<()> {
+fn every_block_has_a_known_info_string() -> Result<()> {
     let known = |info: &str| match info {
         "text" | "console" | "promql" | "yaml worker" | "yaml service" | "yaml configuration" => true,
-        // A test of the console runs the hook.
+        // The test of the console runs the hook.
         "yaml annotations" | "yaml telemetry" | "yaml hook" | "console of minutes" => true,
-        // A test of the shared counters compares it with the file.
+        // The test of the shared counters compares it with the file.
         "rust of tests/plain-plugin/src/lib.rs" => true,
         other => ["console with envoy/", "sh where there is a", "yaml of envoy/"]
             .iter()
             .any(|start| other.starts_with(start)),
     };
     for block in markdown::blocks()? {
-        // The README's one example is compared with the file that the demo runs.
+        // Another test compares the example of the README with the file that the demo runs.
         let is_example = block.info == "yaml" && block.file == "README.md";
         assert!(known(&block.info) || is_example, "{}:{}: {:?}", block.file, block.line, block.info);
     }
@@ -120,7 +126,7 @@ fn every_block_says_what_it_is() -> Result<()> {
 }
 
 #[test]
-fn commands_print_what_is_shown() -> Result<()> {
+fn commands_print_the_documented_output() -> Result<()> {
     let mut printed: BTreeMap<String, (bool, String)> = BTreeMap::new();
     let mut checked = 0;
     for block in blocks("console")?.iter().filter(|block| block.info == "console") {
@@ -128,7 +134,7 @@ fn commands_print_what_is_shown() -> Result<()> {
             if !printed.contains_key(line) {
                 printed.insert(line.to_owned(), run(line)?);
             }
-            let output = printed.get(line).context("it was run")?;
+            let output = printed.get(line).context("the output of the command")?;
             compare(&format!("{}:{}", block.file, block.line), line, shown, output)?;
             checked += 1;
         }
@@ -138,7 +144,7 @@ fn commands_print_what_is_shown() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_with_an_envoy_print_what_is_shown() -> Result<()> {
+async fn commands_with_an_envoy_print_the_documented_output() -> Result<()> {
     for block in blocks("console with ")? {
         let upstream = Upstream::start(0).await?;
         let file = block.info.trim_start_matches("console with ");
@@ -155,21 +161,25 @@ async fn commands_with_an_envoy_print_what_is_shown() -> Result<()> {
     Ok(())
 }
 
-/// The name of a statistic as it is for any destination.
-fn of_any(name: &str) -> String {
+/// Replaces the name of the destination in the name of a statistic.
+fn with_any_destination(name: &str) -> String {
     name.replacen(".otlp_collector", ".DESTINATION", 1)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_statistic_is_documented_and_no_other() -> Result<()> {
-    // Both roles that measure, and the service.
+async fn exactly_the_existing_statistics_are_documented() -> Result<()> {
+    // A configuration with both measuring roles and the service.
     let config = EnvoyConfig::load("envoy/log_stream.yaml")?.free_ports();
     let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
     let stats = envoy.admin().stats().await?;
-    let ours = "wasmcustom.tributary_";
-    let there: BTreeSet<String> =
-        stats.counters(ours).into_keys().chain(stats.gauges(ours).into_keys()).map(of_any).collect();
-    let text = read("docs/operations.md")?;
+    let prefix = "wasmcustom.tributary_";
+    let there: BTreeSet<String> = stats
+        .counters(prefix)
+        .into_keys()
+        .chain(stats.gauges(prefix).into_keys())
+        .map(with_any_destination)
+        .collect();
+    let text = read("docs/statistics.md")?;
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `wasmcustom.")?.split_once('`'));
     let documented: BTreeSet<String> = rows.map(|(name, _)| format!("wasmcustom.{name}")).collect();
     assert_eq!(documented, there);
@@ -177,7 +187,7 @@ async fn every_statistic_is_documented_and_no_other() -> Result<()> {
 }
 
 #[test]
-fn commands_for_elsewhere_name_files_that_are_here() -> Result<()> {
+fn commands_that_cannot_run_here_name_existing_files() -> Result<()> {
     let mut files = 0;
     for block in blocks("sh ")? {
         for line in block.text.lines() {
@@ -200,9 +210,9 @@ fn commands_for_elsewhere_name_files_that_are_here() -> Result<()> {
 }
 
 #[test]
-fn examples_are_what_the_modules_take() -> Result<()> {
+fn the_modules_accept_every_example() -> Result<()> {
     let mut examples = 0;
-    for (info, is_taken) in [
+    for (info, is_accepted) in [
         ("yaml worker", (|json: &[u8]| WorkerConfig::parse(json).is_ok()) as fn(&[u8]) -> bool),
         ("yaml service", |json| ServiceConfig::parse(json).is_ok()),
         ("yaml configuration", |json| {
@@ -214,7 +224,7 @@ fn examples_are_what_the_modules_take() -> Result<()> {
             if let Some(inner) = value.pointer_mut("/configuration/value") {
                 value = inner.take();
             }
-            assert!(is_taken(value.to_string().as_bytes()), "{}:{}: {value}", block.file, block.line);
+            assert!(is_accepted(value.to_string().as_bytes()), "{}:{}: {value}", block.file, block.line);
             examples += 1;
         }
     }
@@ -223,7 +233,7 @@ fn examples_are_what_the_modules_take() -> Result<()> {
 }
 
 #[test]
-fn excerpts_are_in_the_files_that_they_are_of() -> Result<()> {
+fn excerpts_match_their_files() -> Result<()> {
     for block in blocks("yaml of ")? {
         let file = block.info.trim_start_matches("yaml of ");
         assert!(read(file)?.contains(&block.text), "{}:{} is not in {file}", block.file, block.line);
@@ -232,7 +242,7 @@ fn excerpts_are_in_the_files_that_they_are_of() -> Result<()> {
 }
 
 #[test]
-fn manifests_of_others_are_what_they_say() -> Result<()> {
+fn istio_manifests_have_the_documented_fields() -> Result<()> {
     for block in blocks("yaml telemetry")? {
         let telemetry = parse(&block)?;
         assert_eq!(
@@ -253,18 +263,20 @@ fn manifests_of_others_are_what_they_say() -> Result<()> {
 }
 
 #[test]
-fn every_command_of_the_tools_that_is_spoken_of_exists() -> Result<()> {
-    let (_, help) = run("cargo xtask --help")?;
-    for file in markdown::documents()? {
-        for rest in read(&file)?.split("cargo xtask ").skip(1) {
-            let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
-            assert!(help.contains(&format!("\n  {word} ")), "{file}: cargo xtask {word}");
+fn every_documented_subcommand_exists() -> Result<()> {
+    for tool in ["cargo xtask", "cargo tributary"] {
+        let (_, help) = run(&format!("{tool} --help"))?;
+        for file in markdown::documents()? {
+            for rest in read(&file)?.split(&format!("{tool} ")).skip(1) {
+                let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+                assert!(help.contains(&format!("\n  {word} ")), "{file}: {tool} {word}");
+            }
         }
     }
     Ok(())
 }
 
-/// The rows of a chapter's table in docs/metrics.md: metric, kind, unit, name in Prometheus.
+/// The rows of a table in docs/metrics.md: metric, kind, unit, name in Prometheus.
 fn documented(chapter: &str) -> Result<Vec<[String; 4]>> {
     let text = read("docs/metrics.md")?;
     let chapter = text.split("\n## ").find(|text| text.starts_with(&format!("`{chapter}`\n")));
@@ -278,7 +290,7 @@ fn documented(chapter: &str) -> Result<Vec<[String; 4]>> {
 }
 
 #[test]
-fn every_metric_of_a_preset_is_documented_and_no_other() -> Result<()> {
+fn exactly_the_metrics_of_each_preset_are_documented() -> Result<()> {
     for (name, preset) in Preset::ALL.into_iter().filter(|(_, preset)| *preset != Preset::None) {
         let plan = preset.plan(Options::default(), &|_| None);
         let calls = plan.calls.iter().flat_map(|calls| &calls.part.measures);
@@ -303,11 +315,11 @@ fn every_metric_of_a_preset_is_documented_and_no_other() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_in_prometheus_are_those_that_are_documented() -> Result<()> {
+async fn names_in_prometheus_are_documented() -> Result<()> {
     for (http, tcp) in [("otel", "tcp"), ("istio", "istio_tcp")] {
         let mut expected = Vec::new();
         for [name, kind, _, prometheus] in [documented(http)?, documented(tcp)?].concat() {
-            // Of gRPC calls there are none here.
+            // This test makes no gRPC calls.
             if !name.starts_with("rpc.") {
                 expected.push(if kind == "histogram" { format!("{prometheus}_count") } else { prometheus });
             }

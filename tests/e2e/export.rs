@@ -1,4 +1,4 @@
-//! What real collectors read of what the service sends, in each encoding and temporality.
+//! Collectors read what the service exports in each encoding and temporality.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use tributary_tests::load::Shape;
 use tributary_tests::metrics::Attributes;
-use tributary_tests::poll::{self, Seen};
+use tributary_tests::poll::Seen;
 use tributary_tests::prometheus::{self, Prometheus};
 use tributary_tests::rotel::{self, Rotel};
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -23,14 +23,14 @@ fn shapes() -> [Shape; 4] {
     ]
 }
 
-/// How often each series of the duration was counted.
+/// The count of each series of the duration.
 fn counts(store: &Store) -> BTreeMap<Attributes, u64> {
     let points = store.histogram_points(DURATION).into_iter();
     points.map(|point| (point.attributes, point.histogram.count)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_encoding_and_temporality_says_the_same_and_survives_an_outage() -> Result<()> {
+async fn every_encoding_and_temporality_exports_the_same_and_survives_an_outage() -> Result<()> {
     let (protobuf, json, delta) = (Sink::start(0).await?, Sink::start(0).await?, Sink::start(0).await?);
     let retry = json!({"initial_interval": "50ms", "max_interval": "200ms"});
     let destinations = [
@@ -78,21 +78,17 @@ async fn prometheus_reads_sums_and_quantiles_from_remote_write() -> Result<()> {
     wait_for(&otlp, REQUESTS).await?;
 
     let query = prometheus.query();
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number("sum(http_server_request_duration_seconds_count)", None).await?;
-        let counter = query.number("sum(tributary_counter_total)", None).await?;
-        Ok(Seen::when(count == Some(4_000.0) && counter == Some(4_000.0), format!("{count:?} {counter:?}")))
-    })
-    .await?;
+    query.wait_for_number("sum(http_server_request_duration_seconds_count)", 4_000.0).await?;
+    query.wait_for_number("sum(tributary_counter_total)", 4_000.0).await?;
     let slow = query
         .quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
         .await?;
-    assert!(slow.is_some_and(|slow| (0.01..=0.05).contains(&slow)), "a delay of 20 ms, not {slow:?}");
+    assert!(slow.is_some_and(|slow| (0.01..=0.05).contains(&slow)), "expected about 20 ms, not {slow:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_whole() -> Result<()> {
+async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_completely() -> Result<()> {
     let prometheus = Prometheus::start(0).await?;
     let behind_rotel = Sink::start(0).await?;
     let rotel = Rotel::start(0, Some(behind_rotel.address())).await?;
@@ -110,27 +106,23 @@ async fn exponential_histograms_reach_prometheus_and_an_otlp_collector_whole() -
             .await?;
     scene.load(REQUESTS, shapes()).await?;
 
-    let counted = |store: &Store| store.count(DURATION, &[]);
-    let probe = |store: &Store| Seen::when(counted(store) == REQUESTS, counted(store));
-    behind_rotel.wait_until("every request behind rotel", LIMIT, probe).await?;
+    let forwarded = |store: &Store| store.count(DURATION, &[]);
+    behind_rotel.wait_until_equal("the requests behind rotel", REQUESTS, forwarded).await?;
     let points = behind_rotel.store().exponential_points(DURATION);
     assert!(points.iter().all(|point| point.histogram.positive.counts.len() <= 80));
 
     let query = prometheus.query();
-    poll::until("Prometheus to know of every request", LIMIT, async || {
-        let count = query.number("sum(histogram_count(http_server_request_duration_seconds))", None).await?;
-        Ok(Seen::when(count == Some(4_000.0), format!("{count:?}")))
-    })
-    .await?;
+    let count = "sum(histogram_count(http_server_request_duration_seconds))";
+    query.wait_for_number(count, 4_000.0).await?;
     let slow = query
         .native_quantile(0.5, "http_server_request_duration_seconds", &[("http_route", "payments")], None)
         .await?;
-    assert!(slow.is_some_and(|slow| (0.02..=0.05).contains(&slow)), "a delay of 20 ms, not {slow:?}");
+    assert!(slow.is_some_and(|slow| (0.02..=0.05).contains(&slow)), "expected about 20 ms, not {slow:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_says_of_itself_what_the_collector_saw() -> Result<()> {
+async fn the_self_metrics_match_what_the_collector_received() -> Result<()> {
     let (otlp, remote) = (Sink::start(0).await?, Sink::start(0).await?);
     let destinations = [
         ("otlp", otlp.address(), json!({"temporality": "delta"})),
@@ -140,37 +132,35 @@ async fn the_service_says_of_itself_what_the_collector_saw() -> Result<()> {
     otlp.fail_next(2, &Fault::status(503));
     scene.load(REQUESTS, shapes()).await?;
     wait_for(&otlp, REQUESTS).await?;
-    let observations = |store: &Store| {
-        let seen = store.sum("tributary.observations", &[]);
-        Seen::when(seen == REQUESTS, seen)
-    };
-    otlp.wait_until("the service's own count of requests", LIMIT, observations).await?;
+    let observations = |store: &Store| store.sum("tributary.observations", &[]);
+    otlp.wait_until_equal("the observations", REQUESTS, observations).await?;
 
-    // What it says was taken when an export began: so it comes up to what Envoy's statistics say now, and not past it.
+    // Self metrics are read at the start of an export, so they reach the current statistic and do not exceed
+    // it.
     let exported = "otel.sdk.exporter.metric_data_point.exported";
     let statistic = "wasmcustom.tributary_points_exported";
     let now = scene.envoy.admin().counter(statistic).await?;
     let caught_up = |store: &Store| Seen::when(store.sum(exported, &[]) >= now, store.sum(exported, &[]));
-    otlp.wait_until("its own count of points", LIMIT, caught_up).await?;
-    let said = otlp.store().sum(exported, &[]);
-    assert!(said <= scene.envoy.admin().counter(statistic).await?, "{said}");
+    otlp.wait_until("the exported points in the self metrics", LIMIT, caught_up).await?;
+    let exported_points = otlp.store().sum(exported, &[]);
+    assert!(exported_points <= scene.envoy.admin().counter(statistic).await?, "{exported_points}");
     let duration = "otel.sdk.exporter.operation.duration";
     let of = [("otel.component.name", "otlp")];
     let failed = [of[0], ("error.type", "503")];
-    assert_eq!(otlp.store().count(duration, &failed), 2, "both failures, and no other");
+    assert_eq!(otlp.store().count(duration, &failed), 2, "exactly both failures");
     assert!(otlp.store().count(duration, &of) > 2);
     let name = "otel_sdk_exporter_metric_data_point_exported_total";
     let seen = |store: &Store| {
         let sum = store.remote_write().sum(name, &[("otel_component_name", "remote")]);
         Seen::when(sum > 0, sum)
     };
-    remote.wait_until("the same by remote write", LIMIT, seen).await?;
+    remote.wait_until("the self metrics by remote write", LIMIT, seen).await?;
     assert_eq!((otlp.problems(), remote.problems()), (vec![], vec![]));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_series_that_is_idle_ends_everywhere_and_begins_anew() -> Result<()> {
+async fn an_idle_series_ends_at_every_destination_and_starts_again() -> Result<()> {
     let (otlp, remote) = (Sink::start(0).await?, Sink::start(0).await?);
     let destinations = [
         ("otlp", otlp.address(), json!({})),
@@ -183,11 +173,9 @@ async fn a_series_that_is_idle_ends_everywhere_and_begins_anew() -> Result<()> {
     scene.load(100, [Shape::get("users", "/users/1")]).await?;
     wait_for(&otlp, 100).await?;
     let route = [("http.route", "users")];
-    let ended = |store: &Store| Seen::when(store.ended(DURATION, &route) == 1, store.ended(DURATION, &route));
-    otlp.wait_until("the end of the series", LIMIT, ended).await?;
+    otlp.wait_until_equal("the ended series", 1, |store| store.ended(DURATION, &route)).await?;
     let name = "http_server_request_duration_seconds_count";
-    let ended = |store: &Store| Seen::when(store.remote_write().ended(name, &[]) == 1, "not ended");
-    remote.wait_until("the stale marker", LIMIT, ended).await?;
+    remote.wait_until_equal("the ended series", 1, |store| store.remote_write().ended(name, &[])).await?;
 
     scene.load(50, [Shape::get("users", "/users/1")]).await?;
     wait_for(&otlp, 150).await?;

@@ -1,10 +1,11 @@
-//! What is missing or wrong around the modules: traffic goes on, nothing is lost, and the log says what it is.
+//! Missing or wrong parts around the modules: traffic continues, nothing is lost, and the log names the
+//! cause.
 
 use anyhow::{Context, Result};
 use serde_json::json;
 use serde_yaml_ng::Value;
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::envoy::Envoy;
 use tributary_tests::load::Shape;
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
 
@@ -14,14 +15,14 @@ fn users() -> [Shape; 1] {
     [Shape::get("users", "/users/1")]
 }
 
-/// How many lines of the modules' own in a log contain `text`.
+/// Counts the log lines of the modules that contain `text`.
 fn lines(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains("tributary: ") && line.contains(text)).count()
 }
 
-/// Each is an Envoy whose workers never find a service.
+/// Runs two Envoys whose workers never find a service: one without it, one with another `vm_id`.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_service_traffic_goes_on_and_each_worker_says_once_what_is_missing() -> Result<()> {
+async fn without_a_service_traffic_continues_and_each_worker_logs_it_once() -> Result<()> {
     let absent = |config: EnvoyConfig| {
         config.edit(|document| {
             let root = document.as_mapping_mut().context("a mapping")?;
@@ -38,16 +39,11 @@ async fn without_a_service_traffic_goes_on_and_each_worker_says_once_what_is_mis
         assert_eq!(tally.answered_in_class(2), REQUESTS);
         let mut envoy = scene.envoy;
         envoy.wait_for_log("no service has registered the queue", LIMIT).await?;
-        // Ten more hand-overs that cannot be.
-        let held_back = "wasmcustom.tributary_handovers_held_back";
-        tributary_tests::poll::until("more hand-overs held back", LIMIT, async || {
-            let count = envoy.admin().counter(held_back).await?;
-            Ok(tributary_tests::poll::Seen::when(count > 10, count))
-        })
-        .await?;
-        let said = lines(&envoy.log()?, "no service has registered the queue");
-        assert!((1..=2).contains(&said), "{said} lines of two workers");
-        // All of it is where it was seen, and said to be.
+        // Waits for more than ten blocked flushes.
+        envoy.admin().wait_for_counter("wasmcustom.tributary_handovers_held_back", 11).await?;
+        let logged = lines(&envoy.log()?, "no service has registered the queue");
+        assert!((1..=2).contains(&logged), "{logged} lines of two workers");
+        // All requests are still in the workers, and the statistics say so.
         let stats = envoy.admin().stats().await?;
         let observations = |part: &str| stats.counter(&format!("wasmcustom.tributary_observations_{part}"));
         assert_eq!((observations("observed")?, observations("handed_over")?), (REQUESTS, 0));
@@ -57,28 +53,22 @@ async fn without_a_service_traffic_goes_on_and_each_worker_says_once_what_is_mis
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_under_another_vm_id_is_found_by_its_name() -> Result<()> {
+async fn a_service_under_another_vm_id_is_found_by_the_configured_vm_id() -> Result<()> {
     let elsewhere = |config: EnvoyConfig| {
         let vm_id = "bootstrap_extensions[0].typed_config.config.vm_config.vm_id";
         config.set(vm_id, "elsewhere").worker("service_vm_id", "elsewhere")
     };
     let scene = Scene::start(2, elsewhere).await?;
     scene.load(REQUESTS, users()).await?;
-    let count = |store: &tributary_tests::sink::Store| store.count(DURATION, &[]);
-    let probe = |store: &_| tributary_tests::poll::Seen::when(count(store) == REQUESTS, count(store));
-    scene.sink.wait_until("every request", LIMIT, probe).await?;
-    // Shared data does not cross from one vm_id to another, so the counter is not seen there.
+    scene.sink.wait_until_equal("the requests", REQUESTS, |store| store.count(DURATION, &[])).await?;
+    // Shared data is separate for each vm_id, so the service cannot read the counter.
     assert_eq!(scene.sink.sum(COUNTER, &[]), 0);
     Ok(())
 }
 
-/// Starts an Envoy that must refuse its configuration, and gives its log.
+/// Starts an Envoy that must refuse its configuration, and returns its log.
 async fn refused(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<String> {
-    let config = edit(EnvoyConfig::minimal()?.free_ports());
-    let mut envoy = Envoy::spawn(&config, &EnvoyOptions::default()).await?;
-    let status = envoy.wait_for_exit(LIMIT).await?;
-    assert!(!status.success(), "Envoy took the configuration");
-    envoy.log()
+    Envoy::refused(&edit(EnvoyConfig::minimal()?.free_ports())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Several Envoys, one engine: what it adds up is the traffic of all.
+//! Several Envoys with one engine, whose sums are the traffic of all.
 
 use anyhow::Result;
 use serde_json::json;
@@ -10,11 +10,11 @@ use tributary_tests::scene::{COUNTER, DURATION, LIMIT};
 use tributary_tests::upstream::Upstream;
 use tributary_tests::victoria_metrics::{self, VictoriaMetrics};
 
-/// How many requests each Envoy of the fleet gets at a time.
+/// The number of requests for each Envoy of the fleet in one round.
 const REQUESTS: [u64; 3] = [3_000, 2_000, 1_000];
 const ROUNDS: u64 = 2;
 
-/// An Envoy called `id` in a cluster called `edge`, which exports to `engine`.
+/// Starts an Envoy with the node id `id` in the cluster `edge`, which exports to `engine`.
 async fn envoy(id: &str, upstream: &Upstream, engine: &VictoriaMetrics) -> Result<Envoy> {
     let config = EnvoyConfig::minimal()?
         .free_ports()
@@ -37,13 +37,13 @@ async fn load(envoy: &Envoy, requests: u64) -> Result<()> {
     let mut load = Load::new(envoy.listener("ingress")?, requests, Mix::new(7, shapes)?);
     load.connections = 32;
     let tally = load.run(|_| ()).await?;
-    anyhow::ensure!(tally.failed() == 0, "unforeseen: {:?}", tally.first_failure);
+    anyhow::ensure!(tally.failed() == 0, "unexpected end: {:?}", tally.first_failure);
     Ok(())
 }
 
 async fn wait_for(engine: &VictoriaMetrics, wanted: &[(&str, &str)], requests: u64) -> Result<()> {
     let count = format!("{DURATION}_count");
-    poll::until(&format!("the engine to know of {requests} requests of {wanted:?}"), LIMIT, async || {
+    poll::until(&format!("the engine to have {requests} requests of {wanted:?}"), LIMIT, async || {
         let counted = (engine.sum(&count, wanted).await?, engine.sum(COUNTER, wanted).await?);
         Ok(Seen::when(counted == (requests, requests), counted))
     })
@@ -52,7 +52,7 @@ async fn wait_for(engine: &VictoriaMetrics, wanted: &[(&str, &str)], requests: u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_engine_adds_up_what_all_envoys_have_counted_across_a_restart() -> Result<()> {
+async fn the_engine_adds_up_the_counts_of_all_envoys_across_a_restart() -> Result<()> {
     let (engine, upstream) = (VictoriaMetrics::start(0).await?, Upstream::start(0).await?);
     let start = async |id| envoy(id, &upstream, &engine).await;
     let mut fleet = [start("edge-1").await?, start("edge-2").await?, start("edge-3").await?];
@@ -62,7 +62,7 @@ async fn the_engine_adds_up_what_all_envoys_have_counted_across_a_restart() -> R
         let [most, fewer, least] = REQUESTS;
         tokio::try_join!(load(first, most), load(second, fewer), load(third, least))?;
         wait_for(&engine, &[], total * round).await?;
-        // One of them is started anew: it counts from 0 again, under an instance id of its own.
+        // Restarts one Envoy, which counts from 0 again under a new instance id.
         let [first, ..] = &mut fleet;
         first.terminate(LIMIT).await?;
         *first = start("edge-1").await?;
@@ -73,13 +73,13 @@ async fn the_engine_adds_up_what_all_envoys_have_counted_across_a_restart() -> R
     let routes = [("users", total * ROUNDS * 3 / 4), ("orders", total * ROUNDS / 4)];
     for (route, requests) in routes {
         let counted = engine.sum(&format!("{DURATION}_count"), &[("http.route", route)]).await?;
-        // Which request is of which shape is drawn by lot, in those shares.
+        // The shapes are drawn at random with these shares.
         assert!(
             counted.abs_diff(requests) < requests / 10,
             "{counted} of {route}, about {requests} expected"
         );
     }
-    // A sixth of all requests took 60 ms, wherever they came in.
+    // A sixth of all requests took 60 ms, all in one Envoy.
     let slowest = engine.quantile(0.95, DURATION, &[], None).await?;
     assert!(slowest.is_some_and(|slowest| slowest >= 0.05), "{slowest:?}");
     Ok(())

@@ -1,4 +1,4 @@
-//! Calls of gRPC: each is counted once, under its method and what became of it, with its messages.
+//! gRPC calls: each is counted once, by its method and status, with its messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,94 +19,103 @@ const CALL_DURATION: &str = "rpc.server.call.duration";
 const REQUESTS: &str = "rpc.server.requests_per_rpc";
 const RESPONSES: &str = "rpc.server.responses_per_rpc";
 
-/// How often each case is called, each time on a connection of its own.
+/// The number of calls of each case, each on a separate connection.
 const ROUNDS: u64 = 10;
 
-/// Messages of a long stream.
+/// The number of messages of a long stream.
 const MANY: u64 = 500;
 
-/// What a client does.
+/// The behaviour of a client.
 #[derive(Clone, Copy, Debug)]
-enum Lead {
-    /// Sends so many messages, and takes what comes.
+enum Client {
+    /// Sends this many messages and receives all answers.
     Send(u64),
-    /// Asks for so many messages.
+    /// Requests this many messages.
     Ask(u64),
-    /// Sends so many messages, each after the answer to the one before.
+    /// Sends this many messages, each after the answer to the previous one.
     InTurn(u64),
-    /// Sends one message and gives the server 100 ms.
+    /// Sends one message with a deadline of 100 ms.
     Deadline,
-    /// Gives up after the first message of the answer.
-    GiveUp,
-    /// Gives up before any of the answer, when the server has the call.
-    GiveUpEarly,
+    /// Cancels after the first message of the answer.
+    Cancel,
+    /// Cancels before the answer, once the server has received the call.
+    CancelEarly,
 }
 
-/// A call, and as what it counts: the values of `rpc.method`, `rpc.status_code` (by its number) and `error.type`.
+/// A call with the expected values of `rpc.method`, `rpc.status_code` (by its number) and `error.type`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     path: &'static str,
-    lead: Lead,
+    client: Client,
     method: &'static str,
     status: i64,
     error: Option<&'static str>,
-    /// Whether this is what the client sees.
+    /// Checks the answer that the client received.
     seen: fn(&Answer) -> bool,
 }
 
-/// A case whose method is that of the path.
+/// A case whose `rpc.method` is the path.
 fn case(
     path: &'static str,
-    lead: Lead,
+    client: Client,
     (status, error): (i64, Option<&'static str>),
     seen: fn(&Answer) -> bool,
 ) -> Case {
-    Case { path, lead, method: path.trim_start_matches('/'), status, error, seen }
+    Case { path, client, method: path.trim_start_matches('/'), status, error, seen }
 }
 
-/// Calls whose client sees their status.
+/// Calls whose client receives a status.
 fn answered() -> Vec<Case> {
-    let one = Lead::Send(1);
+    let one = Client::Send(1);
     let (ok, internal, unavailable) = ((0, None), (13, Some("INTERNAL")), (14, Some("UNAVAILABLE")));
     let unimplemented = |path| {
-        // A client can name any method: one that nobody knows is no value.
+        // Clients can send any method, so unknown methods are not values.
         let seen: fn(&Answer) -> bool = |answer| answer.status == Some(12);
         Case { method: "_OTHER", ..case(path, one, (12, Some("UNIMPLEMENTED")), seen) }
     };
     vec![
         case(method::GET, one, ok, |answer| (answer.status, answer.messages) == (Some(0), 1)),
-        case(method::UPLOAD, Lead::Send(MANY), ok, |answer| (answer.status, answer.messages) == (Some(0), 1)),
-        case(method::LIST, Lead::Ask(MANY), ok, |answer| (answer.status, answer.messages) == (Some(0), MANY)),
-        case(method::CHAT, Lead::Send(MANY), ok, |answer| {
+        case(method::UPLOAD, Client::Send(MANY), ok, |answer| {
+            (answer.status, answer.messages) == (Some(0), 1)
+        }),
+        case(method::LIST, Client::Ask(MANY), ok, |answer| {
             (answer.status, answer.messages) == (Some(0), MANY)
         }),
-        case(method::CHAT, Lead::InTurn(50), ok, |answer| (answer.status, answer.messages) == (Some(0), 50)),
+        case(method::CHAT, Client::Send(MANY), ok, |answer| {
+            (answer.status, answer.messages) == (Some(0), MANY)
+        }),
+        case(method::CHAT, Client::InTurn(50), ok, |answer| {
+            (answer.status, answer.messages) == (Some(0), 50)
+        }),
         case(method::FAIL, one, internal, |answer| answer.status == Some(13)),
         unimplemented("/shop.Orders/Unknown"),
-        // Envoy's own answers: without a route, without an upstream, in a failed one's stead, and in time.
+        // Answers of Envoy: without a route, without an upstream, after a reset, after a timeout, after the
+        // deadline.
         unimplemented("/shop.Nowhere/Get"),
         case("/shop.Down/Get", one, unavailable, |answer| answer.status == Some(14)),
         case(method::RESET, one, unavailable, |answer| answer.status == Some(14)),
         case(method::WAIT, one, unavailable, |answer| answer.status == Some(14)),
-        case(method::HANG, Lead::Deadline, (4, Some("DEADLINE_EXCEEDED")), |answer| answer.status == Some(4)),
+        case(method::HANG, Client::Deadline, (4, Some("DEADLINE_EXCEEDED")), |answer| {
+            answer.status == Some(4)
+        }),
     ]
 }
 
-/// Calls that are given up or broken off, and one whose upstream does not speak gRPC.
+/// Calls that are cancelled or reset, and one whose upstream does not speak gRPC.
 fn without_status() -> Vec<Case> {
     let (cancelled, unknown, unavailable) = ((1, None), (2, Some("UNKNOWN")), (14, Some("UNAVAILABLE")));
     vec![
-        case(method::WATCH, Lead::GiveUp, cancelled, |answer| answer.messages == 1),
-        case(method::IGNORE, Lead::GiveUpEarly, cancelled, |answer| *answer == Answer::default()),
-        case(method::BREAK, Lead::InTurn(1), unknown, |answer| answer.reset && answer.status.is_none()),
-        case(method::PAGE, Lead::Send(1), unavailable, |answer| answer.http_status == Some(503)),
+        case(method::WATCH, Client::Cancel, cancelled, |answer| answer.messages == 1),
+        case(method::IGNORE, Client::CancelEarly, cancelled, |answer| *answer == Answer::default()),
+        case(method::BREAK, Client::InTurn(1), unknown, |answer| answer.reset && answer.status.is_none()),
+        case(method::PAGE, Client::Send(1), unavailable, |answer| answer.http_status == Some(503)),
     ]
 }
 
-/// What tells series of calls apart: the values of `rpc.method`, `rpc.status_code` and `error.type`.
+/// The attributes of a series of calls: `rpc.method`, `rpc.status_code` and `error.type`.
 type Series = [Option<String>; 3];
 
-/// The names of the statuses that occur here.
+/// The name of a status.
 fn name(status: i64) -> &'static str {
     match status {
         0 => "OK",
@@ -120,22 +129,22 @@ fn name(status: i64) -> &'static str {
     }
 }
 
-/// An Envoy on `envoy/grpc.yaml` before a gRPC server.
+/// An Envoy with `envoy/grpc.yaml` in front of a gRPC server.
 struct GrpcScene {
     scene: Scene,
     server: Arc<GrpcServer>,
-    _nobody: ReservedPort,
+    _closed_port: ReservedPort,
 }
 
 impl GrpcScene {
     async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
-        let (server, nobody) = (GrpcServer::start().await?, ReservedPort::new()?);
+        let (server, closed_port) = (GrpcServer::start().await?, ReservedPort::new()?);
         let route = |name, matched, action| json!({"name": name, "match": matched, "route": action});
         let scene = Scene::of("envoy/grpc.yaml", "otlp_collector", 2, |config| {
             edit(
                 config
                     .cluster_port("app", server.port())
-                    .static_cluster("down", localhost(nobody.port()))
+                    .static_cluster("down", localhost(closed_port.port()))
                     .route(route("down", json!({"prefix": "/shop.Down/"}), json!({"cluster": "down"})))
                     .route(route(
                         "wait",
@@ -145,11 +154,11 @@ impl GrpcScene {
             )
         })
         .await?;
-        Ok(Self { scene, server: Arc::new(server), _nobody: nobody })
+        Ok(Self { scene, server: Arc::new(server), _closed_port: closed_port })
     }
 
-    /// Makes the calls of each case, one after the other, those of different cases at the same time; gives how many there were of
-    /// each series.
+    /// Makes the calls of all cases, those of different cases concurrently; returns the number of calls by
+    /// series.
     async fn call(&self, cases: Vec<Case>) -> Result<BTreeMap<Series, u64>> {
         let ingress = self.scene.envoy.listener("ingress")?;
         let mut running = JoinSet::new();
@@ -158,7 +167,7 @@ impl GrpcScene {
             running.spawn(async move {
                 for round in 1..=ROUNDS {
                     let client = GrpcClient::connect(ingress).await?;
-                    let answer = lead(case, &client, &server, round).await;
+                    let answer = call(case, &client, &server, round).await;
                     let answer = answer.with_context(|| format!("{case:?}"))?;
                     ensure!((case.seen)(&answer), "{case:?}: {answer:?}");
                 }
@@ -173,16 +182,16 @@ impl GrpcScene {
         Ok(calls)
     }
 
-    /// Waits until Envoy is through with `total` calls, and the collector knows of each, as a request and as a call.
+    /// Waits until Envoy has finished `total` calls and the collector has all of them in each of `metrics`.
     async fn wait_for(&self, total: u64, metrics: &[&str]) -> Result<(Stats, Store)> {
-        poll::until("every call to be through and counted", LIMIT, async || {
+        poll::until("every call to be finished and counted", LIMIT, async || {
             let (stats, store) = (self.scene.stats().await?, self.scene.sink.store());
             let of_envoy = stats.counter("http.ingress.downstream_rq_total")?;
             let active = stats.gauge("http.ingress.downstream_rq_active")?;
             let counted: Vec<_> =
                 metrics.iter().map(|name| store.count(name, &[]) + store.sum(name, &[])).collect();
-            let is_through = (of_envoy, active) == (total, 0) && counted.iter().all(|count| *count == total);
-            Ok(match is_through {
+            let is_finished = (of_envoy, active) == (total, 0) && counted.iter().all(|count| *count == total);
+            Ok(match is_finished {
                 true => Seen::Ready((stats, store)),
                 false => Seen::Pending(format!(
                     "{of_envoy} of {total} calls, {active} active, {counted:?} counted"
@@ -193,26 +202,27 @@ impl GrpcScene {
     }
 }
 
-/// Makes one call, which is the one of this number.
-async fn lead(case: Case, client: &GrpcClient, server: &GrpcServer, round: u64) -> Result<Answer> {
-    let timeout: &[_] = if matches!(case.lead, Lead::Deadline) { &[("grpc-timeout", "100m")] } else { &[] };
+/// Makes call number `round` of a case.
+async fn call(case: Case, client: &GrpcClient, server: &GrpcServer, round: u64) -> Result<Answer> {
+    let timeout: &[_] =
+        if matches!(case.client, Client::Deadline) { &[("grpc-timeout", "100m")] } else { &[] };
     let mut call = client.call(case.path, timeout).await?;
-    match case.lead {
-        Lead::Send(messages) => (0..messages).try_for_each(|_| call.send(&MESSAGE))?,
-        Lead::Ask(messages) => call.send(messages.to_string().as_bytes())?,
-        Lead::Deadline => call.send(&MESSAGE)?,
-        Lead::InTurn(messages) => {
+    match case.client {
+        Client::Send(messages) => (0..messages).try_for_each(|_| call.send(&MESSAGE))?,
+        Client::Ask(messages) => call.send(messages.to_string().as_bytes())?,
+        Client::Deadline => call.send(&MESSAGE)?,
+        Client::InTurn(messages) => {
             for _ in 0..messages {
                 call.send(&MESSAGE)?;
                 call.receive().await?.context("no answer")?;
             }
         }
-        Lead::GiveUp => {
+        Client::Cancel => {
             call.send(&MESSAGE)?;
             call.receive().await?.context("no answer")?;
             return Ok(call.cancel());
         }
-        Lead::GiveUpEarly => {
+        Client::CancelEarly => {
             server.wait_for_calls(case.path, round).await?;
             return Ok(call.cancel());
         }
@@ -220,7 +230,7 @@ async fn lead(case: Case, client: &GrpcClient, server: &GrpcServer, round: u64) 
     call.finish().await
 }
 
-/// How many calls were counted of each series.
+/// The counted calls by series.
 fn counted(store: &Store) -> BTreeMap<Series, u64> {
     let mut counted = BTreeMap::new();
     for point in store.histogram_points(CALL_DURATION) {
@@ -231,13 +241,13 @@ fn counted(store: &Store) -> BTreeMap<Series, u64> {
     counted
 }
 
-/// The sum of a statistic of Envoy's grpc_stats filter over the clusters.
+/// Sums a statistic of Envoy's grpc_stats filter over all clusters.
 fn grpc_stat(stats: &Stats, name: &str) -> u64 {
     let clusters = stats.counters("cluster.").into_iter();
     clusters.filter(|(key, _)| key.ends_with(&format!(".grpc.{name}"))).map(|(_, value)| value).sum()
 }
 
-/// The sum of a histogram of numbers of messages.
+/// The sum of a histogram of message counts.
 fn sum(store: &Store, name: &str) -> u64 {
     store.histogram_points(name).iter().map(|point| to_count(point.histogram.sum)).sum()
 }
@@ -256,14 +266,14 @@ async fn each_call_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig) -> Result<
     assert_eq!(
         [with_status("503"), total - with_status("200")],
         [ROUNDS, 2 * ROUNDS],
-        "a page, and no answer"
+        "503 pages, and calls without an answer"
     );
     assert_eq!(store.count(CALL_DURATION, &[("rpc.system.name", "grpc")]), total);
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total);
     assert_eq!(stats.counter("wasmcustom.tributary_read_one_by_one")?, 0);
     assert_eq!(stats.counter("wasmcustom.tributary_values_mistyped")?, 0);
 
-    // Envoy's grpc_stats counts statuses that were sent, and messages, of calls that have a cluster.
+    // Envoy's grpc_stats counts the sent statuses and the messages of calls with a cluster.
     for (number, name, unsent) in [
         ("0", "OK", 0),
         ("4", "DEADLINE_EXCEEDED", 0),
@@ -292,7 +302,7 @@ async fn the_access_logger_counts_each_call() -> Result<()> {
     each_call_is_counted(EnvoyConfig::as_access_logger).await
 }
 
-/// The configuration with these of its HTTP filters, in this order.
+/// Keeps only the HTTP filters at these positions, in this order.
 fn with_filters(config: EnvoyConfig, places: &[usize]) -> EnvoyConfig {
     let path = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters";
     let filter = |place: &usize| config.get(&format!("{path}[{place}]")).cloned();
@@ -303,7 +313,7 @@ fn with_filters(config: EnvoyConfig, places: &[usize]) -> EnvoyConfig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_envoys_own_filter_calls_are_counted_and_messages_are_not() -> Result<()> {
+async fn without_grpc_stats_calls_are_counted_and_messages_are_not() -> Result<()> {
     let scene = GrpcScene::start(|config| with_filters(config, &[0, 2])).await?;
     let cases = answered();
     let total = ROUNDS * u64::try_from(cases.len())?;
@@ -316,7 +326,7 @@ async fn without_envoys_own_filter_calls_are_counted_and_messages_are_not() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_labels_and_messages_of_istio_are_those_of_the_calls() -> Result<()> {
+async fn the_istio_preset_has_the_labels_and_messages_of_the_calls() -> Result<()> {
     let scene = GrpcScene::start(|config| with_filters(config.worker("preset", "istio"), &[1, 0, 2])).await?;
     let cases = answered();
     let total = ROUNDS * u64::try_from(cases.len())?;

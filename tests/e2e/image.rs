@@ -1,4 +1,4 @@
-//! The images of the modules, as skopeo reads them and as Istio and Envoy Gateway unpack them.
+//! The OCI images of the modules, read by skopeo and unpacked as by Istio and Envoy Gateway.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,12 +12,12 @@ use tributary_tests::{cargo, repository};
 
 const MODULES: [&str; 3] = ["worker_filter", "worker_filter_full", "service"];
 
-/// Makes the layout and gives what the command says of each image.
+/// Builds the images and returns the summary of each.
 fn images() -> Result<Vec<Value>> {
     let output = cargo::xtask(&["image", "--json"]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout)?;
-    let mut summary: Value = serde_json::from_str(said.lines().last().context("a last line")?)?;
+    let printed = String::from_utf8(output.stdout)?;
+    let mut summary: Value = serde_json::from_str(printed.lines().last().context("a last line")?)?;
     match summary.get_mut("images").map(Value::take) {
         Some(Value::Array(images)) => Ok(images),
         other => anyhow::bail!("no list of images: {other:?}"),
@@ -28,8 +28,8 @@ fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
     value.get(key).and_then(Value::as_str).with_context(|| format!("no {key} in {value}"))
 }
 
-/// What both control planes take out of an image, by the media types that they look for: a last layer that is a gzipped tar with a
-/// plugin.wasm, else one of two layers that is the module.
+/// Extracts the module as both control planes do, by media types: from the last layer if that is a gzipped
+/// tar with a plugin.wasm, else from the one of two layers that is a module.
 fn module_in(copy: &Path) -> Result<Vec<u8>> {
     let manifest: Value = serde_json::from_slice(&std::fs::read(copy.join("manifest.json"))?)?;
     let layers = manifest.get("layers").and_then(Value::as_array).context("layers")?;
@@ -54,7 +54,7 @@ fn module_in(copy: &Path) -> Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn each_module_comes_out_of_its_images_as_it_went_in_and_the_checksums_are_right() -> Result<()> {
+async fn each_image_contains_its_module_unchanged_and_the_checksums_are_right() -> Result<()> {
     let images = images()?;
     assert_eq!(images.len(), 2 * MODULES.len());
     let layout = repository::root().join("target/oci");
@@ -68,7 +68,7 @@ async fn each_module_comes_out_of_its_images_as_it_went_in_and_the_checksums_are
         let copy = tempfile::tempdir()?;
         skopeo::run(&["copy", &source, &format!("dir:{}", copy.path().display())]).await?;
         let module = std::fs::read(repository::root().join(text(image, "module")?))?;
-        ensure!(module_in(copy.path())? == module, "{tag} holds another module");
+        ensure!(module_in(copy.path())? == module, "{tag} contains another module");
         let file = copy.path().join("manifest.json").display().to_string();
         let digest = skopeo::run(&["manifest-digest", &file]).await?;
         assert_eq!(digest.trim(), text(image, "digest")?, "{tag}");
@@ -76,7 +76,7 @@ async fn each_module_comes_out_of_its_images_as_it_went_in_and_the_checksums_are
     let mut check = Command::new("sha256sum");
     check.args(["--check", "--strict", "SHA256SUMS"]).current_dir(repository::root().join("target/wasm"));
     let output = check.output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success() && said.matches(": OK").count() == MODULES.len(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && printed.matches(": OK").count() == MODULES.len(), "{printed}");
     Ok(())
 }

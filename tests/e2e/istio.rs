@@ -1,4 +1,4 @@
-//! What a sidecar of Istio counts with the presets `istio` and `istio_tcp`: the metrics, labels and values of Istio's own.
+//! The presets `istio` and `istio_tcp` in an Istio sidecar: Istio's own metrics, labels and values.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ const SENT: &str = "istio_tcp_sent_bytes_total";
 const CALLER: &str = "spiffe://cluster.local/ns/shop/sa/bookinfo-reviews";
 const CALLED: &str = "spiffe://cluster.local/ns/prod/sa/bookinfo-ratings";
 
-/// What the sidecar says of its own workload, behind `source_` or `destination_`.
+/// The labels of the sidecar's own workload, after `source_` or `destination_`.
 const OWN: [(&str, &str); 7] = [
     ("workload", "ratings-v1"),
     ("workload_namespace", "prod"),
@@ -39,7 +39,7 @@ const OWN: [(&str, &str); 7] = [
     ("canonical_revision", "v1"),
 ];
 
-/// What it says of a peer that nothing is known of.
+/// The labels of an unknown peer.
 const UNKNOWN: [(&str, &str); 7] = [
     ("workload", "unknown"),
     ("workload_namespace", "unknown"),
@@ -50,7 +50,7 @@ const UNKNOWN: [(&str, &str); 7] = [
     ("canonical_revision", "latest"),
 ];
 
-/// Labels with these prefixes, and others as they are.
+/// Combines the labels of both sides, with prefixes, and other labels.
 fn labels(source: &[(&str, &str)], destination: &[(&str, &str)], others: &[(&str, &str)]) -> Attributes {
     let prefixed = |prefix: &'static str, labels: &[(&str, &str)]| -> Vec<_> {
         labels.iter().map(|(name, value)| (format!("{prefix}{name}"), (*value).into())).collect()
@@ -61,7 +61,16 @@ fn labels(source: &[(&str, &str)], destination: &[(&str, &str)], others: &[(&str
         .collect()
 }
 
-/// The labels with some of them changed.
+/// The labels of a service.
+fn service(
+    host: &'static str,
+    name: &'static str,
+    namespace: &'static str,
+) -> [(&'static str, &'static str); 3] {
+    [("service", host), ("service_name", name), ("service_namespace", namespace)]
+}
+
+/// Replaces or adds labels.
 fn with(
     labels: &[(&'static str, &'static str)],
     changed: &[(&'static str, &'static str)],
@@ -71,7 +80,7 @@ fn with(
     all.into_iter().collect()
 }
 
-/// Who one side of a TLS connection is, as Envoy's `common_tls_context`.
+/// Makes the TLS identity of one side as Envoy's `common_tls_context`.
 fn identity(principal: &str, authority: &CertifiedIssuer<'_, KeyPair>) -> Result<Value> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.subject_alt_names = vec![SanType::URI(principal.try_into()?)];
@@ -85,7 +94,7 @@ fn identity(principal: &str, authority: &CertifiedIssuer<'_, KeyPair>) -> Result
     }))
 }
 
-/// The configuration with mutual TLS from its outbound clusters to its inbound listeners.
+/// Configures mutual TLS from the outbound clusters to the inbound listeners.
 fn with_mutual_tls(config: EnvoyConfig) -> Result<EnvoyConfig> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.distinguished_name.push(DnType::CommonName, "the mesh");
@@ -116,9 +125,10 @@ fn with_mutual_tls(config: EnvoyConfig) -> Result<EnvoyConfig> {
     }))
 }
 
-/// A sidecar, and what is behind it.
+/// Starts a sidecar and its upstreams.
 async fn sidecar(echo: &EchoServer) -> Result<Scene> {
-    let (upstream, sink, nobody) = (Upstream::start(0).await?, Sink::start(0).await?, ReservedPort::new()?);
+    let (upstream, sink, closed_port) =
+        (Upstream::start(0).await?, Sink::start(0).await?, ReservedPort::new()?);
     let config = with_mutual_tls(EnvoyConfig::load("tests/e2e/config/istio.yaml")?.free_ports())?;
     let inbound = config.listener_address("inbound")?.port();
     let tcp_inbound = config.listener_address("tcp_inbound")?.port();
@@ -126,7 +136,7 @@ async fn sidecar(echo: &EchoServer) -> Result<Scene> {
         ("outbound|9080||details.prod.svc.cluster.local", inbound),
         ("outbound|3306||mysql.prod.svc.cluster.local", tcp_inbound),
         ("outbound|80||api.example.com", upstream.port()),
-        ("outbound|9081||gone.prod.svc.cluster.local", nobody.port()),
+        ("outbound|9081||gone.prod.svc.cluster.local", closed_port.port()),
         ("PassthroughCluster", upstream.port()),
         ("inbound|9080||", upstream.port()),
         ("inbound|3306||", echo.address().port()),
@@ -141,7 +151,7 @@ async fn sidecar(echo: &EchoServer) -> Result<Scene> {
     Ok(Scene { upstream, sink, envoy })
 }
 
-/// Every end that a call can have within a mesh.
+/// Requests with every outcome within a mesh.
 fn calls() -> Vec<Shape> {
     vec![
         Shape::get("details", "/details").body_bytes(5_000).weight(10),
@@ -156,7 +166,7 @@ fn calls() -> Vec<Shape> {
     ]
 }
 
-/// What an HTTP series has besides the labels of both sides.
+/// The labels of an HTTP series besides those of both sides.
 fn http<'a>(reporter: &'a str, code: &'a str, flags: &'a str, policy: &'a str) -> [(&'a str, &'a str); 5] {
     [
         ("reporter", reporter),
@@ -167,7 +177,7 @@ fn http<'a>(reporter: &'a str, code: &'a str, flags: &'a str, policy: &'a str) -
     ]
 }
 
-/// What every series of the metric `name` counted, by its labels.
+/// The non-zero series of the metric `name`, by labels.
 fn counted(store: &Store, name: &str) -> BTreeMap<Attributes, u64> {
     let points = store.number_points(name).into_iter();
     let counts = points.map(|point| (point.attributes, to_count(point.value)));
@@ -179,7 +189,7 @@ fn histograms(store: &Store, name: &str) -> BTreeMap<Attributes, HistogramPoint>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Result<()> {
+async fn each_request_is_counted_by_both_sides_with_istios_labels() -> Result<()> {
     let (calls_sent, plain) = (1_000, 100);
     let scene = sidecar(&EchoServer::start().await?).await?;
     let send = async |listener: &str, requests, shapes: Vec<Shape>| -> Result<Tally> {
@@ -191,15 +201,11 @@ async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Resu
     let tally = send("outbound", calls_sent, calls()).await?;
     send("inbound_plain", plain, vec![Shape::get("plain", "/").header("x-forwarded-for", "10.0.0.9")])
         .await?;
-    let sent = |shapes: &[&str]| shapes.iter().map(|shape| tally.shape(shape).sent()).sum::<u64>();
+    let sent = |shapes: &[&str]| tally.sent_of(shapes);
     let through = sent(&["details", "create", "failing", "slow"]);
 
-    let destination_service = [
-        ("service", "details.prod.svc.cluster.local"),
-        ("service_name", "details"),
-        ("service_namespace", "prod"),
-    ];
-    // What the control plane says of an endpoint has neither app nor version, and certificates win over it.
+    // Endpoint metadata of the control plane has neither app nor version, and certificates take precedence
+    // over it.
     let details = with(
         &OWN,
         &[
@@ -210,32 +216,15 @@ async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Resu
             ("principal", CALLED),
         ],
     );
-    let details = with(&details, &destination_service);
+    let details = with(&details, &service("details.prod.svc.cluster.local", "details", "prod"));
     let caller = with(&OWN, &[("principal", CALLER)]);
-    let nobody = with(&OWN, &[("principal", "unknown")]);
-    let unknown = |host, name, namespace| {
-        with(
-            &UNKNOWN,
-            &[
-                ("principal", "unknown"),
-                ("service", host),
-                ("service_name", name),
-                ("service_namespace", namespace),
-            ],
-        )
-    };
-    let ratings = with(
-        &OWN,
-        &[
-            ("service", "ratings.prod.svc.cluster.local"),
-            ("service_name", "ratings"),
-            ("service_namespace", "prod"),
-        ],
-    );
+    let no_principal = with(&OWN, &[("principal", "unknown")]);
+    let unknown_peer = with(&UNKNOWN, &[("principal", "unknown")]);
+    let unknown = |host, name, namespace| with(&unknown_peer, &service(host, name, namespace));
+    let ratings = with(&OWN, &service("ratings.prod.svc.cluster.local", "ratings", "prod"));
     let (ratings_tls, ratings_plain) =
         (with(&ratings, &[("principal", CALLED)]), with(&ratings, &[("principal", "unknown")]));
     let reviews = with(&UNKNOWN, &[("workload_namespace", "shop"), ("principal", CALLER)]);
-    let stranger = with(&UNKNOWN, &[("principal", "unknown")]);
     let outbound = |destination: &[(&str, &str)], code, flags, source: &[(&str, &str)]| {
         labels(source, destination, &http("source", code, flags, "unknown"))
     };
@@ -247,30 +236,32 @@ async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Resu
         (outbound(&details, "500", "-", &caller), sent(&["failing"])),
         (outbound(&details, "504", "UT", &caller), sent(&["slow"])),
         (
-            outbound(&unknown("api.example.com", "api.example.com", "egress"), "200", "-", &nobody),
+            outbound(&unknown("api.example.com", "api.example.com", "egress"), "200", "-", &no_principal),
             sent(&["external"]),
         ),
-        (outbound(&unknown("shop", "shop", "unknown"), "503", "UF", &nobody), sent(&["gone"])),
+        (outbound(&unknown("shop", "shop", "unknown"), "503", "UF", &no_principal), sent(&["gone"])),
         (
-            outbound(&unknown("shop", "PassthroughCluster", "unknown"), "200", "-", &nobody),
+            outbound(&unknown("shop", "PassthroughCluster", "unknown"), "200", "-", &no_principal),
             sent(&["anywhere"]),
         ),
-        (outbound(&unknown("shop", "BlackHoleCluster", "unknown"), "502", "-", &nobody), sent(&["blocked"])),
-        (outbound(&unknown("shop", "shop", "unknown"), "404", "NR", &nobody), sent(&["no route"])),
+        (
+            outbound(&unknown("shop", "BlackHoleCluster", "unknown"), "502", "-", &no_principal),
+            sent(&["blocked"]),
+        ),
+        (outbound(&unknown("shop", "shop", "unknown"), "404", "NR", &no_principal), sent(&["no route"])),
         (inbound("200", "-"), sent(&["details"])),
         (inbound("201", "-"), sent(&["create"])),
         (inbound("500", "-"), sent(&["failing"])),
         (inbound("0", "DC"), sent(&["slow"])),
-        (labels(&stranger, &ratings_plain, &http("destination", "200", "-", "none")), plain),
+        (labels(&unknown_peer, &ratings_plain, &http("destination", "200", "-", "none")), plain),
     ]
     .into();
     let total = expected.values().sum::<u64>();
-    let probe = |store: &Store| Seen::when(store.sum(REQUESTS, &[]) == total, store.sum(REQUESTS, &[]));
-    scene.sink.wait_until(&format!("{total} requests"), LIMIT, probe).await?;
+    scene.sink.wait_until_equal("the requests", total, |store| store.sum(REQUESTS, &[])).await?;
     let (stats, store) = (scene.stats().await?, scene.sink.store());
     let counts = counted(&store, REQUESTS);
     for (labels, count) in &expected {
-        assert_eq!(counts.get(labels), Some(count), "{labels:?} is none of {counts:#?}");
+        assert_eq!(counts.get(labels), Some(count), "{labels:?} is not in {counts:#?}");
     }
     assert_eq!(counts, expected);
     assert_eq!(stats.counter("http.outbound.downstream_rq_total")?, calls_sent);
@@ -284,7 +275,7 @@ async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Resu
             .collect();
         assert_eq!(counts, expected, "{name}");
     }
-    // Bodies, and headers of a kibibyte at most.
+    // Bodies, and at most 1 KiB of headers per request.
     let bytes = |name, reporter| {
         let points = store.histogram_points(name).into_iter();
         let wanted = points.filter(|point| matches(&point.attributes, &[("reporter", reporter)]));
@@ -302,13 +293,13 @@ async fn each_call_is_counted_by_both_of_its_sides_under_istios_labels() -> Resu
     }
     let point = histograms(&store, DURATION).remove(&outbound(&details, "504", "UT", &caller));
     let slow = point.context("no such series")?.histogram.sum / to_f64(sent(&["slow"]));
-    // Neither in seconds nor in nanoseconds.
+    // The unit is milliseconds, neither seconds nor nanoseconds.
     assert!((50.0..60_000.0).contains(&slow), "{slow} ms, with a timeout of 400 ms");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_connection_is_counted_by_both_of_its_sides_and_shows_up_while_it_lives() -> Result<()> {
+async fn each_connection_is_counted_by_both_sides_and_reported_while_it_is_open() -> Result<()> {
     let echo = EchoServer::start().await?;
     let scene = sidecar(&echo).await?;
     let tcp = |reporter, flags, policy| {
@@ -327,34 +318,18 @@ async fn each_connection_is_counted_by_both_of_its_sides_and_shows_up_while_it_l
             ("version", "unknown"),
             ("canonical_service", "mysql"),
             ("principal", CALLED),
-            ("service", "mysql.prod.svc.cluster.local"),
-            ("service_name", "mysql"),
-            ("service_namespace", "prod"),
         ],
     );
-    let own = with(
-        &OWN,
-        &[
-            ("principal", CALLED),
-            ("service", "ratings"),
-            ("service_name", "ratings"),
-            ("service_namespace", "prod"),
-        ],
-    );
-    let nowhere = with(
-        &UNKNOWN,
-        &[
-            ("principal", "unknown"),
-            ("service", "unknown"),
-            ("service_name", "BlackHoleCluster"),
-            ("service_namespace", "unknown"),
-        ],
-    );
-    let (caller, nobody) = (with(&OWN, &[("principal", CALLER)]), with(&OWN, &[("principal", "unknown")]));
+    let mysql = with(&mysql, &service("mysql.prod.svc.cluster.local", "mysql", "prod"));
+    let own = with(&with(&OWN, &[("principal", CALLED)]), &service("ratings", "ratings", "prod"));
+    let unknown = with(&UNKNOWN, &[("principal", "unknown")]);
+    let nowhere = with(&unknown, &service("unknown", "BlackHoleCluster", "unknown"));
+    let (caller, no_principal) =
+        (with(&OWN, &[("principal", CALLER)]), with(&OWN, &[("principal", "unknown")]));
     let reviews = with(&UNKNOWN, &[("workload_namespace", "shop"), ("principal", CALLER)]);
     let source = labels(&caller, &mysql, &tcp("source", "-", "unknown"));
     let destination = labels(&reviews, &own, &tcp("destination", "-", "mutual_tls"));
-    let blocked = labels(&nobody, &nowhere, &tcp("source", "UH", "unknown"));
+    let blocked = labels(&no_principal, &nowhere, &tcp("source", "UH", "unknown"));
 
     let both = |count: u64| BTreeMap::from([(source.clone(), count), (destination.clone(), count)]);
     let wait_for = async |wanted: [(&str, BTreeMap<Attributes, u64>); 4]| {
@@ -377,7 +352,7 @@ async fn each_connection_is_counted_by_both_of_its_sides_and_shows_up_while_it_l
         client.exchange(&vec![b'.'; size]).await?;
         client.close().await?;
         bytes += u64::try_from(size)?;
-        EchoClient::connect(scene.envoy.listener("tcp_nowhere")?).await?.send_in_vain(b"").await?;
+        EchoClient::connect(scene.envoy.listener("tcp_nowhere")?).await?.send_until_closed(b"").await?;
     }
     long.close().await?;
     let connections = u64::try_from(connections)?;

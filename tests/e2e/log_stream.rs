@@ -1,4 +1,5 @@
-//! The log stream: what Envoy's own access logger tells is counted once, whatever is in it, and what never came is known.
+//! The log stream: each record of Envoy's access logger is counted once with any values, and lost records are
+//! counted too.
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -20,7 +21,7 @@ async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Scene> {
     Scene::of("envoy/log_stream.yaml", "otlp_collector", 2, edit).await
 }
 
-/// What Envoy says of its log: how many entries it took, and how many it had no room for.
+/// Envoy's counts of log entries: buffered, and lost because the buffer was full.
 async fn entries(scene: &Scene) -> Result<(u64, u64)> {
     let stats = scene.stats().await?;
     let counter = |name| stats.counter(&format!("access_logs.fluentd.tributary.entries_{name}"));
@@ -28,20 +29,20 @@ async fn entries(scene: &Scene) -> Result<(u64, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_request_is_counted_once_whatever_its_values_are() -> Result<()> {
+async fn each_request_is_counted_once_with_any_values() -> Result<()> {
     let tenants = [
         ("plain", &b"acme"[..]),
         ("quoted", b"a \"b\" \\c"),
         ("spaced", b"two words"),
         ("foreign", b"caf\xff"),
     ];
-    let and = |config: &EnvoyConfig, key: &str, more: &str| {
+    let append = |config: &EnvoyConfig, key: &str, more: &str| {
         let text = config.get(&format!("{LOGGER}.{key}")).ok().and_then(|text| text.as_str());
         format!("{} {more}", text.unwrap_or_default())
     };
     let scene = start(|config| {
-        let names = and(&config, "tag", "request.headers['x-packed']");
-        let operators = and(&config, "record.values", "%REQ(X-PACKED)%");
+        let names = append(&config, "tag", "request.headers['x-packed']");
+        let operators = append(&config, "record.values", "%REQ(X-PACKED)%");
         let record = json!({"values": operators, "request.headers['x-tenant']": "%REQ(X-TENANT)%"});
         let dimension = |name: &str, header: &str| json!({"name": name, "request_header": header});
         config
@@ -60,7 +61,7 @@ async fn each_request_is_counted_once_whatever_its_values_are() -> Result<()> {
     assert_eq!(entries(&scene).await?, (REQUESTS, 0));
     assert_eq!(stats.counter(OBSERVED)?, REQUESTS);
 
-    // Text of several values that has too many of them says nothing; values with keys of their own do, and the request counts.
+    // A packed field with too many values is ignored; separate fields are used, and the request is counted.
     let sent = |shape: &str| tally.shape(shape).sent();
     assert_eq!(stats.counter(IN_PART)?, sent("broken"));
     assert_eq!(store.count(DURATION, &[("http.route", "orders")]), sent("whole"));
@@ -82,7 +83,7 @@ async fn each_request_is_counted_once_whatever_its_values_are() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_are_logged_early_count_once_where_a_filter_leaves_them_out() -> Result<()> {
+async fn requests_that_are_also_logged_at_their_start_count_once_with_a_filter() -> Result<()> {
     const FEW: u64 = 1_000;
     for (types, times) in [(json!(["DownstreamStart", "DownstreamEnd"]), 2), (json!(["DownstreamEnd"]), 1)] {
         let scene = start(|config| {
@@ -102,7 +103,7 @@ async fn requests_that_are_logged_early_count_once_where_a_filter_leaves_them_ou
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_record_leaves_out_is_said_once() -> Result<()> {
+async fn missing_fields_of_a_record_are_logged_once() -> Result<()> {
     let mut scene = start(|config| {
         let record = json!({"values": "%REQ(:METHOD)% %RESPONSE_CODE%"});
         config
@@ -112,32 +113,32 @@ async fn what_a_record_leaves_out_is_said_once() -> Result<()> {
     .await?;
     scene.load(100, [Shape::get("users", "/users/1")]).await?;
     scene.wait_for_export(100).await?;
-    let said = "log stream: found nothing of \"xds.route_name\", \"request.scheme\", \"request.duration\", \"request.size\", \
+    let expected = "log stream: found nothing of \"xds.route_name\", \"request.scheme\", \"request.duration\", \"request.size\", \
                 \"response.size\"";
-    scene.envoy.wait_for_log(said, LIMIT).await.map(drop)
+    scene.envoy.wait_for_log(expected, LIMIT).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_envoy_has_no_room_for_is_counted_by_envoy() -> Result<()> {
-    let nobody = ReservedPort::new()?;
+async fn log_entries_that_envoy_drops_are_counted_by_envoy() -> Result<()> {
+    let closed_port = ReservedPort::new()?;
     let scene = start(|config| {
         config
-            .static_cluster("tributary_log", localhost(nobody.port()))
+            .static_cluster("tributary_log", localhost(closed_port.port()))
             .set(&format!("{LOGGER}.buffer_size_bytes"), 2_000)
     })
     .await?;
     let tally = scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
-    assert_eq!(tally.answered_in_class(2), REQUESTS, "no request is touched");
+    assert_eq!(tally.answered_in_class(2), REQUESTS, "no request is affected");
     let (buffered, lost) = entries(&scene).await?;
     assert_eq!(buffered + lost, REQUESTS);
-    // What a buffer of each worker has room for.
+    // The buffers of both workers hold at most this many entries.
     ensure!((2..=2 * 2_000 / 50).contains(&buffered), "{buffered} taken, {lost} lost");
     assert_eq!(scene.stats().await?.counter(OBSERVED)?, 0);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_fails_touches_no_request_and_what_it_had_is_counted() -> Result<()> {
+async fn a_worker_that_traps_affects_no_request_and_its_losses_are_counted() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let module = trap::write(&trap::log_stream()?, folder.path())?;
     let scene = start(|config| config.module(WORKER_PLUGIN, &module).worker("observed", "request")).await?;
@@ -149,15 +150,15 @@ async fn a_worker_that_fails_touches_no_request_and_what_it_had_is_counted() -> 
         };
         anyhow::Ok(load.run(|_| ()).await?.answered_in_class(2))
     };
-    // Few at a time: nothing happens.
+    // A few records at once do not trigger the trap.
     assert_eq!(trickle(20).await?, 20);
     scene.wait_for_export(20).await?;
 
-    // Many at a time end every worker that is told of them.
+    // Many records at once make every worker trap.
     let tally = scene.load(REQUESTS, shape()).await?;
-    assert_eq!(tally.answered_in_class(2), REQUESTS, "no request is touched");
+    assert_eq!(tally.answered_in_class(2), REQUESTS, "no request is affected");
     let mut sent = REQUESTS + 20;
-    poll::until("the log to find its way to VMs made anew", LIMIT, async || {
+    poll::until("the log to reach the restarted VMs", LIMIT, async || {
         let before = scene.stats().await?.counter(OBSERVED)?;
         assert_eq!(trickle(20).await?, 20);
         sent += 20;
@@ -177,7 +178,7 @@ async fn a_worker_that_fails_touches_no_request_and_what_it_had_is_counted() -> 
     settled.map(drop)?;
     let (buffered, _) = entries(&scene).await?;
     let observed = scene.stats().await?.counter(OBSERVED)?;
-    ensure!(observed <= buffered, "{observed} observed of {buffered} handed over");
-    ensure!(scene.sink.total_count(DURATION) < observed, "a VM that fails loses what it had folded");
+    ensure!(observed <= buffered, "{observed} observed of {buffered} log entries");
+    ensure!(scene.sink.total_count(DURATION) < observed, "a VM that traps loses its folded records");
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! What the manifests for Istio and Envoy Gateway make of an Envoy, runs and counts on a real one.
+//! The manifests for Istio and Envoy Gateway, applied to the configuration of a real Envoy.
 //!
-//! The control planes themselves do not run here. What they do with a manifest is done as their sources do it: EnvoyFilter patches
-//! and bootstraps are merged as protobuf merges (lists are appended), a WasmPlugin and an EnvoyExtensionPolicy become a filter.
+//! The control planes do not run here. This applies manifests as their sources do: EnvoyFilter patches and
+//! bootstraps are merged as protobuf (lists are appended), a WasmPlugin and an EnvoyExtensionPolicy become a
+//! filter.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -11,14 +12,13 @@ use tributary_check::finding::{Rule, Severity};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
-use tributary_tests::poll::Seen;
 use tributary_tests::repository;
-use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
+use tributary_tests::scene::{COUNTER, DURATION, Scene};
 use tributary_tests::sink::{Sink, Store};
 use tributary_tests::upstream::Upstream;
 
 const REQUESTS: u64 = 1_000;
-/// Where the manifests have the modules.
+/// The directory of the modules in the manifests.
 const MODULES: &str = "/var/local/tributary/";
 const ISTIO_COLLECTOR: &str = "outbound|4318||otel-collector.observability.svc.cluster.local";
 
@@ -27,13 +27,13 @@ fn read(file: &str) -> Result<(String, String)> {
     Ok((file.to_owned(), std::fs::read_to_string(&path).with_context(|| path.display().to_string())?))
 }
 
-/// The documents of a manifest, with the modules where they were built.
+/// Reads the documents of a manifest, with the path of the built modules.
 fn documents(file: &str) -> Result<Vec<Value>> {
     let text = read(file)?.1.replace(MODULES, "target/wasm/");
     serde_yaml_ng::Deserializer::from_str(&text).map(|document| Ok(Value::deserialize(document)?)).collect()
 }
 
-/// An Envoy as a control plane would make it: an HTTP and a TCP listener, each with a default filter chain.
+/// A configuration as made by a control plane: an HTTP and a TCP listener, each with a default filter chain.
 fn base() -> Value {
     json!({
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
@@ -87,7 +87,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// The list of HTTP filters of the one listener.
+/// The HTTP filters of the HTTP listener.
 fn http_filters(envoy: &mut Value) -> Result<&mut Vec<Value>> {
     let filters = "/static_resources/listeners/0/default_filter_chain/filters/0/typed_config/http_filters";
     envoy.pointer_mut(filters).and_then(Value::as_array_mut).context("no HTTP filters")
@@ -105,7 +105,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str> {
     at(value, pointer)?.as_str().with_context(|| format!("no text at {pointer}"))
 }
 
-/// Does what a manifest says to the proxies of a context.
+/// Applies a manifest to a proxy in `context`.
 fn apply(envoy: &mut Value, manifest: &Value, context: &str) -> Result<()> {
     match text(manifest, "/kind")? {
         "EnvoyFilter" => {
@@ -152,7 +152,7 @@ fn apply(envoy: &mut Value, manifest: &Value, context: &str) -> Result<()> {
             }
             Ok(())
         }
-        other => bail!("nothing is known of {other}"),
+        other => bail!("unknown kind {other}"),
     }
 }
 
@@ -168,12 +168,12 @@ fn apply_patch(envoy: &mut Value, patch: &Value, context: &str) -> Result<()> {
             filters.and_then(Value::as_array_mut).context("filters")?.insert(0, value.clone());
         }
         ("HTTP_FILTER", "INSERT_FIRST") => http_filters(envoy)?.insert(0, value.clone()),
-        other => bail!("nothing is known of {other:?}"),
+        other => bail!("unknown patch {other:?}"),
     }
     Ok(())
 }
 
-/// A filter as the control planes make one for a plugin from a registry.
+/// The filter that the control planes make for a plugin from a registry.
 fn filter(configuration: &str, vm_id: Value) -> Value {
     let mut vm_config = json!({
         "runtime": "envoy.wasm.runtime.v8",
@@ -195,7 +195,7 @@ fn filter(configuration: &str, vm_id: Value) -> Value {
     })
 }
 
-/// Starts an Envoy to which these manifests were applied.
+/// Starts an Envoy after applying these manifests.
 async fn start(files: &[&str], context: &str, collector: &str) -> Result<Scene> {
     let mut envoy = base();
     for file in files {
@@ -213,19 +213,18 @@ async fn start(files: &[&str], context: &str, collector: &str) -> Result<Scene> 
     Ok(Scene { upstream, sink, envoy })
 }
 
-/// Sends requests and waits until the collector knows of each; the counter is the worker's, if it has one.
+/// Sends requests and waits until the collector has each, in the counter too if the worker has one.
 async fn counts(scene: &Scene, with_counter: bool) -> Result<()> {
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
     let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
     let expected = (REQUESTS, if with_counter { REQUESTS } else { 0 });
-    let probe = |store: &Store| Seen::when(counted(store) == expected, counted(store));
-    scene.sink.wait_until("every request", LIMIT, probe).await?;
+    scene.sink.wait_until_equal("the requests and the counter", expected, counted).await?;
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn istio_counts_requests_and_connections_in_sidecars_by_its_own_names() -> Result<()> {
+async fn istio_sidecars_count_requests_and_connections_with_istios_names() -> Result<()> {
     let files = ["istio/service.yaml", "istio/sidecar.yaml"];
     let scene = start(&files, "SIDECAR_INBOUND", ISTIO_COLLECTOR).await?;
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
@@ -236,13 +235,11 @@ async fn istio_counts_requests_and_connections_in_sidecars_by_its_own_names() ->
         let requests = store.sum("istio_requests_total", &[("response_code", "200")]);
         (requests, store.sum("istio_tcp_connections_closed_total", &[("request_protocol", "tcp")]))
     };
-    let probe = |store: &Store| Seen::when(counted(store) == (REQUESTS, 50), counted(store));
-    scene.sink.wait_until("every request and every connection", LIMIT, probe).await?;
-    Ok(())
+    scene.sink.wait_until_equal("the requests and connections", (REQUESTS, 50), counted).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn istio_counts_in_gateways() -> Result<()> {
+async fn istio_gateways_count_requests() -> Result<()> {
     let scene = start(&["istio/service.yaml", "istio/gateway.yaml"], "GATEWAY", ISTIO_COLLECTOR).await?;
     counts(&scene, true).await?;
     let received = scene.sink.received();
@@ -252,13 +249,13 @@ async fn istio_counts_in_gateways() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn istio_counts_by_a_wasm_plugin() -> Result<()> {
+async fn an_istio_wasm_plugin_counts_requests() -> Result<()> {
     let files = ["istio/service.yaml", "istio/wasm_plugin.yaml"];
     counts(&start(&files, "SIDECAR_INBOUND", ISTIO_COLLECTOR).await?, false).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn envoy_gateway_counts_by_a_patch_and_by_an_extension() -> Result<()> {
+async fn envoy_gateway_counts_with_a_patch_and_with_an_extension_policy() -> Result<()> {
     let patched = start(&["gateway/proxy.yaml", "gateway/patch_policy.yaml"], "", "otlp_collector").await?;
     counts(&patched, true).await?;
     let extended =
@@ -271,17 +268,17 @@ fn check(files: &[&str]) -> Result<Report> {
 }
 
 #[test]
-fn the_check_has_nothing_against_the_manifests_but_what_their_comments_say() -> Result<()> {
+fn the_check_finds_in_the_manifests_only_what_their_comments_explain() -> Result<()> {
     for (files, findings) in [
         (&["istio/service.yaml", "istio/sidecar.yaml", "istio/gateway.yaml"][..], &[][..]),
         (&["istio/service.yaml", "istio/wasm_plugin.yaml"], &[]),
         (&["gateway/proxy.yaml", "gateway/patch_policy.yaml"], &[]),
-        // It knows only failOpen.
+        // An extension policy has only failOpen.
         (
             &["gateway/proxy.yaml", "gateway/extension_policy.yaml"],
             &[(Severity::Warning, Rule::FailurePolicy)],
         ),
-        // Each counts.
+        // Both count every request.
         (
             &["istio/service.yaml", "istio/sidecar.yaml", "istio/wasm_plugin.yaml"],
             &[(Severity::Error, Rule::CountedTwice)],

@@ -1,21 +1,22 @@
-//! Tens of thousands of series: every one arrives exactly, in requests that leave the main thread free.
+//! Tens of thousands of series: all arrive with exact counts, and exports do not block the main thread for
+//! long.
 //!
-//! What is measured on the way is printed, not judged: `cargo test -p tributary-tests --test many_series -- --nocapture`.
+//! Prints the durations of the event loop and the memory: `cargo test -p tributary-tests --test many_series
+//! -- --nocapture`.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tributary_tests::event_loop::EventLoopMonitor;
 use tributary_tests::load::{Mix, Shape};
-use tributary_tests::main_thread::MainThread;
 use tributary_tests::metrics::AttributeValue;
-use tributary_tests::poll::Seen;
-use tributary_tests::scene::{DURATION, LIMIT, Scene};
+use tributary_tests::scene::{DURATION, Scene};
 use tributary_tests::sink::Store;
 
 const TENANT: &str = "tenant";
 
-/// One request of each tenant, and a second one of each third.
+/// One request of each tenant, and a second one of every third tenant.
 fn shapes(tenants: usize) -> impl Iterator<Item = Shape> {
     (0..tenants).map(|number| {
         let tenant = tenant(number);
@@ -31,12 +32,12 @@ fn expected(number: usize) -> u32 {
     if number.is_multiple_of(3) { 2 } else { 1 }
 }
 
-/// Bytes of the service's module.
+/// The memory of the modules, in bytes.
 async fn memory(scene: &Scene) -> Result<u64> {
     scene.stats().await?.gauge("wasmcustom.tributary_memory_bytes")
 }
 
-/// How often each tenant was counted.
+/// The count of each tenant.
 fn counts(store: &Store) -> BTreeMap<String, u64> {
     let points = store.histogram_points(DURATION).into_iter();
     let tenant =
@@ -47,7 +48,7 @@ fn counts(store: &Store) -> BTreeMap<String, u64> {
 async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()> {
     let scene = Scene::start(2, |config| {
         let dimension = json!({"name": TENANT, "request_header": "x-tenant"});
-        MainThread::measured(config)
+        EventLoopMonitor::measured(config)
             .worker("dimensions", [dimension])
             .worker("drop", ["http.server.request.body.size", "http.server.response.body.size"])
             .worker("limits", json!({"series": 200_000}))
@@ -57,19 +58,18 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
             .service("destinations[0].compression", "gzip")
     })
     .await?;
-    // The first export begins with something in it.
+    // Makes the first export non-empty.
     scene.load(10, [Shape::get("first", "/users/1")]).await?;
     let (memory_before, resident_before) = (memory(&scene).await?, scene.envoy.resident_bytes()?);
-    let main_thread = MainThread::from_now(scene.envoy.admin()).await?;
+    let loading = EventLoopMonitor::from_now(scene.envoy.admin()).await?;
 
     let requests = (0..tenants).map(|number| u64::from(expected(number))).sum::<u64>();
     scene.load_mix(requests, Mix::in_turn(shapes(tenants))?).await?;
-    let loaded = main_thread.stretches().await?;
-    let exporting = MainThread::from_now(scene.envoy.admin()).await?;
+    let loaded = loading.durations().await?;
+    let exporting = EventLoopMonitor::from_now(scene.envoy.admin()).await?;
     let all = requests + 10;
-    let counted = |store: &Store| Seen::when(store.count(DURATION, &[]) == all, store.count(DURATION, &[]));
-    scene.sink.wait_until("every request", LIMIT, counted).await?;
-    let exported = exporting.stretches().await?;
+    scene.sink.wait_until_equal("the requests", all, |store| store.count(DURATION, &[])).await?;
+    let exported = exporting.durations().await?;
     let (memory, resident) =
         (memory(&scene).await? - memory_before, scene.envoy.resident_bytes()? - resident_before);
 
@@ -81,11 +81,11 @@ async fn every_series_arrives_exactly(tenants: usize, flush: Value) -> Result<()
         assert_eq!(*counted, u64::from(expected(number)), "{}", tenant(number));
     }
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
-    eprintln!("{tenants} series, main thread while they came: {loaded}");
-    eprintln!("{tenants} series, main thread while they were exported: {exported}");
+    eprintln!("{tenants} series, event loop during the load: {loaded}");
+    eprintln!("{tenants} series, event loop during the export: {exported}");
     let each = |bytes: u64| bytes / tenants as u64;
     eprintln!(
-        "{tenants} series, memory of each: {} bytes in the service, {} in all of Envoy ({flush})",
+        "{tenants} series, memory per series: {} bytes in the modules, {} in all of Envoy ({flush})",
         each(memory),
         each(resident)
     );
@@ -102,8 +102,8 @@ async fn a_hundred_thousand_series_arrive_exactly() -> Result<()> {
     every_series_arrives_exactly(100_000, json!({"interval": "200ms"})).await
 }
 
-/// A worker that hands over each request forgets its series soon, so nearly all of the memory is the service's.
+/// A worker that flushes each request keeps no series, so nearly all memory belongs to the service.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_series_arrive_exactly_in_a_message_each() -> Result<()> {
+async fn a_hundred_thousand_series_arrive_exactly_in_one_batch_each() -> Result<()> {
     every_series_arrives_exactly(100_000, json!({"max_requests": 1})).await
 }

@@ -308,7 +308,7 @@ async fn streams_that_outlive_their_vm_end_without_a_trap_in_the_next_one() -> R
         assert_eq!(filtered.stop().await?.by_status(), [(503, 16)].into());
         assert_eq!(logged.stop().await?.by_status(), [(200, 16)].into());
         passed.exchange(b"after").await?;
-        cut.send_in_vain(b"after").await?;
+        cut.send_until_closed(b"after").await?;
         poll::until("the filters to have VMs again", LIMIT, async || {
             let statuses = load(&envoy, "filter", users()).await?.by_status();
             let mut client = EchoClient::connect(envoy.listener("tcp_filter")?).await?;
@@ -351,7 +351,7 @@ async fn a_refused_configuration_that_is_tried_again_changes_nothing() -> Result
             wrong(json!({})).vm_configuration("failing").allow(["proxy_on_configure", "proxy_log"]),
         ];
         let first = with(&base, plugin("first")).free_ports().listeners_in_file();
-        let mut envoy = Envoy::start(&first, &EnvoyOptions::changing(1)).await?;
+        let mut envoy = Envoy::start(&first, &EnvoyOptions::fast_drain(1)).await?;
         let port = first.listener_address("ingress")?.port();
         let update = async |envoy: &Envoy, plugin: Plugin, outcome: &str| {
             let name = format!("listener_manager.lds.update_{outcome}");

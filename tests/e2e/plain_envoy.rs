@@ -1,4 +1,4 @@
-//! The measuring instrument itself: what the load generator tallies is what a plain Envoy counts.
+//! Validates the load generator: its tally equals the counters of an Envoy without Tributary.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
-use tributary_tests::upstream::{Fault, Served, Upstream};
+use tributary_tests::upstream::{ServedRequests, Upstream, UpstreamFault};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the three witnesses of one load say.
+/// The three independent counts of one load.
 struct Run {
     tally: Tally,
     stats: Stats,
-    served: Served,
+    served: ServedRequests,
 }
 
-/// Sends `requests` requests of `shapes` through a plain Envoy of two workers.
+/// Sends `requests` requests of `shapes` through an Envoy without Tributary, with two workers.
 async fn run(requests: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<Run> {
     let upstream = Upstream::start(0).await?;
     let config = EnvoyConfig::minimal()?.without_wasm().free_ports().cluster_port("app", upstream.port());
@@ -30,8 +30,8 @@ async fn run(requests: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<R
     assert_eq!(tally.sent_by_shape(), load.mix.expected(requests));
     assert_eq!(tally.failed(), 0, "{:?}", tally.first_failure);
 
-    // Envoy may not even have read what an impatient client sent.
-    poll::until("Envoy to be through with every request", LIMIT, async || {
+    // Envoy may not have read the request of a client that closed its connection early.
+    poll::until("Envoy to finish every request", LIMIT, async || {
         let stats = envoy.admin().stats().await?;
         let total = stats.counter("http.ingress.downstream_rq_total")?;
         let active = stats.gauge("http.ingress.downstream_rq_active")?;
@@ -54,7 +54,7 @@ async fn answers_agree_with_envoys_counters_of_each_class() -> Result<()> {
             Shape::get("moved", "/orders/2").status(301).weight(5),
             Shape::get("missing", "/orders/3").status(404).weight(10),
             Shape::get("declined", "/payments").status(500).weight(5),
-            Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
+            Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
             Shape::get("no route", "/nowhere").weight(5),
             Shape::get("health", "/health").weight(10),
             Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),
@@ -67,7 +67,7 @@ async fn answers_agree_with_envoys_counters_of_each_class() -> Result<()> {
     assert_eq!(counter("rq_completed")?, tally.answered());
     for (class, name) in [(2, "rq_2xx"), (3, "rq_3xx"), (4, "rq_4xx"), (5, "rq_5xx")] {
         let answered = tally.answered_in_class(class);
-        assert!(answered > 0, "no {name} was asked for");
+        assert!(answered > 0, "no request for {name}");
         assert_eq!(counter(name)?, answered, "{name}");
     }
     assert_eq!(counter("rq_rx_reset")?, 0);
@@ -85,7 +85,7 @@ async fn answers_agree_with_envoys_counters_of_each_class() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aborted_requests_are_those_that_envoy_never_completes() -> Result<()> {
+async fn envoy_never_completes_aborted_requests() -> Result<()> {
     let Run { tally, stats, .. } = run(
         20_000,
         [
@@ -98,14 +98,14 @@ async fn aborted_requests_are_those_that_envoy_never_completes() -> Result<()> {
                 .ending(Ending::ResetDuringAnswer)
                 .weight(5),
             Shape::raw("malformed", "GET /users HTTP/1.1\r\nno colon\r\n\r\n").weight(5),
-            Shape::get("failing upstream", "/payments").fault(Fault::Reset).weight(5),
+            Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
         ],
     )
     .await?;
     let counter = |name: &str| stats.counter(&format!("http.ingress.downstream_{name}"));
     let sent = |shape: &str| tally.shape(shape).sent();
 
-    // Envoy completes a request when it sends the answer's headers, whoever is still there to read them.
+    // Envoy completes a request when it sends the response headers, even if the client has gone.
     assert_eq!(counter("rq_completed")?, tally.answered() + tally.truncated());
     assert_eq!(counter("rq_total")? - counter("rq_completed")?, tally.aborted());
     assert_eq!(tally.aborted(), sent("closed") + sent("reset") + sent("half a header"));
@@ -118,9 +118,9 @@ async fn aborted_requests_are_those_that_envoy_never_completes() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_breaks_off_is_counted_by_its_status() -> Result<()> {
-    // Few: Envoy takes a second to close such a connection (delayed_close_timeout).
-    let broken = Shape::get("broken", "/orders").status(207).body_bytes(1000).fault(Fault::Truncate);
+async fn a_truncated_response_is_counted_by_its_status() -> Result<()> {
+    // Only a few: Envoy closes such a connection after a second (delayed_close_timeout).
+    let broken = Shape::get("broken", "/orders").status(207).body_bytes(1000).fault(UpstreamFault::Truncate);
     let Run { tally, stats, served } = run(16, [broken]).await?;
     assert_eq!(tally.shape("broken").truncated, [(207, 16)].into());
     assert_eq!(stats.counter("http.ingress.downstream_rq_2xx")?, 16);

@@ -1,4 +1,4 @@
-//! The third measuring instrument: what a real Prometheus was sent by remote write is what is read back from it.
+//! Validates the Prometheus client: queries return what was sent to a real Prometheus by remote write.
 
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +37,7 @@ fn total(route: &str) -> TimeSeries {
     TimeSeries::new(TOTAL, &[("route", route), ("instance", "a"), ("job", "shop")])
 }
 
-/// The series of a classic histogram with these numbers of values up to 0.1, up to 1, and in all.
+/// The series of a classic histogram with these cumulative counts up to 0.1, 1 and infinity.
 fn classic(instance: &str, time: i64, up_to: [f64; 3]) -> Vec<TimeSeries> {
     let bucket = |(bound, count)| {
         let name = format!("{SECONDS}_bucket");
@@ -110,7 +110,7 @@ async fn classic_histograms_and_their_quantiles_are_read_back() -> Result<()> {
             assert!(ours > 0.0 && (theirs - ours).abs() < 1e-9, "{wanted:?} {quantile}: {theirs} {ours}");
         }
     }
-    // The median is the third of the twelve values in the second bucket of both.
+    // The median is the third of the twelve values in the second buckets of both.
     let median = query.quantile(0.5, SECONDS, &[], None).await?;
     assert!(median.is_some_and(|median| (median - (0.1 + 0.9 * 3.0 / 12.0)).abs() < 1e-9), "{median:?}");
     assert_eq!(query.quantile(0.5, SECONDS, &[("instance", "c")], None).await?, None);
@@ -145,7 +145,7 @@ async fn native_histograms_and_their_quantiles_are_read_back() -> Result<()> {
         [bucket(-1e-9, 1e-9, 1.0), bucket(0.5, 1.0, 2.0), bucket(1.0, 2.0, 3.0), bucket(4.0, 8.0, 4.0)];
     assert_eq!(histogram.buckets, buckets);
 
-    // Between two and five tenths of all values are those from 0.5 to 1 and from 1 to 2.
+    // The quantiles from 0.1 to 0.3 lie between 0.5 and 1, those from 0.3 to 0.6 between 1 and 2.
     for (quantile, lower, upper) in [(0.25, 0.5, 1.0), (0.5, 1.0, 2.0), (0.9, 4.0, 8.0)] {
         let found = query.native_quantile(quantile, NATIVE, &[("route", "users")], None).await?;
         assert!(found.is_some_and(|found| lower < found && found <= upper), "{quantile}: {found:?}");
@@ -160,7 +160,7 @@ async fn native_histograms_and_their_quantiles_are_read_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn promtool_reads_the_same() -> Result<()> {
+async fn promtool_reads_the_same_value() -> Result<()> {
     let prometheus = Prometheus::start(0).await?;
     send(&prometheus, vec![total("users").sample(now()? - 1000, 12345.0)]).await?;
     let mut promtool = tokio::process::Command::new(tools::prometheus::promtool().await?);
@@ -172,7 +172,7 @@ async fn promtool_reads_the_same() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_prometheus_refuses_is_an_error_with_its_reason() -> Result<()> {
+async fn a_refusal_of_prometheus_is_an_error_with_its_reason() -> Result<()> {
     let prometheus = Prometheus::start(0).await?;
     let now = now()?;
     send(&prometheus, vec![total("users").sample(now - 1000, 3.0)]).await?;

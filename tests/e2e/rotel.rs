@@ -1,20 +1,18 @@
-//! The fourth measuring instrument: what a real rotel was sent is what it prints and passes on.
+//! Validates the rotel collector: it prints and forwards what was sent to it.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
-    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric::Data,
-    number_data_point,
+    HistogramDataPoint, Metric, NumberDataPoint, Sum, exemplar, metric::Data, number_data_point,
 };
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use tributary_tests::metrics::{self, AttributeValue};
-use tributary_tests::poll::Seen;
+use tributary_tests::otlp::{attribute, request, text};
 use tributary_tests::rotel::{OTLP_PATH, Rotel};
 use tributary_tests::sink::{Encoding, Sink, Store};
 
@@ -24,18 +22,10 @@ const SIZE: &str = "http.server.response.body.size";
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const LIMIT: Duration = Duration::from_secs(30);
-/// Some day in 2023, in nanoseconds since 1970.
+/// A day in 2023, in nanoseconds since 1970.
 const START: u64 = 1_700_000_000_000_000_000;
 const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
 const SPAN: u64 = 0xeee1_9b7e_c3c1_b174;
-
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
-}
-
-fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
-}
 
 fn exemplar(time_unix_nano: u64) -> Exemplar {
     Exemplar {
@@ -47,7 +37,7 @@ fn exemplar(time_unix_nano: u64) -> Exemplar {
     }
 }
 
-/// One point of each kind, of the second number `second`.
+/// A request with one point of each kind, in second number `second`.
 fn message(temporality: AggregationTemporality, instance: &str, second: u64) -> ExportMetricsServiceRequest {
     let aggregation_temporality = temporality.into();
     let begin = if temporality == AggregationTemporality::Delta { second - 1 } else { 0 };
@@ -103,11 +93,12 @@ fn message(temporality: AggregationTemporality, instance: &str, second: u64) -> 
         metric(SIZE, Data::ExponentialHistogram(exponential)),
     ];
     let scope = InstrumentationScope { name: "tributary".to_owned(), ..InstrumentationScope::default() };
-    let scope_metrics = vec![ScopeMetrics { scope: Some(scope), metrics, ..ScopeMetrics::default() }];
-    let resource =
-        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
-    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
-    ExportMetricsServiceRequest { resource_metrics: vec![metrics] }
+    let mut request = request(instance, metrics);
+    for scope_metrics in request.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics)
+    {
+        scope_metrics.scope = Some(scope.clone());
+    }
+    request
 }
 
 async fn send(rotel: &Rotel, content_type: &str, body: Vec<u8>) -> Result<u16> {
@@ -115,7 +106,7 @@ async fn send(rotel: &Rotel, content_type: &str, body: Vec<u8>) -> Result<u16> {
     Ok(post.header("content-type", content_type).body(body).send().await?.status().as_u16())
 }
 
-/// The counter alone, with a double: what this rotel understands in JSON.
+/// Keeps only the counter, with a double value, which this rotel supports in JSON.
 fn double_counter(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
     for scope in message.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
         scope.metrics.retain(|metric| metric.name == COUNTER);
@@ -129,7 +120,7 @@ fn double_counter(mut message: ExportMetricsServiceRequest) -> ExportMetricsServ
     message
 }
 
-/// All but the counter: two of its points together would be more than an i64 holds.
+/// Removes the counter, whose deltas would overflow an i64.
 fn histograms(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest {
     for scope in message.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics) {
         scope.metrics.retain(|metric| metric.name != COUNTER);
@@ -138,18 +129,14 @@ fn histograms(mut message: ExportMetricsServiceRequest) -> ExportMetricsServiceR
 }
 
 #[tokio::test]
-async fn both_encodings_are_understood_and_passed_on_unchanged() -> Result<()> {
+async fn both_encodings_are_decoded_and_forwarded_unchanged() -> Result<()> {
     let sink = Sink::start(0).await?;
     let mut rotel = Rotel::start(0, Some(sink.address())).await?;
     let protobuf = message(AggregationTemporality::Cumulative, "protobuf", 1);
     let json = double_counter(message(AggregationTemporality::Cumulative, "json", 1));
     assert_eq!(send(&rotel, PROTOBUF, protobuf.encode_to_vec()).await?, 200);
     assert_eq!(send(&rotel, JSON, serde_json::to_vec(&json)?).await?, 200);
-    let probe = |store: &Store| {
-        let points = store.number_points(COUNTER).len();
-        Seen::when(points == 2, points)
-    };
-    sink.wait_until("both to be passed on", LIMIT, probe).await?;
+    sink.wait_until_equal("the forwarded counters", 2, |store| store.number_points(COUNTER).len()).await?;
 
     let received = sink.received();
     for sent in [&protobuf, &json] {
@@ -187,17 +174,14 @@ async fn both_encodings_are_understood_and_passed_on_unchanged() -> Result<()> {
 }
 
 #[tokio::test]
-async fn deltas_add_up_behind_it() -> Result<()> {
+async fn deltas_add_up_behind_rotel() -> Result<()> {
     let sink = Sink::start(0).await?;
     let rotel = Rotel::start(0, Some(sink.address())).await?;
     for second in 1..=3 {
         let body = histograms(message(AggregationTemporality::Delta, "a", second));
         assert_eq!(send(&rotel, PROTOBUF, body.encode_to_vec()).await?, 200);
-        let probe = |store: &Store| {
-            let counts = (store.count(DURATION, &[]), store.count(SIZE, &[]));
-            Seen::when(counts == (3 * second, 7 * second), counts)
-        };
-        sink.wait_until("the next delta", LIMIT, probe).await?;
+        let counts = |store: &Store| (store.count(DURATION, &[]), store.count(SIZE, &[]));
+        sink.wait_until_equal("the sums of the deltas", (3 * second, 7 * second), counts).await?;
     }
     let points = sink.store().exponential_points(SIZE);
     assert_eq!(points[0].histogram.positive, metrics::Buckets { offset: -4, counts: vec![3, 0, 6, 9] });
@@ -206,7 +190,7 @@ async fn deltas_add_up_behind_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn without_a_collector_behind_it_it_prints_what_it_has_understood() -> Result<()> {
+async fn without_a_collector_behind_it_rotel_prints_what_it_decoded() -> Result<()> {
     let mut rotel = Rotel::start(0, None).await?;
     let body = message(AggregationTemporality::Cumulative, "a", 1).encode_to_vec();
     assert_eq!(send(&rotel, PROTOBUF, body).await?, 200);

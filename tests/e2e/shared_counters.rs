@@ -1,4 +1,4 @@
-//! Counters in shared data are there for any plugin with the same `vm_id`, whatever it is made of.
+//! Shared counters can be read by any plugin with the same `vm_id`.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -14,14 +14,14 @@ const REQUESTS: u64 = 2_000;
 const MODULE: &str = "target/wasm/tributary_plain_plugin.wasm";
 const SOURCE: &str = "tests/plain-plugin/src/lib.rs";
 
-/// Makes the plugin's module, as its author would.
+/// Builds the module of the plugin, as its author would.
 fn build() -> Result<()> {
     let output = cargo::xtask(&["build", "--plugin", "tributary-plain-plugin"]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
-/// The configuration with the plugin before Tributary's filter, once for each `vm_id` and `HEADER=COUNTER`.
+/// Adds the plugin before Tributary's filter, once for each `vm_id` and `HEADER=COUNTER`.
 fn with_plugins(config: EnvoyConfig, plugins: &[(&str, &str)]) -> EnvoyConfig {
     let filter = |(vm_id, configuration): &(&str, &str)| -> Value {
         json!({"name": configuration, "typed_config": {
@@ -75,7 +75,7 @@ async fn a_plugin_made_with_the_plain_sdk_reads_the_exact_count_of_all_workers()
         let name = format!("listener.127.0.0.1_{}.worker_{worker}.downstream_cx_total", ingress.port());
         assert!(scene.stats().await?.counter(&name)? > 0, "each worker has a share");
     }
-    // These requests count in neither.
+    // These requests are in neither counter.
     let url = format!("http://{ingress}/health");
     let read = async || -> Result<[String; 4]> {
         let answer = reqwest::Client::new().get(&url).send().await?;
@@ -96,7 +96,7 @@ async fn a_plugin_made_with_the_plain_sdk_reads_the_exact_count_of_all_workers()
         Ok(Seen::when(seen == wanted, seen))
     })
     .await?;
-    // Whichever worker answers.
+    // All workers read the same value.
     for _ in 0..20 {
         assert_eq!(read().await?, wanted);
     }
@@ -104,13 +104,13 @@ async fn a_plugin_made_with_the_plain_sdk_reads_the_exact_count_of_all_workers()
 }
 
 #[test]
-fn the_example_in_the_documentation_is_that_plugin() -> Result<()> {
+fn the_example_in_the_documentation_is_the_plugin() -> Result<()> {
     let info = format!("rust of {SOURCE}");
     let blocks = markdown::blocks()?.into_iter().filter(|block| block.info == info).collect::<Vec<_>>();
     let source = markdown::read(SOURCE)?;
     ensure!(!blocks.is_empty(), "no example of {SOURCE}");
     for block in blocks {
-        // Without the indentation that it has there.
+        // Compares without indentation.
         let lines =
             |text: &str| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n");
         assert!(lines(&source).contains(lines(&block.text).trim()), "{}:{}", block.file, block.line);

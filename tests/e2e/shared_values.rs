@@ -1,4 +1,4 @@
-//! What is fetched once per Envoy is there in every worker.
+//! Shared values are fetched once per Envoy and available in every worker.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::Shape;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{LIMIT, Scene};
-use tributary_tests::token_server::{Mood, TokenServer};
+use tributary_tests::token_server::{TokenServer, TokenServerMode};
 
 const WORKERS: u32 = 4;
 
-/// A token for the workload, fetched every second and put on every request.
+/// Configures a token that is fetched every second and added to every request.
 fn with_tokens(config: EnvoyConfig, server: &TokenServer, if_missing: &str) -> EnvoyConfig {
     config
         .full()
@@ -33,7 +33,7 @@ fn requests() -> Vec<Shape> {
     ]
 }
 
-/// What the upstream got since it had got `before`.
+/// The `authorization` headers that the upstream received since `before`, with their counts.
 fn since(scene: &Scene, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let now = scene.upstream.served().authorized.into_iter();
     let new = now.map(|(value, count)| (value.clone(), count - before.get(&value).copied().unwrap_or(0)));
@@ -42,7 +42,7 @@ fn since(scene: &Scene, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_fetch_per_period_serves_every_worker() -> Result<()> {
-    let server = TokenServer::start(Mood::Good).await?;
+    let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(WORKERS, |config| with_tokens(config, &server, "deny")).await?;
     let mut seen = BTreeMap::new();
     poll::until("five tokens to be used", LIMIT, async || {
@@ -60,26 +60,29 @@ async fn one_fetch_per_period_serves_every_worker() -> Result<()> {
     );
     assert!(fetched <= server.fetches(), "no worker fetches by itself: {fetched} of {}", server.fetches());
     assert!(seen.keys().all(|value| value.starts_with("Bearer token-")), "{seen:?}");
-    // The tokens that were used are consecutive: none was fetched by a worker for itself.
+    // The used tokens are consecutive, so no worker fetched one for itself.
     let numbers = seen.keys().map(|value| value.trim_start_matches("Bearer token-").parse::<u64>());
     let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-    let (first, last) = (numbers.iter().min().context("none")?, numbers.iter().max().context("none")?);
+    let (first, last) = (
+        numbers.iter().min().context("no token was used")?,
+        numbers.iter().max().context("no token was used")?,
+    );
     assert!(last - first < 2 * u64::try_from(numbers.len())?, "{numbers:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_in_every_worker_within_a_tick() -> Result<()> {
-    let server = TokenServer::start(Mood::Good).await?;
+async fn a_change_reaches_every_worker_within_a_tick() -> Result<()> {
+    let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(WORKERS, |config| with_tokens(config, &server, "deny")).await?;
     for _ in 0..3 {
         let known = server.newest();
         poll::until("a new token", LIMIT, async || Ok(Seen::when(server.newest() != known, server.newest())))
             .await?;
-        server.set(Mood::Gone);
+        server.set_mode(TokenServerMode::Down);
         let newest = server.newest();
-        // The service has it when it says so; from then on a tick is 50 ms. A load that met only the newest token met it
-        // in every worker: the generator's connections are spread over all of them.
+        // Workers read values every 50 ms. If a load used only the newest token, every worker has it, because
+        // the connections of the load generator are spread over all of them.
         poll::until("only the newest token to be used", LIMIT, async || {
             let before = scene.upstream.served().authorized;
             scene.load(200, requests()).await?;
@@ -87,14 +90,14 @@ async fn a_change_is_in_every_worker_within_a_tick() -> Result<()> {
             Ok(Seen::when(used == [(format!("Bearer {newest}"), 200)].into(), used))
         })
         .await?;
-        server.set(Mood::Good);
+        server.set_mode(TokenServerMode::Healthy);
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_endpoint_flaps_no_request_goes_without_a_token() -> Result<()> {
-    let server = TokenServer::start(Mood::Good).await?;
+async fn while_the_endpoint_flaps_every_request_has_a_token() -> Result<()> {
+    let server = TokenServer::start(TokenServerMode::Healthy).await?;
     let scene = Scene::start(2, |config| with_tokens(config, &server, "skip")).await?;
     poll::until("the first token to be used", LIMIT, async || {
         scene.load(20, requests()).await?;
@@ -102,7 +105,7 @@ async fn while_the_endpoint_flaps_no_request_goes_without_a_token() -> Result<()
         Ok(Seen::when(used.contains_key("Bearer token-1"), used))
     })
     .await?;
-    server.set(Mood::Flapping);
+    server.set_mode(TokenServerMode::Flapping);
     let before = scene.upstream.served();
     let fetches = server.fetches();
     poll::until("the endpoint to have flapped", LIMIT, async || {
@@ -120,14 +123,14 @@ async fn while_the_endpoint_flaps_no_request_goes_without_a_token() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_first_token_requests_are_denied_with_a_clear_body() -> Result<()> {
-    let server = TokenServer::start(Mood::Gone).await?;
+    let server = TokenServer::start(TokenServerMode::Down).await?;
     let scene = Scene::start(2, |config| with_tokens(config, &server, "deny")).await?;
     let url = format!("http://{}/users/1", scene.envoy.listener("ingress")?);
     let denied = reqwest::get(&url).await?;
     assert_eq!(denied.status(), 503);
     assert_eq!(denied.text().await?, "the header authorization cannot be made yet: a value is missing\n");
     assert_eq!(scene.upstream.served().received, 0);
-    server.set(Mood::Good);
+    server.set_mode(TokenServerMode::Healthy);
     poll::until("requests to pass", LIMIT, async || {
         let status = reqwest::get(&url).await?.status().as_u16();
         Ok(Seen::when(status == 200, status))
@@ -138,7 +141,7 @@ async fn before_the_first_token_requests_are_denied_with_a_clear_body() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn responses_carry_headers_and_a_count_over_all_workers() -> Result<()> {
+async fn responses_have_headers_and_a_count_over_all_workers() -> Result<()> {
     let scene = Scene::start(WORKERS, |config| {
         config
             .full()
@@ -149,7 +152,7 @@ async fn responses_carry_headers_and_a_count_over_all_workers() -> Result<()> {
     let url = format!("http://{}", scene.envoy.listener("ingress")?);
     let mut counts = Vec::new();
     for (number, path) in (1..=40).zip(["/users/1", "/health", "/nowhere", "/orders/2"].into_iter().cycle()) {
-        // A client of its own each time: the kernel gives its connection to any worker.
+        // Uses a new client each time, whose connection the kernel gives to any worker.
         let response = reqwest::Client::new().get(format!("{url}{path}")).send().await?;
         let text = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)

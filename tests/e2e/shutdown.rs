@@ -1,10 +1,10 @@
-//! Envoy ends under load, and nothing of what it counted is lost.
+//! Envoy shuts down, and none of its counts is lost.
 
 use anyhow::{Result, ensure};
+use tributary_tests::cargo::replay;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::EnvoyOptions;
 use tributary_tests::load::Shape;
-use tributary_tests::replay::replay;
 use tributary_tests::scene::{DURATION, LIMIT, Scene};
 use tributary_tests::sink::{Fault, Sink};
 
@@ -19,8 +19,8 @@ fn shapes() -> [Shape; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_exported_is_in_the_log_and_can_be_brought_to_a_collector() -> Result<()> {
-    // As Istio and Envoy Gateway have it.
+async fn unexported_metrics_are_logged_and_can_be_replayed() -> Result<()> {
+    // The log level of Istio and Envoy Gateway.
     let arguments = ["--log-level", "warning"].map(str::to_owned).to_vec();
     let options = EnvoyOptions { arguments, ..EnvoyOptions::workers(2) };
     let config = EnvoyConfig::load("envoy/minimal.yaml")?;
@@ -35,15 +35,15 @@ async fn what_was_not_exported_is_in_the_log_and_can_be_brought_to_a_collector()
     assert_eq!(scene.sink.total_count(DURATION), 0);
 
     let sink = Sink::start(0).await?;
-    let said = replay(&log, sink.address())?;
-    assert!(said.contains("requests with"), "{said}");
+    let printed = replay(&log, sink.address())?;
+    assert!(printed.contains("requests with"), "{printed}");
     assert_eq!(sink.total_count(DURATION), REQUESTS);
     assert_eq!(sink.problems(), Vec::<String>::new());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_exported_is_not_told_again() -> Result<()> {
+async fn exported_metrics_are_not_logged_at_shutdown() -> Result<()> {
     let mut scene = Scene::start(1, |config| config.service("self_metrics", false)).await?;
     scene.load(100, shapes()).await?;
     scene.wait_for_export(100).await?;

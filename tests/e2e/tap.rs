@@ -1,4 +1,4 @@
-//! The tap writes the streams that somebody looks for, and nothing that is secret.
+//! The tap logs matching streams with secrets masked.
 
 use anyhow::Result;
 use serde_json::json;
@@ -8,7 +8,7 @@ use tributary_tests::load::Shape;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{LIMIT, Scene};
 
-/// The tap's lines in Envoy's log, from the word `tap` on.
+/// The lines of the tap in Envoy's log, without the prefix `tap`.
 fn lines(envoy: &Envoy) -> Result<Vec<String>> {
     let log = envoy.log()?;
     Ok(log
@@ -19,7 +19,7 @@ fn lines(envoy: &Envoy) -> Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wanted_requests_are_written_with_secrets_masked() -> Result<()> {
+async fn matching_requests_are_logged_with_secrets_masked() -> Result<()> {
     let scene = Scene::start(1, |config| {
         config.full().worker(
             "tap",
@@ -38,26 +38,26 @@ async fn wanted_requests_are_written_with_secrets_masked() -> Result<()> {
         Ok(Seen::when(lines.iter().any(|line| line.starts_with("2 from upstream")), lines))
     })
     .await?;
-    let wanted =
+    let with_prefix =
         |start: &str| seen.iter().filter(|line| line.starts_with(start)).cloned().collect::<Vec<_>>();
     for number in [1, 2] {
-        let [request] = &wanted(&format!("{number} request"))[..] else { anyhow::bail!("{seen:?}") };
+        let [request] = &with_prefix(&format!("{number} request"))[..] else { anyhow::bail!("{seen:?}") };
         assert!(request.contains("; :path: /orders") && request.contains(r"; x-name: caf\xff"), "{request}");
         assert!(request.contains("; authorization: ***"), "{request}");
         assert_eq!(
-            wanted(&format!("{number} from client")),
+            with_prefix(&format!("{number} from client")),
             [format!(r"{number} from client: line\nbreak \x00")]
         );
-        assert!(wanted(&format!("{number} response"))[0].contains("; :status: 200"));
-        assert_eq!(wanted(&format!("{number} from upstream")), [format!("{number} from upstream: ..")]);
+        assert!(with_prefix(&format!("{number} response"))[0].contains("; :status: 200"));
+        assert_eq!(with_prefix(&format!("{number} from upstream")), [format!("{number} from upstream: ..")]);
     }
-    assert!(wanted("3").is_empty(), "no more than two in a minute: {seen:?}");
+    assert!(with_prefix("3").is_empty(), "no more than two in a minute: {seen:?}");
     assert!(!scene.envoy.log_contains("s3cret")?);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wanted_connection_is_written_in_both_directions() -> Result<()> {
+async fn a_matching_connection_is_logged_in_both_directions() -> Result<()> {
     const TCP_PLUGIN: &str = "tributary_tcp_filter";
     let edit = |config: EnvoyConfig| {
         config.full_plugin(TCP_PLUGIN).plugin(
@@ -67,7 +67,7 @@ async fn a_wanted_connection_is_written_in_both_directions() -> Result<()> {
         )
     };
     let scene = Scene::of("envoy/http_and_tcp.yaml", "otlp_collector", 1, |config| {
-        // The application speaks HTTP, which is TCP too.
+        // Uses the HTTP application as the TCP server.
         let app = config.cluster_address("app").map_or(0, |address| address.port());
         edit(config.cluster_port("database", app))
     })

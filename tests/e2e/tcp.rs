@@ -1,10 +1,10 @@
-//! TCP connections: each is counted when it opens and when it closes, with its bytes, whoever it ends by.
+//! TCP connections: each is counted when it opens and when it closes, with its bytes, whichever side closes
+//! it.
 
 use anyhow::Result;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::echo::{CLOSE, EchoClient, EchoServer, RESET};
 use tributary_tests::metrics::to_count;
-use tributary_tests::poll::Seen;
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{COUNTER, LIMIT, Scene};
 use tributary_tests::sink::Store;
@@ -17,17 +17,17 @@ const DURATION: &str = "tcp.connection.duration";
 
 const SERVER_NAME: &str = "shop.example.com";
 
-/// A scene with a server behind the listener `tcp` and nobody behind `broken`.
+/// Starts a scene with a server behind the listener `tcp` and none behind `broken`.
 async fn scene(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<(Scene, EchoServer)> {
-    let (server, nobody) = (EchoServer::start().await?, ReservedPort::new()?);
+    let (server, closed_port) = (EchoServer::start().await?, ReservedPort::new()?);
     let scene = Scene::of("tests/e2e/config/tcp.yaml", "otlp_collector", 2, |config| {
-        edit(config.cluster_port("app", server.address().port()).cluster_port("nowhere", nobody.port()))
+        edit(config.cluster_port("app", server.address().port()).cluster_port("nowhere", closed_port.port()))
     })
     .await?;
     Ok((scene, server))
 }
 
-/// A TLS ClientHello that names [`SERVER_NAME`], as short as it can be (RFC 8446 section 4.1.2, RFC 6066 section 3).
+/// A minimal TLS ClientHello with [`SERVER_NAME`] (RFC 8446 section 4.1.2, RFC 6066 section 3).
 fn client_hello() -> Result<Vec<u8>> {
     let with_length = |bytes: &[u8]| -> Result<Vec<u8>> {
         Ok([&u16::try_from(bytes.len())?.to_be_bytes(), bytes].concat())
@@ -49,20 +49,18 @@ fn counted(store: &Store) -> [u64; 5] {
 }
 
 async fn wait_for(scene: &Scene, expected: [u64; 5]) -> Result<()> {
-    let what = format!("{expected:?} opened, closed, received, sent and measured");
-    let probe = |store: &Store| Seen::when(counted(store) == expected, counted(store));
-    scene.sink.wait_until(&what, LIMIT, probe).await.map(|_| ())
+    scene.sink.wait_until_equal("opened, closed, received, sent and durations", expected, counted).await
 }
 
-/// From when on an attach point sees a connection.
+/// The stage from which an attach point observes a connection.
 enum Stage {
-    /// From its first moment.
+    /// From the start.
     Accepted,
-    /// From when it has a filter chain, which it gets when the TLS inspector has seen its first bytes.
+    /// From the choice of a filter chain, after the TLS inspector has read the first bytes.
     Filtered,
 }
 
-/// Connections that end in every way: by the client, by the upstream, by Envoy, with bytes and without.
+/// Opens connections that are closed by the client, by the upstream and by Envoy, with bytes and without.
 async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from: Stage) -> Result<()> {
     let (scene, _server) = scene(attach).await?;
     let listener = |name| scene.envoy.listener(name);
@@ -86,14 +84,14 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         malformed.close().await?;
 
         EchoClient::connect(tcp).await?.close().await?;
-        EchoClient::connect(tcp).await?.send_in_vain(CLOSE).await?;
-        EchoClient::connect(tcp).await?.send_in_vain(RESET).await?;
-        EchoClient::connect(broken).await?.send_in_vain(b"").await?;
-        EchoClient::connect(empty).await?.send_in_vain(b"").await?;
-        EchoClient::connect(idle).await?.send_in_vain(b"").await?;
+        EchoClient::connect(tcp).await?.send_until_closed(CLOSE).await?;
+        EchoClient::connect(tcp).await?.send_until_closed(RESET).await?;
+        EchoClient::connect(broken).await?.send_until_closed(b"").await?;
+        EchoClient::connect(empty).await?.send_until_closed(b"").await?;
+        EchoClient::connect(idle).await?.send_until_closed(b"").await?;
         echoed += u64::try_from(size + hello.len() + no_hello.len())?;
     }
-    // Eight have a filter chain; the client that sends nothing is gone before.
+    // Eight of nine get a filter chain; the client that sends nothing leaves before.
     let filtered = 8 * rounds;
     let total = match from {
         Stage::Accepted => filtered + rounds,
@@ -110,7 +108,7 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
     assert_eq!(envoy("total")?, filtered);
     assert_eq!(envoy("rx_bytes_total")?, received);
     assert_eq!(envoy("tx_bytes_total")?, echoed);
-    // Up to three attempts each, and yet one connection.
+    // A connection with up to three attempts is counted once.
     let attempts = stats.counter("cluster.nowhere.upstream_cx_connect_fail")?;
     assert!((2 * rounds..=3 * rounds).contains(&attempts), "{attempts} attempts for {rounds} connections");
     for (key, value, expected) in [
@@ -126,7 +124,7 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         }
         assert_eq!(store.count(DURATION, &[(key, value)]), expected, "{key}");
     }
-    // Envoy 1.40.0 has a flag for it, 1.36.4 none.
+    // Envoy 1.40.0 has a flag for this, 1.36.4 has none.
     let reset = store.sum(CLOSED, &[("error.type", "upstream_remote_reset")]);
     assert!([0, rounds].contains(&reset), "{reset}");
     let closed = store.number_points(CLOSED);
@@ -156,7 +154,7 @@ async fn the_access_logger_of_a_listener_counts_each_connection() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() -> Result<()> {
+async fn a_long_connection_is_reported_while_it_is_open_and_closed_once() -> Result<()> {
     let (scene, _server) = scene(|config| config.worker("report_interval", "200ms")).await?;
     let mut client = EchoClient::connect(scene.envoy.listener("tcp")?).await?;
     for expected in [[1, 0, 1_000, 1_000, 0], [1, 0, 2_000, 2_000, 0]] {
@@ -171,7 +169,7 @@ async fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_open_when_envoy_ends_is_handed_over() -> Result<()> {
+async fn a_connection_that_is_open_when_envoy_ends_is_flushed() -> Result<()> {
     let (mut scene, _server) = scene(|config| config).await?;
     let mut client = EchoClient::connect(scene.envoy.listener("tcp")?).await?;
     client.exchange(&[b'.'; 1_000]).await?;

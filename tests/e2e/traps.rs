@@ -1,4 +1,5 @@
-//! A module fails under load: traffic is served as the failure policy says, and the ledger knows to the unit what was lost.
+//! A module traps under load: traffic follows the failure policy, and the ledger reports exactly what was
+//! lost.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,13 @@ use tributary_tests::sink::{Fault, Sink, Store};
 use tributary_tests::trap;
 
 const REQUESTS: u64 = 2_000;
-/// A destination of sums, and one of deltas.
+/// The cumulative destination.
 const SUMS: &str = "otlp_collector";
 const DELTAS: &str = "deltas";
-/// Of so many requests one ends the VM that logs it.
+/// One of this many requests makes the VM that logs it trap.
 const REQUESTS_PER_TRAP: u32 = 500;
-/// Several of the intervals at which workers hand over, and the service exports, in a scene.
-const STILL: Duration = Duration::from_secs(2);
+/// How long the ledger must stay the same: several flush and export intervals of a scene.
+const UNCHANGED: Duration = Duration::from_secs(2);
 
 fn shapes() -> [Shape; 2] {
     [Shape::get("users", "/users/1").weight(3), Shape::get("orders", "/orders/7").status(404)]
@@ -31,7 +32,7 @@ async fn ledger(scene: &Scene) -> Result<Ledger> {
     Ok(ledger)
 }
 
-/// Waits until the ledger `holds`, and looks at each moment whether what was added up is accounted for.
+/// Waits until `holds` is true for the ledger, and checks every ledger on the way.
 async fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Ledger) -> bool) -> Result<Ledger> {
     poll::until(what, LIMIT, async || {
         let ledger = ledger(scene).await?;
@@ -40,32 +41,22 @@ async fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Ledger) -> bool) ->
     .await
 }
 
-/// The ledger when it has not changed for a while.
+/// Waits until the ledger has not changed for [`UNCHANGED`], and checks it.
 async fn at_rest(scene: &Scene) -> Result<Ledger> {
     let mut last = (Instant::now(), Ledger::default());
-    let ledger = poll::until("the ledger to stand still", LIMIT, async || {
+    let ledger = poll::until("the ledger to stop changing", LIMIT, async || {
         let ledger = ledger(scene).await?;
         if ledger != last.1 {
             last = (Instant::now(), ledger.clone());
         }
-        Ok(Seen::when(last.0.elapsed() >= STILL, ledger))
+        Ok(Seen::when(last.0.elapsed() >= UNCHANGED, ledger))
     })
     .await?;
     ledger.check()?;
     Ok(ledger)
 }
 
-/// Waits until the service was made anew more than `before` times.
-async fn wait_for_reload(scene: &Scene, before: u64) -> Result<u64> {
-    poll::until("the service to be made anew", LIMIT, async || {
-        let stats = scene.stats().await?;
-        let reloads = stats.counters("wasm.tributary_service.vm_reload_success").values().sum();
-        Ok(Seen::when(reloads > before, reloads))
-    })
-    .await
-}
-
-/// Waits until of everything that was sent nothing waits for a destination any more.
+/// Waits until all `sent` requests are exported or lost for every destination.
 async fn wait_for_all(scene: &Scene, sent: u64) -> Result<Ledger> {
     let is_settled = |ledger: &Ledger| {
         let mut destinations = ledger.destinations.values();
@@ -74,7 +65,8 @@ async fn wait_for_all(scene: &Scene, sent: u64) -> Result<Ledger> {
     wait_for(scene, "everything to be exported or lost", is_settled).await
 }
 
-/// A load in the midst of which the answer of a collector ends the service, while nothing that is on its way is taken.
+/// Sends a load during which the service traps on an answer of `deltas`, while its export to the other
+/// collector hangs.
 async fn load_and_fail(scene: &Scene, deltas: &Sink) -> Result<()> {
     let before = scene.sink.received().len();
     scene.sink.fail_next(1, &Fault::Hang);
@@ -94,7 +86,7 @@ async fn load_and_fail(scene: &Scene, deltas: &Sink) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_comes_back_counts_to_the_unit_what_it_never_brought() -> Result<()> {
+async fn a_restarted_service_counts_exactly_what_was_lost() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let module = trap::write(&trap::service_on_fault()?, folder.path())?;
     let deltas = Sink::start(0).await?.allowing_gaps();
@@ -108,29 +100,29 @@ async fn a_service_that_comes_back_counts_to_the_unit_what_it_never_brought() ->
     })
     .await?;
     let (mut sent, mut reloads) = (0, 0);
-    for life in 1..=2 {
+    for round in 1..=2 {
         scene.load(REQUESTS, shapes()).await?;
         sent += REQUESTS;
         let before = wait_for_all(&scene, sent).await?;
 
         load_and_fail(&scene, &deltas).await?;
         sent += REQUESTS;
-        reloads = wait_for_reload(&scene, reloads).await?;
+        reloads = scene.wait_for_reload(reloads).await?;
         let ledger = wait_for_all(&scene, sent).await?;
         ledger.check()?;
-        // Not one of the sums of this load was taken before the service failed.
+        // No cumulative export of this load was accepted before the trap.
         let lost = |ledger: &Ledger| ledger.destination(SUMS).map(Destination::lost);
-        ensure!(lost(&ledger)? > lost(&before)?, "life {life} lost nothing: {ledger:?}");
+        ensure!(lost(&ledger)? > lost(&before)?, "round {round} lost nothing: {ledger:?}");
         for (name, sink) in [(SUMS, &scene.sink), (DELTAS, &deltas)] {
             let destination = ledger.destination(name)?;
             assert_eq!(destination.dropped["trap"], destination.lost(), "{name}: {ledger:?}");
             assert_eq!(destination.exported, sink.total_count(DURATION), "{name}: {ledger:?}");
-            let told = destination.exported + destination.lost();
-            assert_eq!((ledger.observed, told), (sent, sent), "{name}: {ledger:?}");
-            // The counter, which is in shared data and lives on, though no worker has anything to say any more.
-            let counted =
-                |store: &Store| Seen::when(store.sum(COUNTER, &[]) == sent, store.sum(COUNTER, &[]));
-            sink.wait_until(&format!("the counter at {name}"), LIMIT, counted).await?;
+            let settled = destination.exported + destination.lost();
+            assert_eq!((ledger.observed, settled), (sent, sent), "{name}: {ledger:?}");
+            // The shared counter survives the trap, and the service exports it although workers send no more
+            // batches.
+            let counter = |store: &Store| store.sum(COUNTER, &[]);
+            sink.wait_until_equal(&format!("the counter at {name}"), sent, counter).await?;
             assert_eq!(sink.problems(), Vec::<String>::new(), "{name}");
         }
     }
@@ -138,7 +130,8 @@ async fn a_service_that_comes_back_counts_to_the_unit_what_it_never_brought() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_never_comes_back_leaves_requests_alone_and_workers_in_their_bounds() -> Result<()> {
+async fn a_service_that_is_not_restarted_affects_no_request_and_workers_stay_within_their_limits()
+-> Result<()> {
     let folder = tempfile::tempdir()?;
     let module = trap::write(&trap::service()?, folder.path())?;
     let mut scene = Scene::start(2, |config| config.module(SERVICE_PLUGIN, &module)).await?;
@@ -156,9 +149,10 @@ async fn a_service_that_never_comes_back_leaves_requests_alone_and_workers_in_th
     Ok(())
 }
 
-/// Its heartbeat is not heard there, but statistics tell how much waits.
+/// Workers cannot read the heartbeat of such a service, but they read the length of the queue from
+/// statistics.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_under_another_vm_id_that_fails_leaves_the_queue_in_its_bounds() -> Result<()> {
+async fn after_a_trap_of_a_service_under_another_vm_id_the_queue_stays_within_its_limit() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let module = trap::write(&trap::service()?, folder.path())?;
     let mut scene = Scene::start(2, |config| {
@@ -170,7 +164,7 @@ async fn a_service_under_another_vm_id_that_fails_leaves_the_queue_in_its_bounds
     .await?;
     scene.load(REQUESTS, shapes()).await?;
     scene.envoy.wait_for_log("Function: proxy_on_http_call_response failed", LIMIT).await?;
-    // Each request is a batch, of which 512 may wait.
+    // Each request is a batch, and the queue may hold 512.
     scene.load(REQUESTS, shapes()).await?;
     let before = at_rest(&scene).await?;
     ensure!(before.in_queue >= 512, "{before:?}");
@@ -180,7 +174,7 @@ async fn a_service_under_another_vm_id_that_fails_leaves_the_queue_in_its_bounds
     Ok(())
 }
 
-/// A load of which some requests end the worker that logs them.
+/// Sends a load in which some requests make the worker that logs them trap.
 async fn load_with_traps(scene: &Scene) -> Result<Tally> {
     let [users, orders] = shapes();
     let every = REQUESTS_PER_TRAP;
@@ -190,19 +184,19 @@ async fn load_with_traps(scene: &Scene) -> Result<Tally> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_worker_had_when_it_failed_is_counted_to_the_unit() -> Result<()> {
+async fn losses_of_a_trapped_worker_are_counted_exactly() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let module = trap::write(&trap::worker_filter()?, folder.path())?;
     for policy in ["FAIL_RELOAD", "FAIL_OPEN"] {
         for is_logger in [true, false] {
             let case = format!("{policy}, {}", if is_logger { "access logger" } else { "HTTP filter" });
-            one_worker_fails(&module, policy, is_logger).await.with_context(|| case)?;
+            worker_traps(&module, policy, is_logger).await.with_context(|| case)?;
         }
     }
     Ok(())
 }
 
-async fn one_worker_fails(module: &str, policy: &str, is_logger: bool) -> Result<()> {
+async fn worker_traps(module: &str, policy: &str, is_logger: bool) -> Result<()> {
     let attach = |config: EnvoyConfig| if is_logger { config.as_access_logger() } else { config };
     let counters = serde_json::json!([{"key": "requests", "when": "request"}]);
     let mut scene = Scene::start(2, |config| {
@@ -219,29 +213,33 @@ async fn one_worker_fails(module: &str, policy: &str, is_logger: bool) -> Result
     let by_status = tally.by_status();
     ensure!(tally.failed() + tally.truncated() == 0, "{:?}", tally.first_failure);
     let denied = by_status.get(&503).copied().unwrap_or_default();
-    ensure!(denied == 0 || !is_logger, "an access logger never touches requests: {by_status:?}");
+    ensure!(denied == 0 || !is_logger, "an access logger never affects requests: {by_status:?}");
 
-    // Made anew, all workers see all requests again; otherwise those are served that nobody sees.
-    let sees = policy == "FAIL_RELOAD";
-    poll::until("all requests to be served, and to be seen if workers are made anew", LIMIT, async || {
-        let before = ledger(&scene).await?.observed;
-        let load = Load::new(scene.envoy.listener("ingress")?, 100, Mix::new(3, shapes())?);
-        let by_status = load.run(|_| ()).await?.by_status();
-        let seen = ledger(&scene).await?.observed - before;
-        let is_well = !by_status.contains_key(&503) && (seen == 100 || !sees);
-        Ok(Seen::when(is_well, (by_status, seen)))
-    })
+    // After a restart all workers observe all requests again; without one, requests are served unobserved.
+    let restarts = policy == "FAIL_RELOAD";
+    poll::until(
+        "all requests to be served, and to be observed if workers are restarted",
+        LIMIT,
+        async || {
+            let before = ledger(&scene).await?.observed;
+            let load = Load::new(scene.envoy.listener("ingress")?, 100, Mix::new(3, shapes())?);
+            let by_status = load.run(|_| ()).await?.by_status();
+            let seen = ledger(&scene).await?.observed - before;
+            let is_recovered = !by_status.contains_key(&503) && (seen == 100 || !restarts);
+            Ok(Seen::when(is_recovered, (by_status, seen)))
+        },
+    )
     .await?;
     let ledger = at_rest(&scene).await?;
     let (counted, exported) = (scene.sink.sum(COUNTER, &[]), scene.sink.total_count(DURATION));
-    // Three counts that know nothing of each other: a statistic, a number in shared data, and what the collector has.
+    // Three independent counts: a statistic, the shared counter, and the collector's.
     assert_eq!(ledger.observed, counted, "{ledger:?}");
     assert_eq!(ledger.destination("collector")?.exported, exported, "{ledger:?}");
     assert_eq!(ledger.pending, counted - exported, "{ledger:?}");
     ensure!(ledger.pending > 0 && exported >= REQUESTS, "{ledger:?}");
-    // Whoever lives hands over its last fold when Envoy ends: there is none, so what is pending was lost.
-    ensure!(scene.envoy.terminate(LIMIT).await?.success(), "Envoy did not end well");
-    let taken_over = format!("the service ends: {exported} requests taken over in all");
-    ensure!(scene.envoy.log_contains(&taken_over)?, "{}", scene.envoy.log()?);
+    // At the shutdown live workers flush. They add nothing, so everything pending was lost.
+    ensure!(scene.envoy.terminate(LIMIT).await?.success(), "Envoy ended with an error");
+    let expected = format!("the service ends: {exported} requests taken over in all");
+    ensure!(scene.envoy.log_contains(&expected)?, "{}", scene.envoy.log()?);
     Ok(())
 }

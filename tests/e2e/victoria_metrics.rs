@@ -1,18 +1,17 @@
-//! The second measuring instrument: what a real VictoriaMetrics was sent is what is read back from it.
+//! Validates the VictoriaMetrics client: queries return what was sent to a real VictoriaMetrics.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
-    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data,
-    number_data_point,
+    HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data, number_data_point,
 };
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
+use tributary_tests::otlp::{attribute, request, text};
 use tributary_tests::remote_write::{self, TimeSeries, WriteRequest, stale_marker};
 use tributary_tests::victoria_metrics::{OTLP_PATH, REMOTE_WRITE_PATH, VictoriaMetrics};
 
@@ -20,15 +19,7 @@ const COUNTER: &str = "tributary.counter";
 const DURATION: &str = "http.server.request.duration";
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
-}
-
-fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
-}
-
-/// What one process has seen after `count` requests, all of them in the middle one of three buckets.
+/// The export of a process after `count` requests, all of them in the second of three buckets.
 fn message(instance: &str, time: u64, count: u64) -> Result<ExportMetricsServiceRequest> {
     let aggregation_temporality = AggregationTemporality::Cumulative.into();
     let counter = NumberDataPoint {
@@ -55,11 +46,7 @@ fn message(instance: &str, time: u64, count: u64) -> Result<ExportMetricsService
     let histogram = Histogram { data_points: vec![duration], aggregation_temporality };
     let metric = |name: &str, data| Metric { name: name.to_owned(), data: Some(data), ..Metric::default() };
     let metrics = vec![metric(COUNTER, Data::Sum(sum)), metric(DURATION, Data::Histogram(histogram))];
-    let resource =
-        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
-    let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
-    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
-    Ok(ExportMetricsServiceRequest { resource_metrics: vec![metrics] })
+    Ok(request(instance, metrics))
 }
 
 #[tokio::test]
@@ -92,7 +79,7 @@ async fn the_latest_values_of_all_instances_are_read_back() -> Result<()> {
         assert!((point.histogram.sum - 1.25).abs() < 1e-9);
     }
 
-    // Everything is between 0.005 and 0.01.
+    // All values are between 0.005 and 0.01.
     for (quantile, expected) in [(0.5, 0.0075), (0.99, 0.00995)] {
         for wanted in [&[][..], &[("http.route", "users"), ("service.instance.id", "b")]] {
             let found = collector.quantile(quantile, DURATION, wanted, None).await?;

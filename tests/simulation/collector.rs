@@ -1,4 +1,4 @@
-//! A collector, and the network between it and Envoy.
+//! A collector and the network between it and Envoy.
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
@@ -7,41 +7,41 @@ use tributary_host::fake::{FakeAnswer, FakePost};
 use tributary_tests::scene::{COUNTER, DURATION};
 use tributary_tests::sink::Store;
 
-/// A collector, and the network between it and Envoy.
+/// A collector and the network between it and Envoy.
 pub(crate) struct Collector {
     pub(crate) cluster: &'static str,
-    /// Whether what it took and did not confirm does it no harm to get again.
+    /// Whether it gets cumulative points, which it may get again after an unconfirmed request.
     pub(crate) is_cumulative: bool,
     pub(crate) store: Store,
-    pub(crate) mood: Mood,
-    /// Requests without an answer so far.
+    pub(crate) fault_mode: FaultMode,
+    /// Exports without an answer so far.
     calls: Vec<Pending>,
-    /// Requests in deltas that it refused for good: they do not come again.
+    /// Observations in deltas that it refused permanently, which are not sent again.
     pub(crate) refused: u64,
-    /// Requests that services had added up and not told it of when they died.
+    /// Observations that the service had aggregated and not exported when it trapped.
     pub(crate) lost: u64,
 }
 
-/// How it answers.
+/// How the collector and the network behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// It takes everything.
+pub(crate) enum FaultMode {
+    /// Stores everything and answers 200.
     Healthy,
-    /// It answers with this status, and takes nothing.
+    /// Answers with this status, and stores nothing.
     Status(u16),
-    /// It takes everything, after Envoy has given up on it.
+    /// Stores everything, but answers after Envoy's timeout.
     Late,
-    /// It takes everything, and its answer breaks off.
-    BreaksOff,
-    /// It takes everything, and says something senseless.
+    /// Stores everything, and its answer is truncated.
+    Truncated,
+    /// Stores everything, and answers with random bytes.
     Garbage,
-    /// It takes everything, and says that it rejected a point.
+    /// Stores everything, and reports one rejected point.
     PartialSuccess,
-    /// No answer of it, nor one of Envoy's own, ever comes back.
+    /// Neither its answer nor one of Envoy ever arrives.
     Lost,
 }
 
-impl Mood {
+impl FaultMode {
     const ALL: [Self; 14] = [
         Self::Healthy,
         Self::Healthy,
@@ -53,7 +53,7 @@ impl Mood {
         Self::Status(503),
         Self::Status(504),
         Self::Late,
-        Self::BreaksOff,
+        Self::Truncated,
         Self::Garbage,
         Self::PartialSuccess,
         Self::Lost,
@@ -64,90 +64,91 @@ impl Mood {
     }
 }
 
-/// A request on its way.
+/// An export in flight.
 struct Pending {
     call: u32,
     due_ns: u64,
-    answer: FakeAnswer,
-    with_headers: bool,
-    /// What is taken with the answer, not before: deltas that Envoy believes lost come again.
+    /// `None` for a call that fails without response headers.
+    answer: Option<FakeAnswer>,
+    /// The request to store together with the answer: deltas are sent again if their answer is lost.
     post: Option<FakePost>,
-    /// Whether it is refused then.
+    /// Whether the collector refuses it.
     is_refused: bool,
 }
 
 impl Collector {
     pub(crate) fn new(cluster: &'static str, is_cumulative: bool) -> Self {
-        let (store, mood, calls) = (Store::with_gaps(), Mood::Healthy, Vec::new());
-        Self { cluster, is_cumulative, store, mood, calls, refused: 0, lost: 0 }
+        let (store, fault_mode, calls) = (Store::with_gaps(), FaultMode::Healthy, Vec::new());
+        Self { cluster, is_cumulative, store, fault_mode, calls, refused: 0, lost: 0 }
     }
 
-    /// A request arrives.
+    /// Receives an export.
     pub(crate) fn arrived(&mut self, post: FakePost, now: u64, random: &mut Rng) {
         let timeout = u64::try_from(post.timeout.as_nanos()).unwrap();
         let latency = random.u64(0..timeout / 2);
-        let is_taken = match self.mood {
-            Mood::Status(_) => false,
-            Mood::Healthy | Mood::Garbage | Mood::PartialSuccess => true,
-            Mood::Late | Mood::BreaksOff | Mood::Lost => self.is_cumulative,
+        let is_stored = match self.fault_mode {
+            FaultMode::Status(_) => false,
+            FaultMode::Healthy | FaultMode::Garbage | FaultMode::PartialSuccess => true,
+            FaultMode::Late | FaultMode::Truncated | FaultMode::Lost => self.is_cumulative,
         };
         let status = |status: u16| vec![(":status".to_owned(), status.to_string().into_bytes())];
-        let kind = |body: Vec<u8>| {
+        let with_body = |body: Vec<u8>| {
             let mut headers = status(200);
             headers.push(("content-type".to_owned(), b"application/x-protobuf".to_vec()));
             (headers, body)
         };
         let call = post.token;
-        let (headers, body) = match self.mood {
-            Mood::Healthy => (status(200), Vec::new()),
-            Mood::Status(429) => {
+        let (headers, body) = match self.fault_mode {
+            FaultMode::Healthy => (status(200), Vec::new()),
+            FaultMode::Status(429) => {
                 let mut headers = status(429);
                 headers.push(("retry-after".to_owned(), b"1".to_vec()));
                 (headers, Vec::new())
             }
-            Mood::Status(other) => (status(other), Vec::new()),
-            Mood::Late => (status(504), Vec::new()),
-            Mood::BreaksOff | Mood::Lost => (Vec::new(), Vec::new()),
-            Mood::Garbage => kind((0..random.usize(0..40)).map(|_| random.u8(..)).collect()),
+            FaultMode::Status(other) => (status(other), Vec::new()),
+            FaultMode::Late => (status(504), Vec::new()),
+            FaultMode::Truncated | FaultMode::Lost => (Vec::new(), Vec::new()),
+            FaultMode::Garbage => with_body((0..random.usize(0..40)).map(|_| random.u8(..)).collect()),
             // ExportMetricsPartialSuccess { rejected_data_points: 1 }.
-            Mood::PartialSuccess => kind(vec![0x0a, 0x02, 0x08, 0x01]),
+            FaultMode::PartialSuccess => with_body(vec![0x0a, 0x02, 0x08, 0x01]),
         };
-        let is_refused = matches!(self.mood, Mood::Status(400 | 500));
-        if is_taken && self.is_cumulative {
+        let is_refused = matches!(self.fault_mode, FaultMode::Status(400 | 500));
+        if is_stored && self.is_cumulative {
             self.take(&post).unwrap();
         }
-        let wait = if self.mood == Mood::Late { timeout } else { latency };
-        let due_ns = if self.mood == Mood::Lost { u64::MAX } else { now + wait };
+        let wait = if self.fault_mode == FaultMode::Late { timeout } else { latency };
+        let due_ns = if self.fault_mode == FaultMode::Lost { u64::MAX } else { now + wait };
         let answer = FakeAnswer { headers: headers.into_iter().collect(), body };
-        let post = ((is_taken || is_refused) && !self.is_cumulative).then_some(post);
-        let with_headers = self.mood != Mood::BreaksOff;
-        self.calls.push(Pending { call, due_ns, answer, with_headers, post, is_refused });
+        let answer = (self.fault_mode != FaultMode::Truncated).then_some(answer);
+        let post = ((is_stored || is_refused) && !self.is_cumulative).then_some(post);
+        self.calls.push(Pending { call, due_ns, answer, post, is_refused });
     }
 
-    /// The next answer that is due.
-    pub(crate) fn answer(&mut self, now: u64) -> Option<(u32, FakeAnswer, bool)> {
+    /// Returns the next answer that is due.
+    pub(crate) fn answer(&mut self, now: u64) -> Option<(u32, Option<FakeAnswer>)> {
         let at = self.calls.iter().position(|call| call.due_ns <= now)?;
-        let Pending { call, answer, with_headers, post, is_refused, .. } = self.calls.remove(at);
+        let Pending { call, answer, post, is_refused, .. } = self.calls.remove(at);
         if let Some(post) = post {
             let before = self.counts().0;
             self.take(&post).unwrap();
-            // Deltas that will not come again. They are remembered all the same: what comes next goes on where they ended.
+            // Refused deltas are not sent again. The store gets them all the same, so that the next window
+            // follows.
             self.refused += if is_refused { self.counts().0 - before } else { 0 };
         }
-        Some((call, answer, with_headers))
+        Some((call, answer))
     }
 
-    /// The service is gone, and with it whoever waited for answers.
+    /// Drops all answers in flight: the service that waited for them is gone.
     pub(crate) fn cut_off(&mut self) {
         self.calls.clear();
     }
 
-    /// Requests that it was told of, by the histogram and by the counter in shared data; those that it refused are among them.
+    /// Counts the received observations, including refused ones, by the histogram and by the shared counter.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.store.count(DURATION, &[]), self.store.sum(COUNTER, &[]))
     }
 
-    /// Somebody brings it what was left in the log.
+    /// Stores metrics that the service logged at shutdown.
     pub(crate) fn replay(&mut self, json: &str) {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         self.store.take_request(&headers, json.as_bytes()).unwrap();

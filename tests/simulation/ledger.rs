@@ -1,4 +1,5 @@
-//! A second reckoning of what goes through the queue: each batch is read when it goes in and when it comes out.
+//! An independent ledger of the queue: decodes each batch when a worker enqueues it and when the service
+//! takes it.
 
 use std::collections::BTreeMap;
 
@@ -6,47 +7,52 @@ use tributary_host::fake;
 use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
 
-/// Everything that was ever in the queue, and what the service should have made of it.
+/// All batches that were ever in the queue, and the counts that the service must report.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     producers: BTreeMap<u64, Producer>,
-    pub(crate) handed_over: u64,
+    pub(crate) enqueued: u64,
     pub(crate) aggregated: u64,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
     missing: u64,
-    /// Whether the service goes on from where another one failed.
-    pub(crate) goes_on: bool,
+    /// Whether the service was restarted after a trap.
+    pub(crate) is_restarted: bool,
 }
 
-/// The observations in each batch of one producer, by their sequence.
+/// The batches of one producer.
 #[derive(Debug, Default)]
 struct Producer {
     batches: BTreeMap<u64, u64>,
-    /// The last that the service added up.
+    /// The sequence of the last batch that the service aggregated.
     last: u64,
 }
 
 impl Ledger {
-    /// A worker put an item into the queue; gives its observations.
+    /// Records that a worker enqueued an item; returns its observations.
     pub(crate) fn put(&mut self, item: &[u8]) -> u64 {
-        let batch = Batch::decode(item).unwrap();
+        let batch = Batch::decode(item.to_vec()).unwrap();
         let observations = batch.observations();
         let before =
             self.producers.entry(batch.producer).or_default().batches.insert(batch.sequence, observations);
-        assert!(before.is_none(), "batch {} of {} was there before", batch.sequence, batch.producer);
-        self.handed_over += observations;
+        assert!(
+            before.is_none(),
+            "batch {} of producer {} was enqueued twice",
+            batch.sequence,
+            batch.producer
+        );
+        self.enqueued += observations;
         observations
     }
 
-    /// The service took what the host noted since.
+    /// Records the items that the service took since [`fake`] started to note them.
     pub(crate) fn took_all(&mut self) {
         let taken = fake::with(|host| host.queues.taken.take()).unwrap_or_default();
         taken.iter().for_each(|item| self.took(item));
     }
 
     fn took(&mut self, item: &[u8]) {
-        let Ok(batch) = Batch::decode(item) else {
+        let Ok(batch) = Batch::decode(item.to_vec()) else {
             self.refused += 1;
             return;
         };
@@ -55,9 +61,9 @@ impl Ledger {
             self.duplicates += 1;
             return;
         }
-        // What the service can tell is missing: between two batches of a producer that it has, or before the first where
-        // another service of the process came before it.
-        if producer.last > 0 || self.goes_on {
+        // The service detects missing batches between two batches of a producer, and before the first if it
+        // was restarted.
+        if producer.last > 0 || self.is_restarted {
             let between = producer.batches.range(producer.last + 1..batch.sequence);
             self.missing += between.map(|(_, observations)| observations).sum::<u64>();
         }
@@ -65,26 +71,26 @@ impl Ledger {
         self.aggregated += batch.observations();
     }
 
-    /// Observations that went into the queue and of which nothing is known yet.
+    /// Observations that were enqueued and neither aggregated nor detected as missing.
     pub(crate) fn unknown(&self) -> u64 {
-        self.handed_over - self.aggregated - self.missing
+        self.enqueued - self.aggregated - self.missing
     }
 
-    /// The service has told the same of itself.
+    /// Checks that the service reports the same counts.
     pub(crate) fn check(&self) {
-        let told = [
+        let reported = [
             stat("observations_handed_over"),
             stat("observations_aggregated"),
             stat("observations_missing"),
             stat("batches_duplicate"),
             stat("batches_refused"),
         ];
-        let expected = [self.handed_over, self.aggregated, self.missing, self.duplicates, self.refused];
-        assert_eq!(told, expected, "handed over, aggregated, missing, duplicate and refused");
+        let expected = [self.enqueued, self.aggregated, self.missing, self.duplicates, self.refused];
+        assert_eq!(reported, expected, "enqueued, aggregated, missing, duplicate and refused");
     }
 }
 
-/// What the service says became of what it added up, for one destination.
+/// The service's statistics of aggregated observations for one destination.
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) exported: u64,
@@ -112,12 +118,12 @@ impl Account {
     }
 }
 
-/// What is in the queue, but for the first `skipped`.
+/// Copies the items in the queue after the first `skipped`.
 pub(crate) fn items(skipped: usize) -> Vec<Vec<u8>> {
     fake::with(|host| host.queues.items(QUEUE_HTTP).skip(skipped).map(<[u8]>::to_vec).collect())
 }
 
-/// A stranger puts something into the queue.
+/// Enqueues an item as an untrusted plugin.
 pub(crate) fn forge(item: &[u8]) {
     fake::with(|host| {
         if let Ok(token) = host.queues.resolve(QUEUE_HTTP) {
@@ -126,7 +132,7 @@ pub(crate) fn forge(item: &[u8]) {
     });
 }
 
-/// A stranger takes the first item out of the queue.
+/// Takes the first item out of the queue as an untrusted plugin.
 pub(crate) fn steal() -> Option<Vec<u8>> {
     fake::with(|host| {
         let token = host.queues.resolve(QUEUE_HTTP).ok()?;
@@ -134,7 +140,7 @@ pub(crate) fn steal() -> Option<Vec<u8>> {
     })
 }
 
-/// A statistic of ours.
+/// Reads a statistic of the modules.
 pub(crate) fn stat(name: &str) -> u64 {
     fake::with(|host| host.stat(&format!("tributary_{name}")))
 }

@@ -1,59 +1,61 @@
-//! Workers, queue, service and collectors in one thread on a clock of its own, with faults by seed: after every step every
-//! observation is somewhere, and at the end each is where it belongs.
+//! Simulates workers, queue, service and collectors in one thread with a simulated clock and faults drawn by
+//! a seed. After every step every observation is accounted for, and at the end each one has reached every
+//! collector or is known to be lost.
 //!
-//! The modules are the real ones, on the host's fake. A seed that fails goes into [`SEEDS`], and stays there.
+//! The modules are the real ones, on the fake host. Add every seed that fails to [`SEEDS`].
 
 #[cfg(test)]
 mod collector;
 #[cfg(test)]
-mod happened;
+mod events;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
-mod main_thread;
+mod service;
 #[cfg(test)]
-mod plant;
+mod simulation;
 #[cfg(test)]
 mod worker;
 
 use std::panic;
 
-use happened::Happened;
-use plant::Plant;
+use events::EventCounts;
+use simulation::Simulation;
 use tributary_host::{fake, random};
 
-/// Seeds that once failed, with what they found.
+/// Seeds that once failed, with the fault that they found.
 const SEEDS: [(u64, &str); 1] =
-    [(2009, "no batch ever told of a counter: each worker failed before it handed anything over")];
+    [(2009, "no batch announced a counter, because each worker trapped before its first flush")];
 
-/// Further seeds, from 0; variables ask for more, or for others.
+/// The number of further seeds; the variables set it and the first one.
 const COUNT: u64 = 60;
 const FIRST_VARIABLE: &str = "TRIBUTARY_SIMULATION_FIRST_SEED";
 const COUNT_VARIABLE: &str = "TRIBUTARY_SIMULATION_SEEDS";
-/// What happens in one simulation before everything heals.
+/// The number of steps of one simulation, before all faults end.
 const STEPS: u32 = 150;
 
 #[test]
-fn whatever_fails_every_observation_is_accounted_for() {
+fn every_observation_is_accounted_for_with_any_faults() {
     let count = std::env::var(COUNT_VARIABLE).map_or(COUNT, |count| count.parse().unwrap());
     let first = std::env::var(FIRST_VARIABLE).map_or(0, |first| first.parse().unwrap());
     let seeds = SEEDS.into_iter().map(|(seed, _)| seed).chain(first..first + count);
-    // All hashers of a process share a seed: drawn here, each simulation is the same, whichever came before it.
+    // All hashers of a process share a seed. It is drawn here, so that a simulation does not depend on the
+    // previous ones.
     fake::reset();
     random::hasher();
-    let mut sum = Happened::default();
+    let mut sum = EventCounts::default();
     for seed in seeds {
         let run = panic::catch_unwind(|| {
-            let mut plant = Plant::new(seed);
-            (0..STEPS).for_each(|_| plant.step());
-            plant.end()
+            let mut simulation = Simulation::new(seed);
+            (0..STEPS).for_each(|_| simulation.step());
+            simulation.end()
         });
         match run {
-            Ok(happened) => sum.add_all(&happened),
-            Err(_) => panic!("seed {seed}: see above for what did not hold"),
+            Ok(events) => sum.add_all(&events),
+            Err(_) => panic!("seed {seed} failed: see the panic above"),
         }
     }
     println!("{sum:#?}");
-    // A simulation in which nothing goes wrong would find nothing.
+    // Every kind of event must have occurred: a simulation without faults would find nothing.
     assert_eq!(sum.missed(), []);
 }

@@ -1,4 +1,4 @@
-//! A worker's VM, and what it should know.
+//! A worker's VM with the counts that it should have.
 
 use tributary_host::fake;
 use tributary_host::fake::vm::Vm;
@@ -8,19 +8,19 @@ use tributary_worker_filter::root::WorkerRoot;
 
 use crate::ledger::{Ledger, items};
 
-/// How the workers of one simulation are configured.
+/// The configuration of a worker.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kind {
-    /// Whether they keep a counter in shared data.
+pub(crate) struct WorkerOptions {
+    /// Whether it has a shared counter.
     pub(crate) counts: bool,
-    /// Whether they send a message for each request.
-    pub(crate) sends_each: bool,
+    /// Whether it flushes after each request.
+    pub(crate) flushes_each: bool,
 }
 
-impl Kind {
-    /// So few series that there is an overflow.
+impl WorkerOptions {
+    /// Formats the configuration, with so few series that they overflow.
     fn config(self) -> String {
-        let flush = if self.sends_each { r#", "max_requests": 1"# } else { "" };
+        let flush = if self.flushes_each { r#", "max_requests": 1"# } else { "" };
         let counters = if self.counts { r#"[{"key": "requests"}]"# } else { "[]" };
         format!(
             r#"{{"flush": {{"interval": "200ms"{flush}}}, "limits": {{"series": 4}}, "counters": {counters}}}"#
@@ -28,31 +28,31 @@ impl Kind {
     }
 }
 
-/// From one tick to the next, as the configuration says.
+/// The tick period, equal to the flush interval of the configuration.
 pub(crate) const TICK_NS: u64 = 200_000_000;
 
-/// A worker's VM, and what it should know.
+/// A worker's VM with the counts that it should have.
 pub(crate) struct Worker {
-    /// None once it has ended.
+    /// `None` once it has ended.
     vm: Option<Vm>,
-    /// Requests that it saw.
+    /// Requests that it observed.
     pub(crate) seen: u64,
-    /// Those of them that it put into the queue.
-    pub(crate) handed_over: u64,
-    /// Those of them that are in the counter in shared data.
+    /// Of those: enqueued.
+    pub(crate) enqueued: u64,
+    /// Of those: counted in the shared counter.
     pub(crate) counted: u64,
     pub(crate) next_tick: u64,
 }
 
 impl Worker {
-    /// One that begins now.
-    pub(crate) fn begin(kind: Kind, now: u64) -> Self {
-        let vm = Vm::start(WorkerRoot::boxed, kind.config().as_bytes());
-        assert!(vm.is_some(), "the configuration is taken");
-        Self { vm, seen: 0, handed_over: 0, counted: 0, next_tick: now + TICK_NS }
+    /// Starts a worker.
+    pub(crate) fn begin(options: WorkerOptions, now: u64) -> Self {
+        let vm = Vm::start(WorkerRoot::boxed, options.config().as_bytes());
+        assert!(vm.is_some(), "the configuration is valid");
+        Self { vm, seen: 0, enqueued: 0, counted: 0, next_tick: now + TICK_NS }
     }
 
-    /// Sees a request to its end.
+    /// Logs a request.
     pub(crate) fn request(&mut self, route: &str, duration_ns: i64, ledger: &mut Ledger) {
         let number = |number: i64| number.to_le_bytes().to_vec();
         let attributes = [
@@ -75,29 +75,29 @@ impl Worker {
         self.next_tick = now + TICK_NS;
     }
 
-    /// Ends in order: what it has, it hands over.
+    /// Shuts the worker down, which makes it flush.
     pub(crate) fn end(mut self, ledger: &mut Ledger) -> Self {
         self.call(ledger, |vm| vm.take().unwrap().delete());
         self
     }
 
-    /// What it saw and still has.
+    /// Requests that it observed and has not enqueued.
     pub(crate) fn pending(&self) -> u64 {
-        self.seen - self.handed_over
+        self.seen - self.enqueued
     }
 
-    /// Calls into the VM, and notes what that changed outside.
+    /// Calls into the VM, and records the changes of the queue and of the shared counter.
     fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&mut Option<Vm>)) {
         let (in_queue, counted) = (fake::with(|host| host.queues.len(QUEUE_HTTP)), counter());
         act(&mut self.vm);
         for item in items(in_queue) {
-            self.handed_over += ledger.put(&item);
+            self.enqueued += ledger.put(&item);
         }
         self.counted += counter() - counted;
     }
 }
 
-/// The counter of all workers in shared data.
+/// Reads the shared counter of all workers.
 pub(crate) fn counter() -> u64 {
     let value = fake::with(|host| host.store.get(&shared_key("requests"))).map(|(value, _)| value);
     value.map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()))

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::poll::{self, LIMIT, Seen};
+
 /// How long one request to the admin interface may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -24,8 +26,9 @@ pub struct Stats {
     gauges: BTreeMap<String, u64>,
 }
 
-/// How many values a histogram has recorded up to each of its bounds, in ascending order.
-pub type Buckets = Vec<(f64, u64)>;
+/// The cumulative buckets of a histogram: each upper bound with the number of recorded values up to it, in
+/// ascending order.
+pub type CumulativeBuckets = Vec<(f64, u64)>;
 
 #[derive(Deserialize)]
 struct HistogramPage {
@@ -71,75 +74,66 @@ struct CommandLineOptions {
 }
 
 impl Admin {
-    /// A client of the admin interface at `address`.
+    /// Makes a client of the admin interface at `address`.
     pub fn new(address: SocketAddr) -> Self {
         Self { address, client: reqwest::Client::new() }
     }
 
-    /// Where the admin interface listens.
+    /// The address of the admin interface.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether Envoy says that it is ready; `false` too while nothing answers.
+    /// Whether Envoy reports `LIVE`; `false` if nothing answers.
     pub async fn is_ready(&self) -> bool {
         self.get("/ready").await.is_ok_and(|body| body.trim() == "LIVE")
     }
 
-    /// How many Envoys have taken each other's place before the one that answers.
-    ///
-    /// # Errors
-    /// It does not answer.
+    /// Reads the restart epoch of the Envoy that answers: the number of hot restarts before it.
     pub async fn restart_epoch(&self) -> Result<u32> {
         let info: ServerInfo = serde_json::from_str(&self.get("/server_info").await?)?;
         Ok(info.command_line_options.restart_epoch)
     }
 
-    /// The answer's body to `GET path`.
-    ///
-    /// # Errors
-    /// Nothing answers, or the status is not 200.
+    /// Sends `GET path` and returns the body of the answer; fails unless the status is 200.
     pub async fn get(&self, path: &str) -> Result<String> {
         self.send(reqwest::Method::GET, path).await
     }
 
-    /// The answer's body to `POST path`, for what changes something: `/drain_listeners`, `/logging?level=debug`.
-    ///
-    /// # Errors
-    /// Nothing answers, or the status is not 200.
+    /// Sends `POST path`, such as `/drain_listeners`, and returns the body of the answer; fails unless the
+    /// status is 200.
     pub async fn post(&self, path: &str) -> Result<String> {
         self.send(reqwest::Method::POST, path).await
     }
 
-    /// Every counter and gauge as they are now.
-    ///
-    /// # Errors
-    /// The admin interface does not answer, or not in the form of Envoy's `/stats?format=json`.
+    /// Reads every counter and gauge, in two requests.
     pub async fn stats(&self) -> Result<Stats> {
         Ok(Stats { counters: self.read("Counters").await?, gauges: self.read("Gauges").await? })
     }
 
-    /// The modules' own counters and gauges, all as of one moment: Envoy reads them in one go.
-    ///
-    /// # Errors
-    /// As for [`Admin::stats`].
+    /// Reads the counters and gauges of the modules in one request, so that all are of the same moment.
     pub async fn module_stats(&self) -> Result<BTreeMap<String, u64>> {
         self.page("filter=^wasmcustom.tributary_").await
     }
 
-    /// One counter as it is now, such as `http.ingress.downstream_rq_completed`.
-    ///
-    /// # Errors
-    /// As for [`Admin::stats`], or Envoy has no such counter (yet).
+    /// Reads one counter, such as `http.ingress.downstream_rq_completed`.
     pub async fn counter(&self, name: &str) -> Result<u64> {
         self.stats().await?.counter(name)
     }
 
-    /// A histogram since Envoy started, as of its last flush of statistics; none if there is none of this name yet.
-    ///
-    /// # Errors
-    /// The admin interface does not answer, or not in the form of Envoy's `/stats?histogram_buckets=cumulative`.
-    pub async fn buckets(&self, name: &str) -> Result<Option<Buckets>> {
+    /// Waits until a counter is at least `count`.
+    pub async fn wait_for_counter(&self, name: &str, count: u64) -> Result<()> {
+        poll::until(&format!("{name} to be {count}"), LIMIT, async || {
+            let now = self.counter(name).await?;
+            Ok(Seen::when(now >= count, now))
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Reads a histogram since the start of Envoy, as of its last flush of statistics; `None` if Envoy has no
+    /// such histogram yet.
+    pub async fn buckets(&self, name: &str) -> Result<Option<CumulativeBuckets>> {
         let path = format!("/stats?format=json&type=Histograms&histogram_buckets=cumulative&filter={name}");
         let page: HistogramPage = serde_json::from_str(&self.get(&path).await?)
             .with_context(|| format!("histograms of {}/stats", self.address))?;
@@ -226,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_counter_is_an_error_that_names_its_neighbours() {
+    fn a_missing_counter_is_an_error_that_names_similar_ones() {
         assert_eq!(stats().counter("http.a.rq_5xx").unwrap(), 1);
         let error = stats().counter("http.a.rq_3xx").unwrap_err().to_string();
         assert!(error.contains("http.a.rq_2xx") && !error.contains("http.b"), "{error}");

@@ -1,44 +1,57 @@
-//! The cargo that runs in the repository, as at the command line.
+//! The cargo that runs the tests, and the project's own programs run by it.
 
 use std::env;
 use std::ffi::OsString;
-use std::process::Command;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
 
 use crate::repository;
 
-/// A variable that only what cargo runs has.
-const PACKAGE_PREFIX: &str = "CARGO_PKG_";
-/// Others of them.
-const PACKAGE: [&str; 3] = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS", "CARGO_MANIFEST_PATH"];
-
-/// The one that this program was run by.
+/// The cargo that runs this program.
 pub fn program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// It, in the repository's root.
+/// A cargo command in the root of the repository.
 pub fn command() -> Command {
     let mut command = Command::new(program());
     command.current_dir(repository::root());
-    forget_package(&mut command);
+    remove_package_variables(&mut command);
     command
 }
 
-/// One of the project's commands.
+/// `cargo xtask ARGUMENTS`.
 pub fn xtask(arguments: &[&str]) -> Command {
     let mut command = command();
     command.args(["run", "--quiet", "--package", "xtask", "--"]).args(arguments);
     command
 }
 
-/// Takes from a command what cargo says to the programs that it runs about their package.
+/// Runs `tributary replay` on an Envoy log, which sends the unexported metrics in it to the OTLP endpoint at
+/// `to`; returns what it prints.
+pub fn replay(log: &str, to: SocketAddr) -> Result<String> {
+    let mut command = command();
+    command.args(["run", "--quiet", "--package", "tributary-cli", "--", "replay", "--to"]);
+    command.arg(format!("http://{to}/v1/metrics"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    child.stdin.take().context("no standard input")?.write_all(log.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Removes from a command's environment the variables with which cargo describes the package that it runs.
 ///
-/// Build scripts say that they depend on it (that of ring 0.17 does): with it, a cargo under a cargo compiles once more what is
-/// there, and so does the next one without.
-pub fn forget_package(command: &mut Command) {
-    let of_package = |name: &str| name.starts_with(PACKAGE_PREFIX) || PACKAGE.contains(&name);
+/// Some build scripts depend on them (ring 0.17's does): with them, a cargo that is run by cargo compiles
+/// again what is already there, and so does the next cargo that is run without them.
+pub fn remove_package_variables(command: &mut Command) {
+    const OTHERS: [&str; 3] = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS", "CARGO_MANIFEST_PATH"];
+    let is_package_variable = |name: &str| name.starts_with("CARGO_PKG_") || OTHERS.contains(&name);
     for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(of_package) {
+        if name.to_str().is_some_and(is_package_variable) {
             command.env_remove(name);
         }
     }

@@ -1,4 +1,5 @@
-//! Modules for which it is suddenly an hour earlier: what ships, but for what the host tells them of the time.
+//! Modules whose clock jumps back by an hour: the built modules with their import of the host's clock
+//! wrapped.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,31 +10,25 @@ use walrus::{Module, ValType};
 use crate::repository;
 
 const CLOCK: &str = "proxy_get_current_time_nanoseconds";
-/// How far it goes back.
+/// How far the clock jumps back.
 const BACK: Duration = Duration::from_secs(3600);
 
-/// When the clocks go back, by a clock that does not.
+/// The time at which the clocks of the modules jump back, by the real clock.
 #[derive(Debug, Clone, Copy)]
-pub struct SetBack(Duration);
+pub struct BackwardClockJump(Duration);
 
-impl SetBack {
-    /// So long from now.
-    ///
-    /// # Errors
-    /// It is before 1970.
+impl BackwardClockJump {
+    /// A jump in `wait` from now.
     pub fn after(wait: Duration) -> Result<Self> {
         Ok(Self(SystemTime::now().duration_since(UNIX_EPOCH)? + wait))
     }
 
-    /// Whether they have gone back.
-    pub fn is_over(self) -> bool {
+    /// Whether the clocks have jumped back.
+    pub fn has_happened(self) -> bool {
         SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now > self.0)
     }
 
-    /// The module `target/wasm/FILE`, whose clock goes back then.
-    ///
-    /// # Errors
-    /// The module is not built, or has no clock.
+    /// Builds a module from `target/wasm/FILE` whose clock jumps back at this time.
     pub fn module(self, file: &str) -> Result<Vec<u8>> {
         let mut module = Module::from_file(repository::root().join("target/wasm").join(file))?;
         let (at, back) = (i64::try_from(self.0.as_nanos())?, i64::try_from(BACK.as_nanos())?);
@@ -46,7 +41,7 @@ impl SetBack {
         module.replace_imported_func(shown, |(body, arguments)| {
             let Some(place) = arguments.first().copied() else { return };
             body.local_get(place).call(real).local_set(status);
-            // Where the time is to be: the host has put it there.
+            // The host has written the time to this address: the code below replaces it.
             body.local_get(place);
             body.local_get(place).load(memory, LoadKind::I64 { atomic: false }, aligned).local_tee(now);
             body.i64_const(back).i64_const(0);

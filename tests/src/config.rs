@@ -28,8 +28,8 @@ const EMPTY_STRUCT: &str = r#"{"@type": type.googleapis.com/google.protobuf.Stru
 
 /// An Envoy configuration that can be edited.
 ///
-/// Edits chain. One that does not fit the document (a cluster that is not there, a path through a number) is
-/// remembered and reported, with all others, by [`EnvoyConfig::to_yaml`] and with it by every start of an Envoy.
+/// Edits chain. An edit that does not fit the document (an unknown cluster, a path through a number) is kept
+/// and reported, with all others, by [`EnvoyConfig::to_yaml`] and so by every start of an Envoy.
 #[derive(Debug, Clone)]
 pub struct EnvoyConfig {
     name: String,
@@ -41,9 +41,6 @@ pub struct EnvoyConfig {
 
 impl EnvoyConfig {
     /// Reads a configuration; a relative name is relative to the repository's root.
-    ///
-    /// # Errors
-    /// The file cannot be read or is not YAML.
     pub fn load(file: impl AsRef<Path>) -> Result<Self> {
         let file = repository::root().join(file);
         let text =
@@ -52,17 +49,11 @@ impl EnvoyConfig {
     }
 
     /// `envoy/minimal.yaml`, the configuration that the demo runs.
-    ///
-    /// # Errors
-    /// As for [`EnvoyConfig::load`].
     pub fn minimal() -> Result<Self> {
         Self::load("envoy/minimal.yaml")
     }
 
-    /// A configuration from its text; `name` names it in errors.
-    ///
-    /// # Errors
-    /// The text is not YAML.
+    /// Parses a configuration; `name` names it in errors.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let document = serde_yaml_ng::from_str(text).with_context(|| format!("{name} is not YAML"))?;
         Ok(Self {
@@ -74,19 +65,19 @@ impl EnvoyConfig {
         })
     }
 
-    /// Puts `value` at a path of the whole document, such as `stats_flush_interval`.
+    /// Sets the value at a path of the whole document, such as `stats_flush_interval`.
     #[must_use]
     pub fn set(self, path: &str, value: impl Serialize) -> Self {
         self.edit(|document| path::set(document, path, serde_yaml_ng::to_value(value)?))
     }
 
-    /// Gives the admin interface another port.
+    /// Sets the port of the admin interface.
     #[must_use]
     pub fn admin_port(self, port: u16) -> Self {
         self.set("admin.address.socket_address.port_value", port)
     }
 
-    /// Gives the listener `name` another port.
+    /// Sets the port of the listener `name`.
     #[must_use]
     pub fn listener_port(self, name: &str, port: u16) -> Self {
         self.edit(|document| {
@@ -95,7 +86,7 @@ impl EnvoyConfig {
         })
     }
 
-    /// Gives every endpoint of the cluster `name` another port.
+    /// Sets the port of every endpoint of the cluster `name`.
     #[must_use]
     pub fn cluster_port(self, name: &str, port: u16) -> Self {
         self.edit(|document| {
@@ -114,8 +105,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Gives the admin interface and every listener with a socket a port that nothing uses, held until the last clone of this
-    /// configuration and the last Envoy started from it are gone.
+    /// Sets the ports of the admin interface and of every listener with a socket to free ones, which stay
+    /// reserved until the last clone of this configuration and the last Envoy started from it are dropped.
     #[must_use]
     pub fn free_ports(mut self) -> Self {
         let mut names = tree::names(&self.document, "listeners");
@@ -140,19 +131,19 @@ impl EnvoyConfig {
         self
     }
 
-    /// Puts `value` at a path of the worker filter's own configuration, such as `flush.max_requests`.
+    /// Sets the value at a path of the worker filter's configuration, such as `flush.max_requests`.
     #[must_use]
     pub fn worker(self, path: &str, value: impl Serialize) -> Self {
         self.plugin(WORKER_PLUGIN, path, value)
     }
 
-    /// Puts `value` at a path of the service's own configuration, such as `destinations[0].path`.
+    /// Sets the value at a path of the service's configuration, such as `destinations[0].path`.
     #[must_use]
     pub fn service(self, path: &str, value: impl Serialize) -> Self {
         self.plugin(SERVICE_PLUGIN, path, value)
     }
 
-    /// Puts `value` at a path of the own configuration of every Wasm plugin called `name`.
+    /// Sets the value at a path of the configuration of every Wasm plugin called `name`.
     #[must_use]
     pub fn plugin(self, name: &str, path: &str, value: impl Serialize) -> Self {
         self.edit(|document| {
@@ -166,13 +157,14 @@ impl EnvoyConfig {
         })
     }
 
-    /// Applies `edit` to every Wasm plugin called `name`: to the message `PluginConfig`, with `vm_config` in it.
+    /// Applies `edit` to the `PluginConfig` message (the one with `vm_config`) of every Wasm plugin called
+    /// `name`.
     #[must_use]
     pub fn edit_plugin(self, name: &str, edit: impl FnMut(&mut Value) -> Result<()>) -> Self {
         self.edit(|document| tree::each_plugin(document, name, edit))
     }
 
-    /// Adds a cluster, in the place of one of the same name if there is one.
+    /// Adds a cluster, or replaces the one of the same name.
     #[must_use]
     pub fn cluster(self, cluster: impl Serialize) -> Self {
         self.edit(|document| {
@@ -181,7 +173,7 @@ impl EnvoyConfig {
         })
     }
 
-    /// Takes the cluster `name` out, whoever may speak of it.
+    /// Removes the cluster `name`, even if something refers to it.
     #[must_use]
     pub fn without_cluster(self, name: &str) -> Self {
         self.edit(|document| {
@@ -191,7 +183,7 @@ impl EnvoyConfig {
         })
     }
 
-    /// Adds a static cluster with one endpoint, in the place of one of the same name if there is one.
+    /// Adds a static cluster with one endpoint, or replaces the cluster of the same name.
     #[must_use]
     pub fn static_cluster(self, name: &str, endpoint: SocketAddr) -> Self {
         let address = serde_json::json!({
@@ -206,7 +198,7 @@ impl EnvoyConfig {
         }))
     }
 
-    /// Adds a route before all others of every virtual host, in the place of one of the same name if there is one.
+    /// Adds a route as the first of every virtual host, or replaces the route of the same name.
     #[must_use]
     pub fn route(self, route: impl Serialize) -> Self {
         self.edit(|document| {
@@ -223,7 +215,7 @@ impl EnvoyConfig {
         })
     }
 
-    /// Takes all Wasm extensions out: what is left is an Envoy without Tributary.
+    /// Removes all Wasm extensions, which leaves an Envoy without Tributary.
     #[must_use]
     pub fn without_wasm(self) -> Self {
         self.edit(|document| {
@@ -246,44 +238,32 @@ impl EnvoyConfig {
     }
 
     /// The value at a path of the whole document.
-    ///
-    /// # Errors
-    /// The path leads nowhere.
     pub fn get(&self, path: &str) -> Result<&Value> {
         path::get(&self.document, path).with_context(|| self.name.clone())
     }
 
-    /// Where the admin interface listens.
-    ///
-    /// # Errors
-    /// The configuration says no port.
+    /// The address of the admin interface.
     pub fn admin_address(&self) -> Result<SocketAddr> {
         self.socket_address(self.get("admin")?).context("admin")
     }
 
-    /// Where the listener `name` listens.
-    ///
-    /// # Errors
-    /// There is no such listener, or it has no port.
+    /// The address of the listener `name`.
     pub fn listener_address(&self, name: &str) -> Result<SocketAddr> {
         let listener = tree::find_named(&self.document, "listeners", name)?;
         self.socket_address(listener).with_context(|| format!("listener {name:?}"))
     }
 
-    /// Where the first endpoint of the cluster `name` is.
-    ///
-    /// # Errors
-    /// There is no such cluster, or its endpoint has no port.
+    /// The address of the first endpoint of the cluster `name`.
     pub fn cluster_address(&self, name: &str) -> Result<SocketAddr> {
         let cluster = tree::find_named(&self.document, "clusters", name)?;
         let endpoint = path::get(cluster, "load_assignment.endpoints[0].lb_endpoints[0].endpoint")?;
         self.socket_address(endpoint).with_context(|| format!("cluster {name:?}"))
     }
 
-    /// The edited configuration as YAML.
+    /// Formats the edited configuration as YAML.
     ///
     /// # Errors
-    /// One or more edits did not fit; all of them are listed.
+    /// Some edits did not fit; the error lists all of them.
     pub fn to_yaml(&self) -> Result<String> {
         if !self.problems.is_empty() {
             bail!("{} cannot be edited as asked: {}", self.name, self.problems.join("; "));
@@ -291,10 +271,7 @@ impl EnvoyConfig {
         Ok(serde_yaml_ng::to_string(&self.document)?)
     }
 
-    /// Writes the edited configuration to `envoy.yaml` in `directory` and gives back the file's name.
-    ///
-    /// # Errors
-    /// As for [`EnvoyConfig::to_yaml`], or the file cannot be written.
+    /// Writes the edited configuration to `envoy.yaml` in `directory` and returns the path of the file.
     pub fn write(&self, directory: &Path) -> Result<PathBuf> {
         let file = directory.join("envoy.yaml");
         let text = if self.listeners_in_file {

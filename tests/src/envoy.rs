@@ -3,50 +3,50 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::admin::Admin;
 use crate::config::EnvoyConfig;
-use crate::poll::Seen;
+use crate::poll::{LIMIT, Seen};
 use crate::process::ServerProcess;
 use crate::tools;
 
-/// How to start an Envoy.
+/// Options of a started Envoy.
 #[derive(Debug, Clone)]
 pub struct EnvoyOptions {
-    /// How many worker threads it has.
+    /// The number of worker threads.
     pub concurrency: u32,
-    /// Further arguments, such as `--log-level debug`.
+    /// Additional arguments, such as `--log-level debug`.
     pub arguments: Vec<String>,
-    /// A program to run it under, with that program's arguments; none to run it directly.
+    /// A program to run Envoy under, with that program's arguments; empty to run it directly.
     pub launcher: Vec<OsString>,
-    /// How long it may take until it is ready.
+    /// How long Envoy may take to become ready.
     pub ready_limit: Duration,
-    /// Whether another Envoy can take its place: [`Envoy::successor`].
+    /// Whether it allows a hot restart: see [`Envoy::successor`].
     pub hot_restart: bool,
 }
 
-/// A running Envoy; dropping it kills it.
+/// A running Envoy, with the methods of its process; dropping it kills it.
 #[derive(Debug)]
 pub struct Envoy {
     process: ServerProcess,
     config: EnvoyConfig,
     admin: Admin,
     options: EnvoyOptions,
-    /// How many took each other's place before this one.
+    /// The number of hot restarts before this one.
     epoch: u32,
 }
 
-/// What is replaced (a filter chain, a whole Envoy) asks its clients to go at once, closes their connections after a second,
-/// and is gone after two.
-const QUICK_CHANGES: [&str; 6] =
+/// A replaced filter chain or Envoy asks its clients to leave at once, closes their connections after a
+/// second and ends after two.
+const FAST_DRAIN: [&str; 6] =
     ["--drain-strategy", "immediate", "--drain-time-s", "1", "--parent-shutdown-time-s", "2"];
-/// Where an Envoy that can be restarted says by which number its successors find it.
+/// The file with the base id by which the next Envoy finds this one for a hot restart.
 const BASE_ID_FILE: &str = "base-id";
 
 /// What the lines of a log have in them that tell of a Wasm VM that failed: a panic of Rust, what Envoy says of the trap.
@@ -65,15 +65,15 @@ impl Default for EnvoyOptions {
 }
 
 impl EnvoyOptions {
-    /// The defaults with another number of worker threads.
+    /// The defaults with `concurrency` worker threads.
     pub fn workers(concurrency: u32) -> Self {
         Self { concurrency, ..Self::default() }
     }
 
-    /// The same for an Envoy whose listeners are replaced, or that another takes the place of: what was before is soon gone.
-    pub fn changing(concurrency: u32) -> Self {
+    /// As [`EnvoyOptions::workers`], for tests that replace listeners or hot restart: drains within seconds.
+    pub fn fast_drain(concurrency: u32) -> Self {
         Self {
-            arguments: QUICK_CHANGES.map(str::to_owned).into(),
+            arguments: FAST_DRAIN.map(str::to_owned).into(),
             hot_restart: true,
             ..Self::workers(concurrency)
         }
@@ -81,21 +81,15 @@ impl EnvoyOptions {
 }
 
 impl Envoy {
-    /// Starts an Envoy in the repository's root and waits until it is ready.
-    ///
-    /// # Errors
-    /// There is no Envoy, the configuration has faults, or Envoy refuses it or is not ready in time; the error
-    /// then shows the end of its log.
+    /// Starts an Envoy in the root of the repository and waits until it is ready; an error names an Envoy
+    /// that cannot run the modules.
     pub async fn start(config: &EnvoyConfig, options: &EnvoyOptions) -> Result<Self> {
         let mut envoy = Self::spawn(config, options).await?;
         envoy.wait_until_ready().await?;
         Ok(envoy)
     }
 
-    /// Starts an Envoy and does not wait for it: for configurations that it is to refuse.
-    ///
-    /// # Errors
-    /// There is no Envoy, or the configuration's edits did not fit.
+    /// Starts an Envoy and does not wait until it is ready: for configurations that it must refuse.
     pub async fn spawn(config: &EnvoyConfig, options: &EnvoyOptions) -> Result<Self> {
         let directory = directory()?;
         let restarts = if options.hot_restart {
@@ -107,14 +101,21 @@ impl Envoy {
         Self::spawn_in(directory, config, options, 0, &restarts).await
     }
 
-    /// Starts an Envoy that takes this one's place while it serves (a hot restart), with a configuration of its own, and waits
-    /// until it does. This one ends by itself when its connections have had a second to end.
+    /// Starts an Envoy that must refuse `config`, and returns its log.
+    pub async fn refused(config: &EnvoyConfig) -> Result<String> {
+        let mut envoy = Self::spawn(config, &EnvoyOptions::default()).await?;
+        ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy accepted the configuration");
+        envoy.log()
+    }
+
+    /// Hot restarts this Envoy: starts one with `config` that takes over its listeners, and waits until it is
+    /// ready. This Envoy then drains and ends by itself.
     ///
     /// # Errors
-    /// This one was started without [`EnvoyOptions::hot_restart`], or the other one does not start.
+    /// This Envoy was started without [`EnvoyOptions::hot_restart`], or the new one does not start.
     pub async fn successor(&self, config: &EnvoyConfig) -> Result<Self> {
         let file = self.process.directory().join(BASE_ID_FILE);
-        let base_id = std::fs::read_to_string(&file).context("this Envoy was not started to be restarted")?;
+        let base_id = std::fs::read_to_string(&file).context("this Envoy was started without hot_restart")?;
         let (directory, epoch) = (directory()?, self.epoch + 1);
         std::fs::write(directory.path().join(BASE_ID_FILE), &base_id)?;
         let restarts = ["--base-id".to_owned(), base_id, "--restart-epoch".to_owned(), epoch.to_string()];
@@ -152,7 +153,7 @@ impl Envoy {
         let ready = self
             .process
             .wait_until_ready(self.options.ready_limit, async || {
-                // While one takes another's place, the other may answer.
+                // During a hot restart the previous Envoy may answer.
                 let is_ready =
                     admin.is_ready().await && admin.restart_epoch().await.is_ok_and(|now| now == epoch);
                 Ok(if is_ready {
@@ -164,19 +165,16 @@ impl Envoy {
             .await;
         match ready {
             Ok(()) => Ok(()),
-            // Of all that a log can say, what no configuration can mend.
-            Err(error) => match tools::envoy::fault(&tools::envoy::binary().await?) {
+            // Names the one cause that no configuration can fix.
+            Err(error) => match tools::envoy::incompatibility(&tools::envoy::binary().await?) {
                 Some(fault) => Err(error.context(fault)),
                 None => Err(error),
             },
         }
     }
 
-    /// Replaces the listeners of a configuration [with listeners in a file](EnvoyConfig::listeners_in_file); Envoy reads them
-    /// when it sees it.
-    ///
-    /// # Errors
-    /// The file cannot be replaced, or the configuration's edits did not fit.
+    /// Replaces the listeners of an Envoy whose configuration has its [listeners in a
+    /// file](EnvoyConfig::listeners_in_file). Returns before Envoy has read the file.
     pub fn update_listeners(&self, config: &EnvoyConfig) -> Result<()> {
         config.write_listeners(self.process.directory())
     }
@@ -186,41 +184,14 @@ impl Envoy {
         &self.admin
     }
 
-    /// Where the listener `name` listens.
-    ///
-    /// # Errors
-    /// The configuration has no such listener.
+    /// The address of the listener `name`.
     pub fn listener(&self, name: &str) -> Result<SocketAddr> {
         self.config.listener_address(name)
     }
 
-    /// The process: its log, its signals and its end.
+    /// The process of this Envoy.
     pub fn process(&mut self) -> &mut ServerProcess {
         &mut self.process
-    }
-
-    /// How much of the machine's memory Envoy has now, in bytes.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub fn resident_bytes(&self) -> Result<u64> {
-        self.process.resident_bytes()
-    }
-
-    /// Everything Envoy has logged so far.
-    ///
-    /// # Errors
-    /// The log file cannot be read.
-    pub fn log(&self) -> Result<String> {
-        self.process.log()
-    }
-
-    /// Whether `text` is somewhere in the log.
-    ///
-    /// # Errors
-    /// The log file cannot be read.
-    pub fn log_contains(&self, text: &str) -> Result<bool> {
-        self.process.log_contains(text)
     }
 
     /// The lines of the log that tell of a Wasm VM that failed, and of the panic before.
@@ -242,29 +213,19 @@ impl Envoy {
         let reloads = reloads.filter(|(name, count)| name.contains(".vm_reload_") && *count > 0);
         Ok(reloads.map(|(name, count)| (name.to_owned(), count)).collect())
     }
+}
 
-    /// Waits until a line of the log contains `text`, and gives back that line.
-    ///
-    /// # Errors
-    /// The line did not come in time, or Envoy ended without it.
-    pub async fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<String> {
-        self.process.wait_for_log(text, limit).await
+impl Deref for Envoy {
+    type Target = ServerProcess;
+
+    fn deref(&self) -> &ServerProcess {
+        &self.process
     }
+}
 
-    /// Waits until Envoy ends by itself, as it does when it refuses its configuration.
-    ///
-    /// # Errors
-    /// It still runs after `limit`.
-    pub async fn wait_for_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.wait_for_exit(limit).await
-    }
-
-    /// Sends SIGTERM and waits until Envoy has ended; the log stays readable.
-    ///
-    /// # Errors
-    /// It still runs after `limit`.
-    pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.terminate(limit).await
+impl DerefMut for Envoy {
+    fn deref_mut(&mut self) -> &mut ServerProcess {
+        &mut self.process
     }
 }
 
@@ -275,8 +236,6 @@ fn directory() -> Result<TempDir> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn a_plain_envoy_starts_answers_and_ends_by_sigterm() {

@@ -1,29 +1,29 @@
-//! gRPC over HTTP/2 as its specification has it (gRPC, `doc/PROTOCOL-HTTP2.md`): a server whose method decides what becomes
-//! of a call, and a client that sees to the frame what it was.
+//! gRPC over HTTP/2 by its specification (`doc/PROTOCOL-HTTP2.md` of gRPC): a server whose methods decide how
+//! a call ends, and a client that reports how it ended.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 mod client;
 mod message;
 mod server;
 
 pub use client::{Answer, Call, GrpcClient};
-pub use server::{GrpcServer, Served, method};
+pub use server::{GrpcServer, ServedCalls, method};
 
-/// Metadata of a response: the status of the call.
+/// The metadata key with the status of the call.
 const STATUS: &str = "grpc-status";
 
-/// The content-type of requests and answers.
+/// The content type of requests and responses.
 const CONTENT_TYPE: &str = "application/grpc";
 
-/// A message like any other. A peer may take a stream of very short ones for an attack: h2 0.4.20 does below 256 bytes.
+/// A message of typical size. h2 0.4.20 takes a stream of messages below 256 bytes for an attack.
 pub const MESSAGE: [u8; 300] = [b'.'; 300];
 
-/// How long anything may take.
+/// How long one step of a call may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
 async fn in_time<T>(what: &str, awaited: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(LIMIT, awaited).await.with_context(|| format!("waited {LIMIT:?} for {what}"))
+    crate::poll::within(LIMIT, what, awaited).await
 }

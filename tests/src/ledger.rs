@@ -1,4 +1,4 @@
-//! The ledger of one Envoy: where everything is that its workers observed, by its own statistics.
+//! The ledger of one Envoy, read from its statistics: where each observation of its workers is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,52 +7,45 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::admin::Admin;
-use crate::poll::{self, Seen};
-use crate::scene::LIMIT;
+use crate::poll::{self, LIMIT, Seen};
 
 const PREFIX: &str = "wasmcustom.tributary_observations_";
 
-/// Observations at one moment.
+/// The ledger at one moment; all fields count observations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
-    /// Streams that ended, as far as the workers have told.
+    /// Streams that ended, as reported by the workers.
     pub observed: u64,
-    /// Those of them that wait in a worker, or were in one that failed.
+    /// Of those: waiting in a worker, or lost with a worker that failed.
     pub pending: u64,
-    /// Those of them that are in the queue.
+    /// Of those: in the queue.
     pub in_queue: u64,
-    /// Those of them that the service has added up.
+    /// Of those: aggregated by the service.
     pub aggregated: u64,
-    /// Those of them that were in batches that never came.
+    /// Of those: in batches that never arrived.
     pub missing: u64,
-    /// What became of those that were added up, for each destination.
+    /// What became of the aggregated observations, by destination.
     pub destinations: BTreeMap<String, Destination>,
 }
 
-/// What became of the observations that were added up, for one destination.
+/// What became of the aggregated observations at one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Destination {
-    /// It took them.
+    /// Accepted by the destination.
     pub exported: u64,
-    /// It does not have them yet.
+    /// Not exported yet.
     pub waiting: u64,
-    /// It will never get them, by why.
+    /// Lost for this destination, by reason.
     pub dropped: BTreeMap<String, u64>,
 }
 
 impl Ledger {
-    /// The ledger as it stands now.
-    ///
-    /// # Errors
-    /// The admin interface does not answer, or there are no modules.
+    /// Reads the ledger from the admin interface.
     pub async fn read(admin: &Admin) -> Result<Self> {
         Self::of(&admin.module_stats().await?)
     }
 
-    /// The ledger in statistics that were read in one go.
-    ///
-    /// # Errors
-    /// One of them is not there.
+    /// Reads the ledger from statistics of one moment ([`Admin::module_stats`]).
     pub fn of(stats: &BTreeMap<String, u64>) -> Result<Self> {
         let total = |name: &str| {
             let name = format!("{PREFIX}{name}");
@@ -84,38 +77,35 @@ impl Ledger {
         })
     }
 
-    /// Whether everything that was observed is accounted for, and for each destination everything that was added up.
+    /// Checks that every observation is accounted for, and that every aggregated one is for each destination.
     ///
-    /// What concerns destinations holds whenever Envoy is asked. While requests are under way, a worker may be read between
-    /// two of its statistics: the rest is for when nothing moves.
+    /// The part about destinations holds at any moment. The rest holds only while no request is in progress:
+    /// otherwise Envoy may be read between two updates of a worker.
     ///
     /// # Errors
-    /// Something does not add up; the error shows all of it.
+    /// The parts do not add up; the error shows the ledger.
     pub fn check(&self) -> Result<()> {
         let parts = [self.pending, self.in_queue, self.aggregated, self.missing];
-        ensure!(parts.iter().sum::<u64>() == self.observed, "{parts:?} are not what was observed: {self:?}");
+        ensure!(
+            parts.iter().sum::<u64>() == self.observed,
+            "pending, in the queue, aggregated and missing ({parts:?}) do not add up: {self:?}"
+        );
         self.check_destinations()
     }
 
-    /// The part of [`Ledger::check`] that always holds.
-    ///
-    /// # Errors
-    /// As there.
+    /// Checks the part of [`Ledger::check`] that holds at any moment.
     pub fn check_destinations(&self) -> Result<()> {
         for (name, destination) in &self.destinations {
             let sum = destination.exported + destination.waiting + destination.lost();
-            ensure!(sum == self.aggregated, "{sum} is not what was added up, for {name}: {self:?}");
+            ensure!(sum == self.aggregated, "destination {name:?} accounts for {sum} observations: {self:?}");
         }
         Ok(())
     }
 
-    /// Waits until an Envoy has added up exactly so many streams, with nothing on its way there and nothing missing, refused or
-    /// doubled, and checks what became of them.
-    ///
-    /// # Errors
-    /// It does not in time, or something went wrong on the way.
-    pub async fn wait_until_added_up(admin: &Admin, streams: u64) -> Result<Self> {
-        let what = format!("{streams} streams to be added up");
+    /// Waits until the service has aggregated exactly `streams` streams and no worker has any left; then
+    /// checks the ledger, and that no batch is missing, refused or duplicate.
+    pub async fn wait_until_aggregated(admin: &Admin, streams: u64) -> Result<Self> {
+        let what = format!("{streams} streams to be aggregated");
         let ledger = poll::until(&what, LIMIT, async || {
             let ledger = Self::read(admin).await?;
             let is_there = ledger.observed == streams && ledger.aggregated == streams;
@@ -129,16 +119,13 @@ impl Ledger {
             ensure!(batches(fault)? == 0, "{} batches are {fault}", batches(fault)?);
         }
         let (enqueued, received) = (batches("enqueued")?, batches("received")?);
-        ensure!(enqueued == received, "{enqueued} batches were put in, {received} came out");
+        ensure!(enqueued == received, "{enqueued} batches were enqueued, {received} received");
         Ok(ledger)
     }
 
-    /// Waits until besides every destination has all of them.
-    ///
-    /// # Errors
-    /// As for [`Ledger::wait_until_added_up`].
+    /// As [`Ledger::wait_until_aggregated`], and waits until every destination has all of them.
     pub async fn wait_until_settled(admin: &Admin, streams: u64) -> Result<Self> {
-        Self::wait_until_added_up(admin, streams).await?;
+        Self::wait_until_aggregated(admin, streams).await?;
         poll::until("every destination to have everything", LIMIT, async || {
             let ledger = Self::read(admin).await?;
             ledger.check()?;
@@ -147,23 +134,20 @@ impl Ledger {
         .await
     }
 
-    /// Whether every destination has everything.
+    /// Whether every destination has every observation.
     pub fn is_settled(&self) -> bool {
         let is_settled = |destination: &Destination| destination.exported == self.observed;
         self.destinations.values().all(is_settled)
     }
 
-    /// One destination.
-    ///
-    /// # Errors
-    /// There is none of this name.
+    /// The destination called `name`.
     pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.destinations.get(name).with_context(|| format!("no destination {name:?} in {self:?}"))
     }
 }
 
 impl Destination {
-    /// Everything that it will never get.
+    /// The observations that are lost for this destination, for any reason.
     pub fn lost(&self) -> u64 {
         self.dropped.values().sum()
     }

@@ -1,37 +1,41 @@
-//! The parts that end-to-end tests and the demo are made of: a real Envoy, real and scripted collectors, an
-//! application server, a load generator that counts exactly, and the one place that waits.
+//! The building blocks of the end-to-end tests and of the demo: a real Envoy, real and scripted collectors,
+//! an application server, a load generator with exact counts, and one function that waits.
+//!
+//! Functions that start, read or wait return an error that names the object and what was attempted; for a
+//! server program it shows the end of its log.
 
 pub mod admin;
-pub mod babble;
 pub mod cargo;
 pub mod clock;
 pub mod config;
 pub mod echo;
 pub mod envoy;
-pub mod foreign;
-pub mod front;
+pub mod event_loop;
+pub mod front_proxy;
 pub mod grpc;
 mod http_server;
 pub mod ledger;
 pub mod load;
-pub mod main_thread;
 pub mod markdown;
 pub mod metrics;
+pub mod non_http_server;
+pub mod otlp;
 pub mod poll;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod promql;
 pub mod remote_write;
-pub mod replay;
 pub mod repository;
 pub mod rotel;
 pub mod scene;
 pub mod server;
 pub mod servers;
 pub mod sink;
+mod tcp_server;
 pub mod token_server;
 pub mod tools;
 pub mod trap;
+pub mod untrusted_plugin;
 pub mod upstream;
 pub mod victoria_metrics;

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 load generator that knows exactly what it sent and what became of it.
+//! An HTTP/1.1 load generator that counts exactly what it sent and how each request ended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,47 +22,45 @@ use client::Client;
 /// How often the progress of a load is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A number of requests to send.
+/// A number of requests to one server.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// Where to send them.
+    /// The address of the server.
     pub target: SocketAddr,
-    /// Over how many connections at once; each keeps alive as long as its requests let it.
+    /// The number of concurrent connections; each is kept alive as long as its requests allow.
     pub connections: usize,
-    /// How many requests in all.
+    /// The total number of requests.
     pub requests: u64,
-    /// Which requests.
+    /// The kinds of requests.
     pub mix: Mix,
-    /// How long all of it may take.
+    /// The time limit for the whole load.
     pub limit: Duration,
 }
 
 impl Load {
-    /// `requests` requests of `mix` over 16 connections, for at most a minute and a millisecond for each.
+    /// `requests` requests of `mix` over 16 connections; the limit is a minute and a millisecond per request.
     pub fn new(target: SocketAddr, requests: u64, mix: Mix) -> Self {
         let limit = Duration::from_secs(60) + Duration::from_millis(requests);
         Self { target, connections: 16, requests, mix, limit }
     }
 
-    /// Sends everything and waits for every outcome; `progress` is told now and then how many are done.
+    /// Sends all requests and waits for every outcome; calls `progress` ten times a second with the number of
+    /// finished requests.
     ///
-    /// A request that meets an unforeseen end (the connection refused or cut off) is in the tally as failed: it is
-    /// not an error here and never sent again.
-    ///
-    /// # Errors
-    /// The load is not through in time.
+    /// A request with an unexpected end (connection refused or closed) is tallied as failed: it is not an
+    /// error and is not sent again. Fails if the load does not finish within its limit.
     pub async fn run(&self, progress: impl FnMut(u64)) -> Result<Tally> {
         self.drive(self.shared(), progress).await
     }
 
-    /// Begins to send, while the caller does something else.
-    pub fn start(self) -> Running {
+    /// Starts sending in the background.
+    pub fn start(self) -> RunningLoad {
         let shared = self.shared();
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move { self.drive(shared, |_| ()).await }
         });
-        Running { shared, task }
+        RunningLoad { shared, task }
     }
 
     fn shared(&self) -> Arc<Shared> {
@@ -93,7 +91,7 @@ impl Load {
                 _ = ticks.tick() => progress(shared.done.load(Ordering::Relaxed)),
                 () = tokio::time::sleep_until(deadline) => {
                     let done = shared.done.load(Ordering::Relaxed);
-                    bail!("only {done} of {} requests were through after {:?}", self.requests, self.limit);
+                    bail!("only {done} of {} requests finished in {:?}", self.requests, self.limit);
                 }
             }
         }
@@ -103,18 +101,15 @@ impl Load {
     }
 }
 
-/// A load under way; dropping it lets it go on.
+/// A load in progress; dropping it does not stop the load.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningLoad {
     shared: Arc<Shared>,
     task: JoinHandle<Result<Tally>>,
 }
 
-impl Running {
-    /// Waits until so many more requests are through.
-    ///
-    /// # Errors
-    /// They are not in time.
+impl RunningLoad {
+    /// Waits until `requests` more requests have finished.
     pub async fn wait_for_more(&self, requests: u64, limit: Duration) -> Result<()> {
         let done = || self.shared.done.load(Ordering::Relaxed);
         let enough = done().saturating_add(requests);
@@ -122,28 +117,25 @@ impl Running {
         Ok(())
     }
 
-    /// Begins no further request, and waits for those that were begun.
-    ///
-    /// # Errors
-    /// The load was not through in time.
+    /// Starts no further request, and waits for those in progress.
     pub async fn stop(self) -> Result<Tally> {
         self.shared.requests.store(0, Ordering::Relaxed);
         self.task.await?
     }
 }
 
-/// What the senders of one load share.
+/// State shared by the connections of one load.
 #[derive(Debug)]
 struct Shared {
     target: SocketAddr,
-    /// How many in all; 0 once it was stopped.
+    /// The total number of requests; 0 after a stop.
     requests: AtomicU64,
     mix: Mix,
     next: AtomicU64,
     done: AtomicU64,
 }
 
-/// Sends over one connection (a new one whenever it ends) until no request is left.
+/// Sends requests over one connection (a new one whenever it ends) until no request is left.
 async fn send(shared: Arc<Shared>) -> Tally {
     let mut client = Client::new(shared.target);
     let mut counts = vec![ShapeTally::default(); shared.mix.shapes().len()];

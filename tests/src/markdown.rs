@@ -1,4 +1,4 @@
-//! The fenced blocks of the documentation, with what each says of itself.
+//! The fenced blocks of the documentation with their info strings.
 
 use std::path::Path;
 
@@ -9,29 +9,23 @@ use crate::repository;
 /// A fenced block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The file, relative to the repository's root.
+    /// The file, relative to the root of the repository.
     pub file: String,
-    /// The line of its fence, from 1.
+    /// The line number of its fence, from 1.
     pub line: usize,
-    /// What follows the fence: the language, and what the block is.
+    /// The info string after the fence: the language, and the purpose of the block.
     pub info: String,
-    /// Its text, without the indentation of the fence.
+    /// The text, without the indentation of the fence.
     pub text: String,
 }
 
-/// The text of a file of the repository.
-///
-/// # Errors
-/// It cannot be read.
+/// Reads a file of the repository.
 pub fn read(file: impl AsRef<Path>) -> Result<String> {
     let file = repository::root().join(file);
     std::fs::read_to_string(&file).with_context(|| file.display().to_string())
 }
 
-/// The documents for users: README.md and everything in docs.
-///
-/// # Errors
-/// The folder cannot be read.
+/// Lists the user documentation: README.md and everything in docs.
 pub fn documents() -> Result<Vec<String>> {
     let mut files = vec!["README.md".to_owned()];
     for entry in std::fs::read_dir(repository::root().join("docs"))? {
@@ -44,10 +38,7 @@ pub fn documents() -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// Every block of every document.
-///
-/// # Errors
-/// A document cannot be read, or a block does not end.
+/// Reads every block of every document.
 pub fn blocks() -> Result<Vec<Block>> {
     let mut blocks = Vec::new();
     for file in documents()? {
@@ -77,7 +68,7 @@ fn blocks_in(file: &str, text: &str) -> Result<Vec<Block>> {
             }
         }
     }
-    ensure!(open.is_none(), "{file}: a block has no end");
+    ensure!(open.is_none(), "{file}: a fenced block is not closed");
     Ok(blocks)
 }
 
@@ -86,11 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_is_told_by_its_fence() {
+    fn blocks_are_found_by_their_fences() {
         let text = "a\n```yaml worker\nb: 1\n\n  c\n```\n1. d\n\n   ```promql\n   up\n     down\n   ```\n";
         let blocks = blocks_in("x.md", text).unwrap();
-        let told: Vec<_> = blocks.iter().map(|block| (block.line, &*block.info, &*block.text)).collect();
-        assert_eq!(told, [(2, "yaml worker", "b: 1\n\n  c\n"), (9, "promql", "up\n  down\n")]);
+        let found: Vec<_> = blocks.iter().map(|block| (block.line, &*block.info, &*block.text)).collect();
+        assert_eq!(found, [(2, "yaml worker", "b: 1\n\n  c\n"), (9, "promql", "up\n  down\n")]);
         assert!(blocks_in("x.md", "```\n").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Points of metrics as a collector has them: attributes with a number or a histogram, and exemplars.
+//! Metric points as a collector stores them: attributes with a number or a histogram, and exemplars.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,9 +21,9 @@ pub enum AttributeValue {
     Text(String),
     /// An integer.
     Int(i64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// Any other type, in its debug form.
+    /// Any other type, in its `Debug` form.
     Other(String),
 }
 
@@ -32,9 +32,9 @@ pub enum AttributeValue {
 pub struct NumberPoint {
     /// The resource's `service.instance.id`; empty if it has none.
     pub instance: String,
-    /// The series' attributes.
+    /// The attributes of the series.
     pub attributes: Attributes,
-    /// Its value.
+    /// The value.
     pub value: f64,
 }
 
@@ -43,37 +43,37 @@ pub struct NumberPoint {
 pub struct HistogramPoint {
     /// The resource's `service.instance.id`; empty if it has none.
     pub instance: String,
-    /// The series' attributes.
+    /// The attributes of the series.
     pub attributes: Attributes,
-    /// What was measured.
+    /// The recorded values.
     pub histogram: Histogram,
 }
 
 /// A histogram with explicit bounds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
-    /// How many values were measured.
+    /// The number of recorded values.
     pub count: u64,
-    /// Their sum, in the metric's unit.
+    /// The sum of the recorded values, in the unit of the metric.
     pub sum: f64,
-    /// The upper bounds (inclusive) of all buckets but the last, which has none.
+    /// The inclusive upper bounds of all buckets but the last, which is unbounded.
     pub bounds: Vec<f64>,
-    /// The number of values in each bucket, not added up; one more than there are bounds.
+    /// The number of values in each bucket, not cumulative; one more than `bounds`.
     pub buckets: Vec<u64>,
 }
 
-/// One measurement, kept beside the sums of its series as an example of what they are made of.
+/// One recorded value, kept as an example of those in its series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exemplar {
-    /// What was measured, in the metric's unit.
+    /// The value, in the unit of the metric.
     pub value: f64,
-    /// When, in nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     pub time_unix_nano: u64,
-    /// The trace that it was part of, in lower-case hexadecimal digits; empty if it was part of none.
+    /// The trace id in lower-case hexadecimal digits; empty without a trace.
     pub trace_id: String,
-    /// The span that it was part of, in lower-case hexadecimal digits; empty if it was part of none.
+    /// The span id in lower-case hexadecimal digits; empty without a span.
     pub span_id: String,
-    /// What the measurement had in addition to the attributes of its series.
+    /// The attributes of the value beyond those of its series.
     pub attributes: Attributes,
 }
 
@@ -82,9 +82,9 @@ pub struct Exemplar {
 pub struct ExemplarPoint {
     /// The resource's `service.instance.id`; empty if it has none.
     pub instance: String,
-    /// The series' attributes.
+    /// The attributes of the series.
     pub attributes: Attributes,
-    /// Its exemplars in the order of arrival, each once.
+    /// The distinct exemplars in order of arrival.
     pub exemplars: Vec<Exemplar>,
 }
 
@@ -110,13 +110,13 @@ impl From<i64> for AttributeValue {
     }
 }
 
-/// Whether `attributes` has all of `wanted`, as key and text of the value.
+/// Whether `attributes` contains all of `wanted`; compares the text of the values.
 pub fn matches(attributes: &Attributes, wanted: &[(&str, &str)]) -> bool {
     wanted.iter().all(|(key, value)| attributes.get(*key).is_some_and(|found| found.to_string() == *value))
 }
 
 impl Histogram {
-    /// Adds the values of another histogram with the same bounds; an empty one takes the other's bounds.
+    /// Adds a histogram with the same bounds; an empty histogram takes the bounds of the other.
     ///
     /// # Errors
     /// The bounds differ.
@@ -139,10 +139,10 @@ impl Histogram {
         Ok(())
     }
 
-    /// An estimate of the value below which the share `quantile` of all values lies; none without values.
+    /// Estimates a quantile (0 to 1) of the recorded values; `None` without values.
     ///
-    /// Values are taken to be spread evenly over their bucket, and the first bucket to begin at 0; in the last
-    /// bucket, which has no end, its beginning is the answer. Prometheus' `histogram_quantile` does the same.
+    /// Interpolates as Prometheus' `histogram_quantile` does: values are spread evenly over their bucket, the
+    /// first bucket starts at 0, and in the last bucket the answer is its lower bound.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let rank = quantile * to_f64(self.count);
         let mut below = 0_u64;
@@ -160,13 +160,13 @@ impl Histogram {
     }
 }
 
-/// A count as a floating-point number, exact up to 2^53.
+/// Converts a count to a floating-point number, exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "counts in tests are far below 2^53")]
 pub fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// A floating-point number that holds a count, as a count; what is negative or no number is 0.
+/// Converts a floating-point number to a count; a negative number or NaN gives 0.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
 pub fn to_count(number: f64) -> u64 {
     number.round() as u64
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(even.quantile(0.5), Some(1.0));
         assert_eq!(even.quantile(0.75), Some(1.5));
         assert_eq!(histogram([0, 0, 4, 0]).quantile(0.5), Some(3.0));
-        assert_eq!(histogram([0, 0, 0, 7]).quantile(0.5), Some(4.0), "the last bucket has no end");
+        assert_eq!(histogram([0, 0, 0, 7]).quantile(0.5), Some(4.0), "the last bucket is unbounded");
         assert_eq!(histogram([0, 0, 0, 0]).quantile(0.5), None);
     }
 

@@ -1,25 +1,28 @@
-//! The one place that waits: asks again and again until something holds, and says what it last saw if it never does.
+//! The one place that waits: polls until a condition holds, and reports what it saw last if it never does.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-/// The wait between the first two probes; it doubles from there.
+/// The pause between the first two probes; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// The longest wait between two probes.
+/// The longest pause between two probes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What one probe found.
+/// How long one step of a test may take.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The result of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen<T> {
-    /// What was awaited has come; this is its value.
+    /// The awaited state, with its value.
     Ready(T),
-    /// Not yet; this describes what is there instead.
+    /// Not yet; describes the current state.
     Pending(String),
 }
 
 impl<T> Seen<T> {
-    /// `Ready(value)` if `holds`, else `Pending` with the value in its debug form.
+    /// `Ready(value)` if `holds`, else `Pending` with the value in its `Debug` form.
     pub fn when(holds: bool, value: T) -> Self
     where
         T: std::fmt::Debug,
@@ -28,10 +31,9 @@ impl<T> Seen<T> {
     }
 }
 
-/// Probes until `probe` is ready, for at most `limit`; `what` names the awaited state in the error.
+/// Calls `probe` until it returns `Ready`, for at most `limit`; `what` names the awaited state in the error.
 ///
-/// The probe runs at least once. An error of the probe ends the wait at once: return `Pending` for what may
-/// still come right.
+/// The probe runs at least once. Its errors end the wait: return `Pending` for what may still change.
 ///
 /// # Errors
 /// The probe's own error, or one that names `what`, the time waited and what the last probe saw.
@@ -56,6 +58,11 @@ pub async fn until<T>(
     }
 }
 
+/// Awaits `future` for at most `limit`; `what` names the awaited event in the error.
+pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(limit, future).await.with_context(|| format!("waited {limit:?} for {what}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,7 +78,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_expired_wait_says_what_was_awaited_and_what_was_seen() {
+    async fn an_expired_wait_reports_the_awaited_and_the_last_state() {
         let never = until("a second moon", Duration::from_millis(10), async || Ok(Seen::when(false, 1)));
         let error = never.await.unwrap_err().to_string();
         assert!(error.contains("a second moon") && error.contains("last seen: 1"), "{error}");

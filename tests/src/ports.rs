@@ -1,15 +1,15 @@
-//! Free TCP ports, held by this process until the server they are meant for has bound them.
+//! Free TCP ports, reserved by this process until a server has bound them.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result};
 use tokio::net::TcpSocket;
 
-/// A port of 127.0.0.1 that no other process is given while this value lives.
+/// A port of 127.0.0.1 that the system gives to no other process while this value lives.
 ///
-/// The socket behind it is bound with SO_REUSEADDR and SO_REUSEPORT and never listens. A server that sets either
-/// option (Envoy and Go programs do) can therefore bind and listen on the same port meanwhile, and gets every
-/// connection: there is no moment in which somebody else could take the port.
+/// Its socket is bound with SO_REUSEADDR and SO_REUSEPORT and never listens. A server that sets either option
+/// (Envoy and Go programs do) can therefore listen on the same port at the same time and gets every
+/// connection: there is no moment at which another process could take the port.
 #[derive(Debug)]
 pub struct ReservedPort {
     port: u16,
@@ -17,10 +17,7 @@ pub struct ReservedPort {
 }
 
 impl ReservedPort {
-    /// Reserves a port that nothing uses now.
-    ///
-    /// # Errors
-    /// The system has no free port or refuses the socket.
+    /// Reserves an unused port.
     pub fn new() -> Result<Self> {
         let reserve = || -> std::io::Result<Self> {
             let socket = TcpSocket::new_v4()?;
@@ -32,7 +29,7 @@ impl ReservedPort {
         reserve().context("cannot reserve a free port of 127.0.0.1")
     }
 
-    /// The port's number.
+    /// The number of the port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -43,7 +40,7 @@ pub fn localhost(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Whether nothing listens on `127.0.0.1:port` and this process may.
+/// Whether this process can listen on `127.0.0.1:port`.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind(localhost(port)).is_ok()
 }
@@ -53,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_reserved_port_can_be_bound_by_the_server_it_is_meant_for() {
+    async fn a_server_can_bind_a_reserved_port() {
         let reserved = ReservedPort::new().unwrap();
         let server = TcpListener::bind(localhost(reserved.port())).unwrap();
         let client = std::net::TcpStream::connect(localhost(reserved.port())).unwrap();

@@ -1,4 +1,4 @@
-//! A server program that runs as a child process, with its log in a file and its end noticed.
+//! A server program as a child process, with its log in a file.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use crate::poll::{self, Seen};
 use crate::repository;
 
-/// How much of a log goes into an error message, in bytes.
+/// How much of the log an error message shows, in bytes.
 const LOG_TAIL_BYTES: usize = 4096;
 
 /// A running server program; dropping it kills it.
@@ -25,12 +25,11 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts `program` in the repository's root, with both of its outputs going to the file `log` in `directory`.
+    /// Starts `program` in the root of the repository, with both of its outputs redirected to the file `log`
+    /// in `directory`.
     ///
-    /// The directory is for this process alone and removed with it: its configuration and data go there too.
-    ///
-    /// # Errors
-    /// The program cannot be started.
+    /// The directory belongs to this process and is removed with it; its configuration and data can go there
+    /// too.
     pub fn spawn<A: AsRef<OsStr>>(
         name: &str,
         program: &Path,
@@ -50,26 +49,23 @@ impl ServerProcess {
         Ok(Self { name: name.to_owned(), child, directory })
     }
 
-    /// The process id; none once the process has ended.
+    /// The process id; `None` once the process has ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// The folder that is its own.
+    /// The directory of this process.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Everything the program has written so far.
-    ///
-    /// # Errors
-    /// The log file cannot be read.
+    /// Reads everything that the program has written so far.
     pub fn log(&self) -> Result<String> {
         let bytes = std::fs::read(self.directory.path().join("log")).context("cannot read a server's log")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The end of the log, at most 4 KB: what an error about this process should show.
+    /// Reads the end of the log, at most 4 KiB, to show in an error.
     pub fn log_tail(&self) -> String {
         let log = self.log().unwrap_or_else(|error| format!("({error:#})"));
         let mut start = log.len().saturating_sub(LOG_TAIL_BYTES);
@@ -79,22 +75,17 @@ impl ServerProcess {
         log.get(start..).unwrap_or_default().to_owned()
     }
 
-    /// Whether `text` is somewhere in the log.
-    ///
-    /// # Errors
-    /// The log file cannot be read.
+    /// Whether the log contains `text`.
     pub fn log_contains(&self, text: &str) -> Result<bool> {
         Ok(self.log()?.contains(text))
     }
 
-    /// Waits until a line of the log contains `text`, and gives back that line.
-    ///
-    /// # Errors
-    /// The line did not come in time, or the process ended without it; the error shows the end of the log.
+    /// Waits until a line of the log contains `text`, and returns that line; fails if the process ends
+    /// without it.
     pub async fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<String> {
         let what = format!("a line with {text:?} in the log of {}", self.name);
         poll::until(&what, limit, async || {
-            // First the state, then the log: the last words of a process that has ended are in it.
+            // Checks the state before the log: then the log of an ended process is complete.
             let ended = self.child.try_wait()?;
             if let Some(line) = self.log()?.lines().find(|line| line.contains(text)) {
                 return Ok(Seen::Ready(line.to_owned()));
@@ -107,10 +98,7 @@ impl ServerProcess {
         .await
     }
 
-    /// Waits until `probe` is ready, and no longer than the process lives.
-    ///
-    /// # Errors
-    /// The probe was not ready in time or failed, or the process ended; the error shows the end of the log.
+    /// Waits until `probe` is ready; fails if the process ends before.
     pub async fn wait_until_ready<T>(
         &mut self,
         limit: Duration,
@@ -132,9 +120,6 @@ impl ServerProcess {
     }
 
     /// Waits until the process ends by itself.
-    ///
-    /// # Errors
-    /// It still runs after `limit`.
     pub async fn wait_for_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
         match tokio::time::timeout(limit, self.child.wait()).await {
             Ok(status) => Ok(status?),
@@ -147,10 +132,7 @@ impl ServerProcess {
         }
     }
 
-    /// How much of the machine's memory the process has now, in bytes.
-    ///
-    /// # Errors
-    /// It has ended, or this is not a Linux.
+    /// The resident memory of the process in bytes, on Linux.
     pub fn resident_bytes(&self) -> Result<u64> {
         let id = self.child.id().with_context(|| format!("{} has ended", self.name))?;
         let file = format!("/proc/{id}/status");
@@ -161,24 +143,18 @@ impl ServerProcess {
     }
 
     /// Sends SIGTERM and waits until the process has ended.
-    ///
-    /// # Errors
-    /// It still runs after `limit`.
     pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.signal(rustix::process::Signal::TERM)?;
         self.wait_for_exit(limit).await
     }
 
     /// Sends SIGKILL and waits until the process is gone.
-    ///
-    /// # Errors
-    /// The system refuses.
     pub async fn kill(&mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 
     fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
-        // No id: it has ended already, which is what the signal is for.
+        // Without an id the process has already ended, which is the purpose of the signal.
         let Some(id) = self.child.id() else { return Ok(()) };
         let pid = rustix::process::Pid::from_raw(id.try_into()?);
         let pid = pid.with_context(|| format!("{} has no process id", self.name))?;

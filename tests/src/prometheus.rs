@@ -1,23 +1,22 @@
-//! A real Prometheus that takes remote write, and what it says it has received.
+//! A real Prometheus that accepts remote write, and queries to read back what it stored.
 
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::promql::PromQl;
-use crate::server::{Server, argument};
+use crate::server::{Server, argument, deref_to_server};
 use crate::tools;
 
-/// Where it takes remote write.
+/// The path for remote write.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
-/// It scrapes nothing: whatever it has, it was sent.
+/// Scrapes nothing, so that all stored samples were pushed.
 const CONFIGURATION: &str = "global: {}\n";
 const INSTANCE_LABEL: &str = "instance";
 
-/// A running Prometheus with a storage of its own, for remote write at [`REMOTE_WRITE_PATH`] and for queries.
+/// A running Prometheus with an empty storage, for remote write at [`REMOTE_WRITE_PATH`] and for queries.
 #[derive(Debug)]
 pub struct Prometheus {
     server: Server,
@@ -25,18 +24,12 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
-    ///
-    /// # Errors
-    /// There is no Prometheus, or it is not ready in time; the error then shows the end of its log.
+    /// Starts Prometheus on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
     pub async fn start(port: u16) -> Result<Self> {
         Self::start_with(port, CONFIGURATION).await
     }
 
-    /// As [`Prometheus::start`], with a configuration of its own: what to scrape, which rules to evaluate.
-    ///
-    /// # Errors
-    /// As for [`Prometheus::start`].
+    /// As [`Prometheus::start`], with a configuration: what to scrape, which rules to evaluate.
     pub async fn start_with(port: u16, configuration: &str) -> Result<Self> {
         let binary = tools::prometheus::binary().await?;
         let arguments = |address: SocketAddr, directory: &Path| {
@@ -57,22 +50,10 @@ impl Prometheus {
         Ok(Self { server, query })
     }
 
-    /// The questions that it can be asked. What it has answered for is visible at once.
+    /// The query API. An acknowledged write is visible at once.
     pub fn query(&self) -> &PromQl {
         &self.query
     }
 }
 
-impl Deref for Prometheus {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        &self.server
-    }
-}
-
-impl DerefMut for Prometheus {
-    fn deref_mut(&mut self) -> &mut Server {
-        &mut self.server
-    }
-}
+deref_to_server!(Prometheus);

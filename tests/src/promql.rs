@@ -1,4 +1,4 @@
-//! The query API of Prometheus, which VictoriaMetrics has too, and the questions that tests ask of it.
+//! The query API of Prometheus, which VictoriaMetrics has too, and the queries of the tests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use crate::metrics::{
     AttributeValue, Attributes, Exemplar, ExemplarPoint, HistogramPoint, NumberPoint, classic_histograms,
     matches, to_count,
 };
+use crate::poll::{self, LIMIT, Seen};
 use crate::remote_write::NAME_LABEL;
 
 mod answer;
@@ -23,48 +24,49 @@ const TRACE_LABEL: &str = "trace_id";
 const SPAN_LABEL: &str = "span_id";
 const NANOS_PER_MS: u64 = 1_000_000;
 
-/// A client of one engine's query API; times are in milliseconds since 1970, and none is now.
+/// A client of the query API of one engine; times are in milliseconds since 1970, `None` is now.
 #[derive(Debug, Clone)]
 pub struct PromQl {
     address: SocketAddr,
     client: reqwest::Client,
-    /// The label that holds a process' own id.
+    /// The label with the id of the exporting process.
     instance_label: &'static str,
 }
 
 impl PromQl {
-    /// A client of the engine at `address`, whose series tell their process by `instance_label`.
+    /// Makes a client of the engine at `address`, in which `instance_label` names the exporting process.
     pub fn new(address: SocketAddr, instance_label: &'static str) -> Self {
         Self { address, client: reqwest::Client::new(), instance_label }
     }
 
-    /// What an instant query finds; `at` none asks for now.
-    ///
-    /// # Errors
-    /// The engine does not answer, refuses the query, or its answer is not a vector.
+    /// Runs an instant query; fails unless the result is a vector.
     pub async fn vector(&self, query: &str, at: Option<i64>) -> Result<Vec<Element>> {
         let rows = self.instant(query, at, "vector").await?;
         rows.into_iter().map(|row| element(row).with_context(|| query.to_owned())).collect()
     }
 
-    /// The one number that an instant query finds; none if it finds nothing.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`], or it finds more than one element or no number.
+    /// Runs an instant query for one number; `None` for an empty result.
     pub async fn number(&self, query: &str, at: Option<i64>) -> Result<Option<f64>> {
         let found = self.vector(query, at).await?;
-        ensure!(found.len() < 2, "{query} finds {found:?}, not one number");
+        ensure!(found.len() < 2, "{query} returns {found:?}, not one number");
         match found.into_iter().next().map(|element| element.value) {
             None => Ok(None),
             Some(ElementValue::Number(number)) => Ok(Some(number)),
-            Some(other) => anyhow::bail!("{query} finds {other:?}, not a number"),
+            Some(other) => anyhow::bail!("{query} returns {other:?}, not a number"),
         }
     }
 
-    /// Every series of the metric `name` that has a number; all labels are text and among the attributes.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`].
+    /// Waits until an instant query returns the number `expected`.
+    pub async fn wait_for_number(&self, query: &str, expected: f64) -> Result<()> {
+        poll::until(&format!("{query} to be {expected}"), LIMIT, async || {
+            let number = self.number(query, None).await?;
+            Ok(Seen::when(number == Some(expected), number))
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Reads every series of the metric `name` with a number; all labels are text attributes.
     pub async fn number_points(&self, name: &str, at: Option<i64>) -> Result<Vec<NumberPoint>> {
         let elements = self.vector(&selector(name, &[]), at).await?.into_iter();
         let point = |Element { labels, value }| match value {
@@ -77,29 +79,20 @@ impl PromQl {
         Ok(elements.filter_map(point).collect())
     }
 
-    /// The sum of the values of all series of the metric `name` that have the labels `wanted`; 0 without any.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`].
+    /// Sums the values of all series of the metric `name` with the labels `wanted`; 0 without any.
     pub async fn sum(&self, name: &str, wanted: &[(&str, &str)], at: Option<i64>) -> Result<u64> {
         let points = self.number_points(name, at).await?.into_iter();
         Ok(points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum())
     }
 
-    /// Every series of the classic histogram `name`.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`], or a histogram's buckets contradict each other.
+    /// Reads every series of the classic histogram `name`.
     pub async fn histogram_points(&self, name: &str, at: Option<i64>) -> Result<Vec<HistogramPoint>> {
         let buckets = self.number_points(&format!("{name}_bucket"), at).await?;
         let sums = self.number_points(&format!("{name}_sum"), at).await?;
         classic_histograms(buckets, sums).with_context(|| name.to_owned())
     }
 
-    /// Every series of the native histogram `name`, by its labels.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`].
+    /// Reads every series of the native histogram `name`, with its labels.
     pub async fn native_histograms(
         &self,
         name: &str,
@@ -113,11 +106,8 @@ impl PromQl {
         Ok(elements.filter_map(point).collect())
     }
 
-    /// What the engine takes for the value below which the share `quantile` of a histogram lies, over all series of the
-    /// classic histogram `name` that have the labels `wanted`; none without any.
-    ///
-    /// # Errors
-    /// As for [`PromQl::number`].
+    /// Lets the engine estimate a quantile (0 to 1) over all series of the classic histogram `name` with the
+    /// labels `wanted`; `None` without any.
     pub async fn quantile(
         &self,
         quantile: f64,
@@ -125,15 +115,13 @@ impl PromQl {
         wanted: &[(&str, &str)],
         at: Option<i64>,
     ) -> Result<Option<f64>> {
-        // VictoriaMetrics makes buckets by vmrange of exponential histograms; nobody else has such a label.
+        // VictoriaMetrics converts exponential histograms to buckets with the label `vmrange`, which no other
+        // series has.
         let buckets = format!("sum by (le, vmrange) ({})", selector(&format!("{name}_bucket"), wanted));
         self.number(&format!("histogram_quantile({quantile}, {buckets})"), at).await
     }
 
-    /// The same over all series of the native histogram `name`.
-    ///
-    /// # Errors
-    /// As for [`PromQl::number`].
+    /// As [`PromQl::quantile`], over all series of the native histogram `name`.
     pub async fn native_quantile(
         &self,
         quantile: f64,
@@ -145,11 +133,8 @@ impl PromQl {
         self.number(&query, at).await
     }
 
-    /// How many series of the metric `name` that have the labels `wanted` had values in the hour before `at`, and
-    /// have none any more.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`].
+    /// Counts the series of the metric `name` with the labels `wanted` that had values in the hour before
+    /// `at` and have none at `at`.
     pub async fn ended(&self, name: &str, wanted: &[(&str, &str)], at: i64) -> Result<usize> {
         let selector = selector(name, wanted);
         let before = self.instant(&format!("{selector}[1h]"), Some(at), "matrix").await?;
@@ -157,10 +142,7 @@ impl PromQl {
         Ok(before.iter().filter(|then| now.iter().all(|row| row.metric != then.metric)).count())
     }
 
-    /// Every series that the selectors of a query find and that has exemplars between two times.
-    ///
-    /// # Errors
-    /// As for [`PromQl::vector`].
+    /// Reads the series that match the selectors of a query and have exemplars between two times.
     pub async fn exemplars(&self, query: &str, from: i64, to: i64) -> Result<Vec<ExemplarPoint>> {
         let (start, end) = (seconds(from), seconds(to));
         let parameters = [("query", query), ("start", start.as_str()), ("end", end.as_str())];
@@ -168,10 +150,7 @@ impl PromQl {
         found.into_iter().map(|series| self.exemplar_point(series)).collect()
     }
 
-    /// The body of the engine's answer to `GET path`.
-    ///
-    /// # Errors
-    /// It does not answer, or not with success.
+    /// Sends `GET path` and returns the body of the answer; fails unless the status is a success.
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<String> {
         let url = format!("http://{}{path}", self.address);
         let answer = self.client.get(&url).query(parameters).timeout(REQUEST_TIMEOUT).send().await;
@@ -187,7 +166,7 @@ impl PromQl {
         let mut parameters = vec![("query", query)];
         parameters.extend(at.as_deref().map(|at| ("time", at)));
         let found: QueryResult = self.read("/api/v1/query", &parameters).await?;
-        ensure!(found.result_type == result_type, "{query} finds a {}", found.result_type);
+        ensure!(found.result_type == result_type, "{query} returns a {}", found.result_type);
         Ok(found.result)
     }
 
@@ -212,7 +191,8 @@ impl PromQl {
     }
 }
 
-/// The selector of all series of a metric that have the labels `wanted`, whatever characters are in their names.
+/// Makes the selector of all series of a metric with the labels `wanted`; their names may contain any
+/// characters.
 pub fn selector(name: &str, wanted: &[(&str, &str)]) -> String {
     let all = [(NAME_LABEL, name)].into_iter().chain(wanted.iter().copied());
     let matchers: Vec<_> =
@@ -220,7 +200,7 @@ pub fn selector(name: &str, wanted: &[(&str, &str)]) -> String {
     format!("{{{}}}", matchers.join(","))
 }
 
-/// A label's name as VictoriaMetrics wants it; one that Prometheus allows stays as it is.
+/// Escapes a label name for VictoriaMetrics; a name that Prometheus allows is unchanged.
 fn escaped(label: &str) -> String {
     let mut escaped = String::new();
     for character in label.chars() {
@@ -250,13 +230,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selectors_quote_what_they_are_given() {
+    fn selectors_escape_names_and_quote_values() {
         assert_eq!(selector("up", &[]), r#"{__name__="up"}"#);
         assert_eq!(selector("a.b", &[("http.route", r#"a\"b"#)]), r#"{__name__="a.b",http\.route="a\\\"b"}"#);
     }
 
     #[test]
-    fn times_are_asked_for_to_the_millisecond() {
+    fn query_times_have_milliseconds() {
         assert_eq!(seconds(1_700_000_000_042), "1700000000.042");
     }
 }

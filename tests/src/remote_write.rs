@@ -1,4 +1,4 @@
-//! Prometheus remote write 1.0: its messages, written by hand from the published field numbers, and its framing.
+//! Prometheus remote write 1.0: its messages, declared from the published field numbers, and its framing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use prost::Message;
 
-/// The header that tells a remote write request from any other.
+/// The header that marks a remote write request.
 pub const VERSION_HEADER: &str = "x-prometheus-remote-write-version";
-/// The version that remote write 1.0 calls itself by.
+/// The value of [`VERSION_HEADER`] for remote write 1.0.
 pub const VERSION: &str = "0.1.0";
 /// The content type of a request.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";
 /// The content encoding of a request: snappy's block format.
 pub const CONTENT_ENCODING: &str = "snappy";
-/// The label that holds a metric's name.
+/// The label with the name of the metric.
 pub const NAME_LABEL: &str = "__name__";
 
-/// The value that ends a series: one of the many bit patterns that are not a number.
+/// The bit pattern of Prometheus' staleness marker, a NaN.
 const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One request.
+/// A remote write request.
 #[derive(Clone, PartialEq, Message)]
 pub struct WriteRequest {
-    /// The series with their new samples.
+    /// The series with new samples.
     #[prost(message, repeated, tag = "1")]
     pub timeseries: Vec<TimeSeries>,
-    /// What is known of metrics besides.
+    /// The metadata of metrics.
     #[prost(message, repeated, tag = "3")]
     pub metadata: Vec<MetricMetadata>,
 }
@@ -35,16 +35,16 @@ pub struct WriteRequest {
 /// New samples of one series.
 #[derive(Clone, PartialEq, Message)]
 pub struct TimeSeries {
-    /// What tells the series from all others, the metric's name among it.
+    /// The labels of the series, including the metric name.
     #[prost(message, repeated, tag = "1")]
     pub labels: Vec<Label>,
-    /// Numbers.
+    /// The new samples.
     #[prost(message, repeated, tag = "2")]
     pub samples: Vec<Sample>,
-    /// Single measurements.
+    /// The new exemplars.
     #[prost(message, repeated, tag = "3")]
     pub exemplars: Vec<Exemplar>,
-    /// Native histograms.
+    /// The new native histograms.
     #[prost(message, repeated, tag = "4")]
     pub histograms: Vec<Histogram>,
 }
@@ -52,109 +52,110 @@ pub struct TimeSeries {
 /// One label.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Label {
-    /// Its name.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Its value.
+    /// The value.
     #[prost(string, tag = "2")]
     pub value: String,
 }
 
-/// A number at a time.
+/// A number with its time.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Sample {
-    /// The number.
+    /// The value.
     #[prost(double, tag = "1")]
     pub value: f64,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     #[prost(int64, tag = "2")]
     pub timestamp: i64,
 }
 
-/// One measurement and where it came from.
+/// One recorded value with its origin.
 #[derive(Clone, PartialEq, Message)]
 pub struct Exemplar {
-    /// Where it came from, such as `trace_id`.
+    /// The labels of the origin, such as `trace_id`.
     #[prost(message, repeated, tag = "1")]
     pub labels: Vec<Label>,
-    /// What was measured.
+    /// The value.
     #[prost(double, tag = "2")]
     pub value: f64,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     #[prost(int64, tag = "3")]
     pub timestamp: i64,
 }
 
-/// A native histogram of whole numbers (those of floating-point numbers, in other fields, are left out here).
+/// A native histogram with integer counts (the fields for floating-point counts are left out).
 #[derive(Clone, PartialEq, Message)]
 pub struct Histogram {
-    /// How many values were measured.
+    /// The number of recorded values.
     #[prost(uint64, optional, tag = "1")]
     pub count_int: Option<u64>,
-    /// Their sum.
+    /// The sum of the recorded values.
     #[prost(double, tag = "3")]
     pub sum: f64,
-    /// How fine the buckets are: bounds are powers of `2^(2^-schema)`.
+    /// The schema: bounds are powers of `2^(2^-schema)`.
     #[prost(sint32, tag = "4")]
     pub schema: i32,
-    /// How far from zero a value may be to be counted as zero.
+    /// The largest distance from zero that counts as zero.
     #[prost(double, tag = "5")]
     pub zero_threshold: f64,
-    /// How many values were counted as zero.
+    /// The number of values that count as zero.
     #[prost(uint64, optional, tag = "6")]
     pub zero_count_int: Option<u64>,
-    /// Which buckets below zero there are.
+    /// The spans of buckets below zero.
     #[prost(message, repeated, tag = "8")]
     pub negative_spans: Vec<BucketSpan>,
-    /// The number of values in each of them, less that of the one before.
+    /// The number of values in each bucket, as the difference to the previous bucket.
     #[prost(sint64, repeated, tag = "9")]
     pub negative_deltas: Vec<i64>,
-    /// Which buckets above zero there are.
+    /// The spans of buckets above zero.
     #[prost(message, repeated, tag = "11")]
     pub positive_spans: Vec<BucketSpan>,
-    /// The number of values in each of them, less that of the one before.
+    /// The number of values in each bucket, as the difference to the previous bucket.
     #[prost(sint64, repeated, tag = "12")]
     pub positive_deltas: Vec<i64>,
-    /// Whether it begins anew: unknown 0, yes 1, no 2, it is a gauge 3.
+    /// Whether the counts were reset: unknown 0, yes 1, no 2, gauge 3.
     #[prost(int32, tag = "14")]
     pub reset_hint: i32,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     #[prost(int64, tag = "15")]
     pub timestamp: i64,
 }
 
-/// Neighbouring buckets of a native histogram.
+/// Consecutive buckets of a native histogram.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct BucketSpan {
-    /// How many buckets lie between the span before and this one; in the first span the index to begin with.
+    /// The number of buckets between the previous span and this one; in the first span, the index of its
+    /// first bucket.
     ///
-    /// The bucket of index `i` ends at `2^(i * 2^-schema)`: OpenTelemetry counts one lower.
+    /// Bucket `i` ends at `2^(i * 2^-schema)`: the index is one higher than OpenTelemetry's.
     #[prost(sint32, tag = "1")]
     pub offset: i32,
-    /// How many there are.
+    /// The number of buckets.
     #[prost(uint32, tag = "2")]
     pub length: u32,
 }
 
-/// What is known of a metric besides its series.
+/// The metadata of a metric.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct MetricMetadata {
-    /// Unknown 0, counter 1, gauge 2, histogram 3, and others.
+    /// The type: unknown 0, counter 1, gauge 2, histogram 3, and others.
     #[prost(int32, tag = "1")]
     pub r#type: i32,
-    /// The metric's name.
+    /// The name of the metric.
     #[prost(string, tag = "2")]
     pub metric_family_name: String,
-    /// What it means.
+    /// The description.
     #[prost(string, tag = "4")]
     pub help: String,
-    /// Its unit.
+    /// The unit.
     #[prost(string, tag = "5")]
     pub unit: String,
 }
 
 impl TimeSeries {
-    /// A series without samples, its labels in the order that the protocol demands.
+    /// Makes a series without samples; sorts its labels, as the protocol requires.
     pub fn new(name: &str, labels: &[(&str, &str)]) -> Self {
         let all = labels.iter().copied().chain([(NAME_LABEL, name)]);
         let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
@@ -163,7 +164,7 @@ impl TimeSeries {
         Self { labels, ..Self::default() }
     }
 
-    /// Adds a number at a time in milliseconds since 1970.
+    /// Adds a sample; the time is in milliseconds since 1970.
     #[must_use]
     pub fn sample(mut self, timestamp: i64, value: f64) -> Self {
         self.samples.push(Sample { value, timestamp });
@@ -177,7 +178,7 @@ impl TimeSeries {
         self
     }
 
-    /// Adds an exemplar with one label at a time in milliseconds since 1970.
+    /// Adds an exemplar with one label; the time is in milliseconds since 1970.
     #[must_use]
     pub fn exemplar(mut self, timestamp: i64, value: f64, (name, label): (&str, &str)) -> Self {
         let labels = vec![Label { name: name.to_owned(), value: label.to_owned() }];
@@ -186,37 +187,31 @@ impl TimeSeries {
     }
 }
 
-/// The value that ends a series.
+/// The staleness marker, which ends a series.
 pub fn stale_marker() -> f64 {
     f64::from_bits(STALE_BITS)
 }
 
-/// Whether a value ends its series.
+/// Whether a value is the staleness marker.
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_BITS
 }
 
-/// A request as it goes over the wire.
+/// Encodes and compresses a request.
 ///
 /// # Errors
-/// It is beyond what snappy's block format can hold, 4 GB.
+/// The request exceeds the 4 GiB of snappy's block format.
 pub fn encode(request: &WriteRequest) -> Result<Vec<u8>> {
     Ok(snap::raw::Encoder::new().compress_vec(&request.encode_to_vec())?)
 }
 
-/// A request from what came over the wire.
-///
-/// # Errors
-/// It is not snappy's block format, or what is in it is no request.
+/// Decompresses and decodes a request.
 pub fn decode(body: &[u8]) -> Result<WriteRequest> {
     let plain = snap::raw::Decoder::new().decompress_vec(body).context("the body is not snappy")?;
-    WriteRequest::decode(plain.as_slice()).context("the body is no WriteRequest")
+    WriteRequest::decode(plain.as_slice()).context("the body is not a WriteRequest")
 }
 
-/// Sends a request as Prometheus does.
-///
-/// # Errors
-/// Nothing answers, or not with success.
+/// Posts a request with the headers that Prometheus sends; fails unless the status is a success.
 pub async fn post(address: SocketAddr, path: &str, request: &WriteRequest) -> Result<()> {
     let url = format!("http://{address}{path}");
     let post = reqwest::Client::new().post(&url).timeout(TIMEOUT).body(encode(request)?);

@@ -1,43 +1,41 @@
-//! A real rotel: an OpenTelemetry collector that was written by others, and that tells on what it has understood.
+//! A real rotel: an independent OpenTelemetry collector that prints and forwards what it has decoded.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::ports::{ReservedPort, localhost};
-use crate::server::Server;
+use crate::server::{Server, deref_to_server};
 use crate::tools;
 
-/// Where it takes OTLP/HTTP, in protobuf and in JSON.
+/// The path for OTLP/HTTP, in protobuf and JSON.
 ///
-/// In JSON release 0.0.1a15 reads integers of 64 bits as the protocol prescribes, in strings, only where they are times of
-/// numbers: doubles come through, but the integer of a point is lost, and so are whole histograms, and it answers 200.
+/// Release 0.0.1a15 does not fully support JSON: it reads 64-bit integers in strings, as OTLP prescribes,
+/// only in the times of number points. It accepts double points, but drops integer points and histograms
+/// although it answers 200.
 pub const OTLP_PATH: &str = "/v1/metrics";
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running rotel, for OTLP at [`OTLP_PATH`].
+/// A running rotel that accepts OTLP at [`OTLP_PATH`].
 ///
-/// Its log has every point in full, exemplars and the buckets of exponential histograms among them.
+/// Its log contains every point in full, including exemplars and the buckets of exponential histograms.
 #[derive(Debug)]
 pub struct Rotel {
     server: Server,
-    /// It insists on listening for gRPC too.
+    /// The port for gRPC, which rotel requires.
     _grpc: ReservedPort,
 }
 
 impl Rotel {
-    /// Starts one on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
+    /// Starts rotel on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
     ///
-    /// What it takes it sends on, one request for one, to the collector at `next`: a [`Sink`](crate::sink::Sink) there
-    /// holds what rotel has understood. It sends requests side by side, so whoever cares for their order waits for each.
-    ///
-    /// # Errors
-    /// There is no rotel, or it is not ready in time; the error then shows the end of its log.
+    /// Rotel forwards each request to the collector at `next`, such as a [`Sink`](crate::sink::Sink), which
+    /// then stores what rotel has decoded. It forwards concurrently: wait for each request if the order
+    /// matters.
     pub async fn start(port: u16, next: Option<SocketAddr>) -> Result<Self> {
         let binary = tools::rotel::binary().await?;
         let grpc = ReservedPort::new()?;
@@ -55,7 +53,7 @@ impl Rotel {
                 Some(next) => {
                     flag("--exporter", "otlp".into());
                     flag("--otlp-exporter-protocol", "http".into());
-                    // It does not start without one for traces, which this gives it.
+                    // Rotel does not start without an endpoint for traces.
                     flag("--otlp-exporter-endpoint", format!("http://{next}").into());
                     flag("--otlp-exporter-metrics-endpoint", format!("http://{next}{OTLP_PATH}").into());
                 }
@@ -65,7 +63,7 @@ impl Rotel {
         };
         let client = reqwest::Client::new();
         let is_ready = async |address| {
-            // It has nothing to be asked for, but a refusal shows that it is there.
+            // Any answer, even an error, shows that rotel listens.
             client.get(format!("http://{address}{OTLP_PATH}")).timeout(REQUEST_TIMEOUT).send().await?;
             Ok(())
         };
@@ -74,16 +72,4 @@ impl Rotel {
     }
 }
 
-impl Deref for Rotel {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        &self.server
-    }
-}
-
-impl DerefMut for Rotel {
-    fn deref_mut(&mut self) -> &mut Server {
-        &mut self.server
-    }
-}
+deref_to_server!(Rotel);

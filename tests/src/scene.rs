@@ -1,7 +1,6 @@
-//! The whole product on one machine: an application, an Envoy with both modules, and a collector.
+//! A complete setup on one machine: an application, an Envoy with both modules, and a collector.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -13,40 +12,33 @@ use crate::poll::{self, Seen};
 use crate::sink::{Sink, Store};
 use crate::upstream::Upstream;
 
-/// How long anything in a scene may take.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub use crate::poll::LIMIT;
 
-/// The metric of the `otel` preset.
+/// The duration metric of the `otel` preset.
 pub const DURATION: &str = "http.server.request.duration";
 
-/// The metric of the counters in shared data.
+/// The metric of the shared counters.
 pub const COUNTER: &str = "tributary.counter";
 
-/// Everything that runs.
+/// A running application, collector and Envoy.
 #[derive(Debug)]
 pub struct Scene {
     /// The application.
     pub upstream: Upstream,
     /// The collector.
     pub sink: Sink,
-    /// Envoy, on `envoy/minimal.yaml` or another configuration of this repository.
+    /// Envoy with `envoy/minimal.yaml` or another configuration.
     pub envoy: Envoy,
 }
 
 impl Scene {
-    /// Starts all of it with `workers` worker threads, hand-overs and exports five times a second, and the configuration
-    /// as `edit` leaves it.
-    ///
-    /// # Errors
-    /// A part does not start.
+    /// Starts everything with `workers` worker threads and `envoy/minimal.yaml` as changed by `edit`. Workers
+    /// flush and the service exports every 200 ms.
     pub async fn start(workers: u32, edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
         Self::of("envoy/minimal.yaml", "otlp_collector", workers, edit).await
     }
 
-    /// As [`Scene::start`], on another configuration of this repository, whose cluster `collector` is the sink.
-    ///
-    /// # Errors
-    /// As for [`Scene::start`], or the configuration has no such cluster.
+    /// As [`Scene::start`], with the configuration in `file`, whose cluster `collector` becomes the sink.
     pub async fn of(
         file: &str,
         collector: &str,
@@ -57,10 +49,7 @@ impl Scene {
         Ok(Self::with(EnvoyConfig::load(file)?, collector, &options, edit).await?.0)
     }
 
-    /// As [`Scene::of`], on any configuration, with an Envoy that is started so; gives the configuration too.
-    ///
-    /// # Errors
-    /// As for [`Scene::of`].
+    /// As [`Scene::of`], with any configuration and options of Envoy; also returns the edited configuration.
     pub async fn with(
         config: EnvoyConfig,
         collector: &str,
@@ -80,24 +69,21 @@ impl Scene {
         Ok((Self { upstream, sink, envoy }, config))
     }
 
-    /// Sends `requests` requests of `shapes`, and waits until Envoy is through with each.
+    /// Sends `requests` requests of `shapes`, and waits until Envoy has finished each.
     ///
     /// # Errors
-    /// The load does not end in time, or a request met an end that its shape does not foresee.
+    /// The load does not finish in time, or a request ends in another way than its shape expects.
     pub async fn load(&self, requests: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<Tally> {
         self.load_mix(requests, Mix::new(20, shapes)?).await
     }
 
-    /// Sends `requests` requests of `mix`, and waits until Envoy is through with each.
-    ///
-    /// # Errors
-    /// As for [`Scene::load`].
+    /// As [`Scene::load`], with a given mix.
     pub async fn load_mix(&self, requests: u64, mix: Mix) -> Result<Tally> {
         let before = self.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
         let load = Load::new(self.envoy.listener("ingress")?, requests, mix);
         let tally = load.run(|_| ()).await?;
-        anyhow::ensure!(tally.failed() == 0, "unforeseen: {:?}", tally.first_failure);
-        poll::until("Envoy to be through with every request", LIMIT, async || {
+        anyhow::ensure!(tally.failed() == 0, "unexpected end: {:?}", tally.first_failure);
+        poll::until("Envoy to finish every request", LIMIT, async || {
             let stats = self.stats().await?;
             let total = stats.counter("http.ingress.downstream_rq_total")?;
             let active = stats.gauge("http.ingress.downstream_rq_active")?;
@@ -107,48 +93,48 @@ impl Scene {
         Ok(tally)
     }
 
-    /// Waits until the collector knows of exactly `requests` requests, by the histogram and by the counter.
-    ///
-    /// # Errors
-    /// It does not in time, or knows of more.
+    /// Waits until the collector has exactly `requests` requests, in the histogram and in the counter.
     pub async fn wait_for_export(&self, requests: u64) -> Result<()> {
         wait_for(&self.sink, requests).await
     }
 
-    /// Envoy's statistics now.
-    ///
-    /// # Errors
-    /// The admin interface does not answer.
+    /// Waits until Envoy has restarted the service more than `before` times; returns how often it has.
+    pub async fn wait_for_reload(&self, before: u64) -> Result<u64> {
+        poll::until("the service to be restarted", LIMIT, async || {
+            let stats = self.stats().await?;
+            let reloads = stats.counters("wasm.tributary_service.vm_reload_success").values().sum();
+            Ok(Seen::when(reloads > before, reloads))
+        })
+        .await
+    }
+
+    /// Reads Envoy's statistics.
     pub async fn stats(&self) -> Result<Stats> {
         self.envoy.admin().stats().await
     }
 }
 
-/// The configuration with these destinations and no others: of each a cluster's name, where it is, and what else is said.
+/// Replaces the destinations of a configuration: each is the name of a cluster, its address, and other keys
+/// of the destination.
 pub fn with_destinations(
     mut config: EnvoyConfig,
     destinations: &[(&str, SocketAddr, serde_json::Value)],
 ) -> EnvoyConfig {
-    let mut said = Vec::new();
+    let mut all = Vec::new();
     for (cluster, address, more) in destinations {
         config = config.static_cluster(cluster, *address);
         let mut destination = more.clone();
         if let Some(fields) = destination.as_object_mut() {
             fields.insert("cluster".to_owned(), (*cluster).into());
         }
-        said.push(destination);
+        all.push(destination);
     }
-    config.service("destinations", said)
+    config.service("destinations", all)
 }
 
-/// Waits until a collector knows of exactly `requests` requests, by the histogram and by the counter.
-///
-/// # Errors
-/// It does not in time, or knows of more.
+/// Waits until a collector has exactly `requests` requests, in the histogram and in the counter.
 pub async fn wait_for(sink: &Sink, requests: u64) -> Result<()> {
-    let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
-    let what = format!("the collector to know of {requests} requests");
-    let probe = |store: &Store| Seen::when(counted(store) == (requests, requests), counted(store));
-    sink.wait_until(&what, LIMIT, probe).await?;
-    Ok(())
+    let counts = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
+    sink.wait_until_equal("the requests in the histogram and in the counter", (requests, requests), counts)
+        .await
 }

@@ -1,4 +1,4 @@
-//! A server program on a port of this machine, until it is ready and to its end.
+//! A server program on a port of this machine.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -23,11 +23,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `binary` on `127.0.0.1:port` (any free port if 0), with the arguments that `arguments` gives for its address and
-    /// a directory of its own, and waits until `is_ready` succeeds.
-    ///
-    /// # Errors
-    /// It cannot be started, or is not ready in time; the error then shows the end of its log.
+    /// Starts `binary` on `127.0.0.1:port` (any free port if 0) and waits until `is_ready` succeeds.
+    /// `arguments` makes the arguments from the address and a temporary directory.
     pub async fn start(
         name: &'static str,
         binary: &Path,
@@ -49,7 +46,7 @@ impl Server {
         Ok(this)
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -59,21 +56,38 @@ impl Server {
         self.address.port()
     }
 
-    /// The process: its log, its signals and its end.
+    /// The process of this server.
     pub fn process(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 
-    /// Sends SIGTERM and waits until it has ended.
-    ///
-    /// # Errors
-    /// It still runs after `limit`.
+    /// Sends SIGTERM and waits until the server has ended.
     pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.process.terminate(limit).await
     }
 }
 
-/// An argument such as `--NAME=VALUE`, whatever bytes the value has.
+/// Implements `Deref` and `DerefMut` to [`Server`] for a type with a field `server`.
+macro_rules! deref_to_server {
+    ($wrapper:ty) => {
+        impl std::ops::Deref for $wrapper {
+            type Target = $crate::server::Server;
+
+            fn deref(&self) -> &Self::Target {
+                &self.server
+            }
+        }
+
+        impl std::ops::DerefMut for $wrapper {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.server
+            }
+        }
+    };
+}
+pub(crate) use deref_to_server;
+
+/// Formats an argument such as `--NAME=VALUE`; the value need not be UTF-8.
 pub(crate) fn argument(name: &str, value: impl Into<OsString>) -> OsString {
     let mut argument = OsString::from(format!("{name}="));
     argument.push(value.into());

@@ -1,9 +1,10 @@
-//! A collector inside this process, for OTLP/HTTP and for remote write: it decodes what arrives by types that share
-//! nothing with the product, checks it, keeps it, and misbehaves on request.
+//! A collector inside this process for OTLP/HTTP and remote write. It decodes requests with types that share
+//! no code with the product, checks and stores them, and misbehaves on request.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,9 +14,9 @@ use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 
-use crate::http_server::{AnswerBody, CloseConnection, HttpServer};
+use crate::http_server::{AnswerBody, CloseConnection, HttpServer, lock};
 use crate::metrics::HistogramPoint;
-use crate::poll::{self, Seen};
+use crate::poll::{self, LIMIT, Seen};
 
 mod encoding;
 mod fault;
@@ -32,10 +33,10 @@ pub use fault::Fault;
 pub use remote_write::{Labels, RemoteSeries, RemoteWriteStore};
 pub use store::Store;
 
-/// What a sink says in an answer with a [`Fault`]'s status.
+/// The body of an answer with the status of a [`Fault`].
 pub const FAULT_TEXT: &str = "a fault, as asked";
 
-/// What the headers of an answer promise whose body is cut off.
+/// The declared length of a truncated answer.
 const TRUNCATED_BYTES: usize = 4096;
 
 /// A running sink; dropping it closes its port.
@@ -50,17 +51,17 @@ pub struct Sink {
 pub struct Received {
     /// When its body was complete.
     pub at: Instant,
-    /// Its path and query.
+    /// The path and query.
     pub path: String,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its size on the wire, in bytes.
+    /// The size of the body on the wire, in bytes.
     pub wire_bytes: usize,
-    /// How it says what it says; none if its headers do not tell.
+    /// The encoding; `None` if the headers name no known one.
     pub encoding: Option<Encoding>,
-    /// What it says; none if it could not be decoded.
+    /// The content; `None` if it could not be decoded.
     pub message: Option<Message>,
-    /// The status of the answer; none if the connection was closed or left hanging on purpose.
+    /// The status of the answer; `None` if the connection was closed or left hanging on purpose.
     pub answered: Option<u16>,
 }
 
@@ -74,10 +75,7 @@ struct State {
 }
 
 impl Sink {
-    /// Listens on `127.0.0.1:port`; 0 takes any free port. Every path is taken.
-    ///
-    /// # Errors
-    /// The port cannot be listened on.
+    /// Listens on `127.0.0.1:port` (any free port if 0) and accepts requests on every path.
     pub async fn start(port: u16) -> Result<Self> {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
@@ -85,14 +83,14 @@ impl Sink {
         Ok(Self { server, state })
     }
 
-    /// The same, but that deltas may leave out times: those of which a service that failed told nothing.
+    /// Accepts deltas with gaps between their times, which a service leaves that was restarted after a trap.
     #[must_use]
     pub fn allowing_gaps(self) -> Self {
         self.lock().store = Store::with_gaps();
         self
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -102,17 +100,17 @@ impl Sink {
         self.address().port()
     }
 
-    /// A copy of what it knows now.
+    /// Copies the store.
     pub fn store(&self) -> Store {
         self.lock().store.clone()
     }
 
-    /// The sum of the values of all series of the metric `name` that have the attributes `wanted`; 0 without any.
+    /// Sums the values of all series of the metric `name` with the attributes `wanted`; 0 without any.
     pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
         self.lock().store.sum(name, wanted)
     }
 
-    /// The sum of the counts of all series of the histogram `name`.
+    /// Sums the counts of all series of the histogram `name`.
     pub fn total_count(&self, name: &str) -> u64 {
         self.lock().store.count(name, &[])
     }
@@ -122,37 +120,35 @@ impl Sink {
         self.lock().store.histogram_points(name)
     }
 
-    /// Every request so far, in the order of arrival; those answered with a fault are among them.
+    /// Copies every request so far in order of arrival, including those answered with a fault.
     pub fn received(&self) -> Vec<Received> {
         self.lock().received.clone()
     }
 
-    /// What was wrong with requests that it refused by itself (not by a [`Fault`]): empty for a correct exporter.
+    /// The errors of all invalid requests; empty for a correct exporter, also with a [`Fault`].
     pub fn problems(&self) -> Vec<String> {
         self.lock().problems.clone()
     }
 
-    /// Misbehaves towards the next `times` requests, after those already asked for.
+    /// Answers the next `times` requests with `fault`, after the faults already queued.
     pub fn fail_next(&self, times: usize, fault: &Fault) {
         self.lock().next_faults.extend(std::iter::repeat_n(fault.clone(), times));
     }
 
-    /// Misbehaves towards every request until [`Sink::heal`].
+    /// Answers every request with `fault` until [`Sink::heal`].
     pub fn fail_always(&self, fault: Fault) {
         self.lock().standing_fault = Some(fault);
     }
 
-    /// Forgets all faults asked for.
+    /// Removes all faults.
     pub fn heal(&self) {
         let mut state = self.lock();
         state.standing_fault = None;
         state.next_faults.clear();
     }
 
-    /// Waits until `probe` is ready with what the sink knows; `what` names the awaited state in the error.
-    ///
-    /// # Errors
-    /// It was not in time; the error tells what was seen last and the problems of refused requests.
+    /// Waits until `probe` of the store is ready; `what` names the awaited state in the error, which also
+    /// shows the problems of refused requests.
     pub async fn wait_until<T>(
         &self,
         what: &str,
@@ -167,13 +163,23 @@ impl Sink {
         })
     }
 
+    /// Waits until `value` of the store is `expected`; `what` names the value in the error.
+    pub async fn wait_until_equal<T: Debug + PartialEq>(
+        &self,
+        what: &str,
+        expected: T,
+        value: impl Fn(&Store) -> T,
+    ) -> Result<()> {
+        let probe = |store: &Store| {
+            let value = value(store);
+            Seen::when(value == expected, value)
+        };
+        self.wait_until(&format!("{what} to be {expected:?}"), LIMIT, probe).await.map(drop)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn answer(

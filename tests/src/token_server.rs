@@ -1,13 +1,13 @@
-//! A token endpoint that gives out numbered tokens, and fails on request.
+//! A token endpoint that issues numbered tokens, and fails on request.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, StatusCode};
 
-use crate::http_server::{CloseConnection, HttpServer};
+use crate::http_server::{CloseConnection, HttpServer, lock};
 
 /// A running endpoint; dropping it closes its port.
 #[derive(Debug)]
@@ -18,29 +18,26 @@ pub struct TokenServer {
 
 /// How the endpoint answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    /// With the next token: `token-1`, `token-2` …
-    Good,
-    /// Not: the connection is closed.
-    Gone,
-    /// With each of a failing status, no JSON, a token with a line break, and a good one, in turn.
+pub enum TokenServerMode {
+    /// Issues the next token: `token-1`, `token-2` …
+    Healthy,
+    /// Closes the connection without an answer.
+    Down,
+    /// Takes turns: status 503, a body that is not JSON, a token with a line break, a valid token.
     Flapping,
 }
 
 #[derive(Debug)]
 struct State {
-    mood: Mood,
+    mode: TokenServerMode,
     fetches: u64,
     tokens: u64,
 }
 
 impl TokenServer {
-    /// Listens on any free port.
-    ///
-    /// # Errors
-    /// There is none.
-    pub async fn start(mood: Mood) -> Result<Self> {
-        let state = Arc::new(Mutex::new(State { mood, fetches: 0, tokens: 0 }));
+    /// Listens on any free port of 127.0.0.1.
+    pub async fn start(mode: TokenServerMode) -> Result<Self> {
+        let state = Arc::new(Mutex::new(State { mode, fetches: 0, tokens: 0 }));
         let shared = Arc::clone(&state);
         let server = HttpServer::start(0, move |_| {
             let answer = lock(&shared).answer();
@@ -54,17 +51,17 @@ impl TokenServer {
         self.server.address().port()
     }
 
-    /// From now on it answers so.
-    pub fn set(&self, mood: Mood) {
-        lock(&self.state).mood = mood;
+    /// Changes how it answers.
+    pub fn set_mode(&self, mode: TokenServerMode) {
+        lock(&self.state).mode = mode;
     }
 
-    /// How often it was asked.
+    /// The number of requests.
     pub fn fetches(&self) -> u64 {
         lock(&self.state).fetches
     }
 
-    /// The newest token that it gave out; `token-0` before the first.
+    /// The latest issued token; `token-0` before the first.
     pub fn newest(&self) -> String {
         token(lock(&self.state).tokens)
     }
@@ -73,11 +70,13 @@ impl TokenServer {
 impl State {
     fn answer(&mut self) -> Result<Response<Full<Bytes>>, CloseConnection> {
         self.fetches += 1;
-        let (status, body) = match (self.mood, self.fetches % 4) {
-            (Mood::Gone, _) => return Err(CloseConnection),
-            (Mood::Flapping, 1) => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
-            (Mood::Flapping, 2) => (StatusCode::OK, "<html>maintenance</html>".to_owned()),
-            (Mood::Flapping, 3) => (StatusCode::OK, r#"{"access_token": "a\r\nx-admin: yes"}"#.to_owned()),
+        let (status, body) = match (self.mode, self.fetches % 4) {
+            (TokenServerMode::Down, _) => return Err(CloseConnection),
+            (TokenServerMode::Flapping, 1) => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+            (TokenServerMode::Flapping, 2) => (StatusCode::OK, "<html>maintenance</html>".to_owned()),
+            (TokenServerMode::Flapping, 3) => {
+                (StatusCode::OK, r#"{"access_token": "a\r\nx-admin: yes"}"#.to_owned())
+            }
             _ => {
                 self.tokens += 1;
                 (StatusCode::OK, format!(r#"{{"access_token": "{}", "expires_in": 60}}"#, token(self.tokens)))
@@ -93,25 +92,21 @@ fn token(number: u64) -> String {
     format!("token-{number}")
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn tokens_are_numbered_and_the_mood_decides() {
-        let server = TokenServer::start(Mood::Good).await.unwrap();
+    async fn tokens_are_numbered_and_the_mode_decides_the_answer() {
+        let server = TokenServer::start(TokenServerMode::Healthy).await.unwrap();
         let url = format!("http://127.0.0.1:{}/", server.port());
         let fetch = async || reqwest::get(&url).await.map(|answer| answer.status().as_u16());
         assert_eq!(fetch().await.unwrap(), 200);
-        server.set(Mood::Gone);
+        server.set_mode(TokenServerMode::Down);
         assert!(fetch().await.is_err());
-        server.set(Mood::Flapping);
+        server.set_mode(TokenServerMode::Flapping);
         let statuses = [fetch().await.unwrap(), fetch().await.unwrap(), fetch().await.unwrap()];
-        assert_eq!(statuses, [200, 200, 503], "from the third fetch on");
+        assert_eq!(statuses, [200, 200, 503], "continues with the third request");
         assert_eq!((server.fetches(), server.newest()), (5, "token-2".to_owned()));
     }
 }

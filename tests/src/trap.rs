@@ -1,6 +1,6 @@
-//! Modules that fail when a test wants it: what ships, but for one callback that traps.
+//! Modules that trap when a test wants it: the built modules with one callback replaced.
 //!
-//! They are made of the modules in target/wasm, so that nothing of it is in what ships.
+//! They are made from the modules in target/wasm, so that the product contains no code for this.
 
 use std::path::Path;
 
@@ -11,16 +11,13 @@ use walrus::{ConstExpr, DataKind, FunctionBuilder, FunctionId, ImportKind, Local
 use crate::repository;
 use crate::sink;
 
-/// A request with this header ends the VM that logs it, once it has.
+/// The request header that makes the VM of [`worker_filter`] trap after it has logged the request.
 pub const HEADER: &str = "x-trap";
 
-/// Bytes of a page of memory.
+/// The size of a page of WebAssembly memory.
 const PAGE_BYTES: u64 = 65_536;
 
-/// The service, but that it traps whenever a collector answers.
-///
-/// # Errors
-/// The module is not built.
+/// Builds a service that traps whenever a collector answers.
 pub fn service() -> Result<Vec<u8>> {
     let mut module = module("service.wasm")?;
     replace(&mut module, "proxy_on_http_call_response", |builder, _, _| {
@@ -29,15 +26,12 @@ pub fn service() -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// The service, but that it traps when a sink answers with a fault that a test asked for.
-///
-/// # Errors
-/// The module is not built.
+/// Builds a service that traps when a sink answers with the status of a [`sink::Fault`].
 pub fn service_on_fault() -> Result<Vec<u8>> {
     let size = i32::try_from(sink::FAULT_TEXT.len())?;
     let mut module = module("service.wasm")?;
     replace(&mut module, "proxy_on_http_call_response", |builder, arguments, original| {
-        // The context, the call, how many headers, and the size of the body.
+        // The context, the call, the number of headers, the size of the body, the number of trailers.
         if let [_, _, _, body_bytes, _] = arguments {
             let mut body = builder.func_body();
             body.local_get(*body_bytes).i32_const(size).binop(BinaryOp::I32Eq);
@@ -49,10 +43,7 @@ pub fn service_on_fault() -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// The worker filter, but that it traps once it has logged a request with the header [`HEADER`].
-///
-/// # Errors
-/// The module is not built.
+/// Builds a worker filter that traps after it has logged a request with the header [`HEADER`].
 pub fn worker_filter() -> Result<Vec<u8>> {
     worker("worker_filter.wasm")
 }
@@ -66,9 +57,9 @@ pub fn worker(file: &str) -> Result<Vec<u8>> {
     let import =
         module.imports.find("env", "proxy_get_property").context("no import of proxy_get_property")?;
     let ImportKind::Function(get_property) = module.imports.get(import).kind else {
-        anyhow::bail!("proxy_get_property is no function")
+        anyhow::bail!("proxy_get_property is not a function")
     };
-    // A page of its own, behind what the module has at its beginning; the allocator goes on behind that.
+    // An additional page after the initial memory; the allocator continues after it.
     let memory = module.memories.iter_mut().next().context("no memory")?;
     let page = i32::try_from(memory.initial * PAGE_BYTES)?;
     memory.initial += 1;
@@ -87,14 +78,12 @@ pub fn worker(file: &str) -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// The full worker filter, but that it traps once it was told of more than 20,000 bytes at once from a client.
-///
-/// # Errors
-/// The module is not built.
+/// Builds a full worker filter that traps after it has received more than 20,000 bytes of a log stream at
+/// once.
 pub fn log_stream() -> Result<Vec<u8>> {
     let mut module = module("worker_filter_full.wasm")?;
     replace(&mut module, "proxy_on_downstream_data", |builder, arguments, original| {
-        // The context, how many bytes, and whether they are the last.
+        // The context, the number of bytes, whether they are the last.
         if let [_, size, _] = arguments {
             let mut body = builder.func_body();
             arguments.iter().for_each(|argument| _ = body.local_get(*argument));
@@ -106,10 +95,7 @@ pub fn log_stream() -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// Writes a module into a folder, and says where.
-///
-/// # Errors
-/// It cannot be written.
+/// Writes a module into a directory and returns its path.
 pub fn write(module: &[u8], folder: &Path) -> Result<String> {
     let file = folder.join("trap.wasm");
     std::fs::write(&file, module).with_context(|| file.display().to_string())?;
@@ -121,7 +107,7 @@ fn module(file: &str) -> Result<Module> {
     Module::from_file(&file).with_context(|| file.display().to_string())
 }
 
-/// Exports what `write` makes, of its arguments and the original, in place of a callback.
+/// Replaces the exported callback with a function that `write` makes from its arguments and the original.
 fn replace(
     module: &mut Module,
     callback: &str,

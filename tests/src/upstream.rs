@@ -1,8 +1,8 @@
-//! An application server whose answers the request decides, so that a test can drive every kind of answer.
+//! An application server whose answers are controlled by request headers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,31 +11,31 @@ use hyper::body::{Body, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode};
 
-use crate::http_server::{AnswerBody, CloseConnection, HttpServer};
+use crate::http_server::{AnswerBody, CloseConnection, HttpServer, lock};
 
 /// Request header: the status of the answer; 200 without it.
 pub const STATUS_HEADER: &str = "x-status";
 /// Request header: how long to wait before the answer, in milliseconds; 0 without it.
 pub const DELAY_HEADER: &str = "x-delay-ms";
-/// Request header: how many bytes the answer's body has; 2 without it.
+/// Request header: the size of the answer's body in bytes; 2 without it.
 pub const BODY_BYTES_HEADER: &str = "x-body-bytes";
-/// Request header: a [`Fault`] by its name.
+/// Request header: the name of an [`UpstreamFault`].
 pub const FAULT_HEADER: &str = "x-fault";
-/// Request header: comes back in the answer, with the same bytes.
+/// Request header: copied to the answer, byte for byte.
 pub const ECHO_HEADER: &str = "x-echo";
-/// Request header: which attempt this is, from 1; Envoy writes it.
+/// Request header of Envoy: the number of the attempt, from 1.
 const ATTEMPT_HEADER: &str = "x-envoy-attempt-count";
 
 const DEFAULT_BODY_BYTES: usize = 2;
 
-/// A way in which the server fails on request.
+/// A failure of the server on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// `reset`: the connection is closed before any byte of the answer.
+pub enum UpstreamFault {
+    /// `reset`: closes the connection before the answer.
     Reset,
-    /// `reset-first`: the same, but only at the first attempt, as Envoy numbers them in `x-envoy-attempt-count`.
+    /// `reset-first`: as `reset`, but only at the first attempt by `x-envoy-attempt-count`.
     ResetFirst,
-    /// `truncate`: the connection is closed after the headers and half of the body.
+    /// `truncate`: closes the connection after the headers and half of the body.
     Truncate,
 }
 
@@ -43,24 +43,24 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Upstream {
     server: HttpServer,
-    served: Arc<Mutex<Served>>,
+    served: Arc<Mutex<ServedRequests>>,
 }
 
-/// What an [`Upstream`] has seen and done so far.
+/// What an [`Upstream`] has received and answered so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Served {
-    /// Requests whose headers have arrived.
+pub struct ServedRequests {
+    /// The number of received requests.
     pub received: u64,
-    /// Answers by status; truncated ones are among them.
+    /// The number of answers by status, including truncated ones.
     pub answered: BTreeMap<u16, u64>,
-    /// Connections closed before any byte of the answer, as asked.
+    /// The number of connections closed before the answer.
     pub reset: u64,
-    /// Requests by the value of their header `authorization`; without one they are not here.
+    /// The number of requests by the value of their header `authorization`, if they have it.
     pub authorized: BTreeMap<String, u64>,
 }
 
-impl Fault {
-    /// The fault's name, as [`FAULT_HEADER`] says it.
+impl UpstreamFault {
+    /// The name of the fault in [`FAULT_HEADER`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Reset => "reset",
@@ -71,18 +71,15 @@ impl Fault {
 }
 
 impl Upstream {
-    /// Listens on `127.0.0.1:port`; 0 takes any free port.
-    ///
-    /// # Errors
-    /// The port cannot be listened on.
+    /// Listens on `127.0.0.1:port` (any free port if 0).
     pub async fn start(port: u16) -> Result<Self> {
-        let served = Arc::new(Mutex::new(Served::default()));
+        let served = Arc::new(Mutex::new(ServedRequests::default()));
         let shared = Arc::clone(&served);
         let server = HttpServer::start(port, move |request| answer(request, Arc::clone(&shared))).await?;
         Ok(Self { server, served })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -92,15 +89,15 @@ impl Upstream {
         self.address().port()
     }
 
-    /// What it has seen and done so far.
-    pub fn served(&self) -> Served {
+    /// What it has received and answered so far.
+    pub fn served(&self) -> ServedRequests {
         lock(&self.served).clone()
     }
 }
 
 async fn answer(
     request: Request<Incoming>,
-    served: Arc<Mutex<Served>>,
+    served: Arc<Mutex<ServedRequests>>,
 ) -> Result<Response<AnswerBody>, CloseConnection> {
     lock(&served).received += 1;
     let (head, body) = request.into_parts();
@@ -108,7 +105,7 @@ async fn answer(
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         *lock(&served).authorized.entry(value).or_default() += 1;
     }
-    // The whole request first: an answer before its end would make the connection unfit for another.
+    // Reads the whole request: after an early answer the connection could not be reused.
     if !body.is_end_stream() {
         body.collect().await.map_err(|_| CloseConnection)?;
     }
@@ -117,15 +114,15 @@ async fn answer(
     }
     let fault = head.headers.get(FAULT_HEADER).map(|value| value.as_bytes());
     let is_first = number::<u32>(&head.headers, ATTEMPT_HEADER).is_none_or(|attempt| attempt <= 1);
-    if fault == Some(Fault::Reset.name().as_bytes())
-        || is_first && fault == Some(Fault::ResetFirst.name().as_bytes())
+    if fault == Some(UpstreamFault::Reset.name().as_bytes())
+        || is_first && fault == Some(UpstreamFault::ResetFirst.name().as_bytes())
     {
         lock(&served).reset += 1;
         return Err(CloseConnection);
     }
     let status = number(&head.headers, STATUS_HEADER).unwrap_or(StatusCode::OK);
     let bytes = number(&head.headers, BODY_BYTES_HEADER).unwrap_or(DEFAULT_BODY_BYTES);
-    let truncated = fault == Some(Fault::Truncate.name().as_bytes());
+    let truncated = fault == Some(UpstreamFault::Truncate.name().as_bytes());
     let body = vec![b'.'; bytes];
     let body = if truncated { AnswerBody::truncated(body) } else { AnswerBody::whole(body) };
     let mut response = Response::new(body);
@@ -137,13 +134,9 @@ async fn answer(
     Ok(response)
 }
 
-/// The value of a header, if it is there and of the right form.
+/// Parses the value of a header; `None` if it is absent or invalid.
 fn number<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
     headers.get(name)?.to_str().ok()?.parse().ok()
-}
-
-fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
-    served.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -157,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_request_decides_the_answer() {
+    async fn request_headers_control_the_answer() {
         let upstream = Upstream::start(0).await.unwrap();
         assert_eq!(get(&upstream, &[]).await.unwrap().status(), 200);
         let answer = get(&upstream, &[(STATUS_HEADER, "404"), (BODY_BYTES_HEADER, "70000")]).await.unwrap();
@@ -166,21 +159,30 @@ mod tests {
         let start = std::time::Instant::now();
         assert_eq!(get(&upstream, &[(DELAY_HEADER, "50")]).await.unwrap().status(), 200);
         assert!(start.elapsed() >= Duration::from_millis(50));
-        let served = Served { received: 3, answered: [(200, 2), (404, 1)].into(), ..Served::default() };
+        let served = ServedRequests {
+            received: 3,
+            answered: [(200, 2), (404, 1)].into(),
+            ..ServedRequests::default()
+        };
         assert_eq!(upstream.served(), served);
     }
 
     #[tokio::test]
     async fn a_connection_is_reset_or_an_answer_truncated_on_request() {
         let upstream = Upstream::start(0).await.unwrap();
-        assert!(get(&upstream, &[(FAULT_HEADER, Fault::Reset.name())]).await.is_err());
-        let first = (FAULT_HEADER, Fault::ResetFirst.name());
+        assert!(get(&upstream, &[(FAULT_HEADER, UpstreamFault::Reset.name())]).await.is_err());
+        let first = (FAULT_HEADER, UpstreamFault::ResetFirst.name());
         assert!(get(&upstream, &[first, (ATTEMPT_HEADER, "1")]).await.is_err());
         assert_eq!(get(&upstream, &[first, (ATTEMPT_HEADER, "2")]).await.unwrap().status(), 200);
-        let answer = get(&upstream, &[(FAULT_HEADER, Fault::Truncate.name())]).await.unwrap();
+        let answer = get(&upstream, &[(FAULT_HEADER, UpstreamFault::Truncate.name())]).await.unwrap();
         assert_eq!(answer.status(), 200);
         assert!(answer.bytes().await.is_err());
-        let served = Served { received: 4, answered: [(200, 2)].into(), reset: 2, ..Served::default() };
+        let served = ServedRequests {
+            received: 4,
+            answered: [(200, 2)].into(),
+            reset: 2,
+            ..ServedRequests::default()
+        };
         assert_eq!(upstream.served(), served);
     }
 }

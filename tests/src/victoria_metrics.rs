@@ -1,8 +1,7 @@
-//! A real VictoriaMetrics: a collector that was written by others, and what it says it has received.
+//! A real VictoriaMetrics: an independent collector, and queries to read back what it stored.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,19 +12,19 @@ use crate::metrics::{
 };
 use crate::promql::{PromQl, selector};
 use crate::remote_write::NAME_LABEL;
-use crate::server::{Server, argument};
+use crate::server::{Server, argument, deref_to_server};
 use crate::tools;
 
-/// Where it takes OTLP/HTTP.
+/// The path for OTLP/HTTP.
 pub const OTLP_PATH: &str = "/opentelemetry/v1/metrics";
-/// Where it takes remote write.
+/// The path for remote write.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
-/// Resource attributes become labels of every series.
+/// VictoriaMetrics converts resource attributes to labels of every series.
 const INSTANCE_LABEL: &str = "service.instance.id";
 
-/// A running VictoriaMetrics with a storage of its own, for OTLP at [`OTLP_PATH`], for remote write at [`REMOTE_WRITE_PATH`]
-/// and for queries.
+/// A running VictoriaMetrics with an empty storage, for OTLP at [`OTLP_PATH`], remote write at
+/// [`REMOTE_WRITE_PATH`] and queries.
 #[derive(Debug)]
 pub struct VictoriaMetrics {
     server: Server,
@@ -40,10 +39,7 @@ struct Exported {
 }
 
 impl VictoriaMetrics {
-    /// Starts one on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
-    ///
-    /// # Errors
-    /// There is no VictoriaMetrics, or it is not ready in time; the error then shows the end of its log.
+    /// Starts VictoriaMetrics on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
     pub async fn start(port: u16) -> Result<Self> {
         let binary = tools::victoria_metrics::binary().await?;
         let arguments = |address: SocketAddr, directory: &Path| {
@@ -62,48 +58,33 @@ impl VictoriaMetrics {
         Ok(Self { server, query })
     }
 
-    /// The sum of the latest values of all series of the metric `name` that have the labels `wanted`; 0 without any.
-    ///
-    /// # Errors
-    /// It does not answer, or not in the form expected.
+    /// Sums the latest values of all series of the metric `name` with the labels `wanted`; 0 without any.
     pub async fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> Result<u64> {
         let points = self.number_points(name).await?.into_iter();
         Ok(points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum())
     }
 
-    /// The sum of the latest counts of all series of the histogram `name`.
-    ///
-    /// # Errors
-    /// As for [`VictoriaMetrics::sum`].
+    /// Sums the latest counts of all series of the histogram `name`.
     pub async fn total_count(&self, name: &str) -> Result<u64> {
         self.sum(&format!("{name}_count"), &[]).await
     }
 
-    /// Every series of the metric `name` with its latest value; all labels are text and among the attributes.
-    ///
-    /// # Errors
-    /// As for [`VictoriaMetrics::sum`].
+    /// Reads every series of the metric `name` with its latest value; all labels are text attributes.
     pub async fn number_points(&self, name: &str) -> Result<Vec<NumberPoint>> {
         self.flush().await?;
         let lines = self.query.get("/api/v1/export", &[("match[]", &selector(name, &[]))]).await?;
         lines.lines().filter_map(|line| number_point(line).transpose()).collect()
     }
 
-    /// Every series of the histogram `name` with its latest value; all labels are text and among the attributes.
-    ///
-    /// # Errors
-    /// As for [`VictoriaMetrics::sum`], or a histogram's buckets contradict each other.
+    /// Reads every series of the histogram `name` with its latest value; all labels are text attributes.
     pub async fn histogram_points(&self, name: &str) -> Result<Vec<HistogramPoint>> {
         let buckets = self.number_points(&format!("{name}_bucket")).await?;
         let sums = self.number_points(&format!("{name}_sum")).await?;
         classic_histograms(buckets, sums).with_context(|| name.to_owned())
     }
 
-    /// What it takes for the value below which the share `quantile` of a histogram lies, over all series of the
-    /// histogram `name` that have the labels `wanted`, now or `at` milliseconds since 1970; none without any.
-    ///
-    /// # Errors
-    /// As for [`VictoriaMetrics::sum`].
+    /// Lets VictoriaMetrics estimate a quantile (0 to 1) over all series of the histogram `name` with the
+    /// labels `wanted`, now or `at` milliseconds since 1970; `None` without any.
     pub async fn quantile(
         &self,
         quantile: f64,
@@ -115,38 +96,23 @@ impl VictoriaMetrics {
         self.query.quantile(quantile, name, wanted, at).await
     }
 
-    /// The questions that it can be asked; [`VictoriaMetrics::flush`] makes visible what has arrived.
+    /// The query API; call [`VictoriaMetrics::flush`] before, so that received samples are visible.
     pub fn query(&self) -> &PromQl {
         &self.query
     }
 
-    /// Makes what has arrived visible to queries: by itself that takes it seconds.
-    ///
-    /// # Errors
-    /// It does not answer.
+    /// Makes received samples visible to queries, which otherwise takes seconds.
     pub async fn flush(&self) -> Result<()> {
         self.query.get("/internal/force_flush", &[]).await?;
         Ok(())
     }
 }
 
-impl Deref for VictoriaMetrics {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        &self.server
-    }
-}
-
-impl DerefMut for VictoriaMetrics {
-    fn deref_mut(&mut self) -> &mut Server {
-        &mut self.server
-    }
-}
+deref_to_server!(VictoriaMetrics);
 
 fn number_point(line: &str) -> Result<Option<NumberPoint>> {
     let exported: Exported = serde_json::from_str(line).with_context(|| format!("the export {line:?}"))?;
-    // The last value that is one: null marks a series as ended.
+    // Skips null, which marks a series as ended.
     let Some(value) = exported.values.into_iter().flatten().next_back() else { return Ok(None) };
     let labels = exported.metric.into_iter().filter(|(key, _)| key != NAME_LABEL);
     let attributes: Attributes = labels.map(|(key, label)| (key, AttributeValue::Text(label))).collect();

@@ -2,6 +2,7 @@
 
 use crate::observation::Observation;
 use tributary_plan::plan::SOURCES_MAX;
+use tributary_proto::pairs::Pairs;
 
 /// The list expression of `items`, in their order.
 pub fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
@@ -10,34 +11,22 @@ pub fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
 
 /// Puts the values in the host's answer to a list of `count` sources into the observation; false if the answer has another form.
 ///
-/// A list crosses the boundary as a map whose keys are the items and whose values are empty: the number of pairs, the
-/// lengths of each key and value, then each key and value with a NUL behind it; numbers are `u32` little-endian
-/// (proxy-wasm-cpp-host f2db56af, `include/proxy-wasm/pairs_util.h`; Envoy 1.40).
+/// A list crosses the boundary as pairs whose names are the items and whose values are empty (Envoy 1.40).
 #[must_use]
 pub fn read<'a>(answer: &'a [u8], count: usize, observation: &mut Observation<'a>) -> bool {
     read_into(answer, count, observation).is_some()
 }
 
 fn read_into<'a>(answer: &'a [u8], count: usize, observation: &mut Observation<'a>) -> Option<()> {
-    let (pairs, rest) = number(answer)?;
-    if pairs != count || pairs > SOURCES_MAX {
+    let mut pairs = Pairs::read(answer)?;
+    if pairs.announced() != count || count > SOURCES_MAX {
         return None;
     }
-    let (mut lengths, mut bytes) = rest.split_at_checked(pairs.checked_mul(8)?)?;
-    for place in observation.places_mut().iter_mut().take(pairs) {
-        let (length, rest) = number(lengths)?;
-        let (empty, rest) = number(rest)?;
-        lengths = rest;
-        let (item, rest) = bytes.split_at_checked(length)?;
-        bytes = rest.get(empty.checked_add(2)?..)?;
+    for place in observation.places_mut().iter_mut().take(count) {
+        let (item, _) = pairs.next()?;
         *place = Some(item);
     }
     Some(())
-}
-
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The Wasm modules that are shipped: what each is made from, may export and import, and may weigh.
 //!
 //! A module declares its callbacks itself (`CALLBACKS` in its `root.rs`), since every one that it exports costs each request an
-//! entry into the VM. The host functions that it calls are in `xtask/check/src/rules/capability.rs`.
+//! entry into the VM. The host functions that it calls are in `cli/check/src/rules/capability.rs`.
 
 use std::collections::BTreeSet;
 

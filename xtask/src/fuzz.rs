@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
-use tributary_fuzz::door::{COUNT_MARK, Door};
+use tributary_fuzz::target::{COUNT_MARK, FuzzTarget};
 
 use crate::process;
 use crate::progress::{Count, Progress};
@@ -77,7 +77,7 @@ struct Figures {
     corpus: u64,
 }
 
-impl From<Target> for Door {
+impl From<Target> for FuzzTarget {
     fn from(target: Target) -> Self {
         match target {
             Target::Queue => Self::Queue,
@@ -90,11 +90,11 @@ impl From<Target> for Door {
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     if args.list {
-        println!("{}", Door::ALL.map(Door::name).join("\n"));
+        println!("{}", FuzzTarget::ALL.map(FuzzTarget::name).join("\n"));
         return Ok(());
     }
     let programs = build(workspace)?;
-    let doors = args.target.map_or_else(|| Door::ALL.to_vec(), |target| vec![target.into()]);
+    let doors = args.target.map_or_else(|| FuzzTarget::ALL.to_vec(), |target| vec![target.into()]);
     let mut all = Vec::new();
     for door in doors {
         let figures = open(workspace, &programs, door, args)?;
@@ -128,7 +128,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// Puts one door through its inputs.
-fn open(workspace: &Workspace, programs: &Path, door: Door, args: &Args) -> Result<Figures> {
+fn open(workspace: &Workspace, programs: &Path, door: FuzzTarget, args: &Args) -> Result<Figures> {
     let folder = workspace.target().join("fuzz");
     let (corpus, found) = (folder.join("corpus").join(door.name()), folder.join("found").join(door.name()));
     for folder in [&corpus, &found] {
@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn every_door_is_a_target() {
-        let targets: Vec<Door> = Target::value_variants().iter().map(|target| (*target).into()).collect();
-        assert_eq!(targets, Door::ALL);
+        let targets: Vec<FuzzTarget> =
+            Target::value_variants().iter().map(|target| (*target).into()).collect();
+        assert_eq!(targets, FuzzTarget::ALL);
     }
 }

@@ -14,7 +14,6 @@ mod image;
 mod optimiser;
 mod process;
 mod progress;
-mod replay;
 mod report;
 mod soak;
 mod strip;
@@ -27,8 +26,6 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use tributary_check::command;
 
 use crate::workspace::Workspace;
 
@@ -44,17 +41,12 @@ struct Cli {
 enum Command {
     /// Make the Wasm modules in target/wasm, optimised and checked.
     Build(build::Args),
-    /// Find what is wrong with Tributary in configurations of Envoy, Istio and Envoy Gateway.
-    #[command(after_long_help = command::EXIT_CODES)]
-    Check(command::Args),
     /// Make an OCI image of each module in target/oci, for `oci://` in Istio and Envoy Gateway.
     Image(image::Args),
     /// Show the main job: real requests through a real Envoy, and a reckoning of all counts.
     Demo(demo::Args),
     /// Run the native tests, then the end-to-end tests on a real Envoy.
     Test(test::Args),
-    /// Bring what an Envoy could not export before it ended from its log to a collector.
-    Replay(replay::Args),
     /// Measure what counting costs, ours beside Envoy's own ways.
     Bench(bench::Args),
     /// Try inputs on the doors through which bytes of strangers come, millions of them, steered by what code they reach.
@@ -67,16 +59,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Check(args) = &cli.command {
-        return command::run(args);
-    }
     let outcome = Workspace::locate().and_then(|workspace| match cli.command {
         Command::Build(args) => build::run(&workspace, &args),
-        Command::Check(_) => Ok(()),
         Command::Image(args) => image::run(&workspace, &args),
         Command::Demo(args) => demo::run(&workspace, &args),
         Command::Test(args) => test::run(&workspace, &args),
-        Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Fuzz(args) => fuzz::run(&workspace, &args),
         Command::Soak(args) => soak::run(&workspace, &args),

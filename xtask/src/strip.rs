@@ -1,8 +1,22 @@
 //! Takes from a linked module what nobody calls: exports that are not wanted, what only they reached, and sections
 //! that only tools read.
+//!
+//! The default methods of the SDK's traits, such as `get_http_request_header`, are in the vtables of every context, though the
+//! SDK's dispatcher calls nothing but callbacks through them. Most of these methods panic on a status that they do not expect.
+//! So their bodies are removed too, and with them every host function that only they call: what a module imports is what it
+//! calls.
+
+use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use walrus::{ModuleConfig, passes};
+use walrus::ir::{Call, Visitor, dfs_in_order};
+use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig, passes};
+
+/// How the linker names the methods of the SDK's traits (Rust's legacy mangling): the trait's length and name follow.
+const SDK_TRAITS: &str = "_ZN10proxy_wasm6traits";
+
+/// The methods that the SDK's dispatcher calls through a vtable, by how their names begin.
+const CALLBACKS: [&str; 3] = ["on_", "create_", "get_type"];
 
 /// A module with fewer exports.
 pub(crate) struct Stripped {
@@ -30,6 +44,7 @@ pub(crate) fn strip<'a>(
     for (id, _) in &unwanted {
         module.exports.delete(*id);
     }
+    remove_uncalled_methods(&mut module)?;
     let sections: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
     for id in sections {
         module.customs.delete(id);
@@ -39,9 +54,66 @@ pub(crate) fn strip<'a>(
     Ok(Stripped { wasm: module.emit_wasm(), removed })
 }
 
+/// Empties the methods of the SDK's traits that only vtables refer to and nobody calls.
+fn remove_uncalled_methods(module: &mut Module) -> Result<()> {
+    let called = called(module);
+    let is_uncalled = |id: FunctionId, name: &str| {
+        !called.contains(&id) && method(name).is_some_and(|method| !is_callback(method))
+    };
+    let uncalled: Vec<FunctionId> = module
+        .funcs
+        .iter_local()
+        .map(|(id, _)| id)
+        .filter(|id| module.funcs.get(*id).name.as_deref().is_some_and(|name| is_uncalled(*id, name)))
+        .collect();
+    for id in uncalled {
+        let (parameters, results) = module.types.params_results(module.funcs.get(id).ty());
+        let (parameters, results) = (parameters.to_vec(), results.to_vec());
+        let arguments = parameters.iter().map(|kind| module.locals.add(*kind)).collect();
+        let mut builder = FunctionBuilder::new(&mut module.types, &parameters, &results);
+        builder.func_body().unreachable();
+        module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(arguments));
+    }
+    Ok(())
+}
+
+/// The functions that others call by name, not through a table.
+fn called(module: &Module) -> HashSet<FunctionId> {
+    #[derive(Default)]
+    struct Callees(HashSet<FunctionId>);
+
+    impl<'a> Visitor<'a> for Callees {
+        fn visit_call(&mut self, call: &Call) {
+            self.0.insert(call.func);
+        }
+    }
+
+    let mut callees = Callees::default();
+    for (_, function) in module.funcs.iter_local() {
+        dfs_in_order(&mut callees, function, function.entry_block());
+    }
+    callees.0
+}
+
+/// The method of an SDK's trait that a function is, if it is one.
+fn method(mangled: &str) -> Option<&str> {
+    let (_, rest) = segment(mangled.strip_prefix(SDK_TRAITS)?)?;
+    segment(rest).map(|(method, _)| method)
+}
+
+fn is_callback(method: &str) -> bool {
+    CALLBACKS.iter().any(|beginning| method.starts_with(beginning))
+}
+
+/// A part of a mangled path, which begins with its length, and what comes behind it.
+fn segment(mangled: &str) -> Option<(&str, &str)> {
+    let digits = mangled.find(|letter: char| !letter.is_ascii_digit())?;
+    let (length, rest) = mangled.split_at_checked(digits)?;
+    rest.split_at_checked(length.parse().ok()?)
+}
+
 #[cfg(test)]
 mod tests {
-    use walrus::Module;
 
     use super::*;
 

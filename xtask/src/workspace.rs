@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use tributary_tests::cargo::{forget_package, program};
+use tributary_tests::cargo::{program, remove_package_variables};
 
 /// The repository's root folder, from which every other path follows.
 pub(crate) struct Workspace {
@@ -41,7 +41,7 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(cargo());
         command.current_dir(&self.root);
-        forget_package(&mut command);
+        remove_package_variables(&mut command);
         command
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
 
 use super::{FakeHost, FakePost, with};
-use crate::pairs;
+use tributary_proto::pairs::{self, Pairs};
 
 /// WASI's answer to a call that the host withholds (Envoy 1.40).
 const WASI_WITHHELD: u32 = 76;
@@ -318,8 +318,8 @@ unsafe fn text(data: *const u8, size: usize) -> String {
 
 /// Names and values of a header map in the wire form.
 fn texts(wire: &[u8]) -> Vec<(String, String)> {
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    pairs::decode(wire, usize::MAX).into_iter().map(|(name, value)| (text(name), text(value))).collect()
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Pairs::read(wire).into_iter().flatten().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Gives the module bytes, in memory that its allocator made; the host asks for none where there are no bytes.

@@ -1,5 +1,6 @@
 //! Batches through the queue, and forged ones.
 
+use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
@@ -7,7 +8,6 @@ use crate::attributes::{self, AttributesError};
 use crate::generated::batch as wire;
 use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX};
 use crate::metric::{Kind, MetricError};
-use crate::protobuf::write;
 
 fn exemplar() -> Exemplar {
     Exemplar::new(15, 1_700_000_000_000_000_000, [1; 16], [2; 8]).unwrap()
@@ -39,7 +39,7 @@ fn batch() -> Batch {
                 metric("active", Kind::UpDownCounter),
             ],
             series: vec![Series {
-                attributes: attributes::encode(vec![attributes::text("route", "a")]),
+                attributes: attributes::encode(vec![attributes::text("route", "a")]).into(),
                 observations: 1,
                 points: vec![
                     Point::Counter(1),
@@ -54,42 +54,17 @@ fn batch() -> Batch {
 }
 
 #[test]
-fn a_batch_is_what_the_generated_types_read_and_write() {
-    let read = wire::Batch::decode(batch().encode().as_slice()).unwrap();
-    assert_eq!(
-        (read.producer, read.sequence, read.counters.as_slice()),
-        (7, 1, &["requests".to_owned()][..])
-    );
-    let group = &read.groups[0];
-    let metrics: Vec<_> = batch().groups[0].metrics.iter().map(Metric::to_wire).collect();
-    assert_eq!(group.metrics, metrics);
-    let value = |point: usize| group.series[0].points[point].value.clone().unwrap();
-    assert_eq!(value(0), wire::point::Value::Counter(1));
-    let buckets = vec![0, 1, 0];
-    let histogram = wire::Histogram { sum_low: 15, sum_high: 0, buckets, min: 15, max: 15 };
-    assert_eq!(value(1), wire::point::Value::Histogram(histogram));
-    assert_eq!(value(3), wire::point::Value::UpDownCounter(-1));
-    assert_eq!(group.series[0].exemplars, [exemplar().to_wire(1), exemplar().to_wire(2)]);
-    assert_eq!(Batch::decode(&read.encode_to_vec()), Ok(batch()));
-}
-
-#[test]
-fn what_a_later_release_adds_is_passed_over() {
+fn fields_that_a_later_release_adds_are_ignored() {
+    let unknown = b"\xa8\x06\x01\xaa\x06\x02hi\xad\x06\0\0\0\0\xb3\x06\xb4\x06";
     let mut bytes = batch().encode();
-    bytes.extend_from_slice(b"\xa8\x06\x01\xaa\x06\x02hi");
-    assert_eq!(Batch::decode(&bytes), Ok(batch()));
-}
-
-#[test]
-fn a_series_before_its_metrics_is_refused() {
-    let group = batch().groups.remove(0);
-    let mut bytes = Vec::new();
-    super::wire::head(&mut bytes, 7, 1, 0, &[]);
-    write::message(&mut bytes, super::wire::BATCH_GROUPS, |out| {
-        super::wire::series(out, &group.series[0].attributes, 1, &[], &[]);
-        super::wire::metrics(out, &group.metrics);
-    });
-    assert_eq!(Batch::decode(&bytes), Err(BatchError::Points));
+    bytes.extend_from_slice(unknown);
+    assert_eq!(Batch::decode(bytes), Ok(batch()));
+    let mut group =
+        wire::Batch::decode(batch().encode().as_slice()).unwrap().groups.remove(0).encode_to_vec();
+    group.extend_from_slice(unknown);
+    let mut bytes = Batch { groups: vec![], ..batch() }.encode();
+    prost::encoding::bytes::encode(3, &group, &mut bytes);
+    assert_eq!(Batch::decode(bytes), Ok(batch()));
 }
 
 #[test]
@@ -111,13 +86,13 @@ fn extremes_that_are_not_known_stay_so() {
     ] {
         batch.groups[0].series[0].points = points.into();
         batch.groups[0].series[0].exemplars.clear();
-        assert_eq!(Batch::decode(&batch.encode()), Ok(batch.clone()));
+        assert_eq!(Batch::decode(batch.encode()), Ok(batch.clone()));
     }
 }
 
 #[test]
 fn a_batch_survives_the_queue() {
-    assert_eq!(Batch::decode(&batch().encode()), Ok(batch()));
+    assert_eq!(Batch::decode(batch().encode()), Ok(batch()));
     assert_eq!(batch().observations(), 1);
 }
 
@@ -136,7 +111,7 @@ fn an_exemplar_without_an_id_is_refused() {
     {
         let mut forged = wire::Batch::decode(batch().encode().as_slice()).unwrap();
         forge(&mut forged.groups[0].series[0].exemplars[0]);
-        assert_eq!(Batch::decode(&forged.encode_to_vec()), Err(BatchError::Exemplars));
+        assert_eq!(Batch::decode(forged.encode_to_vec()), Err(BatchError::Exemplars));
     }
 }
 
@@ -145,14 +120,14 @@ fn a_forged_batch_is_refused_whole() {
     let forged = |change: fn(&mut Batch)| {
         let mut batch = batch();
         change(&mut batch);
-        Batch::decode(&batch.encode())
+        Batch::decode(batch.encode())
     };
     for (result, expected) in [
         (forged(|b| b.sequence = 0), BatchError::NoSequence),
         (forged(|b| b.counters = vec![String::new()]), BatchError::TooMany),
         (forged(|b| b.counters = vec!["k".into(); COUNTERS_MAX + 1]), BatchError::TooMany),
         (
-            forged(|b| b.groups[0].series[0].attributes = vec![0xff]),
+            forged(|b| b.groups[0].series[0].attributes = vec![0xff].into()),
             BatchError::Attributes(AttributesError::Malformed),
         ),
         (forged(|b| b.groups[0].series[0].points.truncate(1)), BatchError::Points),
@@ -178,9 +153,124 @@ fn a_forged_batch_is_refused_whole() {
         ),
         (forged(|b| b.groups[0].series[0].points.swap(1, 2)), BatchError::Points),
         (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric(MetricError::Divisor)),
-        (Batch::decode(b"\xff"), BatchError::Malformed),
-        (Batch::decode(&vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),
+        (Batch::decode(b"\xff".to_vec()), BatchError::Malformed),
+        // Groups of an unknown field, one in the other: prost stops at a depth of 100.
+        (Batch::decode(b"\xa3\x06".repeat(100_000)), BatchError::Malformed),
+        // A length that is more than there is, and one that is more than any memory.
+        (Batch::decode(b"\x1a\x05abc".to_vec()), BatchError::Malformed),
+        (Batch::decode(b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01".to_vec()), BatchError::Malformed),
+        (Batch::decode(vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),
     ] {
         assert_eq!(result, Err(expected));
     }
+}
+
+fn any_kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        Just(Kind::Counter),
+        Just(Kind::UpDownCounter),
+        prop::collection::btree_set(any::<u64>(), 0..5)
+            .prop_map(|bounds| Kind::Histogram { bounds: bounds.into_iter().collect() }),
+        (2usize..20).prop_map(|max_size| Kind::Exponential { max_size }),
+    ]
+}
+
+fn point(kind: &Kind, values: &[u64]) -> Point {
+    let mut point = Point::nothing(kind);
+    for value in values {
+        match (&mut point, kind) {
+            (Point::Counter(count), _) => *count = count.saturating_add(*value),
+            (Point::UpDownCounter(sum), _) => *sum = sum.wrapping_sub(value.cast_signed()),
+            (Point::Histogram(histogram), Kind::Histogram { bounds }) => histogram.record(*value, bounds),
+            (Point::Exponential(histogram), _) => histogram.record(*value, 1),
+            (point, kind) => panic!("{point:?} of {kind:?}"),
+        }
+    }
+    point
+}
+
+fn any_group() -> impl Strategy<Value = Group> {
+    let metrics = prop::collection::vec((any_kind(), "[a-z]{1,9}", "\\PC{0,9}", 1..u64::MAX), 0..4);
+    let metric = |(kind, name, text, divisor): (_, _, String, _)| Metric {
+        unit: text.clone(),
+        description: text,
+        name,
+        divisor,
+        kind,
+    };
+    let values =
+        prop::collection::vec((any::<u64>(), 0u32..64).prop_map(|(value, shift)| value >> shift), 0..9);
+    let series = ("\\PC{0,30}", any::<u64>(), prop::collection::vec(values, 4), any::<bool>());
+    (metrics, prop::collection::vec(series, 0..6)).prop_map(move |(metrics, series)| {
+        let metrics: Vec<Metric> = metrics.into_iter().map(metric).collect();
+        let series = series.into_iter().map(|(route, observations, values, is_traced)| {
+            let points: Vec<Point> =
+                metrics.iter().zip(&values).map(|(metric, values)| point(&metric.kind, values)).collect();
+            let traced = points.iter().enumerate().filter(|(_, point)| {
+                is_traced && matches!(point, Point::Histogram(_) | Point::Exponential(_))
+            });
+            Series {
+                attributes: attributes::encode(vec![attributes::text("route", &route)]).into(),
+                observations,
+                exemplars: traced.map(|(at, _)| (at, exemplar())).collect(),
+                points,
+            }
+        });
+        Group { series: series.collect(), metrics }
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_batch_survives_the_queue(
+        groups in prop::collection::vec(any_group(), 0..3),
+        (producer, sequence, observed_before) in (any::<u64>(), 1..u64::MAX, any::<u64>()),
+        counters in prop::collection::vec("[a-z]{1,9}", 0..4),
+    ) {
+        let batch = Batch { producer, sequence, observed_before, counters, groups };
+        prop_assert_eq!(Batch::decode(batch.encode()), Ok(batch));
+    }
+
+    #[test]
+    fn a_writer_writes_what_a_whole_batch_encodes(group in any_group(), producer: u64) {
+        let mut writer = BatchWriter::new(producer, vec!["requests".into()], &group.metrics);
+        for Series { attributes, observations, points, exemplars } in &group.series {
+            prop_assert_eq!(writer.push(attributes, *observations, points, exemplars), None);
+        }
+        let (counters, is_empty) = (vec!["requests".into()], group.series.is_empty());
+        let batch = Batch { producer, sequence: 1, observed_before: 0, counters, groups: vec![group] };
+        prop_assert_eq!(writer.finish().map(Batch::decode), (!is_empty).then_some(Ok(batch)));
+    }
+}
+
+/// For each list of a batch: the least bytes of an encoded element, and the bytes of a decoded one, which are more here than
+/// in a module. `Batch::decode` says what follows from it.
+#[test]
+fn decoding_takes_a_bounded_multiple_of_the_item() {
+    for (encoded, decoded) in [
+        (2, size_of::<wire::Group>()),
+        (2, size_of::<wire::Metric>()),
+        (2, size_of::<wire::Series>()),
+        (2, size_of::<wire::Point>()),
+        (2, size_of::<wire::Exemplar>()),
+        (2, size_of::<String>()),
+        (1, size_of::<u64>()),
+    ] {
+        assert!(decoded <= 56 * encoded, "{decoded} bytes for {encoded}");
+    }
+    // Empty messages in empty messages, as many as fit in; each refused for what is missing in it.
+    let nested = |bytes: Vec<u8>| {
+        let mut group = Vec::new();
+        prost::encoding::bytes::encode(2, &bytes, &mut group);
+        let mut batch = wire::Batch { sequence: 1, ..wire::Batch::default() }.encode_to_vec();
+        prost::encoding::bytes::encode(3, &group, &mut batch);
+        assert!(batch.len() <= BATCH_BYTES_MAX && batch.len() > BATCH_BYTES_MAX - 100, "{}", batch.len());
+        Batch::decode(batch)
+    };
+    let many = |field: u8| [field << 3 | 2, 0].repeat(BATCH_BYTES_MAX / 2 - 20);
+    assert_eq!(nested(many(3)), Err(BatchError::Points));
+    assert_eq!(nested(many(4)), Err(BatchError::Exemplars));
+    let flat = |field| [vec![2 << 3, 1], many(field)].concat();
+    assert_eq!(Batch::decode(flat(3)), Err(BatchError::TooMany));
+    assert_eq!(Batch::decode(flat(4)), Err(BatchError::TooMany));
 }

@@ -1,4 +1,7 @@
-//! A batch as bytes: the messages of `schema/batch.proto`, their fields by the numbers that they have there.
+//! Batches as protobuf messages (`schema/batch.proto`): what is decoded is checked before anything of it is used.
+
+use prost::Message;
+use prost::bytes::Bytes;
 
 use super::{Batch, BatchError, Group, Point, Series};
 use crate::attributes;
@@ -6,316 +9,149 @@ use crate::counter;
 use crate::exemplar::Exemplar;
 use crate::exponential::ExponentialHistogram;
 use crate::generated::batch as wire;
-use crate::histogram::{Histogram, halves};
+use crate::generated::batch::point::Value;
+use crate::histogram::Histogram;
 use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX, GROUPS_MAX, METRICS_MAX};
 use crate::metric::{Kind, Metric};
-use crate::protobuf::{Field, field, varints, write, zigzag};
 
-/// `Batch.groups`.
-pub(super) const BATCH_GROUPS: u32 = 3;
-/// `Group.series`.
-pub(super) const GROUP_SERIES: u32 = 2;
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(
+    size_of::<wire::Point>() <= 64 && size_of::<wire::Metric>() <= 64 && size_of::<wire::Series>() <= 64,
+    "this is what bounds the memory of decoding"
+);
 
 impl Batch {
-    /// As it travels through the queue; never empty, since a batch has a sequence.
+    /// Encodes the batch for the queue. The result is never empty, since a batch has a sequence.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        head(&mut out, self.producer, self.sequence, self.observed_before, &self.counters);
-        for group in &self.groups {
-            write::message(&mut out, BATCH_GROUPS, |out| {
-                metrics(out, &group.metrics);
-                for Series { attributes, observations, points, exemplars } in &group.series {
-                    series(out, attributes, *observations, points, exemplars);
-                }
-            });
-        }
-        out
+        let batch = wire::Batch {
+            producer: self.producer,
+            sequence: self.sequence,
+            groups: self.groups.iter().map(Group::to_wire).collect(),
+            counters: self.counters.clone(),
+            observed_before: self.observed_before,
+        };
+        batch.encode_to_vec()
     }
 
-    /// From the queue.
-    pub fn decode(mut bytes: &[u8]) -> Result<Self, BatchError> {
-        if bytes.len() > BATCH_BYTES_MAX {
+    /// Decodes and checks an item of the queue. The attributes of its series stay where they are in it.
+    ///
+    /// Decoding allocates at most 24 MiB: 64 bytes for each two of an item of [`BATCH_BYTES_MAX`] that is nothing but empty
+    /// points or metrics, and half as much again while their list grows.
+    pub fn decode(item: Vec<u8>) -> Result<Self, BatchError> {
+        if item.len() > BATCH_BYTES_MAX {
             return Err(BatchError::TooLong);
         }
-        let (counters, groups) = (Vec::new(), Vec::new());
-        let mut batch = Self { producer: 0, sequence: 0, observed_before: 0, counters, groups };
-        while !bytes.is_empty() {
-            match field(&mut bytes).ok_or(BatchError::Malformed)? {
-                (1, Field::Fixed64(producer)) => batch.producer = producer,
-                (2, Field::Varint(sequence)) => batch.sequence = sequence,
-                (3, Field::Bytes(group)) => batch.groups.push(Group::decode(group)?),
-                (4, Field::Bytes(key)) => {
-                    batch
-                        .counters
-                        .push(text(key).filter(|key| counter::is_key(key)).ok_or(BatchError::TooMany)?);
-                }
-                (5, Field::Varint(observed)) => batch.observed_before = observed,
-                (1..=5, _) => return Err(BatchError::Malformed),
-                // A field of a later release.
-                _ => {}
-            }
-            if batch.groups.len() > GROUPS_MAX || batch.counters.len() > COUNTERS_MAX {
-                return Err(BatchError::TooMany);
-            }
+        let batch = wire::Batch::decode(Bytes::from(item)).map_err(|_| BatchError::Malformed)?;
+        if batch.sequence == 0 {
+            return Err(BatchError::NoSequence);
         }
-        if batch.sequence == 0 { Err(BatchError::NoSequence) } else { Ok(batch) }
-    }
-}
-
-/// What a batch has besides its groups.
-pub(super) fn head(
-    out: &mut Vec<u8>,
-    producer: u64,
-    sequence: u64,
-    observed_before: u64,
-    counters: &[String],
-) {
-    write::fixed64(out, 1, producer.to_le_bytes());
-    write::uint(out, 2, sequence);
-    for key in counters {
-        write::bytes(out, 4, key.as_bytes());
-    }
-    write::uint(out, 5, observed_before);
-}
-
-/// The metrics of a group. They come before its series, which cannot be read without them.
-pub(super) fn metrics(out: &mut Vec<u8>, metrics: &[Metric]) {
-    for metric in metrics {
-        let wire = metric.to_wire();
-        write::message(out, 1, |out| {
-            write::text(out, 1, &wire.name);
-            write::text(out, 2, &wire.unit);
-            write::text(out, 3, &wire.description);
-            write::uint(out, 4, u64::from(wire.kind.unsigned_abs()));
-            write::uint(out, 5, wire.divisor);
-            write::uints(out, 6, wire.bounds.iter().copied());
-            write::uint(out, 7, wire.max_size.into());
-        });
-    }
-}
-
-/// One series of a group.
-pub(super) fn series(
-    out: &mut Vec<u8>,
-    attributes: &[u8],
-    observations: u64,
-    points: &[Point],
-    exemplars: &[(usize, Exemplar)],
-) {
-    write::message(out, GROUP_SERIES, |out| {
-        write::bytes(out, 1, attributes);
-        write::uint(out, 2, observations);
-        for value in points {
-            write::message(out, 3, |out| point(out, value));
+        if batch.groups.len() > GROUPS_MAX
+            || batch.counters.len() > COUNTERS_MAX
+            || !batch.counters.iter().all(|key| counter::is_key(key))
+        {
+            return Err(BatchError::TooMany);
         }
-        for (point, exemplar) in exemplars {
-            let wire = exemplar.to_wire(*point);
-            write::message(out, 4, |out| {
-                write::uint(out, 1, wire.point.into());
-                write::uint(out, 2, wire.value);
-                write::fixed64(out, 3, wire.time_unix_nano.to_le_bytes());
-                write::fixed64(out, 4, wire.trace_id_high.to_le_bytes());
-                write::fixed64(out, 5, wire.trace_id_low.to_le_bytes());
-                write::fixed64(out, 6, wire.span_id.to_le_bytes());
-            });
-        }
-    });
-}
-
-fn point(out: &mut Vec<u8>, point: &Point) {
-    match point {
-        Point::Counter(count) => write::one_of_uints(out, 1, *count),
-        Point::UpDownCounter(change) => write::one_of_uints(out, 4, zigzag::encode(*change)),
-        Point::Histogram(histogram) => write::message(out, 2, |out| {
-            sum(out, histogram.sum());
-            write::uints(out, 3, histogram.buckets().iter().copied());
-            extremes(out, (4, histogram.min()), (5, histogram.max()), histogram.count());
-        }),
-        Point::Exponential(histogram) => write::message(out, 3, |out| {
-            sum(out, histogram.sum());
-            write::sint(out, 3, histogram.scale().into());
-            write::uint(out, 4, histogram.zero_count());
-            write::sint(out, 5, histogram.offset().into());
-            write::uints(out, 6, histogram.buckets().iter().copied());
-            extremes(out, (7, histogram.min()), (8, histogram.max()), histogram.count());
-        }),
+        Ok(Self {
+            producer: batch.producer,
+            sequence: batch.sequence,
+            observed_before: batch.observed_before,
+            counters: batch.counters,
+            groups: batch.groups.into_iter().map(Group::from_wire).collect::<Result<_, _>>()?,
+        })
     }
-}
-
-/// The two halves of a sum, as fields 1 and 2.
-fn sum(out: &mut Vec<u8>, sum: u128) {
-    let (low, high) = halves(sum);
-    write::uint(out, 1, low);
-    write::uint(out, 2, high);
-}
-
-/// Of no values they are not looked at; of some whose extremes are not known, they are the wrong way round.
-fn extremes(out: &mut Vec<u8>, min: (u32, Option<u64>), max: (u32, Option<u64>), count: u64) {
-    let unknown = if count > 0 { u64::MAX } else { 0 };
-    write::uint(out, min.0, min.1.unwrap_or(unknown));
-    write::uint(out, max.0, max.1.unwrap_or(0));
 }
 
 impl Group {
-    fn decode(mut bytes: &[u8]) -> Result<Self, BatchError> {
-        let mut group = Self { metrics: Vec::new(), series: Vec::new() };
-        while !bytes.is_empty() {
-            match field(&mut bytes).ok_or(BatchError::Malformed)? {
-                (1, Field::Bytes(_)) if group.metrics.len() >= METRICS_MAX => {
-                    return Err(BatchError::TooMany);
-                }
-                (1, Field::Bytes(bytes)) => {
-                    let metric = metric(bytes).ok_or(BatchError::Malformed)?;
-                    group.metrics.push(Metric::from_wire(metric).map_err(BatchError::Metric)?);
-                }
-                (2, Field::Bytes(bytes)) => group.series.push(Series::decode(bytes, &group.metrics)?),
-                (1 | 2, _) => return Err(BatchError::Malformed),
-                _ => {}
-            }
+    /// Converts the group to a message.
+    pub fn to_wire(&self) -> wire::Group {
+        wire::Group {
+            metrics: self.metrics.iter().map(Metric::to_wire).collect(),
+            series: self.series.iter().map(Series::to_wire).collect(),
         }
-        // A metric that came behind a series has no point in it.
-        let fits = |series: &Series| series.points.len() == group.metrics.len();
-        if group.series.iter().all(fits) { Ok(group) } else { Err(BatchError::Points) }
     }
-}
 
-fn metric(mut bytes: &[u8]) -> Option<wire::Metric> {
-    let mut metric = wire::Metric::default();
-    while !bytes.is_empty() {
-        match field(&mut bytes)? {
-            (1, Field::Bytes(name)) => metric.name = text(name)?,
-            (2, Field::Bytes(unit)) => metric.unit = text(unit)?,
-            (3, Field::Bytes(description)) => metric.description = text(description)?,
-            (4, Field::Varint(kind)) => metric.kind = i32::try_from(kind).ok()?,
-            (5, Field::Varint(divisor)) => metric.divisor = divisor,
-            (6, Field::Bytes(packed)) => metric.bounds = varints(packed)?,
-            (7, Field::Varint(size)) => metric.max_size = u32::try_from(size).ok()?,
-            (1..=7, _) => return None,
-            _ => {}
+    /// Checks a decoded group.
+    pub fn from_wire(wire: wire::Group) -> Result<Self, BatchError> {
+        if wire.metrics.len() > METRICS_MAX {
+            return Err(BatchError::TooMany);
         }
+        let metrics = wire.metrics.into_iter().map(Metric::from_wire);
+        let metrics: Vec<_> = metrics.collect::<Result<_, _>>().map_err(BatchError::Metric)?;
+        let series = wire.series.into_iter().map(|series| Series::from_wire(series, &metrics));
+        Ok(Self { series: series.collect::<Result<_, _>>()?, metrics })
     }
-    Some(metric)
 }
 
 impl Series {
-    fn decode(mut bytes: &[u8], metrics: &[Metric]) -> Result<Self, BatchError> {
-        let points = Vec::with_capacity(metrics.len());
-        let mut series = Self { attributes: Vec::new(), observations: 0, points, exemplars: Vec::new() };
-        while !bytes.is_empty() {
-            match field(&mut bytes).ok_or(BatchError::Malformed)? {
-                (1, Field::Bytes(bytes)) => series.attributes = bytes.to_vec(),
-                (2, Field::Varint(observations)) => series.observations = observations,
-                (3, Field::Bytes(bytes)) => {
-                    let metric = metrics.get(series.points.len()).ok_or(BatchError::Points)?;
-                    series.points.push(Point::decode(bytes, metric)?);
-                }
-                (4, Field::Bytes(bytes)) => {
-                    let exemplar = exemplar(bytes).ok_or(BatchError::Malformed)?;
-                    series.exemplars.push(Exemplar::from_wire(exemplar).ok_or(BatchError::Exemplars)?);
-                }
-                (1..=4, _) => return Err(BatchError::Malformed),
-                _ => {}
-            }
+    fn to_wire(&self) -> wire::Series {
+        let exemplars = self.exemplars.iter().map(|(point, exemplar)| exemplar.to_wire(*point));
+        wire::Series {
+            attributes: self.attributes.clone(),
+            observations: self.observations,
+            points: self.points.iter().map(Point::to_wire).collect(),
+            exemplars: exemplars.collect(),
         }
-        if series.points.len() != metrics.len() {
+    }
+
+    fn from_wire(wire: wire::Series, metrics: &[Metric]) -> Result<Self, BatchError> {
+        attributes::check(&wire.attributes).map_err(BatchError::Attributes)?;
+        if wire.points.len() != metrics.len() {
             return Err(BatchError::Points);
         }
-        attributes::check(&series.attributes).map_err(BatchError::Attributes)?;
+        let points = wire.points.into_iter().zip(metrics);
+        let points = points.map(|(point, metric)| Point::from_wire(point, metric).ok_or(BatchError::Points));
+        let exemplars = wire.exemplars.into_iter().map(Exemplar::from_wire);
+        let series = Self {
+            attributes: wire.attributes,
+            observations: wire.observations,
+            points: points.collect::<Result<_, _>>()?,
+            exemplars: exemplars.collect::<Option<_>>().ok_or(BatchError::Exemplars)?,
+        };
         if series.exemplars_fit() { Ok(series) } else { Err(BatchError::Exemplars) }
     }
 
-    /// Whether each exemplar is of a histogram, and none is of the same or a later one than the exemplar after it.
+    /// Whether each exemplar belongs to a histogram, in the order of the points and at most one for each.
     fn exemplars_fit(&self) -> bool {
-        let ascending =
-            self.exemplars.iter().zip(self.exemplars.iter().skip(1)).all(|((a, _), (b, _))| a < b);
         let of_histogram = |(point, _): &(usize, Exemplar)| {
             matches!(self.points.get(*point), Some(Point::Histogram(_) | Point::Exponential(_)))
         };
-        ascending && self.exemplars.iter().all(of_histogram)
+        self.exemplars.is_sorted_by(|(a, _), (b, _)| a < b) && self.exemplars.iter().all(of_histogram)
     }
 }
 
 impl Point {
-    fn decode(mut bytes: &[u8], metric: &Metric) -> Result<Self, BatchError> {
-        let mut point = None;
-        while !bytes.is_empty() {
-            let field = field(&mut bytes).ok_or(BatchError::Malformed)?;
-            point = Some(match (field, &metric.kind) {
-                ((1, Field::Varint(count)), Kind::Counter) => Point::Counter(count),
-                ((4, Field::Varint(change)), Kind::UpDownCounter) => {
-                    Point::UpDownCounter(zigzag::decode(change))
-                }
-                ((2, Field::Bytes(bytes)), Kind::Histogram { bounds }) => {
-                    let histogram = histogram(bytes).ok_or(BatchError::Malformed)?;
-                    if histogram.buckets.len() != bounds.len().saturating_add(1) {
-                        return Err(BatchError::Points);
-                    }
-                    Point::Histogram(Histogram::from_wire(histogram))
-                }
-                ((3, Field::Bytes(bytes)), Kind::Exponential { max_size }) => {
-                    let histogram = exponential(bytes).ok_or(BatchError::Malformed)?;
-                    let read = ExponentialHistogram::from_wire(histogram, *max_size);
-                    Point::Exponential(Box::new(read.map_err(|_| BatchError::Points)?))
-                }
-                _ => return Err(BatchError::Points),
-            });
-        }
-        point.ok_or(BatchError::Points)
+    /// Converts the point to a message.
+    pub fn to_wire(&self) -> wire::Point {
+        let mut wire = wire::Point::default();
+        self.write_to(&mut wire);
+        wire
     }
-}
 
-fn histogram(mut bytes: &[u8]) -> Option<wire::Histogram> {
-    let mut histogram = wire::Histogram::default();
-    while !bytes.is_empty() {
-        match field(&mut bytes)? {
-            (1, Field::Varint(low)) => histogram.sum_low = low,
-            (2, Field::Varint(high)) => histogram.sum_high = high,
-            (3, Field::Bytes(packed)) => histogram.buckets = varints(packed)?,
-            (4, Field::Varint(min)) => histogram.min = min,
-            (5, Field::Varint(max)) => histogram.max = max,
-            (1..=5, _) => return None,
-            _ => {}
+    /// Writes the point into a message, whose list of buckets is reused if it was a histogram before.
+    pub(super) fn write_to(&self, wire: &mut wire::Point) {
+        let value = match (self, &mut wire.value) {
+            (Self::Histogram(histogram), Some(Value::Histogram(wire))) => return histogram.write_to(wire),
+            (Self::Histogram(histogram), _) => Value::Histogram(histogram.to_wire()),
+            (Self::Exponential(histogram), _) => Value::ExponentialHistogram(histogram.to_wire()),
+            (Self::Counter(count), _) => Value::Counter(*count),
+            (Self::UpDownCounter(change), _) => Value::UpDownCounter(*change),
+        };
+        wire.value = Some(value);
+    }
+
+    fn from_wire(wire: wire::Point, metric: &Metric) -> Option<Self> {
+        match (wire.value?, &metric.kind) {
+            (Value::Counter(count), Kind::Counter) => Some(Self::Counter(count)),
+            (Value::UpDownCounter(change), Kind::UpDownCounter) => Some(Self::UpDownCounter(change)),
+            (Value::Histogram(histogram), Kind::Histogram { bounds }) => {
+                let fits = histogram.buckets.len() == bounds.len().saturating_add(1);
+                fits.then(|| Self::Histogram(Histogram::from_wire(histogram)))
+            }
+            (Value::ExponentialHistogram(histogram), Kind::Exponential { max_size }) => {
+                let histogram = ExponentialHistogram::from_wire(histogram, *max_size).ok()?;
+                Some(Self::Exponential(Box::new(histogram)))
+            }
+            _ => None,
         }
     }
-    Some(histogram)
-}
-
-fn exponential(mut bytes: &[u8]) -> Option<wire::ExponentialHistogram> {
-    let mut histogram = wire::ExponentialHistogram::default();
-    while !bytes.is_empty() {
-        match field(&mut bytes)? {
-            (1, Field::Varint(low)) => histogram.sum_low = low,
-            (2, Field::Varint(high)) => histogram.sum_high = high,
-            (3, Field::Varint(scale)) => histogram.scale = i32::try_from(zigzag::decode(scale)).ok()?,
-            (4, Field::Varint(count)) => histogram.zero_count = count,
-            (5, Field::Varint(offset)) => histogram.offset = i32::try_from(zigzag::decode(offset)).ok()?,
-            (6, Field::Bytes(packed)) => histogram.buckets = varints(packed)?,
-            (7, Field::Varint(min)) => histogram.min = min,
-            (8, Field::Varint(max)) => histogram.max = max,
-            (1..=8, _) => return None,
-            _ => {}
-        }
-    }
-    Some(histogram)
-}
-
-fn exemplar(mut bytes: &[u8]) -> Option<wire::Exemplar> {
-    let mut exemplar = wire::Exemplar::default();
-    while !bytes.is_empty() {
-        match field(&mut bytes)? {
-            (1, Field::Varint(point)) => exemplar.point = u32::try_from(point).ok()?,
-            (2, Field::Varint(value)) => exemplar.value = value,
-            (3, Field::Fixed64(time)) => exemplar.time_unix_nano = time,
-            (4, Field::Fixed64(high)) => exemplar.trace_id_high = high,
-            (5, Field::Fixed64(low)) => exemplar.trace_id_low = low,
-            (6, Field::Fixed64(span_id)) => exemplar.span_id = span_id,
-            (1..=6, _) => return None,
-            _ => {}
-        }
-    }
-    Some(exemplar)
-}
-
-fn text(bytes: &[u8]) -> Option<String> {
-    std::str::from_utf8(bytes).ok().map(str::to_owned)
 }

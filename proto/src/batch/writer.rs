@@ -1,13 +1,18 @@
 //! Writing batches series by series, so that none grows past [`BATCH_BYTES`] and nothing is encoded twice.
 
-use super::{Point, wire};
+use prost::Message;
+use prost::bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint, message};
+
+use super::Point;
 use crate::exemplar::Exemplar;
+use crate::generated::batch as wire;
 use crate::limits::BATCH_BYTES;
 use crate::metric::Metric;
-use crate::protobuf::write;
 
-/// Room for what most batches have before their series.
-const HEAD_BYTES: usize = 128;
+/// Field numbers of `schema/batch.proto`.
+const BATCH_GROUPS: u32 = 3;
+const GROUP_SERIES: u32 = 2;
 
 /// Writes the batches of one producer, whose series share their metrics.
 ///
@@ -15,31 +20,30 @@ const HEAD_BYTES: usize = 128;
 /// last. Sequence numbers run on over the writer's life.
 #[derive(Clone, Debug)]
 pub struct BatchWriter {
-    producer: u64,
-    sequence: u64,
-    counters: Vec<String>,
-    /// Observations in the batches that were given, and in the series that wait.
-    given: u64,
+    /// The last finished batch without its group; `observed_before` includes that batch.
+    head: wire::Batch,
+    /// Observations in the series that wait.
     waiting: u64,
-    /// The group's beginning, the same in every batch: its metrics, encoded.
+    /// The beginning of each batch's group: its metrics, encoded.
     metrics: Vec<u8>,
     /// The series so far, encoded behind their field keys.
     series: Vec<u8>,
+    /// The message that each series becomes. Its lists are reused.
+    next: wire::Series,
 }
 
 impl BatchWriter {
     /// A writer whose first batch has sequence 1.
     pub fn new(producer: u64, counters: Vec<String>, metrics: &[Metric]) -> Self {
-        let (metrics_bytes, series) = (Vec::new(), Vec::new());
-        let mut writer =
-            Self { producer, sequence: 0, counters, given: 0, waiting: 0, metrics: metrics_bytes, series };
-        wire::metrics(&mut writer.metrics, metrics);
-        writer
+        let head = wire::Batch { producer, counters, ..wire::Batch::default() };
+        let metrics = metrics.iter().map(Metric::to_wire).collect();
+        let metrics = wire::Group { metrics, series: Vec::new() }.encode_to_vec();
+        Self { head, waiting: 0, metrics, series: Vec::new(), next: wire::Series::default() }
     }
 
     /// Observations in all batches that were given.
     pub fn observed(&self) -> u64 {
-        self.given
+        self.head.observed_before
     }
 
     /// Appends a series, with the exemplars of its points if there are any ([`Series`](super::Series)). Gives the batch
@@ -52,7 +56,14 @@ impl BatchWriter {
         exemplars: &[(usize, Exemplar)],
     ) -> Option<Vec<u8>> {
         let before = self.series.len();
-        wire::series(&mut self.series, attributes, observations, points, exemplars);
+        let next = &mut self.next;
+        next.attributes = Bytes::copy_from_slice(attributes);
+        next.observations = observations;
+        next.points.resize_with(points.len(), wire::Point::default);
+        next.points.iter_mut().zip(points).for_each(|(wire, point)| point.write_to(wire));
+        next.exemplars.clear();
+        next.exemplars.extend(exemplars.iter().map(|(point, exemplar)| exemplar.to_wire(*point)));
+        message::encode(GROUP_SERIES, next, &mut self.series);
         if self.metrics.len().saturating_add(self.series.len()) <= BATCH_BYTES {
             self.waiting = self.waiting.saturating_add(observations);
             return None;
@@ -69,14 +80,17 @@ impl BatchWriter {
         if self.series.is_empty() {
             return None;
         }
-        self.sequence = self.sequence.saturating_add(1);
+        self.head.sequence = self.head.sequence.saturating_add(1);
         let group_bytes = self.metrics.len().saturating_add(self.series.len());
-        let mut batch = Vec::with_capacity(group_bytes.saturating_add(HEAD_BYTES));
-        wire::head(&mut batch, self.producer, self.sequence, self.given, &self.counters);
-        self.given = self.given.saturating_add(std::mem::take(&mut self.waiting));
-        write::length(&mut batch, wire::BATCH_GROUPS, group_bytes);
+        let mut batch = self.head.encode_to_vec();
+        // The field's key and length need 4 bytes.
+        batch.reserve_exact(group_bytes.saturating_add(4));
+        encode_key(BATCH_GROUPS, WireType::LengthDelimited, &mut batch);
+        encode_varint(u64::try_from(group_bytes).unwrap_or(u64::MAX), &mut batch);
         batch.extend_from_slice(&self.metrics);
         batch.append(&mut self.series);
+        self.head.observed_before =
+            self.head.observed_before.saturating_add(std::mem::take(&mut self.waiting));
         Some(batch)
     }
 }
@@ -96,7 +110,8 @@ mod tests {
     }
 
     fn series(number: usize) -> Series {
-        let attributes = attributes::encode(vec![attributes::text("path", &format!("{number:01000}"))]);
+        let attributes =
+            attributes::encode(vec![attributes::text("path", &format!("{number:01000}"))]).into();
         let mut histogram = Histogram::new(1);
         histogram.record(7, &[10]);
         let exemplar = Exemplar::new(7, 1, [1; 16], [1; 8]).unwrap();
@@ -122,8 +137,8 @@ mod tests {
         let groups = vec![Group { metrics: vec![metric()], series: vec![only] }];
         let counters = vec!["requests".into()];
         let batch = Batch { producer: 7, sequence: 1, observed_before: 0, counters, groups };
-        assert_eq!(Batch::decode(&written), Ok(batch.clone()));
         assert_eq!(written.len(), batch.encode().len());
+        assert_eq!(Batch::decode(written), Ok(batch));
     }
 
     #[test]
@@ -134,7 +149,7 @@ mod tests {
         written.extend(writer.finish());
         assert!(written.len() > 2, "{}", written.len());
         assert!(written.iter().all(|bytes| bytes.len() <= BATCH_BYTES_MAX));
-        let batches: Vec<Batch> = written.iter().map(|bytes| Batch::decode(bytes).unwrap()).collect();
+        let batches: Vec<Batch> = written.into_iter().map(|bytes| Batch::decode(bytes).unwrap()).collect();
         let sequences: Vec<u64> = batches.iter().map(|batch| batch.sequence).collect();
         assert_eq!(sequences, (1..=batches.len() as u64).collect::<Vec<_>>());
         let mut observed = 0;

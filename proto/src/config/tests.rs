@@ -66,9 +66,39 @@ fn a_configuration_of_two_mebibytes_is_refused_unread() {
 }
 
 #[test]
-fn whole_numbers_may_be_written_as_doubles() {
-    for (json, expected) in [("5", Some(5)), ("5.0", Some(5)), ("5.5", None), ("-1", None), ("1e300", None)] {
-        assert_eq!(json::read(json.as_bytes()).unwrap().as_whole(), expected, "{json}");
+fn whole_numbers_may_be_written_as_doubles_and_as_text() {
+    for (json, expected) in [
+        ("5", Ok(5)),
+        ("5.0", Ok(5)),
+        ("\"5\"", Ok(5)),
+        ("\"5.0\"", Ok(5)),
+        ("5.5", Err("5.5")),
+        ("-1", Err("-1")),
+        ("1e300", Err("1e+300")),
+        ("\"5.5\"", Err("\"5.5\"")),
+        ("\"five\"", Err("\"five\"")),
+        ("[5]", Err("a list of 1")),
+    ] {
+        let read =
+            read(format!(r#"{{"n": {json}}}"#).as_bytes(), |section| section.number("n", 0..=9).unwrap_or(0));
+        let read = read.map_err(|problems| problems.iter().next().unwrap().found.clone());
+        assert_eq!(read, expected.map_err(str::to_owned), "{json}");
+    }
+}
+
+#[test]
+fn text_that_cannot_be_read_is_one_problem_that_says_where() {
+    for (json, expected) in [
+        ("{", "EOF while parsing an object at line 1 column 1"),
+        ("{\n \"a\": 1e309}", "number out of range at line 2 column 11"),
+        (" interval: 5s", "expected value at line 1 column 2"),
+        ("\n{,}", "key must be a string at line 2 column 2"),
+        ("\n", "a Struct that is damaged, or nested too deeply"),
+        (&"[".repeat(200), "recursion limit exceeded at line 1 column 128"),
+        ("[1]", "a list of 1"),
+    ] {
+        let found = read(json.as_bytes(), |_| ()).unwrap_err().iter().next().unwrap().found.clone();
+        assert_eq!(found, expected, "{json:?}");
     }
 }
 

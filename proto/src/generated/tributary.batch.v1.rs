@@ -99,8 +99,8 @@ pub mod metric {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Series {
     /// A serialised AttributeSet (otlp.proto) in canonical order: the same attributes are always the same bytes.
-    #[prost(bytes = "vec", tag = "1")]
-    pub attributes: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub attributes: ::prost::bytes::Bytes,
     /// How many observations were folded into the points.
     #[prost(uint64, tag = "2")]
     pub observations: u64,

@@ -106,8 +106,9 @@ pub struct Histogram {
     /// From -4 to 8.
     #[prost(sint32, tag = "4")]
     pub schema: i32,
-    #[prost(double, tag = "5")]
-    pub zero_threshold: f64,
+    /// Optional, so that 0 is written too.
+    #[prost(double, optional, tag = "5")]
+    pub zero_threshold: ::core::option::Option<f64>,
     #[prost(message, repeated, tag = "11")]
     pub positive_spans: ::prost::alloc::vec::Vec<BucketSpan>,
     /// The first count, then what each differs by from the one before it.

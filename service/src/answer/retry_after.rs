@@ -1,49 +1,25 @@
-//! `Retry-After` (RFC 9110 section 10.2.3): a number of seconds, or a date.
+//! `Retry-After` (RFC 9110 section 10.2.3): a number of seconds, or a date, which `httpdate` reads.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The longest that a collector is left alone: one that asks for more is tried all the same, as one that asks for a year is
 /// more likely wrong than right.
 pub const LONGEST: Duration = Duration::from_secs(600);
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// How long to wait from now; none if `text` says neither a number nor a date.
+/// How long to wait from now; none if `text` is neither a number nor a date.
 pub(super) fn parse(text: &[u8], now_unix_nano: u64) -> Option<Duration> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = Duration::from_secs(unix_seconds(text)?);
-            date.saturating_sub(Duration::from_nanos(now_unix_nano))
-        }
+        Err(_) => unix_time(text)?.saturating_sub(Duration::from_nanos(now_unix_nano)),
     };
     Some(wait.min(LONGEST))
 }
 
-/// An IMF-fixdate such as `Sun, 06 Nov 1994 08:49:37 GMT`; the two obsolete forms are no longer sent.
-fn unix_seconds(date: &str) -> Option<u64> {
-    let rest = date.split_once(',')?.1.strip_prefix(' ')?;
-    let mut words = rest.split(' ');
-    let day = words.next()?.parse::<u64>().ok().filter(|day| (1..=31).contains(day))?;
-    let month_name = words.next()?;
-    let month = u64::try_from(MONTHS.iter().position(|name| *name == month_name)?).ok()?;
-    let year = words.next()?.parse::<u64>().ok().filter(|year| (1970..=9999).contains(year))?;
-    let mut time =
-        words.next()?.splitn(3, ':').map(|part| part.parse::<u64>().ok().filter(|part| *part <= 60));
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    if words.next()? != "GMT" || words.next().is_some() || hour > 23 {
-        return None;
-    }
-    // Days since the epoch, with years that begin in March, so that the leap day is the last of its year
-    // (H. Hinnant, "chrono-compatible low-level date algorithms", `days_from_civil`).
-    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
-    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+/// A date in any of the three forms of RFC 9110 section 5.6.7, as the time since the Unix epoch. Only its arithmetic is used of
+/// `SystemTime`: its clock panics on this target.
+fn unix_time(date: &str) -> Option<Duration> {
+    httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
 #[cfg(test)]
@@ -60,14 +36,19 @@ mod tests {
             ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199)),
             ("Fri, 01 Mar 2024 00:00:00 GMT", Some(1_709_251_200)),
             ("Sat, 21 Nov 2026 00:00:00 GMT", Some(1_795_219_200)),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777)),
+            ("Sun Nov  6 08:49:37 1994", Some(784_111_777)),
             ("Sun, 06 Nov 1994 08:49:37", None),
+            ("Mon, 06 Nov 1994 08:49:37 GMT", None),
+            ("Tue, 31 Feb 2024 00:00:00 GMT", None),
+            ("Wed, 31 Dec 1969 23:59:59 GMT", None),
             ("Sun, 06 Nov 1994 25:49:37 GMT", None),
             ("Sun, 00 Nov 1994 08:49:37 GMT", None),
             ("Sun, 06 Foo 1994 08:49:37 GMT", None),
             ("", None),
         ] {
-            assert_eq!(unix_seconds(text), expected, "{text:?}");
+            assert_eq!(unix_time(text), expected.map(Duration::from_secs), "{text:?}");
         }
         let minute_before = 784_111_717 * 1_000_000_000;
         assert_eq!(parse(b"Sun, 06 Nov 1994 08:49:37 GMT", minute_before), Some(Duration::from_secs(60)));
@@ -84,9 +65,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_does_harm(text in prop::collection::vec(any::<u8>(), 0..60), date in "[A-Z][a-z]{2}, [0-9]{1,20} [A-Z][a-z]{2} [0-9]{1,20} [0-9:]{1,30} GMT") {
+        fn no_text_does_harm(
+            text in prop::collection::vec(any::<u8>(), 0..60),
+            imf in "(Mon|Tue|Sun), [0-9]{2} (Jan|Feb|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
+            rfc850 in "(Mon|Tues|Wednes|Satur)day, [0-9]{2}-(Jan|Feb|Dec)-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
+            asctime in "(Mon|Tue|Sun) (Jan|Feb|Dec) [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}",
+            cut in 0usize..40,
+        ) {
             let _ = parse(&text, 0);
-            let _ = parse(date.as_bytes(), 0);
+            for date in [imf, rfc850, asctime] {
+                let _ = parse(date.as_bytes(), 0);
+                let _ = parse(date.get(cut..).unwrap_or_default().as_bytes(), 0);
+                let _ = parse(date.get(..cut).unwrap_or_default().as_bytes(), 0);
+            }
+        }
+
+        #[test]
+        fn every_second_up_to_the_last_year_is_read(seconds in 0u64..253_402_300_800) {
+            let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+            prop_assert_eq!(unix_time(&date), Some(Duration::from_secs(seconds)), "{}", date);
         }
     }
 }

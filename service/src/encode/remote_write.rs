@@ -6,16 +6,16 @@
 mod labels;
 mod native;
 
+use prost::encoding::{int64, message};
 use tributary_proto::attributes;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::Metric;
-use tributary_proto::protobuf::write;
 use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
 use tributary_proto::{decimal, hex, prometheus};
 
 use self::labels::{Labels, Target, encoded_label};
-use super::Encoded;
+use super::{Encoded, protobuf};
 use crate::points::{DataPoint, Form, MetricPoints, Temporality, Value};
 use crate::resource::Resource;
 
@@ -25,6 +25,9 @@ const REQUEST_METADATA: u32 = 3;
 const SERIES_SAMPLES: u32 = 2;
 const SERIES_EXEMPLARS: u32 = 3;
 const SERIES_HISTOGRAMS: u32 = 4;
+
+/// Bytes of a sample's value with its key.
+const VALUE_BYTES: usize = 9;
 
 /// The series that says what else the resource is.
 const TARGET_INFO: &str = "target_info";
@@ -55,10 +58,10 @@ pub(super) fn part(
         }
     }
     if let (Some(info), Some(time), true) = (&target.info, first_unix_nano, counted.points > 0) {
+        request.set_time(time);
         request.sample(
             &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
             1.0,
-            millis(time),
             &[],
         );
     }
@@ -92,7 +95,9 @@ struct Series<'a> {
 #[derive(Debug, Default)]
 struct Request {
     out: Vec<u8>,
-    /// What comes behind the labels of the series that is being written.
+    /// The time of the samples that are being written, encoded.
+    time: Vec<u8>,
+    /// What comes after the labels of the series that is being written.
     rest: Vec<u8>,
 }
 
@@ -125,24 +130,21 @@ impl Request {
         let metric = family.metric;
         let labels = &Labels::new(attributes::iter(point.attributes), target);
         let series = Series { labels, name: &family.label, le: &[] };
+        self.set_time(point.time_unix_nano);
         let time = millis(point.time_unix_nano);
         match &point.value {
             Value::Counter(count) => {
-                self.sample(
-                    &series,
-                    metric.in_unit((*count).into()),
-                    time,
-                    &encoded_exemplar(metric, point.exemplar),
-                );
+                let exemplar = encoded_exemplar(metric, point.exemplar);
+                self.sample(&series, metric.in_unit((*count).into()), &exemplar);
             }
-            Value::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), time, &[]),
+            Value::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), &[]),
             Value::Histogram(histogram) => self.classic(family, labels, Some(histogram), point),
             Value::Exponential(histogram) => {
                 let Some(native) = native::histogram(histogram, metric, time) else { return false };
                 self.native(&series, &native, &encoded_exemplar(metric, point.exemplar));
             }
             Value::NoRecordedValue => match family.form {
-                Form::Sum | Form::UpDown => self.sample(&series, stale(), time, &[]),
+                Form::Sum | Form::UpDown => self.sample(&series, stale(), &[]),
                 Form::Histogram { .. } => self.classic(family, labels, None, point),
                 Form::Exponential => self.native(&series, &native::stale(time), &[]),
             },
@@ -159,7 +161,6 @@ impl Request {
         point: &DataPoint<'_>,
     ) {
         let Form::Histogram { bounds } = family.form else { return };
-        let time = millis(point.time_unix_nano);
         // It belongs to the bucket in which its value was counted.
         let exemplar_at = point.exemplar.map(|one| bounds.partition_point(|bound| *bound < one.value()));
         let exemplar = encoded_exemplar(family.metric, point.exemplar);
@@ -169,27 +170,31 @@ impl Request {
             below = below.saturating_add(count.unwrap_or(0));
             let value = if histogram.is_some() { double(below) } else { stale() };
             let exemplar = if exemplar_at == Some(bucket) { exemplar.as_slice() } else { &[] };
-            self.sample(&Series { labels, name: &family.bucket_label, le }, value, time, exemplar);
+            self.sample(&Series { labels, name: &family.bucket_label, le }, value, exemplar);
         }
         let sum = histogram.map_or_else(stale, |histogram| family.metric.in_unit(histogram.sum()));
-        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, time, &[]);
+        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, &[]);
         let count = if histogram.is_some() { double(below) } else { stale() };
-        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, time, &[]);
+        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, &[]);
     }
 
-    fn sample(&mut self, series: &Series<'_>, value: f64, timestamp: i64, exemplar: &[u8]) {
+    /// Sets the time of the samples that follow.
+    fn set_time(&mut self, unix_nano: u64) {
+        self.time.clear();
+        int64::encode(2, &millis(unix_nano), &mut self.time);
+    }
+
+    fn sample(&mut self, series: &Series<'_>, value: f64, exemplar: &[u8]) {
         self.rest.clear();
-        write::message(&mut self.rest, SERIES_SAMPLES, |out| {
-            write::fixed64(out, 1, value.to_le_bytes());
-            // Milliseconds are positive since 1970.
-            write::uint(out, 2, timestamp.unsigned_abs());
-        });
+        protobuf::length(&mut self.rest, SERIES_SAMPLES, self.time.len().saturating_add(VALUE_BYTES));
+        protobuf::fixed64(&mut self.rest, 1, value.to_le_bytes());
+        self.rest.extend_from_slice(&self.time);
         self.series(series, exemplar);
     }
 
     fn native(&mut self, series: &Series<'_>, histogram: &wire::Histogram, exemplar: &[u8]) {
         self.rest.clear();
-        write::message(&mut self.rest, SERIES_HISTOGRAMS, |out| native::write(out, histogram));
+        message::encode(SERIES_HISTOGRAMS, histogram, &mut self.rest);
         self.series(series, exemplar);
     }
 
@@ -197,8 +202,8 @@ impl Request {
     fn series(&mut self, series: &Series<'_>, exemplar: &[u8]) {
         let [one, two, three, four, five] = series.labels.with(series.name, series.le);
         let parts = [one, two, three, four, five, &self.rest, exemplar];
-        write::length(&mut self.out, REQUEST_TIMESERIES, parts.iter().map(|part| part.len()).sum());
-        for part in parts {
+        protobuf::length(&mut self.out, REQUEST_TIMESERIES, parts.iter().map(|part| part.len()).sum());
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
             self.out.extend_from_slice(part);
         }
     }
@@ -209,33 +214,30 @@ impl Request {
             Form::UpDown => MetricType::Gauge,
             Form::Histogram { .. } | Form::Exponential => MetricType::Histogram,
         };
-        write::message(&mut self.out, REQUEST_METADATA, |out| {
-            write::uint(out, 1, u64::from((kind as i32).unsigned_abs()));
-            write::text(out, 2, &family.name);
-            write::text(out, 4, &family.metric.description);
-            write::text(out, 5, &prometheus::unit(&family.metric.unit));
-        });
+        let metadata = wire::MetricMetadata {
+            r#type: kind.into(),
+            metric_family_name: family.name.clone(),
+            help: family.metric.description.clone(),
+            unit: prometheus::unit(&family.metric.unit),
+        };
+        message::encode(REQUEST_METADATA, &metadata, &mut self.out);
     }
 }
 
 /// An exemplar as a field of a series; nothing if there is none.
 fn encoded_exemplar(metric: &Metric, exemplar: Option<&Exemplar>) -> Vec<u8> {
+    let Some(exemplar) = exemplar else { return Vec::new() };
+    let id = |name: &str, id: &[u8]| wire::Label {
+        name: name.to_owned(),
+        value: id.iter().flat_map(|byte| hex::of(*byte)).map(char::from).collect(),
+    };
+    let message = wire::Exemplar {
+        labels: vec![id("span_id", exemplar.span_id()), id("trace_id", exemplar.trace_id())],
+        value: metric.in_unit(exemplar.value().into()),
+        timestamp: millis(exemplar.time_unix_nano()),
+    };
     let mut out = Vec::new();
-    if let Some(exemplar) = exemplar {
-        write::message(&mut out, SERIES_EXEMPLARS, |out| {
-            let ids: [(&str, &[u8]); 2] =
-                [("span_id", exemplar.span_id()), ("trace_id", exemplar.trace_id())];
-            for (name, id) in ids {
-                write::message(out, 1, |out| {
-                    write::text(out, 1, name);
-                    let digits: Vec<u8> = id.iter().flat_map(|byte| hex::of(*byte)).collect();
-                    write::bytes(out, 2, &digits);
-                });
-            }
-            write::fixed64(out, 2, metric.in_unit(exemplar.value().into()).to_le_bytes());
-            write::uint(out, 3, millis(exemplar.time_unix_nano()).unsigned_abs());
-        });
-    }
+    message::encode(SERIES_EXEMPLARS, &message, &mut out);
     out
 }
 

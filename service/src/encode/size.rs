@@ -3,9 +3,9 @@
 //! The bounds are of what an encoding can need, not of what it does need: numbers are often shorter. Strings, which make up
 //! most of a request, are counted exactly. Before compression.
 
+use prost::encoding::encoded_len_varint;
 use tributary_proto::attributes::{self, Value as Attribute};
 use tributary_proto::metric::{Kind, Metric};
-use tributary_proto::protobuf::{self, write::varint_length};
 
 use super::Encoding;
 use crate::points::{DataPoint, Value};
@@ -85,7 +85,7 @@ impl SizeHint {
                 (bounds.len() + 3) * (series + 2 * NUMBER_TEXT)
             }
             (Value::Exponential(histogram), _) => {
-                let (buckets, delta) = (histogram.buckets().len(), 1 + varint_length(histogram.count()));
+                let (buckets, delta) = (histogram.buckets().len(), 1 + encoded_len_varint(histogram.count()));
                 series + 96 + buckets * delta + (buckets / 3 + 1) * 16
             }
             (Value::Counter(_) | Value::UpDown(_) | Value::Histogram(_) | Value::NoRecordedValue, _) => {
@@ -104,7 +104,7 @@ fn protobuf(point: &DataPoint<'_>) -> usize {
             Value::Counter(_) | Value::UpDown(_) | Value::NoRecordedValue => 16,
             Value::Histogram(histogram) => 64 + histogram.buckets().len() * 16,
             Value::Exponential(histogram) => {
-                80 + histogram.buckets().iter().map(|count| varint_length(*count)).sum::<usize>()
+                80 + histogram.buckets().iter().map(|count| encoded_len_varint(*count)).sum::<usize>()
             }
         }
 }
@@ -124,8 +124,8 @@ fn json(point: &DataPoint<'_>) -> usize {
 }
 
 /// How many attributes there are, without reading them.
-fn count(mut canonical: &[u8]) -> usize {
-    std::iter::from_fn(|| protobuf::field(&mut canonical)).count()
+fn count(canonical: &[u8]) -> usize {
+    attributes::encoded(canonical).count()
 }
 
 /// The length of text in JSON, with what must be escaped.

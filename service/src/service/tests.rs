@@ -52,7 +52,8 @@ fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
     let series = series.iter().map(|(route, count)| Series {
         attributes: tributary_proto::attributes::encode(vec![tributary_proto::attributes::text(
             "route", route,
-        )]),
+        )])
+        .into(),
         observations: *count,
         points: vec![Point::Counter(*count)],
         exemplars: vec![],
@@ -98,9 +99,10 @@ fn answer_to(service: &mut Service, number: usize, status: &str, body: Vec<u8>) 
     fake::with(|host| host.answer = None);
 }
 
-/// The request of this number, from 1.
+/// The request of this number, from 1; a call that nobody made if there is none.
 fn call(number: usize) -> Call {
-    Call::from_token(fake::with(|host| host.posts[number - 1].token))
+    let token = fake::with(|host| host.posts.get(number.wrapping_sub(1)).map(|post| post.token));
+    Call::from_token(token.unwrap_or(u32::MAX))
 }
 
 /// What workers have counted in shared data so far.

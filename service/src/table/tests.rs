@@ -32,7 +32,7 @@ fn route(name: &str) -> Vec<u8> {
 
 fn batch(metric_name: &str, series: &[(&str, u64)]) -> Batch {
     let series = series.iter().map(|(name, count)| Series {
-        attributes: route(name),
+        attributes: route(name).into(),
         observations: *count,
         points: vec![Point::Counter(*count)],
         exemplars: vec![],
@@ -44,7 +44,8 @@ fn batch(metric_name: &str, series: &[(&str, u64)]) -> Batch {
 /// One series of one metric that is no counter.
 fn batch_of(kind: Kind, name: &str, point: Point, exemplar: Option<Exemplar>) -> Batch {
     let exemplars = exemplar.into_iter().map(|exemplar| (0, exemplar)).collect();
-    let series = vec![Series { attributes: route(name), observations: 1, points: vec![point], exemplars }];
+    let series =
+        vec![Series { attributes: route(name).into(), observations: 1, points: vec![point], exemplars }];
     let groups = vec![Group { metrics: vec![Metric { kind, ..metric("other") }], series }];
     Batch { producer: 1, sequence: 1, observed_before: 0, counters: vec![], groups }
 }

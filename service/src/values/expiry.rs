@@ -33,7 +33,7 @@ impl Expiry {
 /// The claim `exp` of a JWT, in Unix seconds. The signature is not looked at: who fetches a token trusts where it is from.
 fn expiration(token: &[u8]) -> Option<u64> {
     let claims = token.split(|byte| *byte == b'.').nth(1)?;
-    json::read(&base64url(claims)?).ok()?.get("exp")?.as_whole()
+    json::whole(json::read(&base64url(claims)?).ok()?.get("exp")?)
 }
 
 /// The bytes that base64url text without padding stands for (RFC 4648 section 5).

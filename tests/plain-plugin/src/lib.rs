@@ -1,5 +1,5 @@
-//! A plugin of somebody else's: nothing of Tributary's is in it, only the public SDK. Its configuration is
-//! `HEADER=COUNTER`, and it puts the counter's value into that header of every response.
+//! A third-party plugin that uses only the public SDK and nothing of Tributary. Its configuration is
+//! `HEADER=COUNTER`; it writes the value of the shared counter into that header of every response.
 
 #![expect(missing_docs, reason = "the SDK's macro writes a function without")]
 

@@ -1,4 +1,4 @@
-//! Other attach points for the worker filter than the one in the file, and what the file says to each plugin.
+//! Edits that attach the worker filter elsewhere, and the configuration of each plugin.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
@@ -6,11 +6,12 @@ use serde_yaml_ng::Value;
 
 use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
 
-/// The type of an access logger that is a Wasm plugin.
+/// The type URL of the Wasm access logger.
 pub const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 
 const FULL: &str = "target/wasm/worker_filter_full.wasm";
-/// What leads to the worker filter in `envoy/log_stream.yaml`: a cluster and a listener.
+/// The name of the cluster and of the listener that lead the log stream to the worker filter in
+/// `envoy/log_stream.yaml`.
 const LOG: &str = "tributary_log";
 const CONNECTION_MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
 
@@ -35,8 +36,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Has Envoy's own access logger tell the worker filter of requests, as `envoy/log_stream.yaml` does, instead of calling it
-    /// for each; it keeps its configuration.
+    /// Removes the worker filter from the HTTP filters and sends it Envoy's access log instead, as
+    /// `envoy/log_stream.yaml` does; the plugin keeps its configuration.
     #[must_use]
     pub fn as_log_stream(self) -> Self {
         self.edit(|document| {
@@ -56,31 +57,31 @@ impl EnvoyConfig {
         })
     }
 
-    /// Has Envoy's own access logger tell a worker filter more of requests: this plugin.
+    /// Adds `plugin` as another worker filter, which gets Envoy's access log.
     #[must_use]
     pub fn with_log_stream(self, plugin: impl Serialize) -> Self {
         self.edit(|document| add_log_stream(document, &serde_yaml_ng::to_value(plugin)?))
     }
 
-    /// Takes the worker filter from `worker_filter_full.wasm`, which can also change what passes through it.
+    /// Loads the worker filter from `worker_filter_full.wasm`, which can also change requests and responses.
     #[must_use]
     pub fn full(self) -> Self {
         self.full_plugin(WORKER_PLUGIN)
     }
 
-    /// The same for the plugin called `name`.
+    /// As [`EnvoyConfig::full`], for the plugin called `name`.
     #[must_use]
     pub fn full_plugin(self, name: &str) -> Self {
         self.module(name, FULL)
     }
 
-    /// Takes the module of the plugin called `name` from this file.
+    /// Loads the module of the plugin called `name` from `file`.
     #[must_use]
     pub fn module(self, name: &str, file: &str) -> Self {
         self.edit_plugin(name, |plugin| path::set(plugin, "vm_config.code.local.filename", file.into()))
     }
 
-    /// Says what Envoy does when the plugin called `name` fails.
+    /// Sets the `failure_policy` of the plugin called `name`.
     #[must_use]
     pub fn failure_policy(self, name: &str, policy: &str) -> Self {
         self.edit_plugin(name, |plugin| path::set(plugin, "failure_policy", policy.into()))
@@ -112,7 +113,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Takes the Wasm filter out of every filter chain that has one, and hands it over as an access logger.
+    /// Removes the Wasm filter from every filter chain that has one, and passes it to `attach` as an access
+    /// logger.
     fn move_network_filters(self, mut attach: impl FnMut(&mut Value, Value) -> Result<()>) -> Self {
         self.edit(|document| {
             let mut result = Ok(0);
@@ -133,7 +135,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// The configuration of every Wasm plugin called `name`, as JSON text; empty for one that has none.
+    /// Returns the configuration of every Wasm plugin called `name` as JSON text; empty for a plugin without
+    /// one.
     pub fn plugin_configurations(&self, name: &str) -> Result<Vec<String>> {
         let mut document = self.document.clone();
         let mut found = Vec::new();
@@ -156,7 +159,8 @@ fn attach_as_access_logger(connection_manager: &mut Value, mut filter: Value) ->
     path::set(connection_manager, "access_log", Value::Sequence(vec![filter]))
 }
 
-/// Adds what of `envoy/log_stream.yaml` leads requests to a worker filter, and that plugin in the place of the file's.
+/// Adds the parts of `envoy/log_stream.yaml` that lead the access log to a worker filter, with `plugin` as
+/// that filter.
 fn add_log_stream(document: &mut Value, plugin: &Value) -> Result<()> {
     let mut example = EnvoyConfig::load("envoy/log_stream.yaml")?.document;
     let mut plugin = plugin.clone();

@@ -1,4 +1,4 @@
-//! Listeners in a file of their own, which Envoy reads anew when it is replaced (LDS from the file system).
+//! Listeners in a separate file that Envoy reads again whenever it is replaced (LDS from the file system).
 
 use std::path::Path;
 
@@ -12,13 +12,15 @@ const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const FILE: &str = "listeners.yaml";
 
 impl EnvoyConfig {
-    /// Writes the listeners into a file of their own, so that [`crate::envoy::Envoy::update_listeners`] can replace them.
+    /// Writes the listeners into a separate file, so that [`crate::envoy::Envoy::update_listeners`] can
+    /// replace them.
     #[must_use]
     pub fn listeners_in_file(self) -> Self {
         Self { listeners_in_file: true, ..self }
     }
 
-    /// Puts the file with the listeners into `directory` in one go, as Envoy wants it: written elsewhere and moved there.
+    /// Writes the file with the listeners into `directory`. Moves it there as a whole: Envoy watches for
+    /// moves.
     pub(crate) fn write_listeners(&self, directory: &Path) -> Result<()> {
         let mut document: Value = serde_yaml_ng::from_str(&self.to_yaml()?)?;
         let mut listeners = tree::sequence(&mut document, "listeners")?.clone();
@@ -30,14 +32,14 @@ impl EnvoyConfig {
         std::fs::rename(&unfinished, directory.join(FILE)).context("cannot replace the listeners")
     }
 
-    /// The configuration that reads its listeners from the file in `directory`.
+    /// Formats the configuration such that it reads its listeners from the file in `directory`.
     pub(super) fn without_listeners(&self, directory: &Path) -> Result<String> {
         let mut document: Value = serde_yaml_ng::from_str(&self.to_yaml()?)?;
         tree::sequence(&mut document, "listeners")?.clear();
         let file = directory.join(FILE).display().to_string();
         let source = json!({"path_config_source": {"path": file}});
         path::set(&mut document, "dynamic_resources.lds_config", serde_yaml_ng::to_value(source)?)?;
-        // Whoever asks for resources says who it is.
+        // Envoy requires a node id and cluster for every dynamic resource.
         for key in ["node.id", "node.cluster"] {
             path::set(&mut document, key, "tests".into())?;
         }

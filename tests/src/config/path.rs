@@ -10,10 +10,7 @@ enum Step {
     Index(usize),
 }
 
-/// The value at `path`.
-///
-/// # Errors
-/// The path is malformed or leads nowhere.
+/// Returns the value at `path`.
 pub(super) fn get<'a>(root: &'a Value, path: &str) -> Result<&'a Value> {
     let mut node = root;
     for step in parse(path)? {
@@ -26,10 +23,11 @@ pub(super) fn get<'a>(root: &'a Value, path: &str) -> Result<&'a Value> {
     Ok(node)
 }
 
-/// Puts `value` at `path`, making the mappings and sequences on the way; an index may be one past the last.
+/// Sets the value at `path` and creates the mappings and sequences on the way; an index may be one past the
+/// last.
 ///
 /// # Errors
-/// The path is malformed, or something on the way is neither absent nor of the kind the path needs.
+/// The path is malformed, or a value on the way has another type than the path needs.
 pub(super) fn set(root: &mut Value, path: &str, value: Value) -> Result<()> {
     let mut node = root;
     for step in parse(path)? {
@@ -45,16 +43,16 @@ fn enter<'a>(node: &'a mut Value, step: &Step) -> Result<&'a mut Value> {
             if node.is_null() {
                 *node = Value::Mapping(Mapping::new());
             }
-            let Value::Mapping(mapping) = node else { bail!("{key:?} is asked of {node:?}") };
+            let Value::Mapping(mapping) = node else { bail!("there is no key {key:?} in {node:?}") };
             Ok(mapping.entry(Value::from(key.as_str())).or_insert(Value::Null))
         }
         Step::Index(index) => {
             if node.is_null() {
                 *node = Value::Sequence(Vec::new());
             }
-            let Value::Sequence(sequence) = node else { bail!("[{index}] is asked of {node:?}") };
+            let Value::Sequence(sequence) = node else { bail!("there is no [{index}] in {node:?}") };
             let len = sequence.len();
-            ensure!(*index <= len, "[{index}] is asked of a sequence of {len}");
+            ensure!(*index <= len, "there is no [{index}] in a sequence of {len}");
             if *index == len {
                 sequence.push(Value::Null);
             }
@@ -68,11 +66,11 @@ fn parse(path: &str) -> Result<Vec<Step>> {
     for part in path.split('.') {
         let mut brackets = part.split('[');
         let key = brackets.next().unwrap_or_default();
-        ensure!(!key.is_empty(), "{path:?} is no path: a key is empty");
+        ensure!(!key.is_empty(), "invalid path {path:?}: a key is empty");
         steps.push(Step::Key(key.to_owned()));
         for bracket in brackets {
             let index = bracket.strip_suffix(']').and_then(|index| index.parse().ok());
-            steps.push(Step::Index(index.with_context(|| format!("{path:?} is no path: bad index"))?));
+            steps.push(Step::Index(index.with_context(|| format!("invalid path {path:?}: bad index"))?));
         }
     }
     Ok(steps)
@@ -97,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_paths_that_cannot_be() {
+    fn refuses_invalid_paths() {
         for path in ["", "a..b", "a.list[x]", "a.list[1", "n.key", "a.list.key", "a.list[3]", "a[0]"] {
             let mut document = document();
             assert!(set(&mut document, path, Value::Null).is_err(), "{path:?}");

@@ -74,7 +74,7 @@ fn clusters_and_routes_are_added_or_replaced_by_name() {
 }
 
 #[test]
-fn without_wasm_nothing_of_it_is_left() {
+fn without_wasm_removes_every_wasm_extension() {
     let config = minimal().without_wasm();
     let yaml = config.to_yaml().unwrap();
     assert!(!yaml.contains("wasm") && yaml.contains("envoy.filters.http.router"), "{yaml}");

@@ -1,4 +1,4 @@
-//! The parts of an Envoy configuration that edits look for: named listeners and clusters, Wasm plugins.
+//! Lookups in an Envoy configuration: listeners and clusters by name, Wasm plugins.
 
 use anyhow::{Context, Result, ensure};
 use serde_yaml_ng::Value;
@@ -13,34 +13,34 @@ pub(super) fn visit(node: &mut Value, see: &mut dyn FnMut(&mut Value)) {
     }
 }
 
-/// `static_resources.KIND` of the document.
+/// Returns `static_resources.KIND` of the document.
 pub(super) fn sequence<'a>(document: &'a mut Value, kind: &str) -> Result<&'a mut Vec<Value>> {
     let resources = document.get_mut("static_resources").and_then(|resources| resources.get_mut(kind));
     let sequence = resources.and_then(Value::as_sequence_mut);
     sequence.with_context(|| format!("the configuration has no static_resources.{kind}"))
 }
 
-/// The item called `name` of `static_resources.KIND`.
+/// Returns the item called `name` of `static_resources.KIND`.
 pub(super) fn named<'a>(document: &'a mut Value, kind: &str, name: &str) -> Result<&'a mut Value> {
     let known = names(document, kind);
     let found = sequence(document, kind)?.iter_mut().find(|item| name_of(item) == Some(name));
     found.with_context(|| format!("static_resources.{kind} has no {name:?}, but {known:?}"))
 }
 
-/// As [`named`], to read only.
+/// As [`named`], but not mutable.
 pub(super) fn find_named<'a>(document: &'a Value, kind: &str, name: &str) -> Result<&'a Value> {
     let found = items(document, kind).find(|item| name_of(item) == Some(name));
     found.with_context(|| format!("static_resources.{kind} has no {name:?}, but {:?}", names(document, kind)))
 }
 
-/// The names of the items of `static_resources.KIND`.
+/// Returns the names of the items of `static_resources.KIND`.
 pub(super) fn names(document: &Value, kind: &str) -> Vec<String> {
     items(document, kind).filter_map(|item| name_of(item).map(str::to_owned)).collect()
 }
 
-/// Puts `item` in the place of the one of the same name, or before all others.
+/// Replaces the item of the same name with `item`, or inserts `item` as the first.
 pub(super) fn put_named(items: &mut Vec<Value>, item: Value) -> Result<()> {
-    let name = name_of(&item).context("what is added has no name")?.to_owned();
+    let name = name_of(&item).context("the added item has no name")?.to_owned();
     match items.iter_mut().find(|other| name_of(other) == Some(&name)) {
         Some(other) => *other = item,
         None => items.insert(0, item),
@@ -48,7 +48,8 @@ pub(super) fn put_named(items: &mut Vec<Value>, item: Value) -> Result<()> {
     Ok(())
 }
 
-/// Applies `edit` to each `PluginConfig` (recognised by its `vm_config`) called `name`; there must be one.
+/// Applies `edit` to each `PluginConfig` (recognised by its `vm_config`) called `name`; fails if there is
+/// none.
 pub(super) fn each_plugin(
     document: &mut Value,
     name: &str,
@@ -69,7 +70,7 @@ pub(super) fn each_plugin(
     result
 }
 
-/// Whether a list item is an extension that runs a Wasm module.
+/// Whether a list item is a Wasm extension.
 pub(super) fn is_wasm_extension(item: &Value) -> bool {
     let kind = item.get("typed_config").and_then(|config| config.get("@type")).and_then(Value::as_str);
     kind.is_some_and(|kind| kind.contains(".wasm.v3."))

@@ -1,4 +1,4 @@
-//! A gRPC client: one connection, any number of calls at a time, each of which a test can lead step by step.
+//! A gRPC client: one connection with any number of concurrent calls, each driven step by step by the test.
 
 use std::net::SocketAddr;
 
@@ -13,14 +13,14 @@ use tokio::task::JoinHandle;
 use super::message::{self, Incoming};
 use super::{CONTENT_TYPE, STATUS, in_time};
 
-/// A connection to a gRPC server, or to what stands before one; dropping it closes it.
+/// A connection to a gRPC server, directly or through a proxy; dropping it closes it.
 #[derive(Debug)]
 pub struct GrpcClient {
     requests: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
 }
 
-/// A call under way.
+/// A call in progress.
 #[derive(Debug)]
 pub struct Call {
     outgoing: SendStream<Bytes>,
@@ -29,24 +29,21 @@ pub struct Call {
     answer: Answer,
 }
 
-/// What a client saw of the answer to a call.
+/// How a call ended for the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The status of HTTP; none if the stream was reset before.
+    /// The HTTP status; `None` if the stream was reset before.
     pub http_status: Option<u16>,
-    /// The status of the call, as the trailers or the headers have it.
+    /// The gRPC status, from the trailers or the headers.
     pub status: Option<i64>,
-    /// Messages that came.
+    /// The number of received messages.
     pub messages: u64,
-    /// Whether the stream was reset by the other side.
+    /// Whether the server reset the stream.
     pub reset: bool,
 }
 
 impl GrpcClient {
     /// Opens a connection.
-    ///
-    /// # Errors
-    /// Nobody listens there who speaks HTTP/2.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
@@ -55,10 +52,7 @@ impl GrpcClient {
         Ok(Self { requests, connection: tokio::spawn(connection) })
     }
 
-    /// Begins a call of the method with this path, with further metadata.
-    ///
-    /// # Errors
-    /// The connection has broken off.
+    /// Starts a call of the method at `path` with additional metadata.
     pub async fn call(&self, path: &str, metadata: &[(&str, &str)]) -> Result<Call> {
         let request = Request::post(format!("http://localhost{path}"))
             .version(http::Version::HTTP_2)
@@ -79,17 +73,11 @@ impl Drop for GrpcClient {
 
 impl Call {
     /// Sends a message.
-    ///
-    /// # Errors
-    /// The stream was reset.
     pub fn send(&mut self, message: &[u8]) -> Result<()> {
         message::send(&mut self.outgoing, message)
     }
 
-    /// The next message of the answer; none at its end, whatever that is.
-    ///
-    /// # Errors
-    /// It does not come in time, or is none.
+    /// Receives the next message; `None` at the end of the response, also after a reset.
     pub async fn receive(&mut self) -> Result<Option<Bytes>> {
         let message = in_time("a message", self.next()).await?;
         let message = self.unless_reset(message)?.flatten();
@@ -97,12 +85,9 @@ impl Call {
         Ok(message)
     }
 
-    /// Says that no more messages follow, and waits for the end of the answer.
-    ///
-    /// # Errors
-    /// It does not come in time, or has not the form of one.
+    /// Ends the request and waits for the end of the response.
     pub async fn finish(mut self) -> Result<Answer> {
-        // An error is an answer that ended before.
+        // Fails if the response has already ended.
         let _ = self.outgoing.send_data(Bytes::new(), true);
         while self.receive().await?.is_some() {}
         if let Some(incoming) = &mut self.incoming
@@ -116,7 +101,7 @@ impl Call {
         Ok(self.answer)
     }
 
-    /// Gives the call up, with what came so far.
+    /// Cancels the call and returns what was received so far.
     pub fn cancel(mut self) -> Answer {
         self.outgoing.send_reset(Reason::CANCEL);
         self.answer
@@ -129,7 +114,7 @@ impl Call {
             self.answer.status = status(&head.headers)?;
             let mut incoming = Incoming::new(body);
             if head.status != 200 {
-                // It is no answer of gRPC.
+                // Not a gRPC response.
                 incoming.skip().await?;
             }
             self.incoming = Some(incoming);
@@ -140,7 +125,7 @@ impl Call {
         }
     }
 
-    /// The value, if the stream was not reset.
+    /// Records a reset of the stream, and returns `None` for it.
     fn unless_reset<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Err(error) if error.downcast_ref().is_some_and(h2::Error::is_reset) => {
@@ -163,7 +148,7 @@ mod tests {
     use crate::grpc::{GrpcServer, method};
 
     #[tokio::test]
-    async fn a_client_sees_what_became_of_each_call() {
+    async fn the_client_reports_how_each_call_ended() {
         let server = GrpcServer::start().await.unwrap();
         let client = GrpcClient::connect(server.address()).await.unwrap();
         let answer = |http_status, status, messages, reset| Answer { http_status, status, messages, reset };
@@ -185,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_is_led_step_by_step_and_given_up() {
+    async fn a_call_is_driven_step_by_step_and_cancelled() {
         let server = GrpcServer::start().await.unwrap();
         let client = GrpcClient::connect(server.address()).await.unwrap();
         let mut call = client.call(method::CHAT, &[]).await.unwrap();
@@ -201,6 +186,6 @@ mod tests {
         assert_eq!(call.finish().await.unwrap(), expected);
         let mut call = client.call(method::GET, &[]).await.unwrap();
         call.send(b"a").unwrap();
-        assert_eq!(call.finish().await.unwrap().status, Some(0), "the connection goes on");
+        assert_eq!(call.finish().await.unwrap().status, Some(0), "the connection can still be used");
     }
 }

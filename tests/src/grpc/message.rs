@@ -1,13 +1,13 @@
-//! Messages with their length before them, on their way in and out of a stream.
+//! Length-prefixed messages of a gRPC stream.
 
 use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 
-/// Before each message: whether it is compressed, and its length in four bytes.
+/// The size of the prefix: a compression flag and the length of the message in four bytes.
 const PREFIX_BYTES: usize = 5;
 
-/// What comes in.
+/// The receiving side of a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
     stream: RecvStream,
@@ -19,7 +19,7 @@ impl Incoming {
         Self { stream, buffer: BytesMut::new() }
     }
 
-    /// The next message; none at the end.
+    /// Receives the next message; `None` at the end of the stream.
     ///
     /// # Errors
     /// The stream was reset ([`h2::Error`]), or ends within a message.
@@ -38,7 +38,7 @@ impl Incoming {
         }
     }
 
-    /// Lets everything go that is no message.
+    /// Reads and discards the rest of the stream.
     ///
     /// # Errors
     /// The stream was reset ([`h2::Error`]).
@@ -49,7 +49,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// What came behind the last message.
+    /// Receives the trailers.
     ///
     /// # Errors
     /// The stream was reset ([`h2::Error`]).
@@ -58,11 +58,11 @@ impl Incoming {
     }
 }
 
-/// The first message in the buffer, if all of it is there.
+/// Takes the first message out of the buffer if it is complete.
 fn take(buffer: &mut BytesMut) -> Result<Option<Bytes>> {
     let Some((prefix, _)) = buffer.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
     let [compressed, length @ ..] = *prefix;
-    ensure!(compressed == 0, "a compressed message, which nobody asked for");
+    ensure!(compressed == 0, "a compressed message, although the client did not offer a compression");
     let length = usize::try_from(u32::from_be_bytes(length))?;
     if buffer.len() < PREFIX_BYTES + length {
         return Ok(None);
@@ -74,7 +74,7 @@ fn take(buffer: &mut BytesMut) -> Result<Option<Bytes>> {
 /// Sends a message.
 ///
 /// # Errors
-/// It is longer than a message can be, or the stream was reset ([`h2::Error`]).
+/// The message is longer than 4 GiB, or the stream was reset ([`h2::Error`]).
 pub(super) fn send(stream: &mut SendStream<Bytes>, message: &[u8]) -> Result<()> {
     let mut data = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     data.put_u8(0);
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_taken_whole_however_they_arrive() {
+    fn messages_split_anywhere_are_received_whole() {
         let mut buffer = BytesMut::new();
         let mut taken = Vec::new();
         for byte in b"\0\0\0\0\x02ab\0\0\0\0\0\0\0\0\0\x01c" {

@@ -1,4 +1,4 @@
-//! A gRPC server inside this process: which method is called decides what becomes of the call.
+//! A gRPC server inside this process: the called method decides how the call ends.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,39 +9,39 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::message::{self, Incoming};
 use super::{CONTENT_TYPE, MESSAGE, STATUS, in_time};
-use crate::ports::localhost;
+use crate::tcp_server::TcpServer;
 
-/// The methods that there are, by their paths. Any other is UNIMPLEMENTED.
+/// The paths of the implemented methods. All others answer UNIMPLEMENTED.
 pub mod method {
     /// One message, answered with one.
     pub const GET: &str = "/shop.Orders/Get";
-    /// Any number of messages, answered with one when all have come.
+    /// Any number of messages, answered with one after the last.
     pub const UPLOAD: &str = "/shop.Orders/Upload";
-    /// One message, a number in decimal digits: so many are the answer.
+    /// One message, a decimal number: answered with that many messages.
     pub const LIST: &str = "/shop.Orders/List";
-    /// Any number of messages, each answered with itself at once.
+    /// Any number of messages, each sent back at once.
     pub const CHAT: &str = "/shop.Orders/Chat";
-    /// One message, answered with none and the status INTERNAL.
+    /// One message, answered with the status INTERNAL and no message.
     pub const FAIL: &str = "/shop.Orders/Fail";
     /// Never answered.
     pub const HANG: &str = "/shop.Orders/Hang";
-    /// Never answered either.
+    /// Never answered. Has a separate path, so that tests can tell the calls apart.
     pub const WAIT: &str = "/shop.Orders/Wait";
-    /// Nor this one.
+    /// Never answered, as above.
     pub const IGNORE: &str = "/shop.Orders/Ignore";
-    /// One message, answered with one, and no end.
+    /// One message, answered with one; never ends.
     pub const WATCH: &str = "/shop.Orders/Watch";
-    /// Reset without an answer.
+    /// Resets the stream without an answer.
     pub const RESET: &str = "/shop.Orders/Reset";
-    /// One message, answered with one; reset when the client has ended its side.
+    /// One message, answered with one; resets the stream when the client has ended its side.
     pub const BREAK: &str = "/shop.Orders/Break";
-    /// Answered with 503, as something would that is no gRPC server.
+    /// Answered with an HTTP 503 page, as by a server that does not speak gRPC.
     pub const PAGE: &str = "/shop.Orders/Page";
 }
 
@@ -51,54 +51,47 @@ const UNIMPLEMENTED: &str = "12";
 /// A running server; dropping it closes its port and all its connections.
 #[derive(Debug)]
 pub struct GrpcServer {
-    address: SocketAddr,
-    accepting: JoinHandle<()>,
-    served: Arc<watch::Sender<Served>>,
+    server: TcpServer,
+    served: Arc<watch::Sender<ServedCalls>>,
 }
 
-/// What a [`GrpcServer`] has seen and done so far.
+/// What a [`GrpcServer`] has received and sent so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Served {
-    /// Calls by their path.
+pub struct ServedCalls {
+    /// The number of calls by path.
     pub calls: BTreeMap<String, u64>,
-    /// Messages that came.
+    /// The number of received messages.
     pub received: u64,
-    /// Messages that went.
+    /// The number of sent messages.
     pub sent: u64,
 }
 
 impl GrpcServer {
     /// Listens on any free port of 127.0.0.1.
-    ///
-    /// # Errors
-    /// No port can be listened on.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind(localhost(0)).await.context("cannot listen")?;
-        let address = listener.local_addr()?;
-        let served = Arc::default();
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&served)));
-        Ok(Self { address, accepting, served })
+        let served: Arc<watch::Sender<ServedCalls>> = Arc::default();
+        let shared = Arc::clone(&served);
+        // An error of `serve` is a connection that the client closed.
+        let server = TcpServer::start(0, move |stream| serve(stream, Arc::clone(&shared))).await?;
+        Ok(Self { server, served })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// The port it listens on.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.address().port()
     }
 
-    /// What it has seen and done so far.
-    pub fn served(&self) -> Served {
+    /// What it has received and sent so far.
+    pub fn served(&self) -> ServedCalls {
         self.served.borrow().clone()
     }
 
-    /// Waits until it has got so many calls of a path.
-    ///
-    /// # Errors
-    /// They do not come in time.
+    /// Waits until it has received `calls` calls of `path`.
     pub async fn wait_for_calls(&self, path: &str, calls: u64) -> Result<()> {
         let mut served = self.served.subscribe();
         let come = served.wait_for(|served| served.calls.get(path).is_some_and(|got| *got >= calls));
@@ -107,30 +100,7 @@ impl GrpcServer {
     }
 }
 
-impl Drop for GrpcServer {
-    fn drop(&mut self) {
-        // The task owns the listener and, through its set, every connection.
-        self.accepting.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, served: Arc<watch::Sender<Served>>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    // An error is a connection that the client closed.
-                    connections.spawn(serve(stream, Arc::clone(&served)));
-                }
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, served: Arc<watch::Sender<Served>>) -> Result<()> {
-    stream.set_nodelay(true)?;
+async fn serve(stream: TcpStream, served: Arc<watch::Sender<ServedCalls>>) -> Result<()> {
     let mut connection = h2::server::handshake(stream).await?;
     let mut calls = JoinSet::new();
     loop {
@@ -138,7 +108,7 @@ async fn serve(stream: TcpStream, served: Arc<watch::Sender<Served>>) -> Result<
             accepted = connection.accept() => {
                 let Some(accepted) = accepted else { return Ok(()) };
                 let (request, respond) = accepted?;
-                // An error is a call that its client gave up.
+                // An error of `answer` is a call that its client cancelled.
                 calls.spawn(answer(request, respond, Arc::clone(&served)));
             }
             Some(_) = calls.join_next() => {}
@@ -149,7 +119,7 @@ async fn serve(stream: TcpStream, served: Arc<watch::Sender<Served>>) -> Result<
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    served: Arc<watch::Sender<Served>>,
+    served: Arc<watch::Sender<ServedCalls>>,
 ) -> Result<()> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
@@ -199,7 +169,7 @@ async fn answer(
             let message = call.receive().await?.context("no message")?;
             let mut stream = begin(&mut respond)?;
             call.send(&mut stream, &message)?;
-            // Until the client has given up.
+            // Until the client cancels.
             while call.receive().await?.is_some() {}
             std::future::pending().await
         }
@@ -212,7 +182,7 @@ async fn answer(
             let message = call.receive().await?.context("no message")?;
             let mut stream = begin(&mut respond)?;
             call.send(&mut stream, &message)?;
-            // A reset takes back what the client has not got yet: it ends its own side when it has.
+            // A reset discards messages in flight: the client ends its side when it has received them.
             while call.receive().await?.is_some() {}
             stream.send_reset(Reason::INTERNAL_ERROR);
             Ok(())
@@ -231,10 +201,9 @@ async fn answer(
     }
 }
 
-/// A call that is being answered.
 struct Call {
     incoming: Incoming,
-    served: Arc<watch::Sender<Served>>,
+    served: Arc<watch::Sender<ServedCalls>>,
 }
 
 impl Call {

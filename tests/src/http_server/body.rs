@@ -1,4 +1,4 @@
-//! The body of an answer, whole or breaking off half way.
+//! The body of an answer, complete or truncated.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::CloseConnection;
 
-/// A body that declares its length and may break off before it.
+/// A body that declares its length and may end before it.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     declared: u64,
@@ -16,23 +16,24 @@ pub(crate) struct AnswerBody {
     end: End,
 }
 
-/// What comes after the last byte of an [`AnswerBody`].
+/// What follows the last byte of an [`AnswerBody`].
 #[derive(Debug)]
 enum End {
     Complete,
-    /// First a pause in which the connection writes out what it has, then the error that cuts it off.
+    /// A pause in which the connection writes its buffer, then [`End::Cut`].
     Flush,
     Cut,
 }
 
 impl AnswerBody {
-    /// All of these bytes.
+    /// A complete body.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self::new(bytes.len(), bytes, End::Complete)
     }
 
-    /// The first half of these bytes, after headers that promise all; then the connection is cut off.
+    /// A body of the first half of `bytes`, with a length header for all of them; then the connection is
+    /// closed.
     pub(crate) fn truncated(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let half = bytes.slice(..bytes.len() / 2);

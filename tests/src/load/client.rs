@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 use super::mix::{Ending, Shape};
 use super::tally::Outcome;
 
-/// More headers than any answer in a test has.
+/// More headers than any response in the tests has.
 const MAX_HEADERS: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
 
-/// A client that opens a connection when it has none and keeps it as long as both sides want.
+/// A client that opens a connection when it needs one and keeps it alive as long as both sides allow.
 pub(super) struct Client {
     target: SocketAddr,
     connection: Option<Connection>,
@@ -23,7 +23,7 @@ pub(super) struct Client {
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Where what is not yet used begins in the buffer.
+    /// The start of the unread bytes in the buffer.
     start: usize,
 }
 
@@ -33,7 +33,7 @@ struct Head {
     keep_alive: bool,
 }
 
-/// How the end of an answer's body is found.
+/// How the end of a response body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
     Bytes(usize),
@@ -46,15 +46,15 @@ impl Client {
         Self { target, connection: None, connections: 0 }
     }
 
-    /// How many connections were opened.
+    /// The number of opened connections.
     pub(super) fn connections(&self) -> u64 {
         self.connections
     }
 
-    /// Sends one request, of this number within its load, and sees it to its end.
+    /// Sends request number `index` of the load and waits for its outcome.
     ///
     /// # Errors
-    /// An end that the shape does not foresee; the connection is then given up.
+    /// The request ended in another way than its shape expects; the connection is closed.
     pub(super) async fn send(&mut self, shape: &Shape, index: u64) -> Result<Outcome> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -64,9 +64,9 @@ impl Client {
             }
         };
         connection.stream.write_all(&shape.bytes(index)).await.context("cannot send")?;
-        match shape.how_it_ends() {
+        match shape.expected_ending() {
             Ending::Answer => {}
-            // Dropping the stream sends FIN: there is nothing unread.
+            // Dropping the stream sends FIN, because no byte is unread.
             Ending::CloseBeforeAnswer | Ending::HalfHeader => return Ok(Outcome::Aborted),
             Ending::ResetBeforeAnswer => {
                 connection.stream.set_zero_linger()?;
@@ -111,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// Reads and forgets a body; `false` if it broke off.
+    /// Reads and discards a body; `false` if it was truncated.
     async fn skip_body(&mut self, length: Length) -> Result<bool> {
         match length {
             Length::Bytes(bytes) => Ok(self.skip(bytes).await),
@@ -151,7 +151,7 @@ impl Connection {
         }
     }
 
-    /// Reads and forgets that many bytes; `false` if the connection ends before.
+    /// Reads and discards `bytes` bytes; `false` if the connection ends before.
     async fn skip(&mut self, bytes: usize) -> bool {
         let mut missing = bytes;
         loop {
@@ -181,7 +181,7 @@ impl Connection {
     }
 }
 
-/// The head of an answer and its length in bytes, if all of it is there.
+/// Parses the head of a response; returns it with its length in bytes, or `None` if it is incomplete.
 fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);

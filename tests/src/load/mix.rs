@@ -1,4 +1,4 @@
-//! Which requests a load is made of: shapes with weights, drawn by a seed.
+//! The requests of a load: weighted shapes, drawn by a seed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
-use crate::upstream::{BODY_BYTES_HEADER, DELAY_HEADER, FAULT_HEADER, Fault, STATUS_HEADER};
+use crate::upstream::{BODY_BYTES_HEADER, DELAY_HEADER, FAULT_HEADER, STATUS_HEADER, UpstreamFault};
 
 /// How a request ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The client waits for the whole answer.
+    /// The client waits for the whole response.
     Answer,
     /// The client closes the connection (FIN) as soon as the request is sent.
     CloseBeforeAnswer,
     /// The client resets the connection (RST) as soon as the request is sent.
     ResetBeforeAnswer,
-    /// The client resets the connection (RST) once the answer's headers have come.
+    /// The client resets the connection (RST) after the response headers.
     ResetDuringAnswer,
-    /// The client sends half of the request's head and closes the connection (FIN).
+    /// The client sends half of the request head and closes the connection (FIN).
     HalfHeader,
 }
 
@@ -34,24 +34,24 @@ pub struct Shape {
     body: Vec<u8>,
     raw: Option<Vec<u8>>,
     ending: Ending,
-    /// A header with another value in each request.
+    /// The name of a header with another value in each request.
     numbered: Option<String>,
-    /// What goes over the wire, once the shape is part of a mix.
+    /// The encoded request, once the shape is part of a mix.
     bytes: Vec<u8>,
-    /// Where the number stands in it.
+    /// The position of the request number in it.
     number_at: Option<usize>,
 }
 
-/// Digits of a request's number.
+/// The number of digits of a request number.
 const NUMBER_DIGITS: usize = 8;
 
-/// A mixture of shapes; which one the n-th request has follows from the seed and n alone.
+/// A mix of shapes; the shape of the n-th request depends only on the seed and n.
 #[derive(Debug, Clone)]
 pub struct Mix {
-    /// None if they come in turn.
+    /// `None` if the shapes take turns.
     seed: Option<u64>,
     shapes: Arc<[Shape]>,
-    /// For each shape the sum of the weights up to and with its own.
+    /// The cumulative weights.
     bounds: Arc<[u64]>,
 }
 
@@ -83,7 +83,7 @@ impl Shape {
         Self { raw: Some(bytes.into()), ..Self::new(name, "GET", "/") }
     }
 
-    /// How often it comes, relative to the other shapes.
+    /// Sets how often it occurs, relative to the other shapes.
     #[must_use]
     pub fn weight(self, weight: u32) -> Self {
         Self { weight, ..self }
@@ -96,63 +96,64 @@ impl Shape {
         self
     }
 
-    /// Adds a header whose value is the request's number within its load, in eight digits: no two have the same.
+    /// Adds a header whose value is the request number within the load, in eight digits, so that no two
+    /// requests share it.
     #[must_use]
     pub fn numbered_header(self, name: &str) -> Self {
         Self { numbered: Some(name.to_owned()), ..self }
     }
 
-    /// Gives it a body.
+    /// Sets the body.
     #[must_use]
     pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..self }
     }
 
-    /// Asks the upstream for this status.
+    /// Makes the upstream answer with `status`.
     #[must_use]
     pub fn status(self, status: u16) -> Self {
         self.header(STATUS_HEADER, status.to_string())
     }
 
-    /// Asks the upstream to wait before it answers.
+    /// Makes the upstream wait before it answers.
     #[must_use]
     pub fn delay_ms(self, delay_ms: u64) -> Self {
         self.header(DELAY_HEADER, delay_ms.to_string())
     }
 
-    /// Asks the upstream for a body of this many bytes.
+    /// Makes the upstream answer with a body of `bytes` bytes.
     #[must_use]
     pub fn body_bytes(self, bytes: usize) -> Self {
         self.header(BODY_BYTES_HEADER, bytes.to_string())
     }
 
-    /// Asks the upstream to fail.
+    /// Makes the upstream fail.
     #[must_use]
-    pub fn fault(self, fault: Fault) -> Self {
+    pub fn fault(self, fault: UpstreamFault) -> Self {
         self.header(FAULT_HEADER, fault.name())
     }
 
-    /// Lets it end in another way than by an answer.
+    /// Sets how the request ends; by default the client waits for the response.
     #[must_use]
     pub fn ending(self, ending: Ending) -> Self {
         Self { ending, ..self }
     }
 
-    /// Its name in the tally.
+    /// The name of the shape in the tally.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn how_it_ends(&self) -> Ending {
+    pub(super) fn expected_ending(&self) -> Ending {
         self.ending
     }
 
-    /// Whether the answer has no body whatever its headers say.
+    /// Whether the response has no body regardless of its headers.
     pub(super) fn is_head(&self) -> bool {
         self.raw.is_none() && self.method == "HEAD"
     }
 
-    /// What goes over the wire as request number `index`.
+    /// Encodes request number `index`.
     pub(super) fn bytes(&self, index: u64) -> Cow<'_, [u8]> {
         let Some(at) = self.number_at else { return Cow::Borrowed(&self.bytes) };
         let mut bytes = self.bytes.clone();
@@ -162,7 +163,7 @@ impl Shape {
         Cow::Owned(bytes)
     }
 
-    /// Fixes the bytes that go over the wire, so that sending costs no formatting.
+    /// Encodes the request once, so that sending needs no formatting.
     fn assemble(&mut self) {
         if let Some(raw) = &self.raw {
             self.bytes.clone_from(raw);
@@ -195,10 +196,10 @@ impl Shape {
 }
 
 impl Mix {
-    /// A mixture of `shapes`.
+    /// A random mix of `shapes`.
     ///
     /// # Errors
-    /// There is no shape with a weight, or two have one name.
+    /// No shape has a weight above 0, or two have the same name.
     pub fn new(seed: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<Self> {
         let mut shapes: Vec<Shape> = shapes.into_iter().collect();
         let names: BTreeMap<&str, ()> = shapes.iter().map(|shape| (shape.name(), ())).collect();
@@ -214,10 +215,7 @@ impl Mix {
         Ok(Self { seed: Some(seed), shapes: shapes.into(), bounds: bounds.into() })
     }
 
-    /// The `shapes` one after the other, each as often as its weight says, and then from the first again.
-    ///
-    /// # Errors
-    /// As for [`Mix::new`].
+    /// A mix in which `shapes` take turns, each as often in a row as its weight.
     pub fn in_turn(shapes: impl IntoIterator<Item = Shape>) -> Result<Self> {
         Ok(Self { seed: None, ..Self::new(0, shapes)? })
     }
@@ -227,7 +225,7 @@ impl Mix {
         &self.shapes
     }
 
-    /// How many of the first `requests` requests have each shape, by name: known before anything is sent.
+    /// Counts the shapes of the first `requests` requests, by name, without sending anything.
     pub fn expected(&self, requests: u64) -> BTreeMap<&str, u64> {
         let mut expected: BTreeMap<&str, u64> = self.shapes.iter().map(|shape| (shape.name(), 0)).collect();
         for index in 0..requests {
@@ -236,12 +234,12 @@ impl Mix {
         expected
     }
 
-    /// The shape of request number `index`, and its position.
+    /// Returns the position and the shape of request number `index`.
     pub(super) fn pick(&self, index: u64) -> (usize, &Shape) {
         let total = self.bounds.last().copied().unwrap_or(1);
         let draw = self.seed.map_or(index, |seed| split_mix(seed, index)) % total;
         let position = self.bounds.partition_point(|bound| *bound <= draw);
-        // The draw is below the last bound, so the position is that of a shape.
+        // The draw is below the last bound, so the position is valid.
         #[expect(clippy::indexing_slicing)]
         (position, &self.shapes[position])
     }

@@ -1,35 +1,35 @@
-//! What became of the requests of a load.
+//! The outcomes of the requests of a load.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The outcomes of a load, exact to the request.
+/// The outcomes of a load; every request is counted once.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// By the names of the shapes.
+    /// The outcomes by the names of the shapes.
     pub shapes: BTreeMap<String, ShapeTally>,
-    /// Connections opened.
+    /// The number of opened connections.
     pub connections: u64,
-    /// What went wrong with the first failed request, if one failed.
+    /// The error of the first failed request.
     pub first_failure: Option<String>,
-    /// From the first request to the last outcome.
+    /// The time from the first request to the last outcome.
     pub elapsed: Duration,
 }
 
 /// The outcomes of the requests of one shape.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShapeTally {
-    /// Complete answers, by status.
+    /// Complete responses, by status.
     pub answered: BTreeMap<u16, u64>,
-    /// Answers that broke off after the headers, by status.
+    /// Responses that were truncated after the headers, by status.
     pub truncated: BTreeMap<u16, u64>,
-    /// Requests given up by the client before an answer, as their shape says.
+    /// Requests that the client aborted before a response, as their shape demands.
     pub aborted: u64,
-    /// Requests with any other end: not connected, or cut off before an answer.
+    /// Requests with any other end: not connected, or closed before a response.
     pub failed: u64,
 }
 
-/// What became of one request.
+/// The outcome of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Answered(u16),
@@ -38,53 +38,58 @@ pub(super) enum Outcome {
 }
 
 impl Tally {
-    /// All requests.
+    /// The number of requests.
     pub fn sent(&self) -> u64 {
         self.shapes.values().map(ShapeTally::sent).sum()
     }
 
-    /// Requests with a complete answer.
+    /// The number of requests of some shapes.
+    pub fn sent_of(&self, shapes: &[&str]) -> u64 {
+        shapes.iter().map(|shape| self.shape(shape).sent()).sum()
+    }
+
+    /// The number of requests with a complete response.
     pub fn answered(&self) -> u64 {
         self.by_status().values().sum()
     }
 
-    /// Requests with a complete answer, by status.
+    /// The number of requests with a complete response, by status.
     pub fn by_status(&self) -> BTreeMap<u16, u64> {
         sum_by_status(self.shapes.values().map(|shape| &shape.answered))
     }
 
-    /// Requests with a complete answer of a status class, such as 2 for 200 to 299.
+    /// The number of requests with a complete response of a status class, such as 2 for 200 to 299.
     pub fn answered_in_class(&self, class: u16) -> u64 {
         let by_status = self.by_status();
         by_status.range(class * 100..(class + 1) * 100).map(|(_, count)| count).sum()
     }
 
-    /// Requests whose answer broke off after the headers.
+    /// The number of requests with a truncated response.
     pub fn truncated(&self) -> u64 {
         sum_by_status(self.shapes.values().map(|shape| &shape.truncated)).values().sum()
     }
 
-    /// Requests given up by the client before an answer.
+    /// The number of requests that the client aborted.
     pub fn aborted(&self) -> u64 {
         self.shapes.values().map(|shape| shape.aborted).sum()
     }
 
-    /// Requests with an unforeseen end.
+    /// The number of requests with an unexpected end.
     pub fn failed(&self) -> u64 {
         self.shapes.values().map(|shape| shape.failed).sum()
     }
 
-    /// The outcomes of one shape; all zero if there is none of this name.
+    /// The outcomes of one shape; all zero for an unknown name.
     pub fn shape(&self, name: &str) -> ShapeTally {
         self.shapes.get(name).cloned().unwrap_or_default()
     }
 
-    /// Requests by the names of their shapes, to compare with [`super::Mix::expected`].
+    /// The number of requests by shape, to compare with [`super::Mix::expected`].
     pub fn sent_by_shape(&self) -> BTreeMap<&str, u64> {
         self.shapes.iter().map(|(name, shape)| (name.as_str(), shape.sent())).collect()
     }
 
-    /// Adds what became of the requests of another load, which came after.
+    /// Adds the outcomes of a later load.
     pub fn add(&mut self, other: Self) {
         self.elapsed += other.elapsed;
         self.merge(other);
@@ -100,13 +105,13 @@ impl Tally {
 }
 
 impl ShapeTally {
-    /// All requests of this shape.
+    /// The number of requests of this shape.
     pub fn sent(&self) -> u64 {
         let answers: u64 = self.answered.values().chain(self.truncated.values()).sum();
         answers + self.aborted + self.failed
     }
 
-    /// Counts one outcome; none is a failure.
+    /// Counts one outcome; `None` is a failure.
     pub(super) fn add(&mut self, outcome: Option<Outcome>) {
         match outcome {
             Some(Outcome::Answered(status)) => *self.answered.entry(status).or_default() += 1,

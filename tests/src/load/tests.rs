@@ -1,5 +1,5 @@
 use super::*;
-use crate::upstream::{Fault, Upstream};
+use crate::upstream::{Upstream, UpstreamFault};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -8,13 +8,13 @@ async fn run(target: SocketAddr, requests: u64, shapes: Vec<Shape>) -> Tally {
         Load { limit: Duration::from_secs(10), ..Load::new(target, requests, Mix::new(7, shapes).unwrap()) };
     let mut last = 0;
     let tally = load.run(|done| last = done).await.unwrap();
-    assert_eq!(last, requests, "the last progress is the whole");
+    assert_eq!(last, requests, "the last call reports all requests");
     assert_eq!(tally.sent(), requests);
     assert_eq!(tally.sent_by_shape(), load.mix.expected(requests));
     tally
 }
 
-/// A server of one connection at a time that gives the same answer to every request and then closes.
+/// A server that sends the same bytes to every client and closes the connection.
 async fn canned(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -38,8 +38,8 @@ async fn outcomes_are_tallied_by_shape_and_status() {
         Shape::new("post", "POST", "/").body("text").status(201).body_bytes(100_000),
         Shape::get("empty", "/").status(204),
         Shape::get("missing", "/").status(404),
-        Shape::get("truncated", "/").fault(Fault::Truncate),
-        Shape::get("reset", "/").fault(Fault::Reset),
+        Shape::get("truncated", "/").fault(UpstreamFault::Truncate),
+        Shape::get("reset", "/").fault(UpstreamFault::Reset),
         Shape::get("abandoned", "/").delay_ms(60_000).ending(Ending::CloseBeforeAnswer),
         Shape::get("half", "/").ending(Ending::HalfHeader),
     ];
@@ -71,7 +71,7 @@ async fn chunked_and_closing_answers_are_read_to_their_end() {
     let cut = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n01";
     let until_close = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\nsorry";
     for (answer, complete) in [(chunked, true), (cut, false), (until_close, true)] {
-        // One request each: the server closes after it, and a client that kept the connection would fail.
+        // One request each: the server closes the connection, so a client that kept it would fail.
         let load = Load { connections: 1, ..Load::new(canned(answer).await, 1, mix()) };
         let tally = load.run(|_| ()).await.unwrap();
         let (answered, truncated) = if complete { (1, 0) } else { (0, 1) };
@@ -84,7 +84,7 @@ async fn chunked_and_closing_answers_are_read_to_their_end() {
 }
 
 #[tokio::test]
-async fn requests_that_nobody_takes_have_failed() {
+async fn refused_connections_are_failed_requests() {
     let reserved = crate::ports::ReservedPort::new().unwrap();
     let tally = run(crate::ports::localhost(reserved.port()), 3, vec![Shape::get("ok", "/")]).await;
     assert_eq!(tally.failed(), 3);
@@ -101,7 +101,7 @@ async fn a_load_that_hangs_is_an_error() {
 }
 
 #[test]
-fn a_mix_follows_its_weights_and_nothing_but_its_seed() {
+fn a_mix_depends_on_its_weights_and_its_seed_only() {
     let shapes = || {
         [
             Shape::get("rare", "/").weight(1),
@@ -113,14 +113,14 @@ fn a_mix_follows_its_weights_and_nothing_but_its_seed() {
         |seed| Mix::new(seed, shapes()).unwrap().expected(10_000).into_values().collect::<Vec<_>>();
     assert_eq!(expected(1), expected(1));
     assert_ne!(expected(1), expected(2));
-    // In the order of their names: never, often, rare.
+    // Sorted by name: never, often, rare.
     let [never, often, rare] = expected(1).try_into().unwrap();
     assert_eq!(never, 0);
     assert!((8_900..9_100).contains(&often) && rare == 10_000 - often, "{often} {rare}");
 }
 
 #[test]
-fn a_mix_of_nothing_is_refused() {
+fn a_mix_without_a_weight_or_with_duplicate_names_is_refused() {
     assert!(Mix::new(1, []).is_err());
     assert!(Mix::new(1, [Shape::get("a", "/").weight(0)]).is_err());
     assert!(Mix::new(1, [Shape::get("a", "/"), Shape::get("a", "/b")]).is_err());

@@ -1,4 +1,4 @@
-//! Prometheus' classic histograms: one series per bucket, put together again.
+//! Prometheus' classic histograms, assembled from one series per bucket.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::{Attributes, Histogram, HistogramPoint, NumberPoint, to_count};
 
 const BOUND_LABEL: &str = "le";
 
-/// Histograms from their series `_bucket`, of which each holds the number of values up to its bound, and `_sum`.
+/// Assembles histograms from their series `_bucket`, which are cumulative, and `_sum`.
 ///
 /// # Errors
-/// Buckets contradict each other, or one is missing.
+/// The buckets contradict each other, or one is missing.
 pub fn classic_histograms(buckets: Vec<NumberPoint>, sums: Vec<NumberPoint>) -> Result<Vec<HistogramPoint>> {
     let mut cumulative: BTreeMap<(String, Attributes), Vec<(f64, u64)>> = BTreeMap::new();
     for mut point in buckets {
@@ -36,7 +36,7 @@ pub fn classic_histograms(buckets: Vec<NumberPoint>, sums: Vec<NumberPoint>) -> 
     Ok(histograms.into_iter().map(point).collect())
 }
 
-/// A histogram from its buckets, each with its upper bound and the number of values up to it.
+/// Assembles a histogram from its cumulative buckets: upper bound and number of values.
 fn histogram(mut buckets: Vec<(f64, u64)>) -> Result<Histogram> {
     buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let mut histogram = Histogram::default();
@@ -49,7 +49,7 @@ fn histogram(mut buckets: Vec<(f64, u64)>) -> Result<Histogram> {
             histogram.bounds.push(bound);
         }
     }
-    ensure!(histogram.buckets.len() == histogram.bounds.len() + 1, "the bucket without a bound is missing");
+    ensure!(histogram.buckets.len() == histogram.bounds.len() + 1, "the bucket +Inf is missing");
     Ok(histogram)
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_up_to_a_bound_become_buckets_of_their_own() {
+    fn cumulative_buckets_become_separate_buckets() {
         let found = histogram(vec![(f64::INFINITY, 9), (0.5, 2), (1.0, 5)]).unwrap();
         assert_eq!((found.bounds.as_slice(), found.buckets.as_slice()), (&[0.5, 1.0][..], &[2, 3, 4][..]));
         assert_eq!(found.count, 9);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn series_are_told_apart_by_their_other_labels() {
+    fn series_are_grouped_by_their_other_labels() {
         let point = |labels: &[(&str, &str)], value| NumberPoint {
             instance: String::new(),
             attributes: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).into())).collect(),

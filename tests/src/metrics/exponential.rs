@@ -1,15 +1,15 @@
-//! A base-2 exponential histogram as a collector has it: exact to add up, and as coarse as its width demands.
+//! A base-2 exponential histogram as a collector stores it: sums are exact, at the finest scale that fits.
 
 use anyhow::{Result, bail, ensure};
 
 use super::Attributes;
 
-/// The most buckets that a sum of histograms keeps on each side of zero: what OpenTelemetry's SDKs take by default.
+/// The maximum number of buckets of a sum on each side of zero: the default of OpenTelemetry's SDKs.
 pub const MAX_BUCKETS: usize = 160;
 
-/// The scales that OpenTelemetry's SDKs use: at the lowest one bucket spans all that a double can hold.
+/// The scales of OpenTelemetry's SDKs: at the lowest one bucket spans the range of a double.
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
-/// The powers of two that doubles lie between, subnormal ones among them.
+/// The range of doubles, including subnormal ones, as powers of two.
 const LOWEST_POWER: i64 = -1074;
 const HIGHEST_POWER: i64 = 1024;
 
@@ -31,36 +31,36 @@ pub struct ExponentialHistogram {
     pub count: u64,
     /// Their sum, in the metric's unit.
     pub sum: f64,
-    /// The least of them, if the exporter told it.
+    /// The smallest value, if the exporter sent it.
     pub min: Option<f64>,
-    /// The greatest of them, if the exporter told it.
+    /// The largest value, if the exporter sent it.
     pub max: Option<f64>,
-    /// How fine the buckets are: one more halves them.
+    /// The scale: one more halves the width of the buckets.
     pub scale: i32,
-    /// How many values were no further from zero than [`ExponentialHistogram::zero_threshold`].
+    /// The number of values within [`ExponentialHistogram::zero_threshold`] of zero.
     pub zero_count: u64,
-    /// How far from zero a value may be to be counted as zero.
+    /// The largest distance from zero that counts as zero.
     pub zero_threshold: f64,
-    /// The values above zero.
+    /// The buckets above zero.
     pub positive: Buckets,
-    /// The values below zero, by their distance from it.
+    /// The buckets below zero, by distance from it.
     pub negative: Buckets,
 }
 
-/// Neighbouring buckets: the one of index `i` holds values above `2^(i * 2^-scale)`, up to and with the next bound.
+/// Consecutive buckets: bucket `i` counts the values in `(2^(i * 2^-scale), 2^((i + 1) * 2^-scale)]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Buckets {
-    /// The index of the first.
+    /// The index of the first bucket.
     pub offset: i32,
-    /// The number of values in each.
+    /// The number of values in each bucket.
     pub counts: Vec<u64>,
 }
 
 impl ExponentialHistogram {
-    /// Whether it can be what it says.
+    /// Checks that the fields are consistent.
     ///
     /// # Errors
-    /// Its parts contradict each other, or a bucket lies where no double does.
+    /// The fields contradict each other, or a bucket lies outside the range of doubles.
     pub fn check(&self) -> Result<()> {
         let Self { scale, count, zero_count, zero_threshold, min, max, .. } = self;
         ensure!(SCALES.contains(scale), "the scale {scale} is not in {SCALES:?}");
@@ -70,14 +70,17 @@ impl ExponentialHistogram {
         let in_buckets = zero_count + self.positive.count() + self.negative.count();
         ensure!(in_buckets == *count, "a count of {count}, but {in_buckets} in all buckets");
         ensure!(*zero_threshold >= 0.0, "the zero threshold {zero_threshold} is below zero");
-        ensure!(min.zip(*max).is_none_or(|(min, max)| min <= max), "from {min:?} to {max:?} is no range");
+        ensure!(
+            min.zip(*max).is_none_or(|(min, max)| min <= max),
+            "the minimum {min:?} is above the maximum {max:?}"
+        );
         Ok(())
     }
 
-    /// Adds the values of another histogram, at the finest scale at which the sum has at most [`MAX_BUCKETS`].
+    /// Adds a histogram, at the finest scale at which the sum has at most [`MAX_BUCKETS`].
     ///
     /// # Errors
-    /// The zero thresholds differ, or an index is beyond what can be counted in.
+    /// The zero thresholds differ, or an index overflows.
     pub fn add(&mut self, other: &Self) -> Result<()> {
         if self.count == 0 {
             self.clone_from(other);
@@ -113,7 +116,7 @@ impl ExponentialHistogram {
         Ok(())
     }
 
-    /// The same values in the coarser buckets of `scale`; a finer one changes nothing.
+    /// Merges buckets to the coarser `scale`; a finer scale changes nothing.
     pub fn downscale(&mut self, scale: i32) {
         let Some(steps) = self.scale.checked_sub(scale).filter(|steps| *steps > 0) else { return };
         self.positive = self.positive.coarser(steps);
@@ -121,7 +124,7 @@ impl ExponentialHistogram {
         self.scale = scale;
     }
 
-    /// Whether it has fewer values than an earlier one, or fewer in any bucket.
+    /// Whether it has fewer values than `earlier`, in total or in any bucket.
     pub fn is_below(&self, earlier: &Self) -> bool {
         let (mut now, mut then) = (self.clone(), earlier.clone());
         let scale = now.scale.min(then.scale);
@@ -133,9 +136,9 @@ impl ExponentialHistogram {
             || now.negative.is_below(&then.negative)
     }
 
-    /// The bounds of the bucket in which the value lies below which the share `quantile` of all values is.
+    /// Returns the bounds of the bucket that contains a quantile (0 to 1).
     ///
-    /// None without values, and none if that value is not above zero.
+    /// `None` without values, or if the quantile is not above zero.
     pub fn quantile_bounds(&self, quantile: f64) -> Option<(f64, f64)> {
         let rank = quantile * super::to_f64(self.count);
         let mut below = self.negative.count() + self.zero_count;
@@ -150,18 +153,18 @@ impl ExponentialHistogram {
 }
 
 impl Buckets {
-    /// How many values are in all of them.
+    /// The number of values in all buckets.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Every bucket with its index.
+    /// Iterates over the buckets with their indices.
     pub fn indexed(&self) -> impl Iterator<Item = (i64, u64)> {
         (i64::from(self.offset)..).zip(self.counts.iter().copied())
     }
 
     fn check(&self, scale: i32) -> Result<()> {
-        // Bounds as powers of two, so many times finer that all of them are whole numbers.
+        // Scales the exponents of the bounds such that they are integers.
         let (coarse, fine) = if scale < 0 { (-scale, 0) } else { (0, scale) };
         for (index, _) in self.indexed().filter(|(_, count)| *count > 0) {
             let (lower, upper) = (index << coarse, (index + 1) << coarse);
@@ -172,12 +175,12 @@ impl Buckets {
         Ok(())
     }
 
-    /// The index behind the last bucket.
+    /// The index after the last bucket.
     fn end(&self) -> Result<i64> {
         Ok(i64::from(self.offset) + i64::try_from(self.counts.len())?)
     }
 
-    /// Both together; none if that would take more than [`MAX_BUCKETS`].
+    /// Adds both; `None` if the sum needs more than [`MAX_BUCKETS`].
     fn plus(&self, other: &Self) -> Result<Option<Self>> {
         if self.counts.is_empty() || other.counts.is_empty() {
             return Ok(Some(if self.counts.is_empty() { other } else { self }.clone()));
@@ -197,7 +200,7 @@ impl Buckets {
         Ok(Some(Self { offset, counts }))
     }
 
-    /// The same values in buckets `2^steps` times as wide.
+    /// Merges every `2^steps` buckets into one.
     fn coarser(&self, steps: i32) -> Self {
         let offset = self.offset >> steps.min(31);
         let mut counts: Vec<u64> = Vec::new();
@@ -222,7 +225,7 @@ impl Buckets {
     }
 }
 
-/// The bound below the bucket of an index.
+/// The lower bound of the bucket at `index`.
 fn bound(scale: i32, index: i64) -> f64 {
     let [scale, index] = [i64::from(scale), index].map(|number| {
         #[expect(clippy::cast_precision_loss, reason = "scales and indices are far below 2^53")]

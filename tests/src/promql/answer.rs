@@ -1,47 +1,47 @@
-//! What the query API answers: elements with a number or a native histogram, and exemplars.
+//! The answers of the query API: elements with a number or a native histogram, and exemplars.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::Deserialize;
 
-/// One element of what a query finds.
+/// One element of a query result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Element {
-    /// Its labels, the metric's name among them unless the query dropped it.
+    /// The labels, including the metric name unless the query dropped it.
     pub labels: BTreeMap<String, String>,
-    /// Its value.
+    /// The value.
     pub value: ElementValue,
 }
 
 /// The value of an element.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ElementValue {
-    /// A number, as of sums, gauges and buckets.
+    /// The number of a sum, gauge or bucket.
     Number(f64),
     /// A native histogram.
     Histogram(NativeHistogram),
 }
 
-/// A native histogram as a query shows it.
+/// A native histogram in a query result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NativeHistogram {
-    /// How many values were measured; a rate or an average makes it a fraction.
+    /// The number of recorded values; a fraction after a rate or an average.
     pub count: f64,
-    /// Their sum.
+    /// The sum of the recorded values.
     pub sum: f64,
-    /// The buckets that are not empty, from the lowest to the highest.
+    /// The non-empty buckets in ascending order.
     pub buckets: Vec<NativeBucket>,
 }
 
 /// One bucket of a native histogram.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NativeBucket {
-    /// Its lower bound.
+    /// The lower bound.
     pub lower: f64,
-    /// Its upper bound.
+    /// The upper bound.
     pub upper: f64,
-    /// How many values are in it.
+    /// The number of values.
     pub count: f64,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct QueryResult {
     pub(super) result: Vec<Row>,
 }
 
-/// Numbers are text in it: JSON has no infinity.
+/// Numbers are text, because JSON has no infinity.
 #[derive(Deserialize)]
 pub(super) struct Row {
     pub(super) metric: BTreeMap<String, String>,
@@ -69,7 +69,7 @@ pub(super) struct Row {
 struct RowHistogram {
     count: String,
     sum: String,
-    /// Which of its bounds are inclusive, both bounds, and the count.
+    /// Which bounds are inclusive, the lower and the upper bound, and the count.
     #[serde(default)]
     buckets: Vec<(u8, String, String, String)>,
 }
@@ -85,11 +85,11 @@ pub(super) struct SeriesExemplars {
 pub(super) struct RowExemplar {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) value: String,
-    /// In seconds.
+    /// In seconds since 1970.
     pub(super) timestamp: f64,
 }
 
-/// What a row says.
+/// Parses a row.
 pub(super) fn element(row: Row) -> Result<Element> {
     let value = match (row.value, row.histogram) {
         (Some((_, number)), None) => ElementValue::Number(number.parse()?),
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_native_histograms_are_told_apart() {
+    fn numbers_and_native_histograms_are_distinguished() {
         let row = |json: serde_json::Value| element(serde_json::from_value(json).unwrap());
         let number = row(serde_json::json!({"metric": {"a": "b"}, "value": [1.5, "+Inf"]})).unwrap();
         assert_eq!(number.value, ElementValue::Number(f64::INFINITY));

@@ -1,4 +1,4 @@
-//! The encodings that a sink takes, told apart by a request's headers, and what is said in them.
+//! The encodings that a sink accepts, detected from the headers of a request, and the decoded messages.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::remote_write::{self, VERSION, VERSION_HEADER, WriteRequest};
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
 pub(super) const JSON: &str = "application/json";
 
-/// How a request says what it says.
+/// The encoding of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Encoding {
     /// OTLP/HTTP in protobuf.
@@ -32,7 +32,7 @@ pub enum Encoding {
     RemoteWrite,
 }
 
-/// What a request says.
+/// The decoded content of a request.
 #[derive(Debug, Clone)]
 pub enum Message {
     /// Metrics by OTLP, in either encoding.
@@ -42,7 +42,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// What came by OTLP; none if it came by remote write.
+    /// The OTLP request; `None` for remote write.
     pub fn otlp(&self) -> Option<&ExportMetricsServiceRequest> {
         match self {
             Self::Otlp(request) => Some(request),
@@ -50,7 +50,7 @@ impl Message {
         }
     }
 
-    /// What came by remote write; none if it came by OTLP.
+    /// The remote write request; `None` for OTLP.
     pub fn remote_write(&self) -> Option<&WriteRequest> {
         match self {
             Self::RemoteWrite(request) => Some(request),
@@ -60,12 +60,12 @@ impl Message {
 }
 
 impl Message {
-    /// How many data points it has; 0 for remote write, which has samples.
+    /// The number of OTLP data points; 0 for remote write.
     pub fn points(&self) -> usize {
         self.metrics().map(|metric| metric.data.as_ref().map_or(0, points)).sum()
     }
 
-    /// The sum of the counts of all points of the histogram `name`; 0 for remote write.
+    /// The sum of the counts of all OTLP points of the histogram `name`; 0 for remote write.
     pub fn histogram_count(&self, name: &str) -> u64 {
         let histograms = self.metrics().filter(|metric| metric.name == name).filter_map(|metric| {
             let Some(Data::Histogram(histogram)) = &metric.data else { return None };
@@ -94,7 +94,7 @@ fn points(data: &Data) -> usize {
 }
 
 impl Encoding {
-    /// The encoding that the headers tell of.
+    /// Detects the encoding from the headers.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self> {
         let content_type = headers.get(CONTENT_TYPE);
         let is = |expected: &str| content_type.is_some_and(|found| found == expected);
@@ -106,13 +106,13 @@ impl Encoding {
                 version.is_some_and(|found| found == VERSION),
                 "{VERSION_HEADER} is {version:?}, not {VERSION}"
             );
-            ensure!(is_snappy, "remote write comes in snappy only");
+            ensure!(is_snappy, "remote write must be compressed with snappy");
             ensure!(
                 is(remote_write::CONTENT_TYPE),
                 "the content type of remote write is {content_type:?}, not {}",
                 remote_write::CONTENT_TYPE
             );
-            ensure!(headers.contains_key(USER_AGENT), "remote write must tell its user agent");
+            ensure!(headers.contains_key(USER_AGENT), "remote write must have a user agent");
             return Ok(Self::RemoteWrite);
         }
         match content_type {
@@ -122,7 +122,7 @@ impl Encoding {
         }
     }
 
-    /// What the body of a request in this encoding says.
+    /// Decompresses and decodes the body of a request.
     pub(super) fn decode(self, headers: &HeaderMap, body: &[u8]) -> Result<Message> {
         let otlp = |request| Message::Otlp(Arc::new(request));
         match self {
@@ -130,12 +130,12 @@ impl Encoding {
             Self::OtlpJson => Ok(otlp(json::decode(&unpacked(headers, body)?)?)),
             Self::OtlpProtobuf => {
                 let request = ExportMetricsServiceRequest::decode(unpacked(headers, body)?.as_slice());
-                Ok(otlp(request.context("the body is no ExportMetricsServiceRequest")?))
+                Ok(otlp(request.context("the body is not an ExportMetricsServiceRequest")?))
             }
         }
     }
 
-    /// The answer to a request that was taken; remote write knows no partial success.
+    /// Makes the answer to an accepted request; remote write has no partial success.
     pub(super) fn success(
         self,
         partial_success: Option<ExportMetricsPartialSuccess>,
@@ -179,7 +179,7 @@ fn unpacked(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>> {
                 .read_to_end(&mut plain)
                 .context("the body is not deflate")?;
         }
-        Some(other) => bail!("the content encoding {:?} is not known", String::from_utf8_lossy(other)),
+        Some(other) => bail!("unknown content encoding {:?}", String::from_utf8_lossy(other)),
     }
     Ok(plain)
 }

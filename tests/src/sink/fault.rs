@@ -1,4 +1,4 @@
-//! The ways in which a sink misbehaves when a test asks it to.
+//! The ways in which a sink misbehaves on request.
 
 use std::time::Duration;
 
@@ -7,54 +7,54 @@ use hyper::{Response, StatusCode};
 
 use crate::http_server::AnswerBody;
 
-/// No protobuf: a field whose length goes past the end.
+/// Invalid protobuf: a field that is longer than the message.
 pub(super) const GARBAGE: &[u8] = b"\x0a\xff\xff\xff\x7f garbage";
 
-/// One misbehaviour of a sink towards one request.
+/// A misbehaviour of a sink towards one request.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Answers with this status and these headers, and takes nothing.
+    /// Answers with this status and these headers, and stores nothing.
     Status {
         /// The status.
         status: StatusCode,
         /// Headers such as `retry-after`.
         headers: HeaderMap,
     },
-    /// Never answers, and takes nothing.
+    /// Never answers, and stores nothing.
     Hang,
-    /// Closes the connection without an answer, and takes nothing.
+    /// Closes the connection without an answer, and stores nothing.
     Close,
-    /// Answers 200, cuts the connection off in the middle of the body, and takes nothing.
+    /// Answers 200, closes the connection in the middle of the body, and stores nothing.
     Truncate,
-    /// Answers 200 with a body of so many bytes, and takes nothing.
+    /// Answers 200 with a body of this size, and stores nothing.
     Flood {
         /// The size of the body.
         bytes: usize,
     },
-    /// Takes everything, and answers only after a while.
+    /// Stores everything, and answers after a delay.
     Slow {
-        /// The while.
+        /// The delay.
         delay: Duration,
     },
-    /// Takes everything, and answers 200 with a body that says it is protobuf and is not.
+    /// Stores everything, and answers 200 with a body that is declared as protobuf but invalid.
     Garbage,
-    /// Takes everything, answers 200 and says that it has rejected some of it.
+    /// Stores everything, answers 200 and reports a partial success.
     PartialSuccess {
-        /// How many points it says it has rejected.
+        /// The number of points reported as rejected.
         rejected: i64,
-        /// Why.
+        /// The reported reason.
         message: String,
     },
 }
 
 impl Fault {
-    /// An answer with this status and no further headers; a number that is no status gives 500.
+    /// An answer with this status and no headers; an invalid status gives 500.
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self::Status { status, headers: HeaderMap::new() }
     }
 
-    /// Adds a header to an answer with a status; others stay as they are, and so it does if no header can have this value.
+    /// Adds a header to [`Fault::Status`]; changes no other fault, and ignores a value that no header can have.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         if let (Self::Status { headers, .. }, Ok(value)) =
@@ -66,7 +66,7 @@ impl Fault {
     }
 }
 
-/// An answer with a status and headers, and a body that says why.
+/// Makes an answer with a status, headers and a text.
 pub(super) fn refusal(status: StatusCode, headers: HeaderMap, text: &str) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::whole(text.to_owned()));
     *response.status_mut() = status;

@@ -1,24 +1,24 @@
-//! OTLP in JSON by the letter: what OpenTelemetry's own types read must be all that was written, in the form that the
-//! protocol prescribes.
+//! Strict decoding of OTLP in JSON: every field must be known to OpenTelemetry's own types and be in the form
+//! that the protocol prescribes.
 
 use anyhow::{Context, Result, bail, ensure};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use serde_json::Value;
 
-/// The fields whose bytes are hexadecimal digits, in which case does not matter.
+/// The fields in hexadecimal digits of either case.
 const HEX_FIELDS: [&str; 2] = ["traceId", "spanId"];
 
-/// A request from its JSON form.
+/// Decodes a request.
 ///
-/// Readers of OTLP pass over fields that they do not know and take numbers for strings; a writer must do neither. So
-/// what was read is written again and compared: every field that came in must come out, as it came in.
+/// OTLP readers ignore unknown fields and accept numbers for strings, but a writer must not rely on that. So
+/// this encodes the decoded request again and compares: every field must be there again, unchanged.
 ///
 /// # Errors
-/// It is not JSON, no request, or not in the prescribed form; the error then says where.
+/// The body is not JSON, not a request, or not in the prescribed form; then the error names the field.
 pub(super) fn decode(body: &[u8]) -> Result<ExportMetricsServiceRequest> {
     let written: Value = serde_json::from_slice(body).context("the body is not JSON")?;
     let request: ExportMetricsServiceRequest =
-        serde_json::from_value(written.clone()).context("the body is no ExportMetricsServiceRequest")?;
+        serde_json::from_value(written.clone()).context("the body is not an ExportMetricsServiceRequest")?;
     compare("$", &written, &serde_json::to_value(&request)?)?;
     Ok(request)
 }
@@ -30,7 +30,7 @@ fn compare(path: &str, written: &Value, prescribed: &Value) -> Result<()> {
                 let path = format!("{path}.{key}");
                 let prescribed = prescribed
                     .get(key)
-                    .with_context(|| format!("{path} is an unknown field, or not in its form"))?;
+                    .with_context(|| format!("{path} is an unknown field, or has the wrong form"))?;
                 match (value, prescribed) {
                     (Value::String(a), Value::String(b)) if HEX_FIELDS.contains(&key.as_str()) => {
                         ensure!(a.eq_ignore_ascii_case(b), "{path} is {a:?}, not {b:?}");
@@ -64,7 +64,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_opentelemetrys_own_types_write_is_read_back() {
+    fn the_output_of_opentelemetrys_own_types_is_decoded() {
         let metrics = vec![counter(CUMULATIVE, 1, 2, i64::MAX), duration(2, 200, [1, 2, 3])];
         for metrics in [metrics, vec![size(CUMULATIVE, 1, 2, &[1, 2])]] {
             let request = request("a", metrics);
@@ -72,7 +72,7 @@ mod tests {
         }
     }
 
-    /// The smallest request that has one field of every form, with one field of one point replaced.
+    /// A small request with a field of every form, in which one field of the point is replaced.
     fn with(field: &str, value: Value) -> Vec<u8> {
         let mut point = json!({
             "startTimeUnixNano": "1", "timeUnixNano": "2", "asInt": "3", "flags": 0,
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_prescribed_form_is_taken() {
+    fn only_the_prescribed_form_is_accepted() {
         for (field, value) in [("flags", json!(1)), ("asDouble", json!(3)), ("asInt", json!("-3"))] {
             decode(&with(field, value)).unwrap();
         }
@@ -99,7 +99,7 @@ mod tests {
             ("timeUnixNano", json!(2), format!("{point}.timeUnixNano is the number 2")),
             ("asInt", json!(3), format!("{point}.asInt is the number 3")),
             ("time_unix_nano", json!("2"), format!("{point}.time_unix_nano is an unknown field")),
-            // What is wrong inside one of several possible fields makes the reader pass over the whole of it.
+            // An error inside a oneof field makes the reader skip the whole field.
             (
                 "attributes",
                 json!([{"key": "c", "value": {"intValue": 1}}]),
@@ -117,7 +117,7 @@ mod tests {
             assert!(error.contains(&why), "{why}: {error}");
         }
         let wrong = decode(br#"{"resourceMetrics": 1}"#).unwrap_err();
-        assert!(format!("{wrong:#}").contains("no ExportMetricsServiceRequest"), "{wrong:#}");
+        assert!(format!("{wrong:#}").contains("not an ExportMetricsServiceRequest"), "{wrong:#}");
         assert!(format!("{:#}", decode(b"{").unwrap_err()).contains("not JSON"));
     }
 }

@@ -1,4 +1,4 @@
-//! One point of any kind of metric, as OpenTelemetry's own types decode it.
+//! Points of all kinds of metrics, converted from OpenTelemetry's own types.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::metrics::{AttributeValue, Attributes, Buckets, Exemplar, ExponentialH
 const TRACE_ID_BYTES: usize = 16;
 const SPAN_ID_BYTES: usize = 8;
 
-/// How the points of a metric follow each other.
+/// How consecutive points of a metric relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gauge,
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Cumulative { monotonic: bool },
 }
 
-/// What a point speaks of, in nanoseconds since 1970.
+/// The time range of a point, in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) start: u64,
@@ -33,7 +33,7 @@ pub(super) struct Window {
 pub(super) struct Point {
     pub(super) attributes: Attributes,
     pub(super) window: Window,
-    /// Whether it says that there is no value.
+    /// Whether it has the flag `NO_RECORDED_VALUE`.
     pub(super) is_flagged: bool,
     pub(super) value: Option<Value>,
     pub(super) exemplars: Vec<Exemplar>,
@@ -54,13 +54,13 @@ impl fmt::Display for Window {
 }
 
 impl Value {
-    /// Whether it can be right by itself.
+    /// Checks that the value is consistent.
     pub(super) fn check(&self) -> Result<()> {
         match self {
             Self::Int(_) | Self::Double(_) => Ok(()),
             Self::Exponential(histogram) => histogram.check(),
             Self::Histogram(Histogram { count, bounds, buckets, .. }) => {
-                ensure!(bounds.is_sorted_by(|a, b| a < b), "the bounds {bounds:?} do not rise");
+                ensure!(bounds.is_sorted_by(|a, b| a < b), "the bounds {bounds:?} do not ascend");
                 let (bounds, counts) = (bounds.len(), buckets.len());
                 ensure!(counts == bounds + 1, "{counts} buckets for {bounds} bounds");
                 let in_buckets: u64 = buckets.iter().sum();
@@ -86,7 +86,7 @@ impl Value {
         })
     }
 
-    /// Whether it is less than what it should be no less than.
+    /// Whether it is less than an earlier cumulative value.
     pub(super) fn is_below(&self, earlier: &Self) -> bool {
         match (self, earlier) {
             (Self::Int(now), Self::Int(then)) => now < then,
@@ -107,7 +107,7 @@ impl Value {
         }
     }
 
-    /// The number of a sum or gauge.
+    /// The number, if it is a sum or gauge.
     #[expect(clippy::cast_precision_loss, reason = "sums in tests are far below 2^53")]
     pub(super) fn number(&self) -> Option<f64> {
         match self {
@@ -117,7 +117,7 @@ impl Value {
         }
     }
 
-    /// How many values are in a histogram.
+    /// The number of recorded values, if it is a histogram.
     pub(super) fn count(&self) -> Option<u64> {
         match self {
             Self::Int(_) | Self::Double(_) => None,
@@ -127,7 +127,7 @@ impl Value {
     }
 }
 
-/// All points of a metric.
+/// Converts all points of a metric.
 pub(super) fn points(metric: &Metric) -> Result<(Kind, Vec<Point>)> {
     let kind = |temporality, monotonic| match AggregationTemporality::try_from(temporality) {
         Ok(AggregationTemporality::Cumulative) => Ok(Kind::Cumulative { monotonic }),
@@ -146,13 +146,13 @@ pub(super) fn points(metric: &Metric) -> Result<(Kind, Vec<Point>)> {
         Data::ExponentialHistogram(data) => {
             (kind(data.aggregation_temporality, true)?, data.data_points.iter().map(exponential).collect())
         }
-        other @ Data::Summary(_) => bail!("this sink does not read {other:?}"),
+        other @ Data::Summary(_) => bail!("the sink does not support {other:?}"),
     };
     let points: Result<Vec<Point>> = points;
     Ok((kind, points?))
 }
 
-/// Attributes by their keys.
+/// Converts attributes; fails on duplicate keys.
 pub(super) fn attributes(list: &[KeyValue]) -> Result<Attributes> {
     let mut attributes = Attributes::new();
     for attribute in list {
@@ -163,7 +163,7 @@ pub(super) fn attributes(list: &[KeyValue]) -> Result<Attributes> {
             other => AttributeValue::Other(format!("{other:?}")),
         };
         let previous = attributes.insert(attribute.key.clone(), value);
-        ensure!(previous.is_none(), "the attribute {:?} is there twice", attribute.key);
+        ensure!(previous.is_none(), "duplicate attribute {:?}", attribute.key);
     }
     Ok(attributes)
 }
@@ -190,7 +190,10 @@ fn histogram(point: &HistogramDataPoint) -> Result<Point> {
         buckets: point.bucket_counts.clone(),
     };
     let (min, max) = (point.min, point.max);
-    ensure!(min.zip(max).is_none_or(|(min, max)| min <= max), "from {min:?} to {max:?} is no range");
+    ensure!(
+        min.zip(max).is_none_or(|(min, max)| min <= max),
+        "the minimum {min:?} is above the maximum {max:?}"
+    );
     Ok(Point {
         attributes: attributes(&point.attributes)?,
         window: Window { start: point.start_time_unix_nano, time: point.time_unix_nano },
@@ -219,14 +222,15 @@ fn exponential(point: &ExponentialHistogramDataPoint) -> Result<Point> {
         negative: buckets(point.negative.as_ref()),
     };
     let is_flagged = is_flagged(point.flags);
-    // Unlike with explicit bounds, one that has measured nothing yet looks like none.
-    let is_none = is_flagged && histogram.count == 0 && histogram.zero_count == 0;
-    let is_none = is_none && histogram.positive.counts.is_empty() && histogram.negative.counts.is_empty();
+    // Unlike with explicit bounds, an empty histogram without the flag is a valid value.
+    let is_missing = is_flagged && histogram.count == 0 && histogram.zero_count == 0;
+    let is_missing =
+        is_missing && histogram.positive.counts.is_empty() && histogram.negative.counts.is_empty();
     Ok(Point {
         attributes: attributes(&point.attributes)?,
         window: Window { start: point.start_time_unix_nano, time: point.time_unix_nano },
         is_flagged,
-        value: (!is_none).then_some(Value::Exponential(histogram)),
+        value: (!is_missing).then_some(Value::Exponential(histogram)),
         exemplars: exemplars(&point.exemplars)?,
     })
 }
@@ -255,9 +259,9 @@ fn exemplar(exemplar: &otlp::Exemplar) -> Result<Exemplar> {
     })
 }
 
-/// An id in hexadecimal digits; empty for none.
+/// Formats an id in hexadecimal digits; empty if there is no id.
 fn hex(id: &[u8], bytes: usize) -> Result<String> {
     ensure!(id.is_empty() || id.len() == bytes, "{} bytes, not {bytes}", id.len());
-    ensure!(id.is_empty() || id.iter().any(|byte| *byte != 0), "all of it is zero");
+    ensure!(id.is_empty() || id.iter().any(|byte| *byte != 0), "all bytes are zero");
     Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }

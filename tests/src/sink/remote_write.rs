@@ -1,4 +1,4 @@
-//! What a sink knows after all it has received by remote write: every series with its samples, checked one by one.
+//! The store for remote write: every series with its samples, each checked on arrival.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,34 +13,34 @@ use crate::remote_write::{BucketSpan, Exemplar, Histogram, Label, MetricMetadata
 use crate::remote_write::{TimeSeries, WriteRequest, is_stale};
 
 const INSTANCE_LABEL: &str = "instance";
-/// The schemas of native histograms with bounds that are powers of two.
+/// The schemas of native histograms with exponential bounds.
 const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=8;
-/// The most characters in the names and values of an exemplar's labels: what OpenMetrics allows.
+/// The maximum number of characters in the label names and values of an exemplar, by OpenMetrics.
 const MAX_EXEMPLAR_CHARACTERS: usize = 128;
 
-/// The series of everything received by remote write and accepted.
+/// All series that were received by remote write and accepted.
 #[derive(Debug, Clone, Default)]
 pub struct RemoteWriteStore {
     series: BTreeMap<Labels, RemoteSeries>,
     metadata: BTreeMap<String, MetricMetadata>,
 }
 
-/// The labels of a series, the metric's name among them.
+/// The labels of a series, including the metric name.
 pub type Labels = BTreeMap<String, String>;
 
-/// One series with all that was sent of it, in the order of time.
+/// One series with everything that was sent, in order of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RemoteSeries {
-    /// Numbers.
+    /// The samples.
     pub samples: Vec<Sample>,
-    /// Native histograms.
+    /// The native histograms.
     pub histograms: Vec<Histogram>,
-    /// Exemplars, in the order of arrival.
+    /// The exemplars, in order of arrival.
     pub exemplars: Vec<Exemplar>,
 }
 
 impl RemoteWriteStore {
-    /// Every series of the metric `name` that has the labels `wanted`, ended ones among them.
+    /// Every series of the metric `name` with the labels `wanted`, including ended ones.
     pub fn series(&self, name: &str, wanted: &[(&str, &str)]) -> Vec<(&Labels, &RemoteSeries)> {
         let has = |labels: &Labels, (key, value): &(&str, &str)| {
             labels.get(*key).is_some_and(|found| found == value)
@@ -51,53 +51,51 @@ impl RemoteWriteStore {
         self.series.iter().filter(|(labels, _)| is_wanted(labels)).collect()
     }
 
-    /// The sum of the latest values of all series of the metric `name` that have the labels `wanted` and go on.
+    /// Sums the latest values of all active series of the metric `name` with the labels `wanted`.
     pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
         let points = self.number_points(name).into_iter();
         points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum()
     }
 
-    /// How many series of the metric `name` that have the labels `wanted` ended with a stale marker.
+    /// Counts the series of the metric `name` with the labels `wanted` that ended with a staleness marker.
     pub fn ended(&self, name: &str, wanted: &[(&str, &str)]) -> usize {
         self.series(name, wanted).iter().filter(|(_, series)| series.has_ended()).count()
     }
 
-    /// Every series of the metric `name` that goes on, with its latest value; all labels are text.
+    /// Every active series of the metric `name` with its latest value; all labels are text.
     pub fn number_points(&self, name: &str) -> Vec<NumberPoint> {
-        let going_on = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
+        let active = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
         let point = |(labels, series): (&Labels, &RemoteSeries)| {
             let value = series.samples.last()?.value;
             Some(NumberPoint { instance: instance(labels), attributes: attributes(labels), value })
         };
-        going_on.filter_map(point).collect()
+        active.filter_map(point).collect()
     }
 
-    /// Every series of the classic histogram `name` that goes on, made of its series `_bucket` and `_sum`.
-    ///
-    /// # Errors
-    /// Its buckets contradict each other.
+    /// Every active series of the classic histogram `name`, assembled from its series `_bucket` and `_sum`.
     pub fn histogram_points(&self, name: &str) -> Result<Vec<HistogramPoint>> {
         let series = |suffix: &str| self.number_points(&format!("{name}{suffix}"));
         classic_histograms(series("_bucket"), series("_sum")).with_context(|| name.to_owned())
     }
 
-    /// Every series of the native histogram `name` that goes on, with its latest value counted as OpenTelemetry does.
+    /// Every active series of the native histogram `name` with its latest value, as an OpenTelemetry
+    /// histogram.
     pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
-        let going_on = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
+        let active = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
         let point = |(labels, series): (&Labels, &RemoteSeries)| {
-            // Those that cannot be read were refused before.
+            // Invalid histograms were refused on arrival.
             let histogram = native(series.histograms.last()?).ok()?;
             Some(ExponentialPoint { instance: instance(labels), attributes: attributes(labels), histogram })
         };
-        going_on.filter_map(point).collect()
+        active.filter_map(point).collect()
     }
 
-    /// What was sent of the metric `name` besides its series.
+    /// The metadata of the metric `name`.
     pub fn metadata(&self, name: &str) -> Option<&MetricMetadata> {
         self.metadata.get(name)
     }
 
-    /// The names of all metrics, each with the number of its series.
+    /// The names of all metrics with their numbers of series.
     pub fn metrics(&self) -> BTreeMap<&str, usize> {
         let mut metrics = BTreeMap::new();
         for name in self.series.keys().filter_map(|labels| labels.get(NAME_LABEL)) {
@@ -106,13 +104,13 @@ impl RemoteWriteStore {
         metrics
     }
 
-    /// Takes a whole request, or nothing: the error names the first series that cannot be right.
+    /// Stores a whole request, or nothing: the error names the first invalid series.
     pub(super) fn take(&mut self, request: &WriteRequest) -> Result<()> {
         let mut changed: BTreeMap<Labels, RemoteSeries> = BTreeMap::new();
         for incoming in &request.timeseries {
             let labels = labels(&incoming.labels).with_context(|| format!("{:?}", incoming.labels))?;
             let Entry::Vacant(entry) = changed.entry(labels) else {
-                anyhow::bail!("{:?} is twice in one request", incoming.labels);
+                anyhow::bail!("duplicate series {:?} in one request", incoming.labels);
             };
             let mut series = self.series.get(entry.key()).cloned().unwrap_or_default();
             series.take(incoming).with_context(|| format!("{:?}", entry.key()))?;
@@ -126,7 +124,7 @@ impl RemoteWriteStore {
 }
 
 impl RemoteSeries {
-    /// Whether the latest value ends it.
+    /// Whether its latest value is a staleness marker.
     pub fn has_ended(&self) -> bool {
         let sample = self.samples.last().map(|sample| (sample.timestamp, sample.value));
         let histogram = self.histograms.last().map(|histogram| (histogram.timestamp, histogram.sum));
@@ -136,7 +134,7 @@ impl RemoteSeries {
 
     fn take(&mut self, incoming: &TimeSeries) -> Result<()> {
         let TimeSeries { samples, histograms, exemplars, .. } = incoming;
-        ensure!(!samples.is_empty() || !histograms.is_empty() || !exemplars.is_empty(), "it brings nothing");
+        ensure!(!samples.is_empty() || !histograms.is_empty() || !exemplars.is_empty(), "it has no samples");
         for sample in samples {
             follows(self.samples.last().map(|last| last.timestamp), sample.timestamp)?;
             self.samples.push(*sample);
@@ -162,16 +160,22 @@ fn follows(last: Option<i64>, next: i64) -> Result<()> {
     Ok(())
 }
 
-/// Labels by their names, if they are as the protocol demands.
+/// Converts labels, and checks them by the rules of the protocol.
 fn labels(list: &[Label]) -> Result<Labels> {
-    ensure!(list.is_sorted_by(|a, b| a.name < b.name), "the labels are not sorted, or one is there twice");
+    ensure!(list.is_sorted_by(|a, b| a.name < b.name), "the labels are not sorted, or one is a duplicate");
     for Label { name, value } in list {
-        ensure!(is_name(name, "_"), "the label name {name:?} is not one of letters, digits and _");
+        ensure!(
+            is_name(name, "_"),
+            "the label name {name:?} has characters other than letters, digits and _"
+        );
         ensure!(!value.is_empty(), "the label {name:?} is empty");
     }
     let labels: Labels = list.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
-    let name = labels.get(NAME_LABEL).context("there is no metric's name")?;
-    ensure!(is_name(name, "_:"), "the metric's name {name:?} is not one of letters, digits, _ and :");
+    let name = labels.get(NAME_LABEL).context("the metric name is missing")?;
+    ensure!(
+        is_name(name, "_:"),
+        "the metric name {name:?} has characters other than letters, digits, _ and :"
+    );
     Ok(labels)
 }
 
@@ -184,8 +188,8 @@ fn check_exemplar(exemplar: &Exemplar) -> Result<()> {
     follows(None, exemplar.timestamp).context("an exemplar")?;
     let mut names: Vec<_> = exemplar.labels.iter().map(|label| label.name.as_str()).collect();
     names.sort_unstable();
-    ensure!(names.is_sorted_by(|a, b| a < b), "a label of an exemplar is there twice: {names:?}");
-    ensure!(names.iter().all(|name| is_name(name, "_")), "the labels of an exemplar are called {names:?}");
+    ensure!(names.is_sorted_by(|a, b| a < b), "an exemplar has duplicate labels: {names:?}");
+    ensure!(names.iter().all(|name| is_name(name, "_")), "an exemplar has an invalid label name: {names:?}");
     let texts = exemplar.labels.iter().flat_map(|label| [&label.name, &label.value]);
     let characters: usize = texts.map(|text| text.chars().count()).sum();
     ensure!(
@@ -195,11 +199,11 @@ fn check_exemplar(exemplar: &Exemplar) -> Result<()> {
     Ok(())
 }
 
-/// A native histogram as OpenTelemetry would have it.
+/// Converts a native histogram to an OpenTelemetry histogram.
 fn native(histogram: &Histogram) -> Result<ExponentialHistogram> {
     ensure!(SCHEMAS.contains(&histogram.schema), "the schema {} is not in {SCHEMAS:?}", histogram.schema);
     Ok(ExponentialHistogram {
-        count: histogram.count_int.context("a native histogram without a whole number as count")?,
+        count: histogram.count_int.context("a native histogram without an integer count")?,
         sum: histogram.sum,
         min: None,
         max: None,
@@ -219,15 +223,15 @@ fn buckets(spans: &[BucketSpan], deltas: &[i64]) -> Result<Buckets> {
     for (position, span) in spans.iter().enumerate() {
         if position > 0 {
             let gap =
-                usize::try_from(span.offset).context("a span begins before the end of the one before")?;
+                usize::try_from(span.offset).context("a span starts before the end of the previous one")?;
             counts.resize(counts.len() + gap, 0);
         }
         for delta in deltas.by_ref().take(usize::try_from(span.length)?) {
             count += delta;
-            counts.push(u64::try_from(count).context("a bucket with less than nothing in it")?);
+            counts.push(u64::try_from(count).context("a bucket with a negative count")?);
         }
     }
-    // Prometheus counts buckets by their upper bound, OpenTelemetry by the lower.
+    // Prometheus numbers buckets by their upper bound, OpenTelemetry by the lower.
     let offset = spans.first().map_or(0, |span| span.offset.saturating_sub(1));
     Ok(Buckets { offset, counts })
 }

@@ -1,28 +1,21 @@
-//! Requests for the tests of the sink, made by hand.
+//! Requests for the unit tests of the sink.
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Histogram,
-    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar,
-    exponential_histogram_data_point::Buckets, number_data_point,
+    HistogramDataPoint, Metric, NumberDataPoint, Sum, exemplar, exponential_histogram_data_point::Buckets,
+    number_data_point,
 };
-use opentelemetry_proto::tonic::resource::v1::Resource;
+
+pub(super) use crate::otlp::request;
+use crate::otlp::{attribute, text};
 
 pub(super) const COUNTER: &str = "tributary.counter";
 pub(super) const DURATION: &str = "http.server.request.duration";
 pub(super) const SIZE: &str = "http.server.response.body.size";
 pub(super) const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
 pub(super) const DELTA: i32 = AggregationTemporality::Delta as i32;
-
-pub(super) fn attribute(key: &str, value: any_value::Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
-}
-
-pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, any_value::Value::StringValue(value.to_owned()))
-}
 
 pub(super) fn counter(temporality: i32, start: u64, time: u64, value: i64) -> Metric {
     let point = NumberDataPoint {
@@ -54,15 +47,7 @@ pub(super) fn duration(time: u64, code: i64, buckets: [u64; 3]) -> Metric {
     Metric { name: DURATION.to_owned(), data: Some(Data::Histogram(histogram)), ..Metric::default() }
 }
 
-pub(super) fn request(instance: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
-    let resource =
-        Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };
-    let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
-    let metrics = ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() };
-    ExportMetricsServiceRequest { resource_metrics: vec![metrics] }
-}
-
-/// An exponential histogram of scale 1 with one zero, its positive buckets from -1 on, and an exemplar.
+/// An exponential histogram of scale 1 with one zero, positive buckets from index -1, and an exemplar.
 pub(super) fn size(temporality: i32, start: u64, time: u64, buckets: &[u64]) -> Metric {
     let exemplar = Exemplar {
         filtered_attributes: vec![text("user", "7")],
@@ -89,7 +74,7 @@ pub(super) fn size(temporality: i32, start: u64, time: u64, buckets: &[u64]) -> 
     Metric { name: SIZE.to_owned(), data: Some(Data::ExponentialHistogram(histogram)), ..Metric::default() }
 }
 
-/// The same counter once more, saying that it has ended.
+/// The point of [`counter`] that marks its series as ended.
 pub(super) fn ended(temporality: i32, start: u64, time: u64) -> Metric {
     let mut metric = counter(temporality, start, time, 0);
     if let Some(Data::Sum(sum)) = &mut metric.data {

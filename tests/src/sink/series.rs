@@ -1,4 +1,4 @@
-//! One series: how its points follow each other in time, and what they add up to.
+//! One series: checks the order of its points and adds them up.
 
 use anyhow::{Result, ensure};
 
@@ -8,28 +8,28 @@ use crate::metrics::Exemplar;
 /// The state of a series after all its points.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Series {
-    /// Deltas, and cumulative points of earlier start times.
+    /// The sum of all deltas, and of the last cumulative points of earlier start times.
     finished: Option<Value>,
     /// The latest cumulative point, or the latest value of a gauge.
     current: Option<Value>,
     /// The kind and the window of the latest point.
     latest: Option<(Kind, Window)>,
-    /// Whether the latest point said that there is no value any more.
+    /// Whether the latest point marked the series as ended.
     ended: bool,
     allows_gaps: bool,
     exemplars: Vec<Exemplar>,
 }
 
 impl Series {
-    /// One whose deltas may leave out times in which nothing came.
+    /// An empty series; `allows_gaps` accepts deltas with gaps between their times.
     pub(super) fn with_gaps(allows_gaps: bool) -> Self {
         Self { allows_gaps, ..Self::default() }
     }
 
-    /// What was measured in all; none if nothing was.
+    /// The total of all points; `None` without a value.
     pub(super) fn total(&self) -> Option<Value> {
         match (&self.finished, &self.current) {
-            // What cannot be added was refused before.
+            // Values that cannot be added were refused on arrival.
             (Some(finished), Some(current)) => finished.clone().plus(current).ok(),
             (finished, current) => finished.clone().or_else(|| current.clone()),
         }
@@ -43,16 +43,16 @@ impl Series {
         &self.exemplars
     }
 
-    /// Takes the next point.
+    /// Checks and adds the next point.
     ///
     /// # Errors
-    /// It cannot be right, by itself or after the points before it; the series is then of no use any more.
+    /// The point is invalid, by itself or after the previous points; the series must then be discarded.
     pub(super) fn take(&mut self, kind: Kind, point: Point) -> Result<()> {
         let window = point.window;
         ensure!(window.time >= window.start, "its time {} is before its start {}", window.time, window.start);
         ensure!(
             point.is_flagged == point.value.is_none(),
-            "a value and the flag that there is none exclude each other"
+            "it must have either a value or the flag NO_RECORDED_VALUE"
         );
         if let Some((earlier, _)) = self.latest {
             ensure!(kind == earlier, "its kind is {kind:?} after {earlier:?}");
@@ -67,7 +67,7 @@ impl Series {
             None => self.end(kind, window)?,
         }
         for exemplar in point.exemplars {
-            // Cumulative points bring the same ones again.
+            // Cumulative points repeat their exemplars.
             if !self.exemplars.contains(&exemplar) {
                 self.exemplars.push(exemplar);
             }
@@ -78,18 +78,24 @@ impl Series {
     fn follow(&mut self, kind: Kind, window: Window, value: Value) -> Result<()> {
         let earlier = self.latest.map(|(_, earlier)| earlier);
         if let Some(earlier) = earlier {
-            ensure!(window.time >= earlier.time, "its window {window} is older than {earlier} before it");
+            ensure!(window.time >= earlier.time, "its window {window} is older than the previous {earlier}");
         }
         match kind {
             Kind::Gauge => self.current = Some(value),
             Kind::Delta { monotonic } => {
-                ensure!(!monotonic || !value.is_negative(), "a delta of {value:?} makes the sum fall");
+                ensure!(
+                    !monotonic || !value.is_negative(),
+                    "the delta {value:?} of a monotonic sum is negative"
+                );
                 if let Some(earlier) = earlier {
-                    ensure!(window.start >= earlier.time, "its window {window} overlaps {earlier} before it");
-                    let goes_on = window.start == earlier.time;
                     ensure!(
-                        goes_on || self.ended || self.allows_gaps,
-                        "there is a gap between its window {window} and {earlier} before it"
+                        window.start >= earlier.time,
+                        "its window {window} overlaps the previous {earlier}"
+                    );
+                    let is_contiguous = window.start == earlier.time;
+                    ensure!(
+                        is_contiguous || self.ended || self.allows_gaps,
+                        "there is a gap between its window {window} and the previous {earlier}"
                     );
                 }
                 self.finish(value)?;
@@ -99,7 +105,7 @@ impl Series {
                     (Some(earlier), current) if window.start != earlier.start => {
                         ensure!(
                             window.start >= earlier.time,
-                            "its window {window} overlaps {earlier} before it"
+                            "its window {window} overlaps the previous {earlier}"
                         );
                         current.map_or(Ok(()), |current| self.finish(current))?;
                     }
@@ -107,7 +113,7 @@ impl Series {
                         ensure!(!monotonic || !value.is_below(&earlier), "{value:?} comes after {earlier:?}");
                     }
                     (Some(_), None) => {
-                        ensure!(!self.ended, "it had ended, and goes on without a new start time")
+                        ensure!(!self.ended, "it continues after its end without a new start time")
                     }
                     (None, None) => {}
                 }
@@ -123,7 +129,7 @@ impl Series {
     fn end(&mut self, kind: Kind, window: Window) -> Result<()> {
         let start = match self.latest {
             Some((_, earlier)) => {
-                ensure!(window.time >= earlier.time, "it ends before its window {earlier} does");
+                ensure!(window.time >= earlier.time, "it ends before the end of its window {earlier}");
                 earlier.start
             }
             None => window.start,

@@ -1,4 +1,4 @@
-//! What a sink knows after all it has received: the state of every series, checked point by point.
+//! The store of a sink: the state of every series, with every point checked on arrival.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::metrics::{
 
 const INSTANCE_KEY: &str = "service.instance.id";
 
-/// The series of everything received and accepted; what came by remote write is in a part of its own.
+/// All series that were received and accepted; those by remote write are kept separately.
 ///
-/// Cumulative points replace their predecessor, those of a new start time continue it, and delta points add up:
-/// in each case a series has the total of what was measured. A series that was said to have ended keeps its total.
+/// A series always has the total of what was recorded: a cumulative point replaces the previous one, a point
+/// with a new start time is added to it, and deltas are added up. An ended series keeps its total.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     series: BTreeMap<Key, Series>,
@@ -35,30 +35,30 @@ struct Key {
 }
 
 impl Store {
-    /// An empty store in which deltas may leave out times in which nothing came: of a series that ended, idle or with the
-    /// service that counted it, and began anew.
+    /// An empty store that accepts deltas with gaps between their times: series that started again after they
+    /// were idle, or after a restart of the service.
     pub fn with_gaps() -> Self {
         Self { allows_gaps: true, ..Self::default() }
     }
 
-    /// What came by remote write.
+    /// The store for remote write.
     pub fn remote_write(&self) -> &RemoteWriteStore {
         &self.remote_write
     }
 
-    /// The sum of the values of all series of the metric `name` that have the attributes `wanted`; 0 without any.
+    /// Sums the values of all series of the metric `name` with the attributes `wanted`; 0 without any.
     pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
         let points = self.number_points(name).into_iter();
         points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum()
     }
 
-    /// The sum of the counts of all series of the histogram `name`, of either kind, that have the attributes `wanted`.
+    /// Sums the counts of all series of the histogram `name`, of either kind, with the attributes `wanted`.
     pub fn count(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
         let wanted = self.totals(name).filter(|(key, _)| matches(&key.attributes, wanted));
         wanted.filter_map(|(_, value)| value.count()).sum()
     }
 
-    /// How many series of the metric `name` that have the attributes `wanted` were said to have ended.
+    /// Counts the series of the metric `name` with the attributes `wanted` that were marked as ended.
     pub fn ended(&self, name: &str, wanted: &[(&str, &str)]) -> usize {
         let wanted = self.named(name).filter(|(key, _)| matches(&key.attributes, wanted));
         wanted.filter(|(_, series)| series.has_ended()).count()
@@ -104,7 +104,7 @@ impl Store {
         with_exemplars.map(point).collect()
     }
 
-    /// The names of all metrics, each with the number of its series.
+    /// The names of all metrics with their numbers of series.
     pub fn metrics(&self) -> BTreeMap<&str, usize> {
         let mut metrics = BTreeMap::new();
         for key in self.series.keys() {
@@ -121,15 +121,12 @@ impl Store {
         self.named(name).filter_map(|(key, series)| Some((key, series.total()?)))
     }
 
-    /// Takes a request as it comes over the wire.
-    ///
-    /// # Errors
-    /// It cannot be read, or something in it cannot be right, by itself or after what came before.
+    /// Decodes and stores a request.
     pub fn take_request(&mut self, headers: &HeaderMap, body: &[u8]) -> Result<()> {
         self.take(&Encoding::of(headers)?.decode(headers, body)?)
     }
 
-    /// Takes all points of a request, or none: the error names the first point that cannot be right.
+    /// Stores all points of a request, or none: the error names the first invalid point.
     pub(super) fn take(&mut self, message: &Message) -> Result<()> {
         match message {
             Message::Otlp(request) => self.take_otlp(request),
@@ -151,7 +148,7 @@ impl Store {
                 for point in points {
                     let (metric, instance) = (metric.name.clone(), instance.clone());
                     let key = Key { metric, instance, attributes: point.attributes.clone() };
-                    ensure!(!changed.contains_key(&key), "{key:?} is twice in one request");
+                    ensure!(!changed.contains_key(&key), "duplicate series {key:?} in one request");
                     let series = self.series.get(&key).cloned();
                     let mut series = series.unwrap_or_else(|| Series::with_gaps(self.allows_gaps));
                     series.take(kind, point).with_context(|| format!("{key:?}"))?;

@@ -61,7 +61,7 @@ async fn histograms_are_read_with_typed_attributes() {
 }
 
 #[tokio::test]
-async fn gzip_and_deflate_are_unpacked() {
+async fn gzip_and_deflate_are_decompressed() {
     let sink = Sink::start(0).await.unwrap();
     let plain = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]).encode_to_vec();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -75,7 +75,7 @@ async fn gzip_and_deflate_are_unpacked() {
 }
 
 #[tokio::test]
-async fn json_says_the_same_as_protobuf_and_is_told_apart() {
+async fn json_and_protobuf_are_equal_and_distinguished() {
     let sink = Sink::start(0).await.unwrap();
     for (instance, json) in [("a", false), ("b", true)] {
         let message = request(instance, vec![counter(CUMULATIVE, 1, 2, 3), duration(2, 200, [1, 2, 3])]);
@@ -103,7 +103,7 @@ async fn json_says_the_same_as_protobuf_and_is_told_apart() {
 }
 
 #[tokio::test]
-async fn what_is_no_otlp_is_refused_and_remembered() {
+async fn invalid_otlp_is_refused_and_reported() {
     let sink = Sink::start(0).await.unwrap();
     let plain = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]).encode_to_vec();
     for (body, content_type, encoding) in [
@@ -119,7 +119,7 @@ async fn what_is_no_otlp_is_refused_and_remembered() {
 }
 
 #[tokio::test]
-async fn faults_come_as_asked_and_take_nothing() {
+async fn faults_are_applied_in_order_and_store_nothing() {
     let sink = Sink::start(0).await.unwrap();
     let message = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]);
     sink.fail_next(1, &Fault::status(429).header("retry-after", "7"));
@@ -161,7 +161,7 @@ async fn a_hanging_sink_does_not_answer() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_what_the_sink_knows() {
+async fn waiting_ends_when_the_store_has_the_value() {
     let sink = Sink::start(0).await.unwrap();
     let probe = |store: &Store| Seen::when(store.sum(COUNTER, &[]) == 3, store.sum(COUNTER, &[]));
     let early = sink.wait_until("the counter to be 3", Duration::from_millis(5), probe).await;

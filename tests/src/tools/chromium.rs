@@ -1,4 +1,4 @@
-//! Chromium without a window: the one that CHROMIUM_BIN names, one on PATH, else Debian's package.
+//! Headless Chromium: the one that CHROMIUM_BIN names, one on PATH, else Debian's package.
 
 use std::path::{Path, PathBuf};
 
@@ -7,41 +7,24 @@ use tokio::process::Command;
 
 use super::{announce, debian, from_environment, install, on_path, output};
 
-/// Names a Chromium binary to use instead of an installed or a fetched one.
+/// The variable with the path of a Chromium binary to use.
 pub const BINARY_VARIABLE: &str = "CHROMIUM_BIN";
-/// What it is called where it is installed.
+/// The names of the program on PATH.
 const NAMES: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
-/// The package, and the libraries of its that a small system lacks.
-const PACKAGES: [&str; 18] = [
-    "chromium-headless-shell",
-    "chromium-common",
-    "libasyncns0",
-    "libdouble-conversion3",
-    "libflac12",
-    "libharfbuzz-subset0",
-    "libminizip1",
-    "libmp3lame0",
-    "libmpg123-0",
-    "libogg0",
-    "libopenh264-7",
-    "libopenjp2-7",
-    "libopus0",
-    "libpulse0",
-    "libsndfile1",
-    "libvorbis0a",
-    "libvorbisenc2",
-    "libxnvctrl0",
-];
+/// The package, and those of its libraries that a minimal system lacks.
+const PACKAGES: &str = "chromium-headless-shell chromium-common libasyncns0 libdouble-conversion3 libflac12 \
+     libharfbuzz-subset0 libminizip1 libmp3lame0 libmpg123-0 libogg0 libopenh264-7 libopenjp2-7 \
+     libopus0 libpulse0 libsndfile1 libvorbis0a libvorbisenc2 libxnvctrl0";
 /// The Debian release whose packages are unpacked.
 const SUITE: &str = "bookworm";
-/// Below the unpacked packages, for Debian on x86-64.
+/// The directories of libraries in the packages, for Debian on x86-64.
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"];
 
-/// What Chromium prints when it is run without a window with these arguments, the last of which is an address.
+/// Runs headless Chromium with these arguments, the last of which is a URL, and returns its output.
 ///
 /// # Errors
-/// There is no Chromium and none can be fetched (only machines with Debian's apt can), or it fails: the error repeats what it
-/// said.
+/// Chromium cannot be found or fetched (which requires Debian's apt), or it fails: then the error shows its
+/// output.
 pub async fn run(arguments: &[&str]) -> Result<String> {
     let (binary, libraries) = binary().await?;
     let profile = tempfile::tempdir()?;
@@ -49,13 +32,13 @@ pub async fn run(arguments: &[&str]) -> Result<String> {
     if let Some(libraries) = libraries {
         command.env("LD_LIBRARY_PATH", libraries);
     }
-    // Its sandbox needs rights that a container does not give; it only sees a page of this repository.
+    // The sandbox needs privileges that a container lacks. It is not needed for a page of this repository.
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]);
     command.arg(format!("--user-data-dir={}", profile.path().display())).args(arguments);
     output(command).await
 }
 
-/// The binary, and where its libraries are if not in the system.
+/// Returns the binary, and the library path for an unpacked one.
 async fn binary() -> Result<(PathBuf, Option<String>)> {
     let installed = from_environment(BINARY_VARIABLE)?.or_else(|| NAMES.into_iter().find_map(on_path));
     if let Some(binary) = installed {
@@ -64,8 +47,8 @@ async fn binary() -> Result<(PathBuf, Option<String>)> {
     let directory = install(&format!("chromium-{SUITE}"), async |directory| {
         announce("Fetching Chromium (100 MB)");
         let fetched = async {
-            debian::unpack(&PACKAGES, SUITE, directory).await?;
-            // Here it shows whether this machine has the other libraries that it needs.
+            debian::unpack(&PACKAGES.split(' ').collect::<Vec<_>>(), SUITE, directory).await?;
+            // Fails if this machine lacks other libraries that it needs.
             let mut version = Command::new(unpacked(directory));
             output({
                 version.env("LD_LIBRARY_PATH", libraries(directory)).arg("--version");
@@ -80,7 +63,7 @@ async fn binary() -> Result<(PathBuf, Option<String>)> {
     })
     .await?;
     let binary = unpacked(&directory);
-    ensure!(binary.is_file(), "the package in {} holds no Chromium", directory.display());
+    ensure!(binary.is_file(), "the package in {} contains no Chromium", directory.display());
     Ok((binary, Some(libraries(&directory))))
 }
 

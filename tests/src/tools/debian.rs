@@ -1,4 +1,4 @@
-//! A few packages of Debian, unpacked without being installed.
+//! Debian packages, unpacked without being installed.
 
 use std::path::Path;
 
@@ -9,10 +9,7 @@ use super::{on_path, output};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Unpacks packages of the Debian release `suite` into `destination` and leaves the system's apt as it is.
-///
-/// # Errors
-/// This machine does not run Debian, or a package cannot be fetched.
+/// Unpacks packages of the Debian release `suite` into `destination` without changes to the system's apt.
 pub(super) async fn unpack(packages: &[&str], suite: &str, destination: &Path) -> Result<()> {
     for (program, debian_package) in [("apt-get", "apt"), ("dpkg-deb", "dpkg")] {
         on_path(program)
@@ -33,7 +30,7 @@ pub(super) async fn unpack(packages: &[&str], suite: &str, destination: &Path) -
     Ok(())
 }
 
-/// An apt of its own: its lists, cache and sources lie in a temporary folder.
+/// A separate apt with its lists, cache and sources in a temporary directory.
 struct Apt {
     directory: tempfile::TempDir,
 }
@@ -60,7 +57,7 @@ impl Apt {
             &format!("Dir::State={root}/state"),
             "Dir::State::status=/var/lib/dpkg/status",
             &format!("Dir::Cache={root}/cache"),
-            // The folder belongs to this user, whom apt's own download user could not read.
+            // apt's own download user could not read the directory, which belongs to this user.
             &format!("APT::Sandbox::User={}", user_name().await?),
             "Acquire::Languages=none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
@@ -79,7 +76,7 @@ async fn user_name() -> Result<String> {
     Ok(output(command).await?.trim().to_owned())
 }
 
-/// Where this machine's apt gets Debian from: the suite is asked for in the same place.
+/// The URI from which this machine's apt gets Debian; the suite is fetched from the same archive.
 async fn archive_location() -> Result<String> {
     let codename = debian_codename(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())?;
     let filter = format!("Codename: {codename}");

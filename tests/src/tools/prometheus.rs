@@ -7,17 +7,15 @@ use tokio::process::Command;
 
 use super::{announce, debian, from_environment, install, on_path, output};
 
-/// Names a Prometheus binary to use instead of an installed or a fetched one.
+/// The variable with the path of a Prometheus binary to use.
 pub const BINARY_VARIABLE: &str = "PROMETHEUS_BIN";
-/// The first release with native histograms, as major and minor version; an older program on PATH is passed over.
+/// The first release with native histograms, as major and minor version; an older program on PATH is not
+/// used.
 const OLDEST: (u32, u32) = (2, 40);
-/// The Debian release whose package is unpacked; its programs run on later ones too.
+/// The Debian release of the unpacked package; its programs run on later releases too.
 const SUITE: &str = "bookworm";
 
-/// The Prometheus binary, fetched first if need be.
-///
-/// # Errors
-/// [`BINARY_VARIABLE`] names no file, or the package cannot be fetched: only machines with Debian's apt can.
+/// Returns the Prometheus binary, and fetches it if necessary.
 pub async fn binary() -> Result<PathBuf> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)? {
         return Ok(binary);
@@ -32,7 +30,7 @@ pub async fn binary() -> Result<PathBuf> {
         announce("Fetching Prometheus (19 MB)");
         let fetched = async {
             debian::unpack(&["prometheus"], SUITE, directory).await?;
-            // Here it shows whether this machine has the libraries that the package depends on.
+            // Fails if this machine lacks libraries that the package depends on.
             version(&unpacked(directory)).await
         };
         fetched.await.with_context(|| {
@@ -46,14 +44,11 @@ pub async fn binary() -> Result<PathBuf> {
     })
     .await?;
     let binary = unpacked(&directory);
-    ensure!(binary.is_file(), "the package in {} holds no prometheus", directory.display());
+    ensure!(binary.is_file(), "the package in {} contains no prometheus", directory.display());
     Ok(binary)
 }
 
-/// The program promtool that came with the binary: it checks text formats and reads storages.
-///
-/// # Errors
-/// As for [`binary`], or there is none beside it.
+/// Returns promtool, which comes with the binary.
 pub async fn promtool() -> Result<PathBuf> {
     let promtool = binary().await?.with_file_name("promtool");
     ensure!(promtool.is_file(), "{} is missing; it comes with Prometheus", promtool.display());
@@ -70,13 +65,13 @@ async fn version(binary: &Path) -> Result<(u32, u32)> {
     parse_version(&output(command).await?)
 }
 
-/// The major and the minor version in what `--version` says.
+/// Parses the major and minor version from the output of `--version`.
 fn parse_version(text: &str) -> Result<(u32, u32)> {
     let parsed = || {
         let mut numbers = text.split_once("version ")?.1.split('.');
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     };
-    parsed().with_context(|| format!("{text:?} does not tell a version"))
+    parsed().with_context(|| format!("no version in {text:?}"))
 }
 
 #[cfg(test)]

@@ -6,14 +6,11 @@ use anyhow::{Result, ensure};
 
 use super::{announce, from_environment, install, pip_install};
 
-/// Names a rotel agent to use instead of a fetched one.
+/// The variable with the path of a rotel agent to use.
 pub const BINARY_VARIABLE: &str = "ROTEL_BIN";
 const VERSION: &str = "0.0.1a15";
 
-/// The rotel agent, fetched first if need be.
-///
-/// # Errors
-/// [`BINARY_VARIABLE`] names no file, or the wheel cannot be installed.
+/// Returns the rotel agent, and fetches it if necessary.
 pub async fn binary() -> Result<PathBuf> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)? {
         return Ok(binary);
@@ -24,6 +21,6 @@ pub async fn binary() -> Result<PathBuf> {
     })
     .await?;
     let binary = directory.join("rotel/rotel-agent");
-    ensure!(binary.is_file(), "the wheel in {} holds no rotel/rotel-agent", directory.display());
+    ensure!(binary.is_file(), "the wheel in {} contains no rotel/rotel-agent", directory.display());
     Ok(binary)
 }

@@ -1,4 +1,5 @@
-//! skopeo, which reads and copies container images: the one that SKOPEO_BIN names, one on PATH, else Debian's package.
+//! skopeo, which reads and copies container images: the one that SKOPEO_BIN names, one on PATH, else Debian's
+//! package.
 
 use std::path::PathBuf;
 
@@ -7,19 +8,20 @@ use tokio::process::Command;
 
 use super::{announce, debian, from_environment, install, on_path, output};
 
-/// Names a skopeo binary to use instead of an installed or a fetched one.
+/// The variable with the path of a skopeo binary to use.
 pub const BINARY_VARIABLE: &str = "SKOPEO_BIN";
-/// The package, and the libraries of its that a small system lacks.
+/// The package, and those of its libraries that a minimal system lacks.
 const PACKAGES: [&str; 4] = ["skopeo", "libgpgme11", "libassuan0", "libdevmapper1.02.1"];
-/// The Debian release whose packages are unpacked.
+/// The Debian release of the unpacked packages.
 const SUITE: &str = "bookworm";
-/// Below the unpacked packages, for Debian on x86-64.
+/// The directories of libraries in the packages, for Debian on x86-64.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu:lib/x86_64-linux-gnu";
 
-/// What skopeo prints when it is run with these arguments; no policy of the system about images is asked for.
+/// Runs skopeo with these arguments, without the system's image policy, and returns its output.
 ///
 /// # Errors
-/// There is no skopeo and none can be fetched (only machines with Debian's apt can), or it fails: the error repeats what it said.
+/// skopeo cannot be found or fetched (which requires Debian's apt), or it fails: then the error shows its
+/// output.
 pub async fn run(arguments: &[&str]) -> Result<String> {
     let (binary, libraries) = binary().await?;
     let mut command = Command::new(binary);
@@ -33,7 +35,7 @@ pub async fn run(arguments: &[&str]) -> Result<String> {
     .await
 }
 
-/// The binary, and where its libraries are if not in the system.
+/// Returns the binary, and the library path for an unpacked one.
 async fn binary() -> Result<(PathBuf, Option<String>)> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)?.or_else(|| on_path("skopeo")) {
         return Ok((binary, None));
@@ -46,7 +48,7 @@ async fn binary() -> Result<(PathBuf, Option<String>)> {
     })
     .await?;
     let binary = directory.join("usr/bin/skopeo");
-    ensure!(binary.is_file(), "the package in {} holds no skopeo", directory.display());
+    ensure!(binary.is_file(), "the package in {} contains no skopeo", directory.display());
     let libraries: Vec<_> =
         LIBRARIES.split(':').map(|folder| directory.join(folder).display().to_string()).collect();
     Ok((binary, Some(libraries.join(":"))))

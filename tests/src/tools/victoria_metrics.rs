@@ -7,26 +7,23 @@ use tokio::process::Command;
 
 use super::{announce, debian, from_environment, install, on_path, output};
 
-/// Names a VictoriaMetrics binary to use instead of an installed or a fetched one.
+/// The variable with the path of a VictoriaMetrics binary to use.
 pub const BINARY_VARIABLE: &str = "VICTORIA_METRICS_BIN";
-/// A flag of every release that takes OTLP where newer ones do; an older program on PATH is passed over.
+/// A flag of every release that accepts OTLP on the current path; an older program on PATH is not used.
 const OTLP_FLAG: &str = "-opentelemetry.usePrometheusNaming";
-/// The Debian release whose package is unpacked; its programs run on the release before it too.
+/// The Debian release of the unpacked package; its programs run on the previous release too.
 const SUITE: &str = "trixie";
 
-/// The VictoriaMetrics binary, fetched first if need be.
-///
-/// # Errors
-/// [`BINARY_VARIABLE`] names no file, or the package cannot be fetched: only machines with Debian's apt can.
+/// Returns the VictoriaMetrics binary, and fetches it if necessary.
 pub async fn binary() -> Result<PathBuf> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)? {
         return Ok(binary);
     }
     if let Some(installed) = on_path("victoria-metrics") {
-        if takes_otlp(&installed).await {
+        if accepts_otlp(&installed).await {
             return Ok(installed);
         }
-        announce(&format!("{} is too old to take OTLP and is not used", installed.display()));
+        announce(&format!("{} is too old for OTLP and is not used", installed.display()));
     }
     let directory = install(&format!("victoria-metrics-{SUITE}"), async |directory| {
         announce("Fetching VictoriaMetrics (41 MB)");
@@ -39,11 +36,11 @@ pub async fn binary() -> Result<PathBuf> {
     })
     .await?;
     let binary = directory.join("usr/bin/victoria-metrics");
-    ensure!(binary.is_file(), "the package in {} holds no victoria-metrics", directory.display());
+    ensure!(binary.is_file(), "the package in {} contains no victoria-metrics", directory.display());
     Ok(binary)
 }
 
-async fn takes_otlp(binary: &Path) -> bool {
+async fn accepts_otlp(binary: &Path) -> bool {
     let mut command = Command::new(binary);
     command.arg("-help");
     output(command).await.is_ok_and(|help| help.contains(OTLP_FLAG))

@@ -202,7 +202,7 @@ impl Console {
             return Err((Wish::Snapshot(view), SNAPSHOT_TIMEOUT_NS));
         }
         let bytes = HostSharedData.get(SNAPSHOT_KEY).ok().flatten().map(|(bytes, _)| bytes);
-        let snapshot = Snapshot::read(bytes.as_deref().unwrap_or_default());
+        let snapshot = Snapshot::read(bytes.unwrap_or_default());
         let exports = health::exports();
         Ok(match view {
             View::Prometheus(format) => Answer {

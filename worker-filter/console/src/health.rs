@@ -22,7 +22,7 @@ pub fn service_fault(now_unix_nano: u64) -> Option<String> {
 /// How the exports go; none without destinations, or without a service.
 pub fn exports() -> Vec<Export> {
     let bytes = HostSharedData.get(exports::KEY).ok().flatten();
-    bytes.map(|(bytes, _)| exports::decode(&bytes)).unwrap_or_default()
+    bytes.map(|(bytes, _)| exports::decode(bytes)).unwrap_or_default()
 }
 
 /// Everything that is wrong now, one line each.

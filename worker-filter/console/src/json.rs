@@ -1,190 +1,226 @@
-//! A snapshot as JSON: for the page, and for whoever reads it by script.
+//! A snapshot as JSON: for the page, and for scripts.
+//!
+//! The metrics are written while the snapshot is read, so that only one part of it is decoded at a time.
 
-use tributary_proto::attributes::Value as Attribute;
-use tributary_proto::decimal;
+use std::cell::RefCell;
+use std::iter::Peekable;
+
+use serde::ser::{Serialize, SerializeSeq, Serializer};
+use tributary_proto::attributes::{self, Value as Attribute};
 use tributary_proto::exports::Export;
-use tributary_proto::json::write_text;
+use tributary_proto::generated::batch::Series;
+use tributary_proto::generated::batch::point::Value;
+use tributary_proto::metric::{Kind, Metric};
 
 use crate::ledger::Ledger;
-use crate::snapshot::{Family, Form, Number, Point, Snapshot};
+use crate::snapshot::{MetricPart, Snapshot, count, sum};
 
-/// The whole of it, as of `now_unix_nano`.
-pub fn text(snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
-    let mut out = Writer::default();
-    out.object(|out| {
-        out.key("version");
-        write_text(&mut out.out, env!("CARGO_PKG_VERSION"));
-        out.whole("time_unix_ms", snapshot.time_unix_nano / 1_000_000);
-        out.truth("is_cut", snapshot.is_cut);
-        out.attributes("resource", &snapshot.resource());
-        out.key("ledger");
-        out.object(|out| ledger.values().for_each(|(name, _, value)| out.whole(name, value)));
-        out.key("destinations");
-        out.list(exports, |out, export| out.object(|out| out.export(export, now_unix_nano)));
-        out.metrics(snapshot);
-    });
-    out.out
+/// Writes all of it, as of `now_unix_nano`.
+pub fn text(snapshot: &Snapshot, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
+    let whole = Whole {
+        version: env!("CARGO_PKG_VERSION"),
+        time_unix_ms: snapshot.time_unix_nano / 1_000_000,
+        is_cut: snapshot.is_cut,
+        resource: Map(|| snapshot.resource().map(|(key, value)| (key, Scalar::from(value)))),
+        ledger: Map(|| ledger.values().map(|(name, _, value)| (name, value))),
+        destinations: exports.iter().map(|export| Destination::new(export, now_unix_nano)).collect(),
+        metrics: Metrics(snapshot),
+    };
+    // Writing to memory does not fail, and every key is text.
+    serde_json::to_vec(&whole).unwrap_or_default()
 }
 
-/// A text as it grows.
-#[derive(Default)]
-struct Writer {
-    out: Vec<u8>,
+#[derive(serde::Serialize)]
+struct Whole<'a, R: Serialize, L: Serialize> {
+    version: &'static str,
+    time_unix_ms: u64,
+    is_cut: bool,
+    resource: R,
+    ledger: L,
+    destinations: Vec<Destination<'a>>,
+    metrics: Metrics<'a>,
 }
 
-impl Writer {
-    fn metrics(&mut self, snapshot: &Snapshot<'_>) {
-        self.key("metrics");
-        self.out.push(b'[');
-        let mut open: Option<(Family<'_>, Vec<f64>)> = None;
-        for part in snapshot.parts() {
-            for point in part.points().filter(|point| !point.has_ended) {
-                let is_open = |(family, bounds): &(Family<'_>, Vec<f64>)| {
-                    *family == part.family && *bounds == point.bounds
-                };
-                if !open.as_ref().is_some_and(is_open) {
-                    if open.is_some() {
-                        self.out.extend_from_slice(b"]}");
-                    }
-                    self.comma();
-                    self.family(&part.family, &point.bounds);
-                    open = Some((part.family, point.bounds.clone()));
-                }
-                self.comma();
-                self.object(|out| out.point(part.family.form, &point));
-            }
+#[derive(serde::Serialize)]
+struct Destination<'a> {
+    name: &'a str,
+    is_stuck: bool,
+    complete_unix_ms: u64,
+    succeeded: u64,
+    failed: u64,
+    failures: u64,
+    observations_exported: u64,
+    observations_waiting: u64,
+    observations_dropped: u64,
+    fault: &'a str,
+}
+
+/// The metrics of a snapshot; parts of one metric that follow each other become one.
+struct Metrics<'a>(&'a Snapshot);
+
+/// A metric, of which the first part is read.
+struct OneMetric<'a, I: Iterator<Item = MetricPart>> {
+    first: &'a MetricPart,
+    rest: &'a RefCell<Peekable<I>>,
+}
+
+#[derive(serde::Serialize)]
+struct MetricHead<'a, P: Serialize> {
+    name: &'a str,
+    unit: &'a str,
+    description: &'a str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<Vec<f64>>,
+    points: P,
+}
+
+/// The points of a metric, read while they are written.
+struct Points<'a, I: Iterator<Item = MetricPart>>(&'a OneMetric<'a, I>);
+
+#[derive(serde::Serialize)]
+struct Point<'a, A: Serialize> {
+    attributes: A,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Scalar<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sum: Option<Scalar<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zero_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buckets: Option<&'a [u64]>,
+}
+
+/// A value of an attribute, or a sum.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum Scalar<'a> {
+    Text(&'a str),
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Double(f64),
+}
+
+/// A JSON object of what a function gives, in this order.
+struct Map<F>(F);
+
+impl<'a> From<Attribute<'a>> for Scalar<'a> {
+    fn from(value: Attribute<'a>) -> Self {
+        match value {
+            Attribute::Text(text) => Scalar::Text(text),
+            Attribute::Truth(value) => Scalar::Bool(value),
+            Attribute::Integer(number) => Scalar::Signed(number),
         }
-        if open.is_some() {
-            self.out.extend_from_slice(b"]}");
-        }
-        self.out.push(b']');
     }
+}
 
-    /// The beginning of a metric, up to its points.
-    fn family(&mut self, family: &Family<'_>, bounds: &[f64]) {
-        self.out.push(b'{');
-        let kind = match family.form {
-            Form::Sum => "sum",
-            Form::UpDown => "up_down",
-            Form::Histogram => "histogram",
-            Form::Exponential => "exponential",
+impl<K: Serialize, V: Serialize, I: Iterator<Item = (K, V)>, F: Fn() -> I> Serialize for Map<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map((self.0)())
+    }
+}
+
+impl<'a> Destination<'a> {
+    fn new(export: &'a Export, now_unix_nano: u64) -> Self {
+        Self {
+            name: &export.name,
+            is_stuck: export.is_stuck(now_unix_nano),
+            complete_unix_ms: export.complete_unix_nano / 1_000_000,
+            succeeded: export.succeeded,
+            failed: export.failed,
+            failures: export.failures,
+            observations_exported: export.exported,
+            observations_waiting: export.waiting,
+            observations_dropped: export.dropped,
+            fault: &export.fault,
+        }
+    }
+}
+
+impl Serialize for Metrics<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let rest = RefCell::new(self.0.metrics().peekable());
+        loop {
+            let Some(first) = rest.borrow_mut().next() else { break };
+            list.serialize_element(&OneMetric { first: &first, rest: &rest })?;
+        }
+        list.end()
+    }
+}
+
+impl<I: Iterator<Item = MetricPart>> Serialize for OneMetric<'_, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let metric = &self.first.metric;
+        let (kind, bounds) = match &metric.kind {
+            Kind::Counter => ("sum", None),
+            Kind::UpDownCounter => ("up_down", None),
+            Kind::Histogram { bounds } => {
+                ("histogram", Some(bounds.iter().map(|bound| metric.in_unit((*bound).into())).collect()))
+            }
+            Kind::Exponential { .. } => ("exponential", None),
         };
-        let texts = [
-            ("name", family.name),
-            ("unit", family.unit),
-            ("description", family.description),
-            ("kind", kind),
-        ];
-        for (key, text) in texts {
-            self.key(key);
-            write_text(&mut self.out, text);
+        let Metric { name, unit, description, .. } = metric;
+        MetricHead { name, unit, description, kind, bounds, points: Points(self) }.serialize(serializer)
+    }
+}
+
+impl<I: Iterator<Item = MetricPart>> Serialize for Points<'_, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let OneMetric { first, rest } = self.0;
+        let mut list = serializer.serialize_seq(None)?;
+        let mut write = |part: &MetricPart| {
+            part.points().try_for_each(|(series, value)| write_point(&mut list, &part.metric, series, value))
+        };
+        write(first)?;
+        while let Some(part) = rest.borrow_mut().next_if(|part| part.metric == first.metric) {
+            write(&part)?;
         }
-        if family.form == Form::Histogram {
-            self.key("bounds");
-            self.list(bounds, |out, bound| decimal::write(&mut out.out, *bound));
+        list.end()
+    }
+}
+
+fn write_point<L: SerializeSeq>(
+    list: &mut L,
+    metric: &Metric,
+    series: &Series,
+    value: &Value,
+) -> Result<(), L::Error> {
+    let attributes =
+        Map(|| attributes::iter(&series.attributes).map(|(key, value)| (key, Scalar::from(value))));
+    let sum = sum(metric, value);
+    let mut point = Point {
+        attributes,
+        value: None,
+        count: None,
+        sum: None,
+        scale: None,
+        zero_count: None,
+        offset: None,
+        buckets: None,
+    };
+    match value {
+        Value::Counter(_) | Value::UpDownCounter(_) => point.value = Some(sum),
+        Value::Histogram(histogram) => {
+            point.count = Some(count(0, &histogram.buckets));
+            point.sum = Some(sum);
+            point.buckets = Some(&histogram.buckets);
         }
-        self.key("points");
-        self.out.push(b'[');
-    }
-
-    fn point(&mut self, form: Form, point: &Point<'_>) {
-        self.attributes("attributes", &point.attributes);
-        match form {
-            Form::Sum | Form::UpDown => {
-                self.key("value");
-                match point.number {
-                    Number::Whole(number) => self.out.extend_from_slice(number.to_string().as_bytes()),
-                    Number::Double(number) => decimal::write(&mut self.out, number),
-                }
-            }
-            Form::Histogram | Form::Exponential => {
-                self.whole("count", point.count);
-                self.key("sum");
-                decimal::write(&mut self.out, point.sum);
-                if form == Form::Exponential {
-                    self.signed("scale", point.scale);
-                    self.whole("zero_count", point.zero_count);
-                    self.signed("offset", point.offset);
-                }
-                self.key("buckets");
-                self.list(&point.buckets, |out, count| {
-                    out.out.extend_from_slice(count.to_string().as_bytes());
-                });
-            }
-        }
-    }
-
-    fn export(&mut self, export: &Export, now_unix_nano: u64) {
-        self.key("name");
-        write_text(&mut self.out, &export.name);
-        self.truth("is_stuck", export.is_stuck(now_unix_nano));
-        self.whole("complete_unix_ms", export.complete_unix_nano / 1_000_000);
-        self.whole("succeeded", export.succeeded);
-        self.whole("failed", export.failed);
-        self.whole("failures", export.failures);
-        self.whole("observations_exported", export.exported);
-        self.whole("observations_waiting", export.waiting);
-        self.whole("observations_dropped", export.dropped);
-        self.key("fault");
-        write_text(&mut self.out, &export.fault);
-    }
-
-    fn attributes(&mut self, key: &str, attributes: &[(&str, Attribute<'_>)]) {
-        self.key(key);
-        self.object(|out| {
-            for (key, value) in attributes {
-                match value {
-                    Attribute::Text(text) => {
-                        out.key(key);
-                        write_text(&mut out.out, text);
-                    }
-                    Attribute::Truth(truth) => out.truth(key, *truth),
-                    Attribute::Integer(number) => out.signed(key, *number),
-                }
-            }
-        });
-    }
-
-    fn object(&mut self, fields: impl FnOnce(&mut Self)) {
-        self.out.push(b'{');
-        fields(self);
-        self.out.push(b'}');
-    }
-
-    fn list<T>(&mut self, items: &[T], each: impl Fn(&mut Self, &T)) {
-        self.out.push(b'[');
-        for item in items {
-            self.comma();
-            each(self, item);
-        }
-        self.out.push(b']');
-    }
-
-    fn key(&mut self, key: &str) {
-        self.comma();
-        write_text(&mut self.out, key);
-        self.out.push(b':');
-    }
-
-    fn whole(&mut self, key: &str, number: u64) {
-        self.key(key);
-        self.out.extend_from_slice(number.to_string().as_bytes());
-    }
-
-    fn signed(&mut self, key: &str, number: i64) {
-        self.key(key);
-        self.out.extend_from_slice(number.to_string().as_bytes());
-    }
-
-    fn truth(&mut self, key: &str, truth: bool) {
-        self.key(key);
-        self.out.extend_from_slice(if truth { b"true" } else { b"false" });
-    }
-
-    /// Before all but the first of a list or an object.
-    fn comma(&mut self) {
-        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
-            self.out.push(b',');
+        Value::ExponentialHistogram(histogram) => {
+            point.count = Some(count(histogram.zero_count, &histogram.buckets));
+            point.sum = Some(sum);
+            point.scale = Some(histogram.scale);
+            point.zero_count = Some(histogram.zero_count);
+            point.offset = Some(histogram.offset);
+            point.buckets = Some(&histogram.buckets);
         }
     }
+    list.serialize_element(&point)
 }

@@ -3,13 +3,17 @@
 //! An exponential histogram has no form there whose series stay the same while it grows; it is written as a summary, by its
 //! count and its sum. Its buckets are in the JSON, and in what is pushed.
 
-use tributary_proto::attributes::Value as Attribute;
+use tributary_proto::attributes::{self, Value as Attribute};
+use tributary_proto::exemplar::Exemplar;
 use tributary_proto::exports::Export;
+use tributary_proto::generated::batch::point::Value;
+use tributary_proto::generated::batch::{Histogram, Series};
+use tributary_proto::metric::{Kind, Metric};
 use tributary_proto::prometheus::{label_name, metric_name, unit};
 use tributary_proto::{decimal, hex};
 
 use crate::ledger::Ledger;
-use crate::snapshot::{Exemplar, Family, Form, Number, Point, Snapshot};
+use crate::snapshot::{Snapshot, count, sum_text};
 
 /// Which of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +34,11 @@ struct Writer {
 }
 
 /// A family that is being written.
-struct Open<'a> {
-    family: Family<'a>,
+struct Open {
+    metric: Metric,
     /// Without `_total`.
     name: String,
-    /// Those of its first point; none of its series has others.
-    bounds: Vec<f64>,
+    /// The label `le` of each bucket of a histogram.
     les: Vec<String>,
 }
 
@@ -60,7 +63,7 @@ impl Format {
 }
 
 /// Everything there is to scrape.
-pub fn text(format: Format, snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
+pub fn text(format: Format, snapshot: &Snapshot, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
     let mut writer = Writer { out: Vec::new(), format, names: Vec::new(), left_out: 0 };
     writer.resource(snapshot);
     writer.metrics(snapshot);
@@ -91,8 +94,8 @@ pub fn text(format: Format, snapshot: &Snapshot<'_>, ledger: &Ledger, exports: &
 }
 
 impl Writer {
-    fn resource(&mut self, snapshot: &Snapshot<'_>) {
-        let labels = labels(&snapshot.resource());
+    fn resource(&mut self, snapshot: &Snapshot) {
+        let labels = labels(snapshot.resource());
         let help = "The process that is measured.";
         if self.format == Format::OpenMetrics {
             self.header("target", "info", "", help);
@@ -102,51 +105,49 @@ impl Writer {
         self.sample("target", "_info", &labels, "1", None);
     }
 
-    fn metrics(&mut self, snapshot: &Snapshot<'_>) {
-        let mut open: Option<Open<'_>> = None;
-        for part in snapshot.parts() {
-            let mut points = part.points().filter(|point| !point.has_ended).peekable();
-            let Some(first) = points.peek() else { continue };
-            if open.as_ref().is_none_or(|open| open.family != part.family) {
-                open = self.open(part.family, first);
+    fn metrics(&mut self, snapshot: &Snapshot) {
+        let mut open: Option<Open> = None;
+        for part in snapshot.metrics() {
+            if open.as_ref().is_none_or(|open| open.metric != part.metric) {
+                open = self.open(&part.metric);
             }
-            for point in points {
+            for (series, value) in part.points() {
                 match &open {
-                    Some(open) if open.bounds == point.bounds => self.point(open, &point),
-                    _ => self.left_out = self.left_out.saturating_add(1),
+                    Some(open) => self.point(open, series, value),
+                    None => self.left_out = self.left_out.saturating_add(1),
                 }
             }
         }
     }
 
     /// Begins a family, unless one of its name is written already.
-    fn open<'a>(&mut self, family: Family<'a>, first: &Point<'a>) -> Option<Open<'a>> {
-        let is_sum = family.form == Form::Sum;
-        let full = metric_name(family.name, family.unit, is_sum);
+    fn open(&mut self, metric: &Metric) -> Option<Open> {
+        let is_sum = metric.kind == Kind::Counter;
+        let full = metric_name(&metric.name, &metric.unit, is_sum);
         let name = if is_sum { full.strip_suffix("_total").unwrap_or(&full) } else { &full }.to_owned();
         if self.names.contains(&name) {
             return None;
         }
-        let kind = match family.form {
-            Form::Sum => "counter",
-            Form::UpDown => "gauge",
-            Form::Histogram => "histogram",
-            Form::Exponential => "summary",
+        let (kind, bounds) = match &metric.kind {
+            Kind::Counter => ("counter", &[][..]),
+            Kind::UpDownCounter => ("gauge", &[][..]),
+            Kind::Histogram { bounds } => ("histogram", &**bounds),
+            Kind::Exponential { .. } => ("summary", &[][..]),
         };
-        let unit = unit(family.unit);
+        let unit = unit(&metric.unit);
         let unit = if name.ends_with(&format!("_{unit}")) { unit.as_str() } else { "" };
-        self.header(&name, kind, unit, family.description);
+        self.header(&name, kind, unit, &metric.description);
         self.names.push(name.clone());
-        let le = |bound: &f64| {
-            let mut text = decimal::text(*bound);
+        let le = |bound: &u64| {
+            let mut text = decimal::text(metric.in_unit((*bound).into()));
             // OpenMetrics: "Floating point numbers".
             if self.format == Format::OpenMetrics && !text.contains('.') {
                 text.push_str(".0");
             }
             text
         };
-        let les = first.bounds.iter().map(le).chain(["+Inf".to_owned()]).collect();
-        Some(Open { family, name, bounds: first.bounds.clone(), les })
+        let les = bounds.iter().map(le).chain(["+Inf".to_owned()]).collect();
+        Some(Open { metric: metric.clone(), name, les })
     }
 
     /// What stands before the samples of a family. A counter is called with `_total` by the text format only.
@@ -162,33 +163,33 @@ impl Writer {
         }
     }
 
-    fn point(&mut self, open: &Open<'_>, point: &Point<'_>) {
-        let (name, labels) = (&open.name, labels(&point.attributes));
-        let number = match point.number {
-            Number::Whole(number) => number.to_string(),
-            Number::Double(number) => decimal::text(number),
+    fn point(&mut self, open: &Open, series: &Series, value: &Value) {
+        let (name, labels) = (&open.name, labels(attributes::iter(&series.attributes)));
+        let sum = sum_text(&open.metric, value);
+        let count = match value {
+            Value::Counter(_) => return self.sample(name, "_total", &labels, &sum, None),
+            Value::UpDownCounter(_) => return self.sample(name, "", &labels, &sum, None),
+            Value::Histogram(histogram) => {
+                let exemplar = series.exemplars.first().and_then(|exemplar| Exemplar::from_wire(*exemplar));
+                self.buckets(open, histogram, exemplar.map(|(_, exemplar)| exemplar), &labels);
+                count(0, &histogram.buckets)
+            }
+            Value::ExponentialHistogram(histogram) => count(histogram.zero_count, &histogram.buckets),
         };
-        match open.family.form {
-            Form::Sum => self.sample(name, "_total", &labels, &number, point.exemplar.as_ref()),
-            Form::UpDown => self.sample(name, "", &labels, &number, None),
-            Form::Histogram => self.buckets(open, point, &labels),
-            Form::Exponential => {}
-        }
-        if matches!(open.family.form, Form::Histogram | Form::Exponential) {
-            self.sample(name, "_sum", &labels, &decimal::text(point.sum), None);
-            self.sample(name, "_count", &labels, &point.count.to_string(), None);
-        }
+        self.sample(name, "_sum", &labels, &sum, None);
+        self.sample(name, "_count", &labels, &count.to_string(), None);
     }
 
-    fn buckets(&mut self, open: &Open<'_>, point: &Point<'_>, labels: &str) {
-        let exemplar = point.exemplar.as_ref();
-        let exemplar_at = exemplar.map(|one| point.bounds.partition_point(|bound| *bound < one.value));
+    fn buckets(&mut self, open: &Open, histogram: &Histogram, exemplar: Option<Exemplar>, labels: &str) {
+        let Kind::Histogram { bounds } = &open.metric.kind else { return };
+        let exemplar_at = exemplar.as_ref().map(|one| bounds.partition_point(|bound| *bound < one.value()));
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below: u64 = 0;
-        for (at, (le, count)) in open.les.iter().zip(&point.buckets).enumerate() {
+        for (at, (le, count)) in open.les.iter().zip(&histogram.buckets).enumerate() {
             below = below.saturating_add(*count);
             let labels = format!("{labels}{comma}le=\"{le}\"");
-            let exemplar = exemplar.filter(|_| exemplar_at == Some(at));
+            let exemplar = exemplar.as_ref().filter(|_| exemplar_at == Some(at));
+            let exemplar = exemplar.map(|exemplar| (exemplar, open.metric.in_unit(exemplar.value().into())));
             self.sample(&open.name, "_bucket", &labels, &below.to_string(), exemplar);
         }
     }
@@ -199,21 +200,21 @@ impl Writer {
         ending: &str,
         labels: &str,
         value: &str,
-        exemplar: Option<&Exemplar<'_>>,
+        exemplar: Option<(&Exemplar, f64)>,
     ) {
         let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
         for part in [name, ending, open, labels, close, " ", value] {
             self.out.extend_from_slice(part.as_bytes());
         }
-        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
-            for (before, id) in [(" # {trace_id=\"", exemplar.trace_id), ("\",span_id=\"", exemplar.span_id)]
-            {
+        if let Some((exemplar, value)) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+            let ids: [(&str, &[u8]); 2] =
+                [(" # {trace_id=\"", exemplar.trace_id()), ("\",span_id=\"", exemplar.span_id())];
+            for (before, id) in ids {
                 self.out.extend_from_slice(before.as_bytes());
                 self.out.extend(id.iter().flat_map(|byte| hex::of(*byte)));
             }
-            let value = decimal::text(exemplar.value);
-            let (seconds, millis) =
-                (exemplar.time_unix_nano / 1_000_000_000, exemplar.time_unix_nano / 1_000_000 % 1_000);
+            let (value, time) = (decimal::text(value), exemplar.time_unix_nano());
+            let (seconds, millis) = (time / 1_000_000_000, time / 1_000_000 % 1_000);
             self.out.extend_from_slice(format!("\"}} {value} {seconds}.{millis:03}").as_bytes());
         }
         self.out.push(b'\n');
@@ -279,11 +280,11 @@ impl Writer {
 
 /// Labels as they stand between braces. Attributes whose names become the same are one label, their values joined by `;`; an
 /// empty label is as good as none.
-fn labels(attributes: &[(&str, Attribute<'_>)]) -> String {
+fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>) -> String {
     let mut labels: Vec<(String, String)> = Vec::new();
     for (key, value) in attributes {
         let value = match value {
-            Attribute::Text(text) => (*text).to_owned(),
+            Attribute::Text(text) => text.to_owned(),
             Attribute::Truth(truth) => truth.to_string(),
             Attribute::Integer(number) => number.to_string(),
         };

@@ -1,257 +1,106 @@
-//! Reading a snapshot where it lies: metric by metric, point by point, without a copy of the whole.
+//! A snapshot, read part by part: only one part at a time is decoded.
 
+use prost::bytes::Bytes;
+use prost::{Message, decode_length_delimiter};
 use tributary_proto::attributes::{self, Value as Attribute};
-use tributary_proto::console::{FIELD_IS_CUT, FIELD_TIME};
-use tributary_proto::protobuf::{Field, field, varints, zigzag};
+use tributary_proto::console::{PART_BYTES_MAX, SnapshotPart};
+use tributary_proto::decimal;
+use tributary_proto::generated::batch::Series;
+use tributary_proto::generated::batch::point::Value;
+use tributary_proto::metric::Metric;
 
-/// What the service wrote: OTLP in protobuf, in parts, each with the whole resource.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Snapshot<'a> {
+use crate::json::Scalar;
+
+/// What the service wrote (`schema/console.proto`).
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
     /// When it was begun, in Unix nanoseconds.
     pub time_unix_nano: u64,
     /// Whether series were left out.
     pub is_cut: bool,
-    bytes: &'a [u8],
+    /// The attributes of the resource, canonical.
+    resource: Vec<u8>,
+    bytes: Bytes,
 }
 
-/// Some points of one metric; others may be in the parts that follow.
-#[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
-    /// What they are points of.
-    pub family: Family<'a>,
-    data: &'a [u8],
+/// Some series of one metric; others may be in the parts that follow.
+#[derive(Clone, Debug)]
+pub struct MetricPart {
+    /// The metric.
+    pub metric: Metric,
+    series: Vec<Series>,
 }
 
-/// What a metric is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Family<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// What it says.
-    pub description: &'a str,
-    /// Its unit, of UCUM.
-    pub unit: &'a str,
-    /// What its points are.
-    pub form: Form,
-}
-
-/// What points are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// Sums that only grow.
-    #[default]
-    Sum,
-    /// Sums that also fall.
-    UpDown,
-    /// Counts between bounds.
-    Histogram,
-    /// Counts in buckets that grow by powers of two.
-    Exponential,
-}
-
-/// One series.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Point<'a> {
-    /// Its attributes, by their keys.
-    pub attributes: Vec<(&'a str, Attribute<'a>)>,
-    /// A sum.
-    pub number: Number,
-    /// How many values, of a histogram.
-    pub count: u64,
-    /// The sum of them.
-    pub sum: f64,
-    /// Those that are 0, of an exponential histogram.
-    pub zero_count: u64,
-    /// Its scale.
-    pub scale: i64,
-    /// The index of its first bucket.
-    pub offset: i64,
-    /// The count of each bucket.
-    pub buckets: Vec<u64>,
-    /// The upper bounds of all buckets but the last.
-    pub bounds: Vec<f64>,
-    /// One of the values.
-    pub exemplar: Option<Exemplar<'a>>,
-    /// Whether the series has ended: it has no value then.
-    pub has_ended: bool,
-}
-
-/// A sum, as it was written.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
-    /// A whole number.
-    Whole(i64),
-    /// Any number.
-    Double(f64),
-}
-
-/// One of the values of a series, and where it came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Exemplar<'a> {
-    /// The value.
-    pub value: f64,
-    /// When, in Unix nanoseconds.
-    pub time_unix_nano: u64,
-    /// The trace.
-    pub trace_id: &'a [u8],
-    /// The span in it.
-    pub span_id: &'a [u8],
-}
-
-impl Default for Number {
-    fn default() -> Self {
-        Self::Whole(0)
-    }
-}
-
-impl<'a> Snapshot<'a> {
-    /// The snapshot in these bytes. Of what is none there is nothing in it.
-    pub fn read(bytes: &'a [u8]) -> Self {
-        let mut snapshot = Self { bytes, ..Self::default() };
-        for (number, value) in fields(bytes) {
-            match value {
-                Field::Fixed64(time) if number == u64::from(FIELD_TIME) => snapshot.time_unix_nano = time,
-                Field::Varint(cut) if number == u64::from(FIELD_IS_CUT) => snapshot.is_cut = cut != 0,
-                _ => {}
-            }
-        }
-        snapshot
+impl Snapshot {
+    /// Reads the beginning and the end of a snapshot. Invalid bytes give an empty snapshot.
+    pub fn read(bytes: Vec<u8>) -> Self {
+        let bytes = Bytes::from(bytes);
+        let first = encoded_parts(&bytes).next().and_then(decode).unwrap_or_default();
+        let last = encoded_parts(&bytes).last().and_then(decode).unwrap_or_default();
+        Self { time_unix_nano: first.time_unix_nano, is_cut: last.is_cut, resource: first.resource, bytes }
     }
 
     /// The attributes of the resource.
-    pub fn resource(&self) -> Vec<(&'a str, Attribute<'a>)> {
-        let first = messages(self.bytes, 1).next();
-        let resource = first.and_then(|part| messages(part, 1).next()).unwrap_or_default();
-        messages(resource, 1).filter_map(|attribute| attributes::read(attribute).ok()).collect()
+    pub fn resource(&self) -> impl Iterator<Item = (&str, Attribute<'_>)> {
+        attributes::iter(&self.resource)
     }
 
-    /// The points, part by part.
-    pub fn parts(&self) -> impl Iterator<Item = Part<'a>> + use<'a> {
-        let scopes = messages(self.bytes, 1).flat_map(|part| messages(part, 2));
-        scopes.flat_map(|scope| messages(scope, 2)).map(Part::read)
-    }
-}
-
-impl<'a> Part<'a> {
-    fn read(metric: &'a [u8]) -> Self {
-        let mut part = Self { family: Family::default(), data: &[] };
-        for (number, value) in fields(metric) {
-            let Field::Bytes(bytes) = value else { continue };
-            let text = || std::str::from_utf8(bytes).unwrap_or_default();
-            match number {
-                1 => part.family.name = text(),
-                2 => part.family.description = text(),
-                3 => part.family.unit = text(),
-                7 => {
-                    let only_grows = fields(bytes).any(|field| field == (3, Field::Varint(1)));
-                    part.family.form = if only_grows { Form::Sum } else { Form::UpDown };
-                }
-                9 => part.family.form = Form::Histogram,
-                10 => part.family.form = Form::Exponential,
-                _ => {}
-            }
-            if number >= 7 {
-                part.data = bytes;
-            }
-        }
-        part
-    }
-
-    /// Its points.
-    pub fn points(&self) -> impl Iterator<Item = Point<'a>> + use<'a> {
-        let form = self.family.form;
-        messages(self.data, 1).map(move |point| Point::read(form, point))
+    /// The series, part by part.
+    pub fn metrics(&self) -> impl Iterator<Item = MetricPart> {
+        let groups = encoded_parts(&self.bytes).filter_map(decode).flat_map(|part| part.groups);
+        groups.filter_map(|group| {
+            let metric = Metric::from_wire(group.metrics.into_iter().next()?).ok()?;
+            (!group.series.is_empty()).then_some(MetricPart { metric, series: group.series })
+        })
     }
 }
 
-impl<'a> Point<'a> {
-    fn read(form: Form, bytes: &'a [u8]) -> Self {
-        let mut point = Self::default();
-        for (number, value) in fields(bytes) {
-            match form {
-                Form::Sum | Form::UpDown => point.take_number(number, value),
-                Form::Histogram => point.take_histogram(number, value),
-                Form::Exponential => point.take_exponential(number, value),
-            }
-        }
-        point
-    }
-
-    fn take_number(&mut self, number: u64, value: Field<'a>) {
-        match (number, value) {
-            (4, Field::Fixed64(bits)) => self.number = Number::Double(f64::from_bits(bits)),
-            (6, Field::Fixed64(bits)) => self.number = Number::Whole(bits.cast_signed()),
-            (7, Field::Bytes(attribute)) => self.attributes.extend(attributes::read(attribute)),
-            (5, Field::Bytes(exemplar)) => self.exemplar = Some(Exemplar::read(exemplar)),
-            (8, Field::Varint(flags)) => self.has_ended = flags & 1 != 0,
-            _ => {}
-        }
-    }
-
-    fn take_histogram(&mut self, number: u64, value: Field<'a>) {
-        match (number, value) {
-            (4, Field::Fixed64(count)) => self.count = count,
-            (5, Field::Fixed64(bits)) => self.sum = f64::from_bits(bits),
-            (6, Field::Bytes(counts)) => self.buckets = fixed64s(counts).collect(),
-            (7, Field::Bytes(bounds)) => self.bounds = fixed64s(bounds).map(f64::from_bits).collect(),
-            (8, Field::Bytes(exemplar)) => self.exemplar = Some(Exemplar::read(exemplar)),
-            (9, Field::Bytes(attribute)) => self.attributes.extend(attributes::read(attribute)),
-            (10, Field::Varint(flags)) => self.has_ended = flags & 1 != 0,
-            _ => {}
-        }
-    }
-
-    fn take_exponential(&mut self, number: u64, value: Field<'a>) {
-        match (number, value) {
-            (1, Field::Bytes(attribute)) => self.attributes.extend(attributes::read(attribute)),
-            (4, Field::Fixed64(count)) => self.count = count,
-            (5, Field::Fixed64(bits)) => self.sum = f64::from_bits(bits),
-            (6, Field::Varint(scale)) => self.scale = zigzag::decode(scale),
-            (7, Field::Fixed64(count)) => self.zero_count = count,
-            (8, Field::Bytes(buckets)) => {
-                for field in fields(buckets) {
-                    match field {
-                        (1, Field::Varint(offset)) => self.offset = zigzag::decode(offset),
-                        (2, Field::Bytes(counts)) => self.buckets = varints(counts).unwrap_or_default(),
-                        _ => {}
-                    }
-                }
-            }
-            (10, Field::Varint(flags)) => self.has_ended = flags & 1 != 0,
-            _ => {}
-        }
+impl MetricPart {
+    /// Its series, each with what it counted.
+    pub fn points(&self) -> impl Iterator<Item = (&Series, &Value)> {
+        self.series.iter().filter_map(|series| Some((series, series.points.first()?.value.as_ref()?)))
     }
 }
 
-impl<'a> Exemplar<'a> {
-    #[expect(clippy::cast_precision_loss, reason = "it is written as a double")]
-    fn read(bytes: &'a [u8]) -> Self {
-        let mut exemplar = Self::default();
-        for field in fields(bytes) {
-            match field {
-                (2, Field::Fixed64(time)) => exemplar.time_unix_nano = time,
-                (3, Field::Fixed64(bits)) => exemplar.value = f64::from_bits(bits),
-                (6, Field::Fixed64(whole)) => exemplar.value = whole.cast_signed() as f64,
-                (4, Field::Bytes(id)) => exemplar.span_id = id,
-                (5, Field::Bytes(id)) => exemplar.trace_id = id,
-                _ => {}
-            }
-        }
-        exemplar
-    }
-}
-
-fn fields(mut bytes: &[u8]) -> impl Iterator<Item = (u64, Field<'_>)> {
-    std::iter::from_fn(move || field(&mut bytes))
-}
-
-fn messages(bytes: &[u8], wanted: u64) -> impl Iterator<Item = &[u8]> {
-    fields(bytes).filter_map(move |(number, value)| match value {
-        Field::Bytes(message) if number == wanted => Some(message),
-        _ => None,
+/// The sum of a point: a whole number where the metric counts whole units.
+pub(crate) fn sum(metric: &Metric, value: &Value) -> Scalar<'static> {
+    let wide = |low: u64, high: u64| metric.in_unit(u128::from(high) << 64 | u128::from(low));
+    Scalar::Double(match value {
+        Value::Counter(count) if metric.divisor == 1 => return Scalar::Unsigned(*count),
+        Value::UpDownCounter(sum) if metric.divisor == 1 => return Scalar::Signed(*sum),
+        Value::Counter(count) => metric.in_unit((*count).into()),
+        Value::UpDownCounter(sum) => metric.in_unit_signed(*sum),
+        Value::Histogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
+        Value::ExponentialHistogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
     })
 }
 
-fn fixed64s(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk))
+/// The text of a sum, as Prometheus reads it.
+pub(crate) fn sum_text(metric: &Metric, value: &Value) -> String {
+    match sum(metric, value) {
+        Scalar::Unsigned(count) => count.to_string(),
+        Scalar::Signed(sum) => sum.to_string(),
+        Scalar::Double(sum) => decimal::text(sum),
+        Scalar::Text(_) | Scalar::Bool(_) => String::new(),
+    }
+}
+
+/// How many values a histogram with these buckets counted, besides zeros that are in none of them.
+pub fn count(zeros: u64, buckets: &[u64]) -> u64 {
+    buckets.iter().fold(zeros, |sum, count| sum.saturating_add(*count))
+}
+
+/// The parts of a snapshot, each still encoded. Ends where the bytes are invalid.
+fn encoded_parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = bytes.clone();
+    std::iter::from_fn(move || {
+        let length = decode_length_delimiter(&mut rest).ok()?;
+        // Splitting past the end panics.
+        (length <= rest.len()).then(|| rest.split_to(length))
+    })
+}
+
+/// Decodes a part, unless it is longer than the service writes any: what is decoded takes more memory than its bytes.
+fn decode(part: Bytes) -> Option<SnapshotPart> {
+    if part.len() > PART_BYTES_MAX { None } else { SnapshotPart::decode(part).ok() }
 }

@@ -1,114 +1,95 @@
 //! A snapshot with everything that one can have, against the golden files in `golden/`; `UPDATE_GOLDEN=1` writes them anew.
 
+use proptest::prelude::*;
+use prost::Message;
 use tributary_host::fake;
 use tributary_host::stats::Counter;
-use tributary_proto::attributes::{self, Value};
-use tributary_proto::console::snapshot_end;
+use tributary_proto::attributes::{boolean, encode, integer, text};
+use tributary_proto::batch::{Group, Point, Series};
+use tributary_proto::console::{PART_BYTES_MAX, SnapshotPart};
+use tributary_proto::exemplar::Exemplar;
+use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::exports::Export;
-use tributary_proto::protobuf::{write, zigzag};
+use tributary_proto::generated::batch as wire;
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::{Kind, Metric};
+use tributary_proto::otlp::KeyValue;
 
 use crate::ledger::Ledger;
 use crate::prometheus::Format;
 use crate::snapshot::Snapshot;
 use crate::{json, prometheus};
 
-fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: Value<'_>) {
-    write::message(out, field, |out| attributes::write(out, key, value));
+fn group([name, description, unit]: [&str; 3], divisor: u64, kind: Kind, series: Vec<Series>) -> Group {
+    let (name, description, unit) = (name.to_owned(), description.to_owned(), unit.to_owned());
+    Group { metrics: vec![Metric { name, unit, description, divisor, kind }], series }
 }
 
-/// One metric with what `data` writes into the field of its kind.
-fn metric(out: &mut Vec<u8>, texts: [&str; 3], field: u32, data: impl FnOnce(&mut Vec<u8>)) {
-    write::message(out, 2, |out| {
-        for (number, text) in (1..).zip(texts) {
-            write::text(out, number, text);
-        }
-        write::message(out, field, data);
-    });
+fn series(attributes: Vec<KeyValue>, point: Point) -> Series {
+    Series { attributes: encode(attributes).into(), observations: 0, points: vec![point], exemplars: vec![] }
 }
 
-fn part(metrics: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    write::message(&mut out, 1, |out| {
-        write::message(out, 1, |out| {
-            attribute(out, 1, "service.name", Value::Text("shop \"é\""));
-            attribute(out, 1, "shard", Value::Integer(-3));
-        });
-        write::message(out, 2, metrics);
-    });
-    out
+/// A histogram of a route, in milliseconds.
+fn duration(route: &str, buckets: [u64; 3]) -> Series {
+    let (buckets, max) = (buckets.to_vec(), 1);
+    let wire = wire::Histogram { sum_low: 2_500, sum_high: 0, buckets, min: 0, max };
+    let exemplar = Exemplar::new(750, 1_700_000_000_123_456_789, [0x12; 16], [0xab; 8]).unwrap();
+    Series {
+        exemplars: vec![(0, exemplar)],
+        ..series(vec![text("http.route", route)], Point::Histogram(Histogram::from_wire(wire)))
+    }
 }
 
-fn sum(out: &mut Vec<u8>, value: i64, only_grows: bool, attributes: &[(&str, Value<'_>)]) {
-    write::message(out, 1, |out| {
-        attributes.iter().for_each(|(key, value)| attribute(out, 7, key, *value));
-        write::fixed64(out, 6, value.to_le_bytes());
-    });
-    write::uint(out, 3, only_grows.into());
+fn durations(bounds: [u64; 2], series: Vec<Series>) -> Group {
+    let texts = ["http.duration", "How long.\nIn \"all\" \\ of it.", "s"];
+    group(texts, 1_000, Kind::Histogram { bounds: bounds.into() }, series)
 }
 
-fn histogram(out: &mut Vec<u8>, route: &str, counts: [u64; 3], bounds: [f64; 2], flags: u64) {
-    write::message(out, 1, |out| {
-        attribute(out, 9, "http.route", Value::Text(route));
-        write::fixed64(out, 4, counts.iter().sum::<u64>().to_le_bytes());
-        write::fixed64(out, 5, 2.5_f64.to_le_bytes());
-        write::fixed64s(out, 6, counts.map(u64::to_le_bytes).into_iter());
-        write::fixed64s(out, 7, bounds.map(f64::to_le_bytes).into_iter());
-        write::message(out, 8, |out| {
-            write::fixed64(out, 2, 1_700_000_000_123_456_789_u64.to_le_bytes());
-            write::fixed64(out, 3, 0.75_f64.to_le_bytes());
-            write::bytes(out, 4, &[0xab; 8]);
-            write::bytes(out, 5, &[0x12; 16]);
-        });
-        write::uint(out, 10, flags);
-    });
+fn size() -> Group {
+    let buckets = vec![2, 0, 3];
+    let wire = wire::ExponentialHistogram {
+        sum_low: 995,
+        scale: 3,
+        zero_count: 1,
+        offset: -4,
+        buckets,
+        ..wire::ExponentialHistogram::default()
+    };
+    let histogram = ExponentialHistogram::from_wire(wire, 8).unwrap();
+    let series = series(vec![], Point::Exponential(histogram.into()));
+    group(["size", "", "By"], 10, Kind::Exponential { max_size: 8 }, vec![series])
+}
+
+fn encoded(parts: impl IntoIterator<Item = SnapshotPart>) -> Vec<u8> {
+    parts.into_iter().flat_map(|part| part.encode_length_delimited_to_vec()).collect()
 }
 
 fn snapshot() -> Vec<u8> {
-    const DURATION: [&str; 3] = ["http.duration", "How long.\nIn \"all\" \\ of it.", "s"];
-    let bounds = [0.5, 1.0];
-    let mut bytes = part(|out| {
-        metric(out, ["requests", "Requests.", "{request}"], 7, |out| {
-            let nasty = "a\\b \"c\"\nd é \u{1}";
-            sum(
-                out,
-                7,
-                true,
-                &[("job", Value::Text(nasty)), ("ok", Value::Truth(true)), ("n", Value::Integer(-5))],
-            );
-            sum(
-                out,
-                9,
-                true,
-                &[("a.b", Value::Text("1")), ("a_b", Value::Text("2")), ("empty", Value::Text(""))],
-            );
-        });
-        metric(out, ["open", "", ""], 7, |out| sum(out, -2, false, &[]));
-        metric(out, DURATION, 9, |out| {
-            histogram(out, "/a", [1, 2, 3], bounds, 0);
-            histogram(out, "/gone", [0, 0, 0], bounds, 1);
-        });
-    });
-    // The same metric goes on in the next part; with other bounds it is another one.
-    bytes.extend(part(|out| {
-        metric(out, DURATION, 9, |out| {
-            histogram(out, "/b", [4, 0, 0], bounds, 0);
-            histogram(out, "/c", [1, 1, 1], [0.25, 2.0], 0);
-        });
-        metric(out, ["size", "", "By"], 10, |out| {
-            write::message(out, 1, |out| {
-                write::fixed64(out, 4, 6_u64.to_le_bytes());
-                write::fixed64(out, 5, 99.5_f64.to_le_bytes());
-                write::uint(out, 6, zigzag::encode(3));
-                write::fixed64(out, 7, 1_u64.to_le_bytes());
-                write::message(out, 8, |out| {
-                    write::uint(out, 1, zigzag::encode(-4));
-                    write::uints(out, 2, [2, 0, 3].into_iter());
-                });
-            });
-        });
-    }));
-    bytes.extend(snapshot_end(1_700_000_001_500_000_000, true));
-    bytes
+    let nasty = "a\\b \"c\"\nd é \u{1}";
+    let requests = vec![
+        series(vec![text("job", nasty), boolean("ok", true), integer("n", -5)], Point::Counter(7)),
+        series(vec![text("a.b", "1"), text("a_b", "2"), text("empty", "")], Point::Counter(9)),
+    ];
+    let part = |groups: Vec<Group>| SnapshotPart {
+        groups: groups.iter().map(Group::to_wire).collect(),
+        ..SnapshotPart::default()
+    };
+    let resource = encode(vec![text("service.name", "shop \"é\""), integer("shard", -3)]);
+    encoded([
+        SnapshotPart { resource, time_unix_nano: 1_700_000_001_500_000_000, ..SnapshotPart::default() },
+        part(vec![
+            group(["requests", "Requests.", "{request}"], 1, Kind::Counter, requests),
+            group(["open", "", ""], 1, Kind::UpDownCounter, vec![series(vec![], Point::UpDownCounter(-2))]),
+            durations([500, 1_000], vec![duration("/a", [1, 2, 3])]),
+        ]),
+        // The same metric goes on in the next part; with other bounds it is another one.
+        part(vec![
+            durations([500, 1_000], vec![duration("/b", [4, 0, 0])]),
+            durations([250, 2_000], vec![duration("/c", [1, 1, 1])]),
+            size(),
+        ]),
+        SnapshotPart { is_cut: true, ..SnapshotPart::default() },
+    ])
 }
 
 /// Each text with the name of its file.
@@ -116,7 +97,7 @@ fn texts() -> [(&'static str, Vec<u8>); 3] {
     fake::reset();
     Counter::define("tributary_observations_observed").add(12);
     let (bytes, ledger) = (snapshot(), Ledger::define());
-    let snapshot = Snapshot::read(&bytes);
+    let snapshot = Snapshot::read(bytes.clone());
     let exports = [Export {
         name: "the \"one\"".into(),
         complete_unix_nano: 1_700_000_000_000_000_000,
@@ -154,7 +135,7 @@ fn texts_are_those_in_the_golden_files() {
 #[test]
 fn the_json_is_json() {
     let [_, _, (_, text)] = texts();
-    let value = tributary_proto::json::read(&text).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let metrics = value.get("metrics").unwrap().as_array().unwrap();
     let names: Vec<_> = metrics.iter().map(|metric| metric.get("name").unwrap().as_str().unwrap()).collect();
     assert_eq!(names, ["requests", "open", "http.duration", "http.duration", "size"]);
@@ -168,12 +149,39 @@ fn bytes_that_are_no_snapshot_do_no_harm() {
     let (bytes, ledger) = (snapshot(), Ledger::define());
     for cut in 0..bytes.len() {
         for bytes in [&bytes[..cut], &bytes[cut..]] {
-            let snapshot = Snapshot::read(bytes);
+            let snapshot = Snapshot::read(bytes.to_vec());
             let text = json::text(&snapshot, &ledger, &[], 0);
-            assert!(tributary_proto::json::read(&text).is_ok());
+            assert!(serde_json::from_slice::<serde_json::Value>(&text).is_ok());
             prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_with_other_bytes_in_it_does_no_harm(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        fake::reset();
+        let mut bytes = snapshot();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let (snapshot, ledger) = (Snapshot::read(bytes), Ledger::define());
+        prop_assert!(tributary_proto::json::read(&json::text(&snapshot, &ledger, &[], 0)).is_ok());
+        prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
+    }
+}
+
+#[test]
+fn a_part_longer_than_any_that_is_written_is_not_decoded() {
+    let long = vec![0x1a; PART_BYTES_MAX + 1];
+    let mut bytes = snapshot();
+    prost::encode_length_delimiter(long.len(), &mut bytes).unwrap();
+    bytes.extend(long);
+    let snapshot = Snapshot::read(bytes.clone());
+    assert_eq!((snapshot.is_cut, snapshot.metrics().count()), (false, 6));
 }
 
 #[test]

@@ -87,6 +87,7 @@ impl WorkerConfig {
     ///
     /// # Errors
     /// All problems, each with its path.
+    #[inline(never)]
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
             let word = root.word("role", &["filter", "log_stream", "console"]);

@@ -1,5 +1,7 @@
 //! What Istio says of a workload or of a service, in each of the shapes in which Envoy has it.
 
+use tributary_proto::pairs::Pairs;
+
 use crate::choice::ITSELF;
 
 /// Which part is taken of what is said of a workload or of a service.
@@ -47,30 +49,9 @@ fn namespace(principal: &[u8]) -> Option<&[u8]> {
     principal.get(at.checked_add(prefix.len())?..)?.split(|byte| *byte == b'/').next()
 }
 
-/// The value of a key in a map as it crosses the boundary: the number of pairs, the lengths of each key and value, then each
-/// key and value with a NUL behind it; numbers are `u32` little-endian (proxy-wasm-cpp-host f2db56af,
-/// `include/proxy-wasm/pairs_util.h`).
+/// The value of a key in a map.
 fn in_map<'a>(map: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
-    let (pairs, rest) = number(map)?;
-    let (mut lengths, mut bytes) = rest.split_at_checked(pairs.checked_mul(8)?)?;
-    let mut text = |lengths: &mut &'a [u8]| {
-        let (length, rest) = number(lengths)?;
-        *lengths = rest;
-        let (text, rest) = bytes.split_at_checked(length)?;
-        bytes = rest.get(1..)?;
-        Some(text)
-    };
-    while let (Some(key), Some(value)) = (text(&mut lengths), text(&mut lengths)) {
-        if key == wanted.as_bytes() {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+    Pairs::read(map)?.find(|(key, _)| *key == wanted.as_bytes()).map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -1,63 +1,69 @@
-//! MessagePack, read piece by piece: as much of it as Envoy's `fluentd` access logger writes.
+//! MessagePack as Envoy's `fluentd` access logger writes it, read value by value with `rmp`. Anybody who reaches the listener may
+//! send bytes: nothing is allocated and nothing recurses, so that a length or a depth that is claimed costs nothing.
+//!
+//! `rmp::decode::MessageLen` is no help here: it panics on extensions (0.8).
 
-/// Bytes of MessagePack that are read from the front (<https://github.com/msgpack/msgpack/blob/master/spec.md>).
+use rmp::Marker;
+use rmp::decode::bytes::BytesReadError;
+use rmp::decode::{self, Bytes, NumValueReadError, ValueReadError};
+
+/// Bytes that are read from the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(Bytes<'a>);
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// Text, or bytes that may be none.
+    /// Text, or bytes, which need not be UTF-8 either way.
     Text(&'a [u8]),
     /// A whole number; the largest for one above it.
     Integer(i64),
-    /// A truth value.
+    /// True or false.
     Boolean(bool),
-    /// Nothing, a number that is not whole, or something with values in it, which was passed over.
+    /// Nil, a number that is not whole, or a list or map, which was skipped.
     Other,
 }
 
 /// Why a value cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// There is more of it to come.
+    /// The rest of it has not arrived yet.
     Short,
-    /// It never will be: it is something else than was to be there.
+    /// It is of another type than expected.
     Broken,
 }
 
+impl From<ValueReadError<BytesReadError>> for Stop {
+    fn from(error: ValueReadError<BytesReadError>) -> Self {
+        match error {
+            ValueReadError::InvalidMarkerRead(_) | ValueReadError::InvalidDataRead(_) => Self::Short,
+            ValueReadError::TypeMismatch(_) => Self::Broken,
+        }
+    }
+}
+
 impl<'a> Reader<'a> {
-    /// From the first of these.
+    /// Begins at the first of these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self(Bytes::new(bytes))
     }
 
     /// What is left to read.
     pub fn rest(&self) -> &'a [u8] {
-        self.0
+        self.0.remaining_slice()
     }
 
-    /// The length of a list, whose items come next.
+    /// Reads the length of a list, whose items come next.
     pub fn list(&mut self) -> Result<usize, Stop> {
-        match self.byte()? {
-            short @ 0x90..=0x9f => Ok(usize::from(short & 0x0f)),
-            0xdc => self.length(2),
-            0xdd => self.length(4),
-            _ => Err(Stop::Broken),
-        }
+        size(decode::read_array_len(&mut self.0)?)
     }
 
-    /// The length of a map, whose pairs come next, each a key and a value.
+    /// Reads the length of a map, whose pairs come next, each a key and a value.
     pub fn map(&mut self) -> Result<usize, Stop> {
-        match self.byte()? {
-            short @ 0x80..=0x8f => Ok(usize::from(short & 0x0f)),
-            0xde => self.length(2),
-            0xdf => self.length(4),
-            _ => Err(Stop::Broken),
-        }
+        size(decode::read_map_len(&mut self.0)?)
     }
 
-    /// Text, and nothing else.
+    /// Reads text, and nothing else.
     pub fn text(&mut self) -> Result<&'a [u8], Stop> {
         match self.value()? {
             Value::Text(text) => Ok(text),
@@ -65,88 +71,68 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whatever is next, with all that is in it.
+    /// Reads the next value, whatever it is, and skips what is nested in it.
     pub fn value(&mut self) -> Result<Value<'a>, Stop> {
-        let (value, mut inner) = self.shallow()?;
-        // What is in it is passed over one by one, however deep: each is at least a byte of what there is.
-        while inner > 0 {
+        let (value, mut nested) = self.shallow()?;
+        // Ends with the bytes: each nested value has at least one.
+        while nested > 0 {
             let (_, more) = self.shallow()?;
-            inner = inner.saturating_sub(1).saturating_add(more);
+            nested = nested.saturating_sub(1).saturating_add(more);
         }
         Ok(value)
     }
 
-    /// The next value, and how many are in it, which come next.
+    /// Reads the next value but for what is nested in it, which comes next: so many values.
     fn shallow(&mut self) -> Result<(Value<'a>, usize), Stop> {
-        let value = match self.byte()? {
-            small @ 0x00..=0x7f => Value::Integer(i64::from(small)),
-            pairs @ 0x80..=0x8f => return Ok((Value::Other, usize::from(pairs & 0x0f).saturating_mul(2))),
-            items @ 0x90..=0x9f => return Ok((Value::Other, usize::from(items & 0x0f))),
-            short @ 0xa0..=0xbf => Value::Text(self.bytes(usize::from(short & 0x1f))?),
-            // Nothing, and what nobody writes, which other readers take for nothing too.
-            0xc0 | 0xc1 => Value::Other,
-            0xc2 => Value::Boolean(false),
-            0xc3 => Value::Boolean(true),
-            0xc4 | 0xd9 => self.sized(1)?,
-            0xc5 | 0xda => self.sized(2)?,
-            0xc6 | 0xdb => self.sized(4)?,
-            0xca => whole(f32::from_be_bytes(self.array()?).into()),
-            0xcb => whole(f64::from_be_bytes(self.array()?)),
-            0xcc => self.unsigned(1)?,
-            0xcd => self.unsigned(2)?,
-            0xce => self.unsigned(4)?,
-            0xcf => self.unsigned(8)?,
-            0xd0 => Value::Integer(i64::from(i8::from_be_bytes(self.array()?))),
-            0xd1 => Value::Integer(i64::from(i16::from_be_bytes(self.array()?))),
-            0xd2 => Value::Integer(i64::from(i32::from_be_bytes(self.array()?))),
-            0xd3 => Value::Integer(i64::from_be_bytes(self.array()?)),
-            0xdc => return Ok((Value::Other, self.length(2)?)),
-            0xdd => return Ok((Value::Other, self.length(4)?)),
-            0xde => return Ok((Value::Other, self.length(2)?.saturating_mul(2))),
-            0xdf => return Ok((Value::Other, self.length(4)?.saturating_mul(2))),
-            negative @ 0xe0..=0xff => Value::Integer(i64::from(i8::from_be_bytes([negative]))),
-            // Extensions, which no access logger writes.
-            0xc7..=0xc9 | 0xd4..=0xd8 => return Err(Stop::Broken),
+        use Marker::*;
+        let bytes = &mut self.0;
+        let first = bytes.remaining_slice().first().ok_or(Stop::Short)?;
+        let value = match Marker::from_u8(*first) {
+            FixStr(_) | Str8 | Str16 | Str32 => {
+                let length = decode::read_str_len(bytes)?;
+                Value::Text(self.take(length)?)
+            }
+            Bin8 | Bin16 | Bin32 => {
+                let length = decode::read_bin_len(bytes)?;
+                Value::Text(self.take(length)?)
+            }
+            FixPos(_) | FixNeg(_) | U8 | U16 | U32 | U64 | I8 | I16 | I32 | I64 => {
+                match decode::read_int(bytes) {
+                    Ok(number) => Value::Integer(number),
+                    Err(NumValueReadError::OutOfRange) => Value::Integer(i64::MAX),
+                    Err(_) => return Err(Stop::Short),
+                }
+            }
+            F32 => whole(decode::read_f32(bytes)?.into()),
+            F64 => whole(decode::read_f64(bytes)?),
+            True | False => Value::Boolean(decode::read_bool(bytes)?),
+            // `Reserved` is never written, and other readers take it for nil.
+            Null | Reserved => {
+                self.take(1)?;
+                Value::Other
+            }
+            FixArray(_) | Array16 | Array32 => return Ok((Value::Other, self.list()?)),
+            FixMap(_) | Map16 | Map32 => return Ok((Value::Other, self.map()?.saturating_mul(2))),
+            // No access logger writes extensions.
+            Ext8 | Ext16 | Ext32 | FixExt1 | FixExt2 | FixExt4 | FixExt8 | FixExt16 => {
+                return Err(Stop::Broken);
+            }
         };
         Ok((value, 0))
     }
 
-    fn sized(&mut self, width: usize) -> Result<Value<'a>, Stop> {
-        let length = self.length(width)?;
-        self.bytes(length).map(Value::Text)
-    }
-
-    fn unsigned(&mut self, width: usize) -> Result<Value<'a>, Stop> {
-        Ok(Value::Integer(i64::try_from(self.number(width)?).unwrap_or(i64::MAX)))
-    }
-
-    fn length(&mut self, width: usize) -> Result<usize, Stop> {
-        usize::try_from(self.number(width)?).map_err(|_| Stop::Broken)
-    }
-
-    /// A number of up to 8 bytes, the highest first.
-    fn number(&mut self, width: usize) -> Result<u64, Stop> {
-        Ok(self.bytes(width)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    }
-
-    fn byte(&mut self) -> Result<u8, Stop> {
-        self.array().map(u8::from_be_bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(Stop::Short)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    fn bytes(&mut self, length: usize) -> Result<&'a [u8], Stop> {
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Stop::Short)?;
-        self.0 = rest;
-        Ok(bytes)
+    fn take(&mut self, length: u32) -> Result<&'a [u8], Stop> {
+        let (taken, rest) = self.rest().split_at_checked(size(length)?).ok_or(Stop::Short)?;
+        *self = Self::new(rest);
+        Ok(taken)
     }
 }
 
-/// A whole number with many zeros at its end: Envoy writes 100,000 as `1e+05` in JSON and makes a fraction of that (1.40).
+fn size(length: u32) -> Result<usize, Stop> {
+    usize::try_from(length).map_err(|_| Stop::Broken)
+}
+
+/// Reads a double as the whole number that it is: Envoy writes 100,000 as `1e+05` in JSON and makes a double of that (1.40).
 fn whole(number: f64) -> Value<'static> {
     /// 2^63.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
@@ -209,6 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn claimed_lengths_and_depths_cost_nothing() {
+        for (bytes, expected) in [
+            (&b"\xdb\xff\xff\xff\xff text"[..], Err(Stop::Short)),
+            (b"\xc6\xff\xff\xff\xff", Err(Stop::Short)),
+            (b"\xdd\xff\xff\xff\xff\x01\x02", Err(Stop::Short)),
+            (b"\xdf\xff\xff\xff\xff\x01\x02", Err(Stop::Short)),
+            (&[&[0x91; 1_000_000][..], b"\xc0"].concat(), Ok(Value::Other)),
+            (&[0x91; 1_000_000], Err(Stop::Short)),
+            (&b"\xdd\xff\xff\xff\xff".repeat(100_000), Err(Stop::Short)),
+        ] {
+            assert_eq!(Reader::new(bytes).value(), expected);
+        }
+    }
+
+    #[test]
     fn what_is_something_else_is_broken() {
         assert_eq!(Reader::new(b"\x01").list(), Err(Stop::Broken));
         assert_eq!(Reader::new(b"\x01").map(), Err(Stop::Broken));
@@ -217,7 +218,51 @@ mod tests {
         assert_eq!(Reader::new(b"GET / HTTP/1.1").list(), Err(Stop::Broken));
     }
 
+    /// Any value but extensions.
+    fn any_value() -> impl Strategy<Value = rmpv::Value> {
+        let leaf = prop_oneof![
+            Just(rmpv::Value::Nil),
+            any::<bool>().prop_map(rmpv::Value::from),
+            any::<i64>().prop_map(rmpv::Value::from),
+            any::<u64>().prop_map(rmpv::Value::from),
+            any::<i16>().prop_map(rmpv::Value::from),
+            any::<f32>().prop_map(rmpv::Value::from),
+            any::<f64>().prop_map(rmpv::Value::from),
+            "\\PC{0,300}".prop_map(rmpv::Value::from),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(rmpv::Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 20, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..20).prop_map(rmpv::Value::from),
+                prop::collection::vec((inner.clone(), inner), 0..20).prop_map(rmpv::Value::from),
+            ]
+        })
+    }
+
+    fn expected(value: &rmpv::Value) -> Value<'_> {
+        match value {
+            rmpv::Value::Boolean(truth) => Value::Boolean(*truth),
+            rmpv::Value::Integer(number) => Value::Integer(number.as_i64().unwrap_or(i64::MAX)),
+            rmpv::Value::F32(number) => whole((*number).into()),
+            rmpv::Value::F64(number) => whole(*number),
+            rmpv::Value::String(text) => Value::Text(text.as_bytes()),
+            rmpv::Value::Binary(bytes) => Value::Text(bytes),
+            _ => Value::Other,
+        }
+    }
+
     proptest! {
+        #[test]
+        fn reads_what_another_writes_and_knows_when_there_is_more_to_come(value in any_value(), cut: prop::sample::Index) {
+            let mut bytes = Vec::new();
+            rmpv::encode::write_value(&mut bytes, &value).unwrap();
+            prop_assert_eq!(Reader::new(&bytes[..cut.index(bytes.len())]).value(), Err(Stop::Short));
+            bytes.push(7);
+            let mut reader = Reader::new(&bytes);
+            prop_assert_eq!(reader.value(), Ok(expected(&value)));
+            prop_assert_eq!(reader.rest(), [7]);
+        }
+
         #[test]
         fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut reader = Reader::new(&bytes);

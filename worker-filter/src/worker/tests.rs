@@ -50,7 +50,7 @@ fn observe(worker: &mut TestWorker, attributes: Vec<(&'static str, Vec<u8>)>) {
 /// Everything in the queue.
 fn batches(token: u32) -> Vec<Batch> {
     std::iter::from_fn(|| fake::with(|host| host.queues.dequeue(token)).ok())
-        .map(|bytes| Batch::decode(&bytes).unwrap())
+        .map(|bytes| Batch::decode(bytes).unwrap())
         .collect()
 }
 

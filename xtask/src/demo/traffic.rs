@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use tributary_tests::load::{Mix, Shape};
-use tributary_tests::upstream::Fault;
+use tributary_tests::upstream::UpstreamFault;
 
 /// Any number; a fixed one makes every run send the same.
 const SEED: u64 = 2;
@@ -26,7 +26,7 @@ pub(crate) fn mix() -> Result<Mix> {
             Shape::new("pay", "POST", "/payments").body("{}").weight(80),
             Shape::new("pay slowly", "POST", "/payments").body("{}").delay_ms(SLOWEST_MS).weight(3),
             Shape::new("pay in vain", "POST", "/payments").body("{}").status(502).weight(7),
-            Shape::get("failing upstream", "/payments/1").fault(Fault::Reset).weight(20),
+            Shape::get("failing upstream", "/payments/1").fault(UpstreamFault::Reset).weight(20),
             Shape::get("health", "/health").weight(100),
             Shape::get("no route", "/favicon.ico").weight(20),
         ],

@@ -22,19 +22,19 @@ const TELLING: [&str; 24] = [
     "dimensions",
     "exactness",
     "faults",
+    "flush",
     "grpc",
-    "hand_over",
     "log_stream",
     "mtls",
     "odd_answers",
     "plain_envoy",
     "shared_values",
     "shutdown",
-    "strangers",
     "tap",
     "tcp",
     "traps",
     "unfinished",
+    "untrusted_input",
 ];
 /// The few of them that tell the most in little time: every way in, every way out, and the end.
 const BRIEF: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"];
@@ -93,7 +93,7 @@ impl Run {
         let Some(version) = &self.version else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let binary = runtime.block_on(envoy::fetched(version)).with_context(|| format!("Envoy {version}"))?;
-        match envoy::fault(&binary) {
+        match envoy::incompatibility(&binary) {
             Some(fault) => bail!("{fault}"),
             None => Ok(()),
         }

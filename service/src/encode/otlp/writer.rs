@@ -5,11 +5,10 @@
 
 mod json;
 
-use std::io::Write;
-
-use tributary_proto::json::write_text;
-use tributary_proto::protobuf::{self, Field, write};
+use prost::encoding::{bool, int32, sint32, uint64};
 use tributary_proto::{attributes, decimal, hex};
+
+use crate::encode::protobuf;
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +73,7 @@ impl Writer {
 
     fn message(&mut self, field: u32, fields: impl FnOnce(&mut Self)) {
         match self.notation {
-            Notation::Protobuf => write::message(self, field, fields),
+            Notation::Protobuf => protobuf::message(self, field, fields),
             Notation::Json => self.braced(fields),
         }
     }
@@ -94,10 +93,10 @@ impl Writer {
             return;
         }
         match self.notation {
-            Notation::Protobuf => write::bytes(&mut self.out, field, text.as_bytes()),
+            Notation::Protobuf => protobuf::bytes(&mut self.out, field, text.as_bytes()),
             Notation::Json => {
                 self.key(key);
-                write_text(&mut self.out, text);
+                self.value(text);
             }
         }
     }
@@ -105,7 +104,7 @@ impl Writer {
     /// An id; in hexadecimal in JSON.
     pub(super) fn id(&mut self, field: u32, key: &str, id: &[u8]) {
         match self.notation {
-            Notation::Protobuf => write::bytes(&mut self.out, field, id),
+            Notation::Protobuf => protobuf::bytes(&mut self.out, field, id),
             Notation::Json => {
                 self.key(key);
                 self.out.push(b'"');
@@ -121,7 +120,7 @@ impl Writer {
             return;
         }
         match self.notation {
-            Notation::Protobuf => write::fixed64(&mut self.out, field, value.to_le_bytes()),
+            Notation::Protobuf => protobuf::fixed64(&mut self.out, field, value.to_le_bytes()),
             Notation::Json => {
                 self.key(key);
                 self.quoted(value);
@@ -132,7 +131,7 @@ impl Writer {
     /// A signed integer of 64 bits and fixed width, even if it is 0.
     pub(super) fn sfixed64(&mut self, field: u32, key: &str, value: i64) {
         match self.notation {
-            Notation::Protobuf => write::fixed64(&mut self.out, field, value.to_le_bytes()),
+            Notation::Protobuf => protobuf::fixed64(&mut self.out, field, value.to_le_bytes()),
             Notation::Json => {
                 self.key(key);
                 self.quoted(value);
@@ -143,7 +142,7 @@ impl Writer {
     /// A double, even if it is 0.
     pub(super) fn double(&mut self, field: u32, key: &str, value: f64) {
         match self.notation {
-            Notation::Protobuf => write::fixed64(&mut self.out, field, value.to_le_bytes()),
+            Notation::Protobuf => protobuf::fixed64(&mut self.out, field, value.to_le_bytes()),
             Notation::Json => {
                 self.key(key);
                 decimal::write(&mut self.out, value);
@@ -154,7 +153,7 @@ impl Writer {
     /// True or false, even if it is false.
     pub(super) fn truth(&mut self, field: u32, key: &str, value: bool) {
         match self.notation {
-            Notation::Protobuf => write::one_of_uints(&mut self.out, field, value.into()),
+            Notation::Protobuf => bool::encode(field, &value, &mut self.out),
             Notation::Json => {
                 self.key(key);
                 self.out.extend_from_slice(if value { b"true" } else { b"false" });
@@ -164,20 +163,19 @@ impl Writer {
 
     /// An integer of 32 bits or an enum; left out if it is 0.
     pub(super) fn int32(&mut self, field: u32, key: &str, value: i32) {
-        // Flags and enums are not negative.
-        self.small(key, value, |out| write::uint(out, field, u64::from(value.unsigned_abs())));
+        self.small(key, value, |out| int32::encode(field, &value, out));
     }
 
     /// An integer of 32 bits in zigzag; left out if it is 0.
     pub(super) fn sint32(&mut self, field: u32, key: &str, value: i32) {
-        self.small(key, value, |out| write::sint(out, field, value.into()));
+        self.small(key, value, |out| sint32::encode(field, &value, out));
     }
 
     /// Unsigned integers of 64 bits and fixed width; left out if there are none.
     pub(super) fn fixed64s(&mut self, field: u32, key: &str, values: &[u64]) {
         match self.notation {
             Notation::Protobuf => {
-                write::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
+                protobuf::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
             }
             Notation::Json => self.json_wholes(key, values),
         }
@@ -186,7 +184,7 @@ impl Writer {
     /// Unsigned integers of 64 bits; left out if there are none.
     pub(super) fn uint64s(&mut self, field: u32, key: &str, values: &[u64]) {
         match self.notation {
-            Notation::Protobuf => write::uints(&mut self.out, field, values.iter().copied()),
+            Notation::Protobuf => uint64::encode_packed(field, values, &mut self.out),
             Notation::Json => self.json_wholes(key, values),
         }
     }
@@ -195,7 +193,7 @@ impl Writer {
     pub(super) fn doubles(&mut self, field: u32, key: &str, values: &[f64]) {
         match self.notation {
             Notation::Protobuf => {
-                write::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
+                protobuf::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
             }
             Notation::Json if values.is_empty() => {}
             Notation::Json => self.list(key, |out| {
@@ -225,7 +223,9 @@ impl Writer {
     /// The attributes of a series, from their canonical bytes; left out if there are none.
     pub(super) fn attributes(&mut self, field: u32, canonical: &[u8]) {
         match self.notation {
-            Notation::Protobuf => self.copied(field, canonical),
+            // Copied under another field number.
+            Notation::Protobuf => attributes::encoded(canonical)
+                .for_each(|attribute| protobuf::bytes(&mut self.out, field, attribute)),
             Notation::Json if canonical.is_empty() => {}
             Notation::Json => self.list("attributes", |out| {
                 for (key, value) in attributes::iter(canonical) {
@@ -236,22 +236,13 @@ impl Writer {
         }
     }
 
-    /// Copies canonical attributes under another field number: each is a field of the same tag in front of its length.
-    fn copied(&mut self, field: u32, canonical: &[u8]) {
-        let mut rest = canonical;
-        while let Some((_, Field::Bytes(attribute))) = protobuf::field(&mut rest) {
-            write::bytes(&mut self.out, field, attribute);
-        }
-    }
-
     fn small(&mut self, key: &str, value: i32, protobuf: impl FnOnce(&mut Vec<u8>)) {
         match self.notation {
             _ if value == 0 => {}
             Notation::Protobuf => protobuf(&mut self.out),
             Notation::Json => {
                 self.key(key);
-                // Writing to memory does not fail.
-                let _ = write!(self.out, "{value}");
+                self.value(&value);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Labels: attributes under names that Prometheus takes, sorted, each name once, encoded.
 
+use prost::encoding::message;
 use tributary_proto::attributes::{self, Value};
 use tributary_proto::prometheus::label_name;
-use tributary_proto::protobuf::write;
+use tributary_proto::remote_write::Label;
 
 use crate::resource::Resource;
 
@@ -24,7 +25,7 @@ pub(super) struct Labels {
 #[derive(Debug)]
 pub(super) struct Target {
     /// Labels of every series: job and instance.
-    labels: Vec<(String, String)>,
+    labels: Vec<Label>,
     /// The labels of `target_info`; none if there is nothing that job and instance do not say.
     pub(super) info: Option<Labels>,
 }
@@ -37,8 +38,7 @@ impl Target {
             (namespace, name) => format!("{namespace}/{name}"),
         };
         let instance = resource.text("service.instance.id").to_owned();
-        let mut target =
-            Self { labels: vec![("instance".to_owned(), instance), ("job".to_owned(), job)], info: None };
+        let mut target = Self { labels: vec![label("instance", instance), label("job", job)], info: None };
         let mut others =
             attributes::iter(resource.canonical()).filter(|(key, _)| !IDENTIFYING.contains(key)).peekable();
         if others.peek().is_some() {
@@ -57,24 +57,24 @@ impl Labels {
         let mut labels = target.labels.clone();
         for (key, value) in attributes {
             let (name, value) = (label_name(key), text(value));
-            let place = labels.partition_point(|(present, _)| *present < name);
+            let place = labels.partition_point(|present| present.name < name);
             match labels.get_mut(place) {
-                Some((present, joined)) if *present == name => {
-                    joined.push(';');
-                    joined.push_str(&value);
+                Some(present) if present.name == name => {
+                    present.value.push(';');
+                    present.value.push_str(&value);
                 }
-                _ => labels.insert(place, (name, value)),
+                _ => labels.insert(place, Label { name, value }),
             }
         }
-        labels.retain(|(_, value)| !value.is_empty());
+        labels.retain(|label| !label.value.is_empty());
         let mut encoded = Self { before_name: Vec::new(), before_le: Vec::new(), after: Vec::new() };
-        for (name, value) in labels {
-            let part = match name.as_str() {
+        for label in labels {
+            let part = match label.name.as_str() {
                 name if name < "__name__" => &mut encoded.before_name,
                 name if name < "le" => &mut encoded.before_le,
                 _ => &mut encoded.after,
             };
-            label(part, &name, &value);
+            message::encode(SERIES_LABELS, &label, part);
         }
         encoded
     }
@@ -88,15 +88,12 @@ impl Labels {
 /// One label, encoded.
 pub(super) fn encoded_label(name: &str, value: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    label(&mut bytes, name, value);
+    message::encode(SERIES_LABELS, &label(name, value.to_owned()), &mut bytes);
     bytes
 }
 
-fn label(out: &mut Vec<u8>, name: &str, value: &str) {
-    write::message(out, SERIES_LABELS, |out| {
-        write::text(out, 1, name);
-        write::text(out, 2, value);
-    });
+fn label(name: &str, value: String) -> Label {
+    Label { name: name.to_owned(), value }
 }
 
 fn text(value: Value<'_>) -> String {

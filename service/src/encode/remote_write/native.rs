@@ -2,7 +2,6 @@
 
 use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::metric::Metric;
-use tributary_proto::protobuf::{write, zigzag};
 use tributary_proto::remote_write::{
     self as wire, BucketSpan, STALE_BITS,
     histogram::{Count, ZeroCount},
@@ -35,7 +34,7 @@ pub(super) fn histogram(
         count: Some(Count::CountInt(histogram.count())),
         sum: metric.in_unit(histogram.sum()),
         schema: histogram.scale(),
-        zero_threshold: ZERO_THRESHOLD,
+        zero_threshold: Some(ZERO_THRESHOLD),
         zero_count: Some(ZeroCount::ZeroCountInt(histogram.zero_count())),
         positive_spans,
         positive_deltas,
@@ -48,31 +47,10 @@ pub(super) fn stale(timestamp: i64) -> wire::Histogram {
     wire::Histogram {
         count: Some(Count::CountInt(STALE_BITS)),
         sum: f64::from_bits(STALE_BITS),
+        zero_threshold: Some(0.0),
         timestamp,
         ..wire::Histogram::default()
     }
-}
-
-/// The fields of a native histogram. What of two kinds it is says that it has a count.
-pub(super) fn write(out: &mut Vec<u8>, histogram: &wire::Histogram) {
-    if let Some(Count::CountInt(count)) = histogram.count {
-        write::one_of_uints(out, 1, count);
-    }
-    write::fixed64(out, 3, histogram.sum.to_le_bytes());
-    write::sint(out, 4, histogram.schema.into());
-    write::fixed64(out, 5, histogram.zero_threshold.to_le_bytes());
-    if let Some(ZeroCount::ZeroCountInt(count)) = histogram.zero_count {
-        write::one_of_uints(out, 6, count);
-    }
-    for span in &histogram.positive_spans {
-        write::message(out, 11, |out| {
-            write::sint(out, 1, span.offset.into());
-            write::uint(out, 2, span.length.into());
-        });
-    }
-    write::uints(out, 12, histogram.positive_deltas.iter().map(|delta| zigzag::encode(*delta)));
-    // Milliseconds are positive since 1970.
-    write::uint(out, 15, histogram.timestamp.unsigned_abs());
 }
 
 fn spans(histogram: &ExponentialHistogram) -> (Vec<BucketSpan>, Vec<i64>) {
@@ -114,7 +92,6 @@ fn run(buckets: &[u64], is_such: impl Fn(u64) -> bool) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use prost::Message;
     use tributary_proto::metric::Kind;
 
     use super::*;
@@ -166,18 +143,6 @@ mod tests {
         assert_eq!(histogram(&folded(&[3], 160), &metric(), 0).unwrap().schema, 8);
         assert_eq!(histogram(&folded(&[1, u64::MAX], 160), &metric(), 0).unwrap().schema, 1);
         assert_eq!(histogram(&folded(&[1, u64::MAX], 2), &metric(), 0), None);
-    }
-
-    #[test]
-    fn it_is_written_as_the_generated_types_read_it() {
-        let native = histogram(&folded(&[0, 1, 2, 2, 16, 1 << 40], 64), &metric(), 7).unwrap();
-        for native in [native, stale(9)] {
-            let mut out = Vec::new();
-            write(&mut out, &native);
-            let read = wire::Histogram::decode(out.as_slice()).unwrap();
-            assert_eq!(read.sum.to_bits(), native.sum.to_bits());
-            assert_eq!(wire::Histogram { sum: 0.0, ..read }, wire::Histogram { sum: 0.0, ..native });
-        }
     }
 
     #[test]

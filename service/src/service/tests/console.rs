@@ -1,6 +1,11 @@
 //! What the service does for the console: snapshots, flushes, and how the exports go.
 
-use tributary_proto::console::{ASKED_KEY, SNAPSHOT_BYTES_MAX, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY};
+use std::collections::BTreeSet;
+
+use tributary_proto::batch::{Group, Point};
+use tributary_proto::console::{
+    ASKED_KEY, PART_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY, SnapshotPart,
+};
 use tributary_proto::exports::Export;
 
 use super::*;
@@ -17,23 +22,33 @@ fn snapshot_time() -> Option<u64> {
     shared(SNAPSHOT_TIME_KEY).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
 }
 
-/// The values of all series in the snapshot, by their order.
-fn snapshot() -> Vec<i64> {
-    let request = ExportMetricsServiceRequest::decode(shared(SNAPSHOT_KEY).unwrap().as_slice()).unwrap();
-    let metrics = request.resource_metrics.iter().flat_map(|it| &it.scope_metrics).flat_map(|it| &it.metrics);
-    let mut values = Vec::new();
-    for metric in metrics.filter(|metric| metric.name == "requests") {
-        let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
-        for point in &sum.data_points {
-            let Some(number_data_point::Value::AsInt(value)) = point.value else { panic!("{point:?}") };
-            values.push(value);
-        }
+/// The parts of the snapshot, each as short as a console demands.
+fn parts() -> Vec<SnapshotPart> {
+    let snapshot = shared(SNAPSHOT_KEY).unwrap();
+    let (mut bytes, mut parts) = (snapshot.as_slice(), Vec::new());
+    while !bytes.is_empty() {
+        let before = bytes.len();
+        parts.push(SnapshotPart::decode_length_delimited(&mut bytes).unwrap());
+        assert!(before - bytes.len() <= PART_BYTES_MAX);
     }
-    values
+    parts
+}
+
+/// The values of all series in the snapshot, by their order. All groups are as strict as those of a batch.
+fn snapshot() -> Vec<u64> {
+    let groups =
+        parts().into_iter().flat_map(|part| part.groups).map(|group| Group::from_wire(group).unwrap());
+    let requests = groups.filter(|group| {
+        assert_eq!(group.metrics.len(), 1);
+        group.metrics[0].name == "requests"
+    });
+    let series = requests.flat_map(|group| group.series);
+    let value = |point: &Point| if let Point::Counter(value) = point { *value } else { panic!("{point:?}") };
+    series.map(|series| value(&series.points[0])).collect()
 }
 
 fn exports() -> Vec<Export> {
-    exports::decode(&shared(exports::KEY).unwrap())
+    exports::decode(shared(exports::KEY).unwrap())
 }
 
 #[test]
@@ -45,6 +60,8 @@ fn a_snapshot_is_written_when_somebody_asks_and_once_a_second() {
     ask(ASKED_KEY, 10 * SECOND + 1);
     tick_at(&mut service, 11);
     assert_eq!((snapshot_time(), snapshot()), (Some(11 * SECOND), vec![3, 4]));
+    let first = parts().remove(0);
+    assert_eq!((first.time_unix_nano, &*first.resource), (11 * SECOND, service.resource.canonical()));
     enqueue(&batch(2, &[("a", 3), ("b", 4)]));
     tick_at(&mut service, 20);
     assert_eq!(snapshot_time(), Some(11 * SECOND), "nobody asked again");
@@ -80,6 +97,62 @@ fn a_snapshot_takes_as_many_callbacks_as_it_needs_and_is_seen_whole() {
     assert_eq!(snapshot().len(), 5_000);
     let length = shared(SNAPSHOT_KEY).unwrap().len();
     assert!(length < SNAPSHOT_BYTES_MAX, "{length} bytes");
+    assert!(parts().iter().all(|part| !part.is_cut));
+}
+
+#[test]
+fn a_snapshot_that_would_be_too_large_is_cut_and_says_so() {
+    fake::reset();
+    let mut service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
+    let long = "x".repeat(1_000);
+    for sequence in 1..=50 {
+        let series: Vec<_> = (0..100).map(|number| format!("{sequence}-{number}-{long}")).collect();
+        let series: Vec<_> = series.iter().map(|route| (route.as_str(), 1)).collect();
+        enqueue(&batch(sequence, &series));
+        tick_at(&mut service, sequence);
+    }
+    ask(ASKED_KEY, 100 * SECOND);
+    while snapshot_time().is_none() {
+        tick_at(&mut service, 100);
+    }
+    let (length, series) = (shared(SNAPSHOT_KEY).unwrap().len(), snapshot().len());
+    assert!(length <= SNAPSHOT_BYTES_MAX && length > SNAPSHOT_BYTES_MAX - 250_000, "{length} bytes");
+    assert!((3_500..5_000).contains(&series), "{series} series");
+    assert!(parts().pop().unwrap().is_cut);
+}
+
+#[test]
+fn a_snapshot_has_everything_that_the_service_counts_itself() {
+    fake::reset();
+    let config = ServiceConfig::parse(br#"{"destinations": [{"cluster": "collector"}]}"#).unwrap();
+    let mut service = start(config);
+    count(6);
+    enqueue(&batch(1, &[("a", 3)]));
+    for second in 1..5 {
+        ask(ASKED_KEY, second * SECOND);
+        tick_at(&mut service, second);
+        answer(&mut service, "200");
+    }
+    assert_eq!(snapshot(), [3]);
+    let groups = parts().into_iter().flat_map(|part| part.groups);
+    let names: BTreeSet<String> = groups.map(|mut group| group.metrics.remove(0).name).collect();
+    assert!(names.len() > 10 && names.contains("tributary.counter"), "{names:?}");
+}
+
+#[test]
+fn a_series_that_has_ended_is_not_in_the_snapshot() {
+    fake::reset();
+    let mut service = service(r#"{"destinations": [], "limits": {"idle": "60s"}}"#);
+    enqueue(&batch(1, &[("a", 3)]));
+    tick_at(&mut service, 1);
+    enqueue(&batch(2, &[("b", 4)]));
+    tick_at(&mut service, 50);
+    for (now, expected) in [(50, vec![3, 4]), (70, vec![4])] {
+        ask(ASKED_KEY, now * SECOND);
+        tick_at(&mut service, now);
+        tick_at(&mut service, now);
+        assert_eq!(snapshot(), expected, "after {now} s");
+    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn requests_of_which_nothing_is_measured_wait_for_nobody() {
     for more in ["", r#", "temporality": "delta""#] {
         fake::reset();
         let mut service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
-        let mut item = Batch::decode(&batch(1, &[("a", 3)])).unwrap();
+        let mut item = Batch::decode(batch(1, &[("a", 3)])).unwrap();
         item.groups[0].metrics.clear();
         item.groups[0].series[0].points.clear();
         enqueue(&item.encode());
@@ -105,7 +105,7 @@ fn requests_of_which_nothing_is_measured_wait_for_nobody() {
 fn what_found_no_place_in_the_table_is_dropped_for_all() {
     let mut service = one_destination();
     for number in 0..crate::table::METRICS_MAX + 2 {
-        let mut item = Batch::decode(&batch(1, &[("a", 3)])).unwrap();
+        let mut item = Batch::decode(batch(1, &[("a", 3)])).unwrap();
         item.groups[0].metrics[0].name = format!("m{number}");
         (item.producer, item.counters) = (u64::try_from(number).unwrap(), vec![]);
         enqueue(&item.encode());

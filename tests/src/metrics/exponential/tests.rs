@@ -37,7 +37,7 @@ fn a_sum_is_as_fine_as_its_width_allows() {
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn inconsistent_histograms_are_refused() {
     assert!(histogram(0, 1023, &[1]).check().is_ok());
     assert!(histogram(-10, -2, &[1, 1]).check().is_ok());
     assert!(histogram(20, 1 << 29, &[1]).check().is_ok());
@@ -48,7 +48,10 @@ fn what_contradicts_itself_is_refused() {
         (histogram(20, 1 << 30, &[1]), "no double"),
         (histogram(21, 0, &[1]), "the scale 21"),
         (ExponentialHistogram { count: 2, ..histogram(0, 0, &[1]) }, "in all buckets"),
-        (ExponentialHistogram { min: Some(2.0), max: Some(1.0), ..histogram(0, 0, &[1]) }, "no range"),
+        (
+            ExponentialHistogram { min: Some(2.0), max: Some(1.0), ..histogram(0, 0, &[1]) },
+            "is above the maximum",
+        ),
     ] {
         let error = wrong.check().unwrap_err().to_string();
         assert!(error.contains(why), "{why}: {error}");
@@ -56,7 +59,7 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn fewer_values_in_any_bucket_are_noticed_across_scales() {
+fn fewer_values_in_any_bucket_are_found_across_scales() {
     let then = histogram(1, 0, &[1, 1, 4]);
     assert!(!histogram(0, 0, &[2, 4]).is_below(&then));
     assert!(!histogram(1, -1, &[9, 1, 1, 4, 3]).is_below(&then));

@@ -21,7 +21,7 @@ fn store(requests: impl IntoIterator<Item = TimeSeries>) -> RemoteWriteStore {
     store
 }
 
-/// Two zeros, then 1, 2 and, behind a gap of one bucket, 4 values.
+/// Two zeros, buckets with 1 and 2 values, an empty bucket, and a bucket with 4 values.
 fn native_histogram(timestamp: i64) -> Histogram {
     Histogram {
         count_int: Some(9),
@@ -36,7 +36,7 @@ fn native_histogram(timestamp: i64) -> Histogram {
 }
 
 #[test]
-fn the_latest_values_of_series_that_go_on_are_read_back() {
+fn the_latest_values_of_active_series_are_read_back() {
     let store = store([
         total("users").sample(1000, 3.0),
         total("users").sample(2000, 5.0),
@@ -53,7 +53,7 @@ fn the_latest_values_of_series_that_go_on_are_read_back() {
 }
 
 #[test]
-fn a_native_histogram_is_counted_as_opentelemetry_does() {
+fn a_native_histogram_is_converted_to_opentelemetry() {
     let series = TimeSeries::new(SECONDS, &[]).histogram(native_histogram(1000));
     let mut store = store([series.clone().exemplar(999, 0.5, ("trace_id", "ab"))]);
     let histogram = &store.exponential_points(SECONDS)[0].histogram;
@@ -66,7 +66,7 @@ fn a_native_histogram_is_counted_as_opentelemetry_does() {
 }
 
 #[test]
-fn classic_histograms_are_put_together_again() {
+fn classic_histograms_are_assembled() {
     let bucket = |bound: &str, value| TimeSeries::new("d_bucket", &[("le", bound)]).sample(1, value);
     let sum = TimeSeries::new("d_sum", &[]).sample(1, 2.5);
     let found = store([bucket("0.5", 1.0), bucket("+Inf", 3.0), sum]).histogram_points("d").unwrap();
@@ -74,7 +74,7 @@ fn classic_histograms_are_put_together_again() {
 }
 
 #[test]
-fn series_that_cannot_be_right_are_refused_with_their_whole_request() {
+fn invalid_series_are_refused_with_their_whole_request() {
     let labels = |labels: &[(&str, &str)]| {
         let label = |(name, value): &(&str, &str)| Label { name: (*name).into(), value: (*value).into() };
         let labels = labels.iter().map(label).collect();
@@ -87,20 +87,20 @@ fn series_that_cannot_be_right_are_refused_with_their_whole_request() {
     };
     for (wrong, why) in [
         (labels(&[("b", "1"), ("__name__", "n")]), "not sorted"),
-        (labels(&[("__name__", "n"), ("a", "1"), ("a", "2")]), "there twice"),
+        (labels(&[("__name__", "n"), ("a", "1"), ("a", "2")]), "duplicate"),
         (labels(&[("__name__", "n"), ("a", "")]), "is empty"),
         (labels(&[("__name__", "n"), ("a.b", "1")]), "label name"),
-        (labels(&[("__name__", "1n")]), "metric's name"),
-        (labels(&[("a", "1")]), "no metric's name"),
+        (labels(&[("__name__", "1n")]), "metric name"),
+        (labels(&[("a", "1")]), "metric name is missing"),
         (total("users").sample(1000, 1.0), "comes after"),
         (total("users").sample(3000, 1.0).sample(2000, 1.0), "comes after"),
-        (total("users"), "brings nothing"),
-        (total("orders").sample(1000, 1.0), "twice in one request"),
+        (total("users"), "no samples"),
+        (total("orders").sample(1000, 1.0), "duplicate series"),
         (native(&|histogram| histogram.count_int = Some(8)), "in all buckets"),
         (native(&|histogram| histogram.schema = 9), "schema"),
-        (native(&|histogram| histogram.positive_deltas[0] = -1), "less than nothing"),
+        (native(&|histogram| histogram.positive_deltas[0] = -1), "negative count"),
         (native(&|histogram| histogram.positive_deltas.push(0)), "4 deltas for 3 buckets"),
-        (native(&|histogram| histogram.positive_spans[1].offset = -1), "a span begins before"),
+        (native(&|histogram| histogram.positive_spans[1].offset = -1), "a span starts before"),
         (total("a").exemplar(1, 1.0, ("trace_id", &"x".repeat(121))), "129 characters"),
     ] {
         let mut store = store([total("users").sample(2000, 3.0)]);
@@ -111,7 +111,7 @@ fn series_that_cannot_be_right_are_refused_with_their_whole_request() {
 }
 
 #[tokio::test]
-async fn a_sink_takes_remote_write_by_the_letter_of_its_headers() {
+async fn a_sink_requires_all_headers_of_remote_write() {
     let sink = Sink::start(0).await.unwrap();
     let message = request([total("users").sample(1000, 3.0)]);
     post(sink.address(), "/api/v1/write", &message).await.unwrap();

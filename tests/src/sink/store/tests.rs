@@ -29,7 +29,7 @@ fn delta_points_add_up_and_a_new_start_continues_the_total() {
 }
 
 #[test]
-fn points_that_cannot_be_right_are_refused_with_their_whole_request() {
+fn invalid_points_are_refused_with_their_whole_request() {
     let mut wrong_count = duration(2, 200, [1, 2, 3]);
     if let Some(Data::Histogram(histogram)) = &mut wrong_count.data {
         histogram.data_points[0].count = 7;
@@ -45,8 +45,8 @@ fn points_that_cannot_be_right_are_refused_with_their_whole_request() {
         (vec![counter(CUMULATIVE, 9, 8, 11)], "before its start"),
         (vec![counter(0, 1, 3, 11)], "temporality"),
         (vec![wrong_count], "in all buckets"),
-        (vec![falling_bounds], "do not rise"),
-        (twice, "twice"),
+        (vec![falling_bounds], "do not ascend"),
+        (twice, "duplicate"),
     ] {
         let mut store = Store::default();
         store.take_otlp(&request("a", vec![counter(CUMULATIVE, 1, 2, 10)])).unwrap();
@@ -68,7 +68,7 @@ fn windows_of_deltas_must_touch() {
         store.take_otlp(&request("b", vec![counter(DELTA, start, time, 1)])).unwrap();
     }
     let negative = store([]).take_otlp(&request("a", vec![counter(DELTA, 1, 2, -1)]));
-    assert!(format!("{:#}", negative.unwrap_err()).contains("makes the sum fall"));
+    assert!(format!("{:#}", negative.unwrap_err()).contains("is negative"));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_series_keeps_its_bounds_over_restarts() {
 }
 
 #[test]
-fn a_series_that_ended_keeps_its_total_and_comes_back_with_a_new_start() {
+fn an_ended_series_keeps_its_total_and_continues_with_a_new_start() {
     for temporality in [CUMULATIVE, DELTA] {
         let mut store = store([counter(temporality, 1, 2, 10), ended(temporality, 1, 4)]);
         let now = |store: &Store| (store.sum(COUNTER, &[]), store.ended(COUNTER, &[("key", "requests")]));
@@ -135,7 +135,7 @@ fn exponential_histograms_are_read_in_both_temporalities() {
 }
 
 #[test]
-fn exemplars_are_kept_once_each() {
+fn distinct_exemplars_are_kept_once() {
     let mut store = store([size(CUMULATIVE, 1, 2, &[1]), size(CUMULATIVE, 1, 3, &[2])]);
     let mut again = size(CUMULATIVE, 1, 4, &[2]);
     if let Some(Data::ExponentialHistogram(histogram)) = &mut again.data {
@@ -152,7 +152,7 @@ fn exemplars_are_kept_once_each() {
 }
 
 #[test]
-fn exemplars_that_cannot_be_right_are_refused() {
+fn invalid_exemplars_are_refused() {
     for (trace_id, span_id, time) in
         [(vec![1; 15], vec![], 2), (vec![0; 16], vec![], 2), (vec![], vec![1; 16], 2), (vec![], vec![], 0)]
     {

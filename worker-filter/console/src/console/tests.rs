@@ -1,8 +1,9 @@
 //! The console on the fake host: what each path answers, and when.
 
+use prost::Message;
 use proxy_wasm::types::MapType;
 use tributary_host::fake;
-use tributary_proto::console::{FLUSH_KEY, snapshot_end};
+use tributary_proto::console::{FLUSH_KEY, SnapshotPart};
 use tributary_proto::exports::{self, Export};
 use tributary_proto::heartbeat;
 
@@ -69,7 +70,8 @@ fn header(name: &str) -> Option<String> {
 }
 
 fn publish(time: u64) {
-    set(SNAPSHOT_KEY, &snapshot_end(time, false));
+    let part = SnapshotPart { time_unix_nano: time, ..SnapshotPart::default() };
+    set(SNAPSHOT_KEY, &part.encode_length_delimited_to_vec());
     set(SNAPSHOT_TIME_KEY, &time.to_le_bytes());
 }
 

@@ -1,9 +1,7 @@
 //! What JSON needs that protobuf does not: keys, quotes and commas.
 
-use std::io::Write;
-
+use serde::Serialize;
 use tributary_proto::attributes::Value;
-use tributary_proto::json::write_text;
 
 use super::Writer;
 
@@ -14,7 +12,7 @@ impl Writer {
         self.object(2, "value", |out| match value {
             Value::Text(text) => {
                 out.key("stringValue");
-                write_text(&mut out.out, text);
+                out.value(text);
             }
             Value::Truth(truth) => out.truth(2, "boolValue", truth),
             Value::Integer(number) => out.sfixed64(3, "intValue", number),
@@ -34,10 +32,17 @@ impl Writer {
         });
     }
 
-    /// An integer of 64 bits as a value.
-    pub(super) fn quoted(&mut self, value: impl std::fmt::Display) {
+    /// Text in quotes, or a number.
+    pub(super) fn value(&mut self, value: &(impl Serialize + ?Sized)) {
         // Writing to memory does not fail.
-        let _ = write!(self.out, "\"{value}\"");
+        let _ = serde_json::to_writer(&mut self.out, value);
+    }
+
+    /// An integer of 64 bits.
+    pub(super) fn quoted(&mut self, value: impl Serialize) {
+        self.out.push(b'"');
+        self.value(&value);
+        self.out.push(b'"');
     }
 
     /// The key of a member, with the comma before it. Keys are names of fields, in which there is nothing to escape.

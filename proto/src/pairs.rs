@@ -1,0 +1,101 @@
+//! Lists of names and values as they cross the boundary: their number, the lengths of each name and value, then each name
+//! and value with a NUL behind it; numbers are `u32` little-endian (proxy-wasm-cpp-host f2db56af,
+//! `include/proxy-wasm/pairs_util.h`).
+
+/// The wire form of pairs.
+pub fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut wire = number(pairs.len()).to_vec();
+    for (name, value) in pairs {
+        wire.extend_from_slice(&number(name.len()));
+        wire.extend_from_slice(&number(value.len()));
+    }
+    for (name, value) in pairs {
+        for text in [name, value] {
+            wire.extend_from_slice(text.as_bytes());
+            wire.push(0);
+        }
+    }
+    wire
+}
+
+/// The pairs in a wire form, where they lie; the iterator ends at the first that is cut short.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<'a> {
+    lengths: &'a [u8],
+    bytes: &'a [u8],
+}
+
+impl<'a> Pairs<'a> {
+    /// Reads the head of a wire form; none if it is cut short.
+    #[inline]
+    pub fn read(wire: &'a [u8]) -> Option<Self> {
+        let (count, rest) = number(wire)?;
+        let (lengths, bytes) = rest.split_at_checked(count.checked_mul(8)?)?;
+        Some(Self { lengths, bytes })
+    }
+
+    /// How many pairs the head announces.
+    #[inline]
+    pub fn announced(&self) -> usize {
+        self.lengths.len() / 8
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = number(self.lengths)?;
+        self.lengths = rest;
+        let (text, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest.get(1..)?;
+        Some(text)
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.text()?, self.text()?))
+    }
+}
+
+#[inline]
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pairs_survive_the_boundary(pairs in prop::collection::vec(("[a-z]{0,9}", "[ -~]{0,9}"), 0..9), most in 0usize..12) {
+            let borrowed: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let wire = encode(&borrowed);
+            let read = Pairs::read(&wire).unwrap();
+            prop_assert_eq!(read.announced(), pairs.len());
+            let read: Vec<_> = read.take(most).map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            let expected: Vec<_> = pairs.iter().take(most).map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+            let _ = Pairs::read(&bytes).map(Iterator::count);
+        }
+    }
+
+    #[test]
+    fn pairs_are_written_as_the_host_reads_them() {
+        assert_eq!(super::encode(&[]), [0; 4]);
+        assert_eq!(
+            super::encode(&[(":path", "/"), ("a", "")]),
+            b"\x02\0\0\0\x05\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0:path\0/\0a\0\0"
+        );
+    }
+}
