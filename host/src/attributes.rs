@@ -16,14 +16,6 @@ pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
     raw::property(path)
 }
 
-/// Whether the filter that Envoy makes a context for is an HTTP filter, and not a network filter.
-///
-/// A TCP connection has no protocol of HTTP, and no cluster yet: `tcp_proxy`, which chooses one, comes after all other filters. A
-/// tunnel of `tcp_proxy` that passes upstream HTTP filters has no protocol either, but a cluster (Envoy 1.36.4, 1.40.0).
-pub fn is_http_filter() -> bool {
-    is_http() == Ok(true) || property(b"xds\0cluster_name").is_ok()
-}
-
 /// Whether the current stream is an HTTP stream, and not a TCP connection.
 ///
 /// # Errors
@@ -34,14 +26,6 @@ pub fn is_http() -> Result<bool, Status> {
         Err(Status::NotFound) => Ok(false),
         Err(status) => Err(status),
     }
-}
-
-/// Tries whether properties can be read. Each plugin has a name, which may be empty (Envoy 1.40).
-///
-/// # Errors
-/// [`Status::InternalFailure`]: the host withholds them.
-pub fn probe() -> Result<(), Status> {
-    property(b"plugin_name").map(drop)
 }
 
 /// Compiles a CEL expression. A host that has no such function answers [`Status::NotFound`] or another error.

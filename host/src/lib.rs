@@ -15,6 +15,7 @@ pub mod clock;
 pub mod counter;
 pub mod headers;
 pub mod http_call;
+pub mod kind;
 pub mod logging;
 pub mod memory;
 pub mod queue;

@@ -15,16 +15,20 @@
 //! | `proxy_call_foreign_function` | CEL answers any status, `proxy_get_metric` and the others likewise |
 //! | `random_get` | WASI: the only source of randomness that Envoy gives a module |
 //!
+//! Three callbacks of TCP come here before they reach the SDK's dispatcher ([`kind`](crate::kind)): the build exports
+//! `tributary_on_NAME` in place of `proxy_on_NAME`.
+//!
 //! The SDK keeps its dispatcher, traits and types, the allocator that Envoy calls back for memory, and
 //! `dispatch_http_call`, whose every status of Envoy it expects.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
 
-use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
+use proxy_wasm::types::{Action, BufferType, LogLevel, MapType, MetricType, Status};
 use tributary_proto::pairs;
 
-use crate::status;
+use crate::stream::ContextId;
+use crate::{kind, status};
 
 /// gRPC status of a local response that says nothing about it.
 const NO_GRPC_STATUS: i32 = -1;
@@ -71,6 +75,53 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn random_get(data: *mut u8, size: usize) -> u32;
+}
+
+// The SDK's callbacks.
+unsafe extern "C" {
+    safe fn proxy_on_context_create(context: u32, root: u32);
+    safe fn proxy_on_delete(context: u32);
+    safe fn proxy_on_new_connection(context: u32) -> Action;
+    safe fn proxy_on_downstream_data(context: u32, size: usize, end_of_stream: bool) -> Action;
+    safe fn proxy_on_upstream_data(context: u32, size: usize, end_of_stream: bool) -> Action;
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn tributary_on_new_connection(context: u32) -> Action {
+    kind::connection_opened(ContextId::new(context));
+    proxy_on_new_connection(context)
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn tributary_on_downstream_data(
+    context: u32,
+    size: usize,
+    end_of_stream: bool,
+) -> Action {
+    if kind::has_connections() {
+        proxy_on_downstream_data(context, size, end_of_stream)
+    } else {
+        Action::Continue
+    }
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn tributary_on_upstream_data(
+    context: u32,
+    size: usize,
+    end_of_stream: bool,
+) -> Action {
+    if kind::has_connections() {
+        proxy_on_upstream_data(context, size, end_of_stream)
+    } else {
+        Action::Continue
+    }
+}
+
+/// Has the SDK replace the context of a stream.
+pub(crate) fn create_context_again(stream: ContextId, root: ContextId) {
+    proxy_on_delete(stream.number());
+    proxy_on_context_create(stream.number(), root.number());
 }
 
 pub(crate) fn log(level: LogLevel, message: &str) {

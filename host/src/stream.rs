@@ -14,6 +14,11 @@ impl ContextId {
         Self(number)
     }
 
+    /// The host's number.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
     /// Makes this the context whose attributes are read and that is answered, until the callback that is running returns.
     ///
     /// # Errors

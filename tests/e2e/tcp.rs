@@ -2,8 +2,11 @@
 //! it.
 
 use anyhow::Result;
-use tributary_tests::config::EnvoyConfig;
+use serde_json::json;
+use tributary_tests::config::{EnvoyConfig, Plugin};
 use tributary_tests::echo::{CLOSE, EchoClient, EchoServer, RESET};
+use tributary_tests::front_proxy::{FrontProxy, HttpVersion, Identity};
+use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::metrics::to_count;
 use tributary_tests::ports::ReservedPort;
 use tributary_tests::scene::{COUNTER, LIMIT, Scene};
@@ -176,5 +179,38 @@ async fn a_connection_that_is_open_when_envoy_ends_is_flushed() -> Result<()> {
     assert!(scene.envoy.terminate(LIMIT).await?.success());
     let log = scene.envoy.log()?;
     assert!(log.contains("the service ends: 1 requests taken over in all"), "{log}");
+    Ok(())
+}
+
+/// One root context serves both filters of the chain, because their configurations are identical. A connection of HTTP/3 has a
+/// protocol, like a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_filter_in_front_of_an_identical_http_filter_never_traps() -> Result<()> {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let identity = Identity { certificate: signed.cert.pem(), key: signed.signing_key.serialize_pem() };
+    let filters = "static_resources.listeners[0].filter_chains[0].filters";
+    for module in ["worker_filter", "worker_filter_full"] {
+        let plugin = serde_json::to_value(Plugin::new("tributary", module, &json!({})))?;
+        for version in HttpVersion::ALL {
+            let mut scene = Scene::start(1, |config| {
+                let http_filter = format!("{filters}[0].typed_config.http_filters[0].typed_config.config");
+                let config = version.taken_by(config.set(&http_filter, &plugin), &identity);
+                let manager = config.get(&format!("{filters}[0]")).cloned().unwrap_or_default();
+                let network_filter = json!({"name": "tributary", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm",
+                    "config": plugin
+                }});
+                config.set(filters, json!([network_filter, manager]))
+            })
+            .await?;
+            let front = FrontProxy::start(scene.envoy.listener("ingress")?, version, &identity).await?;
+            let shapes = [Shape::get("users", "/users/1"), Shape::get("nowhere", "/nowhere")];
+            let tally = Load::new(front.address()?, 100, Mix::in_turn(shapes)?).run(|_| ()).await?;
+            assert_eq!(tally.by_status(), [(200, 50), (404, 50)].into(), "{version:?}");
+            drop(front);
+            assert!(scene.envoy.terminate(LIMIT).await?.success());
+            assert_eq!(scene.envoy.traps()?, Vec::<String>::new(), "{module}, {version:?}");
+        }
+    }
     Ok(())
 }

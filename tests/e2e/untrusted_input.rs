@@ -44,7 +44,7 @@ async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Resu
     // Duplicates are not.
     let accepted: Vec<Vec<u8>> = (1..=FORGERS).map(|producer| forged(producer, 1, 0, 1).encode()).collect();
     let whole = accepted.first().context("a batch")?;
-    let truncated = (1..whole.len()).map(|bytes| whole.get(..bytes).unwrap_or_default().to_vec());
+    let truncated = (0..whole.len()).map(|bytes| whole.get(..bytes).unwrap_or_default().to_vec());
     let gaps = [(1 << 62, 1 << 62, 0), ((1 << 62) + 1, u64::MAX, u64::MAX)];
     let gaps = gaps.map(|(sequence, before, observed)| forged(1, sequence, before, observed).encode());
     let items: Vec<_> = accepted.iter().cloned().chain(truncated).chain(gaps).collect();

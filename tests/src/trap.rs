@@ -45,7 +45,15 @@ pub fn service_on_fault() -> Result<Vec<u8>> {
 
 /// Builds a worker filter that traps after it has logged a request with the header [`HEADER`].
 pub fn worker_filter() -> Result<Vec<u8>> {
-    let mut module = module("worker_filter.wasm")?;
+    worker("worker_filter.wasm")
+}
+
+/// The same for a module of either kind of worker.
+///
+/// # Errors
+/// The module is not built.
+pub fn worker(file: &str) -> Result<Vec<u8>> {
+    let mut module = module(file)?;
     let import =
         module.imports.find("env", "proxy_get_property").context("no import of proxy_get_property")?;
     let ImportKind::Function(get_property) = module.imports.get(import).kind else {

@@ -195,16 +195,12 @@ fn may_run(root: ContextId, config: &WorkerConfig) -> bool {
         ),
     ];
     #[cfg(feature = "full")]
-    {
-        let kinds = "HTTP requests and TCP connections look alike";
-        probes.push(("proxy_get_property", attributes::probe(), kinds));
-        if config.role == Role::Console {
-            probes.extend([
-                ("proxy_get_header_map_pairs", headers::probe(), "no request can be read"),
-                ("proxy_send_local_response", headers::probe_respond(), "no request can be answered"),
-                ("proxy_set_effective_context", root.enter(), "no request that waits can be answered"),
-            ]);
-        }
+    if config.role == Role::Console {
+        probes.extend([
+            ("proxy_get_header_map_pairs", headers::probe(), "no request can be read"),
+            ("proxy_send_local_response", headers::probe_respond(), "no request can be answered"),
+            ("proxy_set_effective_context", root.enter(), "no request that waits can be answered"),
+        ]);
     }
     capability::are_allowed(&probes)
 }

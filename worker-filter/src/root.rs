@@ -1,9 +1,9 @@
 //! The plugin as Envoy sees it: the SDK's root context, and a context for each stream of a filter.
 //!
 //! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests under way, so all
-//! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. The full module asks the host
-//! for each stream, because one root context serves both kinds where an HTTP filter and a network filter have the same
-//! configuration, and because a callback of the other kind would make the SDK panic.
+//! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. In the full module each stream is
+//! what its first callback says ([`kind`]), because one root context serves both kinds where an HTTP filter and a network
+//! filter have the same configuration, and because a callback of the other kind would make the SDK panic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,10 +12,8 @@ use proxy_wasm::traits::{Context, RootContext, StreamContext};
 use proxy_wasm::types::{Action, ContextType};
 #[cfg(feature = "full")]
 use proxy_wasm::{traits::HttpContext, types::BufferType};
-#[cfg(feature = "full")]
-use tributary_host::attributes;
 use tributary_host::stream::ContextId;
-use tributary_host::{callbacks, logging};
+use tributary_host::{callbacks, kind, logging};
 
 use crate::plugin::Plugin;
 
@@ -59,7 +57,9 @@ impl WorkerRoot {
     }
 
     fn stream(&self, context_id: u32) -> Box<FilterStream> {
-        with(&self.plugin, Plugin::on_stream_create);
+        if !kind::is_changing() {
+            with(&self.plugin, Plugin::on_stream_create);
+        }
         let (id, plugin) = (ContextId::new(context_id), Rc::clone(&self.plugin));
         Box::new(FilterStream { id, plugin, is_connection: false, has_ended: false })
     }
@@ -95,12 +95,12 @@ impl RootContext for WorkerRoot {
 
     #[cfg(feature = "full")]
     fn get_type(&self) -> Option<ContextType> {
-        let is_http = attributes::is_http_filter();
-        Some(if is_http { ContextType::HttpContext } else { ContextType::StreamContext })
+        Some(kind::of_new_stream())
     }
 
     #[cfg(feature = "full")]
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        kind::created(ContextId::new(context_id), self.id);
         Some(self.stream(context_id))
     }
 
@@ -184,7 +184,9 @@ impl HttpContext for FilterStream {
 /// `proxy_on_delete`, where its attributes can still be read.
 impl Drop for FilterStream {
     fn drop(&mut self) {
-        self.end();
+        if !kind::is_changing() {
+            self.end();
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn strip<'a>(
     config.generate_producers_section(false).generate_name_section(debug_names);
     let mut module = config.parse(wasm).context("the linked module is not valid Wasm")?;
 
+    replace_callbacks(&mut module);
     let unwanted: Vec<_> = module
         .exports
         .iter()
@@ -53,6 +54,22 @@ pub(crate) fn strip<'a>(
     passes::gc::run(&mut module);
     let removed = unwanted.into_iter().map(|(_, name)| name).collect();
     Ok(Stripped { wasm: module.emit_wasm(), removed })
+}
+
+/// Exports each `tributary_on_NAME` in place of the SDK's `proxy_on_NAME` (host/src/raw.rs).
+fn replace_callbacks(module: &mut Module) {
+    let own: Vec<_> = module
+        .exports
+        .iter()
+        .filter_map(|export| {
+            Some((export.id(), format!("proxy_on_{}", export.name.strip_prefix("tributary_on_")?)))
+        })
+        .collect();
+    for (id, name) in own {
+        // An SDK without this callback has nothing to replace.
+        let _ = module.exports.remove(&name);
+        module.exports.get_mut(id).name = name;
+    }
 }
 
 /// Replaces the body of each SDK trait method that no function calls directly and that is no callback by a

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use proxy_wasm::types::{Action, NewRootContext};
 
 use super::{FakeAnswer, with};
+use crate::raw;
 
 unsafe extern "C" {
     safe fn proxy_on_context_create(context_id: u32, root_context_id: u32);
@@ -16,9 +17,6 @@ unsafe extern "C" {
     safe fn proxy_on_queue_ready(context_id: u32, queue_id: u32);
     safe fn proxy_on_log(context_id: u32);
     safe fn proxy_on_delete(context_id: u32);
-    safe fn proxy_on_new_connection(context_id: u32) -> Action;
-    safe fn proxy_on_downstream_data(context_id: u32, size: usize, end_of_stream: bool) -> Action;
-    safe fn proxy_on_upstream_data(context_id: u32, size: usize, end_of_stream: bool) -> Action;
     safe fn proxy_on_request_headers(context_id: u32, headers: usize, end_of_stream: bool) -> Action;
     safe fn proxy_on_request_body(context_id: u32, size: usize, end_of_stream: bool) -> Action;
     safe fn proxy_on_response_headers(context_id: u32, headers: usize, end_of_stream: bool) -> Action;
@@ -97,29 +95,21 @@ impl Vm {
         self.stream()
     }
 
-    /// A filter of the plugin sees a new TCP connection, which has no protocol, and no cluster before the filters behind.
+    /// A filter of the plugin sees a new TCP connection, which has no protocol.
     pub fn connection(&self) -> Stream {
-        const CLUSTER: &str = "xds.cluster_name";
-        let cluster = with(|host| {
-            host.streams.attributes.remove("request.protocol");
-            host.streams.attributes.remove_entry(CLUSTER)
-        });
-        let stream = self.stream();
-        with(|host| {
-            let open = host.streams.open.get_mut(&stream.0).into_iter();
-            open.for_each(|attributes| attributes.extend(cluster.clone()));
-            host.streams.attributes.extend(cluster);
-        });
-        stream
+        with(|host| host.streams.attributes.remove("request.protocol"));
+        self.stream()
     }
 
-    /// An upstream HTTP filter of the plugin sees the tunnel of a TCP connection, which has a cluster and no protocol.
-    pub fn tunnel(&self) -> Stream {
-        with(|host| {
-            host.streams.attributes.remove("request.protocol");
-            host.streams.attributes.insert("xds.cluster_name".to_owned(), b"app".to_vec());
-        });
+    /// A filter of the plugin sees a new connection of HTTP/3, which has a protocol.
+    pub fn quic_connection(&self) -> Stream {
+        with(|host| host.streams.attributes.insert("request.protocol".to_owned(), b"HTTP/3".to_vec()));
         self.stream()
+    }
+
+    /// An upstream HTTP filter of the plugin sees the tunnel of a TCP connection, which has no protocol.
+    pub fn tunnel(&self) -> Stream {
+        self.connection()
     }
 
     fn stream(&self) -> Stream {
@@ -156,17 +146,17 @@ impl Stream {
 
     /// A TCP connection is open.
     pub fn new_connection(self) -> Action {
-        proxy_on_new_connection(self.0)
+        raw::tributary_on_new_connection(self.0)
     }
 
     /// Bytes of a TCP connection came from the client; they are [`super::FakeHost::bytes`].
     pub fn downstream_data(self, size: usize) -> Action {
-        proxy_on_downstream_data(self.0, size, false)
+        raw::tributary_on_downstream_data(self.0, size, false)
     }
 
     /// Bytes of a TCP connection came from the upstream.
     pub fn upstream_data(self, size: usize) -> Action {
-        proxy_on_upstream_data(self.0, size, false)
+        raw::tributary_on_upstream_data(self.0, size, false)
     }
 
     /// The headers of an HTTP request came.

@@ -54,11 +54,13 @@ impl Fault {
         Self::Status { status, headers: HeaderMap::new() }
     }
 
-    /// Adds a header to [`Fault::Status`]; changes no other fault.
+    /// Adds a header to [`Fault::Status`]; changes no other fault, and ignores a value that no header can have.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
-        if let Self::Status { headers, .. } = &mut self {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        if let (Self::Status { headers, .. }, Ok(value)) =
+            (&mut self, HeaderValue::from_bytes(value.as_ref()))
+        {
+            headers.insert(HeaderName::from_static(name), value);
         }
         self
     }

@@ -65,10 +65,38 @@ fn each_configuration_takes_streams_of_both_kinds_and_says_once_if_they_are_not_
 }
 
 #[test]
-fn the_tunnel_of_a_connection_is_an_http_stream_to_an_upstream_filter() {
+fn the_first_callback_decides_where_attributes_mislead() {
     for configuration in CONFIGURATIONS {
-        pass_http(start(configuration).tunnel());
+        let vm = start(configuration);
+        for _ in 0..2 {
+            pass_http(vm.tunnel());
+            pass_tcp(vm.quic_connection());
+        }
+        let (open, request) = (vm.quic_connection(), vm.http_stream());
+        pass_http(request);
+        // Created before another stream, so never opened: Envoy opens a connection at once.
+        open.delete();
     }
+}
+
+#[test]
+fn a_connection_that_is_never_opened_is_left_alone() {
+    let vm = start(r#"{"preset": "tcp"}"#);
+    let connection = vm.connection();
+    assert_eq!(connection.downstream_data(1), Action::Continue);
+    assert_eq!(connection.upstream_data(1), Action::Continue);
+    connection.log();
+    connection.delete();
+}
+
+#[test]
+fn a_connection_begins_and_ends_once() {
+    let vm = start(r#"{"preset": "tcp"}"#);
+    let token = fake::with(|host| host.queues.register("tcp", "service"));
+    pass_tcp(vm.quic_connection());
+    vm.tick();
+    let bytes = fake::with(|host| host.queues.dequeue(token)).unwrap();
+    assert_eq!(tributary_proto::batch::Batch::decode(bytes).unwrap().observations(), 1);
 }
 
 #[test]
@@ -99,8 +127,7 @@ fn a_logger_that_may_not_ask_for_the_kind_of_its_streams_says_nothing_of_it() {
 
 #[test]
 fn a_plugin_is_refused_without_what_it_needs_and_the_log_names_it() {
-    let any =
-        ["proxy_get_current_time_nanoseconds", "proxy_set_tick_period_milliseconds", "proxy_get_property"];
+    let any = ["proxy_get_current_time_nanoseconds", "proxy_set_tick_period_milliseconds"];
     let filter = ["proxy_get_buffer_bytes", "proxy_call_foreign_function"];
     let console = [
         "proxy_get_buffer_bytes",

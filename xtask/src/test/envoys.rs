@@ -10,8 +10,10 @@ use tributary_tests::tools::envoy::{self, BINARY_VARIABLE, DEFAULT_VERSION, VERS
 const SUPPORTED: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", DEFAULT_VERSION];
 
 /// Tests that fail if Envoy does not behave as the modules expect.
-const BEHAVIOUR: [&str; 20] = [
+const BEHAVIOUR: [&str; 24] = [
     "attach_points",
+    "attachments",
+    "capabilities",
     "changes",
     "check",
     "collector_faults",
@@ -24,12 +26,14 @@ const BEHAVIOUR: [&str; 20] = [
     "grpc",
     "log_stream",
     "mtls",
+    "odd_answers",
     "plain_envoy",
     "shared_values",
     "shutdown",
     "tap",
     "tcp",
     "traps",
+    "unfinished",
     "untrusted_input",
 ];
 /// The tests for the oldest version: every attach point, exports, and shutdown, in little time.
@@ -115,7 +119,7 @@ mod tests {
     #[test]
     fn by_default_the_newest_and_the_oldest_version_are_tested() {
         assert_eq!(named(&[]), ["end-to-end tests, 0 tests", "end-to-end tests on Envoy 1.36.4, 4 tests"]);
-        let on = |version: &str| format!("end-to-end tests on Envoy {version}, 20 tests");
+        let on = |version: &str| format!("end-to-end tests on Envoy {version}, 24 tests");
         assert_eq!(named(&["1.36.4", "1.40.0"]), [on("1.36.4"), on("1.40.0")]);
         assert_eq!(named(&["all"]), SUPPORTED.map(on));
     }
