@@ -1,5 +1,5 @@
-//! What a host may answer and seldom does: bytes that are no text, a log that is off, answers that come too late, contexts of a VM
-//! that is gone, configurations that are refused. No VM fails of it, and what is counted is right.
+//! Rare situations on a real Envoy: header values that are not UTF-8, a log that is off, late responses,
+//! streams of a VM that was replaced, and refused configurations. No VM traps, and the counts are right.
 
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use tributary_tests::trap;
 use tributary_tests::upstream::ECHO_HEADER;
 
 const REQUESTS: u64 = 40;
-/// Bytes that are no UTF-8: a stray byte, a sequence that breaks off, a surrogate, one that is too long, and nothing at all.
+/// Values that are not UTF-8: a stray byte, an unfinished sequence, a surrogate, a sequence that is too long;
+/// and an empty one.
 const ODD: [&[u8]; 6] =
     [b"caf\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", &[0x80; 4_000], b""];
 
-/// The configuration of a worker whose streams are told apart by where they passed.
+/// The configuration of a worker whose series name its attach point.
 fn at(point: &str, more: Value) -> Value {
     let mut configuration = json!({
         "flush": {"interval": "200ms"},
@@ -243,7 +244,7 @@ async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
     .await?;
     deltas.fail_next(1, &Fault::status(503));
     scene.load(REQUESTS, users()).await?;
-    poll::until("the service to be made anew", LIMIT, async || {
+    poll::until("the service to be replaced", LIMIT, async || {
         let reloads = scene.envoy.reloads().await?;
         Ok(Seen::when(!reloads.is_empty(), reloads))
     })

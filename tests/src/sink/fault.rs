@@ -54,7 +54,7 @@ impl Fault {
         Self::Status { status, headers: HeaderMap::new() }
     }
 
-    /// Adds a header to [`Fault::Status`]; changes no other fault, and ignores a value that no header can have.
+    /// Adds a header to [`Fault::Status`]; changes no other fault, and ignores an invalid value.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         if let (Self::Status { headers, .. }, Ok(value)) =
