@@ -205,6 +205,22 @@ async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
     Worker { module, configuration, point, refused_without: &REFUSED }.check(passed).await
 }
 
+/// The one combination that nothing protects from: without a context there is nothing to call, and nothing to refuse either.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_says_so() -> Result<()> {
+    const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
+    let servers = Servers::start().await?;
+    let logger = Plugin::new("logger", "worker_filter", &json!({}));
+    let logger = logger.allow(needed(Role::Worker, true).into_iter().filter(|name| !BOTH.contains(name)));
+    let config = servers.config()?.attach(AttachPoint::HttpLogger, "logger", &logger).free_ports();
+    assert_eq!(missing(&config)?, [BOTH.join(", ")]);
+    let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
+    served("both", envoy.listener("logger")?).await?;
+    let traps = envoy.traps()?;
+    ensure!(traps.iter().any(|line| line.contains("Function: proxy_on_log failed")), "{traps:#?}");
+    Ok(())
+}
+
 /// What a console is asked: the method, the path, and the statuses that it may answer.
 const ASKED: [(Method, &str, &[u16]); 4] = [
     (Method::GET, "/", &[200]),

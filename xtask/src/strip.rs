@@ -160,6 +160,22 @@ mod tests {
     }
 
     #[test]
+    fn an_own_callback_takes_the_place_of_the_sdk_s() {
+        let module = r#"(module
+            (import "env" "proxy_log" (func $log))
+            (import "env" "proxy_done" (func $done))
+            (func $sdk (export "proxy_on_tick") call $done)
+            (func $own (export "tributary_on_tick") call $log)
+            (func $other (export "tributary_on_log") call $done))"#;
+        let wasm = wat::parse_str(module).unwrap();
+        let stripped = strip(&wasm, ["proxy_on_tick"].into_iter(), false).unwrap();
+        let module = Module::from_buffer(&stripped.wasm).unwrap();
+        assert_eq!(exports(&module), ["proxy_on_tick"]);
+        let imports: Vec<_> = module.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(imports, ["proxy_log"], "the SDK's callback is gone");
+    }
+
+    #[test]
     fn only_listed_exports_stay() {
         let (module, stripped) = strip_to(&["memory", "proxy_on_log"], false);
         assert_eq!(exports(&module), ["memory", "proxy_on_log"]);
