@@ -3,7 +3,7 @@
 //! The SDK asks this when Envoy creates the stream's context, and panics on a callback of the other kind. No attribute answers it
 //! reliably at that time: a connection of HTTP/3 has a protocol like a request, and a tunnel of TCP through an upstream HTTP filter
 //! has none, like a connection (Envoy 1.36.4, 1.40.0). So each stream starts as an HTTP stream. A network filter is called
-//! first with `proxy_on_new_connection`: then [`raw`](crate::raw) has the SDK create the context again, as that of a connection.
+//! first with `proxy_on_new_connection`: then `raw` has the SDK create the context again, as that of a connection.
 
 use std::cell::Cell;
 

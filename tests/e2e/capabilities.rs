@@ -205,13 +205,14 @@ async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
     Worker { module, configuration, point, refused_without: &REFUSED }.check(passed).await
 }
 
-/// The one combination that nothing protects from: without a context there is nothing to call, and nothing to refuse either.
+/// Nothing protects from this combination: without a context there is nothing to call, and nothing to refuse.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_says_so() -> Result<()> {
     const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
     let servers = Servers::start().await?;
     let logger = Plugin::new("logger", "worker_filter", &json!({}));
-    let logger = logger.allow(needed(Role::Worker, true).into_iter().filter(|name| !BOTH.contains(name)));
+    let logger =
+        logger.allow(needed(ModuleKind::Worker, true).into_iter().filter(|name| !BOTH.contains(name)));
     let config = servers.config()?.attach(AttachPoint::HttpLogger, "logger", &logger).free_ports();
     assert_eq!(missing(&config)?, [BOTH.join(", ")]);
     let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;

@@ -182,8 +182,8 @@ async fn a_connection_that_is_open_when_envoy_ends_is_flushed() -> Result<()> {
     Ok(())
 }
 
-/// One root context serves both filters of the chain, because their configurations are identical. A connection
-/// of HTTP/3 has a protocol, like a request.
+/// One root context serves both filters of the chain, because their configurations are identical. A
+/// connection of HTTP/3 has a protocol, like a request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_filter_in_front_of_an_identical_http_filter_never_traps() -> Result<()> {
     let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
