@@ -108,7 +108,8 @@ pub(crate) fn modules(
     toolchain: &Toolchain,
     options: &Options,
 ) -> Result<Vec<BuiltModule>> {
-    let optimiser = if options.no_opt { None } else { Some(Optimiser::find()?) };
+    let optimised = toolchain.target_dir(workspace).join("optimised");
+    let optimiser = if options.no_opt { None } else { Some(Optimiser::find(&optimised)?) };
     eprintln!("compiling with {toolchain}");
     let folder = workspace.modules();
     fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;

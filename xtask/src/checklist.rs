@@ -18,7 +18,8 @@ struct Check {
 
 enum Status {
     Passed,
-    Failed,
+    /// The error.
+    Failed(String),
     /// The reason why it did not run.
     Skipped(String),
 }
@@ -37,8 +38,9 @@ impl Checklist {
         let (status, value) = match result {
             Ok(value) => (Status::Passed, Some(value)),
             Err(error) => {
-                println!("error: {error:#}");
-                (Status::Failed, None)
+                let error = format!("{error:#}");
+                println!("error: {error}");
+                (Status::Failed(error), None)
             }
         };
         let check = Check { name: name.to_owned(), status, elapsed };
@@ -53,20 +55,28 @@ impl Checklist {
         self.checks.push(Check { name: name.to_owned(), status, elapsed: Duration::ZERO });
     }
 
-    /// Prints one line for each check; the error names those that failed.
+    /// Prints the errors, then one line for each check; the error names those that failed.
     pub(crate) fn finish(self) -> Result<()> {
         print!("\n{}", self.summary());
-        let failed = self.checks.iter().filter(|check| matches!(check.status, Status::Failed));
-        let failed: Vec<_> = failed.map(|check| check.name.as_str()).collect();
+        let failed: Vec<_> = self.failed().map(|(name, _)| name).collect();
         if !failed.is_empty() {
             bail!("{} of {} failed: {}", failed.len(), self.checks.len(), failed.join(", "));
         }
         Ok(())
     }
 
+    /// The names of the checks that failed, with their errors.
+    fn failed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.checks.iter().filter_map(|check| match &check.status {
+            Status::Failed(error) => Some((check.name.as_str(), error.as_str())),
+            Status::Passed | Status::Skipped(_) => None,
+        })
+    }
+
     fn summary(&self) -> String {
+        let errors: String = self.failed().map(|(name, error)| format!("{name}: {error}\n\n")).collect();
         let lines: String = self.checks.iter().map(|check| check.line() + "\n").collect();
-        format!("{lines}{:<8}{:>7.1} s\n", "total", self.started.elapsed().as_secs_f64())
+        format!("{errors}{lines}{:<8}{:>7.1} s\n", "total", self.started.elapsed().as_secs_f64())
     }
 }
 
@@ -75,7 +85,7 @@ impl Check {
         let time = format!("{:>7.1} s", self.elapsed.as_secs_f64());
         match &self.status {
             Status::Passed => format!("ok      {time}  {}", self.name),
-            Status::Failed => format!("FAILED  {time}  {}", self.name),
+            Status::Failed(_) => format!("FAILED  {time}  {}", self.name),
             Status::Skipped(reason) => format!("skipped {time}  {} ({reason})", self.name),
         }
     }
@@ -86,16 +96,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_check_runs_and_the_error_names_those_that_failed() {
+    fn every_check_runs_and_the_summary_repeats_what_failed() {
         let mut checklist = Checklist::new();
         assert!(checklist.run::<()>("first", || bail!("broken")).is_none());
         assert_eq!(checklist.run("second", || Ok(7)), Some(7));
         assert!(checklist.run::<()>("third", || bail!("broken too")).is_none());
         let summary = checklist.summary();
         let lines: Vec<_> = summary.lines().collect();
-        assert_eq!(lines.len(), 4, "{lines:?}");
-        assert!(lines[0].starts_with("FAILED") && lines[0].ends_with("first"), "{}", lines[0]);
-        assert!(lines[1].starts_with("ok") && lines[1].ends_with("second"), "{}", lines[1]);
+        assert_eq!(lines.len(), 8, "{lines:?}");
+        assert_eq!(lines[..4], ["first: broken", "", "third: broken too", ""]);
+        assert!(lines[4].starts_with("FAILED") && lines[4].ends_with("first"), "{}", lines[4]);
+        assert!(lines[5].starts_with("ok") && lines[5].ends_with("second"), "{}", lines[5]);
         assert_eq!(checklist.finish().unwrap_err().to_string(), "2 of 3 failed: first, third");
     }
 

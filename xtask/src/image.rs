@@ -14,7 +14,8 @@ use serde::Serialize;
 use crate::artefact::ALL;
 use crate::output;
 use crate::workspace::Workspace;
-use layout::{Format, Layout, sha256};
+pub(crate) use layout::sha256;
+use layout::{Format, Layout};
 
 /// The arguments of `cargo xtask image`.
 #[derive(clap::Args)]

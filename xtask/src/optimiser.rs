@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::image::sha256;
 use crate::{debian, process};
 
 /// Much more than the second that a module of 300 KiB takes.
@@ -23,54 +24,77 @@ const FEATURES: [&str; 6] = [
     "--enable-reference-types",
 ];
 
-/// A wasm-opt.
+/// A wasm-opt, and the modules that it optimised before.
 pub(crate) struct Optimiser {
     program: PathBuf,
+    /// A folder with a file for each result, named by the digest of what it depends on.
+    results: PathBuf,
 }
 
 impl Optimiser {
     /// Finds the program that `WASM_OPT` names, else the one in PATH, else installs Debian's binaryen.
-    pub(crate) fn find() -> Result<Self> {
-        Self::choose(env::var_os("WASM_OPT").as_deref(), || {
+    ///
+    /// It keeps what it optimises in this folder of results.
+    pub(crate) fn find(results: &Path) -> Result<Self> {
+        let program = Self::choose(env::var_os("WASM_OPT").as_deref(), || {
             if let Ok(program) = which::which("wasm-opt") {
                 return Ok(program);
             }
             debian::ensure(&["binaryen"])?;
             which::which("wasm-opt").context("binaryen was installed without wasm-opt")
-        })
+        })?;
+        Ok(Self { program, results: results.to_owned() })
     }
 
-    fn choose(named: Option<&OsStr>, found: impl FnOnce() -> Result<PathBuf>) -> Result<Self> {
+    fn choose(named: Option<&OsStr>, found: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
         if let Some(named) = named.filter(|named| !named.is_empty()) {
             let program = PathBuf::from(named);
             if !program.is_file() {
                 bail!("WASM_OPT is {}, which is not a file: fix it or unset it", program.display());
             }
-            return Ok(Self { program });
+            return Ok(program);
         }
-        let program = found().context(
+        found().context(
             "no wasm-opt: install binaryen, set WASM_OPT to the program, or build with --no-opt (larger, slower modules)",
-        )?;
-        Ok(Self { program })
+        )
     }
 
     /// Optimises a module for speed; keeps the functions' names if `debug_names`.
+    ///
+    /// Takes the result of an earlier run with the same module and the same wasm-opt: a module takes ten seconds,
+    /// and many commands build all of them first.
     pub(crate) fn optimise(&self, wasm: &[u8], debug_names: bool) -> Result<Vec<u8>> {
-        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+        let result = self.results.join(self.digest(wasm, debug_names)?).with_extension("wasm");
+        if let Ok(optimised) = fs::read(&result) {
+            return Ok(optimised);
+        }
+        fs::create_dir_all(&self.results)?;
+        let folder = tempfile::tempdir_in(&self.results).context("cannot create a temporary folder")?;
         let (before, after) = (folder.path().join("before.wasm"), folder.path().join("after.wasm"));
         fs::write(&before, wasm)?;
-        process::capture(&mut self.command(&before, &after, debug_names), TIMEOUT)?;
-        fs::read(&after).context("wasm-opt wrote no module")
+        let mut command = Command::new(&self.program);
+        command.args(flags(debug_names)).arg(before).arg("--output").arg(&after);
+        process::capture(&mut command, TIMEOUT)?;
+        let optimised = fs::read(&after).context("wasm-opt wrote no module")?;
+        fs::rename(after, result)?;
+        Ok(optimised)
     }
 
-    fn command(&self, before: &Path, after: &Path, debug_names: bool) -> Command {
-        let mut command = Command::new(&self.program);
-        // Hoisting constants saves 1 % of the size and no time: V8 folds them into instructions again.
-        command.args(["-O3", "--const-hoisting"]).args(FEATURES).arg("--strip-producers");
-        command.arg(if debug_names { "--debuginfo" } else { "--strip-debug" });
-        command.arg(before).arg("--output").arg(after);
-        command
+    /// The digest of everything that a result depends on.
+    fn digest(&self, wasm: &[u8], debug_names: bool) -> Result<String> {
+        let version = process::capture(Command::new(&self.program).arg("--version"), TIMEOUT)?;
+        let flags = flags(debug_names).join(" ");
+        let cause = [version.as_bytes(), flags.as_bytes(), wasm];
+        Ok(sha256(&cause.join(&b'\n')))
     }
+}
+
+fn flags(debug_names: bool) -> Vec<&'static str> {
+    // Hoisting constants saves 1 % of the size and no time: V8 folds them into instructions again.
+    let mut flags = vec!["-O3", "--const-hoisting", "--strip-producers"];
+    flags.extend(FEATURES);
+    flags.push(if debug_names { "--debuginfo" } else { "--strip-debug" });
+    flags
 }
 
 #[cfg(test)]
@@ -81,8 +105,8 @@ mod tests {
     fn wasm_opt_from_the_environment_has_priority_and_must_exist() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let other = || Ok(PathBuf::from("other"));
-        assert_eq!(Optimiser::choose(Some(file.path().as_os_str()), other).unwrap().program, file.path());
-        assert_eq!(Optimiser::choose(Some(OsStr::new("")), other).unwrap().program, Path::new("other"));
+        assert_eq!(Optimiser::choose(Some(file.path().as_os_str()), other).unwrap(), file.path());
+        assert_eq!(Optimiser::choose(Some(OsStr::new("")), other).unwrap(), Path::new("other"));
         let error = Optimiser::choose(Some(OsStr::new("no/such")), other).err().unwrap();
         assert!(error.to_string().contains("WASM_OPT is no/such"), "{error}");
     }
@@ -92,5 +116,25 @@ mod tests {
         let error = Optimiser::choose(None, || bail!("no apt-get")).err().unwrap();
         let message = format!("{error:#}");
         assert!(message.contains("--no-opt") && message.ends_with("no apt-get"), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_same_module_is_optimised_once() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let (program, results) = (folder.path().join("wasm-opt"), folder.path().join("results"));
+        // Writes how often it ran, into the file that the last argument names.
+        let script = "#!/bin/sh\n[ \"$1\" = --version ] && echo 1 && exit\n\
+                      echo run >> \"$0.runs\"\nfor last; do :; done\nwc -l < \"$0.runs\" > \"$last\"\n";
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let optimiser = Optimiser { program, results };
+        let runs = |wasm: &[u8], names| {
+            String::from_utf8(optimiser.optimise(wasm, names).unwrap()).unwrap().trim().to_owned()
+        };
+        assert_eq!([runs(b"a", false), runs(b"a", false)], ["1", "1"]);
+        assert_eq!([runs(b"b", false), runs(b"a", true), runs(b"b", false)], ["2", "3", "2"]);
     }
 }

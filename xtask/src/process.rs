@@ -1,7 +1,7 @@
 //! Runs other programs, with their output passed on or captured.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Seek, Write, stderr, stdout};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,17 +12,64 @@ use anyhow::{Context, Result, bail};
 const POLL: Duration = Duration::from_millis(20);
 /// Lines of a failed program's output that the error repeats.
 const TAIL_LINES: usize = 20;
+/// Lines about failed tests that the error repeats.
+const FAILURE_LINES: usize = 150;
 
 /// Runs a program and passes its output on.
+///
+/// Without a terminal, the error repeats the tests that failed or the end of the output, so that the last lines
+/// of a log say what is wrong.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("cannot start `{}`", line_of(command)))?;
+    command.stdin(Stdio::null());
+    if stderr().is_terminal() {
+        let status = command.status().with_context(|| cannot_start(command))?;
+        return check(command, status, "");
+    }
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| cannot_start(command))?;
+    let errors = child.stderr.take().context("standard error is not a pipe")?;
+    let errors = thread::spawn(move || pass_on(errors, stderr()));
+    let output = child.stdout.take().context("standard output is not a pipe")?;
+    let output = pass_on(output, stdout());
+    let errors = errors.join().unwrap_or_default();
+    let status = child.wait()?;
+    let failures = failed_tests(&output);
+    check(command, status, &if failures.is_empty() { tail(&output, &errors) } else { failures })
+}
+
+fn check(command: &Command, status: ExitStatus, output: &str) -> Result<()> {
     if !status.success() {
-        bail!("`{}` failed: {status}", line_of(command));
+        bail!("`{}` failed: {status}{output}", line_of(command));
     }
     Ok(())
+}
+
+fn cannot_start(command: &Command) -> String {
+    format!("cannot start `{}`", line_of(command))
+}
+
+/// Writes each line as it comes and returns all of them.
+fn pass_on(from: impl Read, mut to: impl Write) -> String {
+    let mut from = BufReader::new(from);
+    let mut all = Vec::new();
+    loop {
+        let start = all.len();
+        match from.read_until(b'\n', &mut all) {
+            Ok(0) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
+            // What cannot be shown is still part of the error.
+            Ok(_) => drop(to.write_all(all.get(start..).unwrap_or_default())),
+        }
+    }
+}
+
+/// What test programs printed of the tests that failed, between `failures:` and their result.
+fn failed_tests(output: &str) -> String {
+    let mut within = false;
+    let failures = output.lines().filter(|line| {
+        within = (within || *line == "failures:") && !line.starts_with("test result: ");
+        within && !line.trim().is_empty()
+    });
+    failures.take(FAILURE_LINES).flat_map(|line| ["\n    ", line]).collect()
 }
 
 /// Runs a program and returns its standard output. If it fails, the error repeats the end of its standard
@@ -112,6 +159,22 @@ mod tests {
         let message = error.to_string();
         assert!(message.starts_with("`sh -c echo why >&2; exit 3` failed: exit status: 3"), "{message}");
         assert!(message.ends_with("\n    why"), "{message}");
+    }
+
+    #[test]
+    fn the_failed_tests_are_repeated() {
+        let output = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwrong\n\n\nfailures:\n    a\n\n\
+                      test result: FAILED. 0 passed\nrunning 1 test\ntest b ... ok\n";
+        let repeated: Vec<_> = failed_tests(output).lines().map(|line| line.trim().to_owned()).collect();
+        assert_eq!(repeated, ["", "failures:", "---- a stdout ----", "wrong", "failures:", "a"]);
+        assert_eq!(failed_tests("test b ... ok\ntest result: ok. 1 passed\n"), "");
+    }
+
+    #[test]
+    fn what_a_program_prints_is_passed_on_and_returned() {
+        let mut shown = Vec::new();
+        assert_eq!(pass_on(&b"one\ntwo"[..], &mut shown), "one\ntwo");
+        assert_eq!(shown, b"one\ntwo");
     }
 
     #[test]

@@ -57,11 +57,12 @@ pub(crate) struct Args {
 /// The tests to run.
 pub(crate) struct Selection<'a> {
     filter: Option<&'a str>,
-    envoys: Vec<TestRun>,
+    envoys: Vec<TestRun<'a>>,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let selection = Selection { filter: args.filter.as_deref(), envoys: envoys::runs(&args.envoy) };
+    let filter = args.filter.as_deref();
+    let selection = Selection { filter, envoys: envoys::runs(&args.envoy, filter) };
     if args.list {
         selection.envoys.iter().for_each(|run| println!("{run}"));
         return Ok(());
@@ -119,16 +120,16 @@ pub(crate) fn end_to_end(
             let mut cargo = cargo_test(workspace, &[END_TO_END]);
             cargo.args(run.flags());
             run.set_envoy(&mut cargo);
-            // Two at a time: tests spend most of their time waiting.
-            process::run(cargo.args(["--", "--test-threads=2"]).args(selection.filter))
+            // Three at a time: tests spend most of their time waiting.
+            process::run(cargo.args(["--", "--test-threads=3"]).args(run.filters()))
         });
     }
 }
 
-impl Selection<'_> {
+impl Selection<'static> {
     /// All tests, on the default versions of Envoy.
     pub(crate) fn everything() -> Self {
-        Self { filter: None, envoys: envoys::runs(&[]) }
+        Self { filter: None, envoys: envoys::runs(&[], None) }
     }
 }
 

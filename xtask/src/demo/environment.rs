@@ -29,12 +29,12 @@ impl DemoEnvironment {
         let mut reserved = Vec::new();
 
         let own = config.cluster_address(UPSTREAM_CLUSTER)?.port();
-        let upstream = Upstream::start(own_or_any(own)).await?;
+        let upstream = on_own_or_any(own, Upstream::start).await?;
         config = config.cluster_port(UPSTREAM_CLUSTER, upstream.port());
         note_port("upstream", own, upstream.port());
 
         let own = config.cluster_address(COLLECTOR_CLUSTER)?.port();
-        let collector = Collector::start(kind, own_or_any(own)).await?;
+        let collector = on_own_or_any(own, |port| Collector::start(kind, port)).await?;
         config = config.cluster_port(COLLECTOR_CLUSTER, collector.port());
         note_port(&format!("collector ({})", kind.name()), own, collector.port());
 
@@ -86,9 +86,17 @@ fn note_port(server: &str, configured: u16, actual: u16) {
     }
 }
 
-/// The port if it is free, else 0, which selects any free port.
-fn own_or_any(own: u16) -> u16 {
-    if ports::is_free(own) { own } else { 0 }
+/// Starts a server on the port, or on any free port if another process has it or takes it meanwhile.
+async fn on_own_or_any<Server, Starting: Future<Output = Result<Server>>>(
+    own: u16,
+    start: impl Fn(u16) -> Starting,
+) -> Result<Server> {
+    if ports::is_free(own)
+        && let Ok(server) = start(own).await
+    {
+        return Ok(server);
+    }
+    start(0).await
 }
 
 /// The port if it is free, else another port, which stays reserved.
