@@ -1,8 +1,8 @@
 //! Tens of thousands of series: all arrive with exact counts, and exports do not block the main thread for
 //! long.
 //!
-//! Prints the durations of the event loop and the memory: `cargo test -p tributary-tests --test many_series
-//! -- --nocapture`.
+//! Prints the durations of the event loop and the memory: `cargo test -p tributary-tests --test e2e --
+//! many_series --nocapture`.
 
 use std::collections::BTreeMap;
 
