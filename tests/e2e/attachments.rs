@@ -43,7 +43,7 @@ const CASES: [Case; 11] = [
     Case::new("full_istio", "worker_filter_full", r#"{"preset": "istio"}"#, Kind::Http),
     Case::new("full_tcp", "worker_filter_full", r#"{"preset": "tcp"}"#, Kind::Tcp),
     Case::new("full_istio_tcp", "worker_filter_full", r#"{"preset": "istio_tcp"}"#, Kind::Tcp),
-    Case::new("console", "worker_filter_full", r#"{"role": "console"}"#, Kind::Console),
+    Case::new("console", "console", "{}", Kind::Console),
     Case::new("log_stream", "worker_filter_full", r#"{"role": "log_stream"}"#, Kind::LogStream),
     Case::new("service", "service", r#"{"destinations": [{"cluster": "otlp_collector"}]}"#, Kind::Service),
 ];

@@ -7,9 +7,8 @@
 //! all of that for one part of the plan, and [`worker`] holds them together.
 //!
 //! In `worker_filter_full.wasm` [`headers`] are written while a request is under way, with shared [`values`] in them, and the
-//! [`tap`] writes streams to the log. A plugin of that module may have another `role`: it takes a [`log_stream`], in which
-//! Envoy's own access logger tells of many requests at a time, or it is the console, of the crate `tributary-console`,
-//! which answers requests itself.
+//! [`tap`] writes streams to the log. With `role: log_stream` a plugin of that module takes a [`log_stream`], in which Envoy's
+//! own access logger sends it many requests at a time.
 
 pub mod root;
 

@@ -70,7 +70,7 @@ impl Context for WorkerRoot {}
 impl RootContext for WorkerRoot {
     fn on_configure(&mut self, _size: usize) -> bool {
         logging::install();
-        let plugin = Plugin::configure(self.id);
+        let plugin = Plugin::configure();
         let accepted = plugin.is_some();
         // Nothing calls the host back while it is here, so nothing has borrowed the plugin.
         if let Ok(mut shared) = self.plugin.try_borrow_mut() {

@@ -13,7 +13,9 @@ mod tap;
 use std::time::Duration;
 
 use tributary_proto::config::{self, Problems, Section, quoted};
-use tributary_proto::limits::{EXPONENTIAL_SIZE_DEFAULT, SERIES_DEFAULT, SERIES_MAX};
+use tributary_proto::limits::{
+    EXPONENTIAL_SIZE_DEFAULT, FLUSH_INTERVAL_DEFAULT, FLUSH_INTERVALS, SERIES_DEFAULT, SERIES_MAX,
+};
 use tributary_proto::metric::Kind;
 
 use crate::plan::{Plan, SOURCES_MAX, Streams, When};
@@ -46,8 +48,6 @@ pub enum Role {
     Filter,
     /// The same, of requests that Envoy's own access logger tells of.
     LogStream,
-    /// It shows what was measured. Of the configuration it takes the interval at which workers hand over.
-    Console,
 }
 
 /// When folds are handed over.
@@ -58,10 +58,6 @@ pub struct Flush {
     /// At the latest after so many observations.
     pub max_requests: Option<u64>,
 }
-
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(10);
-const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(300);
 
 /// As often as Istio reports TCP connections that stay open, and the bounds of that.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -90,10 +86,9 @@ impl WorkerConfig {
     #[inline(never)]
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
-            let word = root.word("role", &["filter", "log_stream", "console"]);
+            let word = root.word("role", &["filter", "log_stream"]);
             #[cfg(feature = "full")]
             let role = match word {
-                Some("console") => return Self::console(root),
                 Some("log_stream") => Role::LogStream,
                 _ => Role::Filter,
             };
@@ -135,19 +130,6 @@ impl WorkerConfig {
                 role,
             }
         })
-    }
-
-    /// That of a console: what only a filter could do is none of its keys.
-    #[cfg(feature = "full")]
-    fn console(root: &mut Section<'_>) -> Self {
-        Self {
-            plan: Preset::None.plan(Options { grpc_messages: false }, &|_| None),
-            flush: Flush { max_requests: None, interval: root.section("flush", read_flush_interval) },
-            report_interval: REPORT_INTERVAL,
-            series_max: SERIES_DEFAULT,
-            service_vm_id: String::new(),
-            role: Role::Console,
-        }
     }
 }
 
@@ -221,14 +203,10 @@ fn only_in_full(section: &mut Section<'_>, key: &'static str) {
 
 impl Flush {
     fn read(section: &mut Section<'_>) -> Self {
-        let interval = read_flush_interval(section);
+        let interval = section.duration("interval", FLUSH_INTERVALS);
         let max_requests = section.number("max_requests", 1..=1_000_000_000);
-        Self { interval, max_requests }
+        Self { interval: interval.unwrap_or(FLUSH_INTERVAL_DEFAULT), max_requests }
     }
-}
-
-fn read_flush_interval(section: &mut Section<'_>) -> Duration {
-    section.duration("interval", FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX).unwrap_or(FLUSH_INTERVAL)
 }
 
 /// The size of exponential histograms, if histograms are to be such.

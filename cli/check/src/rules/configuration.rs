@@ -3,7 +3,7 @@
 use tributary_plan::config::Role;
 
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Configuration, ParsedConfig, Plugin};
+use crate::plugin::{Configuration, ModuleKind, ParsedConfig, Plugin};
 use crate::yaml::embedded;
 use crate::yaml::json::to_json;
 use crate::yaml::node_ref::NodeRef;
@@ -21,7 +21,10 @@ pub(super) fn parse(plugin: &Plugin<'_>) -> Result<ParsedConfig, Vec<Finding>> {
             };
             problems.iter().map(finding).collect::<Vec<_>>()
         })?;
-        let rejected = if plugin.only_measures { only_in_full(&parsed) } else { Vec::new() };
+        let rejected = match plugin.module {
+            ModuleKind::Worker => only_in_full(&parsed),
+            ModuleKind::FullWorker | ModuleKind::Service | ModuleKind::Console => Vec::new(),
+        };
         if rejected.is_empty() {
             return Ok(parsed);
         }

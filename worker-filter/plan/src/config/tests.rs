@@ -248,26 +248,6 @@ fn every_problem_is_said_at_once() {
 
 #[cfg(feature = "full")]
 #[test]
-fn a_console_takes_no_key_that_measures() {
-    let console = parsed(r#"{"role": "console", "flush": {"interval": "200ms"}}"#);
-    assert_eq!((console.role, console.flush.interval), (Role::Console, Duration::from_millis(200)));
-    assert!(console.plan.main.measures.is_empty() && console.plan.counters.is_empty());
-    assert_eq!(parsed(r#"{"role": "filter"}"#), parsed("{}"));
-    assert_eq!(
-        problems(r#"{"role": "console", "preset": "otel", "flush": {"max_requests": 1}}"#),
-        [
-            "flush.max_requests: found an unknown key, allowed: one of interval",
-            "preset: found an unknown key, allowed: one of role, flush",
-        ]
-    );
-    assert_eq!(
-        problems(r#"{"role": "king"}"#),
-        [r#"role: found "king", allowed: one of filter, log_stream, console"#]
-    );
-}
-
-#[cfg(feature = "full")]
-#[test]
 fn a_log_stream_measures_requests_that_have_ended() {
     let log = parsed(
         r#"{"role": "log_stream", "flush": {"interval": "200ms"}, "dimensions": [{"name": "t", "request_header": "t"}]}"#,
@@ -306,9 +286,7 @@ fn what_happens_under_way_belongs_to_the_other_module() {
     let found = "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
     let expected = ["counters[0].response_header", "headers", "tap"].map(|key| format!("{key}: {found}"));
     assert_eq!(problems(json), expected);
-    for role in ["console", "log_stream"] {
-        assert_eq!(problems(&format!(r#"{{"role": "{role}"}}"#)), [format!("role: {found}")]);
-    }
+    assert_eq!(problems(r#"{"role": "log_stream"}"#), [format!("role: {found}")]);
     assert_eq!(parsed(r#"{"role": "filter"}"#), parsed("{}"));
 }
 
