@@ -1,18 +1,15 @@
 //! What a plugin is, by its configuration: a filter or access logger that measures, or the receiver of a log stream.
 
 use log::error;
-use proxy_wasm::types::Status;
-#[cfg(feature = "full")]
-use proxy_wasm::types::{Action, BufferType};
+use proxy_wasm::types::{Action, BufferType, Status};
 use tributary_host::random::{self, Hasher};
 use tributary_host::stream::ContextId;
 use tributary_host::{attributes, capability, clock, configuration};
+use tributary_plan::IS_FULL;
 use tributary_plan::config::WorkerConfig;
-#[cfg(feature = "full")]
-use tributary_plan::{config::Role, wanted::Wanted};
+use tributary_plan::wanted::Wanted;
 use tributary_proto::config::quoted;
 
-#[cfg(feature = "full")]
 use crate::log_stream::LogStream;
 use crate::pipe::BadExpression;
 use crate::worker::Worker;
@@ -23,7 +20,6 @@ pub enum Plugin {
     /// It measures the streams that Envoy calls it for.
     Filter(Box<Worker<Hasher>>),
     /// It measures the requests that Envoy's own access logger sends it.
-    #[cfg(feature = "full")]
     LogStream(Box<LogStream>),
 }
 
@@ -42,8 +38,7 @@ impl Plugin {
         if !is_allowed {
             return None;
         }
-        #[cfg(feature = "full")]
-        if config.role == Role::LogStream {
+        if config.log_stream {
             let wanted = Wanted::new(&config.plan);
             return Some(Self::LogStream(Box::new(LogStream::new(worker(config)?, wanted))));
         }
@@ -52,67 +47,31 @@ impl Plugin {
 
     /// The period of ticks has passed.
     pub fn on_tick(&mut self) {
-        match self {
-            Self::Filter(worker) => worker.tick(),
-            #[cfg(feature = "full")]
-            Self::LogStream(log) => log.worker().tick(),
-        }
+        self.worker().tick();
     }
 
     /// A stream is logged: the plugin is an access logger.
     pub fn on_log_entry(&mut self) {
         match self {
             Self::Filter(worker) => worker.log_entry(),
-            #[cfg(feature = "full")]
             Self::LogStream(log) => log.misattached(),
         }
     }
 
     /// A stream of a filter begins.
     pub fn on_stream_create(&mut self) {
-        if let Some(worker) = self.filter() {
+        if let Self::Filter(worker) = self {
             worker.stream_created();
         }
     }
 
     /// A TCP connection of a filter is open.
     pub fn on_new_connection(&mut self, stream: ContextId) {
-        match self {
-            Self::Filter(worker) => worker.connection_opened(stream),
-            #[cfg(feature = "full")]
-            Self::LogStream(_) => {}
+        if let Self::Filter(worker) = self {
+            worker.connection_opened(stream);
         }
     }
 
-    /// A stream of a filter has ended: once for each.
-    pub fn on_stream_end(&mut self, stream: ContextId, is_connection: bool) {
-        match self {
-            Self::Filter(worker) => worker.stream_ended(stream, is_connection),
-            #[cfg(feature = "full")]
-            Self::LogStream(log) => log.stream_ended(stream, is_connection),
-        }
-    }
-
-    /// The plugin ends: what a worker has, it hands over.
-    pub fn finish(&mut self) {
-        match self {
-            Self::Filter(worker) => worker.finish(),
-            #[cfg(feature = "full")]
-            Self::LogStream(log) => log.worker().finish(),
-        }
-    }
-
-    fn filter(&mut self) -> Option<&mut Worker<Hasher>> {
-        match self {
-            Self::Filter(worker) => Some(worker),
-            #[cfg(feature = "full")]
-            Self::LogStream(_) => None,
-        }
-    }
-}
-
-#[cfg(feature = "full")]
-impl Plugin {
     /// The headers of an HTTP request came.
     pub fn on_request_headers(&mut self, stream: ContextId) -> Action {
         match self {
@@ -123,7 +82,7 @@ impl Plugin {
 
     /// The headers of an HTTP response came.
     pub fn on_response_headers(&mut self, stream: ContextId) {
-        if let Some(worker) = self.filter() {
+        if let Self::Filter(worker) = self {
             worker.response_headers(stream);
         }
     }
@@ -132,9 +91,29 @@ impl Plugin {
     pub fn on_data(&mut self, stream: ContextId, buffer: BufferType, size: usize) {
         match self {
             // Ignores empty chunks: Envoy 1.40 calls once more at the end of a stream.
-            Self::Filter(worker) if size > 0 => worker.data(stream, buffer),
+            Self::Filter(worker) if IS_FULL && size > 0 => worker.data(stream, buffer),
             Self::LogStream(log) if buffer == BufferType::DownstreamData => log.data(stream, size),
             Self::Filter(_) | Self::LogStream(_) => {}
+        }
+    }
+
+    /// A stream of a filter has ended: once for each.
+    pub fn on_stream_end(&mut self, stream: ContextId, is_connection: bool) {
+        match self {
+            Self::Filter(worker) => worker.stream_ended(stream, is_connection),
+            Self::LogStream(log) => log.stream_ended(stream, is_connection),
+        }
+    }
+
+    /// The plugin ends: what a worker has, it hands over.
+    pub fn finish(&mut self) {
+        self.worker().finish();
+    }
+
+    fn worker(&mut self) -> &mut Worker<Hasher> {
+        match self {
+            Self::Filter(worker) => worker,
+            Self::LogStream(log) => log.worker(),
         }
     }
 }

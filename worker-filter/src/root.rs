@@ -1,29 +1,29 @@
 //! The plugin as Envoy sees it: the SDK's root context, and a context for each stream of a filter.
 //!
 //! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests under way, so all
-//! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. In the full module each stream is
-//! what its first callback says ([`kind`]), because one root context serves both kinds where an HTTP filter and a network
-//! filter have the same configuration, and because a callback of the other kind would make the SDK panic.
+//! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. In the full module
+//! ([`IS_FULL`]) each stream is what its first callback says ([`kind`]), because one root context serves both kinds where an
+//! HTTP filter and a network filter have the same configuration, and because a callback of the other kind would make the SDK
+//! panic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, RootContext, StreamContext};
-use proxy_wasm::types::{Action, ContextType};
-#[cfg(feature = "full")]
-use proxy_wasm::{traits::HttpContext, types::BufferType};
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
+use proxy_wasm::types::{Action, BufferType, ContextType};
 use tributary_host::stream::ContextId;
 use tributary_host::{callbacks, kind, logging};
+use tributary_plan::IS_FULL;
 
 use crate::plugin::Plugin;
 
 /// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called. The build strips
 /// all others, and `tributary-check` asks for these where capabilities are restricted.
-pub const CALLBACKS: [&[&str]; 2] = [&callbacks::PLUGIN, &["proxy_on_log", "proxy_on_new_connection"]];
+pub const CALLBACKS: [&[&str]; 2] =
+    [&callbacks::PLUGIN, &["proxy_on_downstream_data", "proxy_on_log", "proxy_on_new_connection"]];
 
 /// The callbacks that `worker_filter_full.wasm` exports besides.
 pub const CALLBACKS_FULL: &[&str] = &[
-    "proxy_on_downstream_data",
     "proxy_on_request_body",
     "proxy_on_request_headers",
     "proxy_on_response_body",
@@ -88,18 +88,14 @@ impl RootContext for WorkerRoot {
         with(&self.plugin, Plugin::on_log_entry);
     }
 
-    #[cfg(not(feature = "full"))]
     fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::StreamContext)
+        Some(if IS_FULL { kind::of_new_stream() } else { ContextType::StreamContext })
     }
 
-    #[cfg(feature = "full")]
-    fn get_type(&self) -> Option<ContextType> {
-        Some(kind::of_new_stream())
-    }
-
-    #[cfg(feature = "full")]
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        if !IS_FULL {
+            return None;
+        }
         kind::created(ContextId::new(context_id), self.id);
         Some(self.stream(context_id))
     }
@@ -137,13 +133,11 @@ impl StreamContext for FilterStream {
         Action::Continue
     }
 
-    #[cfg(feature = "full")]
     fn on_downstream_data(&mut self, size: usize, _end_of_stream: bool) -> Action {
         with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::DownstreamData, size));
         Action::Continue
     }
 
-    #[cfg(feature = "full")]
     fn on_upstream_data(&mut self, size: usize, _end_of_stream: bool) -> Action {
         with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::UpstreamData, size));
         Action::Continue
@@ -154,7 +148,6 @@ impl StreamContext for FilterStream {
     }
 }
 
-#[cfg(feature = "full")]
 impl HttpContext for FilterStream {
     fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
         with(&self.plugin, |plugin| plugin.on_request_headers(self.id)).unwrap_or(Action::Continue)
@@ -196,5 +189,4 @@ fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<
 }
 
 #[cfg(test)]
-#[cfg(feature = "full")]
 mod tests;

@@ -96,7 +96,7 @@ mod tests {
     fn the_small_worker_filter_has_no_callback_during_a_request() {
         let [small, ..] = &ALL;
         let entered =
-            |name: &str| ["request", "response", "data", "done"].iter().any(|part| name.contains(part));
+            |name: &str| ["request", "response", "upstream", "done"].iter().any(|part| name.contains(part));
         assert!(small.exports().all(|name| !entered(name)));
     }
 

@@ -2,12 +2,9 @@
 
 mod counter;
 mod dimension;
-#[cfg(feature = "full")]
 mod headers;
-#[cfg(feature = "full")]
 mod log_stream;
 mod metric;
-#[cfg(feature = "full")]
 mod tap;
 
 use std::time::Duration;
@@ -18,6 +15,7 @@ use tributary_proto::limits::{
 };
 use tributary_proto::metric::Kind;
 
+use crate::IS_FULL;
 use crate::plan::{Plan, SOURCES_MAX, Streams, When};
 use crate::preset::{Node, Options, Preset};
 use crate::source::Source;
@@ -35,19 +33,8 @@ pub struct WorkerConfig {
     pub series_max: usize,
     /// The `vm_id` of the service; empty for the worker's own.
     pub service_vm_id: String,
-    /// What the plugin is.
-    #[cfg(feature = "full")]
-    pub role: Role,
-}
-
-/// What a plugin of `worker_filter_full.wasm` is.
-#[cfg(feature = "full")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It measures, as all else in the configuration says.
-    Filter,
-    /// The same, of requests that Envoy's own access logger tells of.
-    LogStream,
+    /// Whether the worker measures the records of Envoy's own access logger, instead of the streams that Envoy calls it for.
+    pub log_stream: bool,
 }
 
 /// When folds are handed over.
@@ -86,23 +73,19 @@ impl WorkerConfig {
     #[inline(never)]
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
-            let word = root.word("role", &["filter", "log_stream"]);
-            #[cfg(feature = "full")]
-            let role = match word {
-                Some("log_stream") => Role::LogStream,
-                _ => Role::Filter,
-            };
-            #[cfg(not(feature = "full"))]
-            if word.is_some_and(|word| word != "filter") {
-                only_in_full(root, "role");
-            }
             let mut plan = read_plan(root, node);
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
             plan.counters = counter::read(root, &mut plan.main);
-            read_under_way(root, &mut plan);
-            #[cfg(feature = "full")]
-            if role == Role::LogStream {
+            if IS_FULL {
+                headers::read(root, &mut plan);
+                tap::read(root, &mut plan);
+            } else {
+                only_in_full(root, "headers");
+                only_in_full(root, "tap");
+            }
+            let log_stream = root.flag("log_stream").unwrap_or(false);
+            if log_stream {
                 log_stream::fit(root, &mut plan);
             }
             plan.prune();
@@ -126,8 +109,7 @@ impl WorkerConfig {
                 report_interval: report_interval.unwrap_or(REPORT_INTERVAL),
                 series_max,
                 service_vm_id,
-                #[cfg(feature = "full")]
-                role,
+                log_stream,
             }
         })
     }
@@ -181,23 +163,10 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
     plan
 }
 
-/// What happens to streams while they are under way.
-#[cfg(feature = "full")]
-fn read_under_way(root: &mut Section<'_>, plan: &mut Plan) {
-    headers::read(root, plan);
-    tap::read(root, plan);
-}
-
-#[cfg(not(feature = "full"))]
-fn read_under_way(root: &mut Section<'_>, _: &mut Plan) {
-    only_in_full(root, "headers");
-    only_in_full(root, "tap");
-}
-
-/// A key of which the measuring module knows only where it belongs.
+/// Rejects a key of `worker_filter_full.wasm`, and names that module.
 fn only_in_full(section: &mut Section<'_>, key: &'static str) {
     if section.known(key) {
-        section.note(key, "a key of worker_filter_full.wasm", "only there: this module only measures");
+        section.note(key, "a key of worker_filter_full.wasm", "only in that module");
     }
 }
 

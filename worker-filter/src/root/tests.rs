@@ -10,7 +10,7 @@ const CONFIGURATIONS: [&str; 5] = [
     r#"{"preset": "istio"}"#,
     r#"{"preset": "tcp"}"#,
     r#"{"preset": "istio_tcp"}"#,
-    r#"{"role": "log_stream"}"#,
+    r#"{"log_stream": true}"#,
 ];
 
 fn start(configuration: &str) -> Vm {
@@ -26,10 +26,12 @@ fn said() -> Vec<String> {
 }
 
 fn pass_http(stream: Stream) {
-    stream.request_headers();
-    stream.request_body(1);
-    stream.response_headers();
-    stream.response_body(1);
+    if IS_FULL {
+        stream.request_headers();
+        stream.request_body(1);
+        stream.response_headers();
+        stream.response_body(1);
+    }
     stream.log();
     stream.delete();
 }
@@ -37,7 +39,9 @@ fn pass_http(stream: Stream) {
 fn pass_tcp(stream: Stream) {
     stream.new_connection();
     stream.downstream_data(1);
-    stream.upstream_data(1);
+    if IS_FULL {
+        stream.upstream_data(1);
+    }
     stream.log();
     stream.delete();
 }
@@ -83,7 +87,9 @@ fn a_connection_that_is_never_opened_is_left_alone() {
     let vm = start(r#"{"preset": "tcp"}"#);
     let connection = vm.connection();
     assert_eq!(connection.downstream_data(1), Action::Continue);
-    assert_eq!(connection.upstream_data(1), Action::Continue);
+    if IS_FULL {
+        assert_eq!(connection.upstream_data(1), Action::Continue);
+    }
     connection.log();
     connection.delete();
 }
@@ -110,7 +116,7 @@ fn an_access_logger_says_once_if_its_streams_are_not_for_it() {
             fake::with(|host| host.streams.begin(protocol));
             vm.log();
             vm.log();
-            let lines = usize::from(!is_for_it || configuration.contains("role"));
+            let lines = usize::from(!is_for_it || configuration.contains("log_stream"));
             assert_eq!(said().len(), lines, "{configuration}: {:?}", said());
         }
     }

@@ -1,6 +1,6 @@
 //! Modules at attach points where they do not work, and requests that would be counted twice.
 
-use tributary_plan::config::{Role as WorkerRole, WorkerConfig};
+use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::Streams;
 
 use crate::finding::{Finding, Rule};
@@ -69,8 +69,8 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
     let is_logger = matches!(plugin.attach_point, AttachPoint::AccessLogger { .. });
     let needs_open_streams = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
     let message = match (plugin.attach_point, plan.streams) {
-        (AttachPoint::NetworkFilter, _) if config.role == WorkerRole::LogStream => return None,
-        (_, _) if config.role == WorkerRole::LogStream => {
+        (AttachPoint::NetworkFilter, _) if config.log_stream => return None,
+        (_, _) if config.log_stream => {
             "a log stream arrives over connections; attach the worker as a network filter (envoy.filters.network.wasm) of the \
              internal listener that Envoy's fluentd access logger sends to, as in envoy/log_stream.yaml"
         }

@@ -24,6 +24,7 @@ const CALLED_BY_WORKER: &[&str] = &[
     "proxy_increment_metric",
     "proxy_log",
     "proxy_resolve_shared_queue",
+    "proxy_set_buffer_bytes",
     "proxy_set_effective_context",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
@@ -37,7 +38,6 @@ const CALLED_BY_FULL_WORKER: &[&str] = &[
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
-    "proxy_set_buffer_bytes",
 ];
 
 /// The host functions that `service.wasm` calls.

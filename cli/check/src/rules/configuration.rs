@@ -1,7 +1,5 @@
 //! The results of the modules' own validators.
 
-use tributary_plan::config::Role;
-
 use crate::finding::{Finding, Rule};
 use crate::plugin::{Configuration, ModuleKind, ParsedConfig, Plugin};
 use crate::yaml::embedded;
@@ -10,7 +8,7 @@ use crate::yaml::node_ref::NodeRef;
 
 /// `worker_filter.wasm`'s own message about keys of `worker_filter_full.wasm`.
 const ONLY_IN_FULL: &str =
-    "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
+    "found a key of worker_filter_full.wasm, allowed: only in that module";
 
 /// Parses a plugin's configuration with its module's validator.
 pub(super) fn parse(plugin: &Plugin<'_>) -> Result<ParsedConfig, Vec<Finding>> {
@@ -63,6 +61,5 @@ fn only_in_full(parsed: &ParsedConfig) -> Vec<String> {
     let mut keys: Vec<_> = counters.map(|(index, _)| format!("counters[{index}].response_header")).collect();
     keys.extend((!plan.rules.is_empty()).then(|| "headers".to_owned()));
     keys.extend(plan.tap.is_some().then(|| "tap".to_owned()));
-    keys.extend((config.role != Role::Filter).then(|| "role".to_owned()));
     keys
 }
