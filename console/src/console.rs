@@ -1,6 +1,7 @@
-//! The console: answers the requests of a listener of its own, from what the service puts into shared data.
+//! The console in one worker: responds to the requests of its listener, from what the service writes into
+//! shared data.
 //!
-//! What takes a while, a snapshot or a flush, is answered on a later tick: the request waits until then.
+//! A request for a snapshot or a flush waits, and gets its response on a later tick.
 
 use std::time::Duration;
 
@@ -18,37 +19,37 @@ use crate::request::{Path, Request};
 use crate::snapshot::Snapshot;
 use crate::{health, json, prometheus};
 
-/// The page, as it is sent.
+/// The page, without external assets.
 const PAGE: &[u8] = include_bytes!("page.html");
 
-/// What the page may do: nothing but what is in it, and ask where it came from.
+/// The content security policy of the page: only its own code, and requests to the console.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Requests that wait in one worker. More than that is not somebody who looks.
+/// The maximum number of requests that wait in one worker.
 const WAITING_MAX: usize = 64;
 
-/// How long a request waits for a snapshot: the service looks for who asks ten times a second.
+/// How long a request waits for a snapshot. The service checks ten times a second whether one is requested.
 const SNAPSHOT_TIMEOUT_NS: u64 = 5_000_000_000;
 
-/// How often is looked at what requests wait for.
+/// The tick period while requests wait.
 const TICK: Duration = Duration::from_millis(50);
 
-/// The same while none waits, and there is nothing to do.
+/// The tick period while no request waits.
 const TICK_IDLE: Duration = Duration::from_secs(60);
 
-/// When the first tick comes: until then nobody waits.
+/// The time to the first tick. Until then no request may wait.
 const FIRST_TICK: Duration = Duration::from_millis(1);
 
 /// The console in one worker.
 #[derive(Debug)]
-pub struct Console {
-    handover_interval_ns: u64,
+pub(crate) struct Console {
+    flush_interval_ns: u64,
     ledger: Ledger,
     waiting: Vec<Waiting>,
-    /// Whether a tick has come, so that others will.
+    /// Whether Envoy has called a tick, so that waiting requests get their response.
     has_ticked: bool,
-    said_misattached: bool,
+    is_misattachment_logged: bool,
 }
 
 /// A request that waits.
@@ -57,95 +58,110 @@ struct Waiting {
     stream: ContextId,
     since_unix_nano: u64,
     until_unix_nano: u64,
-    wish: Wish,
+    resource: Pending,
 }
 
-/// What for.
+/// What a request waits for.
 #[derive(Clone, Copy, Debug)]
-enum Wish {
+enum Pending {
     Snapshot(View),
     Flush(Flush),
 }
 
-/// How a snapshot is shown.
+/// The format of a snapshot.
 #[derive(Clone, Copy, Debug)]
 enum View {
     Prometheus(Format),
     Json,
 }
 
-/// What a request is answered.
+/// The reaction to a request.
+enum Reply {
+    Now(Response),
+    /// Responds when the resource is available, or when the time is over.
+    Later {
+        resource: Pending,
+        timeout_ns: u64,
+    },
+}
+
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
+struct Response {
     status: u16,
     content_type: &'static str,
-    /// One header more.
+    /// One additional header.
     header: Option<(&'static str, &'static str)>,
     body: Vec<u8>,
 }
 
 impl Console {
-    /// A console of workers that hand over so often.
-    pub fn new(handover_interval: Duration) -> Self {
-        let handover_interval_ns = u64::try_from(handover_interval.as_nanos()).unwrap_or(u64::MAX);
-        // A host that refuses was found out before.
+    /// Creates a console for workers with this flush interval.
+    pub(crate) fn new(flush_interval: Duration) -> Self {
+        let flush_interval_ns = u64::try_from(flush_interval.as_nanos()).unwrap_or(u64::MAX);
+        // `root.rs` has checked that Envoy allows this call.
         let _ = clock::tick_every(FIRST_TICK);
         Self {
-            handover_interval_ns,
+            flush_interval_ns,
             ledger: Ledger::define(),
             waiting: Vec::new(),
             has_ticked: false,
-            said_misattached: false,
+            is_misattachment_logged: false,
         }
     }
 
-    /// Answers a request, or lets it wait.
-    pub fn request(&mut self, stream: ContextId) -> Action {
+    /// Responds to a request, or lets it wait.
+    pub(crate) fn request(&mut self, stream: ContextId) -> Action {
         let now = clock::now_unix_nano();
         let request = Request::read();
-        let answer = match &request.path {
-            _ if !request.is_allowed() => Answer::not_allowed(&request.path),
-            Path::Page => Ok(Answer::page()),
-            Path::Health => Ok(health(now)),
+        let reply = match request.path {
+            path if !request.is_allowed() => Reply::Now(Response::not_allowed(path)),
+            Path::Page => Reply::Now(Response::page()),
+            Path::Health => Reply::Now(health(now)),
             Path::Metrics => self.show(View::Prometheus(Format::accepted(&request.accept)), now, now),
             Path::Snapshot => self.show(View::Json, now, now),
-            Path::Flush if request.is_foreign => Ok(Answer::text(403, "not from another site\n".to_owned())),
+            Path::Flush if request.is_cross_site => Reply::Now(Response::text(
+                403,
+                "requests from pages of other sites are rejected\n".to_owned(),
+            )),
             Path::Flush => match health::service_fault(now) {
-                Some(fault) => Ok(Answer::text(503, format!("nothing can be flushed: {fault}\n"))),
-                None => Err((Wish::Flush(Flush::begin(now, self.handover_interval_ns)), request.timeout_ns)),
+                Some(fault) => Reply::Now(Response::text(503, format!("nothing can be flushed: {fault}\n"))),
+                None => Reply::Later {
+                    resource: Pending::Flush(Flush::start(now, self.flush_interval_ns)),
+                    timeout_ns: request.timeout_ns,
+                },
             },
-            Path::Unknown => Ok(Answer::text(404, NOT_FOUND.to_owned())),
+            Path::Unknown => Reply::Now(Response::text(404, NOT_FOUND.to_owned())),
         };
-        match answer {
-            Ok(answer) => answer.send(),
-            Err(_) if self.waiting.len() >= WAITING_MAX => {
-                Answer::unavailable("too many requests wait").send()
+        match reply {
+            Reply::Now(response) => response.send(),
+            Reply::Later { .. } if self.waiting.len() >= WAITING_MAX => {
+                Response::unavailable("too many requests are waiting").send()
             }
-            // It would wait until its client goes.
-            Err(_) if !self.has_ticked => Answer::unavailable(TICKLESS).send(),
-            Err((wish, timeout_ns)) => {
+            // Without ticks it would wait until its client disconnects.
+            Reply::Later { .. } if !self.has_ticked => Response::unavailable(TICKLESS).send(),
+            Reply::Later { resource, timeout_ns } => {
                 let until_unix_nano = now.saturating_add(timeout_ns);
                 if self.waiting.is_empty() {
-                    // Without ticks it would wait until its client goes; there is nobody to tell.
                     let _ = clock::tick_every(TICK);
                 }
-                self.waiting.push(Waiting { stream, since_unix_nano: now, until_unix_nano, wish });
+                self.waiting.push(Waiting { stream, since_unix_nano: now, until_unix_nano, resource });
                 Action::Pause
             }
         }
     }
 
-    /// Answers those that wait for what is there now.
-    pub fn tick(&mut self) {
+    /// Responds to each waiting request whose resource is available or whose time is over.
+    pub(crate) fn tick(&mut self) {
         self.has_ticked = true;
         let now = clock::now_unix_nano();
         for mut waiting in std::mem::take(&mut self.waiting) {
             match self.advance(&mut waiting, now) {
                 None => self.waiting.push(waiting),
-                // A stream that the host does not know any more needs no answer.
-                Some(answer) => {
+                // A stream that Envoy does not know any more needs no response.
+                Some(response) => {
                     if waiting.stream.enter().is_ok() {
-                        answer.send();
+                        response.send();
                     }
                 }
             }
@@ -155,82 +171,86 @@ impl Console {
         }
     }
 
-    /// Logs that no request can be answered here: the plugin is a network filter or an access logger.
-    pub fn misattached(&mut self) {
-        if !std::mem::replace(&mut self.said_misattached, true) {
+    /// Logs once that no request arrives here, because the plugin is a network filter or an access logger.
+    pub(crate) fn misattached(&mut self) {
+        if !std::mem::replace(&mut self.is_misattachment_logged, true) {
             error!(
-                "the console answers requests of an HTTP filter, and this is no HTTP filter: make it one (said once)"
+                "console: this is no HTTP filter, so no request arrives here: attach it as envoy.filters.http.wasm to a \
+                 listener of its own (logged once)"
             );
         }
     }
 
-    /// The client has gone, or was answered.
-    pub fn stream_ended(&mut self, stream: ContextId) {
+    /// Forgets a request whose client disconnected or got its response.
+    pub(crate) fn stream_ended(&mut self, stream: ContextId) {
         self.waiting.retain(|waiting| waiting.stream != stream);
     }
 
-    /// The answer to one that waits, if it can be given now.
-    fn advance(&self, waiting: &mut Waiting, now: u64) -> Option<Answer> {
-        // A clock that went backwards would keep it for ever.
+    /// Returns the response to a waiting request; `None` while it has to wait.
+    fn advance(&self, waiting: &mut Waiting, now: u64) -> Option<Response> {
+        // A clock that was set back would keep it waiting.
         let is_over = now >= waiting.until_unix_nano || now < waiting.since_unix_nano;
-        match &mut waiting.wish {
-            Wish::Snapshot(view) => match self.show(*view, waiting.since_unix_nano, now) {
-                Ok(answer) => Some(answer),
-                Err(_) if is_over => Some(Answer::unavailable("no snapshot came")),
-                Err(_) => None,
-            },
-            Wish::Flush(flush) => match flush.advance(now, self.handover_interval_ns, &self.ledger) {
-                Progress::Done => Some(Answer::text(200, FLUSHED.to_owned())),
-                Progress::Waits(lines) if is_over => {
-                    Some(Answer::text(202, format!("still waiting for\n{}\n", lines.join("\n"))))
+        match &mut waiting.resource {
+            Pending::Snapshot(view) => match self.show(*view, waiting.since_unix_nano, now) {
+                Reply::Now(response) => Some(response),
+                Reply::Later { .. } if is_over => {
+                    Some(Response::unavailable("the service did not write a snapshot in time"))
                 }
-                Progress::Waits(_) => None,
+                Reply::Later { .. } => None,
+            },
+            Pending::Flush(flush) => match flush.advance(now, self.flush_interval_ns, &self.ledger) {
+                Progress::Done => Some(Response::text(200, FLUSHED.to_owned())),
+                Progress::Waiting(lines) if is_over => {
+                    Some(Response::text(202, format!("still waiting for\n{}\n", lines.join("\n"))))
+                }
+                Progress::Waiting(_) => None,
             },
         }
     }
 
-    /// The snapshot, if there is one that is not older than it may be for who asked then; otherwise one is asked for.
-    fn show(&self, view: View, asked_unix_nano: u64, now: u64) -> Result<Answer, (Wish, u64)> {
+    /// Returns the snapshot if it is recent enough for a request at `asked_unix_nano`; otherwise requests
+    /// one.
+    fn show(&self, view: View, asked_unix_nano: u64, now: u64) -> Reply {
         let time = HostSharedData.get(SNAPSHOT_TIME_KEY).ok().flatten();
         let time = time.and_then(|(bytes, _)| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
         let is_fresh = time.is_some_and(|time| time.saturating_add(SNAPSHOT_INTERVAL_NS) >= asked_unix_nano);
         if !is_fresh {
             if let Some(fault) = health::service_fault(now) {
-                return Ok(Answer::unavailable(&fault));
+                return Reply::Now(Response::unavailable(&fault));
             }
             let _ = HostSharedData.set(ASKED_KEY, &now.to_le_bytes(), Version::ANY);
-            return Err((Wish::Snapshot(view), SNAPSHOT_TIMEOUT_NS));
+            return Reply::Later { resource: Pending::Snapshot(view), timeout_ns: SNAPSHOT_TIMEOUT_NS };
         }
         let bytes = HostSharedData.get(SNAPSHOT_KEY).ok().flatten().map(|(bytes, _)| bytes);
         let snapshot = Snapshot::read(bytes.unwrap_or_default());
         let exports = health::exports();
-        Ok(match view {
-            View::Prometheus(format) => Answer {
+        Reply::Now(match view {
+            View::Prometheus(format) => Response {
                 content_type: format.content_type(),
-                ..Answer::of(prometheus::text(format, &snapshot, &self.ledger, &exports))
+                ..Response::of(prometheus::text(format, &snapshot, &self.ledger, &exports))
             },
-            View::Json => Answer {
+            View::Json => Response {
                 content_type: "application/json",
-                ..Answer::of(json::text(&snapshot, &self.ledger, &exports, now))
+                ..Response::of(json::text(&snapshot, &self.ledger, &exports, now))
             },
         })
     }
 }
 
-const NOT_FOUND: &str = "there is / /metrics /snapshot.json /healthz and, to POST, /flush\n";
+const NOT_FOUND: &str = "known paths: / /metrics /snapshot.json /healthz, and /flush for POST\n";
 const TICKLESS: &str =
     "the console has just started; if this lasts, allow proxy_on_tick in capability_restriction_config";
-const FLUSHED: &str = "every destination has everything that was seen before\n";
+const FLUSHED: &str = "every destination has confirmed everything that was observed before this request\n";
 
-fn health(now_unix_nano: u64) -> Answer {
+fn health(now_unix_nano: u64) -> Response {
     let faults = health::faults(now_unix_nano);
     if faults.is_empty() {
-        return Answer::text(200, "ok\n".to_owned());
+        return Response::text(200, "ok\n".to_owned());
     }
-    Answer::text(503, format!("{}\n", faults.join("\n")))
+    Response::text(503, format!("{}\n", faults.join("\n")))
 }
 
-impl Answer {
+impl Response {
     fn of(body: Vec<u8>) -> Self {
         Self { status: 200, content_type: "text/plain; charset=utf-8", header: None, body }
     }
@@ -244,18 +264,17 @@ impl Answer {
         Self { content_type: "text/html; charset=utf-8", header, ..Self::of(PAGE.to_vec()) }
     }
 
-    /// For now: it is worth asking again.
+    /// Returns a 503 that asks the client to retry.
     fn unavailable(reason: &str) -> Self {
         Self { header: Some(("retry-after", "1")), ..Self::text(503, format!("{reason}\n")) }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "as every way to an answer")]
-    fn not_allowed(path: &Path) -> Result<Self, (Wish, u64)> {
+    fn not_allowed(path: Path) -> Self {
         let allow = path.allow();
-        Ok(Self { header: Some(("allow", allow)), ..Self::text(405, format!("allowed here: {allow}\n")) })
+        Self { header: Some(("allow", allow)), ..Self::text(405, format!("allowed here: {allow}\n")) }
     }
 
-    /// Answers the current request with it.
+    /// Sends it as the response to the current request.
     fn send(self) -> Action {
         let mut headers = vec![
             ("content-type", self.content_type),
@@ -265,7 +284,7 @@ impl Answer {
         headers.extend(self.header);
         match headers::respond(self.status, &headers, &self.body, "tributary_console") {
             Ok(()) => Action::Pause,
-            // Then the listener's routes say what becomes of it.
+            // The routes of the listener then respond.
             Err(_) => Action::Continue,
         }
     }

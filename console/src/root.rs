@@ -1,7 +1,8 @@
 //! The plugin as Envoy sees it: the SDK's root context, and a context for each request.
 //!
-//! If the console is attached as a network filter by mistake, its streams are TCP connections, on whose callbacks the SDK
-//! would panic if it had an HTTP context for them. So the first callback decides the kind of a stream ([`kind`]).
+//! If the console is attached as a network filter by mistake, its streams are TCP connections, on whose
+//! callbacks the SDK would panic if it had an HTTP context for them. So the first callback decides the kind
+//! of a stream ([`kind`]).
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,8 +15,8 @@ use tributary_host::{callbacks, capability, clock, configuration, headers, kind,
 use crate::config::ConsoleConfig;
 use crate::console::Console;
 
-/// The callbacks that `console.wasm` exports. The build strips all others, and `tributary-check` asks for these where
-/// capabilities are restricted.
+/// The callbacks that `console.wasm` exports. The build strips all others, and `tributary-check` asks for
+/// these where capabilities are restricted.
 pub const CALLBACKS: [&[&str]; 2] =
     [&callbacks::PLUGIN, &["proxy_on_log", "proxy_on_new_connection", "proxy_on_request_headers"]];
 
@@ -102,15 +103,16 @@ impl StreamContext for ConsoleStream {
     }
 }
 
-/// The SDK drops a stream in `proxy_on_delete`, the only callback at the end of an HTTP/3 request (Envoy 1.40).
+/// The SDK drops a stream in `proxy_on_delete`, the only callback at the end of an HTTP/3 request (Envoy
+/// 1.40).
 impl Drop for ConsoleStream {
     fn drop(&mut self) {
         with(&self.console, |console| console.stream_ended(self.id));
     }
 }
 
-/// Calls `act` with the console, if a configuration was accepted. Envoy enters a VM again only for memory, so the console is
-/// never borrowed already.
+/// Calls `act` with the console, if a configuration was accepted. Envoy enters a VM again only for memory, so
+/// the console is never borrowed already.
 fn with<T>(console: &SharedConsole, act: impl FnOnce(&mut Console) -> T) -> Option<T> {
     console.try_borrow_mut().ok()?.as_mut().map(act)
 }

@@ -6,8 +6,8 @@ use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
 use crate::{buffer, capability};
 
-/// Reads the configuration of the plugin and parses it with `parse`. Logs each problem with the name of the plugin, and
-/// returns `None` if Envoy must reject the configuration.
+/// Reads the configuration of the plugin and parses it with `parse`. Logs each problem with the name of the
+/// plugin, and returns `None` if Envoy must reject the configuration.
 pub fn read<C>(plugin: &str, parse: impl FnOnce(&[u8]) -> Result<C, Problems>) -> Option<C> {
     // One byte past the limit, so that a configuration that is too long is noticed.
     let Ok(bytes) = buffer::plugin_configuration(CONFIGURATION_BYTES_MAX + 1) else {

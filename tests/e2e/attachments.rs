@@ -77,7 +77,7 @@ impl Kind {
         match self {
             Self::Http => "streams here are TCP connections",
             Self::Tcp => "streams here are HTTP requests",
-            Self::Console => "the console answers requests of an HTTP filter, and this is no HTTP filter",
+            Self::Console => "console: this is no HTTP filter",
             Self::LogStream => "log stream: this is no network filter",
             Self::Service => "service.wasm is attached as a filter or an access logger",
         }

@@ -1,4 +1,5 @@
-//! What a plugin is, by its configuration: a filter or access logger that measures, or the receiver of a log stream.
+//! What a plugin is, by its configuration: a filter or access logger that measures, or the receiver of a log
+//! stream.
 
 use log::error;
 use proxy_wasm::types::{Action, BufferType, Status};
@@ -24,7 +25,8 @@ pub enum Plugin {
 }
 
 impl Plugin {
-    /// Creates the plugin of a root context by its configuration; logs why Envoy must reject the configuration.
+    /// Creates the plugin of a root context by its configuration; logs why Envoy must reject the
+    /// configuration.
     pub fn configure() -> Option<Self> {
         let config = config()?;
         let is_allowed = capability::are_allowed(&[

@@ -1,10 +1,10 @@
 //! The plugin as Envoy sees it: the SDK's root context, and a context for each stream of a filter.
 //!
-//! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests under way, so all
-//! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. In the full module
-//! ([`IS_FULL`]) each stream is what its first callback says ([`kind`]), because one root context serves both kinds where an
-//! HTTP filter and a network filter have the same configuration, and because a callback of the other kind would make the SDK
-//! panic.
+//! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests
+//! under way, so all its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but
+//! `on_log`. In the full module ([`IS_FULL`]) each stream is what its first callback says ([`kind`]), because
+//! one root context serves both kinds where an HTTP filter and a network filter have the same configuration,
+//! and because a callback of the other kind would make the SDK panic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,8 +17,8 @@ use tributary_plan::IS_FULL;
 
 use crate::plugin::Plugin;
 
-/// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called. The build strips
-/// all others, and `tributary-check` asks for these where capabilities are restricted.
+/// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called.
+/// The build strips all others, and `tributary-check` asks for these where capabilities are restricted.
 pub const CALLBACKS: [&[&str]; 2] =
     [&callbacks::PLUGIN, &["proxy_on_downstream_data", "proxy_on_log", "proxy_on_new_connection"]];
 
@@ -105,8 +105,8 @@ impl RootContext for WorkerRoot {
     }
 }
 
-/// The SDK drops a root context in `proxy_on_delete`, its last callback. An export of `proxy_on_done` would be an entry into the
-/// VM for each stream, too.
+/// The SDK drops a root context in `proxy_on_delete`, its last callback. An export of `proxy_on_done` would
+/// be an entry into the VM for each stream, too.
 impl Drop for WorkerRoot {
     fn drop(&mut self) {
         let plugin = self.plugin.try_borrow_mut().ok().and_then(|mut plugin| plugin.take());
@@ -173,8 +173,8 @@ impl HttpContext for FilterStream {
     }
 }
 
-/// On HTTP/3 a filter's `on_log` never comes (Envoy 1.40): a stream that was not logged ends when the SDK drops it, in
-/// `proxy_on_delete`, where its attributes can still be read.
+/// On HTTP/3 a filter's `on_log` never comes (Envoy 1.40): a stream that was not logged ends when the SDK
+/// drops it, in `proxy_on_delete`, where its attributes can still be read.
 impl Drop for FilterStream {
     fn drop(&mut self) {
         if !kind::is_changing() {
@@ -183,7 +183,8 @@ impl Drop for FilterStream {
     }
 }
 
-/// Lets the plugin act, if there is one. Envoy enters a VM again only for memory, so it is never borrowed already.
+/// Lets the plugin act, if there is one. Envoy enters a VM again only for memory, so it is never borrowed
+/// already.
 fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }

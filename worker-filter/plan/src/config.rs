@@ -33,7 +33,8 @@ pub struct WorkerConfig {
     pub series_max: usize,
     /// The `vm_id` of the service; empty for the worker's own.
     pub service_vm_id: String,
-    /// Whether the worker measures the records of Envoy's own access logger, instead of the streams that Envoy calls it for.
+    /// Whether the worker measures the records of Envoy's own access logger, instead of the streams that
+    /// Envoy calls it for.
     pub log_stream: bool,
 }
 

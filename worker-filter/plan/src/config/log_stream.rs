@@ -5,7 +5,8 @@ use tributary_proto::config::Section;
 use crate::plan::{Plan, Streams};
 use crate::source::Alone;
 
-/// Removes from the plan what no record contains, and notes each key that needs more than a record of an ended request.
+/// Removes from the plan what no record contains, and notes each key that needs more than a record of an
+/// ended request.
 pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     const ALLOWED: &str = "only without log_stream, whose records describe requests that have ended";
     if plan.streams == Streams::Tcp {
@@ -17,7 +18,8 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     if plan.counts_grpc_messages() {
         root.note("grpc_messages", "true", ALLOWED);
     }
-    // Whether a request is a gRPC call takes an expression that only a filter or a Wasm access logger can evaluate.
+    // Whether a request is a gRPC call takes an expression that only a filter or a Wasm access logger can
+    // evaluate.
     plan.calls = None;
     if !plan.rules.is_empty() {
         root.note("headers", "a list", ALLOWED);
