@@ -1,6 +1,7 @@
-//! Configurations of both modules, as Envoy passes them on from a file or from xDS.
+//! Configurations of all modules, as Envoy passes them on from a file or from xDS.
 
 use proxy_wasm::types::{LogLevel, NewRootContext};
+use tributary_console::root::ConsoleRoot;
 use tributary_host::fake;
 use tributary_host::fake::vm::{Stream, Vm};
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
@@ -10,11 +11,12 @@ use tributary_worker_filter::root::WorkerRoot;
 use crate::seeds;
 use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
-/// Configures both modules with the input. Checks that each accepts it or logs at least one error, and that
-/// the service accepts every batch of a configured worker.
+/// Configures each module with the input. Checks that it accepts the input or logs at least one error, and
+/// that the service accepts every batch of a configured worker.
 pub fn check(input: &[u8]) {
     service(input);
     worker(input);
+    console(input);
 }
 
 fn service(input: &[u8]) {
@@ -53,6 +55,19 @@ fn worker(input: &[u8]) {
     assert_eq!(stat("observations_aggregated"), stat("observations_observed"));
     service.export();
     service.end();
+}
+
+fn console(input: &[u8]) {
+    fake::reset();
+    let Some(vm) = configured(ConsoleRoot::boxed, input) else { return };
+    // The response that the configuration tries to send.
+    fake::with(|host| host.responses.clear());
+    vm.tick();
+    let stream = vm.http_stream();
+    stream.request_headers();
+    finish(&vm, stream);
+    assert_eq!(fake::with(|host| host.responses.len()), 1, "each request gets a response");
+    vm.delete();
 }
 
 /// Runs a tick while the stream is open, and ends the stream.

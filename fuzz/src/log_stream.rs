@@ -9,16 +9,16 @@ use crate::service_harness::{ONE_ENCODING, ServiceHarness, stat};
 
 /// Configurations that read different values in different ways.
 const CONFIGS: [&str; 4] = [
-    r#"{"role": "log_stream"}"#,
-    r#"{"role": "log_stream", "limits": {"series": 2}, "histogram": {"kind": "exponential", "max_size": 10}, "exemplars": true,
+    r#"{"log_stream": true}"#,
+    r#"{"log_stream": true, "limits": {"series": 2}, "histogram": {"kind": "exponential", "max_size": 10}, "exemplars": true,
       "counters": [{"key": "a", "when": "request", "condition": "odd"}], "observed": "request"}"#,
-    r#"{"role": "log_stream", "preset": "none", "dimensions": [
+    r#"{"log_stream": true, "preset": "none", "dimensions": [
         {"name": "path", "attribute": "request.path", "paths": {"templates": ["/users/{id}"], "unmatched": "collapse"}},
         {"name": "tenant", "request_header": "x-tenant", "max_values": 2, "max_bytes": 9, "default": "none"},
         {"name": "flags", "attribute": "response.flags"},
         {"name": "tls", "attribute": "connection.mtls", "allow": ["true"]}],
       "metrics": [{"name": "bytes", "kind": "histogram", "value": "request.size", "unit": "By", "bounds": [1, 10, 100]}]}"#,
-    r#"{"role": "log_stream", "flush": {"max_requests": 1}}"#,
+    r#"{"log_stream": true, "flush": {"max_requests": 1}}"#,
 ];
 
 /// Passes the input to a connection in pieces. Checks that each record found by another decoder is counted

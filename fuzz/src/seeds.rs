@@ -103,7 +103,7 @@ fn point(kind: &Kind) -> Point {
     }
 }
 
-/// Valid and invalid configurations of both modules.
+/// Valid and invalid configurations of all modules.
 pub fn configuration() -> Vec<Vec<u8>> {
     const SERVICES: [&str; 4] = [
         r#"{"destinations": [{"cluster": "c"}]}"#,
@@ -116,7 +116,7 @@ pub fn configuration() -> Vec<Vec<u8>> {
         r#"{"destinations": [], "resource": {"service.name": "edge"}, "self_metrics": false, "limits": {"series": 1, "idle": "0s"}}"#,
     ];
     const WORKERS: [&str; 3] = [
-        r#"{"role": "console", "flush": {"interval": "250ms"}}"#,
+        r#"{"flush": {"interval": "250ms"}}"#,
         r#"{"preset": "none", "streams": "tcp", "report_interval": "1s", "flush": {"interval": 5, "max_requests": 1}, "observed": "request"}"#,
         r#"{"drop": ["url.scheme", "http.server.request.body.size"], "dimensions": [{"name": "v", "value": "x"},
           {"name": "r", "response_header": "x-r"}], "service_vm_id": "", "metrics": [{"name": "d", "kind": "histogram",

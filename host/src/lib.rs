@@ -12,6 +12,7 @@ pub mod buffer;
 pub mod callbacks;
 pub mod capability;
 pub mod clock;
+pub mod configuration;
 pub mod counter;
 pub mod headers;
 pub mod http_call;

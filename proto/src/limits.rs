@@ -1,5 +1,8 @@
 //! Every cap that both sides share, and how the caps hold together. What is done at a cap is said where it is applied.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 /// Name of the queue that carries observations of HTTP streams.
 pub const QUEUE_HTTP: &str = "http";
 /// Name of the queue that carries observations of TCP connections.
@@ -54,6 +57,11 @@ pub const COUNTER_KEY_BYTES_MAX: usize = 128;
 pub const SERIES_DEFAULT: usize = 2_000;
 /// The most series that a configuration may ask for.
 pub const SERIES_MAX: usize = 1_000_000;
+
+/// How often a worker flushes by default.
+pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+/// How often a worker may flush.
+pub const FLUSH_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
 /// Bytes of a plugin's configuration. Envoy has no limit of its own.
 pub const CONFIGURATION_BYTES_MAX: usize = 1024 * 1024;

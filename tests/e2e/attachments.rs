@@ -34,7 +34,7 @@ enum Kind {
     Service,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     Case::new("otel", "worker_filter", "{}", Kind::Http),
     Case::new("istio", "worker_filter", r#"{"preset": "istio"}"#, Kind::Http),
     Case::new("tcp", "worker_filter", r#"{"preset": "tcp"}"#, Kind::Tcp),
@@ -43,8 +43,9 @@ const CASES: [Case; 11] = [
     Case::new("full_istio", "worker_filter_full", r#"{"preset": "istio"}"#, Kind::Http),
     Case::new("full_tcp", "worker_filter_full", r#"{"preset": "tcp"}"#, Kind::Tcp),
     Case::new("full_istio_tcp", "worker_filter_full", r#"{"preset": "istio_tcp"}"#, Kind::Tcp),
-    Case::new("console", "worker_filter_full", r#"{"role": "console"}"#, Kind::Console),
-    Case::new("log_stream", "worker_filter_full", r#"{"role": "log_stream"}"#, Kind::LogStream),
+    Case::new("console", "console", "{}", Kind::Console),
+    Case::new("log_stream", "worker_filter", r#"{"log_stream": true}"#, Kind::LogStream),
+    Case::new("full_log_stream", "worker_filter_full", r#"{"log_stream": true}"#, Kind::LogStream),
     Case::new("service", "service", r#"{"destinations": [{"cluster": "otlp_collector"}]}"#, Kind::Service),
 ];
 
@@ -76,7 +77,7 @@ impl Kind {
         match self {
             Self::Http => "streams here are TCP connections",
             Self::Tcp => "streams here are HTTP requests",
-            Self::Console => "the console answers requests of an HTTP filter, and this is no HTTP filter",
+            Self::Console => "console: this is no HTTP filter",
             Self::LogStream => "log stream: this is no network filter",
             Self::Service => "service.wasm is attached as a filter or an access logger",
         }

@@ -31,8 +31,8 @@ const CONTEXTS: &str = "proxy_on_context_create";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All capabilities that a module needs but one.
-fn all_but(withheld: &str, module: ModuleKind, only_measures: bool) -> impl Iterator<Item = &'static str> {
-    needed(module, only_measures).into_iter().filter(move |name| *name != withheld)
+fn all_but(withheld: &str, module: ModuleKind) -> impl Iterator<Item = &'static str> {
+    needed(module).into_iter().filter(move |name| *name != withheld)
 }
 
 /// What the check says is missing of each plugin.
@@ -68,27 +68,26 @@ fn no_traps(envoy: &Envoy, without_context: usize) -> Result<()> {
 }
 
 /// A module as it is attached, and the capabilities without which its configuration is refused.
-struct Worker {
-    module: &'static str,
+struct Restricted {
+    module: ModuleKind,
     configuration: Value,
     point: AttachPoint,
     refused_without: &'static [&'static str],
 }
 
-impl Worker {
+impl Restricted {
     /// An Envoy with a listener for each capability that the plugin there does not have.
     async fn check<Streams>(&self, streams: impl Fn(&'static str, SocketAddr) -> Streams) -> Result<()>
     where
         Streams: Future<Output = Result<()>> + Send + 'static,
     {
-        let only_measures = !self.module.ends_with("full");
-        let capabilities = needed(ModuleKind::Worker, only_measures);
+        let file = self.module.file().trim_end_matches(".wasm");
+        let capabilities = needed(self.module);
         let (servers, mut seen) = (Servers::start().await?, JoinSet::new());
         let mut config = servers.config()?;
         for capability in &capabilities {
-            let plugin =
-                Plugin::new(capability, self.module, &self.configuration).vm_configuration(capability);
-            let plugin = plugin.allow(all_but(capability, ModuleKind::Worker, only_measures));
+            let plugin = Plugin::new(capability, file, &self.configuration).vm_configuration(capability);
+            let plugin = plugin.allow(all_but(capability, self.module));
             config = config.attach(self.point, capability, &plugin);
         }
         let config = config.free_ports().listeners_in_file();
@@ -148,7 +147,7 @@ async fn passed(capability: &'static str, listener: SocketAddr) -> Result<()> {
     client.close().await
 }
 
-/// Capabilities without which a worker is refused that measures, in whichever module.
+/// Capabilities without which a worker filter is refused, in both of its modules.
 const REFUSED: [&str; 5] = [
     "proxy_call_foreign_function",
     "proxy_get_buffer_bytes",
@@ -169,14 +168,14 @@ const CONSOLE_REFUSED: [&str; 7] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_access_logger_never_traps_and_touches_no_request() -> Result<()> {
-    let (module, point) = ("worker_filter", AttachPoint::HttpLogger);
-    Worker { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+    let (module, point) = (ModuleKind::Worker, AttachPoint::HttpLogger);
+    Restricted { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_measures_never_traps_and_touches_no_request() -> Result<()> {
-    let (module, point) = ("worker_filter", AttachPoint::HttpFilter);
-    Worker { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+    let (module, point) = (ModuleKind::Worker, AttachPoint::HttpFilter);
+    Restricted { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,16 +192,16 @@ async fn a_filter_with_headers_and_a_tap_never_traps_and_serves_every_request() 
         ],
         "tap": {"condition": "true", "per_minute": 1000, "body_bytes": 16}
     });
-    let (module, point) = ("worker_filter_full", AttachPoint::HttpFilter);
-    Worker { module, configuration, point, refused_without: &REFUSED }.check(served).await
+    let (module, point) = (ModuleKind::FullWorker, AttachPoint::HttpFilter);
+    Restricted { module, configuration, point, refused_without: &REFUSED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
     let configuration =
         json!({"preset": "tcp", "report_interval": "100ms", "tap": {"condition": "true", "body_bytes": 16}});
-    let (module, point) = ("worker_filter_full", AttachPoint::NetworkFilter);
-    Worker { module, configuration, point, refused_without: &REFUSED }.check(passed).await
+    let (module, point) = (ModuleKind::FullWorker, AttachPoint::NetworkFilter);
+    Restricted { module, configuration, point, refused_without: &REFUSED }.check(passed).await
 }
 
 /// Nothing protects from this combination: without a context there is nothing to call, and nothing to refuse.
@@ -211,8 +210,7 @@ async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_s
     const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
     let servers = Servers::start().await?;
     let logger = Plugin::new("logger", "worker_filter", &json!({}));
-    let logger =
-        logger.allow(needed(ModuleKind::Worker, true).into_iter().filter(|name| !BOTH.contains(name)));
+    let logger = logger.allow(needed(ModuleKind::Worker).into_iter().filter(|name| !BOTH.contains(name)));
     let config = servers.config()?.attach(AttachPoint::HttpLogger, "logger", &logger).free_ports();
     assert_eq!(missing(&config)?, [BOTH.join(", ")]);
     let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
@@ -251,9 +249,9 @@ async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_console_never_traps_and_answers_every_request() -> Result<()> {
-    let (module, point) = ("worker_filter_full", AttachPoint::HttpFilter);
-    let configuration = json!({"role": "console", "flush": {"interval": "200ms"}});
-    Worker { module, configuration, point, refused_without: &CONSOLE_REFUSED }.check(answered).await
+    let (module, point) = (ModuleKind::Console, AttachPoint::HttpFilter);
+    let configuration = json!({"flush": {"interval": "200ms"}});
+    Restricted { module, configuration, point, refused_without: &CONSOLE_REFUSED }.check(answered).await
 }
 
 const SERVICE: AttachPoint = AttachPoint::Bootstrap { singleton: true };
@@ -275,7 +273,7 @@ const SERVICE_SILENT: [&str; 4] =
 fn service_without(capability: &str) -> Plugin {
     let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
     let service = Plugin::new(capability, "service", &configuration).vm_id(capability);
-    service.allow(all_but(capability, ModuleKind::Service, false))
+    service.allow(all_but(capability, ModuleKind::Service))
 }
 
 /// An Envoy that does not start without this.
@@ -310,7 +308,7 @@ async fn envoy_says_what_the_service_is_refused_without() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
     let servers = Servers::start().await?;
-    let capabilities = needed(ModuleKind::Service, false);
+    let capabilities = needed(ModuleKind::Service);
     let taken: Vec<_> = capabilities.iter().copied().filter(|name| !SERVICE_REFUSED.contains(name)).collect();
     let mut config = servers.config()?;
     for capability in &taken {

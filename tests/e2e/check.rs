@@ -7,7 +7,7 @@ use serde_json::json;
 use tributary_check::command;
 use tributary_check::finding::Rule;
 use tributary_check::plugin::ModuleKind;
-use tributary_check::rules::{LINKED_BY_SDK, needed};
+use tributary_check::rules::{LINKED_BY_SDK, needed, needed_by_all};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::Envoy;
 use tributary_tests::repository;
@@ -86,11 +86,8 @@ async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
 
 #[test]
 fn the_capabilities_that_a_module_needs_are_those_that_it_uses() -> Result<()> {
-    for (file, needed) in [
-        ("worker_filter.wasm", needed(ModuleKind::Worker, true)),
-        ("worker_filter_full.wasm", needed(ModuleKind::Worker, false)),
-        ("service.wasm", needed(ModuleKind::Service, false)),
-    ] {
+    let modules = [ModuleKind::Worker, ModuleKind::FullWorker, ModuleKind::Service, ModuleKind::Console];
+    for (file, needed) in modules.map(|module| (module.file(), needed(module))) {
         let module = Module::from_file(repository::root().join("target/wasm").join(file))?;
         let imports = module.imports.iter().map(|import| import.name.clone());
         let imports = imports.filter(|name| !is_only_linked(name, &needed));
@@ -105,12 +102,7 @@ fn the_capabilities_that_a_module_needs_are_those_that_it_uses() -> Result<()> {
 
 /// Whether a function is imported only because the vtables of the SDK's traits refer to it.
 fn is_only_linked(name: &str, needed: &[&str]) -> bool {
-    let called_elsewhere = [needed_by_all(), LINKED_BY_SDK.to_vec()].concat();
-    !needed.contains(&name) && called_elsewhere.contains(&name)
-}
-
-fn needed_by_all() -> Vec<&'static str> {
-    [needed(ModuleKind::Worker, false), needed(ModuleKind::Service, false)].concat()
+    !needed.contains(&name) && (needed_by_all().contains(name) || LINKED_BY_SDK.contains(&name))
 }
 
 #[test]

@@ -270,7 +270,7 @@ async fn the_page_renders_in_light_in_dark_and_on_a_phone() -> Result<()> {
     let page = format!("{}/", stage.address);
     let dom = tools::chromium::run(&["--virtual-time-budget=10000", "--dump-dom", &page]).await?;
     for shown in
-        ["<b>1,000</b><span>requests in all</span>", ">live<", "http.route = users", "takes everything"]
+        ["<b>1,000</b><span>requests in all</span>", ">live<", "http.route = users", "up to date"]
     {
         assert!(dom.contains(shown), "{shown} is not in {dom}");
     }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tributary_console::config::ConsoleConfig;
 use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::Problems;
 use tributary_service::config::ServiceConfig;
@@ -56,6 +57,10 @@ fn exactly_the_keys_of_the_configuration_are_documented() -> Result<()> {
     let service = br#"{"?": 0, "limits": {"?": 0}, "destinations": [{"?": 0, "retry": {"?": 0}}], "values": [{"?": 0}]}"#;
     let service = ServiceConfig::parse(service).err().context("unknown keys were accepted")?;
     assert_eq!(keys(&service), documented("Service")?);
+    let console = ConsoleConfig::parse(br#"{"?": 0, "flush": {"?": 0}}"#)
+        .err()
+        .context("unknown keys were accepted")?;
+    assert_eq!(keys(&console), documented("Console")?);
     Ok(())
 }
 

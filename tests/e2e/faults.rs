@@ -83,7 +83,7 @@ async fn a_wrong_configuration_of_the_filter_is_refused_with_one_line_per_proble
     for problem in [
         r#"configuration of the worker filter: flush.interval: found 5, allowed: a duration from 10ms to 5m"#,
         r#"configuration of the worker filter: counters[0].key: found "a b", allowed: letters, digits"#,
-        r#"configuration of the worker filter: flsh: found an unknown key, allowed: one of role, preset, "#,
+        r#"configuration of the worker filter: flsh: found an unknown key, allowed: one of preset, "#,
     ] {
         assert_eq!(lines(&log, problem), 1, "{problem}\n{log}");
     }

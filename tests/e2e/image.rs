@@ -10,7 +10,7 @@ use serde_json::Value;
 use tributary_tests::tools::skopeo;
 use tributary_tests::{cargo, repository};
 
-const MODULES: [&str; 3] = ["worker_filter", "worker_filter_full", "service"];
+const MODULES: [&str; 4] = ["worker_filter", "worker_filter_full", "service", "console"];
 
 /// Builds the images and returns the summary of each.
 fn images() -> Result<Vec<Value>> {

@@ -94,7 +94,7 @@ async fn header_values_that_are_no_text_pass_and_are_counted() -> Result<()> {
     for (name, point, module, more) in &points {
         config = config.attach(*point, name, &Plugin::new(name, module, &at(name, more.clone())));
     }
-    let console = Plugin::new("console", "worker_filter_full", &json!({"role": "console"}));
+    let console = Plugin::new("console", "console", &json!({}));
     let config = config.attach(AttachPoint::HttpFilter, "console", &console).free_ports();
     let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
 
@@ -191,11 +191,7 @@ async fn modules_work_where_envoy_logs_nothing() -> Result<()> {
             )
             // At a wrong place, of which the log would tell.
             .attach(AttachPoint::NetworkFilter, "wrong", &Plugin::new("wrong", "worker_filter", &json!({})))
-            .attach(
-                AttachPoint::HttpFilter,
-                "console",
-                &Plugin::new("console", "worker_filter_full", &json!({"role": "console"})),
-            );
+            .attach(AttachPoint::HttpFilter, "console", &Plugin::new("console", "console", &json!({})));
         let options =
             EnvoyOptions { arguments: arguments.map(str::to_owned).into(), ..EnvoyOptions::workers(1) };
         let envoy = Envoy::start(&config.free_ports(), &options).await?;

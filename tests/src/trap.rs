@@ -78,10 +78,10 @@ pub fn worker(file: &str) -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// Builds a full worker filter that traps after it has received more than 20,000 bytes of a log stream at
+/// Builds a worker filter that traps after it has received more than 20,000 bytes of a log stream at
 /// once.
 pub fn log_stream() -> Result<Vec<u8>> {
-    let mut module = module("worker_filter_full.wasm")?;
+    let mut module = module("worker_filter.wasm")?;
     replace(&mut module, "proxy_on_downstream_data", |builder, arguments, original| {
         // The context, the number of bytes, whether they are the last.
         if let [_, size, _] = arguments {

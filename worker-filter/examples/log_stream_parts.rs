@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if part != "read" {
         return Err(format!("there is no part {part:?}").into());
     }
-    let config = WorkerConfig::parse(br#"{"role": "log_stream"}"#);
+    let config = WorkerConfig::parse(br#"{"log_stream": true}"#);
     let plan = config.map_err(|problems| format!("{problems:?}"))?.plan;
     let mut records = Records(Schema::new(&Wanted::new(&plan), TAG));
     let message = message()?;

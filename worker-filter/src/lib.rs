@@ -4,12 +4,11 @@
 //! the plan (of the crate `tributary-plan`) wants to know, in one [`expression`]; the [`observation`] that comes of it goes
 //! into the [`fold`]; on a tick the fold becomes batches in the [`outbox`], and the
 //! [`counters`] in shared data grow by what was seen. TCP [`connections`] are observed while they are open, too. a [`pipe`] is
-//! all of that for one part of the plan, and [`worker`] holds them together.
+//! all of that for one part of the plan, and [`worker`] holds them together. In a [`log_stream`] Envoy's own access logger
+//! sends observations, many at a time.
 //!
 //! In `worker_filter_full.wasm` [`headers`] are written while a request is under way, with shared [`values`] in them, and the
-//! [`tap`] writes streams to the log. A plugin of that module may have another `role`: it takes a [`log_stream`], in which
-//! Envoy's own access logger tells of many requests at a time, or it is the console, of the crate `tributary-console`,
-//! which answers requests itself.
+//! [`tap`] writes streams to the log. [`IS_FULL`](tributary_plan::IS_FULL) is true there.
 
 pub mod root;
 
@@ -25,7 +24,6 @@ pub mod fold;
 pub mod guards;
 pub mod headers;
 pub mod in_flight;
-#[cfg(feature = "full")]
 pub mod log_stream;
 pub mod observation;
 pub mod outbox;

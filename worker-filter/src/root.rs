@@ -1,29 +1,29 @@
 //! The plugin as Envoy sees it: the SDK's root context, and a context for each stream of a filter.
 //!
-//! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests under way, so all
-//! its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but `on_log`. In the full module each stream is
-//! what its first callback says ([`kind`]), because one root context serves both kinds where an HTTP filter and a network
-//! filter have the same configuration, and because a callback of the other kind would make the SDK panic.
+//! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests
+//! under way, so all its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but
+//! `on_log`. In the full module ([`IS_FULL`]) each stream is what its first callback says ([`kind`]), because
+//! one root context serves both kinds where an HTTP filter and a network filter have the same configuration,
+//! and because a callback of the other kind would make the SDK panic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, RootContext, StreamContext};
-use proxy_wasm::types::{Action, ContextType};
-#[cfg(feature = "full")]
-use proxy_wasm::{traits::HttpContext, types::BufferType};
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
+use proxy_wasm::types::{Action, BufferType, ContextType};
 use tributary_host::stream::ContextId;
 use tributary_host::{callbacks, kind, logging};
+use tributary_plan::IS_FULL;
 
 use crate::plugin::Plugin;
 
-/// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called. The build strips
-/// all others, and `tributary-check` asks for these where capabilities are restricted.
-pub const CALLBACKS: [&[&str]; 2] = [&callbacks::PLUGIN, &["proxy_on_log", "proxy_on_new_connection"]];
+/// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called.
+/// The build strips all others, and `tributary-check` asks for these where capabilities are restricted.
+pub const CALLBACKS: [&[&str]; 2] =
+    [&callbacks::PLUGIN, &["proxy_on_downstream_data", "proxy_on_log", "proxy_on_new_connection"]];
 
 /// The callbacks that `worker_filter_full.wasm` exports besides.
 pub const CALLBACKS_FULL: &[&str] = &[
-    "proxy_on_downstream_data",
     "proxy_on_request_body",
     "proxy_on_request_headers",
     "proxy_on_response_body",
@@ -70,7 +70,7 @@ impl Context for WorkerRoot {}
 impl RootContext for WorkerRoot {
     fn on_configure(&mut self, _size: usize) -> bool {
         logging::install();
-        let plugin = Plugin::configure(self.id);
+        let plugin = Plugin::configure();
         let accepted = plugin.is_some();
         // Nothing calls the host back while it is here, so nothing has borrowed the plugin.
         if let Ok(mut shared) = self.plugin.try_borrow_mut() {
@@ -88,18 +88,14 @@ impl RootContext for WorkerRoot {
         with(&self.plugin, Plugin::on_log_entry);
     }
 
-    #[cfg(not(feature = "full"))]
     fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::StreamContext)
+        Some(if IS_FULL { kind::of_new_stream() } else { ContextType::StreamContext })
     }
 
-    #[cfg(feature = "full")]
-    fn get_type(&self) -> Option<ContextType> {
-        Some(kind::of_new_stream())
-    }
-
-    #[cfg(feature = "full")]
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        if !IS_FULL {
+            return None;
+        }
         kind::created(ContextId::new(context_id), self.id);
         Some(self.stream(context_id))
     }
@@ -109,8 +105,8 @@ impl RootContext for WorkerRoot {
     }
 }
 
-/// The SDK drops a root context in `proxy_on_delete`, its last callback. An export of `proxy_on_done` would be an entry into the
-/// VM for each stream, too.
+/// The SDK drops a root context in `proxy_on_delete`, its last callback. An export of `proxy_on_done` would
+/// be an entry into the VM for each stream, too.
 impl Drop for WorkerRoot {
     fn drop(&mut self) {
         let plugin = self.plugin.try_borrow_mut().ok().and_then(|mut plugin| plugin.take());
@@ -137,13 +133,11 @@ impl StreamContext for FilterStream {
         Action::Continue
     }
 
-    #[cfg(feature = "full")]
     fn on_downstream_data(&mut self, size: usize, _end_of_stream: bool) -> Action {
         with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::DownstreamData, size));
         Action::Continue
     }
 
-    #[cfg(feature = "full")]
     fn on_upstream_data(&mut self, size: usize, _end_of_stream: bool) -> Action {
         with(&self.plugin, |plugin| plugin.on_data(self.id, BufferType::UpstreamData, size));
         Action::Continue
@@ -154,7 +148,6 @@ impl StreamContext for FilterStream {
     }
 }
 
-#[cfg(feature = "full")]
 impl HttpContext for FilterStream {
     fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
         with(&self.plugin, |plugin| plugin.on_request_headers(self.id)).unwrap_or(Action::Continue)
@@ -180,8 +173,8 @@ impl HttpContext for FilterStream {
     }
 }
 
-/// On HTTP/3 a filter's `on_log` never comes (Envoy 1.40): a stream that was not logged ends when the SDK drops it, in
-/// `proxy_on_delete`, where its attributes can still be read.
+/// On HTTP/3 a filter's `on_log` never comes (Envoy 1.40): a stream that was not logged ends when the SDK
+/// drops it, in `proxy_on_delete`, where its attributes can still be read.
 impl Drop for FilterStream {
     fn drop(&mut self) {
         if !kind::is_changing() {
@@ -190,11 +183,11 @@ impl Drop for FilterStream {
     }
 }
 
-/// Lets the plugin act, if there is one. Envoy enters a VM again only for memory, so it is never borrowed already.
+/// Lets the plugin act, if there is one. Envoy enters a VM again only for memory, so it is never borrowed
+/// already.
 fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }
 
 #[cfg(test)]
-#[cfg(feature = "full")]
 mod tests;

@@ -21,9 +21,7 @@ use crate::credit::{Credit, Standing};
 use crate::faults::Faults;
 use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
-use crate::observation::Moment;
-#[cfg(feature = "full")]
-use crate::observation::Observation;
+use crate::observation::{Moment, Observation};
 use crate::outbox::{HandedOver, HeldBack, Outbox};
 use crate::pipe::{BadExpression, Calls, Pipe};
 use crate::reading::Way;
@@ -150,7 +148,6 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     /// A request has ended of which a log has recorded this.
-    #[cfg(feature = "full")]
     pub fn recorded(&mut self, observation: &Observation<'_>) {
         let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
         self.main.fold.record(observation, Moment::only(now_unix_nano));

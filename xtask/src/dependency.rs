@@ -22,7 +22,7 @@ struct Rule {
     reason: &'static str,
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         packages: &["tributary-proto"],
         forbidden: &["proxy-wasm", "tributary-host"],
@@ -30,7 +30,7 @@ const RULES: [Rule; 5] = [
     },
     Rule {
         packages: &["tributary-host"],
-        forbidden: &["tributary-worker-filter", "tributary-service"],
+        forbidden: &["tributary-worker-filter", "tributary-service", "tributary-console"],
         reason: "the modules depend on the host, not the other way round",
     },
     Rule {
@@ -40,19 +40,24 @@ const RULES: [Rule; 5] = [
     },
     Rule {
         packages: &["tributary-worker-filter"],
-        forbidden: &["tributary-service"],
+        forbidden: &["tributary-service", "tributary-console"],
         reason: "the modules share only the contract in tributary-proto",
     },
     Rule {
         packages: &["tributary-service"],
-        forbidden: &["tributary-worker-filter"],
+        forbidden: &["tributary-worker-filter", "tributary-console"],
+        reason: "the modules share only the contract in tributary-proto",
+    },
+    Rule {
+        packages: &["tributary-console"],
+        forbidden: &["tributary-worker-filter", "tributary-plan", "tributary-service"],
         reason: "the modules share only the contract in tributary-proto",
     },
 ];
 
 /// Crates whose imports Envoy does not have, or that need threads.
 const FOREIGN_IMPORTS: Rule = Rule {
-    packages: &["tributary-worker-filter", "tributary-service"],
+    packages: &["tributary-worker-filter", "tributary-service", "tributary-console"],
     forbidden: &["js-sys", "tokio", "wasm-bindgen"],
     reason: "Envoy offers neither the imports of a JavaScript engine nor threads",
 };

@@ -18,9 +18,9 @@ const NATIVE: [&str; 6] = [
     "tributary-proto",
     "tributary-host",
     "tributary-plan",
-    "tributary-console",
     "tributary-worker-filter",
     "tributary-service",
+    "tributary-console",
 ];
 /// Tested separately: together, cargo would unify features and compile the product's dependencies again.
 const TOOLS: [&str; 3] = ["xtask", "tributary-check", "tributary-fuzz"];

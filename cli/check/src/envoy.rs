@@ -127,7 +127,6 @@ impl<'a> Inventory<'a> {
         self.plugins.push(Plugin {
             name,
             module,
-            only_measures: ModuleKind::only_measures(code),
             attach_point,
             vm_id: VmId::Configured(vm_id.to_owned()),
             configuration: configuration(place),

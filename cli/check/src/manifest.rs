@@ -111,7 +111,6 @@ fn wasm_plugin<'a>(spec: &NodeRef<'a>, manifest: &NodeRef<'a>, namespace: &str) 
     Some(Plugin {
         name: name.to_owned(),
         module,
-        only_measures: ModuleKind::only_measures(spec.text_of("url")),
         attach_point: attach,
         // Istio sets none.
         vm_id: VmId::Configured(String::new()),
@@ -138,7 +137,6 @@ fn extension_policy<'a>(spec: &NodeRef<'a>, plugin: &NodeRef<'a>) -> Option<Plug
     Some(Plugin {
         name: name.to_owned(),
         module,
-        only_measures: ModuleKind::only_measures(url),
         attach_point: AttachPoint::HttpFilter,
         vm_id: VmId::Generated,
         configuration: plugin.get("config").map_or(Configuration::None, Configuration::Struct),

@@ -1,5 +1,6 @@
 //! A Wasm plugin of Tributary in a configuration, independent of the kind of file.
 
+use tributary_console::config::ConsoleConfig;
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::Streams;
 use tributary_proto::config::Problems;
@@ -16,8 +17,6 @@ pub struct Plugin<'a> {
     pub name: String,
     /// The module that it runs.
     pub module: ModuleKind,
-    /// Whether its module is known to be `worker_filter.wasm`, which only measures.
-    pub only_measures: bool,
     /// The extension point that it is attached to.
     pub attach_point: AttachPoint,
     /// The namespace of its shared data and queues.
@@ -39,10 +38,14 @@ pub struct Plugin<'a> {
 /// A module of Tributary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModuleKind {
-    /// `worker_filter.wasm` or `worker_filter_full.wasm`.
+    /// `worker_filter.wasm`.
     Worker,
+    /// `worker_filter_full.wasm`, or a worker filter in a file with another name.
+    FullWorker,
     /// `service.wasm`.
     Service,
+    /// `console.wasm`.
+    Console,
 }
 
 /// The extension point that a plugin is attached to.
@@ -131,6 +134,8 @@ pub enum ParsedConfig {
     Worker(Box<WorkerConfig>),
     /// The service's configuration.
     Service(Box<ServiceConfig>),
+    /// The console's configuration.
+    Console(ConsoleConfig),
 }
 
 impl Plugin<'_> {
@@ -158,7 +163,9 @@ impl ModuleKind {
     pub fn file(self) -> &'static str {
         match self {
             Self::Worker => "worker_filter.wasm",
+            Self::FullWorker => "worker_filter_full.wasm",
             Self::Service => "service.wasm",
+            Self::Console => "console.wasm",
         }
     }
 
@@ -168,38 +175,39 @@ impl ModuleKind {
     /// The module rejects it; Envoy's log would have the same problems.
     pub fn parse(self, json: &[u8]) -> Result<ParsedConfig, Problems> {
         match self {
-            Self::Worker => WorkerConfig::parse(json).map(|config| ParsedConfig::Worker(Box::new(config))),
+            Self::Worker | Self::FullWorker => {
+                WorkerConfig::parse(json).map(|config| ParsedConfig::Worker(Box::new(config)))
+            }
             Self::Service => ServiceConfig::parse(json).map(|config| ParsedConfig::Service(Box::new(config))),
+            Self::Console => ConsoleConfig::parse(json).map(ParsedConfig::Console),
         }
     }
 
-    /// Whether a worker's code is `worker_filter.wasm`, which only measures.
-    pub fn only_measures(code: Option<&str>) -> bool {
-        let file = file_of(code);
-        file.starts_with("worker_filter") && !file.starts_with("worker_filter_full")
+    /// Whether it is a worker filter.
+    pub fn is_worker(self) -> bool {
+        matches!(self, Self::Worker | Self::FullWorker)
     }
 
     /// The module of a plugin, by the source of its code, its name and its attach point; `None` if the plugin
     /// is not Tributary's.
     pub fn identify(code: Option<&str>, name: &str, attach: Option<AttachPoint>) -> Option<Self> {
         let file = file_of(code);
-        if file.starts_with("worker_filter") || file.starts_with("tributary_worker_filter") {
-            return Some(Self::Worker);
-        }
-        if matches!(file.as_str(), "service.wasm" | "tributary_service" | "tributary_service.wasm") {
-            return Some(Self::Service);
-        }
         let is_ours = code.is_some_and(|code| code.contains("tributary"));
-        if !name.contains("tributary") && !is_ours {
-            return None;
-        }
-        if is_ours && file == "service" {
-            return Some(Self::Service);
+        match file.as_str() {
+            file if file.starts_with("worker_filter_full") => return Some(Self::FullWorker),
+            file if file.starts_with("worker_filter") => return Some(Self::Worker),
+            file if file.starts_with("tributary_worker_filter") => return Some(Self::FullWorker),
+            "service.wasm" | "tributary_service" | "tributary_service.wasm" => return Some(Self::Service),
+            "console.wasm" | "tributary_console" | "tributary_console.wasm" => return Some(Self::Console),
+            "service" if is_ours => return Some(Self::Service),
+            "console" if is_ours => return Some(Self::Console),
+            _ if is_ours || name.contains("tributary") => {}
+            _ => return None,
         }
         match attach? {
             AttachPoint::Bootstrap { .. } | AttachPoint::StatSink => Some(Self::Service),
             AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger { .. } => {
-                Some(Self::Worker)
+                Some(Self::FullWorker)
             }
         }
     }
@@ -231,8 +239,16 @@ mod tests {
         let bootstrap = Some(AttachPoint::Bootstrap { singleton: true });
         for (code, name, attach, module) in [
             (Some("/etc/envoy/worker_filter.wasm"), "x", None, Some(ModuleKind::Worker)),
-            (Some("target/wasm/worker_filter_full.wasm"), "x", None, Some(ModuleKind::Worker)),
-            (Some("oci://host:5000/a/tributary-worker-filter:0.1.0"), "x", None, Some(ModuleKind::Worker)),
+            (Some("target/wasm/worker_filter_full.wasm"), "x", None, Some(ModuleKind::FullWorker)),
+            (
+                Some("oci://host:5000/a/tributary-worker-filter:0.1.0"),
+                "x",
+                None,
+                Some(ModuleKind::FullWorker),
+            ),
+            (Some("target/wasm/console.wasm"), "x", None, Some(ModuleKind::Console)),
+            (Some("oci://host/tributary/console:1"), "x", None, Some(ModuleKind::Console)),
+            (Some("oci://host/shop/console:1"), "x", Some(AttachPoint::HttpFilter), None),
             (Some("oci://host/tributary-service@sha256:00"), "x", None, Some(ModuleKind::Service)),
             (
                 Some("oci://host/tributary/service:1"),
@@ -246,7 +262,7 @@ mod tests {
                 Some("/plugin.wasm"),
                 "tributary_worker",
                 Some(AttachPoint::HttpFilter),
-                Some(ModuleKind::Worker),
+                Some(ModuleKind::FullWorker),
             ),
             (None, "my-tributary", bootstrap, Some(ModuleKind::Service)),
             (Some("/opt/tributary/plugin.wasm"), "x", Some(AttachPoint::StatSink), Some(ModuleKind::Service)),

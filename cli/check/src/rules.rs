@@ -12,7 +12,7 @@ mod failure;
 mod interval;
 mod log_stream;
 
-pub use capability::{LINKED_BY_SDK, needed};
+pub use capability::{LINKED_BY_SDK, needed, needed_by_all};
 
 /// A plugin and its parsed configuration; `None` if its module rejects it.
 type ParsedPlugin<'a> = (&'a Plugin<'a>, Option<ParsedConfig>);

@@ -164,8 +164,7 @@ fn attach_as_access_logger(connection_manager: &mut Value, mut filter: Value) ->
 fn add_log_stream(document: &mut Value, plugin: &Value) -> Result<()> {
     let mut example = EnvoyConfig::load("envoy/log_stream.yaml")?.document;
     let mut plugin = plugin.clone();
-    path::set(&mut plugin, "configuration.value.role", "log_stream".into())?;
-    path::set(&mut plugin, "vm_config.code.local.filename", FULL.into())?;
+    path::set(&mut plugin, "configuration.value.log_stream", true.into())?;
     tree::each_plugin(&mut example, WORKER_PLUGIN, |own| {
         *own = plugin.clone();
         Ok(())

@@ -2,20 +2,20 @@
 
 mod counter;
 mod dimension;
-#[cfg(feature = "full")]
 mod headers;
-#[cfg(feature = "full")]
 mod log_stream;
 mod metric;
-#[cfg(feature = "full")]
 mod tap;
 
 use std::time::Duration;
 
 use tributary_proto::config::{self, Problems, Section, quoted};
-use tributary_proto::limits::{EXPONENTIAL_SIZE_DEFAULT, SERIES_DEFAULT, SERIES_MAX};
+use tributary_proto::limits::{
+    EXPONENTIAL_SIZE_DEFAULT, FLUSH_INTERVAL_DEFAULT, FLUSH_INTERVALS, SERIES_DEFAULT, SERIES_MAX,
+};
 use tributary_proto::metric::Kind;
 
+use crate::IS_FULL;
 use crate::plan::{Plan, SOURCES_MAX, Streams, When};
 use crate::preset::{Node, Options, Preset};
 use crate::source::Source;
@@ -33,21 +33,9 @@ pub struct WorkerConfig {
     pub series_max: usize,
     /// The `vm_id` of the service; empty for the worker's own.
     pub service_vm_id: String,
-    /// What the plugin is.
-    #[cfg(feature = "full")]
-    pub role: Role,
-}
-
-/// What a plugin of `worker_filter_full.wasm` is.
-#[cfg(feature = "full")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It measures, as all else in the configuration says.
-    Filter,
-    /// The same, of requests that Envoy's own access logger tells of.
-    LogStream,
-    /// It shows what was measured. Of the configuration it takes the interval at which workers hand over.
-    Console,
+    /// Whether the worker measures the records of Envoy's own access logger, instead of the streams that
+    /// Envoy calls it for.
+    pub log_stream: bool,
 }
 
 /// When folds are handed over.
@@ -58,10 +46,6 @@ pub struct Flush {
     /// At the latest after so many observations.
     pub max_requests: Option<u64>,
 }
-
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(10);
-const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(300);
 
 /// As often as Istio reports TCP connections that stay open, and the bounds of that.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -90,24 +74,19 @@ impl WorkerConfig {
     #[inline(never)]
     pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
-            let word = root.word("role", &["filter", "log_stream", "console"]);
-            #[cfg(feature = "full")]
-            let role = match word {
-                Some("console") => return Self::console(root),
-                Some("log_stream") => Role::LogStream,
-                _ => Role::Filter,
-            };
-            #[cfg(not(feature = "full"))]
-            if word.is_some_and(|word| word != "filter") {
-                only_in_full(root, "role");
-            }
             let mut plan = read_plan(root, node);
             let flush = root.section("flush", Flush::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
             plan.counters = counter::read(root, &mut plan.main);
-            read_under_way(root, &mut plan);
-            #[cfg(feature = "full")]
-            if role == Role::LogStream {
+            if IS_FULL {
+                headers::read(root, &mut plan);
+                tap::read(root, &mut plan);
+            } else {
+                only_in_full(root, "headers");
+                only_in_full(root, "tap");
+            }
+            let log_stream = root.flag("log_stream").unwrap_or(false);
+            if log_stream {
                 log_stream::fit(root, &mut plan);
             }
             plan.prune();
@@ -131,23 +110,9 @@ impl WorkerConfig {
                 report_interval: report_interval.unwrap_or(REPORT_INTERVAL),
                 series_max,
                 service_vm_id,
-                #[cfg(feature = "full")]
-                role,
+                log_stream,
             }
         })
-    }
-
-    /// That of a console: what only a filter could do is none of its keys.
-    #[cfg(feature = "full")]
-    fn console(root: &mut Section<'_>) -> Self {
-        Self {
-            plan: Preset::None.plan(Options { grpc_messages: false }, &|_| None),
-            flush: Flush { max_requests: None, interval: root.section("flush", read_flush_interval) },
-            report_interval: REPORT_INTERVAL,
-            series_max: SERIES_DEFAULT,
-            service_vm_id: String::new(),
-            role: Role::Console,
-        }
     }
 }
 
@@ -199,36 +164,19 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
     plan
 }
 
-/// What happens to streams while they are under way.
-#[cfg(feature = "full")]
-fn read_under_way(root: &mut Section<'_>, plan: &mut Plan) {
-    headers::read(root, plan);
-    tap::read(root, plan);
-}
-
-#[cfg(not(feature = "full"))]
-fn read_under_way(root: &mut Section<'_>, _: &mut Plan) {
-    only_in_full(root, "headers");
-    only_in_full(root, "tap");
-}
-
-/// A key of which the measuring module knows only where it belongs.
+/// Rejects a key of `worker_filter_full.wasm`, and names that module.
 fn only_in_full(section: &mut Section<'_>, key: &'static str) {
     if section.known(key) {
-        section.note(key, "a key of worker_filter_full.wasm", "only there: this module only measures");
+        section.note(key, "a key of worker_filter_full.wasm", "only in that module");
     }
 }
 
 impl Flush {
     fn read(section: &mut Section<'_>) -> Self {
-        let interval = read_flush_interval(section);
+        let interval = section.duration("interval", FLUSH_INTERVALS);
         let max_requests = section.number("max_requests", 1..=1_000_000_000);
-        Self { interval, max_requests }
+        Self { interval: interval.unwrap_or(FLUSH_INTERVAL_DEFAULT), max_requests }
     }
-}
-
-fn read_flush_interval(section: &mut Section<'_>) -> Duration {
-    section.duration("interval", FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX).unwrap_or(FLUSH_INTERVAL)
 }
 
 /// The size of exponential histograms, if histograms are to be such.

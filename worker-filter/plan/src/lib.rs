@@ -14,6 +14,11 @@ pub mod plan;
 pub mod preset;
 pub mod source;
 pub mod template;
-#[cfg(feature = "full")]
 pub mod wanted;
 pub mod workload;
+
+/// Whether this is compiled for `worker_filter_full.wasm`, which also takes callbacks during a request.
+///
+/// Code for that module is behind this constant, so that both modules are type-checked together and the
+/// compiler removes from `worker_filter.wasm` what it does not need.
+pub const IS_FULL: bool = cfg!(feature = "full");

@@ -78,7 +78,7 @@ pub(super) fn log_stream(
 ) -> Result<EnvoyConfig> {
     let mut worker = worker.clone();
     if let Some(fields) = worker.as_object_mut() {
-        fields.insert("role".to_owned(), json!("log_stream"));
+        fields.insert("log_stream".to_owned(), json!(true));
     }
     let kind = "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo";
     let echo = extension("envoy.filters.network.echo", &json!({"@type": kind}));

@@ -236,7 +236,7 @@ impl BenchCase {
                 return self.ours(&set()?.worker(), modules, endpoints);
             }
             CountingMethod::LogStream => {
-                let (record, module) = (set()?.log_record(), &modules.worker_filter_full);
+                let (record, module) = (set()?.log_record(), &modules.worker_filter);
                 let config = with_service(config, modules, endpoints);
                 log_stream(config, &record, module, &set()?.worker())?
             }
@@ -306,11 +306,9 @@ mod tests {
     #[test]
     fn every_configuration_is_complete() {
         let path = || std::path::PathBuf::from("target/x.wasm");
-        let (worker_filter, worker_filter_full, service) = (path(), path(), path());
         let modules = BenchModules {
-            worker_filter,
-            worker_filter_full,
-            service,
+            worker_filter: path(),
+            service: path(),
             empty: path(),
             list: path(),
             textbook: path(),

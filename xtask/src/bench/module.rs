@@ -48,7 +48,6 @@ const NOT_FOUND: i32 = 1;
 /// The files that Envoy loads.
 pub(crate) struct BenchModules {
     pub(crate) worker_filter: PathBuf,
-    pub(crate) worker_filter_full: PathBuf,
     pub(crate) service: PathBuf,
     /// Does nothing.
     pub(crate) empty: PathBuf,
@@ -67,14 +66,13 @@ impl BenchModules {
             Ok(path)
         };
         let (worker_filter, service) = (built("worker_filter.wasm")?, built("service.wasm")?);
-        let worker_filter_full = built("worker_filter_full.wasm")?;
         let folder = workspace.target().join("bench");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let empty = write(&folder.join("empty.wasm"), &wat::parse_str(EMPTY)?)?;
         let list = write(&folder.join("list.wasm"), &wat::parse_str(LIST)?)?;
         let textbook = without_foreign_functions(&fs::read(&worker_filter)?)?;
         let textbook = write(&folder.join("worker_filter_textbook.wasm"), &textbook)?;
-        Ok(Self { worker_filter, worker_filter_full, service, empty, list, textbook })
+        Ok(Self { worker_filter, service, empty, list, textbook })
     }
 }
 

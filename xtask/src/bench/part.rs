@@ -55,14 +55,13 @@ const fn part(
 
 /// The instructions of each part.
 pub(crate) fn count(workspace: &Workspace) -> Result<Vec<(&'static str, f64)>> {
-    for (package, program, features) in [
-        ("tributary-worker-filter", WORKER, ""),
-        ("tributary-worker-filter", LOG_STREAM, "full"),
-        ("tributary-service", SERVICE, ""),
+    for (package, program) in [
+        ("tributary-worker-filter", WORKER),
+        ("tributary-worker-filter", LOG_STREAM),
+        ("tributary-service", SERVICE),
     ] {
         let mut cargo = workspace.cargo();
         cargo.args(["build", "--quiet", "--release", "--package", package, "--example", program]);
-        cargo.args(["--features", features]);
         process::run(&mut cargo)?;
     }
     let folder = workspace.target().join("release/examples");

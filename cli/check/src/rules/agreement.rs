@@ -7,14 +7,15 @@ use tributary_plan::config::WorkerConfig;
 use super::ParsedPlugin;
 use crate::deployment::Deployment;
 use crate::finding::{Finding, Rule};
-use crate::plugin::{ModuleKind, ParsedConfig, Plugin, VmId};
+use crate::plugin::{ParsedConfig, Plugin, VmId};
 
 /// Judges the references between plugins and to clusters.
 pub(super) fn judge(deployment: &Deployment<'_>, plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
     let mut findings = services(deployment);
     for (plugin, parsed) in plugins {
         match parsed {
-            Some(ParsedConfig::Worker(config)) => findings.extend(vm_ids(deployment, plugin, config)),
+            Some(ParsedConfig::Worker(config)) => findings.extend(worker_vm_id(deployment, plugin, config)),
+            Some(ParsedConfig::Console(_)) => findings.extend(console_vm_id(deployment, plugin)),
             Some(ParsedConfig::Service(config)) => {
                 for (index, destination) in config.destinations.iter().enumerate() {
                     let path = format!("destinations[{index}].cluster");
@@ -29,7 +30,7 @@ pub(super) fn judge(deployment: &Deployment<'_>, plugins: &[ParsedPlugin<'_>]) -
 
 fn services(deployment: &Deployment<'_>) -> Vec<Finding> {
     let plugins = &deployment.inventory.plugins;
-    let workers = || plugins.iter().filter(|plugin| plugin.module == ModuleKind::Worker);
+    let workers = || plugins.iter().filter(|plugin| plugin.module.is_worker());
     let services = || plugins.iter().filter(|plugin| plugin.is_service());
     let mut findings = Vec::new();
     if let (Some(worker), None) = (workers().next(), services().next()) {
@@ -66,17 +67,37 @@ fn services(deployment: &Deployment<'_>) -> Vec<Finding> {
     findings
 }
 
-fn vm_ids(deployment: &Deployment<'_>, worker: &Plugin<'_>, config: &WorkerConfig) -> Vec<Finding> {
-    let services: BTreeSet<&str> = deployment
-        .inventory
-        .plugins
-        .iter()
-        .filter(|plugin| plugin.is_service())
-        .filter_map(|plugin| match &plugin.vm_id {
-            VmId::Configured(vm_id) => Some(vm_id.as_str()),
-            VmId::Generated => None,
-        })
-        .collect();
+/// The `vm_id` of each service, quoted.
+fn service_vm_ids(deployment: &Deployment<'_>) -> BTreeSet<String> {
+    let services = deployment.inventory.plugins.iter().filter(|plugin| plugin.is_service());
+    let vm_ids = services.filter_map(|plugin| match &plugin.vm_id {
+        VmId::Configured(vm_id) => Some(format!("{vm_id:?}")),
+        VmId::Generated => None,
+    });
+    vm_ids.collect()
+}
+
+fn console_vm_id(deployment: &Deployment<'_>, console: &Plugin<'_>) -> Option<Finding> {
+    let VmId::Configured(own) = &console.vm_id else {
+        let message = "Envoy Gateway generates a vm_id for this plugin, so the console cannot read what the service writes; \
+                       attach it by an EnvoyPatchPolicy, with the vm_id of the service";
+        return Some(Finding::error(&console.place, Rule::VmId, message));
+    };
+    let services = service_vm_ids(deployment);
+    if services.is_empty() || services.contains(&format!("{own:?}")) {
+        return None;
+    }
+    let known = Vec::from_iter(services).join(", ");
+    let message = format!(
+        "the console reads what the service of the vm_id {own:?} writes, but the service has the vm_id {known}; set the same \
+         vm_id for both"
+    );
+    let place = console.place.at(&["vm_config", "vm_id"]);
+    Some(Finding::error(place.as_ref().unwrap_or(&console.place), Rule::VmId, message))
+}
+
+fn worker_vm_id(deployment: &Deployment<'_>, worker: &Plugin<'_>, config: &WorkerConfig) -> Vec<Finding> {
+    let services = service_vm_ids(deployment);
     let configured = config.service_vm_id.as_str();
     let place = worker.configuration.nearest("service_vm_id");
     let wanted = match (configured, &worker.vm_id) {
@@ -88,8 +109,8 @@ fn vm_ids(deployment: &Deployment<'_>, worker: &Plugin<'_>, config: &WorkerConfi
         (configured, _) => configured,
     };
     let mut findings = Vec::new();
-    if !services.is_empty() && !services.contains(&wanted) {
-        let known = services.iter().map(|vm_id| format!("{vm_id:?}")).collect::<Vec<_>>().join(", ");
+    if !services.is_empty() && !services.contains(&format!("{wanted:?}")) {
+        let known = Vec::from_iter(services).join(", ");
         let place = place.clone().or_else(|| worker.place.at(&["vm_config", "vm_id"]));
         let message = format!(
             "the worker sends its batches to the vm_id {wanted:?}, but the service has the vm_id {known}; set the same vm_id \

@@ -1,6 +1,6 @@
 //! Modules at attach points where they do not work, and requests that would be counted twice.
 
-use tributary_plan::config::{Role as WorkerRole, WorkerConfig};
+use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::Streams;
 
 use crate::finding::{Finding, Rule};
@@ -11,11 +11,24 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
     let place = &plugin.place;
     let mut findings = Vec::new();
     match (plugin.module, plugin.attach_point) {
-        (ModuleKind::Worker, AttachPoint::Bootstrap { .. } | AttachPoint::StatSink) => findings.push(Finding::error(
+        (ModuleKind::Worker | ModuleKind::FullWorker, AttachPoint::Bootstrap { .. } | AttachPoint::StatSink) => {
+            findings.push(Finding::error(
+                place,
+                Rule::Attachment,
+                "worker_filter.wasm sees no requests here; attach it as an HTTP filter, a network filter or an access \
+                 logger, and attach service.wasm here",
+            ));
+        }
+        (
+            ModuleKind::Console,
+            AttachPoint::NetworkFilter
+            | AttachPoint::AccessLogger { .. }
+            | AttachPoint::Bootstrap { .. }
+            | AttachPoint::StatSink,
+        ) => findings.push(Finding::error(
             place,
             Rule::Attachment,
-            "worker_filter.wasm sees no requests here; attach it as an HTTP filter, a network filter or an access logger, \
-             and attach service.wasm here",
+            "console.wasm responds to HTTP requests; attach it as an HTTP filter of a separate listener",
         )),
         (
             ModuleKind::Service,
@@ -56,12 +69,8 @@ pub(super) fn streams(plugin: &Plugin<'_>, config: &WorkerConfig) -> Option<Find
     let is_logger = matches!(plugin.attach_point, AttachPoint::AccessLogger { .. });
     let needs_open_streams = plan.in_flight || !plan.rules.is_empty() || plan.tap.is_some();
     let message = match (plugin.attach_point, plan.streams) {
-        (AttachPoint::HttpFilter, _) if config.role == WorkerRole::Console => return None,
-        (_, _) if config.role == WorkerRole::Console => {
-            "a console answers HTTP requests; attach it as an HTTP filter of a separate listener"
-        }
-        (AttachPoint::NetworkFilter, _) if config.role == WorkerRole::LogStream => return None,
-        (_, _) if config.role == WorkerRole::LogStream => {
+        (AttachPoint::NetworkFilter, _) if config.log_stream => return None,
+        (_, _) if config.log_stream => {
             "a log stream arrives over connections; attach the worker as a network filter (envoy.filters.network.wasm) of the \
              internal listener that Envoy's fluentd access logger sends to, as in envoy/log_stream.yaml"
         }
@@ -116,7 +125,7 @@ pub(super) fn grpc_messages(plugin: &Plugin<'_>, config: &WorkerConfig) -> Optio
 pub(super) fn counted_twice(plugins: &[Plugin<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen: Vec<&Plugin<'_>> = Vec::new();
-    for plugin in plugins.iter().filter(|plugin| plugin.module == ModuleKind::Worker) {
+    for plugin in plugins.iter().filter(|plugin| plugin.module.is_worker()) {
         let Some(traffic) = &plugin.traffic else { continue };
         let before =
             seen.iter().find(|other| other.traffic.as_ref().is_some_and(|other| other.overlaps(traffic)));

@@ -1,6 +1,9 @@
 //! Calls that the host forbids: a `capability_restriction_config` that is not empty lists all that are
 //! allowed.
 
+use std::collections::BTreeSet;
+
+use tributary_console::root as console;
 use tributary_service::root as service;
 use tributary_worker_filter::root as worker_filter;
 
@@ -21,6 +24,7 @@ const CALLED_BY_WORKER: &[&str] = &[
     "proxy_increment_metric",
     "proxy_log",
     "proxy_resolve_shared_queue",
+    "proxy_set_buffer_bytes",
     "proxy_set_effective_context",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
@@ -34,7 +38,6 @@ const CALLED_BY_FULL_WORKER: &[&str] = &[
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
-    "proxy_set_buffer_bytes",
 ];
 
 /// The host functions that `service.wasm` calls.
@@ -57,6 +60,22 @@ const CALLED_BY_SERVICE: &[&str] = &[
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
     "random_get",
+];
+
+/// The host functions that `console.wasm` calls.
+const CALLED_BY_CONSOLE: &[&str] = &[
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_log_level",
+    "proxy_get_metric",
+    "proxy_get_shared_data",
+    "proxy_log",
+    "proxy_send_local_response",
+    "proxy_set_effective_context",
+    "proxy_set_shared_data",
+    "proxy_set_tick_period_milliseconds",
 ];
 
 /// Host functions that modules import but do not call: the vtables of the SDK's contexts refer to the default
@@ -86,23 +105,25 @@ const OTHERS: &str = "args_get args_sizes_get clock_time_get environ_get environ
     proxy_on_vm_start proxy_validate_configuration";
 
 /// The callbacks of a module and the host functions that it calls, sorted.
-pub fn needed(module: ModuleKind, only_measures: bool) -> Vec<&'static str> {
-    let groups: &[&[&str]] = match module {
-        ModuleKind::Worker if only_measures => {
-            &[worker_filter::CALLBACKS[0], worker_filter::CALLBACKS[1], CALLED_BY_WORKER]
-        }
-        ModuleKind::Worker => &[
-            worker_filter::CALLBACKS[0],
-            worker_filter::CALLBACKS[1],
-            worker_filter::CALLBACKS_FULL,
-            CALLED_BY_WORKER,
-            CALLED_BY_FULL_WORKER,
-        ],
-        ModuleKind::Service => &[service::CALLBACKS[0], service::CALLBACKS[1], CALLED_BY_SERVICE],
+pub fn needed(module: ModuleKind) -> Vec<&'static str> {
+    let (callbacks, called): (_, &[&[&str]]) = match module {
+        ModuleKind::Worker => (&worker_filter::CALLBACKS, &[CALLED_BY_WORKER]),
+        ModuleKind::FullWorker => (
+            &worker_filter::CALLBACKS,
+            &[worker_filter::CALLBACKS_FULL, CALLED_BY_WORKER, CALLED_BY_FULL_WORKER],
+        ),
+        ModuleKind::Service => (&service::CALLBACKS, &[CALLED_BY_SERVICE]),
+        ModuleKind::Console => (&console::CALLBACKS, &[CALLED_BY_CONSOLE]),
     };
-    let mut needed: Vec<_> = groups.iter().flat_map(|group| group.iter().copied()).collect();
+    let mut needed = [&callbacks[..], called].concat().concat();
     needed.sort_unstable();
     needed
+}
+
+/// What all modules together need.
+pub fn needed_by_all() -> BTreeSet<&'static str> {
+    let modules = [ModuleKind::Worker, ModuleKind::FullWorker, ModuleKind::Service, ModuleKind::Console];
+    modules.into_iter().flat_map(needed).collect()
 }
 
 /// Judges whether the host allows what the module needs.
@@ -113,22 +134,19 @@ pub(super) fn judge(plugin: &Plugin<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let mut findings = Vec::new();
-    let all = [
-        needed(ModuleKind::Worker, false),
-        needed(ModuleKind::Service, false),
-        LINKED_BY_SDK.to_vec(),
-        OTHERS.split(' ').collect(),
-    ]
-    .concat();
+    let used = needed_by_all();
+    let is_known = |name: &str| {
+        used.contains(name) || LINKED_BY_SDK.contains(&name) || OTHERS.split(' ').any(|other| other == name)
+    };
     for (name, place) in allowed.entries() {
-        if !all.contains(&name) {
+        if !is_known(name) {
             let message = format!(
                 "Envoy has no capability {name}, so this entry has no effect; fix the name or remove it"
             );
             findings.push(Finding::error(&place, Rule::Capability, message));
         }
     }
-    let mut missing = needed(plugin.module, plugin.only_measures);
+    let mut missing = needed(plugin.module);
     missing.retain(|name| !allowed.entries().any(|(key, _)| key == *name));
     if !missing.is_empty() {
         let message = format!("{} also needs {}; add them", plugin.module.file(), missing.join(", "));

@@ -1,16 +1,14 @@
 //! The results of the modules' own validators.
 
-use tributary_plan::config::Role;
-
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Configuration, ParsedConfig, Plugin};
+use crate::plugin::{Configuration, ModuleKind, ParsedConfig, Plugin};
 use crate::yaml::embedded;
 use crate::yaml::json::to_json;
 use crate::yaml::node_ref::NodeRef;
 
 /// `worker_filter.wasm`'s own message about keys of `worker_filter_full.wasm`.
 const ONLY_IN_FULL: &str =
-    "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
+    "found a key of worker_filter_full.wasm, allowed: only in that module";
 
 /// Parses a plugin's configuration with its module's validator.
 pub(super) fn parse(plugin: &Plugin<'_>) -> Result<ParsedConfig, Vec<Finding>> {
@@ -21,7 +19,10 @@ pub(super) fn parse(plugin: &Plugin<'_>) -> Result<ParsedConfig, Vec<Finding>> {
             };
             problems.iter().map(finding).collect::<Vec<_>>()
         })?;
-        let rejected = if plugin.only_measures { only_in_full(&parsed) } else { Vec::new() };
+        let rejected = match plugin.module {
+            ModuleKind::Worker => only_in_full(&parsed),
+            ModuleKind::FullWorker | ModuleKind::Service | ModuleKind::Console => Vec::new(),
+        };
         if rejected.is_empty() {
             return Ok(parsed);
         }
@@ -60,6 +61,5 @@ fn only_in_full(parsed: &ParsedConfig) -> Vec<String> {
     let mut keys: Vec<_> = counters.map(|(index, _)| format!("counters[{index}].response_header")).collect();
     keys.extend((!plan.rules.is_empty()).then(|| "headers".to_owned()));
     keys.extend(plan.tap.is_some().then(|| "tap".to_owned()));
-    keys.extend((config.role != Role::Filter).then(|| "role".to_owned()));
     keys
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tributary_plan::config::Role;
-
 use super::ParsedPlugin;
 use crate::finding::{Finding, Rule};
 use crate::plugin::{ParsedConfig, Plugin};
@@ -13,9 +11,7 @@ use crate::yaml::node_ref::NodeRef;
 pub(super) fn judge(plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let flushes = plugins.iter().filter_map(|(plugin, parsed)| match parsed {
-        Some(ParsedConfig::Worker(config)) if config.role == Role::Filter => {
-            Some((*plugin, config.flush.interval))
-        }
+        Some(ParsedConfig::Worker(config)) => Some((*plugin, config.flush.interval)),
         _ => None,
     });
     let Some((worker, flush)) = flushes.max_by_key(|(_, interval)| *interval) else { return findings };
@@ -53,15 +49,15 @@ pub(super) fn judge(plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
 
 /// Judges whether `POST /flush` of a console waits long enough for the workers.
 fn console_wait((console, parsed): &ParsedPlugin<'_>, flush: Duration) -> Option<Finding> {
-    let Some(ParsedConfig::Worker(config)) = parsed else { return None };
-    if config.role != Role::Console || config.flush.interval >= flush {
+    let Some(ParsedConfig::Console(config)) = parsed else { return None };
+    if config.flush_interval >= flush {
         return None;
     }
     let message = format!(
         "workers flush every {}, but the console waits for them only {}: POST /flush would miss their latest counts; set \
          the console's flush.interval to theirs",
         seconds(flush),
-        seconds(config.flush.interval)
+        seconds(config.flush_interval)
     );
     let place = place_of(console, "flush.interval");
     Some(Finding::error(&place, Rule::Interval, message))

@@ -1,6 +1,5 @@
 //! Access loggers whose records do not match what a log stream reads.
 
-use tributary_plan::config::Role;
 use tributary_plan::source::ROOTS;
 use tributary_plan::wanted::{SEPARATOR, Wanted};
 
@@ -15,9 +14,7 @@ use crate::yaml::node_ref::NodeRef;
 /// read.
 pub(super) fn judge(deployment: &Deployment<'_>, plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
     let streams = plugins.iter().filter_map(|(_, parsed)| match parsed {
-        Some(ParsedConfig::Worker(config)) if config.role == Role::LogStream => {
-            Some(Wanted::new(&config.plan))
-        }
+        Some(ParsedConfig::Worker(config)) if config.log_stream => Some(Wanted::new(&config.plan)),
         _ => None,
     });
     let streams: Vec<_> = streams.collect();

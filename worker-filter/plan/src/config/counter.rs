@@ -19,7 +19,7 @@ pub(super) fn read(root: &mut Section<'_>, main: &mut Part) -> Vec<Counter> {
         };
         let condition = section.text("condition", 1..=EXPRESSION_BYTES_MAX);
         let condition = condition.map(|text| main.source(Source::expression(&text)));
-        let response_header = if cfg!(feature = "full") {
+        let response_header = if crate::IS_FULL {
             section.text("response_header", 1..=128)
         } else {
             super::only_in_full(section, "response_header");

@@ -1,13 +1,14 @@
-//! `role: log_stream`: what of a plan a log can tell.
+//! `log_stream`: which parts of a plan can be measured from the records of an access log.
 
 use tributary_proto::config::Section;
 
 use crate::plan::{Plan, Streams};
 use crate::source::Alone;
 
-/// Leaves out what the log says of no request, and notes what was asked for all the same.
+/// Removes from the plan what no record contains, and notes each key that needs more than a record of an
+/// ended request.
 pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
-    const ALLOWED: &str = "only without role \"log_stream\": a log tells of requests that have ended";
+    const ALLOWED: &str = "only without log_stream, whose records describe requests that have ended";
     if plan.streams == Streams::Tcp {
         root.note("streams", "TCP connections", ALLOWED);
     }
@@ -17,7 +18,8 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     if plan.counts_grpc_messages() {
         root.note("grpc_messages", "true", ALLOWED);
     }
-    // Whether a request is a gRPC call takes an expression that only a filter or a Wasm access logger can evaluate.
+    // Whether a request is a gRPC call takes an expression that only a filter or a Wasm access logger can
+    // evaluate.
     plan.calls = None;
     if !plan.rules.is_empty() {
         root.note("headers", "a list", ALLOWED);
@@ -32,7 +34,7 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
         root.note(
             "preset",
             "a preset that looks for values in several places",
-            "\"otel\" or \"none\" with role \"log_stream\"",
+            "\"otel\" or \"none\" with log_stream",
         );
     }
 }

@@ -237,7 +237,7 @@ fn every_problem_is_said_at_once() {
         r#"counters[3].key: found "a" again, allowed: each key once"#,
         "limits.series: found 0, allowed: a whole number from 1 to 1000000",
         "service_vm_id: found 5, allowed: text of 0 to 255 bytes",
-        "dimension: found an unknown key, allowed: one of role, preset, grpc_messages, streams, drop, dimensions, metrics, histogram, exemplars, observed, in_flight, flush, report_interval, counters, headers, tap, limits, service_vm_id",
+        "dimension: found an unknown key, allowed: one of preset, grpc_messages, streams, drop, dimensions, metrics, histogram, exemplars, observed, in_flight, flush, report_interval, counters, headers, tap, log_stream, limits, service_vm_id",
     ];
     let found = problems(json);
     for (found, expected) in found.iter().zip(expected) {
@@ -246,70 +246,45 @@ fn every_problem_is_said_at_once() {
     assert_eq!(found.len(), expected.len());
 }
 
-#[cfg(feature = "full")]
 #[test]
-fn a_console_takes_no_key_that_measures() {
-    let console = parsed(r#"{"role": "console", "flush": {"interval": "200ms"}}"#);
-    assert_eq!((console.role, console.flush.interval), (Role::Console, Duration::from_millis(200)));
-    assert!(console.plan.main.measures.is_empty() && console.plan.counters.is_empty());
-    assert_eq!(parsed(r#"{"role": "filter"}"#), parsed("{}"));
+fn a_log_stream_measures_requests_that_have_ended() {
+    let dimensions = r#""dimensions": [{"name": "t", "request_header": "t"}]"#;
+    let log = parsed(&format!(r#"{{"log_stream": true, {dimensions}}}"#));
+    assert_eq!((log.log_stream, log.plan.calls), (true, None));
     assert_eq!(
-        problems(r#"{"role": "console", "preset": "otel", "flush": {"max_requests": 1}}"#),
-        [
-            "flush.max_requests: found an unknown key, allowed: one of interval",
-            "preset: found an unknown key, allowed: one of role, flush",
-        ]
+        log.plan.main.dimensions,
+        parsed(&format!(r#"{{"log_stream": false, {dimensions}}}"#)).plan.main.dimensions
     );
+    for (config, found) in [
+        (r#""grpc_messages": true"#, "grpc_messages: found true"),
+        (r#""in_flight": true"#, "in_flight: found true"),
+        (r#""preset": "tcp""#, "streams: found TCP connections"),
+    ] {
+        assert_eq!(
+            problems(&format!(r#"{{"log_stream": true, {config}}}"#)),
+            [no_log_stream(found)],
+            "{config}"
+        );
+    }
     assert_eq!(
-        problems(r#"{"role": "king"}"#),
-        [r#"role: found "king", allowed: one of filter, log_stream, console"#]
+        problems(r#"{"log_stream": true, "preset": "istio"}"#),
+        [
+            "preset: found a preset that looks for values in several places, allowed: \"otel\" or \"none\" with log_stream"
+        ]
     );
 }
 
-#[cfg(feature = "full")]
-#[test]
-fn a_log_stream_measures_requests_that_have_ended() {
-    let log = parsed(
-        r#"{"role": "log_stream", "flush": {"interval": "200ms"}, "dimensions": [{"name": "t", "request_header": "t"}]}"#,
-    );
-    assert_eq!((log.role, log.plan.calls), (Role::LogStream, None));
-    assert_eq!(
-        log.plan.main.dimensions,
-        parsed(r#"{"dimensions": [{"name": "t", "request_header": "t"}]}"#).plan.main.dimensions
-    );
-    let only = "allowed: only without role \"log_stream\": a log tells of requests that have ended";
-    for (config, expected) in [
-        (r#""grpc_messages": true"#, format!("grpc_messages: found true, {only}")),
-        (r#""in_flight": true"#, format!("in_flight: found true, {only}")),
-        (r#""preset": "tcp""#, format!("streams: found TCP connections, {only}")),
-        (r#""headers": [{"name": "a", "value": "b"}]"#, format!("headers: found a list, {only}")),
-        (r#""tap": {"condition": "true"}"#, format!("tap: found a tap, {only}")),
-        (
-            r#""counters": [{"key": "a", "response_header": "a"}]"#,
-            format!("counters: found a counter with a response_header, {only}"),
-        ),
-        (
-            r#""preset": "istio""#,
-            "preset: found a preset that looks for values in several places, allowed: \"otel\" or \"none\" with role \
-             \"log_stream\""
-                .to_owned(),
-        ),
-    ] {
-        assert_eq!(problems(&format!(r#"{{"role": "log_stream", {config}}}"#)), [expected], "{config}");
-    }
+fn no_log_stream(found: &str) -> String {
+    format!("{found}, allowed: only without log_stream, whose records describe requests that have ended")
 }
 
 #[cfg(not(feature = "full"))]
 #[test]
 fn what_happens_under_way_belongs_to_the_other_module() {
     let json = r#"{"headers": [], "tap": {}, "counters": [{"key": "a", "response_header": "x-a"}]}"#;
-    let found = "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
+    let found = "found a key of worker_filter_full.wasm, allowed: only in that module";
     let expected = ["counters[0].response_header", "headers", "tap"].map(|key| format!("{key}: {found}"));
     assert_eq!(problems(json), expected);
-    for role in ["console", "log_stream"] {
-        assert_eq!(problems(&format!(r#"{{"role": "{role}"}}"#)), [format!("role: {found}")]);
-    }
-    assert_eq!(parsed(r#"{"role": "filter"}"#), parsed("{}"));
 }
 
 #[cfg(feature = "full")]
@@ -347,6 +322,21 @@ mod under_way {
         let tap = parsed(r#"{"tap": {"condition": "true"}}"#).plan.tap.unwrap();
         assert_eq!((tap.per_minute, tap.body_bytes), (10, 256));
         assert!(tap.masked.contains(&"authorization".to_owned()));
+    }
+
+    #[test]
+    fn the_records_of_a_log_stream_are_of_ended_requests() {
+        for (config, found) in [
+            (r#""headers": [{"name": "a", "value": "b"}]"#, "headers: found a list"),
+            (r#""tap": {"condition": "true"}"#, "tap: found a tap"),
+            (
+                r#""counters": [{"key": "a", "response_header": "a"}]"#,
+                "counters: found a counter with a response_header",
+            ),
+        ] {
+            let json = format!(r#"{{"log_stream": true, {config}}}"#);
+            assert_eq!(problems(&json), [no_log_stream(found)], "{config}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ fn dimensions(attributes: &[&str]) -> Wanted {
         .collect();
     let dimensions = dimensions.join(",");
     wanted(&format!(
-        r#"{{"role": "log_stream", "preset": "none", "counters": [], "dimensions": [{dimensions}]}}"#
+        r#"{{"log_stream": true, "preset": "none", "counters": [], "dimensions": [{dimensions}]}}"#
     ))
 }
 
@@ -82,7 +82,7 @@ fn lengths_of_time_have_units_and_the_last_that_is_there_counts() {
 
 #[test]
 fn a_status_that_is_not_there_is_told_by_the_flags() {
-    let wanted = wanted(r#"{"role": "log_stream", "counters": [], "metrics": []}"#);
+    let wanted = wanted(r#"{"log_stream": true, "counters": [], "metrics": []}"#);
     let tag = "request.method response.flags response.code xds.route_name request.scheme request.duration:ms \
                request.size response.size";
     let status = |record| read(&wanted, tag, &[("v", record)]).0[1].clone();
@@ -99,7 +99,7 @@ fn a_status_that_is_not_there_is_told_by_the_flags() {
 #[test]
 fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
     let wanted = wanted(
-        r#"{"role": "log_stream", "preset": "none", "counters": [], "dimensions": [
+        r#"{"log_stream": true, "preset": "none", "counters": [], "dimensions": [
             {"name": "m", "attribute": "request.method"}, {"name": "t", "request_header": "x-t"}]}"#,
     );
     let named = ("request.headers['x-t']", "a b c");
@@ -113,7 +113,7 @@ fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
 #[test]
 fn an_attribute_of_no_known_type_has_the_one_that_it_is_wanted_in() {
     let wanted = wanted(
-        r#"{"role": "log_stream", "preset": "none", "counters": [],
+        r#"{"log_stream": true, "preset": "none", "counters": [],
             "metrics": [{"name": "c", "kind": "counter", "value": "filter_state.tokens"}],
             "dimensions": [{"name": "n", "attribute": "filter_state.shard", "type": "integer"},
                 {"name": "b", "attribute": "filter_state.cached", "type": "boolean"},
@@ -127,7 +127,7 @@ fn an_attribute_of_no_known_type_has_the_one_that_it_is_wanted_in() {
 #[test]
 fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
     let wanted = wanted(
-        r#"{"role": "log_stream", "preset": "none", "counters": [{"key": "k", "condition": "is_odd"}],
+        r#"{"log_stream": true, "preset": "none", "counters": [{"key": "k", "condition": "is_odd"}],
             "dimensions": [{"name": "n", "cel": "number", "type": "integer"}, {"name": "b", "cel": "truth", "type": "boolean"}],
             "metrics": [{"name": "c", "kind": "counter", "value": "much"}]}"#,
     );

@@ -1,54 +1,54 @@
-//! A request to the console, as far as it matters.
+//! What the console reads of a request.
 
 use proxy_wasm::types::MapType;
 use tributary_host::headers;
 use tributary_proto::attributes::clip;
 
-/// Headers that are looked at.
+/// The maximum number of headers to read.
 const HEADERS_MAX: usize = 128;
-/// Bytes of a header's value that are looked at.
+/// The maximum number of bytes to read of a header's value.
 const VALUE_BYTES_MAX: usize = 1_024;
 
-/// How long a flush may take where the request does not say.
+/// How long a flush may take by default.
 const FLUSH_TIMEOUT_NS: u64 = 10_000_000_000;
-/// The longest that it can say.
+/// How long a flush may take at most.
 const FLUSH_TIMEOUT_MAX_NS: u64 = 300_000_000_000;
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// For what.
-    pub path: Path,
-    /// How.
-    pub method: String,
-    /// In which form.
-    pub accept: String,
-    /// Whether a page of another site asks.
-    pub is_foreign: bool,
-    /// How long a flush may take: `timeout_ms` of the query.
-    pub timeout_ns: u64,
+pub(crate) struct Request {
+    /// The resource.
+    pub(crate) path: Path,
+    /// The method.
+    pub(crate) method: String,
+    /// The header `accept`.
+    pub(crate) accept: String,
+    /// Whether a browser sends it for a page of another site.
+    pub(crate) is_cross_site: bool,
+    /// How long a flush may take, by `timeout_ms` in the query.
+    pub(crate) timeout_ns: u64,
 }
 
-/// What there is.
+/// A resource of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     /// The page.
     Page,
-    /// For Prometheus.
+    /// The metrics for Prometheus.
     Metrics,
-    /// For scripts and the page.
+    /// The snapshot for scripts and the page.
     Snapshot,
-    /// Whether all is well.
+    /// The health of service and exports.
     Health,
-    /// To be told of everything.
+    /// A flush of everything.
     Flush,
     /// Anything else.
     Unknown,
 }
 
 impl Request {
-    /// The current request.
-    pub fn read() -> Self {
+    /// Reads the current request.
+    pub(crate) fn read() -> Self {
         let headers = headers::all(MapType::HttpRequestHeaders, HEADERS_MAX);
         let header = |wanted: &str| {
             let value = headers.iter().find(|(name, _)| name == wanted.as_bytes()).map(|(_, value)| value);
@@ -64,13 +64,13 @@ impl Request {
             path: Path::of(path),
             method: header(":method"),
             accept: header("accept"),
-            is_foreign: !matches!(site.as_str(), "" | "none" | "same-origin"),
+            is_cross_site: !matches!(site.as_str(), "" | "none" | "same-origin"),
             timeout_ns: timeout.unwrap_or(FLUSH_TIMEOUT_NS),
         }
     }
 
-    /// Whether this path can be asked for in this way.
-    pub fn is_allowed(&self) -> bool {
+    /// Whether the resource has the method.
+    pub(crate) fn is_allowed(&self) -> bool {
         match self.path {
             Path::Unknown => true,
             Path::Flush => self.method == "POST",
@@ -91,8 +91,8 @@ impl Path {
         }
     }
 
-    /// The methods that it takes, as a header says it.
-    pub fn allow(self) -> &'static str {
+    /// Returns its methods, as the value of the header `allow`.
+    pub(crate) fn allow(self) -> &'static str {
         if self == Self::Flush { "POST" } else { "GET, HEAD" }
     }
 }

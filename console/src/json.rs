@@ -1,6 +1,6 @@
-//! A snapshot as JSON: for the page, and for scripts.
+//! Writes a snapshot as JSON, for the page and for scripts.
 //!
-//! The metrics are written while the snapshot is read, so that only one part of it is decoded at a time.
+//! It writes metrics while it reads the snapshot, so that only one part at a time is decoded.
 
 use std::cell::RefCell;
 use std::iter::Peekable;
@@ -15,9 +15,9 @@ use tributary_proto::metric::{Kind, Metric};
 use crate::ledger::Ledger;
 use crate::snapshot::{MetricPart, Snapshot, count, sum};
 
-/// Writes all of it, as of `now_unix_nano`.
-pub fn text(snapshot: &Snapshot, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
-    let whole = Whole {
+/// Writes the whole document, as of `now_unix_nano`.
+pub(crate) fn text(snapshot: &Snapshot, ledger: &Ledger, exports: &[Export], now_unix_nano: u64) -> Vec<u8> {
+    let document = Document {
         version: env!("CARGO_PKG_VERSION"),
         time_unix_ms: snapshot.time_unix_nano / 1_000_000,
         is_cut: snapshot.is_cut,
@@ -26,12 +26,12 @@ pub fn text(snapshot: &Snapshot, ledger: &Ledger, exports: &[Export], now_unix_n
         destinations: exports.iter().map(|export| Destination::new(export, now_unix_nano)).collect(),
         metrics: Metrics(snapshot),
     };
-    // Writing to memory does not fail, and every key is text.
-    serde_json::to_vec(&whole).unwrap_or_default()
+    // Cannot fail: it writes to memory, and every key is text.
+    serde_json::to_vec(&document).unwrap_or_default()
 }
 
 #[derive(serde::Serialize)]
-struct Whole<'a, R: Serialize, L: Serialize> {
+struct Document<'a, R: Serialize, L: Serialize> {
     version: &'static str,
     time_unix_ms: u64,
     is_cut: bool,
@@ -55,10 +55,10 @@ struct Destination<'a> {
     fault: &'a str,
 }
 
-/// The metrics of a snapshot; parts of one metric that follow each other become one.
+/// The metrics of a snapshot. Consecutive parts of one metric become one metric.
 struct Metrics<'a>(&'a Snapshot);
 
-/// A metric, of which the first part is read.
+/// A metric whose first part was read.
 struct OneMetric<'a, I: Iterator<Item = MetricPart>> {
     first: &'a MetricPart,
     rest: &'a RefCell<Peekable<I>>,
@@ -75,7 +75,7 @@ struct MetricHead<'a, P: Serialize> {
     points: P,
 }
 
-/// The points of a metric, read while they are written.
+/// The points of a metric, which are read while they are written.
 struct Points<'a, I: Iterator<Item = MetricPart>>(&'a OneMetric<'a, I>);
 
 #[derive(serde::Serialize)]
@@ -108,7 +108,7 @@ pub(crate) enum Scalar<'a> {
     Double(f64),
 }
 
-/// A JSON object of what a function gives, in this order.
+/// A JSON object with the entries that a function returns, in this order.
 struct Map<F>(F);
 
 impl<'a> From<Attribute<'a>> for Scalar<'a> {

@@ -1,4 +1,5 @@
-//! A snapshot with everything that one can have, against the golden files in `golden/`; `UPDATE_GOLDEN=1` writes them anew.
+//! A snapshot with every kind of content gives the golden files in `golden/`, which `UPDATE_GOLDEN=1`
+//! rewrites.
 
 use proptest::prelude::*;
 use prost::Message;

@@ -1,7 +1,7 @@
-//! A snapshot as Prometheus scrapes it: text format 0.0.4, or OpenMetrics 1.0.
+//! Writes a snapshot for Prometheus: text format 0.0.4 or OpenMetrics 1.0.
 //!
-//! An exponential histogram has no form there whose series stay the same while it grows; it is written as a summary, by its
-//! count and its sum. Its buckets are in the JSON, and in what is pushed.
+//! Neither format can show an exponential histogram with series that stay the same while it grows. It is
+//! written as a summary, with its count and its sum; its buckets are in the JSON and in exports.
 
 use tributary_proto::attributes::{self, Value as Attribute};
 use tributary_proto::exemplar::Exemplar;
@@ -15,36 +15,36 @@ use tributary_proto::{decimal, hex};
 use crate::ledger::Ledger;
 use crate::snapshot::{Snapshot, count, sum_text};
 
-/// Which of the two formats.
+/// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Prometheus text 0.0.4.
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
-/// A text as it grows.
-struct Writer {
+/// Writes metrics in one of the formats.
+struct MetricWriter {
     out: Vec<u8>,
     format: Format,
-    /// The families that are written. Of two metrics with the same name only the first can be there.
+    /// The names of the families that were written: of two metrics with one name only the first is.
     names: Vec<String>,
     left_out: u64,
 }
 
-/// A family that is being written.
-struct Open {
+/// A metric family that is being written.
+struct Family {
     metric: Metric,
-    /// Without `_total`.
+    /// Its name without `_total`.
     name: String,
     /// The label `le` of each bucket of a histogram.
     les: Vec<String>,
 }
 
 impl Format {
-    /// What a client prefers that names what it accepts: OpenMetrics only if it is named, and not with `q=0`.
-    pub fn accepted(accept: &str) -> Self {
+    /// Chooses a format by the header `accept`: OpenMetrics only if it is named there, and not with `q=0`.
+    pub(crate) fn accepted(accept: &str) -> Self {
         let takes = |range: &str| {
             let mut parts = range.split(';').map(str::trim);
             let is_named = parts.next() == Some("application/openmetrics-text");
@@ -53,8 +53,8 @@ impl Format {
         if accept.split(',').any(takes) { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// The media type.
-    pub fn content_type(self) -> &'static str {
+    /// Returns the media type.
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -62,9 +62,9 @@ impl Format {
     }
 }
 
-/// Everything there is to scrape.
-pub fn text(format: Format, snapshot: &Snapshot, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
-    let mut writer = Writer { out: Vec::new(), format, names: Vec::new(), left_out: 0 };
+/// Writes everything that can be scraped.
+pub(crate) fn text(format: Format, snapshot: &Snapshot, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
+    let mut writer = MetricWriter { out: Vec::new(), format, names: Vec::new(), left_out: 0 };
     writer.resource(snapshot);
     writer.metrics(snapshot);
     writer.ledger(ledger);
@@ -93,7 +93,7 @@ pub fn text(format: Format, snapshot: &Snapshot, ledger: &Ledger, exports: &[Exp
     writer.out
 }
 
-impl Writer {
+impl MetricWriter {
     fn resource(&mut self, snapshot: &Snapshot) {
         let labels = labels(snapshot.resource());
         let help = "The process that is measured.";
@@ -106,22 +106,22 @@ impl Writer {
     }
 
     fn metrics(&mut self, snapshot: &Snapshot) {
-        let mut open: Option<Open> = None;
+        let mut family: Option<Family> = None;
         for part in snapshot.metrics() {
-            if open.as_ref().is_none_or(|open| open.metric != part.metric) {
-                open = self.open(&part.metric);
+            if family.as_ref().is_none_or(|family| family.metric != part.metric) {
+                family = self.start_family(&part.metric);
             }
             for (series, value) in part.points() {
-                match &open {
-                    Some(open) => self.point(open, series, value),
+                match &family {
+                    Some(family) => self.point(family, series, value),
                     None => self.left_out = self.left_out.saturating_add(1),
                 }
             }
         }
     }
 
-    /// Begins a family, unless one of its name is written already.
-    fn open(&mut self, metric: &Metric) -> Option<Open> {
+    /// Starts the family of a metric, unless one with its name was written already.
+    fn start_family(&mut self, metric: &Metric) -> Option<Family> {
         let is_sum = metric.kind == Kind::Counter;
         let full = metric_name(&metric.name, &metric.unit, is_sum);
         let name = if is_sum { full.strip_suffix("_total").unwrap_or(&full) } else { &full }.to_owned();
@@ -140,17 +140,18 @@ impl Writer {
         self.names.push(name.clone());
         let le = |bound: &u64| {
             let mut text = decimal::text(metric.in_unit((*bound).into()));
-            // OpenMetrics: "Floating point numbers".
+            // OpenMetrics writes `le` as a floating point number.
             if self.format == Format::OpenMetrics && !text.contains('.') {
                 text.push_str(".0");
             }
             text
         };
         let les = bounds.iter().map(le).chain(["+Inf".to_owned()]).collect();
-        Some(Open { metric: metric.clone(), name, les })
+        Some(Family { metric: metric.clone(), name, les })
     }
 
-    /// What stands before the samples of a family. A counter is called with `_total` by the text format only.
+    /// Writes the lines before the samples of a family. Only the text format names a counter with `_total`
+    /// there.
     fn header(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
         let ending = if kind == "counter" && self.format == Format::Text { "_total" } else { "" };
         if !help.is_empty() {
@@ -163,15 +164,15 @@ impl Writer {
         }
     }
 
-    fn point(&mut self, open: &Open, series: &Series, value: &Value) {
-        let (name, labels) = (&open.name, labels(attributes::iter(&series.attributes)));
-        let sum = sum_text(&open.metric, value);
+    fn point(&mut self, family: &Family, series: &Series, value: &Value) {
+        let (name, labels) = (&family.name, labels(attributes::iter(&series.attributes)));
+        let sum = sum_text(&family.metric, value);
         let count = match value {
             Value::Counter(_) => return self.sample(name, "_total", &labels, &sum, None),
             Value::UpDownCounter(_) => return self.sample(name, "", &labels, &sum, None),
             Value::Histogram(histogram) => {
                 let exemplar = series.exemplars.first().and_then(|exemplar| Exemplar::from_wire(*exemplar));
-                self.buckets(open, histogram, exemplar.map(|(_, exemplar)| exemplar), &labels);
+                self.buckets(family, histogram, exemplar.map(|(_, exemplar)| exemplar), &labels);
                 count(0, &histogram.buckets)
             }
             Value::ExponentialHistogram(histogram) => count(histogram.zero_count, &histogram.buckets),
@@ -180,17 +181,18 @@ impl Writer {
         self.sample(name, "_count", &labels, &count.to_string(), None);
     }
 
-    fn buckets(&mut self, open: &Open, histogram: &Histogram, exemplar: Option<Exemplar>, labels: &str) {
-        let Kind::Histogram { bounds } = &open.metric.kind else { return };
+    fn buckets(&mut self, family: &Family, histogram: &Histogram, exemplar: Option<Exemplar>, labels: &str) {
+        let Kind::Histogram { bounds } = &family.metric.kind else { return };
         let exemplar_at = exemplar.as_ref().map(|one| bounds.partition_point(|bound| *bound < one.value()));
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below: u64 = 0;
-        for (at, (le, count)) in open.les.iter().zip(&histogram.buckets).enumerate() {
+        for (at, (le, count)) in family.les.iter().zip(&histogram.buckets).enumerate() {
             below = below.saturating_add(*count);
             let labels = format!("{labels}{comma}le=\"{le}\"");
             let exemplar = exemplar.as_ref().filter(|_| exemplar_at == Some(at));
-            let exemplar = exemplar.map(|exemplar| (exemplar, open.metric.in_unit(exemplar.value().into())));
-            self.sample(&open.name, "_bucket", &labels, &below.to_string(), exemplar);
+            let exemplar =
+                exemplar.map(|exemplar| (exemplar, family.metric.in_unit(exemplar.value().into())));
+            self.sample(&family.name, "_bucket", &labels, &below.to_string(), exemplar);
         }
     }
 
@@ -223,7 +225,7 @@ impl Writer {
     fn ledger(&mut self, ledger: &Ledger) {
         for (name, help, value) in ledger.values() {
             let name = format!("tributary_{name}");
-            // Some of them are metrics of the service about itself, too.
+            // Some of them are also metrics of the service about itself.
             if self.names.contains(&name) {
                 continue;
             }
@@ -278,8 +280,8 @@ impl Writer {
     }
 }
 
-/// Labels as they stand between braces. Attributes whose names become the same are one label, their values joined by `;`; an
-/// empty label is as good as none.
+/// Formats labels without braces. Attributes whose names become the same label are joined by `;`. Leaves out
+/// empty labels, which Prometheus treats as absent.
 fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>) -> String {
     let mut labels: Vec<(String, String)> = Vec::new();
     for (key, value) in attributes {

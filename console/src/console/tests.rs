@@ -1,4 +1,4 @@
-//! The console on the fake host: what each path answers, and when.
+//! The console on the fake host: the response of each path, and when it is sent.
 
 use prost::Message;
 use proxy_wasm::types::MapType;
@@ -21,7 +21,7 @@ fn console() -> Console {
 }
 
 #[test]
-fn nobody_waits_where_no_tick_has_come() {
+fn no_request_waits_before_the_first_tick() {
     let (_, mut console) = (console(), Console::new(Duration::from_secs(1)));
     let (status, text) = ask(&mut console, "GET", "/metrics", &[]).unwrap();
     assert!(status == 503 && text.contains("proxy_on_tick"), "{status} {text}");
@@ -42,11 +42,11 @@ fn number(key: &str) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.try_into().unwrap()))
 }
 
-fn tell_exports(export: Export) {
+fn set_exports(export: Export) {
     set(exports::KEY, &exports::encode([&export].into_iter()));
 }
 
-/// Asks as stream 7; gives the answer if it came at once.
+/// Sends a request as stream 7; returns the response unless the request waits.
 fn ask(console: &mut Console, method: &str, path: &str, more: &[(&str, &str)]) -> Option<(u16, String)> {
     let mut headers = vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path.to_owned())];
     headers.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -54,10 +54,8 @@ fn ask(console: &mut Console, method: &str, path: &str, more: &[(&str, &str)]) -
         host.set_headers(MapType::HttpRequestHeaders, headers);
         host.streams.open.insert(7, Default::default());
     });
-    let verdict = console.request(ContextId::new(7));
-    let answer = answer();
-    assert_eq!(verdict, Action::Pause);
-    answer
+    assert_eq!(console.request(ContextId::new(7)), Action::Pause);
+    answer()
 }
 
 fn answer() -> Option<(u16, String)> {
@@ -107,12 +105,12 @@ fn each_path_has_its_methods() {
 }
 
 #[test]
-fn who_asks_for_a_snapshot_waits_for_one_that_is_not_old() {
+fn a_request_waits_for_a_recent_snapshot() {
     let mut console = console();
     publish(100 * SECOND);
     at(101 * SECOND);
     assert_eq!(ask(&mut console, "GET", "/snapshot.json", &[]).unwrap().0, 200);
-    assert_eq!(number(ASKED_KEY), None, "it is new enough");
+    assert_eq!(number(ASKED_KEY), None, "it is recent enough");
     at(102 * SECOND);
     assert_eq!(ask(&mut console, "GET", "/snapshot.json", &[]), None);
     assert_eq!(number(ASKED_KEY), Some(102 * SECOND));
@@ -142,7 +140,7 @@ fn a_snapshot_that_never_comes_is_a_503() {
 }
 
 #[test]
-fn a_client_that_goes_is_forgotten_and_too_many_are_turned_away() {
+fn a_client_that_disconnects_is_forgotten_and_too_many_are_rejected() {
     let mut console = console();
     assert_eq!(ask(&mut console, "GET", "/metrics", &[]), None);
     console.stream_ended(ContextId::new(7));
@@ -157,7 +155,7 @@ fn a_client_that_goes_is_forgotten_and_too_many_are_turned_away() {
 }
 
 #[test]
-fn health_says_what_is_wrong() {
+fn health_reports_what_is_wrong() {
     let mut console = console();
     let export = Export {
         name: "collector".into(),
@@ -167,12 +165,11 @@ fn health_says_what_is_wrong() {
         fault: "status 503".into(),
         ..Export::default()
     };
-    tell_exports(export.clone());
+    set_exports(export.clone());
     assert_eq!(ask(&mut console, "GET", "/healthz", &[]).unwrap(), (200, "ok\n".to_owned()));
-    tell_exports(Export { patience_ns: 5 * SECOND, ..export });
+    set_exports(Export { patience_ns: 5 * SECOND, ..export });
     let (status, body) = ask(&mut console, "GET", "/healthz", &[]).unwrap();
-    let expected =
-        "destination \"collector\": nothing complete for 10 s, 3 failures in a row; the last: status 503\n";
+    let expected = "destination \"collector\": the last complete export was 10 s ago, 3 failures since; the last: status 503\n";
     assert_eq!((status, body.as_str()), (503, expected));
     at(100 * SECOND + heartbeat::SILENCE_NS);
     let (status, body) = ask(&mut console, "GET", "/healthz", &[]).unwrap();
@@ -187,7 +184,7 @@ fn a_flush_waits_for_workers_then_the_service_then_each_destination() {
     let mut console = console();
     let ledger = LedgerOfOthers::define();
     let export = Export { name: "collector".into(), ..Export::default() };
-    tell_exports(export.clone());
+    set_exports(export.clone());
     ledger.observed.add(10);
     ledger.aggregated.add(4);
     assert_eq!(ask(&mut console, "POST", "/flush?timeout_ms=60000", &[]), None);
@@ -197,22 +194,22 @@ fn a_flush_waits_for_workers_then_the_service_then_each_destination() {
         console.tick();
         answer()
     };
-    assert_eq!((tick(101 * SECOND), number(FLUSH_KEY)), (None, None), "workers have not handed over yet");
+    assert_eq!((tick(101 * SECOND), number(FLUSH_KEY)), (None, None), "workers have not flushed yet");
     ledger.observed.add(2);
     assert_eq!((tick(102 * SECOND), number(FLUSH_KEY)), (None, None), "8 are in the queue");
     ledger.aggregated.add(8);
     assert_eq!((tick(103 * SECOND), number(FLUSH_KEY)), (None, Some(1)), "the service is asked");
-    tell_exports(Export { flushed: 1, ..export });
+    set_exports(Export { flushed: 1, ..export });
     assert_eq!(tick(104 * SECOND).unwrap().0, 200);
 }
 
 #[test]
-fn a_flush_exports_what_there_is_though_a_worker_took_some_with_it() {
+fn a_flush_exports_the_rest_if_a_worker_lost_some_in_a_trap() {
     let mut console = console();
     let ledger = LedgerOfOthers::define();
     let export = Export { name: "collector".into(), ..Export::default() };
-    tell_exports(export.clone());
-    // Three of them were in the fold of a worker that failed, and no traffic comes after them.
+    set_exports(export.clone());
+    // Three of them were in the fold of a worker that trapped, and no traffic follows.
     ledger.observed.add(10);
     ledger.handed_over.add(7);
     ledger.aggregated.add(7);
@@ -225,20 +222,21 @@ fn a_flush_exports_what_there_is_though_a_worker_took_some_with_it() {
     };
     assert_eq!((tick(102 * SECOND), number(FLUSH_KEY)), (None, None), "a worker may be late");
     assert_eq!((tick(104 * SECOND), number(FLUSH_KEY)), (None, Some(1)), "the service is asked");
-    tell_exports(Export { flushed: 1, ..export });
-    assert_eq!(tick(105 * SECOND), None, "not all that was seen is there");
+    set_exports(Export { flushed: 1, ..export });
+    assert_eq!(tick(105 * SECOND), None, "not everything that was observed is exported");
     let (status, body) = tick(110 * SECOND).unwrap();
     assert!(status == 202 && body.contains("workers: 3 requests"), "{status} {body}");
 }
 
 #[test]
-fn a_flush_that_does_not_get_through_says_what_it_waits_for() {
-    for (aggregated, expected) in
-        [(7, "service: 3 requests to be taken over"), (10, "destination \"collector\": has not answered yet")]
-    {
+fn a_flush_that_does_not_complete_reports_what_it_waits_for() {
+    for (aggregated, expected) in [
+        (7, "service: 3 requests not aggregated yet"),
+        (10, "destination \"collector\": has not responded yet"),
+    ] {
         let mut console = console();
         let ledger = LedgerOfOthers::define();
-        tell_exports(Export { name: "collector".into(), ..Export::default() });
+        set_exports(Export { name: "collector".into(), ..Export::default() });
         ledger.observed.add(10);
         ledger.aggregated.add(aggregated);
         assert_eq!(ask(&mut console, "POST", "/flush?timeout_ms=3000", &[]), None);
@@ -249,10 +247,10 @@ fn a_flush_that_does_not_get_through_says_what_it_waits_for() {
     }
     let mut console = console();
     at(200 * SECOND);
-    assert_eq!(ask(&mut console, "POST", "/flush", &[]).unwrap().0, 503, "there is nobody to flush");
+    assert_eq!(ask(&mut console, "POST", "/flush", &[]).unwrap().0, 503, "no service is running");
 }
 
-/// What workers and the service count.
+/// The statistics that workers and the service update.
 struct LedgerOfOthers {
     observed: tributary_host::stats::Counter,
     handed_over: tributary_host::stats::Counter,

@@ -1,9 +1,10 @@
-//! The ledger: what was seen and what became of it, in Envoy's own statistics, which every VM can read.
+//! The ledger: what became of each observation, by Envoy's own statistics, which every VM can read.
 
 use tributary_host::stats::Counter;
 
-/// Each statistic without `tributary_`, with what it says. The order is that of a request's way.
-pub const LEDGER: [(&str, &str); 15] = [
+/// Each statistic without its prefix `tributary_`, and its description, in the order in which a request
+/// passes them.
+pub(crate) const LEDGER: [(&str, &str); 15] = [
     ("observations_observed", "Streams that ended."),
     ("observations_handed_over", "Those of them that workers put into the queue."),
     ("observations_aggregated", "Those of them that the service added up."),
@@ -21,35 +22,35 @@ pub const LEDGER: [(&str, &str); 15] = [
     ("exports_failed", "Requests that failed, or could not be sent."),
 ];
 
-/// The statistics, defined.
+/// Handles of these statistics.
 #[derive(Debug)]
-pub struct Ledger([Counter; LEDGER.len()]);
+pub(crate) struct Ledger([Counter; LEDGER.len()]);
 
 impl Ledger {
-    /// Defines them: Envoy shows them from then on, at 0 if nobody has counted.
-    pub fn define() -> Self {
+    /// Defines the statistics, which Envoy then lists, also those that are still 0.
+    pub(crate) fn define() -> Self {
         Self(LEDGER.map(|(name, _)| Counter::define(&format!("tributary_{name}"))))
     }
 
-    /// Each with its value now.
-    pub fn values(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+    /// Returns the name, the description and the value of each statistic.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         LEDGER.iter().zip(&self.0).map(|((name, help), counter)| (*name, *help, counter.value()))
     }
 
-    /// Streams that ended, as far as workers have told.
-    pub fn observed(&self) -> u64 {
+    /// Returns the number of streams that ended, as far as workers have reported them.
+    pub(crate) fn observed(&self) -> u64 {
         let [observed, ..] = &self.0;
         observed.value()
     }
 
-    /// Those of them that workers handed over and the service has not taken over yet.
-    pub fn queued(&self) -> u64 {
+    /// Returns how many of them workers have flushed and the service has not aggregated yet.
+    pub(crate) fn queued(&self) -> u64 {
         let [_, handed_over, ..] = &self.0;
         handed_over.value().saturating_sub(self.settled())
     }
 
-    /// What the service has taken over of them, or will never get.
-    pub fn settled(&self) -> u64 {
+    /// Returns how many of them the service has aggregated or will never receive.
+    pub(crate) fn settled(&self) -> u64 {
         let [_, _, aggregated, missing, ..] = &self.0;
         aggregated.value().saturating_add(missing.value())
     }

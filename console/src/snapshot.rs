@@ -1,4 +1,4 @@
-//! A snapshot, read part by part: only one part at a time is decoded.
+//! Reads a snapshot part by part, so that only one part at a time is decoded.
 
 use prost::bytes::Bytes;
 use prost::{Message, decode_length_delimiter};
@@ -11,42 +11,42 @@ use tributary_proto::metric::Metric;
 
 use crate::json::Scalar;
 
-/// What the service wrote (`schema/console.proto`).
+/// A snapshot of the table, as the service wrote it (`schema/console.proto`).
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// When it was begun, in Unix nanoseconds.
-    pub time_unix_nano: u64,
+pub(crate) struct Snapshot {
+    /// The time at which the service started to write it, in Unix nanoseconds.
+    pub(crate) time_unix_nano: u64,
     /// Whether series were left out.
-    pub is_cut: bool,
-    /// The attributes of the resource, canonical.
+    pub(crate) is_cut: bool,
+    /// The attributes of the resource, in canonical encoding.
     resource: Vec<u8>,
     bytes: Bytes,
 }
 
-/// Some series of one metric; others may be in the parts that follow.
+/// Some series of one metric; the following parts may have more.
 #[derive(Clone, Debug)]
-pub struct MetricPart {
+pub(crate) struct MetricPart {
     /// The metric.
-    pub metric: Metric,
+    pub(crate) metric: Metric,
     series: Vec<Series>,
 }
 
 impl Snapshot {
     /// Reads the beginning and the end of a snapshot. Invalid bytes give an empty snapshot.
-    pub fn read(bytes: Vec<u8>) -> Self {
+    pub(crate) fn read(bytes: Vec<u8>) -> Self {
         let bytes = Bytes::from(bytes);
         let first = encoded_parts(&bytes).next().and_then(decode).unwrap_or_default();
         let last = encoded_parts(&bytes).last().and_then(decode).unwrap_or_default();
         Self { time_unix_nano: first.time_unix_nano, is_cut: last.is_cut, resource: first.resource, bytes }
     }
 
-    /// The attributes of the resource.
-    pub fn resource(&self) -> impl Iterator<Item = (&str, Attribute<'_>)> {
+    /// Returns the attributes of the resource.
+    pub(crate) fn resource(&self) -> impl Iterator<Item = (&str, Attribute<'_>)> {
         attributes::iter(&self.resource)
     }
 
-    /// The series, part by part.
-    pub fn metrics(&self) -> impl Iterator<Item = MetricPart> {
+    /// Returns the series, part by part.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = MetricPart> {
         let groups = encoded_parts(&self.bytes).filter_map(decode).flat_map(|part| part.groups);
         groups.filter_map(|group| {
             let metric = Metric::from_wire(group.metrics.into_iter().next()?).ok()?;
@@ -56,13 +56,13 @@ impl Snapshot {
 }
 
 impl MetricPart {
-    /// Its series, each with what it counted.
-    pub fn points(&self) -> impl Iterator<Item = (&Series, &Value)> {
+    /// Returns its series, each with its value.
+    pub(crate) fn points(&self) -> impl Iterator<Item = (&Series, &Value)> {
         self.series.iter().filter_map(|series| Some((series, series.points.first()?.value.as_ref()?)))
     }
 }
 
-/// The sum of a point: a whole number where the metric counts whole units.
+/// Returns the sum of a point: an integer if the metric counts whole units.
 pub(crate) fn sum(metric: &Metric, value: &Value) -> Scalar<'static> {
     let wide = |low: u64, high: u64| metric.in_unit(u128::from(high) << 64 | u128::from(low));
     Scalar::Double(match value {
@@ -75,7 +75,7 @@ pub(crate) fn sum(metric: &Metric, value: &Value) -> Scalar<'static> {
     })
 }
 
-/// The text of a sum, as Prometheus reads it.
+/// Formats the sum of a point for Prometheus.
 pub(crate) fn sum_text(metric: &Metric, value: &Value) -> String {
     match sum(metric, value) {
         Scalar::Unsigned(count) => count.to_string(),
@@ -85,12 +85,12 @@ pub(crate) fn sum_text(metric: &Metric, value: &Value) -> String {
     }
 }
 
-/// How many values a histogram with these buckets counted, besides zeros that are in none of them.
-pub fn count(zeros: u64, buckets: &[u64]) -> u64 {
+/// Returns the number of values in a histogram: `zeros`, which are in no bucket, and those in `buckets`.
+pub(crate) fn count(zeros: u64, buckets: &[u64]) -> u64 {
     buckets.iter().fold(zeros, |sum, count| sum.saturating_add(*count))
 }
 
-/// The parts of a snapshot, each still encoded. Ends where the bytes are invalid.
+/// Splits a snapshot into its encoded parts. Ends at invalid bytes.
 fn encoded_parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
     let mut rest = bytes.clone();
     std::iter::from_fn(move || {
@@ -100,7 +100,8 @@ fn encoded_parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// Decodes a part, unless it is longer than the service writes any: what is decoded takes more memory than its bytes.
+/// Decodes a part, unless it is longer than any that the service writes: decoded, it takes more memory than
+/// its bytes.
 fn decode(part: Bytes) -> Option<SnapshotPart> {
     if part.len() > PART_BYTES_MAX { None } else { SnapshotPart::decode(part).ok() }
 }

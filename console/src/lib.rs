@@ -1,0 +1,27 @@
+//! The module of the console, `console.wasm`: what people, scrapers and preStop hooks ask of one Envoy.
+//!
+//! Envoy calls [`root`] for each request of the console's listener. [`console`] reads the [`request`] and
+//! responds: from a [`snapshot`] of the service's table as [`json`] or for [`prometheus`], with the
+//! [`ledger`] from Envoy's statistics, with the [`health`] of service and exports, or when a [`flush`] is
+//! complete. [`config`] is its configuration.
+//!
+//! It is compiled for size: no measured request waits for it.
+
+pub mod root;
+
+pub mod config;
+mod console;
+
+mod flush;
+mod health;
+mod json;
+mod ledger;
+mod prometheus;
+mod request;
+mod snapshot;
+
+#[cfg(test)]
+mod texts;
+
+#[cfg(target_arch = "wasm32")]
+tributary_host::main!(crate::root::ConsoleRoot::boxed);
