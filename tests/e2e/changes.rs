@@ -251,7 +251,7 @@ async fn after_a_shutdown_under_load_each_request_is_exported_or_logged() -> Res
     let seen = u64::try_from(std::fs::read_to_string(&file)?.lines().count())?;
     ensure!(seen >= tally.answered(), "{seen} of {} were logged", tally.answered());
     let log = scene.envoy.log()?;
-    let last = format!("the service ends: {seen} requests taken over in all");
+    let last = format!("the service shuts down: {seen} observations aggregated");
     ensure!(log.contains(&last), "{seen}: {}", scene.envoy.log_tail());
     scene.sink.heal();
     replay(&log, scene.sink.address())?;
