@@ -4,8 +4,8 @@
 //! - [`EXPORT_TIME`]: the latest exported time, because times must not decrease. It is saved before a request
 //!   is sent.
 //! - [`ExportCheckpoint`]: how much of each counter a destination with delta temporality has. It is saved
-//!   after each answer; what was in flight when the service trapped is exported again, as after any answer
-//!   that gets lost.
+//!   after each response; what was in flight when the service trapped is exported again, as after any
+//!   response that gets lost.
 //! - [`ProducerPosition`] and [`COUNTER_KEYS`]: which batches were aggregated, and the counters that they
 //!   named.
 //!

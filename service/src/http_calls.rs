@@ -1,7 +1,7 @@
 //! The permission to send HTTP calls.
 //!
 //! Whoever sends a call needs a reference to [`HttpCalls`]. Its only implementation is private to `root.rs`,
-//! which lends it to ticks and answers. The shutdown of the service does not get it: a call at that point
+//! which lends it to ticks and responses. The shutdown of the service does not get it: a call at that point
 //! crashes Envoy 1.40.
 
 use std::fmt;
@@ -14,7 +14,7 @@ pub trait HttpCalls {
     /// Sends a request.
     ///
     /// # Errors
-    /// If Envoy refuses the call; it is never answered then.
+    /// If Envoy refuses the call; it never gets a response then.
     fn send(&self, request: &Request<'_>) -> Result<Call, CallError>;
 }
 

@@ -6,7 +6,7 @@
 //!    [`budget`].
 //! 2. [`intake`]: batches come out of the shared queues.
 //! 3. [`aggregate`]: the table adds them up.
-//! 4. [`export`]: rows become points, requests, and the results of the ledger. Only ticks and answers get
+//! 4. [`export`]: rows become points, requests, and the results of the ledger. Only ticks and responses get
 //!    [`http_calls`].
 //! 5. [`checkpoint`]: a restarted service continues from what survived a trap.
 //!

@@ -39,7 +39,7 @@ pub struct ServiceStats {
     points_dropped_by_reason: [Cell<u64>; DropReason::POINTS.len()],
     /// Points that a collector accepted.
     pub points_exported: ProcessCounter,
-    /// Points that a collector rejected in an otherwise successful answer.
+    /// Points that a collector rejected in an otherwise successful response.
     pub points_rejected: ProcessCounter,
     /// Requests that a collector accepted.
     pub exports_succeeded: ProcessCounter,

@@ -1,4 +1,4 @@
-//! The time of the next attempt to send something, or until which its answer is awaited. The wall clock may
+//! The time of the next attempt to send something, or until which its response is awaited. The wall clock may
 //! be set.
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tributary_proto::duration::as_ns;
 
 /// The clock is read with each tick. If two readings differ by more, the clock was set forward or the process
-/// stood still: no answer can have arrived in that time.
+/// stood still: no response can have arrived in that time.
 const LEAP: Duration = Duration::from_secs(10);
 
 /// An attempt to send something.
@@ -25,7 +25,7 @@ pub struct Attempt {
 enum Phase {
     /// Its time.
     Scheduled,
-    /// Its answer.
+    /// Its response.
     Sent,
 }
 
@@ -37,7 +37,7 @@ impl Attempt {
         Self { phase: Phase::Scheduled, until_unix_nano, since_unix_nano, seen_unix_nano }
     }
 
-    /// Returns whether its answer is awaited.
+    /// Returns whether its response is awaited.
     pub fn is_in_flight(&self) -> bool {
         self.phase == Phase::Sent
     }
@@ -48,13 +48,13 @@ impl Attempt {
         (self.until_unix_nano, self.since_unix_nano) = (after(now_unix_nano, wait), now_unix_nano);
     }
 
-    /// Records that it was sent, and that its answer is awaited for `patience`.
+    /// Records that it was sent, and that its response is awaited for `patience`.
     pub fn sent(&mut self, patience: Duration, now_unix_nano: u64) {
         self.schedule(patience, now_unix_nano);
         self.phase = Phase::Sent;
     }
 
-    /// Returns whether it is time to send it, or to give up its answer.
+    /// Returns whether it is time to send it, or to give up its response.
     pub fn is_due(&mut self, now_unix_nano: u64) -> bool {
         self.follow_clock(now_unix_nano);
         now_unix_nano >= self.until_unix_nano
@@ -64,7 +64,7 @@ impl Attempt {
     ///
     /// - Set back: a scheduled attempt is due, because its time may be years ahead. A sent one gets its whole
     ///   patience again.
-    /// - Set forward: a sent one gets as much time more. If it was sent again while its answer may come, a
+    /// - Set forward: a sent one gets as much time more. If it was sent again while its response may come, a
     ///   destination with delta temporality would count it twice.
     fn follow_clock(&mut self, now_unix_nano: u64) {
         let seen = std::mem::replace(&mut self.seen_unix_nano, now_unix_nano).max(self.since_unix_nano);

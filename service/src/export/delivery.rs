@@ -1,10 +1,11 @@
-//! The state of one destination: when to send, from where in the table, and what an answer changes. It has no
-//! clock and sends nothing: callers pass the time and the events.
+//! The state of one destination: when to send, from where in the table, and what a response changes. It has
+//! no clock and sends nothing: callers pass the time and the events.
 //!
 //! A cycle sends the whole table in slices, with one call in flight. [`due`](Delivery::due) returns whether
 //! and from where to send. Then exactly one of [`sent`](Delivery::sent), [`unsendable`](Delivery::unsendable)
 //! and [`proceed`](Delivery::proceed) is called. After `sent` follows exactly one of
-//! [`answered`](Delivery::answered) and, if no answer arrives, a later `due` that gives it up.
+//! [`handle_response`](Delivery::handle_response) and, if no response arrives, a later `due` that gives it
+//! up.
 //!
 //! The table keeps what was not confirmed, so there is no backlog: a retried slice is encoded again, with
 //! newer data.
@@ -16,8 +17,8 @@ use super::backoff::Backoff;
 use super::response::ResponseClass;
 use crate::aggregate::Cursor;
 
-/// How long after its timeout a call is given up. Envoy answers at the timeout itself, so this happens only
-/// if an answer gets lost.
+/// How long after its timeout a call is given up. Envoy responds at the timeout itself, so this happens only
+/// if a response gets lost.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// The progress of one destination.
@@ -52,7 +53,7 @@ pub enum Outcome {
     },
     /// The slice is not sent again. Its sums are in the next cycle.
     Dropped {
-        /// The status of the answer.
+        /// The status of the response.
         status: u16,
     },
 }
@@ -94,8 +95,13 @@ impl Delivery {
         self.retry(now_unix_nano, None, jitter)
     }
 
-    /// Records an answer. Returns `None` if nothing was in flight: the call was given up before.
-    pub fn answered(&mut self, now_unix_nano: u64, class: &ResponseClass, jitter: u64) -> Option<Outcome> {
+    /// Records a response. Returns `None` if nothing was in flight: the call was given up before.
+    pub fn handle_response(
+        &mut self,
+        now_unix_nano: u64,
+        class: &ResponseClass,
+        jitter: u64,
+    ) -> Option<Outcome> {
         if !self.attempt.is_in_flight() {
             return None;
         }

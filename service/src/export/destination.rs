@@ -30,7 +30,7 @@ pub struct DestinationConfig {
     pub headers: Vec<(String, String)>,
     /// The time from the start of one export to the next.
     pub interval: Duration,
-    /// The time that an answer may take.
+    /// The time that a response may take.
     pub timeout: Duration,
     /// The waits before retries.
     pub backoff: Backoff,

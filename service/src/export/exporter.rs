@@ -192,7 +192,7 @@ impl Exporter {
                 return true;
             }
             if let Some(in_flight) = self.in_flight.take() {
-                self.status.unanswered(in_flight.duration_ns(now), context.stats, now);
+                self.status.record_given_up(in_flight.duration_ns(now), context.stats, now);
             }
             if self.request.is_none() && from == Cursor::default() {
                 (self.flush.in_cycle, self.flush.is_rejected) = (self.flush.requested, false);
@@ -234,8 +234,8 @@ impl Exporter {
             body: &body,
         };
         let class = response.classify(self.destination.encoding, now);
-        let Some(outcome) = self.delivery.answered(now, &class, jitter) else { return true };
-        self.status.answered(&in_flight, &class, &outcome, status.as_deref(), stats, now);
+        let Some(outcome) = self.delivery.handle_response(now, &class, jitter) else { return true };
+        self.status.record_response(&in_flight, &class, &outcome, status.as_deref(), stats, now);
         let InFlight { start, next, .. } = in_flight;
         match outcome {
             Outcome::Retry { .. } => return true,
@@ -322,7 +322,7 @@ impl Exporter {
             Err(error) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
                 let reason = format!("{error}: check cluster {}", quoted(&self.destination.cluster));
-                self.status.unsent(&reason, context.stats, now);
+                self.status.record_unsent(&reason, context.stats, now);
             }
         }
     }

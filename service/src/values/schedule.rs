@@ -10,8 +10,8 @@ use crate::export::attempt::Attempt;
 /// The minimum time between two fetches, for values that expire early.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// How long after its timeout a call is given up. Envoy answers at the timeout itself, so this happens only
-/// if an answer gets lost.
+/// How long after its timeout a call is given up. Envoy responds at the timeout itself, so this happens only
+/// if a response gets lost.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The schedule of one value.
@@ -29,7 +29,7 @@ pub struct FetchSchedule {
 pub struct FetchPolicy {
     /// The time from one fetch to the next, unless the value expires before.
     pub every: Duration,
-    /// The time that an answer may take.
+    /// The time that a response may take.
     pub timeout: Duration,
     /// How long before its expiry a value is fetched again.
     pub refresh_before: Duration,
@@ -51,7 +51,7 @@ impl FetchSchedule {
         self.fetched_unix_nano = Some(now_unix_nano);
     }
 
-    /// Returns whether to fetch now. A missing answer counts as a failure, with a backoff.
+    /// Returns whether to fetch now. A missing response counts as a failure, with a backoff.
     pub fn is_due(&mut self, now_unix_nano: u64, jitter: u64) -> bool {
         // If the clock was set back, the value counts as fetched now.
         self.fetched_unix_nano = self.fetched_unix_nano.map(|fetched| fetched.min(now_unix_nano));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_with_failures_and_a_missing_answer_is_a_failure() {
+    fn waits_grow_with_failures_and_a_missing_response_is_a_failure() {
         let mut schedule = schedule();
         schedule.sent(0);
         assert_eq!(due(&mut schedule, 0), Some(11), "10 s of timeout and grace, 1 s of backoff");
@@ -184,11 +184,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_leaps_forward_gives_up_no_answer() {
+    fn a_clock_that_leaps_forward_gives_up_no_response() {
         let mut schedule = schedule();
         schedule.sent(0);
         assert!(!schedule.is_due(3_600 * SECOND, 0));
-        assert_eq!(schedule.failures(), 0, "the answer may still arrive");
+        assert_eq!(schedule.failures(), 0, "the response may still arrive");
         assert_eq!(due(&mut schedule, 3_601), Some(3_611));
     }
 

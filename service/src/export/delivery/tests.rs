@@ -22,13 +22,13 @@ fn cursor(row: usize) -> Cursor {
 }
 
 #[test]
-fn cycles_start_one_interval_apart_even_after_slow_answers() {
+fn cycles_start_one_interval_apart_even_after_slow_responses() {
     let mut delivery = delivery();
     assert_eq!(delivery.due(9 * SECOND), None);
     assert_eq!(delivery.due(10 * SECOND), Some(Cursor::default()));
     delivery.sent(10 * SECOND, None);
     assert_eq!(delivery.due(12 * SECOND), None, "one call in flight");
-    assert_eq!(delivery.answered(13 * SECOND, &ACCEPTED, 0), Some(Outcome::Accepted { failures: 0 }));
+    assert_eq!(delivery.handle_response(13 * SECOND, &ACCEPTED, 0), Some(Outcome::Accepted { failures: 0 }));
     assert_eq!(delivery.due(20 * SECOND - 1), None);
     assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()));
 }
@@ -38,10 +38,10 @@ fn slices_follow_each_other_without_a_wait() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND, Some(cursor(5)));
-    delivery.answered(11 * SECOND, &ACCEPTED, 0);
+    delivery.handle_response(11 * SECOND, &ACCEPTED, 0);
     assert_eq!(delivery.due(11 * SECOND), Some(cursor(5)));
     delivery.sent(11 * SECOND, None);
-    delivery.answered(12 * SECOND, &ACCEPTED, 0);
+    delivery.handle_response(12 * SECOND, &ACCEPTED, 0);
     assert_eq!(delivery.due(12 * SECOND), None);
     assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()), "the interval applies to whole cycles");
 }
@@ -51,13 +51,13 @@ fn a_failed_slice_is_sent_again_from_its_start_after_growing_waits() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND, Some(cursor(5)));
-    delivery.answered(10 * SECOND, &ACCEPTED, 0);
+    delivery.handle_response(10 * SECOND, &ACCEPTED, 0);
     let mut now = 10 * SECOND;
     for (failures, wait) in [(1, 1), (2, 2), (3, 4)] {
         assert_eq!(delivery.due(now), Some(cursor(5)));
         delivery.sent(now, None);
         let retry = Outcome::Retry { failures, wait: Duration::from_secs(wait) };
-        assert_eq!(delivery.answered(now, &RETRY, 0), Some(retry));
+        assert_eq!(delivery.handle_response(now, &RETRY, 0), Some(retry));
         assert_eq!(delivery.due(now + wait * SECOND - 1), None);
         now += wait * SECOND;
     }
@@ -65,7 +65,10 @@ fn a_failed_slice_is_sent_again_from_its_start_after_growing_waits() {
     assert_eq!(delivery.unsendable(now, 0), Outcome::Retry { failures: 4, wait: Duration::from_secs(8) });
     delivery.due(now + 8 * SECOND);
     delivery.sent(now + 8 * SECOND, None);
-    assert_eq!(delivery.answered(now + 8 * SECOND, &ACCEPTED, 0), Some(Outcome::Accepted { failures: 4 }));
+    assert_eq!(
+        delivery.handle_response(now + 8 * SECOND, &ACCEPTED, 0),
+        Some(Outcome::Accepted { failures: 4 })
+    );
 }
 
 #[test]
@@ -76,7 +79,7 @@ fn a_retry_waits_for_the_longer_of_backoff_and_retry_after() {
         delivery.due(now);
         delivery.sent(now, None);
         let class = ResponseClass::Retryable { after: Some(Duration::from_secs(asked)) };
-        let Some(Outcome::Retry { wait, .. }) = delivery.answered(now, &class, 0) else {
+        let Some(Outcome::Retry { wait, .. }) = delivery.handle_response(now, &class, 0) else {
             panic!("not a retry")
         };
         assert_eq!(wait, Duration::from_secs(expected));
@@ -89,28 +92,31 @@ fn a_rejected_slice_does_not_delay_the_next() {
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND, Some(cursor(5)));
     let refused = ResponseClass::Rejected { status: 400 };
-    assert_eq!(delivery.answered(10 * SECOND, &refused, 0), Some(Outcome::Dropped { status: 400 }));
+    assert_eq!(delivery.handle_response(10 * SECOND, &refused, 0), Some(Outcome::Dropped { status: 400 }));
     assert_eq!(delivery.due(10 * SECOND), Some(cursor(5)));
 }
 
 #[test]
-fn a_missing_answer_is_given_up_and_a_late_one_ignored() {
+fn a_missing_response_is_given_up_and_a_late_one_ignored() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND, None);
     assert_eq!(first_due(&mut delivery, 10 * SECOND), 45 * SECOND);
     delivery.proceed(45 * SECOND, None);
-    assert_eq!(delivery.answered(46 * SECOND, &ACCEPTED, 0), None);
+    assert_eq!(delivery.handle_response(46 * SECOND, &ACCEPTED, 0), None);
 }
 
 #[test]
-fn a_clock_that_leaps_forward_gives_up_no_answer() {
+fn a_clock_that_leaps_forward_gives_up_no_response() {
     const LEAPT: u64 = 3_600 * SECOND;
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND, None);
     assert_eq!(delivery.due(LEAPT + 11 * SECOND), None);
-    assert_eq!(delivery.answered(LEAPT + 12 * SECOND, &ACCEPTED, 0), Some(Outcome::Accepted { failures: 0 }));
+    assert_eq!(
+        delivery.handle_response(LEAPT + 12 * SECOND, &ACCEPTED, 0),
+        Some(Outcome::Accepted { failures: 0 })
+    );
     assert_eq!(delivery.due(LEAPT + 12 * SECOND), Some(Cursor::default()), "the interval has passed");
     delivery.sent(LEAPT + 12 * SECOND, None);
     assert_eq!(delivery.due(2 * LEAPT + 13 * SECOND), None);
@@ -129,7 +135,7 @@ fn delivery_that_failed_at(now: u64) -> Delivery {
     let mut delivery = from(now - 10 * SECOND);
     assert_eq!(delivery.due(now), Some(Cursor::default()));
     delivery.sent(now, None);
-    delivery.answered(now, &RETRY, 0);
+    delivery.handle_response(now, &RETRY, 0);
     delivery
 }
 
@@ -138,7 +144,7 @@ fn a_clock_that_goes_backwards_does_not_stop_the_export() {
     let mut delivery = from(5_000 * SECOND);
     assert_eq!(delivery.due(100 * SECOND), Some(Cursor::default()));
     delivery.sent(100 * SECOND, None);
-    assert_eq!(delivery.due(60 * SECOND), None, "an answer may still come");
+    assert_eq!(delivery.due(60 * SECOND), None, "a response may still come");
     let given_up = first_due(&mut delivery, 60 * SECOND);
     assert_eq!(given_up, 95 * SECOND, "after its whole patience");
     // A step back that is shorter than the wait.
@@ -147,7 +153,7 @@ fn a_clock_that_goes_backwards_does_not_stop_the_export() {
     let mut delivery = delivery_that_failed_at(100 * SECOND);
     delivery.due(100 * SECOND);
     delivery.sent(101 * SECOND, None);
-    delivery.answered(50 * SECOND, &ACCEPTED, 0);
+    delivery.handle_response(50 * SECOND, &ACCEPTED, 0);
     assert_eq!(delivery.due(60 * SECOND), Some(Cursor::default()), "an interval after the clock went back");
 }
 
@@ -168,7 +174,7 @@ proptest! {
                 }
             } else {
                 let class = [ACCEPTED, RETRY, ResponseClass::Rejected { status: 400 }][usize::from(event % 3)].clone();
-                delivery.answered(now, &class, jitter);
+                delivery.handle_response(now, &class, jitter);
             }
             let mut later = delivery.clone();
             prop_assert!(first_due(&mut later, now) <= now + 60 * SECOND);

@@ -69,20 +69,20 @@ impl ExporterStatus {
     }
 
     /// Records that Envoy refused to send a request.
-    pub(super) fn unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
+    pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
         self.fault(now_unix_nano, reason, NOTHING_LOST);
     }
 
     /// Records that a call was given up.
-    pub(super) fn unanswered(&mut self, duration_ns: u64, stats: &ServiceStats, now_unix_nano: u64) {
+    pub(super) fn record_given_up(&mut self, duration_ns: u64, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
         self.totals.call_ended(Some(NO_ANSWER.into()), duration_ns);
         self.fault(now_unix_nano, "no response arrived", NOTHING_LOST);
     }
 
     /// Records the response to a call.
-    pub(super) fn answered(
+    pub(super) fn record_response(
         &mut self,
         call: &InFlight,
         class: &ResponseClass,

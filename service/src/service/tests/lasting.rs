@@ -128,7 +128,7 @@ fn nothing_is_exported_twice_after_a_clock_leaps_forward() {
     enqueue(&batch(1, &[("a", 5)]));
     tick_at(&mut service, 1);
     tick_at(&mut service, 3_600);
-    assert_eq!(posts(), 1, "the answer may still come");
+    assert_eq!(posts(), 1, "the response may still come");
     answer(&mut service, "200");
     enqueue(&batch(2, &[("a", 2)]));
     tick_at(&mut service, 3_601);
