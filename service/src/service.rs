@@ -238,8 +238,8 @@ impl Service {
     /// batches.
     fn reconcile(&self, enqueued: u64) {
         if !self.backlog.queues {
-            let gone = enqueued.saturating_sub(self.stats.batches_taken.value());
-            self.stats.batches_taken.add(gone);
+            let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());
+            self.stats.batches_dequeued.add(gone);
         }
     }
 

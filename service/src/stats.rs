@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use tributary_host::stats::{Counter, Gauge};
-use tributary_proto::limits::{BATCHES_ENQUEUED, BATCHES_TAKEN};
+use tributary_proto::limits::{BATCHES_DEQUEUED, BATCHES_ENQUEUED};
 
 /// A counter in Envoy's statistics, which survives the service.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct ServiceStats {
     /// Batches that workers put into the queue.
     pub batches_enqueued: Counter,
     /// Batches that are no longer in the queue. By it, workers know whether the service keeps up.
-    pub batches_taken: Counter,
+    pub batches_dequeued: Counter,
     /// Queue items that are not valid batches.
-    pub batches_refused: ProcessCounter,
+    pub batches_invalid: ProcessCounter,
     /// Batches that arrived before and are not added again.
     pub batches_duplicate: ProcessCounter,
     /// Batches that never arrived, by their sequence numbers.
@@ -70,8 +70,8 @@ impl ServiceStats {
         Self {
             batches_received: ProcessCounter::define("tributary_batches_received"),
             batches_enqueued: Counter::define(BATCHES_ENQUEUED),
-            batches_taken: Counter::define(BATCHES_TAKEN),
-            batches_refused: ProcessCounter::define("tributary_batches_refused"),
+            batches_dequeued: Counter::define(BATCHES_DEQUEUED),
+            batches_invalid: ProcessCounter::define("tributary_batches_invalid"),
             batches_duplicate: ProcessCounter::define("tributary_batches_duplicate"),
             batches_missing: ProcessCounter::define("tributary_batches_missing"),
             observations_missing: ProcessCounter::define("tributary_observations_missing"),
@@ -89,9 +89,9 @@ impl ServiceStats {
 
     /// Counts a queue item that is not a valid batch, in total and by its reason.
     pub fn reject_batch(&self, reason: &str) {
-        self.batches_refused.add(1);
+        self.batches_invalid.add(1);
         // Defined only when it is needed: these items are rare.
-        Counter::define(&format!("tributary_batches_refused.{reason}")).add(1);
+        Counter::define(&format!("tributary_batches_invalid.{reason}")).add(1);
     }
 
     /// Counts dropped points.

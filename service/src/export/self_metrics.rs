@@ -35,14 +35,15 @@ pub fn write(
     let mut writer = MetricWriter { table, stats, start_unix_nano, now_unix_nano };
     for (outcome, count) in [
         ("received", &stats.batches_received),
-        ("refused", &stats.batches_refused),
+        ("invalid", &stats.batches_invalid),
         ("duplicate", &stats.batches_duplicate),
         ("missing", &stats.batches_missing),
     ] {
         let about = ("tributary.batches", "{batch}", "Batches from workers, by outcome.");
         writer.count(about, vec![text("tributary.outcome", outcome)], count.since_start());
     }
-    let about = ("tributary.observations", "{observation}", "Observations that the service aggregated.");
+    let about =
+        ("tributary.observations.aggregated", "{observation}", "Observations that the service aggregated.");
     writer.count(about, Vec::new(), stats.observations_aggregated.since_start());
     let about =
         ("tributary.observations.missing", "{observation}", "Observations in batches that never arrived.");

@@ -105,7 +105,7 @@ impl Intake {
             Ok(batch) => batch,
             Err(error) => return self.reject(&error, length, stats, now),
         };
-        stats.batches_taken.add(1);
+        stats.batches_dequeued.add(1);
         match self.producers.register(&batch) {
             Arrival::InOrder => {}
             Arrival::AfterGap { batches, observations } => {

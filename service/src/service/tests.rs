@@ -312,9 +312,9 @@ fn invalid_items_gaps_and_duplicates_are_counted() {
         enqueue(item);
     }
     service.on_queue_ready();
-    let stats = ["batches_refused", "batches_received", "batches_duplicate", "batches_missing"].map(stat);
+    let stats = ["batches_invalid", "batches_received", "batches_duplicate", "batches_missing"].map(stat);
     assert_eq!(stats, [2, 2, 1, 2]);
-    let reasons = ["batches_refused.sequence", "batches_refused.malformed"].map(stat);
+    let reasons = ["batches_invalid.sequence", "batches_invalid.malformed"].map(stat);
     assert_eq!(reasons, [1, 1]);
     let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
     assert_eq!(log.matches("from the shared queue, which are not a valid batch").count(), 1, "{log}");

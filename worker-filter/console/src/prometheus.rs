@@ -222,7 +222,7 @@ impl Writer {
 
     fn ledger(&mut self, ledger: &Ledger) {
         for (name, help, value) in ledger.values() {
-            let name = format!("tributary_{name}");
+            let name = format!("tributary_{}", name.strip_suffix("_total").unwrap_or(name));
             // Some of them are metrics of the service about itself, too.
             if self.names.contains(&name) {
                 continue;

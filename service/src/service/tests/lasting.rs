@@ -28,7 +28,7 @@ fn a_cycle_after_a_long_one_has_the_current_counters() {
 fn batches_of_a_lost_queue_do_not_count_as_waiting() {
     let mut service = one_destination();
     let enqueued = tributary_host::stats::Counter::define(BATCHES_ENQUEUED);
-    let stats = || (stat("batches_enqueued"), stat("batches_taken"), stat("batches_received"));
+    let stats = || (stat("batches_enqueued"), stat("batches_dequeued"), stat("batches_received"));
     enqueued.add(700);
     tick_at(&mut service, 1);
     assert_eq!(stats(), (700, 700, 0));

@@ -78,10 +78,10 @@ fn batches_and_exports_are_in_the_next_cycle() {
     let values = last_values();
     for (name, expected) in [
         ("tributary.batches{tributary.outcome=received}", 2),
-        ("tributary.batches{tributary.outcome=refused}", 1),
+        ("tributary.batches{tributary.outcome=invalid}", 1),
         ("tributary.batches{tributary.outcome=duplicate}", 1),
         ("tributary.batches{tributary.outcome=missing}", 2),
-        ("tributary.observations{}", 5),
+        ("tributary.observations.aggregated{}", 5),
         ("tributary.points.dropped{tributary.reason=table}", 0),
         ("tributary.series{}", 2),
         ("requests{route=a}", 2),
