@@ -173,7 +173,7 @@ fn points(request: &ExportMetricsServiceRequest) -> usize {
 mod tests {
     use super::*;
 
-    const LOG: &str = r#"[2026-01-01][info][wasm] wasm log tributary: tributary: the service ends: 3 requests
+    const LOG: &str = r#"[2026-01-01][info][wasm] wasm log tributary: tributary: the service shuts down: 3 observations aggregated
 [2026-01-01][info][wasm] wasm log tributary: tributary: unexported for "a" {"resourceMetrics":[]}
 [2026-01-01][info][wasm] wasm log tributary: tributary: unexported for "b b" {"resourceMetrics":[{}]}
 "#;

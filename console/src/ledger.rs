@@ -5,7 +5,7 @@ use tributary_host::stats::Counter;
 /// Each statistic without its prefix `tributary_`, and its description, in the order in which a request
 /// passes them.
 pub(crate) const LEDGER: [(&str, &str); 15] = [
-    ("observations_observed", "Streams that ended."),
+    ("observations_total", "Streams that ended."),
     ("observations_handed_over", "Those of them that workers put into the queue."),
     ("observations_aggregated", "Those of them that the service added up."),
     ("observations_missing", "Those of them that were lost on the way."),
@@ -13,7 +13,7 @@ pub(crate) const LEDGER: [(&str, &str); 15] = [
     ("batches_received", "Batches that the service added up."),
     ("batches_missing", "Batches that were lost on the way."),
     ("batches_duplicate", "Batches that came twice and were added once."),
-    ("batches_refused", "Items in the queue that were no batches."),
+    ("batches_invalid", "Items in the queue that were no batches."),
     ("handovers_held_back", "Hand-overs that had to wait."),
     ("points_exported", "Points that a collector took."),
     ("points_rejected", "Points that a collector refused in an otherwise successful answer."),

@@ -224,7 +224,7 @@ impl MetricWriter {
 
     fn ledger(&mut self, ledger: &Ledger) {
         for (name, help, value) in ledger.values() {
-            let name = format!("tributary_{name}");
+            let name = format!("tributary_{}", name.strip_suffix("_total").unwrap_or(name));
             // Some of them are also metrics of the service about itself.
             if self.names.contains(&name) {
                 continue;

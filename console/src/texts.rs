@@ -96,7 +96,7 @@ fn snapshot() -> Vec<u8> {
 /// Each text with the name of its file.
 fn texts() -> [(&'static str, Vec<u8>); 3] {
     fake::reset();
-    Counter::define("tributary_observations_observed").add(12);
+    Counter::define("tributary_observations_total").add(12);
     let (bytes, ledger) = (snapshot(), Ledger::define());
     let snapshot = Snapshot::read(bytes.clone());
     let exports = [Export {

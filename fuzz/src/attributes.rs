@@ -103,8 +103,8 @@ pub fn check(input: &[u8]) {
     }
     vm.delete();
     service.drain();
-    assert_eq!(stat("batches_refused"), 0, "the service accepts every batch of a worker");
-    assert_eq!((stat("observations_observed"), stat("observations_aggregated")), (streams, streams));
+    assert_eq!(stat("batches_invalid"), 0, "the service accepts every batch of a worker");
+    assert_eq!((stat("observations_total"), stat("observations_aggregated")), (streams, streams));
 }
 
 /// Encodes the answer to a list of `count` items; missing items are empty.

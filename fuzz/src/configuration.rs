@@ -51,8 +51,8 @@ fn worker(input: &[u8]) {
     }
     vm.delete();
     service.drain();
-    assert_eq!((stat("batches_refused"), waiting()), (0, 0), "the service accepts every batch of a worker");
-    assert_eq!(stat("observations_aggregated"), stat("observations_observed"));
+    assert_eq!((stat("batches_invalid"), waiting()), (0, 0), "the service accepts every batch of a worker");
+    assert_eq!(stat("observations_aggregated"), stat("observations_total"));
     service.export();
     service.end();
 }

@@ -41,8 +41,8 @@ pub fn check(input: &[u8]) {
     connection.delete();
     vm.delete();
     service.drain();
-    assert_eq!(stat("batches_refused"), 0, "the service accepts every batch of a worker");
-    let observed = stat("observations_observed");
+    assert_eq!(stat("batches_invalid"), 0, "the service accepts every batch of a worker");
+    let observed = stat("observations_total");
     assert_eq!(observed, stat("observations_aggregated"));
     let (records, is_complete) = records(bytes);
     assert!(observed >= records && (observed == records || !is_complete), "{observed} observed of {records}");

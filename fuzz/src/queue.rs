@@ -41,7 +41,7 @@ pub fn check(input: &[u8]) {
         service.drain();
     }
     let found = Expected {
-        refused: stat("batches_refused"),
+        refused: stat("batches_invalid"),
         duplicate: stat("batches_duplicate"),
         received: stat("batches_received"),
         aggregated: stat("observations_aggregated"),

@@ -12,7 +12,7 @@ pub const QUEUE_TCP: &str = "tcp";
 /// put in, and those that are no longer there.
 pub const BATCHES_ENQUEUED: &str = "tributary_batches_enqueued";
 /// See [`BATCHES_ENQUEUED`].
-pub const BATCHES_TAKEN: &str = "tributary_batches_taken";
+pub const BATCHES_DEQUEUED: &str = "tributary_batches_dequeued";
 
 /// Bytes of one batch at which a worker begins another.
 ///

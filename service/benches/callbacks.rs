@@ -1,9 +1,9 @@
-//! What the main thread does in one go: taking over the largest batch, and writing a part of a request.
+//! The longest steps of the main thread: merging the largest batch, and writing a part of a request.
 //!
-//! `cargo bench -p tributary-service --bench callbacks`. In Envoy the same takes about 1.5 times as long; `tests/e2e/many_series.rs` measures it
-//! there.
+//! `cargo bench -p tributary-service --bench callbacks`. In Envoy the same takes about 1.5 times as long;
+//! `tests/e2e/many_series.rs` measures it there.
 
-#![allow(missing_docs, reason = "divan's macro makes what would need them")]
+#![allow(missing_docs, reason = "divan's macro generates undocumented items")]
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use divan::counter::{BytesCount, ItemsCount};
@@ -13,22 +13,20 @@ use tributary_proto::attributes::{self, integer, text};
 use tributary_proto::batch::{Batch, BatchWriter, Point};
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
-use tributary_service::compress::{Compression, Compressor};
-use tributary_service::encode::{Encoding, SizeHint};
-use tributary_service::exporter::PART_ROWS;
-use tributary_service::request::Request;
-use tributary_service::resource::Resource;
-use tributary_service::table::{Cursor, SliceLimits, Table, TableLimits, Viewer};
+use tributary_service::aggregate::{Cursor, DestinationId, Table, TableLimits};
+use tributary_service::export::{
+    Compression, Compressor, Encoding, ExportRequest, PART_ROWS, Resource, SizeHint, SliceLimits, View, slice,
+};
 
-/// Series in the table before.
+/// Series in the table before a step.
 const SERIES: [usize; 3] = [0, 10_000, 100_000];
-const VIEWER: Viewer = Viewer { number: 0, delta: None };
+const DESTINATION: DestinationId = DestinationId { number: 0, delta: None };
 
 fn main() {
     divan::main();
 }
 
-/// The batches of so many series of one histogram with 15 buckets and five attributes, from number `first` on.
+/// Returns batches with `count` series of one histogram with 15 buckets and five attributes.
 fn batches(first: usize, count: usize) -> Vec<Vec<u8>> {
     let bounds: Box<[u64]> = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000]
         .map(|ms| ms * 1_000_000)
@@ -70,7 +68,7 @@ fn table(series: usize) -> Table {
     table
 }
 
-/// As many series as one batch has at most.
+/// Returns a batch with the maximum number of series, and this number.
 fn largest_batch(first: usize) -> (Vec<u8>, usize) {
     let batch = batches(first, 2_000).swap_remove(0);
     let series = Batch::decode(batch.clone()).unwrap().groups.iter().map(|group| group.series.len()).sum();
@@ -78,7 +76,7 @@ fn largest_batch(first: usize) -> (Vec<u8>, usize) {
 }
 
 #[divan::bench(args = SERIES)]
-fn take_over_the_largest_batch_of_new_series(bencher: Bencher<'_, '_>, series: usize) {
+fn merge_the_largest_batch_of_new_series(bencher: Bencher<'_, '_>, series: usize) {
     let (batch, count) = largest_batch(series);
     let with_inputs = bencher.counter(ItemsCount::new(count)).with_inputs(|| table(series));
     with_inputs.bench_local_values(|mut table| {
@@ -88,7 +86,7 @@ fn take_over_the_largest_batch_of_new_series(bencher: Bencher<'_, '_>, series: u
 }
 
 #[divan::bench(args = SERIES)]
-fn take_over_the_largest_batch_of_known_series(bencher: Bencher<'_, '_>, series: usize) {
+fn merge_the_largest_batch_of_known_series(bencher: Bencher<'_, '_>, series: usize) {
     let (batch, count) = largest_batch(0);
     let mut table = table(series.max(count));
     bencher
@@ -105,8 +103,11 @@ fn take_over_the_largest_batch_of_known_series(bencher: Bencher<'_, '_>, series:
     ],
     consts = [10_000, 100_000],
 )]
-fn write_one_part_of_a_request<const SERIES: usize>(bencher: Bencher<'_, '_>, way: &(Encoding, Compression)) {
-    write(bencher, way, PART_ROWS, SERIES);
+fn write_one_part_of_a_request<const SERIES: usize>(
+    bencher: Bencher<'_, '_>,
+    format: &(Encoding, Compression),
+) {
+    write(bencher, format, PART_ROWS, SERIES);
 }
 
 #[divan::bench(
@@ -116,8 +117,8 @@ fn write_one_part_of_a_request<const SERIES: usize>(bencher: Bencher<'_, '_>, wa
     ],
     consts = [10_000, 100_000],
 )]
-fn write_the_whole_table<const SERIES: usize>(bencher: Bencher<'_, '_>, way: &(Encoding, Compression)) {
-    write(bencher, way, SERIES, SERIES);
+fn write_the_whole_table<const SERIES: usize>(bencher: Bencher<'_, '_>, format: &(Encoding, Compression)) {
+    write(bencher, format, SERIES, SERIES);
 }
 
 fn write(
@@ -130,13 +131,14 @@ fn write(
     let size = SizeHint::new(*encoding, &resource);
     let mut table = table(series);
     let mut run = || {
-        let mut request = Request::new(*encoding, Compressor::new(*compression), Cursor::default());
+        let mut request = ExportRequest::new(*encoding, Compressor::new(*compression), Cursor::default());
         for _ in 0..rows.div_ceil(PART_ROWS) {
-            let limits =
-                SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size, only_news: false };
-            let slice = table.collect(VIEWER, request.at(), &limits, 5);
-            let next = slice.next.unwrap_or(request.at());
-            request.push(&resource, &slice, next);
+            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size };
+            let from = request.end();
+            let slice = slice(&table, View::Export(DESTINATION), from, &limits, 5);
+            let next = slice.next;
+            request.push(&resource, &slice, next.unwrap_or(from));
+            table.mark_sent(DESTINATION, from, next, 5);
         }
         request
     };

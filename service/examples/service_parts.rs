@@ -1,4 +1,4 @@
-//! One part of the service, done so many times: `cargo xtask bench --figures parts` counts its instructions.
+//! Repeats one step of the service: `cargo xtask bench --figures parts` counts its instructions.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -9,13 +9,12 @@ use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, BatchWriter, Point};
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
-use tributary_service::compress::{Compression, Compressor};
-use tributary_service::encode::Encoding;
-use tributary_service::points::{DataPoint, MetricPoints, Temporality, Value};
-use tributary_service::resource::Resource;
-use tributary_service::table::{Table, TableLimits};
+use tributary_service::aggregate::{Table, TableLimits};
+use tributary_service::export::{
+    Compression, Compressor, DataPoint, Encoding, MetricPoints, PointValue, Resource, Temporality,
+};
 
-/// Bounds of the conventions, in nanoseconds.
+/// The bounds of the semantic conventions, in milliseconds.
 const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
 /// Series of a batch.
 const BATCH: usize = 100;
@@ -23,7 +22,7 @@ const BATCH: usize = 100;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let [part, count, times] = &*arguments else {
-        return Err("which part, with how many points, and how often?".into());
+        return Err("usage: service_parts STEP POINTS TIMES".into());
     };
     let (count, times): (usize, usize) = (count.parse()?, times.parse()?);
     let encoding = match part.as_str() {
@@ -32,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "otlp_protobuf" | "gzip" => Encoding::OtlpProtobuf,
         "otlp_json" => Encoding::OtlpJson,
         "remote_write" => Encoding::RemoteWrite,
-        other => return Err(format!("there is no part {other:?}").into()),
+        other => return Err(format!("unknown step {other}").into()),
     };
     let metric = metric();
     let histogram = histogram();
@@ -42,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         attributes,
         start_unix_nano: 1,
         time_unix_nano: 2,
-        value: Value::Histogram(Cow::Borrowed(&histogram)),
+        value: PointValue::Histogram(Cow::Borrowed(&histogram)),
         exemplar: None,
     };
     let points = attributes.iter().map(|attributes| point(attributes)).collect();
@@ -62,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Batches with this many series.
+/// Returns batches with this many series.
 fn batches(series_count: usize) -> Vec<Vec<u8>> {
     let mut writer = BatchWriter::new(1, Vec::new(), &[metric()]);
     let mut batches: Vec<_> = (0..series_count)
@@ -72,7 +71,7 @@ fn batches(series_count: usize) -> Vec<Vec<u8>> {
     batches
 }
 
-/// Reads batches as they come from the queue.
+/// Decodes batches.
 fn decode(series_count: usize, times: usize) -> Result<(), Box<dyn Error>> {
     let batches = batches(series_count);
     for _ in 0..times {
@@ -83,9 +82,9 @@ fn decode(series_count: usize, times: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes over a batch whose series are all known.
+/// Merges a batch whose series are all known.
 fn merge(times: usize) -> Result<(), Box<dyn Error>> {
-    let bytes = batches(BATCH).pop().ok_or("there is no batch")?;
+    let bytes = batches(BATCH).pop().ok_or("no batch was written")?;
     let limits = TableLimits { series_max: 10_000, idle_ns: None, destinations: 1, deltas: 0, step_ns: 1 };
     let mut table = Table::new(limits, 1, random::hasher());
     table.merge(Batch::decode(bytes.clone()).map_err(|error| format!("{error:?}"))?, 2);
@@ -118,7 +117,7 @@ fn histogram() -> Histogram {
     histogram
 }
 
-/// The attributes of a series, four of them.
+/// Returns the four attributes of a series.
 fn series(number: usize) -> Vec<u8> {
     attributes::encode(vec![
         attributes::text("http.request.method", "GET"),

@@ -1,41 +1,33 @@
-//! The module of the main thread, one VM per Envoy: `service.wasm`.
+//! `service.wasm`, which runs on Envoy's main thread: one VM per Envoy.
 //!
-//! A batch's way through it, file by file: [`root`] is told that a queue has something; [`intake`] takes it out and has
-//! [`producers`] check its sequence; the [`table`] adds it up. When [`delivery`] says that a destination is due, its
-//! [`exporter`] makes [`points`] of a part of the table, [`encode`]s and [`compress`]es them under the [`resource`] into a
-//! [`request`], a little in each callback as the [`budget`] allows, sends that, and has [`answer`] read what came of it.
-//! The destination's [`ledger`] says where everything is, [`self_metrics`] how all of it goes. [`service`] holds these together;
-//! the [`config`] says where to, the [`instance`] which process it is, and what was [`told`] is kept for a service that is made anew.
-//! Beside all that it exports the [`counters`] of the workers, fetches shared [`values`] for them, and writes a [`snapshot`] when the
-//! console asks for one.
+//! The way of a batch:
+//!
+//! 1. [`root`]: Envoy calls the module, and [`service`] does in each callback what is due, within its
+//!    [`budget`].
+//! 2. [`intake`]: batches come out of the shared queues.
+//! 3. [`aggregate`]: the table adds them up.
+//! 4. [`export`]: rows become points, requests, and the results of the ledger. Only ticks and responses get
+//!    [`http_calls`].
+//! 5. [`checkpoint`]: a restarted service continues from what survived a trap.
+//!
+//! Besides, the service fetches shared [`values`] for the workers. [`config`] parses the configuration, and
+//! [`stats`] are the statistics.
+//!
+//! Imports point downward: service → intake, export, values → checkpoint → aggregate. A test in `aggregate`
+//! checks it.
 
 pub mod root;
 
 pub mod service;
 
-pub mod answer;
-pub mod attempt;
-pub mod backoff;
+pub mod aggregate;
 pub mod budget;
-pub mod compress;
+pub mod checkpoint;
 pub mod config;
-pub mod counters;
-pub mod delivery;
-pub mod encode;
-pub mod exporter;
-pub mod farewell;
-pub mod instance;
+pub mod export;
+pub mod http_calls;
 pub mod intake;
-pub mod ledger;
-pub mod points;
-pub mod producers;
-pub mod request;
-pub mod resource;
-pub mod self_metrics;
-pub mod snapshot;
 pub mod stats;
-pub mod table;
-pub mod told;
 pub mod values;
 
 #[cfg(target_arch = "wasm32")]

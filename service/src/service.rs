@@ -1,96 +1,98 @@
-//! The service: everything between a notice from a queue and a request to a collector.
+//! The service: what its callbacks do, in order.
 
 use std::time::Duration;
 
 use log::{Level, log, warn};
-use tributary_host::counter;
 use tributary_host::http_call::Call;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
-use tributary_host::{attributes, clock, memory, random};
+use tributary_host::{attributes, clock, counter, memory, random};
 use tributary_proto::config::quoted;
 use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::duration::as_ns;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::{exports, heartbeat};
 
+use crate::aggregate::{DestinationId, STEP_NS, Table, TableLimits};
 use crate::budget::Budget;
+use crate::checkpoint::{self, EXPORT_TIME, Instance};
 use crate::config::ServiceConfig;
-use crate::exporter::Exporter;
-use crate::instance::{self, Instance};
-use crate::intake::Intake;
-use crate::points::Temporality;
-use crate::resource::{self, Resource};
-use crate::self_metrics;
-use crate::snapshot::Snapshots;
-use crate::stats::{Reason, Stats};
-use crate::table::{STEP_NS, Table, TableLimits, Viewer};
-use crate::told;
-use crate::values::Values;
+use crate::export::snapshot::Snapshots;
+use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics};
+use crate::http_calls::HttpCalls;
+use crate::intake::{Intake, QueueState};
+use crate::stats::{DropReason, ServiceStats};
+use crate::values::SharedValues;
 
-/// How often queues are looked into without a notice, and deliveries for what is due. Notices can be lost.
+/// How often queues and deliveries are checked without a notification, because notifications can get lost.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// The same while something is left to do: the time that Envoy has for other things in between.
+/// The same while there is a backlog: the time that Envoy has for other work in between.
 const TICK_BUSY: Duration = Duration::from_millis(1);
 
-/// Rows that one tick looks at for idle ones: 100,000 within ten seconds.
+/// The rows that one tick checks for idle series: 100,000 within ten seconds.
 const SWEEP_ROWS: usize = 1_000;
 
-/// The state of the service. [`drain`](Self::drain) on notices, [`tick`](Self::tick) on ticks, [`answered`](Self::answered)
-/// on answers.
+/// The state of the service.
 #[derive(Debug)]
 pub struct Service {
     queues: Vec<Queue>,
     intake: Intake,
     table: Table,
     instance: Instance,
-    /// When this service began: not the first of its process if one before it failed. Nothing was told of a later time.
-    began_unix_nano: u64,
-    /// Whether it is at work. Before that it may be one that Envoy only tries.
-    has_begun: bool,
+    /// When this service started, but not before the latest exported time. The process may have started
+    /// earlier.
+    start_unix_nano: u64,
+    /// Whether it has had its first callback. Before that, Envoy may only try it in a canary VM.
+    is_started: bool,
     resource: Resource,
     exporters: Vec<Exporter>,
     snapshots: Snapshots,
-    values: Values,
-    /// Which of them comes first when there is not time for all.
+    values: SharedValues,
+    /// The exporter that comes first when there is not enough time for all.
     turn: usize,
-    stats: Stats,
-    /// Whether it exports metrics about itself.
+    stats: ServiceStats,
     self_metrics: bool,
-    /// Whether the queues have more than there was time for, and the exporters.
-    has_backlog: bool,
-    is_exporting: bool,
-    /// Whether a snapshot is being written.
-    is_snapshotting: bool,
-    /// What was last told of the exports.
-    exports_told: Option<Vec<u8>>,
-    /// From one tick to the next.
-    pace: Duration,
-    round_unix_nano: u64,
-    beat_unix_nano: u64,
+    backlog: Backlog,
+    /// The last published state of the exports.
+    published_exports: Option<Vec<u8>>,
+    /// The current period of ticks.
+    tick_period: Duration,
+    maintenance_unix_nano: u64,
+    heartbeat_unix_nano: u64,
+}
+
+/// The work that the last callbacks left to the next.
+#[derive(Clone, Copy, Debug, Default)]
+struct Backlog {
+    queues: bool,
+    exports: bool,
+    snapshot: bool,
 }
 
 impl Service {
-    /// A service as configured, which takes over the queues.
+    /// Creates a service, and registers its queues.
+    ///
+    /// # Errors
+    /// If the host refuses to register a queue.
     pub fn new(config: ServiceConfig) -> Result<Self, tributary_host::Status> {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
-        // The clock may have gone back since.
-        let told = told::recall_time(&mut HostSharedData);
-        let instance = Instance::of_process(&mut HostSharedData, now, told);
-        let told = if instance::may_go_on_from(told, now) { told } else { 0 };
-        let began_unix_nano = now.max(instance.began_unix_nano).max(told);
+        // The clock may have been set back since then.
+        let exported = EXPORT_TIME.load().valid().unwrap_or(0);
+        let instance = Instance::of_process(now, exported);
+        let exported = if checkpoint::is_plausible(exported, now) { exported } else { 0 };
+        let start_unix_nano = now.max(instance.started_unix_nano).max(exported);
         let node =
             |path: &[u8]| Some(String::from_utf8_lossy(&attributes::property(path).ok()?).into_owned());
-        let resource = resource::resource(&config.resource, &instance.id, node);
+        let resource = Resource::of_process(&config.resource, &instance.id, node);
 
         let (destinations, mut deltas) = (config.destinations.len(), 0_usize);
         let mut exporters = Vec::with_capacity(destinations);
         for (number, destination) in config.destinations.into_iter().enumerate() {
             let delta = (destination.temporality == Temporality::Delta).then_some(deltas);
             deltas = delta.map_or(deltas, |delta| delta.saturating_add(1));
-            exporters.push(Exporter::new(destination, Viewer { number, delta }, &resource, now));
+            exporters.push(Exporter::new(destination, DestinationId { number, delta }, &resource, now));
         }
         let idle_ns = config.idle.map(as_ns);
         let limits =
@@ -98,238 +100,235 @@ impl Service {
         Ok(Self {
             queues,
             intake: Intake::default(),
-            table: Table::new(limits, began_unix_nano, random::hasher()),
+            table: Table::new(limits, start_unix_nano, random::hasher()),
             instance,
-            began_unix_nano,
-            has_begun: false,
+            start_unix_nano,
+            is_started: false,
             snapshots: Snapshots::new(&resource),
             resource,
             exporters,
-            values: Values::new(config.values, now),
+            values: SharedValues::new(config.values, now),
             turn: 0,
-            stats: Stats::define(),
+            stats: ServiceStats::define(),
             self_metrics: config.self_metrics,
-            has_backlog: false,
-            is_exporting: false,
-            is_snapshotting: false,
-            exports_told: None,
-            pace: TICK,
-            // The first tick is one of a round.
-            round_unix_nano: 0,
-            beat_unix_nano: 0,
+            backlog: Backlog::default(),
+            published_exports: None,
+            tick_period: TICK,
+            maintenance_unix_nano: 0,
+            heartbeat_unix_nano: 0,
         })
     }
 
-    /// Takes over what the queues hold, as far as there is time.
+    /// Takes items out of the queues, as far as there is time.
     ///
-    /// There is a notice for each item, and Envoy gives all notices that wait without doing anything between them: so where
-    /// one left something, the others leave it too, to the next tick.
-    pub fn drain(&mut self) {
-        self.begin();
-        if !self.has_backlog {
-            self.take_over(Budget::begin());
-            self.tell_ledger();
-            self.keep_pace();
+    /// Envoy notifies for each item, and delivers all pending notifications in a row. So after one that left
+    /// a backlog, the others leave it to the next tick.
+    pub fn on_queue_ready(&mut self) {
+        self.start();
+        if !self.backlog.queues {
+            self.drain(Budget::start());
+            self.publish_ledgers();
+            self.adjust_tick_period();
         }
     }
 
-    /// Takes over everything, writes into the log what destinations do not have, and sends nothing: the last thing a service
-    /// does.
-    pub fn finish(&mut self) {
-        self.begin();
-        for queue in &self.queues {
-            self.intake.drain(*queue, &mut self.table, &self.stats, None);
-        }
-        self.tell_ledger();
-        self.read_counters(clock::now_unix_nano());
-        let mut unexported: u64 = 0;
-        for exporter in &mut self.exporters {
-            unexported = unexported.saturating_add(exporter.farewell(&mut self.table, &self.resource));
-        }
-        log!(
-            if unexported == 0 { Level::Info } else { Level::Warn },
-            "the service ends: {} requests taken over in all, {unexported} points not exported",
-            self.intake.observations()
-        );
-    }
-
-    /// Takes over what came without a notice or was left, and sends what is due.
-    pub fn tick(&mut self) {
-        self.begin();
-        self.beat();
-        let budget = Budget::begin();
+    /// Takes items out of the queues that came without a notification, and exports what is due.
+    pub fn on_tick(&mut self, calls: &dyn HttpCalls) {
+        self.start();
+        self.write_heartbeat();
+        let budget = Budget::start();
         let enqueued = self.stats.batches_enqueued.value();
-        self.take_over(budget);
-        self.settle(enqueued);
+        self.drain(budget);
+        self.reconcile(enqueued);
         let now = clock::now_unix_nano();
-        self.go_round(now);
-        self.flush(now);
-        let begins = self.exporters.iter_mut().any(|exporter| exporter.begins_cycle(now));
-        if self.snapshots.begins(now) || begins {
+        self.maintain(calls, now);
+        self.flush_if_asked(now);
+        let starts_cycle = self.exporters.iter_mut().any(|exporter| exporter.starts_cycle(now));
+        if self.snapshots.start_if_asked(now) || starts_cycle {
             self.read_counters(now);
             if self.self_metrics {
-                self_metrics::put(
-                    &mut self.table,
-                    &self.stats,
-                    &mut self.exporters,
-                    self.began_unix_nano,
-                    now,
-                );
+                let (table, start) = (&mut self.table, self.start_unix_nano);
+                self_metrics::write(table, &self.stats, &mut self.exporters, start, now);
             }
         }
-        self.export(budget, now);
-        self.tell_ledger();
-        self.is_snapshotting = self.snapshots.write(&mut self.table, &self.resource, budget);
-        self.tell_exports();
-        self.keep_pace();
+        self.export(calls, budget, now);
+        self.publish_ledgers();
+        self.backlog.snapshot = self.snapshots.write(&self.table, &self.resource, budget);
+        self.publish_exports();
+        self.adjust_tick_period();
     }
 
-    /// An answer came. `with_headers` is false where it broke off.
-    pub fn answered(&mut self, call: Call, with_headers: bool) {
-        if self.values.answered(call, with_headers) {
+    /// Handles the response to a call. `has_headers` is false if the response ended before its headers.
+    pub fn on_http_call_response(&mut self, calls: &dyn HttpCalls, call: Call, has_headers: bool) {
+        if self.values.handle_response(call, has_headers) {
             return;
         }
-        let budget = Budget::begin();
-        for exporter in &mut self.exporters {
-            if exporter.answered(call, with_headers, &mut self.table, &self.stats) {
-                // The next slice of the same cycle, if there is one; the next cycle begins with a tick.
-                let more = exporter.export(&mut self.table, &self.resource, &self.stats, budget, false);
-                self.is_exporting = self.is_exporting || more;
+        let budget = Budget::start();
+        let Self { exporters, table, resource, stats, .. } = self;
+        for exporter in exporters {
+            if exporter.handle_response(call, has_headers, table, stats) {
+                // Continues with the next slice of the same cycle; the next cycle starts with a tick.
+                let mut context = ExportContext { calls, table, resource, stats };
+                let is_unfinished = exporter.export(&mut context, budget, CycleStart::Deferred);
+                self.backlog.exports = self.backlog.exports || is_unfinished;
                 break;
             }
         }
-        self.tell_ledger();
-        self.tell_exports();
-        self.keep_pace();
+        self.publish_ledgers();
+        self.publish_exports();
+        self.adjust_tick_period();
     }
 
-    /// Goes on, before anything else, where a service before it failed: Envoy makes that of a stat sink anew. Its table is lost, and
-    /// with it what no destination has yet.
-    fn begin(&mut self) {
-        if std::mem::replace(&mut self.has_begun, true) {
+    /// Aggregates everything in the queues, and logs what was not exported. It has no permission to send.
+    pub fn shut_down(&mut self) {
+        self.start();
+        for queue in &self.queues {
+            self.intake.drain(*queue, &mut self.table, &self.stats, None);
+        }
+        self.publish_ledgers();
+        self.read_counters(clock::now_unix_nano());
+        let exporters = self.exporters.iter();
+        let points = exporters.map(|exporter| exporter.log_unexported(&self.table, &self.resource));
+        let points = points.fold(0, u64::saturating_add);
+        let level = if points == 0 { Level::Info } else { Level::Warn };
+        let observations = self.intake.observations();
+        log!(
+            level,
+            "the service shuts down: {observations} observations aggregated, {points} points not exported"
+        );
+    }
+
+    /// On the first callback, recovers the state of a service that trapped: Envoy restarts the service of a
+    /// stat sink. Its table is lost, and with it what the destinations had not confirmed.
+    fn start(&mut self) {
+        if std::mem::replace(&mut self.is_started, true) {
             return;
         }
         let is_first = !HostSharedData.get(heartbeat::KEY).is_ok_and(|beat| beat.is_some());
-        self.beat();
+        self.write_heartbeat();
         if is_first {
             return;
         }
         self.intake.resume();
-        let counters = self.intake.counters();
-        for exporter in &self.exporters {
-            exporter.resume(counters, &mut self.table, self.instance.began_unix_nano);
+        let started = self.instance.started_unix_nano;
+        for (destination, baselines) in self.exporters.iter().filter_map(Exporter::load_checkpoint) {
+            self.intake.counters().resume(&mut self.table, destination, &baselines, started);
         }
-        let aggregated = self.stats.observations_aggregated.ever();
+        let aggregated = self.stats.observations_aggregated.of_process();
         for exporter in &mut self.exporters {
             let name = quoted(&exporter.state().name);
             let lost = exporter.ledger().waiting(aggregated);
-            exporter.ledger().drop(Reason::Trap, lost);
-            warn!("the service failed and is there again; destination {name} will never get {lost} requests");
+            exporter.ledger().drop(DropReason::Trap, lost);
+            warn!(
+                "the service was restarted after a trap: {lost} observations are lost for destination {name}"
+            );
         }
     }
 
-    /// Says where the observations are: after each callback that may have changed it, so that it always adds up.
-    fn tell_ledger(&mut self) {
-        let (dropped, bare) = (self.intake.take_dropped(), self.intake.take_bare());
-        for exporter in &mut self.exporters {
-            exporter.ledger().drop(Reason::Table, dropped);
-            // Of these there is nothing that it does not have.
-            exporter.ledger().export(bare);
-            exporter.tell_ledger(&self.stats);
+    fn drain(&mut self, budget: Budget) {
+        self.backlog.queues = false;
+        for queue in &self.queues {
+            let state = self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
+            self.backlog.queues = self.backlog.queues || state == QueueState::Backlog;
         }
     }
 
-    /// Says that it is alive, in shared data: workers keep what they have while it does not.
-    fn beat(&mut self) {
-        let now = clock::now_unix_nano();
-        let since = now.checked_sub(self.beat_unix_nano);
-        if since.is_none_or(|since| since >= heartbeat::INTERVAL_NS) {
-            // One that cannot be written is tried again with the next tick.
-            let written = HostSharedData.set(heartbeat::KEY, &heartbeat::encode(now), Version::ANY);
-            self.beat_unix_nano = if written.is_ok() { now } else { 0 };
+    /// Counts batches as taken that were enqueued but are in no queue, because workers would wait for them
+    /// for ever. A hot restart passes the statistics on, but not the queues; and some items are not valid
+    /// batches.
+    fn reconcile(&self, enqueued: u64) {
+        if !self.backlog.queues {
+            let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());
+            self.stats.batches_dequeued.add(gone);
         }
     }
 
-    /// Has everything exported at once, if somebody asked for it. By then everything that was seen is in the table: the one
-    /// who asks waits for that.
-    fn flush(&mut self, now: u64) {
+    /// Fetches values and ends idle series, at most once per [`TICK`].
+    fn maintain(&mut self, calls: &dyn HttpCalls, now: u64) {
+        let since = now.checked_sub(self.maintenance_unix_nano);
+        if since.is_some_and(|since_ns| since_ns < as_ns(TICK)) {
+            return;
+        }
+        self.maintenance_unix_nano = now;
+        self.values.tick(calls);
+        self.table.sweep(SWEEP_ROWS, now);
+        self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
+        self.stats.memory_bytes.set(memory::bytes());
+    }
+
+    /// Schedules all exports now if the console has asked for it. It asks only when all flushed batches are
+    /// in the table.
+    fn flush_if_asked(&mut self, now: u64) {
         let number = counter::read(&mut HostSharedData, FLUSH_KEY).ok().flatten().unwrap_or(0);
         for exporter in &mut self.exporters {
             exporter.flush(number, now);
         }
     }
 
-    /// Says how the exports go, when that has changed.
-    fn tell_exports(&mut self) {
-        let exports = exports::encode(self.exporters.iter().map(Exporter::state));
-        if self.exports_told.as_ref() != Some(&exports)
-            && HostSharedData.set(exports::KEY, &exports, Version::ANY).is_ok()
-        {
-            self.exports_told = Some(exports);
-        }
-    }
-
-    fn take_over(&mut self, budget: Budget) {
-        self.has_backlog = false;
-        for queue in &self.queues {
-            let more = self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
-            self.has_backlog = self.has_backlog || more;
-        }
-    }
-
-    /// Counts as taken what is not in the queue and was not taken either: `enqueued` batches were put in before all was taken
-    /// out. A queue is gone with its process, but a hot restart hands the statistics on; an item may also be none that this
-    /// service can read. Workers would take them for waiting for ever.
-    fn settle(&self, enqueued: u64) {
-        if !self.has_backlog {
-            let gone = enqueued.saturating_sub(self.stats.batches_taken.value());
-            self.stats.batches_taken.add(gone);
-        }
-    }
-
-    /// Does what is to be done now and then, however often it is called: fetches values, looks for idle rows.
-    fn go_round(&mut self, now: u64) {
-        let since = now.checked_sub(self.round_unix_nano);
-        if since.is_some_and(|since_ns| since_ns < as_ns(TICK)) {
-            return;
-        }
-        self.round_unix_nano = now;
-        self.values.tick();
-        self.table.sweep(SWEEP_ROWS, now);
-        self.stats.series.set(u64::try_from(self.table.series()).unwrap_or(u64::MAX));
-        self.stats.memory_bytes.set(memory::bytes());
-    }
-
-    /// Writes and sends what is due. One destination gets on in any case, each time another one.
-    fn export(&mut self, budget: Budget, now: u64) {
-        self.is_exporting = false;
+    /// Exports what is due. At least one destination proceeds, another one each time.
+    fn export(&mut self, calls: &dyn HttpCalls, budget: Budget, now: u64) {
         let turn = self.turn.checked_rem(self.exporters.len()).unwrap_or(0);
         let (last, first) = self.exporters.split_at_mut(turn);
+        let (table, resource, stats) = (&mut self.table, &self.resource, &self.stats);
+        let mut context = ExportContext { calls, table, resource, stats };
+        self.backlog.exports = false;
         for (number, exporter) in first.iter_mut().chain(last).enumerate() {
-            let more = if number > 0 && budget.is_spent() {
+            let is_unfinished = if number > 0 && budget.is_spent() {
                 exporter.is_due(now)
             } else {
-                exporter.export(&mut self.table, &self.resource, &self.stats, budget, true)
+                exporter.export(&mut context, budget, CycleStart::Allowed)
             };
-            self.is_exporting = self.is_exporting || more;
+            self.backlog.exports = self.backlog.exports || is_unfinished;
         }
-        if self.is_exporting {
+        if self.backlog.exports {
             self.turn = self.turn.wrapping_add(1);
         }
     }
 
-    /// Asks for ticks as often as there is something to do.
-    fn keep_pace(&mut self) {
-        let is_busy = self.has_backlog || self.is_exporting || self.is_snapshotting;
-        let pace = if is_busy { TICK_BUSY } else { TICK };
-        if pace != self.pace && clock::tick_every(pace).is_ok() {
-            self.pace = pace;
+    /// Writes a heartbeat to shared data. Without it, workers keep their counts.
+    fn write_heartbeat(&mut self) {
+        let now = clock::now_unix_nano();
+        let since = now.checked_sub(self.heartbeat_unix_nano);
+        if since.is_none_or(|since| since >= heartbeat::INTERVAL_NS) {
+            // A failed write is retried with the next tick.
+            let written = HostSharedData.set(heartbeat::KEY, &heartbeat::encode(now), Version::ANY);
+            self.heartbeat_unix_nano = if written.is_ok() { now } else { 0 };
+        }
+    }
+
+    /// Publishes the ledgers after each callback that may have changed them, so that they always add up.
+    fn publish_ledgers(&mut self) {
+        let (dropped, unmeasured) = (self.intake.take_dropped(), self.intake.take_unmeasured());
+        for exporter in &mut self.exporters {
+            exporter.ledger().drop(DropReason::Table, dropped);
+            // Unmeasured observations have nothing to export, so they count as exported.
+            exporter.ledger().export(unmeasured);
+            exporter.publish_ledger(&self.stats);
+        }
+    }
+
+    /// Publishes the state of the exports in shared data, if it changed.
+    fn publish_exports(&mut self) {
+        let exports = exports::encode(self.exporters.iter().map(Exporter::state));
+        if self.published_exports.as_ref() != Some(&exports)
+            && HostSharedData.set(exports::KEY, &exports, Version::ANY).is_ok()
+        {
+            self.published_exports = Some(exports);
+        }
+    }
+
+    /// Asks for frequent ticks while there is a backlog.
+    fn adjust_tick_period(&mut self) {
+        let Backlog { queues, exports, snapshot } = self.backlog;
+        let period = if queues || exports || snapshot { TICK_BUSY } else { TICK };
+        if period != self.tick_period && clock::tick_every(period).is_ok() {
+            self.tick_period = period;
         }
     }
 
     fn read_counters(&mut self, now_unix_nano: u64) {
-        let (counters, began) = (self.intake.counters(), self.instance.began_unix_nano);
-        counters.read(&mut self.table, &self.stats, began, now_unix_nano);
+        let started = self.instance.started_unix_nano;
+        self.intake.counters().read(&mut self.table, &self.stats, started, now_unix_nano);
     }
 }
 

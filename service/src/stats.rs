@@ -1,52 +1,50 @@
-//! What the service does: in Envoy's own statistics, which are there before the first export and after the last, and summed up
-//! here for the metrics about itself.
+//! The statistics of the service: in Envoy, where they survive the service, and since its start for the
+//! metrics about itself.
 
 use std::cell::Cell;
 
 use tributary_host::stats::{Counter, Gauge};
-use tributary_proto::limits::{BATCHES_ENQUEUED, BATCHES_TAKEN};
+use tributary_proto::limits::{BATCHES_DEQUEUED, BATCHES_ENQUEUED};
 
-/// A number that only grows, as `wasmcustom.tributary_*`.
+/// A counter in Envoy's statistics, which survives the service.
 #[derive(Debug)]
-pub struct Count {
+pub struct ProcessCounter {
     statistic: Counter,
-    /// Since this service began.
-    total: Cell<u64>,
-    /// What another service of this process had counted before it.
+    since_start: Cell<u64>,
+    /// The value when this service started.
     before: u64,
 }
 
-/// All of them.
+/// All statistics that exist once. Those of a destination are in its ledger.
 #[derive(Debug)]
-pub struct Stats {
+pub struct ServiceStats {
     /// Batches added to the table.
-    pub batches_received: Count,
+    pub batches_received: ProcessCounter,
     /// Batches that workers put into the queue.
     pub batches_enqueued: Counter,
-    /// Batches that are no longer in the queue, whatever became of them: by it the workers know whether the service keeps up.
-    pub batches_taken: Counter,
-    /// Queue items that are no batch.
-    pub batches_refused: Count,
-    /// Batches that came before; not added again.
-    pub batches_duplicate: Count,
-    /// Batches that never came, by their sequence.
-    pub batches_missing: Count,
-    /// Observations in batches that never came.
-    pub observations_missing: Count,
+    /// Batches that are no longer in the queue. By it, workers know whether the service keeps up.
+    pub batches_dequeued: Counter,
+    /// Queue items that are not valid batches.
+    pub batches_invalid: ProcessCounter,
+    /// Batches that arrived before and are not added again.
+    pub batches_duplicate: ProcessCounter,
+    /// Batches that never arrived, by their sequence numbers.
+    pub batches_missing: ProcessCounter,
+    /// Observations in batches that never arrived.
+    pub observations_missing: ProcessCounter,
     /// Observations added to the table.
-    pub observations_aggregated: Count,
-    /// Points that had no place in the table, that an encoding cannot say, or that a collector will never take.
+    pub observations_aggregated: ProcessCounter,
     points_dropped: Counter,
-    /// The same by their [`Reason`].
-    dropped: [Cell<u64>; Reason::OF_POINTS.len()],
-    /// Points that a collector took.
-    pub points_exported: Count,
-    /// Points that a collector refused in an otherwise successful answer.
-    pub points_rejected: Count,
-    /// Requests that a collector answered with success.
-    pub exports_succeeded: Count,
-    /// Requests that failed, or could not be sent.
-    pub exports_failed: Count,
+    /// Dropped points since the start, by [`DropReason::POINTS`].
+    points_dropped_by_reason: [Cell<u64>; DropReason::POINTS.len()],
+    /// Points that a collector accepted.
+    pub points_exported: ProcessCounter,
+    /// Points that a collector rejected in an otherwise successful response.
+    pub points_rejected: ProcessCounter,
+    /// Requests that a collector accepted.
+    pub exports_succeeded: ProcessCounter,
+    /// Requests that failed or could not be sent.
+    pub exports_failed: ProcessCounter,
     /// Series in the table.
     pub series: Gauge,
     /// Bytes of memory of the service, as Envoy's allocator sees them.
@@ -55,48 +53,94 @@ pub struct Stats {
 
 /// Why points or observations are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum DropReason {
     /// There are too many metrics.
     Table,
-    /// The destination's encoding cannot say them.
+    /// The encoding of the destination cannot represent them.
     Encoding,
-    /// The collector will never take them.
+    /// The collector rejected them permanently.
     Collector,
-    /// A service that failed had them.
+    /// The service held them when it trapped.
     Trap,
 }
 
-impl Count {
-    /// The statistic `wasmcustom.NAME`, which may be older than this service.
-    pub fn define(name: &str) -> Self {
-        let statistic = Counter::define(name);
-        Self { statistic, total: Cell::new(0), before: statistic.value() }
+impl ServiceStats {
+    /// Defines the statistics in Envoy.
+    pub fn define() -> Self {
+        Self {
+            batches_received: ProcessCounter::define("tributary_batches_received"),
+            batches_enqueued: Counter::define(BATCHES_ENQUEUED),
+            batches_dequeued: Counter::define(BATCHES_DEQUEUED),
+            batches_invalid: ProcessCounter::define("tributary_batches_invalid"),
+            batches_duplicate: ProcessCounter::define("tributary_batches_duplicate"),
+            batches_missing: ProcessCounter::define("tributary_batches_missing"),
+            observations_missing: ProcessCounter::define("tributary_observations_missing"),
+            observations_aggregated: ProcessCounter::define("tributary_observations_aggregated"),
+            points_dropped: Counter::define("tributary_points_dropped"),
+            points_dropped_by_reason: [const { Cell::new(0) }; DropReason::POINTS.len()],
+            points_exported: ProcessCounter::define("tributary_points_exported"),
+            points_rejected: ProcessCounter::define("tributary_points_rejected"),
+            exports_succeeded: ProcessCounter::define("tributary_exports_succeeded"),
+            exports_failed: ProcessCounter::define("tributary_exports_failed"),
+            series: Gauge::define("tributary_series"),
+            memory_bytes: Gauge::define("tributary_memory_bytes"),
+        }
     }
 
-    /// Adds.
-    pub fn add(&self, more: u64) {
-        self.statistic.add(more);
-        self.total.set(self.total.get().saturating_add(more));
+    /// Counts a queue item that is not a valid batch, in total and by its reason.
+    pub fn reject_batch(&self, reason: &str) {
+        self.batches_invalid.add(1);
+        // Defined only when it is needed: these items are rare.
+        Counter::define(&format!("tributary_batches_invalid.{reason}")).add(1);
     }
 
-    /// The sum since this service began.
-    pub fn total(&self) -> u64 {
-        self.total.get()
+    /// Counts dropped points.
+    pub fn drop_points(&self, reason: DropReason, points: u64) {
+        self.points_dropped.add(points);
+        let mut sums = DropReason::POINTS.into_iter().zip(&self.points_dropped_by_reason);
+        if let Some((_, sum)) = sums.find(|(present, _)| *present == reason) {
+            sum.set(sum.get().saturating_add(points));
+        }
     }
 
-    /// The sum in the life of the process.
-    pub fn ever(&self) -> u64 {
-        self.before.saturating_add(self.total())
+    /// Iterates over the reasons, each with the number of points dropped since the start.
+    pub fn points_dropped(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::POINTS.into_iter().zip(self.points_dropped_by_reason.iter().map(Cell::get))
     }
 }
 
-impl Reason {
-    /// Each for which points are dropped.
-    pub const OF_POINTS: [Self; 3] = [Self::Table, Self::Encoding, Self::Collector];
-    /// Each for which observations are dropped. What of them an encoding cannot say is not known.
-    pub const OF_OBSERVATIONS: [Self; 3] = [Self::Table, Self::Collector, Self::Trap];
+impl ProcessCounter {
+    /// Defines the statistic `wasmcustom.NAME`, which may exist already.
+    pub fn define(name: &str) -> Self {
+        let statistic = Counter::define(name);
+        Self { statistic, since_start: Cell::new(0), before: statistic.value() }
+    }
 
-    /// In a word.
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
+        self.statistic.add(more);
+        self.since_start.set(self.since_start.get().saturating_add(more));
+    }
+
+    /// Returns the sum since this service started.
+    pub fn since_start(&self) -> u64 {
+        self.since_start.get()
+    }
+
+    /// Returns the sum over all services of the process.
+    pub fn of_process(&self) -> u64 {
+        self.before.saturating_add(self.since_start())
+    }
+}
+
+impl DropReason {
+    /// The reasons for dropped points.
+    pub const POINTS: [Self; 3] = [Self::Table, Self::Encoding, Self::Collector];
+    /// The reasons for dropped observations. How many observations are in points that an encoding cannot
+    /// represent is unknown.
+    pub const OBSERVATIONS: [Self; 3] = [Self::Table, Self::Collector, Self::Trap];
+
+    /// Returns the name in statistics and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -104,46 +148,5 @@ impl Reason {
             Self::Collector => "collector",
             Self::Trap => "trap",
         }
-    }
-}
-
-impl Stats {
-    /// Defines them.
-    pub fn define() -> Self {
-        Self {
-            batches_received: Count::define("tributary_batches_received"),
-            batches_enqueued: Counter::define(BATCHES_ENQUEUED),
-            batches_taken: Counter::define(BATCHES_TAKEN),
-            batches_refused: Count::define("tributary_batches_refused"),
-            batches_duplicate: Count::define("tributary_batches_duplicate"),
-            batches_missing: Count::define("tributary_batches_missing"),
-            observations_missing: Count::define("tributary_observations_missing"),
-            observations_aggregated: Count::define("tributary_observations_aggregated"),
-            points_dropped: Counter::define("tributary_points_dropped"),
-            dropped: [const { Cell::new(0) }; Reason::OF_POINTS.len()],
-            points_exported: Count::define("tributary_points_exported"),
-            points_rejected: Count::define("tributary_points_rejected"),
-            exports_succeeded: Count::define("tributary_exports_succeeded"),
-            exports_failed: Count::define("tributary_exports_failed"),
-            series: Gauge::define("tributary_series"),
-            memory_bytes: Gauge::define("tributary_memory_bytes"),
-        }
-    }
-
-    /// Counts points that are dropped.
-    pub fn drop_points(&self, reason: Reason, points: u64) {
-        self.points_dropped.add(points);
-        if let Some((_, sum)) = self.dropped().find(|(present, _)| *present == reason) {
-            sum.set(sum.get().saturating_add(points));
-        }
-    }
-
-    /// How many points were dropped why, since this service began.
-    pub fn points_dropped(&self) -> impl Iterator<Item = (Reason, u64)> {
-        self.dropped().map(|(reason, sum)| (reason, sum.get()))
-    }
-
-    fn dropped(&self) -> impl Iterator<Item = (Reason, &Cell<u64>)> {
-        Reason::OF_POINTS.into_iter().zip(&self.dropped)
     }
 }

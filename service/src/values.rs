@@ -1,12 +1,17 @@
-//! Shared values: fetched once per Envoy, put into shared data, used by every worker.
+//! Shared values: fetched once per Envoy, for all workers.
+//!
+//! 1. A [`schedule`] says when a value is fetched, before its [`expiry`]; the call goes to an endpoint.
+//! 2. The value is found in the response at its [`source`], and checked.
+//! 3. It is written to shared data, and a generation number tells workers that it changed.
+//! 4. While fetching fails, the last good value is kept for a limited time.
 
-mod expiry;
-mod origin;
-mod schedule;
+pub mod expiry;
+pub mod schedule;
+pub mod source;
 
 pub use expiry::Expiry;
-pub use origin::{Origin, Unusable};
-pub use schedule::{Pace, Schedule};
+pub use schedule::{FetchPolicy, FetchSchedule};
+pub use source::{ValueError, ValueSource};
 
 use std::time::Duration;
 
@@ -16,78 +21,87 @@ use tributary_host::logging::RateLimit;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::stats::{Counter, Gauge};
 use tributary_host::{Status, clock, counter, random};
-use tributary_proto::duration::as_ms;
+use tributary_proto::config::quoted;
+use tributary_proto::duration;
 use tributary_proto::value::{GENERATION_KEY, shared_key};
+
+use crate::http_calls::HttpCalls;
 
 /// How often a fault that lasts is logged, for each value.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is read of an answer's body: a value within JSON may have much around it.
+/// The maximum number of bytes that are read of a body: JSON may have much around a value.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// A value to be fetched.
+/// The configuration of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueConfig {
-    /// What templates call it.
+    /// The name in templates.
     pub name: String,
     /// Envoy's cluster.
     pub cluster: String,
-    /// The request.
+    /// The method of the request.
     pub method: &'static str,
-    /// Its path.
+    /// The path of the request.
     pub path: String,
-    /// Its authority.
+    /// The authority of the request.
     pub authority: String,
-    /// Its further headers.
+    /// Further headers of the request.
     pub headers: Vec<(String, String)>,
-    /// Its body.
+    /// The body of the request.
     pub body: String,
-    /// Where in the answer the value is.
-    pub origin: Origin,
-    /// What tells when it expires.
+    /// Where the value is in the response.
+    pub source: ValueSource,
+    /// Where its expiry comes from.
     pub expiry: Expiry,
-    /// Bytes that it may have.
+    /// The maximum number of its bytes.
     pub max_bytes: usize,
     /// When it is fetched.
-    pub pace: Pace,
+    pub policy: FetchPolicy,
 }
 
 /// All values of a service.
 #[derive(Debug)]
-pub struct Values {
-    values: Vec<Shared>,
-    stats: Stats,
+pub struct SharedValues {
+    values: Vec<SharedValue>,
+    stats: ValueStats,
 }
 
 #[derive(Debug)]
-struct Stats {
+struct ValueStats {
     fetched: Counter,
     failed: Counter,
-    /// Values that are not there now.
+    /// Values that are currently missing.
     missing: Gauge,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedValue {
     config: ValueConfig,
-    schedule: Schedule,
+    schedule: FetchSchedule,
     in_flight: Option<Call>,
-    /// What was last written; none if nothing was.
+    /// What this service last wrote, if anything.
     written: Option<Vec<u8>>,
     log: RateLimit,
 }
 
-impl Values {
-    /// Values as configured. One that is in shared data already stays: this is a new service in an old process.
+impl SharedValues {
+    /// Creates the values of a configuration. Those that a previous service of this process wrote are kept.
     pub fn new(configs: Vec<ValueConfig>, now_unix_nano: u64) -> Self {
         let shared = |config: ValueConfig| {
-            let mut schedule = Schedule::new(config.pace, now_unix_nano);
+            let mut schedule = FetchSchedule::new(config.policy, now_unix_nano);
             if !stored(&config.name).is_empty() {
                 schedule.found(now_unix_nano);
             }
-            Shared { config, schedule, in_flight: None, written: None, log: RateLimit::new(LOG_INTERVAL) }
+            SharedValue {
+                config,
+                schedule,
+                in_flight: None,
+                written: None,
+                log: RateLimit::new(LOG_INTERVAL),
+            }
         };
-        let stats = Stats {
+        let stats = ValueStats {
             fetched: Counter::define("tributary_values_fetched"),
             failed: Counter::define("tributary_values_failed"),
             missing: Gauge::define("tributary_values_missing"),
@@ -95,8 +109,8 @@ impl Values {
         Self { values: configs.into_iter().map(shared).collect(), stats }
     }
 
-    /// Fetches what is due, and takes back what is too old.
-    pub fn tick(&mut self) {
+    /// Fetches values that are due, and removes those that are too old.
+    pub fn tick(&mut self, calls: &dyn HttpCalls) {
         if self.values.is_empty() {
             return;
         }
@@ -104,45 +118,46 @@ impl Values {
         let mut missing: u64 = 0;
         for value in &mut self.values {
             if value.schedule.is_due(now, jitter()) {
-                value.fetch(now, stats);
+                value.fetch(calls, now, stats);
             }
             if value.schedule.is_stale(now) {
-                value.take_back(now);
+                value.remove(now);
             }
             missing = missing.saturating_add(u64::from(stored(&value.config.name).is_empty()));
         }
         stats.missing.set(missing);
     }
 
-    /// An answer came; false if it is no value's. `with_headers` is false where it broke off.
-    pub fn answered(&mut self, call: Call, with_headers: bool) -> bool {
+    /// Handles the response to `call`, if it is a call of a value. `has_headers` is false if the response
+    /// ended before its headers.
+    pub fn handle_response(&mut self, call: Call, has_headers: bool) -> bool {
         let Some(value) = self.values.iter_mut().find(|value| value.in_flight == Some(call)) else {
             return false;
         };
         value.in_flight = None;
         let now = clock::now_unix_nano();
-        let result = if with_headers { value.read(now) } else { Err("the answer broke off".to_owned()) };
+        let result = if has_headers { value.read(now) } else { Err(ValueError::Incomplete) };
         let stats = &self.stats;
         match result {
             Ok((bytes, expires)) => {
                 stats.fetched.add(1);
                 if value.schedule.failures() > 0 {
-                    info!("value \"{}\" is fetched again", value.config.name);
+                    info!("value {}: fetched again after failures", quoted(&value.config.name));
                 }
                 value.schedule.fetched(now, expires, jitter());
                 value.publish(bytes, now);
             }
-            Err(reason) => {
+            Err(error) => {
                 stats.failed.add(1);
-                value.failed(&reason, now);
+                value.fail(&error, now);
             }
         }
         true
     }
 }
 
-impl Shared {
-    fn fetch(&mut self, now_unix_nano: u64, stats: &Stats) {
+impl SharedValue {
+    fn fetch(&mut self, calls: &dyn HttpCalls, now_unix_nano: u64, stats: &ValueStats) {
         let ValueConfig { cluster, method, path, authority, headers, body, .. } = &self.config;
         let request = Request {
             cluster,
@@ -151,86 +166,80 @@ impl Shared {
             authority,
             headers,
             body: body.as_bytes(),
-            timeout: self.config.pace.timeout,
+            timeout: self.config.policy.timeout,
         };
-        match http_call::send(&request) {
+        match calls.send(&request) {
             Ok(call) => {
                 self.in_flight = Some(call);
                 self.schedule.sent(now_unix_nano);
             }
-            Err(status) => {
+            Err(error) => {
                 stats.failed.add(1);
-                self.failed(
-                    &format!("Envoy refuses the call ({status:?}): is there such a cluster with a host?"),
-                    now_unix_nano,
-                );
+                self.fail(&ValueError::Call(error), now_unix_nano);
             }
         }
     }
 
-    /// The value in the answer whose callback is running, and when it expires.
-    fn read(&self, now_unix_nano: u64) -> Result<(Vec<u8>, Option<u64>), String> {
+    /// Returns the value in the response of the current callback, and its expiry.
+    fn read(&self, now_unix_nano: u64) -> Result<(Vec<u8>, Option<u64>), ValueError> {
         let status = http_call::answer_header(":status").unwrap_or_default();
         if !matches!(status.as_slice(), [b'2', _, _]) {
-            return Err(format!("status {}", String::from_utf8_lossy(&status)));
+            return Err(ValueError::Status(String::from_utf8_lossy(&status).into_owned()));
         }
-        let header = match &self.config.origin {
-            Origin::Header(name) => http_call::answer_header(name),
+        let header = match &self.config.source {
+            ValueSource::Header(name) => http_call::answer_header(name),
             _ => None,
         };
         let body = http_call::answer_body(BODY_BYTES_MAX);
-        let found = self.config.origin.find(&body, header.as_deref(), self.config.max_bytes);
-        let unusable = |why: Unusable| format!("the answer has no value that could be used ({why:?})");
-        let value = found.map_err(unusable)?;
+        let value = self.config.source.find(&body, header.as_deref(), self.config.max_bytes)?;
         let cache_control = http_call::answer_header("cache-control");
         let expires = self.config.expiry.of(&value, cache_control.as_deref(), now_unix_nano);
         if expires.is_some_and(|at| at <= now_unix_nano) {
-            return Err(unusable(Unusable::Expired));
+            return Err(ValueError::Expired);
         }
         Ok((value, expires))
     }
 
-    fn failed(&mut self, reason: &str, now_unix_nano: u64) {
+    fn fail(&mut self, error: &ValueError, now_unix_nano: u64) {
         let wait = self.schedule.failed(now_unix_nano, jitter());
         if let Some(suppressed) = self.log.permit(now_unix_nano) {
+            let (name, cluster) = (quoted(&self.config.name), quoted(&self.config.cluster));
+            let wait = duration::format(wait);
             warn!(
-                "value \"{}\" from cluster \"{}\": {reason}; the last good one stays, next try in {} ms ({suppressed} more since)",
-                self.config.name,
-                self.config.cluster,
-                as_ms(wait)
+                "value {name} from cluster {cluster}: {error}; the last good value is kept, retry in {wait} ({suppressed} \
+                 similar lines suppressed)"
             );
         }
     }
 
-    /// Puts the value into shared data, unless it is there already, and tells the workers.
+    /// Writes the value to shared data, if it changed, and notifies the workers.
     fn publish(&mut self, bytes: Vec<u8>, now_unix_nano: u64) {
         let before = stored(&self.config.name);
         let is_foreign = self.written.as_ref().is_some_and(|written| *written != before);
         if is_foreign && self.log.permit(now_unix_nano).is_some() {
-            warn!(
-                "value \"{}\" is also written by somebody else; each value needs one service only",
-                self.config.name
-            );
+            let name = quoted(&self.config.name);
+            warn!("value {name}: another plugin or service writes it too; only one may use this name");
         }
         if before != bytes && write(&self.config.name, &bytes).is_err() {
-            // With the next fetch again.
+            // It is written after the next fetch.
             return;
         }
         self.written = Some(bytes);
     }
 
-    fn take_back(&mut self, now_unix_nano: u64) {
-        self.schedule.taken_back();
+    fn remove(&mut self, now_unix_nano: u64) {
+        self.schedule.removed();
         if write(&self.config.name, b"").is_ok() {
             self.written = Some(Vec::new());
             if self.log.permit(now_unix_nano).is_some() {
-                warn!("value \"{}\" is taken back: it could not be fetched for too long", self.config.name);
+                let name = quoted(&self.config.name);
+                warn!("value {name}: removed, because fetching failed for longer than keep_on_failure");
             }
         }
     }
 }
 
-/// What is in shared data; empty for nothing.
+/// Returns the value in shared data; empty if there is none.
 fn stored(name: &str) -> Vec<u8> {
     HostSharedData.get(&shared_key(name)).ok().flatten().map(|(bytes, _)| bytes).unwrap_or_default()
 }

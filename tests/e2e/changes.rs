@@ -122,7 +122,7 @@ async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests
     let (scene, bare) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, without).await?;
     let early = 1_000;
     scene.load(early, [Shape::get("users", "/users/1")]).await?;
-    let observed = "wasmcustom.tributary_observations_observed";
+    let observed = "wasmcustom.tributary_observations_total";
     scene.envoy.admin().wait_for_counter(observed, early).await?;
 
     let complete = EnvoyConfig::minimal()?;
@@ -160,7 +160,7 @@ async fn a_hot_restart_replaces_a_service_that_has_trapped() -> Result<()> {
     let waiting = || async {
         let stats = scene.envoy.admin().stats().await?;
         let (enqueued, taken) =
-            ("wasmcustom.tributary_batches_enqueued", "wasmcustom.tributary_batches_taken");
+            ("wasmcustom.tributary_batches_enqueued", "wasmcustom.tributary_batches_dequeued");
         anyhow::Ok(stats.counter(enqueued)? - stats.counter(taken)?)
     };
     let mut sent = 10;
@@ -251,7 +251,7 @@ async fn after_a_shutdown_under_load_each_request_is_exported_or_logged() -> Res
     let seen = u64::try_from(std::fs::read_to_string(&file)?.lines().count())?;
     ensure!(seen >= tally.answered(), "{seen} of {} were logged", tally.answered());
     let log = scene.envoy.log()?;
-    let last = format!("the service ends: {seen} requests taken over in all");
+    let last = format!("the service shuts down: {seen} observations aggregated");
     ensure!(log.contains(&last), "{seen}: {}", scene.envoy.log_tail());
     scene.sink.heal();
     replay(&log, scene.sink.address())?;

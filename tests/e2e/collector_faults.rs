@@ -36,40 +36,28 @@ fn cases() -> [Case; 11] {
     let case = |name, fault, temporality, error, log| Case { name, fault, temporality, error, log };
     let partial = Fault::PartialSuccess { rejected: 3, message: "too old".to_owned() };
     [
-        case("hanging", Fault::Hang, "delta", Some("504"), "status 504, failure 1 in a row"),
-        case("closing", Fault::Close, "delta", Some("503"), "status 503, failure 1 in a row"),
-        case("cut", Fault::Truncate, "delta", Some("no_answer"), "status none, failure 1 in a row"),
+        case("hanging", Fault::Hang, "delta", Some("504"), "HTTP 504, failure 1 in a row"),
+        case("closing", Fault::Close, "delta", Some("503"), "HTTP 503, failure 1 in a row"),
+        case("cut", Fault::Truncate, "delta", Some("no_answer"), "no status, failure 1 in a row"),
         case(
             "flooding",
             Fault::Flood { bytes: TOO_LONG_BYTES },
             "delta",
             Some("no_answer"),
-            "status none, failure 1 in a row",
+            "no status, failure 1 in a row",
         ),
         case(
             "limiting",
             Fault::status(429).header("retry-after", "1"),
             "delta",
             Some("429"),
-            "status 429, failure 1 in a row, next try in 1s",
+            "HTTP 429, failure 1 in a row, retry in 1s",
         ),
-        case("unavailable", Fault::status(503), "delta", Some("503"), "status 503, failure 1 in a row"),
+        case("unavailable", Fault::status(503), "delta", Some("503"), "HTTP 503, failure 1 in a row"),
         // A permanently refused request is not sent again. The next cumulative point contains its
         // observations.
-        case(
-            "refusing",
-            Fault::status(400),
-            "cumulative",
-            Some("400"),
-            "status 400, which is not to be tried again",
-        ),
-        case(
-            "broken",
-            Fault::status(500),
-            "cumulative",
-            Some("500"),
-            "status 500, which is not to be tried again",
-        ),
+        case("refusing", Fault::status(400), "cumulative", Some("400"), "HTTP 400, which is not retryable"),
+        case("broken", Fault::status(500), "cumulative", Some("500"), "HTTP 500, which is not retryable"),
         // These have stored the request and must not get it again.
         case("slow", Fault::Slow { delay: Duration::from_millis(400) }, "delta", None, ""),
         case("garbage", Fault::Garbage, "delta", None, ""),
@@ -241,10 +229,10 @@ async fn unreachable_collectors_delay_no_other_and_get_everything_once_reachable
         poll::until(text, LIMIT, async move || Ok(Seen::when(envoy.log_contains(text)?, "not logged")))
     };
     for line in [
-        "destination \"late\": status 503",
-        "destination \"non-http\": status 502",
-        "destination \"empty\": Envoy refuses the call (InternalFailure): is there a cluster \"empty\" with a host?",
-        "destination \"nowhere\": Envoy refuses the call (BadArgument): is there a cluster \"nowhere\" with a host?",
+        "destination \"late\": HTTP 503",
+        "destination \"non-http\": HTTP 502",
+        "destination \"empty\": Envoy refuses the call, because the cluster has no host or its circuit breaker is open: check cluster \"empty\"",
+        "destination \"nowhere\": Envoy refuses the call, because the cluster does not exist: check cluster \"nowhere\"",
     ] {
         log(line).await?;
     }

@@ -174,7 +174,7 @@ async fn the_console_shows_the_exact_counts() -> Result<()> {
     let wrong = stage.client.delete(format!("{}/metrics", stage.address)).send().await?;
     assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(wrong.headers().get(ALLOW).and_then(|value| value.to_str().ok()), Some("GET, HEAD"));
-    assert_eq!(stage.scene.stats().await?.counter("wasmcustom.tributary_observations_observed")?, REQUESTS);
+    assert_eq!(stage.scene.stats().await?.counter("wasmcustom.tributary_observations_total")?, REQUESTS);
     Ok(())
 }
 

@@ -76,7 +76,7 @@ async fn two_hundred_thousand_requests_of_all_kinds_agree_with_envoys_own_counte
     assert_eq!(store.sum(COUNTER, &[("key", "requests")]), REQUESTS - unseen);
 
     for fault in
-        ["batches_missing", "batches_duplicate", "batches_refused", "points_dropped", "exports_failed"]
+        ["batches_missing", "batches_duplicate", "batches_invalid", "points_dropped", "exports_failed"]
     {
         assert_eq!(tributary(fault)?, 0, "{fault}");
     }

@@ -132,7 +132,7 @@ async fn the_self_metrics_match_what_the_collector_received() -> Result<()> {
     otlp.fail_next(2, &Fault::status(503));
     scene.load(REQUESTS, shapes()).await?;
     wait_for(&otlp, REQUESTS).await?;
-    let observations = |store: &Store| store.sum("tributary.observations", &[]);
+    let observations = |store: &Store| store.sum("tributary.observations.aggregated", &[]);
     otlp.wait_until_equal("the observations", REQUESTS, observations).await?;
 
     // Self metrics are read at the start of an export, so they reach the current statistic and do not exceed

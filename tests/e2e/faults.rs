@@ -46,7 +46,7 @@ async fn without_a_service_traffic_continues_and_each_worker_logs_it_once() -> R
         // All requests are still in the workers, and the statistics say so.
         let stats = envoy.admin().stats().await?;
         let observations = |part: &str| stats.counter(&format!("wasmcustom.tributary_observations_{part}"));
-        assert_eq!((observations("observed")?, observations("handed_over")?), (REQUESTS, 0));
+        assert_eq!((observations("total")?, observations("handed_over")?), (REQUESTS, 0));
         assert_eq!(scene.sink.total_count(DURATION), 0);
     }
     Ok(())

@@ -69,6 +69,6 @@ async fn workers_flush_when_envoy_ends() -> Result<()> {
     assert_eq!(scene.stats().await?.counter("wasmcustom.tributary_batches_received")?, 0);
     let mut envoy = scene.envoy;
     assert!(envoy.terminate(LIMIT).await?.success());
-    assert!(envoy.log_contains("the service ends: 1000 requests taken over in all")?, "{}", envoy.log()?);
+    assert!(envoy.log_contains("the service shuts down: 1000 observations aggregated")?, "{}", envoy.log()?);
     Ok(())
 }

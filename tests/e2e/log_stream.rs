@@ -14,7 +14,7 @@ const REQUESTS: u64 = 20_000;
 const MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
 const LOGGER: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
-const OBSERVED: &str = "wasmcustom.tributary_observations_observed";
+const OBSERVED: &str = "wasmcustom.tributary_observations_total";
 const IN_PART: &str = "wasmcustom.tributary_log_records_in_part";
 
 async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Scene> {

@@ -30,7 +30,7 @@ async fn unexported_metrics_are_logged_and_can_be_replayed() -> Result<()> {
     let status = scene.envoy.terminate(LIMIT).await?;
     ensure!(status.success(), "{status}");
     let log = scene.envoy.log()?;
-    let aggregated = format!("the service ends: {REQUESTS} requests taken over in all");
+    let aggregated = format!("the service shuts down: {REQUESTS} observations aggregated");
     ensure!(log.contains(&aggregated), "{}", log.lines().rev().take(5).collect::<Vec<_>>().join("\n"));
     assert_eq!(scene.sink.total_count(DURATION), 0);
 
@@ -49,6 +49,6 @@ async fn exported_metrics_are_not_logged_at_shutdown() -> Result<()> {
     scene.wait_for_export(100).await?;
     scene.envoy.terminate(LIMIT).await?;
     let log = scene.envoy.log()?;
-    ensure!(log.contains("100 requests taken over in all, 0 points not exported"), "{log}");
+    ensure!(log.contains("100 observations aggregated, 0 points not exported"), "{log}");
     Ok(())
 }

@@ -178,7 +178,7 @@ async fn a_connection_that_is_open_when_envoy_ends_is_flushed() -> Result<()> {
     client.exchange(&[b'.'; 1_000]).await?;
     assert!(scene.envoy.terminate(LIMIT).await?.success());
     let log = scene.envoy.log()?;
-    assert!(log.contains("the service ends: 1 requests taken over in all"), "{log}");
+    assert!(log.contains("the service shuts down: 1 observations aggregated"), "{log}");
     Ok(())
 }
 

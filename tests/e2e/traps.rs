@@ -239,7 +239,7 @@ async fn worker_traps(module: &str, policy: &str, is_logger: bool) -> Result<()>
     ensure!(ledger.pending > 0 && exported >= REQUESTS, "{ledger:?}");
     // At the shutdown live workers flush. They add nothing, so everything pending was lost.
     ensure!(scene.envoy.terminate(LIMIT).await?.success(), "Envoy ended with an error");
-    let expected = format!("the service ends: {exported} requests taken over in all");
+    let expected = format!("the service shuts down: {exported} observations aggregated");
     ensure!(scene.envoy.log_contains(&expected)?, "{}", scene.envoy.log()?);
     Ok(())
 }

@@ -67,11 +67,11 @@ async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Resu
         async move { admin.counter(&format!("wasmcustom.tributary_batches_{name}")).await }
     };
     poll::until("the flood to be over", LIMIT, async || {
-        let (refused, duplicate) = (statistic("refused").await?, statistic("duplicate").await?);
-        let received = refused + duplicate;
+        let (invalid, duplicate) = (statistic("invalid").await?, statistic("duplicate").await?);
+        let received = invalid + duplicate;
         // All items but those that are accepted once.
         let expected = untrusted_plugin::RANDOM + untrusted_plugin::FORGED - FORGERS - 2;
-        Ok(Seen::when(received >= expected, (refused, duplicate, expected)))
+        Ok(Seen::when(received >= expected, (invalid, duplicate, expected)))
     })
     .await?;
     running.wait_for_more(1_000, LIMIT).await?;

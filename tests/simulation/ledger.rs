@@ -83,7 +83,7 @@ impl Ledger {
             stat("observations_aggregated"),
             stat("observations_missing"),
             stat("batches_duplicate"),
-            stat("batches_refused"),
+            stat("batches_invalid"),
         ];
         let expected = [self.enqueued, self.aggregated, self.missing, self.duplicates, self.refused];
         assert_eq!(reported, expected, "enqueued, aggregated, missing, duplicate and refused");

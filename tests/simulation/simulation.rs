@@ -152,7 +152,7 @@ impl Simulation {
             (Event::Export, "exports_succeeded"),
             (Event::ExportFailed, "exports_failed"),
             (Event::Duplicate, "batches_duplicate"),
-            (Event::Refused, "batches_refused"),
+            (Event::Refused, "batches_invalid"),
         ] {
             self.events.add(event, stat(name));
         }
@@ -311,7 +311,7 @@ impl Simulation {
             // The queue may contain copies.
             assert!(self.ledger.unknown() <= in_queue, "{} of {in_queue}", self.ledger.unknown());
         }
-        let observed = stat("observations_observed");
+        let observed = stat("observations_total");
         assert!(
             self.ledger.enqueued <= observed && observed <= self.seen,
             "{observed} observed of {}",

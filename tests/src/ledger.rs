@@ -51,7 +51,7 @@ impl Ledger {
             let name = format!("{PREFIX}{name}");
             stats.get(&name).copied().with_context(|| format!("no {name} among {:?}", stats.keys()))
         };
-        let (observed, handed_over) = (total("observed")?, total("handed_over")?);
+        let (observed, handed_over) = (total("total")?, total("handed_over")?);
         let (aggregated, missing) = (total("aggregated")?, total("missing")?);
         let mut destinations: BTreeMap<String, Destination> = BTreeMap::new();
         for (name, value) in stats {
@@ -103,7 +103,7 @@ impl Ledger {
     }
 
     /// Waits until the service has aggregated exactly `streams` streams and no worker has any left; then
-    /// checks the ledger, and that no batch is missing, refused or duplicate.
+    /// checks the ledger, and that no batch is missing, invalid or duplicate.
     pub async fn wait_until_aggregated(admin: &Admin, streams: u64) -> Result<Self> {
         let what = format!("{streams} streams to be aggregated");
         let ledger = poll::until(&what, LIMIT, async || {
@@ -115,7 +115,7 @@ impl Ledger {
         ledger.check()?;
         let stats = admin.stats().await?;
         let batches = |name: &str| stats.counter(&format!("wasmcustom.tributary_batches_{name}"));
-        for fault in ["missing", "refused", "duplicate"] {
+        for fault in ["missing", "invalid", "duplicate"] {
             ensure!(batches(fault)? == 0, "{} batches are {fault}", batches(fault)?);
         }
         let (enqueued, received) = (batches("enqueued")?, batches("received")?);
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn parts_that_do_not_add_up_are_an_error() {
         let whole = [
-            ("observed", 100),
+            ("total", 100),
             ("handed_over", 90),
             ("aggregated", 80),
             ("missing", 4),

@@ -27,7 +27,7 @@ impl Stats {
         Self {
             read_one_by_one: Counter::define("tributary_read_one_by_one"),
             values_mistyped: Counter::define("tributary_values_mistyped"),
-            observed: Counter::define("tributary_observations_observed"),
+            observed: Counter::define("tributary_observations_total"),
             handed_over: Counter::define("tributary_observations_handed_over"),
             batches_enqueued: Counter::define(BATCHES_ENQUEUED),
             handovers_held_back: Counter::define("tributary_handovers_held_back"),

@@ -12,7 +12,7 @@ use tributary_host::stats::Counter;
 use tributary_host::stream::ContextId;
 use tributary_host::{attributes, clock};
 use tributary_proto::batch::BatchWriter;
-use tributary_proto::limits::{BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
+use tributary_proto::limits::{BATCHES_DEQUEUED, QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
 
 use crate::connections::{Connection, Connections};
@@ -130,7 +130,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            credit: Credit::new(is_heard, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
+            credit: Credit::new(is_heard, stats.batches_enqueued, Counter::define(BATCHES_DEQUEUED)),
             ledger: Ledger { each: plan.observed == When::Request, ..Ledger::default() },
             stats,
             faults: Faults::default(),

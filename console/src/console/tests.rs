@@ -260,7 +260,7 @@ struct LedgerOfOthers {
 impl LedgerOfOthers {
     fn define() -> Self {
         Self {
-            observed: tributary_host::stats::Counter::define("tributary_observations_observed"),
+            observed: tributary_host::stats::Counter::define("tributary_observations_total"),
             handed_over: tributary_host::stats::Counter::define("tributary_observations_handed_over"),
             aggregated: tributary_host::stats::Counter::define("tributary_observations_aggregated"),
         }

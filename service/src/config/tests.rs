@@ -1,9 +1,9 @@
 use super::*;
 
 #[test]
-fn a_cluster_is_enough() {
+fn only_the_cluster_is_required() {
     let config = ServiceConfig::parse(br#"{"destinations": [{"cluster": "collector"}]}"#).unwrap();
-    let expected = Destination {
+    let expected = DestinationConfig {
         name: "collector".into(),
         cluster: "collector".into(),
         encoding: Encoding::OtlpProtobuf,
@@ -31,7 +31,7 @@ fn a_cluster_is_enough() {
 }
 
 #[test]
-fn everything_can_be_said() {
+fn every_key_is_read() {
     let json = br#"{"interval": "1s", "resource": {"service.name": "edge"}, "limits": {"series": 5, "idle": "0s"}, "self_metrics": false, "destinations": [
         {"cluster": "a"},
         {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
@@ -62,9 +62,9 @@ fn remote_write_has_one_temporality_and_one_compression() {
     assert_eq!(paths, ["destinations[0].temporality", "destinations[0].compression"]);
 }
 
-/// Each has statistics by its name, which must not add up two.
+/// Each destination has statistics under its name.
 #[test]
-fn names_that_are_the_same_in_statistics_are_refused() {
+fn names_that_are_equal_in_statistics_are_rejected() {
     for (one, other, is_taken) in
         [("otel.a", "otel-a", true), ("otel.a", "otel_a", false), ("東京", "大阪", false)]
     {
@@ -74,14 +74,14 @@ fn names_that_are_the_same_in_statistics_are_refused() {
         let problems: Vec<String> =
             problems.iter().flat_map(|all| all.iter().map(ToString::to_string)).collect();
         let expected = format!(
-            r#"destinations[1].name: found "{other}" beside "{one}", allowed: names that differ in a letter, a digit, '_' or '-': statistics have '_' for all else"#
+            r#"destinations[1].name: found "{other}" beside "{one}", allowed: names that differ in a letter, a digit, '_' or '-': in statistics, all other characters are '_'"#
         );
         assert_eq!(problems, if is_taken { vec![] } else { vec![expected] });
     }
 }
 
 #[test]
-fn every_problem_is_said_at_once_and_no_secret_with_them() {
+fn all_problems_are_reported_at_once_without_secrets() {
     let json = r#"{"interval": "1ms", "destinations": [{"name": "a"}, {"cluster": "b", "path": "x", "timeout": "0s"},
         {"cluster": "b", "headers": {"Host": "h", "x-key": "se\ncret"}}], "resource": [], "intervall": "1s"}"#;
     let problems = ServiceConfig::parse(json.as_bytes()).unwrap_err();
@@ -93,33 +93,36 @@ fn every_problem_is_said_at_once_and_no_secret_with_them() {
             "destinations[0].cluster: found nothing, allowed: text of 1 to 255 bytes",
             r#"destinations[1].timeout: found "0s", allowed: a duration from 10ms to 5m, such as "1s" or "250ms""#,
             r#"destinations[1].path: found "x", allowed: a path that begins with '/' and has no blanks"#,
-            r#"destinations[2].headers: found "Host", allowed: lower-case header names, none that the service sets itself"#,
+            r#"destinations[2].headers: found "Host", allowed: lower-case header names that the service does not set itself"#,
             r#"destinations[2].headers: found a control character in the value of "x-key", allowed: printable text"#,
-            r#"destinations[2].name: found "b" again, allowed: each name once (a destination without one is called as its cluster)"#,
+            r#"destinations[2].name: found "b" again, allowed: unique names (the default is the name of the cluster)"#,
             "resource: found a list of 0, allowed: an object of at most 32 texts of at most 1024 bytes",
             "intervall: found an unknown key, allowed: one of interval, destinations, values, resource, limits, self_metrics",
         ]
     );
-    assert!(ServiceConfig::parse(b"").is_err(), "a service must know where to");
+    assert!(ServiceConfig::parse(b"").is_err(), "destinations or values are required");
 }
 
 #[test]
-fn a_value_says_where_it_is_from_and_how_often() {
+fn values_have_defaults() {
     let json = br#"{"values": [{"name": "jwt", "cluster": "auth", "path": "/token", "method": "POST", "headers": {"x-a": "b"},
         "body": "grant", "every": "15s", "timeout": "1s", "from": "json:/access_token", "expires_by": "jwt",
         "refresh_before": "5s", "keep_on_failure": "1m", "max_bytes": 4096},
         {"name": "flags", "cluster": "auth", "path": "/flags"}]}"#;
     let config = ServiceConfig::parse(json).unwrap();
-    assert_eq!(config.destinations, [], "a service may be there for its values alone");
+    assert_eq!(config.destinations, [], "values need no destination");
     let [jwt, flags] = &config.values[..] else { panic!("two") };
     assert_eq!((jwt.method, jwt.authority.as_str(), jwt.max_bytes), ("POST", "auth", 4_096));
-    assert_eq!((jwt.pace.every, jwt.pace.refresh_before), (Duration::from_secs(15), Duration::from_secs(5)));
-    assert_eq!((flags.method, flags.pace.every), ("GET", Duration::from_secs(60)));
+    assert_eq!(
+        (jwt.policy.every, jwt.policy.refresh_before),
+        (Duration::from_secs(15), Duration::from_secs(5))
+    );
+    assert_eq!((flags.method, flags.policy.every), ("GET", Duration::from_secs(60)));
 }
 
-/// Of an export the service says what its body is, of a fetch, such as one of a token by a form, only the configuration can.
+/// The service sets the content type of exports. Fetching a token with a form needs its own.
 #[test]
-fn what_the_body_is_can_be_said_of_a_fetch_alone() {
+fn only_a_value_may_set_the_content_type() {
     let json = br#"{"destinations": [{"cluster": "c", "headers": {"content-encoding": "gzip", "content-type": "text/plain"}}],
         "values": [{"name": "jwt", "cluster": "auth", "path": "/", "method": "POST", "body": "grant_type=client_credentials",
         "headers": {"content-type": "application/x-www-form-urlencoded"}}]}"#;
@@ -127,14 +130,14 @@ fn what_the_body_is_can_be_said_of_a_fetch_alone() {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let problem = |header: &str| {
         format!(
-            r#"destinations[0].headers: found "{header}", allowed: lower-case header names, none that the service sets itself"#
+            r#"destinations[0].headers: found "{header}", allowed: lower-case header names that the service does not set itself"#
         )
     };
     assert_eq!(problems, [problem("content-encoding"), problem("content-type")]);
 }
 
 #[test]
-fn every_problem_of_a_value_is_said() {
+fn every_problem_of_a_value_is_reported() {
     let json = br#"{"values": [{"name": "a b", "cluster": "c", "path": "x", "from": "cookie", "headers": {"Host": "h"}},
         {"name": "a", "cluster": "c", "path": "/", "every": "1ms"}, {"name": "a", "cluster": "c", "path": "/"}]}"#;
     let problems = ServiceConfig::parse(json).unwrap_err();
@@ -142,7 +145,7 @@ fn every_problem_of_a_value_is_said() {
     assert_eq!(
         problems,
         [
-            r#"values[0].headers: found "Host", allowed: lower-case header names, none that the service sets itself"#,
+            r#"values[0].headers: found "Host", allowed: lower-case header names that the service does not set itself"#,
             r#"values[0].from: found "cookie", allowed: body, header:NAME in lower case, or json:/POINTER"#,
             r#"values[0].name: found "a b", allowed: letters, digits, '_', '.' and '-'"#,
             r#"values[0].path: found "x", allowed: a path that begins with '/' and has no blanks"#,

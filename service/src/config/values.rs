@@ -1,4 +1,4 @@
-//! `values`: what is fetched once and shared with all workers.
+//! The section `values`: what the service fetches and shares with all workers.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use tributary_proto::config::{Section, quoted};
 use tributary_proto::value::{VALUE_BYTES_MAX, VALUES_MAX, is_name};
 
 use super::{RETRY_FIRST, RETRY_LONGEST, TIMEOUT_MAX, TIMEOUT_MIN, check_headers};
-use crate::backoff::Backoff;
-use crate::values::{Expiry, Origin, Pace, ValueConfig};
+use crate::export::Backoff;
+use crate::values::{Expiry, FetchPolicy, ValueConfig, ValueSource};
 
 const EVERY: Duration = Duration::from_secs(60);
 const EVERY_MIN: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A token endpoint that takes longer than this is better asked again.
+/// It is better to ask a token endpoint again than to wait longer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Long enough for a connection or two from Envoy to the upstream, short enough for tokens of a minute.
+/// Long enough for a request or two, short enough for tokens that last a minute.
 const REFRESH_BEFORE: Duration = Duration::from_secs(10);
 
 const KEEP_ON_FAILURE: Duration = Duration::from_secs(600);
 const KEEP_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// What servers take as a header by default, less the name.
+/// What servers accept as a header by default, minus its name.
 const MAX_BYTES: u64 = 8_000;
 
 pub(super) fn read(root: &mut Section<'_>) -> Vec<ValueConfig> {
@@ -45,17 +45,17 @@ fn read_one(section: &mut Section<'_>) -> Option<ValueConfig> {
     let method = section.word("method", &["GET", "POST", "PUT"]).unwrap_or("GET");
     let authority = section.text("authority", 1..=255);
     let headers = section.texts("headers", 32, 8192);
-    // What its body is only the configuration can say.
+    // Only the configuration knows the type of the body, so it may set `content-type`.
     check_headers(section, &headers, &[]);
     let body = section.text("body", 0..=VALUE_BYTES_MAX).unwrap_or_default();
     let from = section.text("from", 1..=1024);
-    let origin = match from.as_deref().map(Origin::parse) {
-        None => Origin::Body,
-        Some(Some(origin)) => origin,
+    let source = match from.as_deref().map(ValueSource::parse) {
+        None => ValueSource::Body,
+        Some(Some(source)) => source,
         Some(None) => {
             let found = quoted(from.as_deref().unwrap_or_default());
             section.note("from", &found, "body, header:NAME in lower case, or json:/POINTER");
-            Origin::Body
+            ValueSource::Body
         }
     };
     let expiry = match section.word("expires_by", &["nothing", "jwt", "max_age"]) {
@@ -63,7 +63,7 @@ fn read_one(section: &mut Section<'_>) -> Option<ValueConfig> {
         Some("max_age") => Expiry::MaxAge,
         _ => Expiry::Never,
     };
-    let pace = Pace {
+    let policy = FetchPolicy {
         every: section.duration("every", EVERY_MIN..=DAY).unwrap_or(EVERY),
         timeout: section.duration("timeout", TIMEOUT_MIN..=TIMEOUT_MAX).unwrap_or(TIMEOUT),
         refresh_before: section.duration("refresh_before", Duration::ZERO..=DAY).unwrap_or(REFRESH_BEFORE),
@@ -89,9 +89,9 @@ fn read_one(section: &mut Section<'_>) -> Option<ValueConfig> {
         path,
         headers,
         body,
-        origin,
+        source,
         expiry,
         max_bytes: usize::try_from(max_bytes).unwrap_or(VALUE_BYTES_MAX),
-        pace,
+        policy,
     })
 }

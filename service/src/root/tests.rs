@@ -1,4 +1,4 @@
-//! The service through the SDK's dispatcher, where it may not do what it needs, and where it has nothing to do.
+//! The service behind the SDK's dispatcher: with withheld capabilities, and attached in the wrong place.
 
 use tributary_host::fake;
 use tributary_host::fake::vm::Vm;
@@ -8,7 +8,7 @@ use super::*;
 const CONFIGURATION: &[u8] = br#"{"destinations": [{"cluster": "collector"}]}"#;
 
 #[test]
-fn the_service_is_refused_without_what_it_needs_and_the_log_names_it() {
+fn a_withheld_capability_rejects_the_configuration_and_is_logged() {
     for function in [
         "proxy_get_buffer_bytes",
         "proxy_get_current_time_nanoseconds",
@@ -19,13 +19,13 @@ fn the_service_is_refused_without_what_it_needs_and_the_log_names_it() {
         fake::reset();
         fake::with(|host| host.withheld.insert(function));
         assert!(Vm::start(ServiceRoot::boxed, CONFIGURATION).is_none(), "{function}");
-        let said = fake::with(|host| host.log.iter().filter(|(_, line)| line.contains(function)).count());
-        assert_eq!(said, 1, "{function}");
+        let lines = fake::with(|host| host.log.iter().filter(|(_, line)| line.contains(function)).count());
+        assert_eq!(lines, 1, "{function}");
     }
 }
 
 #[test]
-fn streams_pass_the_service_and_it_says_once_that_it_is_at_a_wrong_place() {
+fn streams_pass_a_misattached_service_and_one_line_is_logged() {
     fake::reset();
     let vm = Vm::start(ServiceRoot::boxed, CONFIGURATION).unwrap();
     for stream in [vm.http_stream(), vm.connection()] {
@@ -33,6 +33,6 @@ fn streams_pass_the_service_and_it_says_once_that_it_is_at_a_wrong_place() {
         stream.delete();
     }
     vm.log();
-    let is_said = |line: &str| line.contains("attached as a filter or an access logger");
-    assert_eq!(fake::with(|host| host.log.iter().filter(|(_, line)| is_said(line)).count()), 1);
+    let is_logged = |line: &str| line.contains("attached as a filter or an access logger");
+    assert_eq!(fake::with(|host| host.log.iter().filter(|(_, line)| is_logged(line)).count()), 1);
 }

@@ -1,4 +1,4 @@
-//! The service on the fake host, read by a decoder that shares no code with this project.
+//! The service on the fake host, with a decoder that shares no code with this project.
 
 mod lasting;
 mod self_metrics;
@@ -13,17 +13,18 @@ use tributary_proto::counter::shared_key;
 use tributary_proto::metric::{Kind, Metric};
 
 use super::*;
-use crate::counters;
+use crate::http_calls::FakeCalls;
+use crate::intake::counters;
 
-mod anew;
 mod console;
 mod ledger;
+mod restart;
 
 const SECOND: u64 = 1_000_000_000;
-/// What a callback may take.
+/// The budget of a callback.
 const CALLBACK_NS: u64 = 1_000_000;
 
-/// A service that speaks of nothing but what it was given.
+/// A service without metrics about itself.
 fn service(json: &str) -> Service {
     let config = ServiceConfig::parse(json.as_bytes()).unwrap();
     start(ServiceConfig { self_metrics: false, ..config })
@@ -40,7 +41,7 @@ fn one_destination() -> Service {
 }
 
 fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
-    // As if each batch had had as much as this one.
+    // Each earlier batch counts as one with the same observations.
     let observed: u64 = series.iter().map(|(_, count)| count).sum();
     let metric = Metric {
         name: "requests".into(),
@@ -63,7 +64,7 @@ fn batch(sequence: u64, series: &[(&str, u64)]) -> Vec<u8> {
     Batch { producer: 7, sequence, observed_before, counters: vec!["requests".into()], groups }.encode()
 }
 
-/// A batch of so many series.
+/// A batch with this many series.
 fn many(count: usize) -> Vec<u8> {
     let names: Vec<String> = (0..count).map(|number| format!("{number:05}")).collect();
     batch(1, &names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>())
@@ -78,34 +79,34 @@ fn enqueue(item: &[u8]) {
 
 fn tick_at(service: &mut Service, seconds: u64) {
     fake::with(|host| host.now_unix_nano = seconds * SECOND);
-    service.tick();
+    service.on_tick(&FakeCalls);
 }
 
 fn answer(service: &mut Service, status: &str) {
     answer_with(service, status, vec![]);
 }
 
-/// Answers the last request, with a body in protobuf.
+/// Answers the last request with a protobuf body.
 fn answer_with(service: &mut Service, status: &str, body: Vec<u8>) {
     answer_to(service, posts(), status, body);
 }
 
-/// Answers the request of this number.
+/// Answers the request with this number.
 fn answer_to(service: &mut Service, number: usize, status: &str, body: Vec<u8>) {
     let headers = [(":status", status), ("content-type", "application/x-protobuf")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into();
     fake::with(|host| host.answer = Some(FakeAnswer { headers, body }));
-    service.answered(call(number), true);
+    service.on_http_call_response(&FakeCalls, call(number), true);
     fake::with(|host| host.answer = None);
 }
 
-/// The request of this number, from 1; a call that nobody made if there is none.
+/// The call of the request with this number, from 1, or an unknown call.
 fn call(number: usize) -> Call {
     let token = fake::with(|host| host.posts.get(number.wrapping_sub(1)).map(|post| post.token));
     Call::from_token(token.unwrap_or(u32::MAX))
 }
 
-/// What workers have counted in shared data so far.
+/// Sets the counter in shared data.
 fn count(value: u64) {
     fake::with(|host| host.store.set(&shared_key("requests"), &value.to_le_bytes(), 0)).unwrap();
 }
@@ -114,7 +115,7 @@ fn posts() -> usize {
     fake::with(|host| host.posts.len())
 }
 
-/// The sums of the last request: (metric, first attribute's value) to value.
+/// The sums of the last request: metric and value.
 fn last_sums() -> Vec<(String, i64)> {
     sums(&fake::with(|host| host.posts.last().unwrap().body.clone()))
 }
@@ -133,7 +134,7 @@ fn sums(body: &[u8]) -> Vec<(String, i64)> {
     points.collect()
 }
 
-/// The windows of the points in the body of a request: when each begins and ends.
+/// The windows of the points in the body of a request: start and end.
 fn windows(body: &[u8]) -> Vec<(u64, u64)> {
     let request = <ExportMetricsServiceRequest as Message>::decode(body).unwrap();
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
@@ -149,12 +150,12 @@ fn stat(name: &str) -> u64 {
 }
 
 #[test]
-fn batches_are_added_up_and_exported_once_per_interval() {
+fn batches_are_aggregated_and_exported_once_per_interval() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 2), ("b", 1)]));
     enqueue(&batch(2, &[("a", 3)]));
     count(6);
-    service.drain();
+    service.on_queue_ready();
     tick_at(&mut service, 0);
     assert_eq!(posts(), 0, "nothing is due yet");
     tick_at(&mut service, 1);
@@ -168,7 +169,7 @@ fn batches_are_added_up_and_exported_once_per_interval() {
 }
 
 #[test]
-fn a_request_says_what_it_is() {
+fn a_request_has_the_configured_headers() {
     fake::reset();
     let json = r#"{"interval": "1s", "destinations": [{"cluster": "c", "path": "/p", "authority": "h",
         "headers": {"x-tenant": "t"}, "timeout": "2s"}]}"#;
@@ -192,7 +193,7 @@ fn a_request_says_what_it_is() {
 }
 
 #[test]
-fn a_table_of_more_than_one_slice_goes_out_slice_by_slice() {
+fn a_large_table_is_exported_slice_by_slice() {
     fake::reset();
     let json = r#"{"interval": "1s", "destinations": [{"cluster": "c", "max_bytes": 16384}]}"#;
     let mut service = service(json);
@@ -205,19 +206,19 @@ fn a_table_of_more_than_one_slice_goes_out_slice_by_slice() {
         answer(&mut service, "200");
     }
     assert!(points.len() > 2, "{points:?}");
-    assert_eq!(points.iter().sum::<usize>(), 1_001, "all series and the shared counter, once each");
+    assert_eq!(points.iter().sum::<usize>(), 1_001, "all series and the shared counter, each once");
     assert_eq!(stat("points_exported"), 1_001);
 }
 
 #[test]
-fn a_request_is_written_a_little_at_a_time() {
+fn a_request_is_written_part_by_part() {
     let mut service = one_destination();
     enqueue(&many(1_000));
-    service.drain();
+    service.on_queue_ready();
     fake::with(|host| (host.now_unix_nano, host.clock_step_ns) = (SECOND, CALLBACK_NS / 3));
     let mut ticks = 0;
     while posts() == 0 {
-        service.tick();
+        service.on_tick(&FakeCalls);
         ticks += 1;
         assert_eq!(
             fake::with(|host| host.tick_period),
@@ -230,15 +231,15 @@ fn a_request_is_written_a_little_at_a_time() {
 }
 
 #[test]
-fn destinations_take_turns_when_there_is_not_time_for_all() {
+fn destinations_take_turns_when_the_budget_is_short() {
     fake::reset();
     let mut service = service(
         r#"{"interval": "1s", "destinations": [{"cluster": "a"}, {"cluster": "b"}, {"cluster": "c"}]}"#,
     );
     enqueue(&many(300));
-    service.drain();
+    service.on_queue_ready();
     fake::with(|host| (host.now_unix_nano, host.clock_step_ns) = (SECOND, CALLBACK_NS));
-    (0..100).for_each(|_| service.tick());
+    (0..100).for_each(|_| service.on_tick(&FakeCalls));
     let mut clusters =
         fake::with(|host| host.posts.iter().map(|post| post.cluster.clone()).collect::<Vec<_>>());
     clusters.sort();
@@ -246,7 +247,7 @@ fn destinations_take_turns_when_there_is_not_time_for_all() {
 }
 
 #[test]
-fn an_outage_loses_nothing_and_is_said_once() {
+fn an_outage_loses_nothing_and_is_logged_once() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 1)]));
     for seconds in 1..50 {
@@ -260,32 +261,32 @@ fn an_outage_loses_nothing_and_is_said_once() {
     assert_eq!(last_sums()[0].1, 2);
     answer(&mut service, "200");
     assert_eq!(fake::with(|host| host.logged(LogLevel::Warn).len()), 1);
-    assert_eq!(fake::with(|host| host.logged(LogLevel::Info).len()), 1, "and once when it is over");
+    assert_eq!(fake::with(|host| host.logged(LogLevel::Info).len()), 1, "one line when it is over");
     assert_eq!(stat("exports_failed"), tried as u64);
 }
 
 #[test]
-fn a_cluster_that_is_not_there_is_tried_again() {
+fn a_missing_cluster_is_retried() {
     let mut service = one_destination();
     fake::with(|host| host.refuse_calls = Some(tributary_host::Status::BadArgument));
     enqueue(&batch(1, &[("a", 1)]));
     tick_at(&mut service, 1);
-    let said = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
-    assert!(said.contains("is there a cluster \"collector\" with a host?"), "{said}");
+    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    assert!(log.contains("the cluster does not exist: check cluster \"collector\""), "{log}");
     fake::with(|host| host.refuse_calls = None);
     tick_at(&mut service, 3);
     assert_eq!(last_sums()[0].1, 1);
 }
 
 #[test]
-fn what_a_collector_will_never_take_is_not_tried_again() {
+fn a_rejected_request_is_not_retried() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 1)]));
     tick_at(&mut service, 1);
     answer(&mut service, "400");
     assert_eq!((posts(), stat("points_dropped")), (1, 2));
     tick_at(&mut service, 2);
-    assert_eq!(posts(), 2, "the next cycle begins as if nothing had been");
+    assert_eq!(posts(), 2, "the next cycle starts as usual");
 }
 
 #[test]
@@ -303,49 +304,53 @@ fn destinations_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn strange_items_are_refused_and_gaps_and_repeats_counted() {
+fn invalid_items_gaps_and_duplicates_are_counted() {
     let mut service = one_destination();
     for item in
         [b"".as_slice(), b"garbage", &batch(1, &[("a", 1)]), &batch(1, &[("a", 1)]), &batch(4, &[("a", 1)])]
     {
         enqueue(item);
     }
-    service.drain();
-    let stats = ["batches_refused", "batches_received", "batches_duplicate", "batches_missing"].map(stat);
+    service.on_queue_ready();
+    let stats = ["batches_invalid", "batches_received", "batches_duplicate", "batches_missing"].map(stat);
     assert_eq!(stats, [2, 2, 1, 2]);
+    let reasons = ["batches_invalid.sequence", "batches_invalid.malformed"].map(stat);
+    assert_eq!(reasons, [1, 1]);
+    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    assert_eq!(log.matches("from the shared queue, which are not a valid batch").count(), 1, "{log}");
 }
 
 #[test]
-fn one_callback_takes_a_bounded_part_and_the_end_takes_all() {
+fn a_callback_takes_a_bounded_part_and_the_shutdown_takes_all() {
     let mut service = one_destination();
     let received = || stat("batches_received");
     (1..=1_000).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
     fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
-    service.drain();
+    service.on_queue_ready();
     assert!((2..50).contains(&received()), "{}", received());
     let before = received();
-    (0..100).for_each(|_| service.drain());
-    assert_eq!(received(), before, "the other notices that wait leave the rest to the next tick");
+    (0..100).for_each(|_| service.on_queue_ready());
+    assert_eq!(received(), before, "the other notifications leave the rest to the next tick");
     assert_eq!(fake::with(|host| host.tick_period), Some(Duration::from_millis(1)));
-    service.tick();
+    service.on_tick(&FakeCalls);
     assert!((before + 2..100).contains(&received()), "{}", received());
-    service.finish();
-    assert_eq!((received(), posts()), (1_000, 0), "and sends nothing");
+    service.shut_down();
+    assert_eq!((received(), posts()), (1_000, 0), "nothing is sent");
 }
 
 #[test]
-fn ticks_are_rare_again_when_there_is_nothing_left() {
+fn ticks_are_rare_again_without_a_backlog() {
     let mut service = one_destination();
     (1..=100).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
     fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
-    service.drain();
-    (0..100).for_each(|_| service.tick());
+    service.on_queue_ready();
+    (0..100).for_each(|_| service.on_tick(&FakeCalls));
     assert_eq!((stat("batches_received"), fake::with(|host| host.tick_period)), (100, Some(TICK)));
 }
 
-/// The points in the log lines for a destination, by the decoder of the tests.
+/// The points in the log lines for a destination.
 fn unexported(name: &str) -> Vec<(String, u64)> {
-    let mark = format!("{} \"{name}\" ", crate::farewell::MARK);
+    let mark = format!("{} \"{name}\" ", crate::export::shutdown::MARK);
     let lines =
         fake::with(|host| host.logged(LogLevel::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
     let lines = lines.iter().filter_map(|line| Some(line.split_once(&mark)?.1));
@@ -365,7 +370,7 @@ fn unexported(name: &str) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn at_the_end_the_log_has_all_that_a_destination_does_not() {
+fn the_shutdown_logs_what_was_not_exported() {
     fake::reset();
     let mut service = service(
         r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "one"}, {"cluster": "two", "temporality": "delta"}]}"#,
@@ -373,15 +378,15 @@ fn at_the_end_the_log_has_all_that_a_destination_does_not() {
     enqueue(&batch(1, &[("a", 5), ("b", 1)]));
     tick_at(&mut service, 1);
     tick_at(&mut service, 2);
-    // The first destination has it, the second does not answer.
+    // The first destination accepts it, the second does not respond.
     let headers = [(":status".to_owned(), b"200".to_vec())].into();
     fake::with(|host| host.answer = Some(FakeAnswer { headers, body: vec![] }));
-    service.answered(call(1), true);
+    service.on_http_call_response(&FakeCalls, call(1), true);
     enqueue(&batch(2, &[("a", 2)]));
     let sent = fake::with(|host| host.posts.len());
-    service.finish();
-    assert_eq!(fake::with(|host| host.posts.len()), sent, "nothing is sent any more");
+    service.shut_down();
+    assert_eq!(fake::with(|host| host.posts.len()), sent, "nothing is sent");
     let requests = |value| ("requests".to_owned(), value);
-    assert_eq!(unexported("one"), [requests(7)], "the series that went on, in full");
-    assert_eq!(unexported("two"), [requests(7), requests(1)], "both, since it has neither");
+    assert_eq!(unexported("one"), [requests(7)], "the series that changed, in full");
+    assert_eq!(unexported("two"), [requests(7), requests(1)], "both, because it has neither");
 }

@@ -1,23 +1,23 @@
-//! When a value expires, by what it says itself or by what the answer says of it.
+//! The expiry of a value, from the value or from the response.
 
 use std::time::Duration;
 
 use tributary_proto::duration::as_ns;
 use tributary_proto::json;
 
-/// What tells when a value expires.
+/// Where the expiry of a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// Nothing: it is fetched at its interval.
+    /// It has none: it is fetched at its interval.
     Never,
-    /// The value is a JWT, whose claim `exp` tells (RFC 7519 section 4.1.4).
+    /// The claim `exp` of the value, a JWT (RFC 7519 section 4.1.4).
     Jwt,
-    /// The answer's `cache-control: max-age` tells (RFC 9111 section 5.2.2.1).
+    /// `cache-control: max-age` of the response (RFC 9111 section 5.2.2.1).
     MaxAge,
 }
 
 impl Expiry {
-    /// When a value that was fetched now expires, in Unix nanoseconds; none if nothing tells.
+    /// Returns when a value that was fetched now expires, in Unix nanoseconds, if that is known.
     pub fn of(self, value: &[u8], cache_control: Option<&[u8]>, now_unix_nano: u64) -> Option<u64> {
         match self {
             Self::Never => None,
@@ -30,13 +30,14 @@ impl Expiry {
     }
 }
 
-/// The claim `exp` of a JWT, in Unix seconds. The signature is not looked at: who fetches a token trusts where it is from.
+/// Returns the claim `exp` of a JWT, in Unix seconds. The signature is not checked: the configuration trusts
+/// the endpoint.
 fn expiration(token: &[u8]) -> Option<u64> {
     let claims = token.split(|byte| *byte == b'.').nth(1)?;
     json::whole(json::read(&base64url(claims)?).ok()?.get("exp")?)
 }
 
-/// The bytes that base64url text without padding stands for (RFC 4648 section 5).
+/// Decodes base64url without padding (RFC 4648 section 5).
 fn base64url(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let (mut bits, mut held) = (0_u32, 0_u32);
@@ -75,7 +76,7 @@ mod tests {
     const TOKEN: &[u8] = b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJzaG9wIiwiZXhwIjoyMDAwMDAwMDAwfQ.";
 
     #[test]
-    fn a_token_says_when_it_expires() {
+    fn a_token_has_its_expiry() {
         assert_eq!(Expiry::Jwt.of(TOKEN, None, 1), Some(2_000_000_000_000_000_000));
         for token in [&b"no token"[..], b"a.b.c", b"a.!.c", b"", b"eyJ9.e30."] {
             assert_eq!(Expiry::Jwt.of(token, None, 1), None, "{token:?}");
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_how_old_its_value_may_become() {
+    fn a_response_has_the_maximum_age_of_its_value() {
         let of = |header: &str| Expiry::MaxAge.of(b"", Some(header.as_bytes()), 5);
         assert_eq!(of("private, max-age=2"), Some(2_000_000_005));
         assert_eq!(of("max-age=\"2\""), Some(2_000_000_005));
@@ -94,13 +95,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_does_harm(value in prop::collection::vec(any::<u8>(), 0..99)) {
+        fn no_value_panics(value in prop::collection::vec(any::<u8>(), 0..99)) {
             let _ = Expiry::Jwt.of(&value, None, 1);
             let _ = Expiry::MaxAge.of(b"", Some(&value), 1);
         }
 
         #[test]
-        fn base64url_is_read(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn base64url_is_decoded(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
             let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
             let text: Vec<u8> = bits.chunks(6).map(|six| {

@@ -1,124 +1,111 @@
-//! When a value is fetched: a state machine without a clock of its own.
+//! The schedule of fetching a value: a state machine without a clock.
 
 use std::time::Duration;
 
 use tributary_proto::duration::as_ns;
 
-use crate::attempt::Attempt;
-use crate::backoff::Backoff;
+use crate::export::Backoff;
+use crate::export::attempt::Attempt;
 
-/// Between a fetch and the next one at the least, whatever a token says of its expiry.
-const LEAST: Duration = Duration::from_secs(1);
+/// The minimum time between two fetches, for values that expire early.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// An answer that did not come this long after its timeout never will: the host answers timeouts itself.
+/// How long after its timeout a call is given up. Envoy responds at the timeout itself, so this happens only
+/// if a response gets lost.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// When one value is fetched.
+/// The schedule of one value.
 #[derive(Clone, Debug)]
-pub struct Schedule {
-    every: Duration,
-    timeout: Duration,
-    refresh_before: Duration,
-    keep_on_failure: Duration,
-    backoff: Backoff,
+pub struct FetchSchedule {
+    policy: FetchPolicy,
     attempt: Attempt,
     failures: u32,
-    /// When the value was fetched last, or found.
-    good_unix_nano: Option<u64>,
+    /// When the value was last fetched or found.
+    fetched_unix_nano: Option<u64>,
 }
 
-/// How a schedule is made.
+/// When a value is fetched, and for how long it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// From one fetch to the next, unless the value expires before.
+pub struct FetchPolicy {
+    /// The time from one fetch to the next, unless the value expires before.
     pub every: Duration,
-    /// How long an answer may take.
+    /// The time that a response may take.
     pub timeout: Duration,
-    /// How long before its expiry a value is fetched anew.
+    /// How long before its expiry a value is fetched again.
     pub refresh_before: Duration,
-    /// How long a value stays while fetching fails, since it was fetched last.
+    /// How long a value is kept after its last fetch while fetching fails.
     pub keep_on_failure: Duration,
-    /// How long to wait after failures.
+    /// The waits after failures.
     pub backoff: Backoff,
 }
 
-impl Schedule {
-    /// A schedule that begins at once.
-    pub fn new(pace: Pace, now_unix_nano: u64) -> Self {
-        let Pace { every, timeout, refresh_before, keep_on_failure, backoff } = pace;
+impl FetchSchedule {
+    /// Creates a schedule whose first fetch is due.
+    pub fn new(policy: FetchPolicy, now_unix_nano: u64) -> Self {
         let attempt = Attempt::after(Duration::ZERO, now_unix_nano);
-        Self {
-            every,
-            timeout,
-            refresh_before,
-            keep_on_failure,
-            backoff,
-            attempt,
-            failures: 0,
-            good_unix_nano: None,
-        }
+        Self { policy, attempt, failures: 0, fetched_unix_nano: None }
     }
 
-    /// A value is there that was fetched at a time unknown.
+    /// Records a value that a previous service has fetched.
     pub fn found(&mut self, now_unix_nano: u64) {
-        self.good_unix_nano = Some(now_unix_nano);
+        self.fetched_unix_nano = Some(now_unix_nano);
     }
 
-    /// Whether to fetch now. An answer that never came is a failure, after which it waits.
+    /// Returns whether to fetch now. A missing response counts as a failure, with a backoff.
     pub fn is_due(&mut self, now_unix_nano: u64, jitter: u64) -> bool {
-        // If the clock went back, it was good until now.
-        self.good_unix_nano = self.good_unix_nano.map(|good| good.min(now_unix_nano));
-        if !self.attempt.has_come(now_unix_nano) {
+        // If the clock was set back, the value counts as fetched now.
+        self.fetched_unix_nano = self.fetched_unix_nano.map(|fetched| fetched.min(now_unix_nano));
+        if !self.attempt.is_due(now_unix_nano) {
             return false;
         }
-        let is_lost = self.attempt.is_awaited();
+        let is_lost = self.attempt.is_in_flight();
         if is_lost {
             self.failed(now_unix_nano, jitter);
         }
         !is_lost
     }
 
-    /// The request is under way.
+    /// Records that the request was sent.
     pub fn sent(&mut self, now_unix_nano: u64) {
-        self.attempt.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
+        self.attempt.sent(self.policy.timeout.saturating_add(GRACE), now_unix_nano);
     }
 
-    /// No value came; gives how long to the next try.
+    /// Records a failure. Returns the wait before the next fetch.
     pub fn failed(&mut self, now_unix_nano: u64, jitter: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let wait = self.backoff.wait(self.failures, jitter);
-        self.attempt.wait(wait, now_unix_nano);
+        let wait = self.policy.backoff.wait(self.failures, jitter);
+        self.attempt.schedule(wait, now_unix_nano);
         wait
     }
 
-    /// A value came, which expires at a time, if that is known. The next fetch is up to a tenth earlier, so that not all Envoys
-    /// ask at once.
+    /// Records a fetched value and its expiry, if that is known. The next fetch is up to a tenth earlier, so
+    /// that not all Envoys fetch at the same time.
     pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) {
         self.failures = 0;
-        self.good_unix_nano = Some(now_unix_nano);
-        let lives = expires_unix_nano.map(|at| Duration::from_nanos(at.saturating_sub(now_unix_nano)));
-        let wait =
-            lives.map_or(self.every, |lives| lives.saturating_sub(self.refresh_before).min(self.every));
+        self.fetched_unix_nano = Some(now_unix_nano);
+        let FetchPolicy { every, refresh_before, .. } = self.policy;
+        let lifetime = expires_unix_nano.map(|at| Duration::from_nanos(at.saturating_sub(now_unix_nano)));
+        let wait = lifetime.map_or(every, |lifetime| lifetime.saturating_sub(refresh_before).min(every));
         let tenth_ns = as_ns(wait) / 10;
         let early = Duration::from_nanos(jitter.checked_rem(tenth_ns).unwrap_or(0));
-        let wait = wait.saturating_sub(early).max(LEAST);
-        self.attempt.wait(wait, now_unix_nano);
+        let wait = wait.saturating_sub(early).max(INTERVAL_MIN);
+        self.attempt.schedule(wait, now_unix_nano);
     }
 
-    /// Failures in a row.
+    /// Returns the number of failures in a row.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Whether fetching has failed for so long that the value is to be taken back.
+    /// Returns whether fetching has failed for so long that the value must be removed.
     pub fn is_stale(&self, now_unix_nano: u64) -> bool {
-        let is_over = |good| now_unix_nano.saturating_sub(good) >= as_ns(self.keep_on_failure);
-        self.failures > 0 && self.good_unix_nano.is_some_and(is_over)
+        let is_over = |fetched| now_unix_nano.saturating_sub(fetched) >= as_ns(self.policy.keep_on_failure);
+        self.failures > 0 && self.fetched_unix_nano.is_some_and(is_over)
     }
 
-    /// The value was taken back.
-    pub fn taken_back(&mut self) {
-        self.good_unix_nano = None;
+    /// Records that the value was removed.
+    pub fn removed(&mut self) {
+        self.fetched_unix_nano = None;
     }
 }
 
@@ -130,24 +117,24 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn schedule() -> Schedule {
-        let pace = Pace {
+    fn schedule() -> FetchSchedule {
+        let policy = FetchPolicy {
             every: Duration::from_secs(60),
             timeout: Duration::from_secs(5),
             refresh_before: Duration::from_secs(10),
             keep_on_failure: Duration::from_secs(100),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
         };
-        Schedule::new(pace, 0)
+        FetchSchedule::new(policy, 0)
     }
 
-    /// The first second, from `from` on, at which it is due.
-    fn due(schedule: &mut Schedule, from: u64) -> Option<u64> {
+    /// Returns the first second from `from` on at which it is due.
+    fn due(schedule: &mut FetchSchedule, from: u64) -> Option<u64> {
         (from..from + 1_000).find(|second| schedule.is_due(second * SECOND, 0))
     }
 
     #[test]
-    fn a_value_is_fetched_at_once_and_then_at_its_interval_or_before_it_expires() {
+    fn a_value_is_fetched_at_once_at_its_interval_and_before_it_expires() {
         let mut schedule = schedule();
         assert_eq!(due(&mut schedule, 0), Some(0));
         schedule.sent(0);
@@ -157,13 +144,13 @@ mod tests {
         schedule.fetched(0, Some(30 * SECOND), 0);
         assert_eq!(due(&mut schedule, 0), Some(20));
         schedule.fetched(0, Some(5 * SECOND), 0);
-        assert_eq!(due(&mut schedule, 0), Some(1), "not without a pause");
+        assert_eq!(due(&mut schedule, 0), Some(1), "the minimum interval");
         schedule.fetched(0, None, u64::MAX);
         assert!(due(&mut schedule, 0) >= Some(54));
     }
 
     #[test]
-    fn failures_wait_longer_and_an_answer_that_never_comes_is_one() {
+    fn waits_grow_with_failures_and_a_missing_response_is_a_failure() {
         let mut schedule = schedule();
         schedule.sent(0);
         assert_eq!(due(&mut schedule, 0), Some(11), "10 s of timeout and grace, 1 s of backoff");
@@ -172,23 +159,23 @@ mod tests {
     }
 
     #[test]
-    fn the_last_good_value_stays_for_as_long_as_it_may() {
+    fn the_last_good_value_is_kept_for_a_limited_time() {
         let mut schedule = schedule();
         schedule.fetched(0, None, 0);
         assert!(!schedule.is_stale(500 * SECOND), "nothing failed");
         schedule.failed(60 * SECOND, 0);
         assert!(!schedule.is_stale(99 * SECOND));
         assert!(schedule.is_stale(100 * SECOND));
-        schedule.taken_back();
+        schedule.removed();
         assert!(!schedule.is_stale(200 * SECOND), "once");
     }
 
     #[test]
-    fn a_clock_that_goes_back_holds_up_no_fetch() {
+    fn a_clock_that_goes_back_delays_no_fetch() {
         const AHEAD: u64 = 3_600;
         let mut schedule = schedule();
         schedule.fetched(AHEAD * SECOND, None, 0);
-        assert_eq!(due(&mut schedule, 5), Some(5), "who knows for how long it was good");
+        assert_eq!(due(&mut schedule, 5), Some(5), "its age is unknown");
         schedule.failed(AHEAD * SECOND, 0);
         assert_eq!(due(&mut schedule, 6), Some(6));
         schedule.sent(AHEAD * SECOND);
@@ -197,17 +184,17 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_leaps_forward_gives_up_no_answer() {
+    fn a_clock_that_leaps_forward_gives_up_no_response() {
         let mut schedule = schedule();
         schedule.sent(0);
         assert!(!schedule.is_due(3_600 * SECOND, 0));
-        assert_eq!(schedule.failures(), 0, "it may still come");
+        assert_eq!(schedule.failures(), 0, "the response may still arrive");
         assert_eq!(due(&mut schedule, 3_601), Some(3_611));
     }
 
     proptest! {
         #[test]
-        fn it_always_fetches_again(
+        fn every_schedule_fetches_again(
             steps in prop::collection::vec((0u8..4, any::<u64>(), prop::option::of(any::<u64>())), 0..30),
         ) {
             let mut schedule = schedule();

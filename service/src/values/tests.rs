@@ -6,29 +6,33 @@ use tributary_host::logging;
 
 use super::*;
 use crate::config::ServiceConfig;
+use crate::http_calls::FakeCalls;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn values(more: &str) -> Values {
+fn values(more: &str) -> SharedValues {
     logging::install();
     let json = format!(
         r#"{{"values": [{{"name": "jwt", "cluster": "auth", "path": "/token", "every": "15s"{more}}}]}}"#
     );
-    Values::new(ServiceConfig::parse(json.as_bytes()).unwrap().values, fake::with(|host| host.now_unix_nano))
+    SharedValues::new(
+        ServiceConfig::parse(json.as_bytes()).unwrap().values,
+        fake::with(|host| host.now_unix_nano),
+    )
 }
 
-fn tick_at(values: &mut Values, seconds: u64) {
+fn tick_at(values: &mut SharedValues, seconds: u64) {
     fake::with(|host| host.now_unix_nano = seconds * SECOND);
-    values.tick();
+    values.tick(&FakeCalls);
 }
 
-fn answer(values: &mut Values, status: &str, body: &str) {
+fn answer(values: &mut SharedValues, status: &str, body: &str) {
     let headers = [(":status".to_owned(), status.as_bytes().to_vec())].into();
     let token = fake::with(|host| {
         host.answer = Some(FakeAnswer { headers, body: body.as_bytes().to_vec() });
         host.posts.last().unwrap().token
     });
-    assert!(values.answered(Call::from_token(token), true));
+    assert!(values.handle_response(Call::from_token(token), true));
 }
 
 fn shared() -> (String, u64) {
@@ -64,7 +68,7 @@ fn a_value_is_fetched_once_per_period_and_published_when_it_changes() {
 }
 
 #[test]
-fn the_last_good_value_stays_while_fetching_fails_until_it_is_too_old() {
+fn the_last_good_value_is_kept_while_fetching_fails_until_it_is_too_old() {
     fake::reset();
     let mut values = values(r#", "keep_on_failure": "1m""#);
     tick_at(&mut values, 0);
@@ -79,7 +83,7 @@ fn the_last_good_value_stays_while_fetching_fails_until_it_is_too_old() {
     assert_eq!(shared(), ("s3cret".to_owned(), 1));
     assert!(sent() < 12, "with backoff, not every tick: {}", sent());
     tick_at(&mut values, 61);
-    assert_eq!(shared(), (String::new(), 2), "taken back, and said so");
+    assert_eq!(shared(), (String::new(), 2), "removed, with a new generation");
     assert_eq!(fake::with(|host| host.stat("tributary_values_missing")), 1);
     tick_at(&mut values, 200);
     answer(&mut values, "200", "two");
@@ -88,12 +92,12 @@ fn the_last_good_value_stays_while_fetching_fails_until_it_is_too_old() {
         (shared(), fake::with(|host| host.stat("tributary_values_missing"))),
         (("two".to_owned(), 3), 0)
     );
-    assert!(warnings()[0].contains("value \"jwt\" from cluster \"auth\": status 503"), "{:?}", warnings());
+    assert!(warnings()[0].contains("value \"jwt\" from cluster \"auth\": HTTP 503"), "{:?}", warnings());
     assert!(warnings().iter().all(|line| !line.contains("s3cret")), "a value is never logged");
 }
 
 #[test]
-fn an_answer_without_a_usable_value_is_a_failure() {
+fn a_response_without_a_valid_value_is_a_failure() {
     for (more, status, body) in [
         ("", "200", "a\r\nx-admin: yes"),
         ("", "302", "moved"),
@@ -113,7 +117,7 @@ fn an_answer_without_a_usable_value_is_a_failure() {
 }
 
 #[test]
-fn a_token_is_fetched_anew_before_it_expires() {
+fn a_token_is_fetched_again_before_it_expires() {
     fake::reset();
     let mut values = values(r#", "expires_by": "jwt", "refresh_before": "5s", "from": "json:/t""#);
     tick_at(&mut values, 0);
@@ -126,7 +130,7 @@ fn a_token_is_fetched_anew_before_it_expires() {
 }
 
 #[test]
-fn a_cluster_that_is_not_there_yet_is_tried_again() {
+fn a_missing_cluster_is_retried() {
     fake::reset();
     fake::with(|host| host.refuse_calls = Some(Status::BadArgument));
     let mut values = values("");
@@ -138,7 +142,7 @@ fn a_cluster_that_is_not_there_yet_is_tried_again() {
 }
 
 #[test]
-fn somebody_else_who_writes_the_value_is_noticed() {
+fn a_second_writer_of_a_value_is_reported() {
     fake::reset();
     let mut values = values("");
     tick_at(&mut values, 0);
@@ -146,12 +150,12 @@ fn somebody_else_who_writes_the_value_is_noticed() {
     fake::with(|host| host.store.set(&shared_key("jwt"), b"theirs", 0)).unwrap();
     tick_at(&mut values, 16);
     answer(&mut values, "200", "one");
-    assert!(warnings()[0].contains("also written by somebody else"), "{:?}", warnings());
+    assert!(warnings()[0].contains("another plugin or service writes it too"), "{:?}", warnings());
     assert_eq!(shared().0, "one");
 }
 
 #[test]
-fn a_new_service_in_an_old_process_keeps_the_value_that_is_there() {
+fn a_restarted_service_keeps_the_value_of_the_previous_one() {
     fake::reset();
     fake::with(|host| host.store.set(&shared_key("jwt"), b"old", 0)).unwrap();
     let mut values = values(r#", "keep_on_failure": "1m""#);
@@ -165,8 +169,8 @@ fn a_new_service_in_an_old_process_keeps_the_value_that_is_there() {
 #[test]
 fn without_values_nothing_is_fetched() {
     fake::reset();
-    let mut values = Values::new(vec![], 0);
-    values.tick();
-    assert!(!values.answered(Call::from_token(1), true));
+    let mut values = SharedValues::new(vec![], 0);
+    values.tick(&FakeCalls);
+    assert!(!values.handle_response(Call::from_token(1), true));
     assert_eq!(sent(), 0);
 }

@@ -165,7 +165,7 @@ fn a_queue_that_nobody_empties_is_seen_between_two_ticks() {
     assert_eq!(waiting, 8_192);
     let stat = |name| fake::with(|host| host.stat(name));
     let (observed, handed_over) =
-        (stat("tributary_observations_observed"), stat("tributary_observations_handed_over"));
+        (stat("tributary_observations_total"), stat("tributary_observations_handed_over"));
     assert_eq!((observed, handed_over), (12_000, 8_192));
 }
 

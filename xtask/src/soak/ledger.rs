@@ -70,7 +70,7 @@ impl LedgerMonitor {
     /// Checks that the ledger adds up, and returns a summary for the progress bar.
     pub(super) async fn check(&mut self, environment: &SoakEnvironment) -> Result<String> {
         let stats = environment.envoy.admin().stats().await?;
-        for fault in ["batches_missing", "observations_missing", "batches_duplicate", "batches_refused"] {
+        for fault in ["batches_missing", "observations_missing", "batches_duplicate", "batches_invalid"] {
             let count = module_stat(&stats, fault);
             ensure!(
                 count == 0,
@@ -78,7 +78,7 @@ impl LedgerMonitor {
             );
         }
         let (observed, aggregated) =
-            (module_stat(&stats, "observations_observed"), module_stat(&stats, "observations_aggregated"));
+            (module_stat(&stats, "observations_total"), module_stat(&stats, "observations_aggregated"));
         ensure!(
             aggregated <= observed,
             "{aggregated} observations were aggregated, but only {observed} were made"
@@ -121,7 +121,7 @@ async fn read_counts(environment: &SoakEnvironment) -> Result<SoakCounts> {
     let stats = environment.envoy.admin().stats().await?;
     Ok(SoakCounts {
         envoy: stats.counter(COMPLETED)?,
-        observed: module_stat(&stats, "observations_observed"),
+        observed: module_stat(&stats, "observations_total"),
         aggregated: module_stat(&stats, "observations_aggregated"),
         collectors: collected(environment),
     })

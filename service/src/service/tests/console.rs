@@ -1,4 +1,4 @@
-//! What the service does for the console: snapshots, flushes, and how the exports go.
+//! What the service does for the console: snapshots, flushes, and the state of exports.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ fn snapshot_time() -> Option<u64> {
     shared(SNAPSHOT_TIME_KEY).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
 }
 
-/// The parts of the snapshot, each as short as a console demands.
+/// The parts of the snapshot, each within the limit of the console.
 fn parts() -> Vec<SnapshotPart> {
     let snapshot = shared(SNAPSHOT_KEY).unwrap();
     let (mut bytes, mut parts) = (snapshot.as_slice(), Vec::new());
@@ -34,7 +34,7 @@ fn parts() -> Vec<SnapshotPart> {
     parts
 }
 
-/// The values of all series in the snapshot, by their order. All groups are as strict as those of a batch.
+/// The values of all series in the snapshot, in order. Its groups are as valid as those of a batch.
 fn snapshot() -> Vec<u64> {
     let groups =
         parts().into_iter().flat_map(|part| part.groups).map(|group| Group::from_wire(group).unwrap());
@@ -52,11 +52,11 @@ fn exports() -> Vec<Export> {
 }
 
 #[test]
-fn a_snapshot_is_written_when_somebody_asks_and_once_a_second() {
+fn a_snapshot_is_written_on_request_and_at_most_once_a_second() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 3), ("b", 4)]));
     tick_at(&mut service, 10);
-    assert_eq!(snapshot_time(), None, "nobody asked");
+    assert_eq!(snapshot_time(), None, "no request");
     ask(ASKED_KEY, 10 * SECOND + 1);
     tick_at(&mut service, 11);
     assert_eq!((snapshot_time(), snapshot()), (Some(11 * SECOND), vec![3, 4]));
@@ -64,18 +64,18 @@ fn a_snapshot_is_written_when_somebody_asks_and_once_a_second() {
     assert_eq!((first.time_unix_nano, &*first.resource), (11 * SECOND, service.resource.canonical()));
     enqueue(&batch(2, &[("a", 3), ("b", 4)]));
     tick_at(&mut service, 20);
-    assert_eq!(snapshot_time(), Some(11 * SECOND), "nobody asked again");
+    assert_eq!(snapshot_time(), Some(11 * SECOND), "no new request");
     ask(ASKED_KEY, 20 * SECOND);
     tick_at(&mut service, 20);
     assert_eq!((snapshot_time(), snapshot()), (Some(20 * SECOND), vec![6, 8]));
     ask(ASKED_KEY, 20 * SECOND + 5);
     fake::with(|host| host.now_unix_nano = 20 * SECOND + SECOND / 2);
-    service.tick();
-    assert_eq!(snapshot_time(), Some(20 * SECOND), "not twice in a second");
+    service.on_tick(&FakeCalls);
+    assert_eq!(snapshot_time(), Some(20 * SECOND), "at most once a second");
 }
 
 #[test]
-fn a_snapshot_takes_as_many_callbacks_as_it_needs_and_is_seen_whole() {
+fn a_snapshot_takes_several_callbacks_and_is_published_as_a_whole() {
     fake::reset();
     let mut service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
     enqueue(&many(5_000));
@@ -89,9 +89,9 @@ fn a_snapshot_takes_as_many_callbacks_as_it_needs_and_is_seen_whole() {
     });
     let mut ticks = 0;
     while snapshot_time().is_none() {
-        service.tick();
+        service.on_tick(&FakeCalls);
         ticks += 1;
-        assert!(ticks < 100, "it never ends");
+        assert!(ticks < 100, "it is never complete");
     }
     assert!(ticks > 5, "5,000 rows in {ticks} callbacks");
     assert_eq!(snapshot().len(), 5_000);
@@ -101,7 +101,7 @@ fn a_snapshot_takes_as_many_callbacks_as_it_needs_and_is_seen_whole() {
 }
 
 #[test]
-fn a_snapshot_that_would_be_too_large_is_cut_and_says_so() {
+fn a_snapshot_that_is_too_large_is_cut_and_marked() {
     fake::reset();
     let mut service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
     let long = "x".repeat(1_000);
@@ -122,7 +122,7 @@ fn a_snapshot_that_would_be_too_large_is_cut_and_says_so() {
 }
 
 #[test]
-fn a_snapshot_has_everything_that_the_service_counts_itself() {
+fn a_snapshot_has_the_metrics_of_the_service() {
     fake::reset();
     let config = ServiceConfig::parse(br#"{"destinations": [{"cluster": "collector"}]}"#).unwrap();
     let mut service = start(config);
@@ -156,7 +156,7 @@ fn a_series_that_has_ended_is_not_in_the_snapshot() {
 }
 
 #[test]
-fn looking_on_changes_nothing_for_destinations() {
+fn a_snapshot_changes_nothing_for_destinations() {
     fake::reset();
     let mut service = service(r#"{"interval": "10s", "destinations": [{"cluster": "collector"}]}"#);
     enqueue(&batch(1, &[("a", 3)]));
@@ -164,35 +164,35 @@ fn looking_on_changes_nothing_for_destinations() {
     tick_at(&mut service, 5);
     assert_eq!((snapshot(), posts()), (vec![3], 0));
     tick_at(&mut service, 10);
-    assert_eq!(posts(), 1, "the destination is still to be told");
+    assert_eq!(posts(), 1, "the destination still gets its export");
 }
 
 #[test]
-fn a_flush_is_confirmed_when_what_was_there_has_been_taken() {
+fn a_flush_is_confirmed_when_a_later_cycle_is_complete() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 3)]));
     tick_at(&mut service, 1);
     answer(&mut service, "200");
     assert_eq!((posts(), exports()[0].flushed), (1, 0));
-    // While a cycle is under way.
+    // During a cycle.
     enqueue(&batch(2, &[("a", 3)]));
     tick_at(&mut service, 2);
     assert_eq!(posts(), 2);
     enqueue(&batch(3, &[("a", 3)]));
     ask(FLUSH_KEY, 1);
     tick_at(&mut service, 2);
-    assert_eq!(posts(), 2, "one call at a time");
+    assert_eq!(posts(), 2, "one call in flight");
     answer(&mut service, "200");
-    assert_eq!(exports()[0].flushed, 0, "that cycle began before");
+    assert_eq!(exports()[0].flushed, 0, "that cycle started before");
     tick_at(&mut service, 2);
-    assert_eq!(posts(), 3, "at once, and not in a second");
+    assert_eq!(posts(), 3, "at once, not in a second");
     answer(&mut service, "503");
     let export = exports().remove(0);
     assert_eq!((export.flushed, export.failures, export.failed, export.succeeded), (0, 1, 1, 2));
     assert!(export.fault.contains("503"), "{}", export.fault);
     tick_at(&mut service, 2);
-    assert_eq!(posts(), 3, "it waits as after any failure");
-    // Asked again it does not.
+    assert_eq!(posts(), 3, "the backoff applies");
+    // A new request skips the backoff.
     ask(FLUSH_KEY, 2);
     tick_at(&mut service, 2);
     assert_eq!(posts(), 4);
@@ -203,7 +203,7 @@ fn a_flush_is_confirmed_when_what_was_there_has_been_taken() {
 }
 
 #[test]
-fn what_a_collector_refuses_is_not_flushed() {
+fn a_rejected_export_confirms_no_flush() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 3)]));
     ask(FLUSH_KEY, 1);

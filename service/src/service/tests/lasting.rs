@@ -1,4 +1,4 @@
-//! What outlasts an interval, a process, or the time of day.
+//! Slow collectors, hot restarts, and clocks that are set.
 
 use std::collections::HashMap;
 
@@ -7,69 +7,70 @@ use tributary_proto::remote_write::WriteRequest;
 
 use super::*;
 
-/// As with a table that takes long to send, or a collector that takes long to answer.
+/// The table is large, or the collector is slow.
 #[test]
-fn a_cycle_that_takes_longer_than_its_interval_is_followed_by_one_with_the_counters_of_then() {
+fn a_cycle_after_a_long_one_has_the_current_counters() {
     let mut service = one_destination();
     enqueue(&batch(1, &[("a", 1)]));
     for value in 1..5 {
         count(value);
         tick_at(&mut service, 10 * value);
         assert_eq!(posts() as u64, value);
-        let told = last_sums().into_iter().find(|(name, _)| name == counters::METRIC);
-        assert_eq!(told, Some((counters::METRIC.to_owned(), value.cast_signed())));
+        let exported = last_sums().into_iter().find(|(name, _)| name == counters::METRIC);
+        assert_eq!(exported, Some((counters::METRIC.to_owned(), value.cast_signed())));
         fake::with(|host| host.now_unix_nano += 5 * SECOND);
         answer(&mut service, "200");
     }
 }
 
-/// An Envoy that takes another's place in a hot restart goes on with its statistics, but has not its queue.
+/// After a hot restart, an Envoy has the statistics of its predecessor, but not its queue.
 #[test]
-fn what_is_no_longer_in_any_queue_does_not_count_as_waiting() {
+fn batches_of_a_lost_queue_do_not_count_as_waiting() {
     let mut service = one_destination();
     let enqueued = tributary_host::stats::Counter::define(BATCHES_ENQUEUED);
-    let stats = || (stat("batches_enqueued"), stat("batches_taken"), stat("batches_received"));
+    let stats = || (stat("batches_enqueued"), stat("batches_dequeued"), stat("batches_received"));
     enqueued.add(700);
     tick_at(&mut service, 1);
     assert_eq!(stats(), (700, 700, 0));
-    // What waits is taken first; a worker counts a batch after it is in the queue, so there may be one more of those.
+    // Waiting batches are taken first. A worker counts a batch after it is in the queue, so there may be one
+    // more.
     (1..=101).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
     enqueued.add(100);
     fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
-    service.tick();
+    service.on_tick(&FakeCalls);
     let (_, taken, received) = stats();
     assert!(received < 100 && taken == 700 + received, "{taken} with {received} received");
-    (0..100).for_each(|_| service.tick());
+    (0..100).for_each(|_| service.on_tick(&FakeCalls));
     assert_eq!(stats(), (800, 801, 101));
 }
 
-/// Only the wall clock goes back, but the ABI has no other.
+/// The ABI has no monotonic clock.
 #[test]
-fn a_clock_that_goes_back_holds_up_nothing_and_no_point_is_older_than_the_one_before() {
+fn a_clock_that_goes_back_delays_nothing_and_times_never_decrease() {
     for temporality in ["cumulative", "delta"] {
         fake::reset();
         fake::with(|host| host.now_unix_nano = 10_000 * SECOND);
         let destination = format!(r#"{{"cluster": "c", "temporality": "{temporality}"}}"#);
         let mut service = service(&format!(r#"{{"interval": "1s", "destinations": [{destination}]}}"#));
-        let (mut latest, mut told) = (0, 0);
+        let (mut latest, mut total) = (0, 0);
         for (sequence, seconds) in (1..).zip([10_001, 10_002, 6_400, 6_401, 6_402, 10_003, 10_004]) {
             enqueue(&batch(sequence, &[("a", 1)]));
             tick_at(&mut service, seconds);
-            assert_eq!(posts() as u64, sequence, "{temporality}: told at {seconds}");
+            assert_eq!(posts() as u64, sequence, "{temporality}: no export at {seconds}");
             let body = fake::with(|host| host.posts.last().unwrap().body.clone());
             for (start, end) in windows(&body) {
                 assert!(start <= end && end > latest, "{temporality} at {seconds}: {start} {end} {latest}");
             }
             latest = windows(&body).iter().map(|(_, end)| *end).max().unwrap();
             let (_, sum) = last_sums().remove(0);
-            told = if temporality == "delta" { told + sum } else { sum };
-            assert_eq!(told.cast_unsigned(), sequence);
+            total = if temporality == "delta" { total + sum } else { sum };
+            assert_eq!(total.cast_unsigned(), sequence);
             answer(&mut service, "200");
         }
     }
 }
 
-/// One destination is down, so series that have ended stay and the other is told so again: whole requests of nothing else.
+/// One destination is down, so ended series stay, and the other gets requests with nothing but their ends.
 #[test]
 fn no_series_of_remote_write_goes_back_in_time() {
     fake::reset();
@@ -100,9 +101,9 @@ fn no_series_of_remote_write_goes_back_in_time() {
     assert!(latest.keys().any(|labels| labels.contains("target_info")) && latest.len() == 401 + 1);
 }
 
-/// What stands before the first point is more than a request may have here, and more than a line of the log.
+/// The resource alone exceeds the limits of a request and of a log line.
 #[test]
-fn a_large_resource_stops_neither_the_exports_nor_the_end() {
+fn a_large_resource_stops_neither_exports_nor_the_shutdown() {
     fake::reset();
     let resource: Vec<String> =
         (0..32).map(|number| format!(r#""{number}{}": "{}""#, "k".repeat(900), "v".repeat(1_000))).collect();
@@ -114,20 +115,20 @@ fn a_large_resource_stops_neither_the_exports_nor_the_end() {
     tick_at(&mut service, 1);
     assert_eq!((posts(), last_sums().len()), (1, 1));
     answer(&mut service, "200");
-    service.finish();
+    service.shut_down();
     assert_eq!(unexported("c"), [("requests".to_owned(), 1)]);
 }
 
-/// By an hour while a request is on its way, or with the whole process halted for so long: Envoy's timers know nothing of it.
+/// It is set forward by an hour, or the process stands still for as long; Envoy's timers do not notice.
 #[test]
-fn a_clock_that_leaps_forward_has_nothing_told_twice() {
+fn nothing_is_exported_twice_after_a_clock_leaps_forward() {
     fake::reset();
     let mut service =
         service(r#"{"interval": "1s", "destinations": [{"cluster": "c", "temporality": "delta"}]}"#);
     enqueue(&batch(1, &[("a", 5)]));
     tick_at(&mut service, 1);
     tick_at(&mut service, 3_600);
-    assert_eq!(posts(), 1, "the answer may still come");
+    assert_eq!(posts(), 1, "the response may still come");
     answer(&mut service, "200");
     enqueue(&batch(2, &[("a", 2)]));
     tick_at(&mut service, 3_601);

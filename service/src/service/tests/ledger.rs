@@ -1,8 +1,8 @@
-//! Where the observations are, for each destination and over the lives of a service.
+//! The ledger of each destination, over several services of a process.
 
 use super::*;
 
-/// Exported, waiting, dropped by the table, by the collector, by a trap.
+/// Exported, waiting, and dropped with the reasons table, collector and trap.
 fn ledger(destination: &str) -> [u64; 5] {
     let parts = ["exported.D", "waiting.D", "dropped.D.table", "dropped.D.collector", "dropped.D.trap"];
     let parts = parts.map(|part| stat(&format!("observations_{}", part.replace('D', destination))));
@@ -14,30 +14,30 @@ fn of(destinations: &str) -> Service {
     service(&format!(r#"{{"interval": "1s", "destinations": [{destinations}]}}"#))
 }
 
-/// What the last request says of these requests.
+/// The sum of the metric `requests` in the last export.
 fn last_requests() -> i64 {
     last_sums().iter().filter(|(name, _)| name == "requests").map(|(_, value)| value).sum()
 }
 
 #[test]
-fn what_comes_waits_until_a_whole_cycle_is_taken() {
+fn observations_wait_until_a_cycle_is_accepted() {
     for more in ["", r#", "temporality": "delta""#] {
         fake::reset();
         let mut service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
         enqueue(&batch(1, &[("a", 5)]));
-        service.drain();
+        service.on_queue_ready();
         assert_eq!(ledger("c"), [0, 5, 0, 0, 0]);
         tick_at(&mut service, 1);
         enqueue(&batch(2, &[("a", 5)]));
-        service.drain();
-        assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it is on its way");
+        service.on_queue_ready();
+        assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it is in flight");
         answer(&mut service, "503");
-        assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it goes again");
+        assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it is retried");
         tick_at(&mut service, 3);
         enqueue(&batch(3, &[("a", 5)]));
         answer(&mut service, "200");
-        service.drain();
-        assert_eq!(ledger("c"), [10, 5, 0, 0, 0], "what came after it was sent waits");
+        service.on_queue_ready();
+        assert_eq!(ledger("c"), [10, 5, 0, 0, 0], "newer observations wait");
         tick_at(&mut service, 5);
         answer(&mut service, "200");
         assert_eq!(ledger("c"), [15, 0, 0, 0, 0]);
@@ -45,7 +45,7 @@ fn what_comes_waits_until_a_whole_cycle_is_taken() {
 }
 
 #[test]
-fn what_a_collector_refuses_waits_in_a_sum_and_is_dropped_from_deltas() {
+fn rejected_sums_wait_and_rejected_deltas_are_dropped() {
     fake::reset();
     let mut service = of(r#"{"cluster": "sums"}, {"cluster": "deltas", "temporality": "delta"}"#);
     for (seconds, status) in [(1, "400"), (2, "200")] {
@@ -66,7 +66,7 @@ fn what_a_collector_refuses_waits_in_a_sum_and_is_dropped_from_deltas() {
 }
 
 #[test]
-fn a_table_of_many_slices_is_exported_when_the_last_of_them_is() {
+fn a_large_table_is_exported_with_its_last_slice() {
     for more in ["", r#", "temporality": "delta""#] {
         fake::reset();
         let mut service = of(&format!(r#"{{"cluster": "c", "max_bytes": 16384{more}}}"#));
@@ -85,9 +85,9 @@ fn a_table_of_many_slices_is_exported_when_the_last_of_them_is() {
     }
 }
 
-/// As of workers that have counters in shared data or headers alone.
+/// Workers that only have counters in shared data or write headers measure nothing.
 #[test]
-fn requests_of_which_nothing_is_measured_wait_for_nobody() {
+fn unmeasured_observations_count_as_exported() {
     for more in ["", r#", "temporality": "delta""#] {
         fake::reset();
         let mut service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
@@ -102,22 +102,22 @@ fn requests_of_which_nothing_is_measured_wait_for_nobody() {
 }
 
 #[test]
-fn what_found_no_place_in_the_table_is_dropped_for_all() {
+fn observations_without_room_in_the_table_are_dropped_for_all_destinations() {
     let mut service = one_destination();
-    for number in 0..crate::table::METRICS_MAX + 2 {
+    for number in 0..crate::aggregate::METRICS_PER_ORIGIN_MAX + 2 {
         let mut item = Batch::decode(batch(1, &[("a", 3)])).unwrap();
         item.groups[0].metrics[0].name = format!("m{number}");
         (item.producer, item.counters) = (u64::try_from(number).unwrap(), vec![]);
         enqueue(&item.encode());
     }
-    service.drain();
-    let placed = 3 * u64::try_from(crate::table::METRICS_MAX).unwrap();
+    service.on_queue_ready();
+    let placed = 3 * u64::try_from(crate::aggregate::METRICS_PER_ORIGIN_MAX).unwrap();
     assert_eq!(ledger("collector"), [0, placed, 6, 0, 0]);
 }
 
-/// The one batch of which no service has ever added up one before it.
+/// No service has aggregated a batch of this producer.
 #[test]
-fn a_first_batch_with_which_a_service_fails_is_missing() {
+fn a_first_batch_that_is_lost_in_a_trap_is_missing() {
     fake::reset();
     let mut first = of(r#"{"cluster": "c"}"#);
     tick_at(&mut first, 1);
@@ -129,12 +129,12 @@ fn a_first_batch_with_which_a_service_fails_is_missing() {
     drop(first);
     let mut second = of(r#"{"cluster": "c"}"#);
     enqueue(&batch(2, &[("a", 5)]));
-    second.drain();
+    second.on_queue_ready();
     assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5));
 }
 
 #[test]
-fn a_service_that_is_made_anew_counts_what_its_predecessor_never_brought() {
+fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
     fake::reset();
     let destination = r#"{"cluster": "c"}"#;
     let mut first = of(destination);
@@ -142,9 +142,9 @@ fn a_service_that_is_made_anew_counts_what_its_predecessor_never_brought() {
     tick_at(&mut first, 1);
     answer(&mut first, "200");
     enqueue(&batch(2, &[("a", 5)]));
-    first.drain();
+    first.on_queue_ready();
     assert_eq!(ledger("c"), [5, 5, 0, 0, 0]);
-    // It fails with a batch in its hands.
+    // It traps while it has a batch.
     enqueue(&batch(3, &[("a", 5)]));
     fake::with(|host| {
         let token = host.queues.resolve(QUEUE_HTTP).unwrap();
@@ -153,12 +153,12 @@ fn a_service_that_is_made_anew_counts_what_its_predecessor_never_brought() {
     enqueue(&batch(4, &[("a", 5)]));
     let mut second = of(destination);
     drop(first);
-    assert_eq!(stat("observations_dropped.c.trap"), 0, "Envoy may only try it");
-    second.drain();
+    assert_eq!(stat("observations_dropped.c.trap"), 0, "it may be in a canary VM");
+    second.on_queue_ready();
     assert_eq!(ledger("c"), [5, 5, 0, 0, 5]);
-    assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5), "the batch that it had");
+    assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5), "the batch in the trap");
     tick_at(&mut second, 3);
-    assert_eq!(last_requests(), 5, "only what came since");
+    assert_eq!(last_requests(), 5, "only newer observations");
     answer(&mut second, "200");
     assert_eq!(ledger("c"), [10, 0, 0, 0, 5]);
     assert_eq!(fake::with(|host| host.logged(LogLevel::Warn).len()), 1);

@@ -1,4 +1,4 @@
-//! What the service says about itself.
+//! The metrics of the service about itself.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 
 use super::*;
 
-fn talkative(more: &str) -> Service {
+fn with_self_metrics(more: &str) -> Service {
     fake::reset();
     let json = format!(r#"{{"interval": "1s", "destinations": [{{"cluster": "collector"{more}}}]}}"#);
     start(ServiceConfig::parse(json.as_bytes()).unwrap())
 }
 
-/// Of the last request: each series, as `name{key=value}`, and its value; of a histogram its count.
+/// Each series of the last request as `name{key=value}`, and its value, which is the count for a histogram.
 fn last_values() -> BTreeMap<String, i64> {
     let body = fake::with(|host| host.posts.last().unwrap().body.clone());
     let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
@@ -47,7 +47,7 @@ fn last_values() -> BTreeMap<String, i64> {
             };
             let attributes: Vec<String> = attributes.iter().map(text).collect();
             let name = format!("{}{{{}}}", metric.name, attributes.join(","));
-            assert_eq!(values.insert(name.clone(), value), None, "{name} is there twice");
+            assert_eq!(values.insert(name.clone(), value), None, "{name} is duplicated");
         }
     }
     values
@@ -68,8 +68,8 @@ fn with_error(error: &str) -> String {
 }
 
 #[test]
-fn what_came_and_what_became_of_it_goes_with_the_next_cycle() {
-    let mut service = talkative("");
+fn batches_and_exports_are_in_the_next_cycle() {
+    let mut service = with_self_metrics("");
     enqueue(&batch(1, &[("a", 2)]));
     enqueue(&batch(1, &[("a", 2)]));
     enqueue(&batch(4, &[("b", 3)]));
@@ -78,10 +78,10 @@ fn what_came_and_what_became_of_it_goes_with_the_next_cycle() {
     let values = last_values();
     for (name, expected) in [
         ("tributary.batches{tributary.outcome=received}", 2),
-        ("tributary.batches{tributary.outcome=refused}", 1),
+        ("tributary.batches{tributary.outcome=invalid}", 1),
         ("tributary.batches{tributary.outcome=duplicate}", 1),
         ("tributary.batches{tributary.outcome=missing}", 2),
-        ("tributary.observations{}", 5),
+        ("tributary.observations.aggregated{}", 5),
         ("tributary.points.dropped{tributary.reason=table}", 0),
         ("tributary.series{}", 2),
         ("requests{route=a}", 2),
@@ -97,10 +97,10 @@ fn what_came_and_what_became_of_it_goes_with_the_next_cycle() {
     assert_eq!(values[&format!("otel.sdk.exporter.metric_data_point.inflight{{{COMPONENT}}}")], 0);
 }
 
-/// A service that failed at each answer would export nothing but the beginning of each cycle.
+/// A service that trapped at each response would export only the start of each cycle.
 #[test]
-fn what_was_measured_goes_before_what_the_service_says_of_itself() {
-    let mut service = talkative("");
+fn metrics_of_workers_precede_those_of_the_service() {
+    let mut service = with_self_metrics("");
     tick_at(&mut service, 1);
     answer(&mut service, "200");
     enqueue(&batch(1, &[("a", 2)]));
@@ -118,8 +118,8 @@ fn what_was_measured_goes_before_what_the_service_says_of_itself() {
 }
 
 #[test]
-fn failures_are_told_apart_by_their_cause() {
-    let mut service = talkative(r#", "retry": {"initial_interval": "10ms", "max_interval": "10ms"}"#);
+fn failures_are_counted_by_error_type() {
+    let mut service = with_self_metrics(r#", "retry": {"initial_interval": "10ms", "max_interval": "10ms"}"#);
     tick_at(&mut service, 1);
     answer(&mut service, "503");
     tick_at(&mut service, 2);
@@ -131,9 +131,9 @@ fn failures_are_told_apart_by_their_cause() {
     answer_with(&mut service, "200", body);
     tick_at(&mut service, 4);
     fake::with(|host| host.now_unix_nano = 100 * SECOND);
-    service.tick();
+    service.on_tick(&FakeCalls);
     let values = last_values();
-    assert_eq!(values.get(&exported("503")), None, "what is tried again has not ended");
+    assert_eq!(values.get(&exported("503")), None, "a retried export has not finished");
     assert_eq!(values[&exported("400")], i64::try_from(dropped).unwrap());
     assert_eq!(
         values["tributary.points.dropped{tributary.reason=collector}"],
@@ -147,7 +147,7 @@ fn failures_are_told_apart_by_their_cause() {
 
 #[test]
 fn a_collector_cannot_reject_more_than_it_was_sent() {
-    let mut service = talkative("");
+    let mut service = with_self_metrics("");
     tick_at(&mut service, 1);
     let sent = u64::try_from(last_values().len()).unwrap();
     let partial = ExportMetricsPartialSuccess { rejected_data_points: i64::MAX, error_message: "all".into() };
@@ -157,8 +157,8 @@ fn a_collector_cannot_reject_more_than_it_was_sent() {
 }
 
 #[test]
-fn an_answer_that_never_came_is_told_too() {
-    let mut service = talkative("");
+fn a_missing_response_is_counted() {
+    let mut service = with_self_metrics("");
     (1..50).for_each(|seconds| tick_at(&mut service, seconds));
     assert_eq!(posts(), 2);
     answer(&mut service, "200");
@@ -167,8 +167,8 @@ fn an_answer_that_never_came_is_told_too() {
 }
 
 #[test]
-fn an_address_is_said_where_it_is_known() {
-    let mut service = talkative(r#", "authority": "otel.example.com:4318""#);
+fn a_known_address_is_an_attribute() {
+    let mut service = with_self_metrics(r#", "authority": "otel.example.com:4318""#);
     tick_at(&mut service, 1);
     let inflight = format!(
         "otel.sdk.exporter.metric_data_point.inflight{{{COMPONENT},server.address=otel.example.com}}"
@@ -177,19 +177,19 @@ fn an_address_is_said_where_it_is_known() {
 }
 
 #[test]
-fn what_an_export_changes_does_not_make_another_one() {
-    let mut service = talkative(r#", "temporality": "delta""#);
+fn the_metrics_of_an_export_do_not_cause_another_one() {
+    let mut service = with_self_metrics(r#", "temporality": "delta""#);
     enqueue(&batch(1, &[("a", 1)]));
     for second in 1..10 {
         tick_at(&mut service, second);
         answer(&mut service, "200");
-        (0..50).for_each(|_| service.tick());
+        (0..50).for_each(|_| service.on_tick(&FakeCalls));
         assert_eq!(posts() as u64, second, "one request a cycle");
     }
 }
 
 #[test]
-fn it_can_be_silent() {
+fn they_can_be_turned_off() {
     fake::reset();
     let json = r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "collector"}]}"#;
     let mut service = start(ServiceConfig::parse(json.as_bytes()).unwrap());

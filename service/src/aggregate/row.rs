@@ -1,0 +1,361 @@
+//! One series: what it counted, and what each destination has of it.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use tributary_proto::batch::Point;
+use tributary_proto::exemplar::Exemplar;
+use tributary_proto::metric::Kind;
+
+/// The maximum number of destinations: a set of them has 16 bits.
+pub const DESTINATIONS_CAPACITY: usize = 16;
+
+/// A destination, as the table knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationId {
+    /// Its number, from 0; less than [`DESTINATIONS_CAPACITY`].
+    pub number: usize,
+    /// Its place among the destinations with delta temporality, if it is one of them.
+    pub delta: Option<usize>,
+}
+
+/// One series.
+#[derive(Debug)]
+pub struct Row {
+    /// Canonical bytes, shared by the metrics of one group.
+    pub(super) attributes: Rc<[u8]>,
+    /// The start of its counts.
+    start_unix_nano: u64,
+    /// What it counted since then.
+    point: Point,
+    /// The time of its last update or, if it has ended, when it was found idle.
+    changed_unix_nano: u64,
+    /// Whether it was found idle: it counts no more, and its end is exported.
+    has_ended: bool,
+    /// The destinations to which its current value was sent.
+    sent: DestinationSet,
+    /// The destinations that have its current value or its end.
+    confirmed: DestinationSet,
+    /// For each destination with delta temporality.
+    deltas: Box<[Delta]>,
+    exemplar: Option<Box<KeptExemplar>>,
+}
+
+/// The only exemplar of a row, however many destinations there are; each gets it once.
+///
+/// A greater one replaces it, and any newer one does as soon as one destination has it. So the destination
+/// that exports most often gets the greatest since its last export. Another gets the greatest since the last
+/// export of any: it may miss some, but it delays no other destination, even if it is down.
+#[derive(Clone, Copy, Debug)]
+struct KeptExemplar {
+    exemplar: Exemplar,
+    /// The destinations to which it was sent.
+    sent: DestinationSet,
+    /// The destinations that have it.
+    confirmed: DestinationSet,
+}
+
+/// What a destination with delta temporality has of a row.
+#[derive(Debug)]
+struct Delta {
+    /// The start of the next window: the end of the last confirmed one.
+    since_unix_nano: u64,
+    /// The cumulative value at that time; `None` means nothing.
+    baseline: Option<Point>,
+    in_flight: Option<Window>,
+    /// Observations after the baseline that are not confirmed.
+    unconfirmed: u64,
+}
+
+/// What a destination with delta temporality has of a counter in shared data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeltaBaseline {
+    /// The cumulative value that it has.
+    pub value: u64,
+    /// The end of its last window.
+    pub end_unix_nano: u64,
+}
+
+/// A window that was sent.
+#[derive(Debug)]
+struct Window {
+    end_unix_nano: u64,
+    /// The cumulative value at its end.
+    point: Point,
+    /// Observations in it.
+    observations: u64,
+}
+
+/// A set of destinations by their numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct DestinationSet(u16);
+
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Option<Row>>() == 64, "there may be a million rows");
+
+/// What a row has to export.
+#[derive(Debug, PartialEq)]
+pub enum RowUpdate<'a> {
+    /// The cumulative value.
+    Value(&'a Point),
+    /// The increase since the start of a window.
+    Delta {
+        /// The start of the window.
+        start_unix_nano: u64,
+        /// The increase.
+        point: Cow<'a, Point>,
+    },
+    /// The end of the series.
+    End {
+        /// The time of the end. It must not be later, because the series may start again from there.
+        time_unix_nano: u64,
+    },
+}
+
+// What a row has, for everyone.
+impl Row {
+    /// Returns the attributes in canonical bytes.
+    pub fn attributes(&self) -> &[u8] {
+        &self.attributes
+    }
+
+    /// Returns the start of its counts.
+    pub fn start_unix_nano(&self) -> u64 {
+        self.start_unix_nano
+    }
+
+    /// Returns its cumulative value or its end.
+    pub fn current(&self) -> RowUpdate<'_> {
+        if self.has_ended {
+            RowUpdate::End { time_unix_nano: self.changed_unix_nano }
+        } else {
+            RowUpdate::Value(&self.point)
+        }
+    }
+
+    /// Returns what a destination gets of it in the next export, if anything.
+    pub fn update(&self, destination: DestinationId) -> Option<RowUpdate<'_>> {
+        let Some(delta) = destination.delta else { return Some(self.current()) };
+        if !self.has_update(destination) {
+            return None;
+        }
+        let Delta { since_unix_nano, baseline, .. } = self.deltas.get(delta)?;
+        let point = match baseline {
+            Some(baseline) => Cow::Owned(self.point.since(baseline)),
+            None => Cow::Borrowed(&self.point),
+        };
+        Some(RowUpdate::Delta { start_unix_nano: *since_unix_nano, point })
+    }
+
+    /// Returns whether a destination has confirmed its current value or its end.
+    pub fn is_confirmed(&self, destination: DestinationId) -> bool {
+        self.confirmed.contains(destination.number)
+    }
+
+    /// Returns its exemplar.
+    pub fn exemplar(&self) -> Option<&Exemplar> {
+        self.exemplar.as_deref().map(|kept| &kept.exemplar)
+    }
+
+    /// Returns the exemplar that a destination gets with a value.
+    pub fn exemplar_for(&self, destination: DestinationId) -> Option<&Exemplar> {
+        let kept = self.exemplar.as_deref()?;
+        (!kept.confirmed.contains(destination.number)).then_some(&kept.exemplar)
+    }
+}
+
+// Counting.
+impl Row {
+    pub(super) fn new(attributes: Rc<[u8]>, kind: &Kind, start_unix_nano: u64, deltas: usize) -> Self {
+        Self {
+            attributes,
+            start_unix_nano,
+            point: Point::nothing(kind),
+            changed_unix_nano: start_unix_nano,
+            has_ended: false,
+            sent: DestinationSet::default(),
+            confirmed: DestinationSet::default(),
+            deltas: (0..deltas).map(|_| Delta::new(start_unix_nano)).collect(),
+            exemplar: None,
+        }
+    }
+
+    /// Adds a point with its observations. A series that had ended starts again, at `start_unix_nano` or at
+    /// its end. Returns false if the point has another kind.
+    pub(super) fn add(
+        &mut self,
+        point: &Point,
+        observations: u64,
+        exemplar: Option<Exemplar>,
+        start_unix_nano: u64,
+        now_unix_nano: u64,
+    ) -> bool {
+        if self.has_ended {
+            self.restart(start_unix_nano.max(self.changed_unix_nano));
+        }
+        if !self.point.add(point) {
+            return false;
+        }
+        for delta in &mut self.deltas {
+            delta.unconfirmed = delta.unconfirmed.saturating_add(observations);
+        }
+        if let Some(exemplar) = exemplar {
+            self.offer(exemplar);
+        }
+        self.changed(now_unix_nano);
+        true
+    }
+
+    /// Sets its value.
+    pub(super) fn set(&mut self, point: Point, now_unix_nano: u64) {
+        if self.point != point {
+            self.point = point;
+            self.changed(now_unix_nano);
+        }
+    }
+
+    /// Ends it if it has been idle for `idle_ns` and every destination has its last value.
+    pub(super) fn end_if_idle(&mut self, idle_ns: u64, destinations: usize, now_unix_nano: u64) {
+        let is_idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
+        // An up-down counter that is not 0 will change: restarted at 0, it would become negative.
+        let is_balanced = !matches!(self.point, Point::UpDownCounter(sum) if sum != 0);
+        if is_idle && is_balanced && !self.has_ended && self.confirmed.has_all(destinations) {
+            self.has_ended = true;
+            self.changed(now_unix_nano);
+        }
+    }
+
+    /// Returns when it ended, if every destination has its end.
+    pub(super) fn confirmed_end(&self, destinations: usize) -> Option<u64> {
+        (self.has_ended && self.confirmed.has_all(destinations)).then_some(self.changed_unix_nano)
+    }
+
+    /// Keeps the greater of two exemplars, or the new one if a destination has the old one.
+    fn offer(&mut self, exemplar: Exemplar) {
+        let stays = |kept: &KeptExemplar| kept.confirmed.is_empty() && kept.exemplar >= exemplar;
+        if !self.exemplar.as_deref().is_some_and(stays) {
+            let (sent, confirmed) = (DestinationSet::default(), DestinationSet::default());
+            self.exemplar = Some(Box::new(KeptExemplar { exemplar, sent, confirmed }));
+        }
+    }
+
+    fn restart(&mut self, start_unix_nano: u64) {
+        self.start_unix_nano = start_unix_nano;
+        self.has_ended = false;
+        self.point.clear();
+        self.exemplar = None;
+        for delta in &mut self.deltas {
+            *delta = Delta::new(start_unix_nano);
+        }
+    }
+
+    fn changed(&mut self, now_unix_nano: u64) {
+        self.changed_unix_nano = now_unix_nano;
+        (self.sent, self.confirmed) = (DestinationSet::default(), DestinationSet::default());
+    }
+}
+
+// Exports.
+impl Row {
+    /// Marks its update and its exemplar as sent to a destination.
+    pub(super) fn mark_sent(&mut self, destination: DestinationId, time_unix_nano: u64) {
+        let has_update = self.has_update(destination);
+        self.sent.insert(destination.number);
+        if !has_update {
+            self.confirmed.insert(destination.number);
+            return;
+        }
+        if let Some(delta) = destination.delta.and_then(|delta| self.deltas.get_mut(delta)) {
+            let (point, observations) = (self.point.clone(), delta.unconfirmed);
+            delta.in_flight = Some(Window { end_unix_nano: time_unix_nano, point, observations });
+        }
+        if let Some(kept) = &mut self.exemplar {
+            kept.sent.insert(destination.number);
+        }
+    }
+
+    /// Records that a destination has what was last sent to it. Returns the number of observations in it if
+    /// the destination has delta temporality.
+    pub(super) fn confirm(&mut self, destination: DestinationId, destinations: usize) -> u64 {
+        let mut observations = 0;
+        // A value that changed in between is not sent yet.
+        if self.sent.contains(destination.number) {
+            self.confirmed.insert(destination.number);
+        }
+        let delta = destination.delta.and_then(|delta| self.deltas.get_mut(delta));
+        if let Some(delta) = delta
+            && let Some(window) = delta.in_flight.take()
+        {
+            delta.since_unix_nano = window.end_unix_nano;
+            delta.baseline = Some(window.point);
+            delta.unconfirmed = delta.unconfirmed.saturating_sub(window.observations);
+            observations = window.observations;
+        }
+        if let Some(kept) = self.exemplar.as_deref_mut().filter(|kept| kept.sent.contains(destination.number))
+        {
+            kept.confirmed.insert(destination.number);
+            if kept.confirmed.has_all(destinations) {
+                self.exemplar = None;
+            }
+        }
+        observations
+    }
+
+    /// Makes the deltas of a counter continue from `baseline`. The counter is at least what the destination
+    /// has.
+    pub(super) fn resume(&mut self, destination: DestinationId, baseline: DeltaBaseline, now_unix_nano: u64) {
+        let DeltaBaseline { value, end_unix_nano } = baseline;
+        let delta = destination.delta.and_then(|delta| self.deltas.get_mut(delta));
+        let Some(delta) = delta else { return };
+        (delta.since_unix_nano, delta.baseline) = (end_unix_nano, Some(Point::Counter(value)));
+        match self.point {
+            Point::Counter(present) if present == value => self.confirmed.insert(destination.number),
+            Point::Counter(present) if present > value => {}
+            _ => {
+                self.set(Point::Counter(value), now_unix_nano);
+                self.confirmed.insert(destination.number);
+            }
+        }
+    }
+
+    /// Returns what a destination with delta temporality has of a counter, if it has anything.
+    pub(super) fn baseline(&self, destination: DestinationId) -> Option<DeltaBaseline> {
+        let delta = self.deltas.get(destination.delta?)?;
+        let Some(Point::Counter(value)) = delta.baseline else { return None };
+        Some(DeltaBaseline { value, end_unix_nano: delta.since_unix_nano })
+    }
+
+    /// Returns whether a destination gets anything of it. A stream of deltas just stops: before a series
+    /// ended, its last value was confirmed.
+    fn has_update(&self, destination: DestinationId) -> bool {
+        destination.delta.is_none() || !self.has_ended && !self.is_confirmed(destination)
+    }
+}
+
+impl Delta {
+    fn new(since_unix_nano: u64) -> Self {
+        Self { since_unix_nano, baseline: None, in_flight: None, unconfirmed: 0 }
+    }
+}
+
+impl DestinationSet {
+    fn insert(&mut self, number: usize) {
+        self.0 |= Self::bit(number);
+    }
+
+    fn contains(self, number: usize) -> bool {
+        self.0 & Self::bit(number) != 0
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn has_all(self, count: usize) -> bool {
+        (0..count).all(|number| self.contains(number))
+    }
+
+    fn bit(number: usize) -> u16 {
+        u32::try_from(number).ok().and_then(|number| 1_u16.checked_shl(number)).unwrap_or(0)
+    }
+}

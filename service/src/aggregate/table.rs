@@ -1,0 +1,225 @@
+//! The table of all series: merges batches, sets values, and ends idle series.
+
+use std::hash::BuildHasher;
+use std::rc::Rc;
+
+use tributary_host::random::Hasher;
+use tributary_proto::batch::{Batch, Group, Point, Series};
+use tributary_proto::metric::{Kind, Metric};
+
+use super::metric_table::{MetricTable, NewRow};
+use super::origin::{METRICS_PER_ORIGIN_MAX, MetricOrigin, Metrics};
+use super::row::{DeltaBaseline, DestinationId, Row};
+use super::timeline::Timeline;
+
+/// All series of all metrics.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) metrics: Metrics,
+    pub(super) limits: TableLimits,
+    hasher: Hasher,
+    /// The start time of new series: the start of the service or the end of the last removed series, so that
+    /// a series that comes back does not overlap with itself.
+    epoch_unix_nano: u64,
+    /// Where the search for idle series continues.
+    sweep: Cursor,
+    pub(super) timeline: Timeline,
+}
+
+/// The limits of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableLimits {
+    /// The maximum number of series of each metric, besides its overflow series.
+    pub series_max: usize,
+    /// A series without an update for this long ends; `None` means never.
+    pub idle_ns: Option<u64>,
+    /// The number of destinations, at most [`DESTINATIONS_CAPACITY`](super::DESTINATIONS_CAPACITY).
+    pub destinations: usize,
+    /// How many of them have delta temporality.
+    pub deltas: usize,
+    /// The minimum difference between the times of two points of a series: [`STEP_NS`](super::STEP_NS).
+    pub step_ns: u64,
+}
+
+/// What was merged of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MergeResult {
+    /// Observations in the batch.
+    pub observations: u64,
+    /// Observations without room in the table.
+    pub observations_dropped: u64,
+    /// Observations without any metric, which have nothing to export.
+    pub observations_unmeasured: u64,
+    /// Points whose metric has no room in the table.
+    pub points_dropped: u64,
+}
+
+/// A position between two rows of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    pub(crate) metric: usize,
+    pub(crate) row: usize,
+}
+
+impl Table {
+    /// Creates an empty table whose series start at `start_unix_nano`.
+    pub fn new(limits: TableLimits, start_unix_nano: u64, hasher: Hasher) -> Self {
+        let (metrics, sweep) = (Metrics::default(), Cursor::default());
+        let timeline = Timeline::new(limits.destinations, start_unix_nano, limits.step_ns);
+        Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, sweep, timeline }
+    }
+
+    /// Adds a batch.
+    pub fn merge(&mut self, batch: Batch, now_unix_nano: u64) -> MergeResult {
+        let now_unix_nano = self.timeline.advance(now_unix_nano);
+        let observations = batch.observations();
+        let mut merged = MergeResult { observations, ..MergeResult::default() };
+        for group in batch.groups {
+            self.merge_group(group, &mut merged, now_unix_nano);
+        }
+        merged
+    }
+
+    /// Sets the value of a series that workers do not report. It starts at `start_unix_nano` and never ends.
+    /// Returns whether there was room for it.
+    #[must_use]
+    pub fn set(
+        &mut self,
+        origin: MetricOrigin,
+        metric: &Metric,
+        attributes: &[u8],
+        point: Point,
+        start_unix_nano: u64,
+        now_unix_nano: u64,
+    ) -> bool {
+        let now_unix_nano = self.timeline.advance(now_unix_nano);
+        let row = self.own_row(origin, metric, attributes, start_unix_nano);
+        row.map(|row| row.set(point, now_unix_nano)).is_some()
+    }
+
+    /// Makes the deltas of a counter in shared data continue from `baseline` for a destination with delta
+    /// temporality. Nothing was exported with a time after the start of the table.
+    pub fn resume(
+        &mut self,
+        metric: &Metric,
+        attributes: &[u8],
+        destination: DestinationId,
+        baseline: DeltaBaseline,
+        start_unix_nano: u64,
+    ) {
+        let end_unix_nano = baseline.end_unix_nano.min(self.epoch_unix_nano);
+        let now_unix_nano = self.timeline.advance(end_unix_nano);
+        if let Some(row) = self.own_row(MetricOrigin::SharedData, metric, attributes, start_unix_nano) {
+            row.resume(destination, DeltaBaseline { end_unix_nano, ..baseline }, now_unix_nano);
+        }
+    }
+
+    /// Iterates over the counters in shared data that a destination with delta temporality has, by their
+    /// attributes.
+    pub fn baselines(&self, destination: DestinationId) -> impl Iterator<Item = (&[u8], DeltaBaseline)> {
+        let metrics = self.metrics.of(MetricOrigin::SharedData).iter();
+        let rows = metrics.flat_map(|metric| metric.rows.range(0, usize::MAX));
+        rows.filter_map(move |(_, row)| Some((row.attributes(), row.baseline(destination)?)))
+    }
+
+    /// Returns the latest time that was exported to any destination.
+    pub fn last_export_unix_nano(&self) -> u64 {
+        self.timeline.last_export()
+    }
+
+    /// Returns the number of series of workers, over all metrics.
+    pub fn series(&self) -> usize {
+        self.metrics.of(MetricOrigin::Workers).iter().map(|metric| metric.rows.len()).sum()
+    }
+
+    /// Checks up to `rows_max` rows: ends idle ones, and removes those whose end every destination has.
+    pub fn sweep(&mut self, rows_max: usize, now_unix_nano: u64) {
+        let Some(idle_ns) = self.limits.idle_ns else { return };
+        let now_unix_nano = self.timeline.advance(now_unix_nano);
+        for _ in 0..rows_max {
+            // Series of other origins never end.
+            let Some(metric) = self.metrics.of_mut(MetricOrigin::Workers).get_mut(self.sweep.metric) else {
+                self.sweep = Cursor::default();
+                return;
+            };
+            if self.sweep.row >= metric.rows.places() {
+                self.sweep = Cursor { metric: self.sweep.metric.saturating_add(1), row: 0 };
+                continue;
+            }
+            if let Some(ended) =
+                metric.sweep(self.sweep.row, idle_ns, self.limits.destinations, now_unix_nano)
+            {
+                self.epoch_unix_nano = self.epoch_unix_nano.max(ended);
+            }
+            self.sweep.row = self.sweep.row.saturating_add(1);
+        }
+    }
+
+    fn merge_group(&mut self, group: Group, merged: &mut MergeResult, now_unix_nano: u64) {
+        if group.metrics.is_empty() {
+            let observations = group.series.iter().map(|series| series.observations);
+            merged.observations_unmeasured =
+                observations.fold(merged.observations_unmeasured, u64::saturating_add);
+            return;
+        }
+        let places: Vec<Option<usize>> =
+            group.metrics.iter().map(|metric| self.place(MetricOrigin::Workers, metric)).collect();
+        let start_unix_nano = self.epoch_unix_nano;
+        let new = NewRow { series_max: self.limits.series_max, deltas: self.limits.deltas, start_unix_nano };
+        // One row of a series carries its observations: the first of a kind that has deltas.
+        let has_deltas = |metric: &Metric| metric.kind != Kind::UpDownCounter;
+        let carrier = group.metrics.iter().position(has_deltas).unwrap_or(0);
+        for Series { attributes, observations, points, exemplars } in group.series {
+            let mut exemplars = exemplars.into_iter().peekable();
+            let hash = self.hasher.hash_one(&*attributes);
+            // One allocation for all metrics of the group, and only if the series is new to one of them.
+            let mut shared: Option<Rc<[u8]>> = None;
+            for (number, (place, point)) in places.iter().zip(points).enumerate() {
+                let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);
+                let metrics = self.metrics.of_mut(MetricOrigin::Workers);
+                let metric = place.and_then(|place| metrics.get_mut(place));
+                let row = metric.and_then(|metric| metric.row(&attributes, hash, &mut shared, new));
+                let observations = if number == carrier { observations } else { 0 };
+                let is_added = row.is_some_and(|row| {
+                    row.add(&point, observations, exemplar, start_unix_nano, now_unix_nano)
+                });
+                if !is_added {
+                    merged.points_dropped = merged.points_dropped.saturating_add(1);
+                    merged.observations_dropped = merged.observations_dropped.saturating_add(observations);
+                }
+            }
+        }
+    }
+
+    /// Returns a row that workers do not report. There are few of them, and the limit of series does not
+    /// apply.
+    fn own_row(
+        &mut self,
+        origin: MetricOrigin,
+        metric: &Metric,
+        attributes: &[u8],
+        start_unix_nano: u64,
+    ) -> Option<&mut Row> {
+        let new = NewRow { series_max: usize::MAX, deltas: self.limits.deltas, start_unix_nano };
+        let (place, hash) = (self.place(origin, metric)?, self.hasher.hash_one(attributes));
+        let metric = self.metrics.of_mut(origin).get_mut(place)?;
+        metric.row(attributes, hash, &mut None, new)
+    }
+
+    /// Returns the place of a metric, which is added if there is room. A linear search is enough: there are
+    /// few metrics, and all series of a group share them.
+    fn place(&mut self, origin: MetricOrigin, metric: &Metric) -> Option<usize> {
+        let metrics = self.metrics.of_mut(origin);
+        if let Some(place) = metrics.iter().position(|present| present.metric == *metric) {
+            return Some(place);
+        }
+        if metrics.len() >= METRICS_PER_ORIGIN_MAX {
+            return None;
+        }
+        metrics.push(MetricTable::new(metric.clone(), self.hasher.clone()));
+        Some(metrics.len().saturating_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! What destinations have: the latest exported time, and counters in shared data.
+
+use tributary_proto::limits::COUNTERS_MAX;
+
+use super::{Key, Record};
+use crate::aggregate::DeltaBaseline;
+
+/// The latest time that was exported to any destination.
+pub const EXPORT_TIME: Key<u64> = Key::new("tributary.export_time");
+
+/// How much of the counters in shared data one destination with delta temporality has.
+#[derive(Debug)]
+pub struct ExportCheckpoint {
+    key: Key<CounterBaselines>,
+    saved: CounterBaselines,
+}
+
+/// What a destination has of each counter, by the attributes of its series.
+///
+/// The wire form has for each counter the end of the window, the value, both in 8 bytes, the length of the
+/// attributes in 2 bytes, all little-endian, and the attributes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CounterBaselines(Vec<(Vec<u8>, DeltaBaseline)>);
+
+impl ExportCheckpoint {
+    /// Creates the checkpoint of the destination with this name.
+    pub fn new(destination: &str) -> Self {
+        Self { key: Key::with_suffix("tributary.exported", destination), saved: CounterBaselines::default() }
+    }
+
+    /// Writes what the destination has, unless nothing changed. A failed write is retried with the next one.
+    pub fn save<'a>(&mut self, baselines: impl Iterator<Item = (&'a [u8], DeltaBaseline)>) {
+        let baselines = baselines.take(COUNTERS_MAX);
+        let baselines = CounterBaselines(baselines.map(|(key, baseline)| (key.to_vec(), baseline)).collect());
+        if baselines != self.saved && self.key.save(&baselines).is_ok() {
+            self.saved = baselines;
+        }
+    }
+
+    /// Reads what the destination had when the previous service trapped.
+    pub fn load(&self) -> CounterBaselines {
+        self.key.load().valid().unwrap_or_default()
+    }
+}
+
+impl CounterBaselines {
+    /// Returns what the destination has of the series with these attributes.
+    pub fn get(&self, attributes: &[u8]) -> Option<DeltaBaseline> {
+        self.0.iter().find(|(of, _)| of == attributes).map(|(_, baseline)| *baseline)
+    }
+}
+
+impl Record for CounterBaselines {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (attributes, DeltaBaseline { value, end_unix_nano }) in &self.0 {
+            let Ok(length) = u16::try_from(attributes.len()) else { continue };
+            bytes.extend_from_slice(&end_unix_nano.to_le_bytes());
+            bytes.extend_from_slice(&value.to_le_bytes());
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(attributes);
+        }
+        bytes
+    }
+
+    /// Reads as many counters as are complete.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (mut rest, mut baselines) = (bytes, Vec::new());
+        let next = |rest: &mut &[u8]| {
+            let (end, bytes) = rest.split_first_chunk()?;
+            let (value, bytes) = bytes.split_first_chunk()?;
+            let (length, bytes) = bytes.split_first_chunk()?;
+            let (attributes, bytes) = bytes.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            *rest = bytes;
+            let (value, end_unix_nano) = (u64::from_le_bytes(*value), u64::from_le_bytes(*end));
+            Some((attributes.to_vec(), DeltaBaseline { value, end_unix_nano }))
+        };
+        while let Some(baseline) = next(&mut rest) {
+            baselines.push(baseline);
+        }
+        Some(Self(baselines))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tributary_host::fake;
+
+    use super::*;
+
+    const KEY: &str = "tributary.exported.d";
+
+    fn loaded(destination: &str, attributes: &[u8]) -> Option<DeltaBaseline> {
+        ExportCheckpoint::new(destination).load().get(attributes)
+    }
+
+    fn version() -> u32 {
+        fake::with(|host| host.store.get(KEY)).map_or(0, |(_, version)| version)
+    }
+
+    #[test]
+    fn absent_and_foreign_values_are_ignored() {
+        fake::reset();
+        assert_eq!((EXPORT_TIME.load().valid(), loaded("d", b"a")), (None, None));
+        for key in ["tributary.export_time", KEY] {
+            fake::with(|host| host.store.set(key, b"garbage", 0)).unwrap();
+        }
+        assert_eq!((EXPORT_TIME.load().valid(), loaded("d", b"a")), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn saved_baselines_are_loaded_and_unchanged_ones_are_not_saved_again(
+            baselines in prop::collection::btree_map(
+                prop::collection::vec(any::<u8>(), 0..300),
+                (any::<u64>(), any::<u64>()),
+                0..9,
+            ),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            fake::reset();
+            let baselines: Vec<(Vec<u8>, DeltaBaseline)> = baselines
+                .into_iter()
+                .map(|(attributes, (value, end_unix_nano))| (attributes, DeltaBaseline { value, end_unix_nano }))
+                .collect();
+            let borrowed = || baselines.iter().map(|(attributes, baseline)| (attributes.as_slice(), *baseline));
+            let mut checkpoint = ExportCheckpoint::new("d");
+            checkpoint.save(borrowed());
+            let first = version();
+            checkpoint.save(borrowed());
+            prop_assert_eq!(version(), first);
+            for (attributes, baseline) in borrowed() {
+                prop_assert_eq!(loaded("d", attributes), Some(baseline));
+                prop_assert_eq!(loaded("e", attributes), None);
+            }
+            // Of a value that is cut off, the complete counters are read.
+            let mut bytes = fake::with(|host| host.store.get(KEY)).unwrap_or_default().0;
+            bytes.truncate(cut.index(bytes.len() + 1));
+            fake::with(|host| host.store.set(KEY, &bytes, 0)).unwrap();
+            let left = borrowed().skip_while(|(attributes, baseline)| loaded("d", attributes) == Some(*baseline));
+            prop_assert!(left.map(|(attributes, _)| loaded("d", attributes)).all(|baseline| baseline.is_none()));
+        }
+
+        #[test]
+        fn a_saved_time_is_loaded(unix_nano in any::<u64>()) {
+            fake::reset();
+            EXPORT_TIME.save(&unix_nano).unwrap();
+            prop_assert_eq!(EXPORT_TIME.load().valid(), Some(unix_nano));
+        }
+    }
+}

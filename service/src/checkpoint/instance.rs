@@ -1,0 +1,87 @@
+//! The identity of the process, which all its services share.
+
+use std::time::Duration;
+
+use tributary_host::random;
+use tributary_proto::duration::as_ns;
+
+use super::{Key, Record, Stored};
+
+/// The value is the start time, 8 bytes little-endian, then the id.
+const KEY: Key<Instance> = Key::new("tributary.instance");
+
+/// How far in the future a stored time may be: further than clocks are set back. A later time comes from a
+/// clock that was wrong, or from another plugin, and is ignored.
+const AHEAD_MAX: Duration = Duration::from_secs(86_400);
+
+/// The identity of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Unique among all processes.
+    pub id: String,
+    /// When its first service started.
+    pub started_unix_nano: u64,
+}
+
+/// Returns whether a service may continue from a stored time.
+pub fn is_plausible(unix_nano: u64, now_unix_nano: u64) -> bool {
+    unix_nano <= now_unix_nano.saturating_add(as_ns(AHEAD_MAX))
+}
+
+impl Instance {
+    /// Returns the instance of this process, which starts now if there is none. The canary VM, in which Envoy
+    /// tries a configuration, creates it for the service.
+    ///
+    /// If a stored time is not plausible, the process gets a new id: under the old one, no point may be older
+    /// than the latest exported time.
+    pub fn of_process(now_unix_nano: u64, export_unix_nano: u64) -> Self {
+        if let Stored::Valid(instance) = KEY.load()
+            && is_plausible(instance.started_unix_nano.max(export_unix_nano), now_unix_nano)
+        {
+            return instance;
+        }
+        let id = random::uuid().unwrap_or_else(|_| now_unix_nano.to_string());
+        let instance = Self { id, started_unix_nano: now_unix_nano };
+        // If the host refuses, the id is still unique.
+        let _ = KEY.save(&instance);
+        instance
+    }
+}
+
+impl Record for Instance {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.started_unix_nano.to_le_bytes().to_vec();
+        bytes.extend_from_slice(self.id.as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (started, id) = bytes.split_first_chunk()?;
+        let id = std::str::from_utf8(id).ok().filter(|id| !id.is_empty())?;
+        Some(Self { id: id.to_owned(), started_unix_nano: u64::from_le_bytes(*started) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_host::fake;
+
+    use super::*;
+
+    #[test]
+    fn a_process_has_one_id_and_another_process_has_another() {
+        fake::reset();
+        let of_process = Instance::of_process;
+        let first = of_process(5, 0);
+        assert_eq!(first.started_unix_nano, 5);
+        assert_eq!(of_process(9, 0), first);
+        assert_eq!(of_process(9, 9 + as_ns(AHEAD_MAX)), first);
+        fake::with(|host| host.store.set("tributary.instance", b"short", 0)).unwrap();
+        let other = of_process(9, 0);
+        assert_ne!(other.id, first.id);
+        assert_eq!((other.started_unix_nano, of_process(10, 0)), (9, other.clone()));
+        let third = of_process(11, 12 + as_ns(AHEAD_MAX));
+        assert_ne!(third.id, other.id);
+        assert_eq!((third.started_unix_nano, of_process(12, 11)), (11, third.clone()));
+    }
+}

@@ -1,0 +1,38 @@
+//! Export: from the table to collectors. Each destination has an [`Exporter`], and one request in flight.
+//!
+//! 1. [`delivery`] says whether an export is due and from where in the table, with its [`attempt`] and
+//!    [`Backoff`].
+//! 2. A [`slice`](mod@slice) of the table becomes [`points`], as the destination gets them.
+//! 3. The points are encoded ([`Encoding`]) under the [`Resource`] and compressed, and the [`ExportRequest`]
+//!    grows by 100 rows at a time.
+//! 4. The request is sent. The [`response`] decides: next slice, retry, or drop.
+//! 5. The [`ledger`] and the status of the exporter account for the result, and [`self_metrics`] export it.
+//!
+//! A [`snapshot`] gives the console the same points; [`shutdown`] logs what was not exported.
+
+pub mod attempt;
+pub mod backoff;
+pub mod compress;
+pub mod delivery;
+pub mod destination;
+pub mod encode;
+pub mod exporter;
+pub mod ledger;
+pub mod points;
+pub mod request;
+pub mod resource;
+pub mod response;
+pub mod self_metrics;
+pub mod shutdown;
+pub mod slice;
+pub mod snapshot;
+
+pub use backoff::Backoff;
+pub use compress::{Compression, Compressor};
+pub use destination::DestinationConfig;
+pub use encode::{Encoded, Encoding, SizeHint};
+pub use exporter::{CycleStart, ExportContext, Exporter, PART_ROWS};
+pub use points::{DataPoint, MetricPoints, PointKind, PointValue, Temporality};
+pub use request::ExportRequest;
+pub use resource::Resource;
+pub use slice::{Slice, SliceLimits, View, slice};

@@ -1,0 +1,123 @@
+//! Encodings: from points to the bytes of a request.
+
+mod otlp;
+mod protobuf;
+mod remote_write;
+mod size;
+
+pub use size::SizeHint;
+
+use tributary_proto::otlp::{CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, DEFAULT_PATH};
+use tributary_proto::remote_write as remote_write_1;
+
+use self::otlp::Notation;
+use super::compress::{Compression, as_u64};
+use super::points::MetricPoints;
+use super::resource::Resource;
+
+/// The encoding of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// OTLP/HTTP in protobuf.
+    OtlpProtobuf,
+    /// OTLP/HTTP in JSON.
+    OtlpJson,
+    /// Prometheus remote write 1.0. It has no delta temporality, so such points are left out.
+    RemoteWrite,
+}
+
+/// A part of a request's body, before it is compressed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// The bytes. They must not be sent if there are no points in them.
+    pub bytes: Vec<u8>,
+    /// Points in the part.
+    pub points: u64,
+    /// Points that this encoding cannot represent, or that do not fit their metric.
+    pub left_out: u64,
+}
+
+impl Encoding {
+    /// Encodes points as a part of a request's body. The first part of a body has a time, `first_unix_nano`,
+    /// which never decreases from one body to the next, unlike the times of ended series.
+    pub fn part(
+        self,
+        resource: &Resource,
+        metrics: &[MetricPoints<'_>],
+        first_unix_nano: Option<u64>,
+    ) -> Encoded {
+        match self {
+            // Concatenated protobuf messages are one message with the fields of all.
+            Self::OtlpProtobuf => otlp::part(Notation::Protobuf, resource, metrics),
+            Self::OtlpJson => otlp::part(Notation::Json, resource, metrics),
+            Self::RemoteWrite => remote_write::part(resource, metrics, first_unix_nano),
+        }
+    }
+
+    /// Returns the bytes before the first part of a body, between two parts, and after the last.
+    pub fn frame(self) -> [&'static [u8]; 3] {
+        match self {
+            Self::OtlpProtobuf | Self::RemoteWrite => [b"", b"", b""],
+            Self::OtlpJson => [b"{\"resourceMetrics\":[", b",", b"]}"],
+        }
+    }
+
+    /// Returns the compression of a body. Remote write always uses Snappy.
+    pub fn compression(self, configured: Compression) -> Compression {
+        match self {
+            Self::OtlpProtobuf | Self::OtlpJson => configured,
+            Self::RemoteWrite => Compression::Snappy,
+        }
+    }
+
+    /// Returns the media type of a request.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OtlpProtobuf => CONTENT_TYPE_PROTOBUF,
+            Self::OtlpJson => CONTENT_TYPE_JSON,
+            Self::RemoteWrite => remote_write_1::CONTENT_TYPE,
+        }
+    }
+
+    /// Returns whether an error status is retryable (opentelemetry-proto, `docs/specification.md`, "Retryable
+    /// Response Codes"; Prometheus remote write 1.0, "Retries & Backoff").
+    pub fn is_retryable(self, status: u16) -> bool {
+        match self {
+            Self::OtlpProtobuf | Self::OtlpJson => matches!(status, 429 | 502..=504),
+            Self::RemoteWrite => matches!(status, 429 | 500..=599),
+        }
+    }
+
+    /// Returns the type of an exporter with this encoding (OpenTelemetry semantic conventions,
+    /// `otel.component.type`, which have none for remote write).
+    pub fn component_type(self) -> &'static str {
+        match self {
+            Self::OtlpProtobuf => "otlp_http_metric_exporter",
+            Self::OtlpJson => "otlp_http_json_metric_exporter",
+            Self::RemoteWrite => "prometheus_remote_write_metric_exporter",
+        }
+    }
+
+    /// Returns the default path of a request.
+    pub fn default_path(self) -> &'static str {
+        match self {
+            Self::OtlpProtobuf | Self::OtlpJson => DEFAULT_PATH,
+            Self::RemoteWrite => remote_write_1::DEFAULT_PATH,
+        }
+    }
+
+    /// Returns the headers of a request, except `content-encoding`, which depends on [`Compression`].
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::OtlpProtobuf => &[("content-type", CONTENT_TYPE_PROTOBUF)],
+            Self::OtlpJson => &[("content-type", CONTENT_TYPE_JSON)],
+            Self::RemoteWrite => &[
+                ("content-type", remote_write_1::CONTENT_TYPE),
+                ("x-prometheus-remote-write-version", remote_write_1::VERSION),
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

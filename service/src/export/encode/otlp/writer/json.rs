@@ -1,0 +1,63 @@
+//! The parts of JSON that protobuf does not have: keys, quotes and commas.
+
+use serde::Serialize;
+use tributary_proto::attributes::Value;
+
+use super::Writer;
+
+impl Writer {
+    /// Writes the members of an attribute.
+    pub(super) fn json_attribute(&mut self, key: &str, value: Value<'_>) {
+        self.text(1, "key", key);
+        self.object(2, "value", |out| match value {
+            Value::Text(text) => {
+                out.key("stringValue");
+                out.value(text);
+            }
+            Value::Truth(truth) => out.boolean(2, "boolValue", truth),
+            Value::Integer(number) => out.sfixed64(3, "intValue", number),
+        });
+    }
+
+    /// Writes a member that is a list of integers of 64 bits, unless it is empty.
+    pub(super) fn json_integers(&mut self, key: &str, values: &[u64]) {
+        if values.is_empty() {
+            return;
+        }
+        self.list(key, |out| {
+            for value in values {
+                out.separate();
+                out.quoted(*value);
+            }
+        });
+    }
+
+    /// Writes text in quotes, or a number.
+    pub(super) fn value(&mut self, value: &(impl Serialize + ?Sized)) {
+        // Writing to memory never fails.
+        let _ = serde_json::to_writer(&mut self.out, value);
+    }
+
+    /// Writes an integer of 64 bits.
+    pub(super) fn quoted(&mut self, value: impl Serialize) {
+        self.out.push(b'"');
+        self.value(&value);
+        self.out.push(b'"');
+    }
+
+    /// Writes the key of a member, with the comma before it. Keys are field names, which need no escaping.
+    pub(super) fn key(&mut self, key: &str) {
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    /// Writes a comma, unless the last byte is an opening bracket. Text ends with its quote, so it is never
+    /// mistaken for one.
+    pub(super) fn separate(&mut self) {
+        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
+            self.out.push(b',');
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Prometheus remote write 1.0: each bucket of a histogram is a series, and an exponential histogram is a
+//! native histogram.
+//!
+//! The series of a point differ in few labels, so labels are encoded once and copied, and nothing is
+//! allocated for a series. Names and labels follow the OpenTelemetry specification,
+//! `compatibility/prometheus_and_openmetrics.md`.
+
+mod labels;
+mod native;
+
+use prost::encoding::{int64, message};
+use tributary_proto::attributes;
+use tributary_proto::exemplar::Exemplar;
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::Metric;
+use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
+use tributary_proto::{decimal, hex, prometheus};
+
+use self::labels::{Labels, Target, encoded_label};
+use super::{Encoded, protobuf};
+use crate::export::points::{DataPoint, MetricPoints, PointKind, PointValue, Temporality};
+use crate::export::resource::Resource;
+
+// Field numbers in `schema/remote_write.proto`.
+const REQUEST_TIMESERIES: u32 = 1;
+const REQUEST_METADATA: u32 = 3;
+const SERIES_SAMPLES: u32 = 2;
+const SERIES_EXEMPLARS: u32 = 3;
+const SERIES_HISTOGRAMS: u32 = 4;
+
+/// Bytes of a sample's value with its key.
+const VALUE_BYTES: usize = 9;
+
+/// The series with the other attributes of the resource.
+const TARGET_INFO: &str = "target_info";
+
+/// Encodes a part of a WriteRequest. The first, which has a time, includes `target_info`.
+pub(super) fn part(
+    resource: &Resource,
+    metrics: &[MetricPoints<'_>],
+    first_unix_nano: Option<u64>,
+) -> Encoded {
+    let target = Target::new(resource);
+    let mut request = Request::default();
+    let mut counted = Encoded::default();
+    for points in metrics {
+        let kind = points.kind();
+        let is_cumulative = points.temporality == Temporality::Cumulative;
+        let before = counted.points;
+        let family = Family::new(points.metric, kind);
+        for point in &points.points {
+            if is_cumulative && point.value.fits(kind) && request.point(&family, &target, point) {
+                counted.points = counted.points.saturating_add(1);
+            } else {
+                counted.left_out = counted.left_out.saturating_add(1);
+            }
+        }
+        if counted.points > before {
+            request.metadata(&family);
+        }
+    }
+    if let (Some(info), Some(time), true) = (&target.info, first_unix_nano, counted.points > 0) {
+        request.set_time(time);
+        request.sample(
+            &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
+            1.0,
+            &[],
+        );
+    }
+    Encoded { bytes: request.out, ..counted }
+}
+
+/// What the series of one metric have in common.
+#[derive(Debug)]
+struct Family<'a> {
+    metric: &'a Metric,
+    kind: PointKind<'a>,
+    name: String,
+    /// The label `__name__` of the sample itself, encoded.
+    label: Vec<u8>,
+    /// The same for the parts of a histogram.
+    bucket_label: Vec<u8>,
+    sum_label: Vec<u8>,
+    count_label: Vec<u8>,
+    /// The label `le` of each bucket, encoded.
+    les: Vec<Vec<u8>>,
+}
+
+/// The encoded labels of one series: those of the point, and those in which its series differ.
+#[derive(Clone, Copy, Debug)]
+struct Series<'a> {
+    labels: &'a Labels,
+    name: &'a [u8],
+    le: &'a [u8],
+}
+
+#[derive(Debug, Default)]
+struct Request {
+    out: Vec<u8>,
+    /// The encoded time of the current samples.
+    time: Vec<u8>,
+    /// What follows the labels of the current series.
+    rest: Vec<u8>,
+}
+
+impl<'a> Family<'a> {
+    fn new(metric: &'a Metric, kind: PointKind<'a>) -> Self {
+        let name = prometheus::metric_name(&metric.name, &metric.unit, kind == PointKind::Sum);
+        let label = |suffix: &str| encoded_label("__name__", &format!("{name}{suffix}"));
+        let bounds = match kind {
+            PointKind::Histogram { bounds } => bounds,
+            PointKind::Sum | PointKind::UpDown | PointKind::Exponential => &[],
+        };
+        let les = bounds.iter().map(|bound| decimal::text(metric.in_unit((*bound).into())));
+        let les = les.chain(["+Inf".to_owned()]).map(|le| encoded_label("le", &le)).collect();
+        Self {
+            metric,
+            kind,
+            label: label(""),
+            bucket_label: label("_bucket"),
+            sum_label: label("_sum"),
+            count_label: label("_count"),
+            les,
+            name,
+        }
+    }
+}
+
+impl Request {
+    /// Writes the series of a point. Returns false if this encoding cannot represent it.
+    fn point(&mut self, family: &Family<'_>, target: &Target, point: &DataPoint<'_>) -> bool {
+        let metric = family.metric;
+        let labels = &Labels::new(attributes::iter(point.attributes), target);
+        let series = Series { labels, name: &family.label, le: &[] };
+        self.set_time(point.time_unix_nano);
+        let time = millis(point.time_unix_nano);
+        match &point.value {
+            PointValue::Counter(count) => {
+                let exemplar = encoded_exemplar(metric, point.exemplar);
+                self.sample(&series, metric.in_unit((*count).into()), &exemplar);
+            }
+            PointValue::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), &[]),
+            PointValue::Histogram(histogram) => self.classic(family, labels, Some(histogram), point),
+            PointValue::Exponential(histogram) => {
+                let Some(native) = native::histogram(histogram, metric, time) else { return false };
+                self.native(&series, &native, &encoded_exemplar(metric, point.exemplar));
+            }
+            PointValue::NoRecordedValue => match family.kind {
+                PointKind::Sum | PointKind::UpDown => self.sample(&series, stale(), &[]),
+                PointKind::Histogram { .. } => self.classic(family, labels, None, point),
+                PointKind::Exponential => self.native(&series, &native::stale(time), &[]),
+            },
+        }
+        true
+    }
+
+    /// Writes a histogram with explicit bounds; without a histogram, staleness markers for its series.
+    fn classic(
+        &mut self,
+        family: &Family<'_>,
+        labels: &Labels,
+        histogram: Option<&Histogram>,
+        point: &DataPoint<'_>,
+    ) {
+        let PointKind::Histogram { bounds } = family.kind else { return };
+        // It belongs to the bucket that counted its value.
+        let exemplar_at =
+            point.exemplar.map(|exemplar| bounds.partition_point(|bound| *bound < exemplar.value()));
+        let exemplar = encoded_exemplar(family.metric, point.exemplar);
+        let mut below: u64 = 0;
+        for (bucket, le) in family.les.iter().enumerate() {
+            let count = histogram.and_then(|histogram| histogram.buckets().get(bucket)).copied();
+            below = below.saturating_add(count.unwrap_or(0));
+            let value = if histogram.is_some() { double(below) } else { stale() };
+            let exemplar = if exemplar_at == Some(bucket) { exemplar.as_slice() } else { &[] };
+            self.sample(&Series { labels, name: &family.bucket_label, le }, value, exemplar);
+        }
+        let sum = histogram.map_or_else(stale, |histogram| family.metric.in_unit(histogram.sum()));
+        self.sample(&Series { labels, name: &family.sum_label, le: &[] }, sum, &[]);
+        let count = if histogram.is_some() { double(below) } else { stale() };
+        self.sample(&Series { labels, name: &family.count_label, le: &[] }, count, &[]);
+    }
+
+    /// Sets the time of the following samples.
+    fn set_time(&mut self, unix_nano: u64) {
+        self.time.clear();
+        int64::encode(2, &millis(unix_nano), &mut self.time);
+    }
+
+    fn sample(&mut self, series: &Series<'_>, value: f64, exemplar: &[u8]) {
+        self.rest.clear();
+        protobuf::length(&mut self.rest, SERIES_SAMPLES, self.time.len().saturating_add(VALUE_BYTES));
+        protobuf::fixed64(&mut self.rest, 1, value.to_le_bytes());
+        self.rest.extend_from_slice(&self.time);
+        self.series(series, exemplar);
+    }
+
+    fn native(&mut self, series: &Series<'_>, histogram: &wire::Histogram, exemplar: &[u8]) {
+        self.rest.clear();
+        message::encode(SERIES_HISTOGRAMS, histogram, &mut self.rest);
+        self.series(series, exemplar);
+    }
+
+    /// Writes a series: its labels in order, then `rest`, then an encoded exemplar.
+    fn series(&mut self, series: &Series<'_>, exemplar: &[u8]) {
+        let [before_name, name, before_le, le, after] = series.labels.with(series.name, series.le);
+        let parts = [before_name, name, before_le, le, after, &self.rest, exemplar];
+        protobuf::length(&mut self.out, REQUEST_TIMESERIES, parts.iter().map(|part| part.len()).sum());
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            self.out.extend_from_slice(part);
+        }
+    }
+
+    fn metadata(&mut self, family: &Family<'_>) {
+        let r#type = match family.kind {
+            PointKind::Sum => MetricType::Counter,
+            PointKind::UpDown => MetricType::Gauge,
+            PointKind::Histogram { .. } | PointKind::Exponential => MetricType::Histogram,
+        };
+        let metadata = wire::MetricMetadata {
+            r#type: r#type.into(),
+            metric_family_name: family.name.clone(),
+            help: family.metric.description.clone(),
+            unit: prometheus::unit(&family.metric.unit),
+        };
+        message::encode(REQUEST_METADATA, &metadata, &mut self.out);
+    }
+}
+
+/// Encodes an exemplar as a field of a series; empty without an exemplar.
+fn encoded_exemplar(metric: &Metric, exemplar: Option<&Exemplar>) -> Vec<u8> {
+    let Some(exemplar) = exemplar else { return Vec::new() };
+    let id = |name: &str, id: &[u8]| wire::Label {
+        name: name.to_owned(),
+        value: id.iter().flat_map(|byte| hex::of(*byte)).map(char::from).collect(),
+    };
+    let message = wire::Exemplar {
+        labels: vec![id("span_id", exemplar.span_id()), id("trace_id", exemplar.trace_id())],
+        value: metric.in_unit(exemplar.value().into()),
+        timestamp: millis(exemplar.time_unix_nano()),
+    };
+    let mut out = Vec::new();
+    message::encode(SERIES_EXEMPLARS, &message, &mut out);
+    out
+}
+
+fn millis(unix_nano: u64) -> i64 {
+    i64::try_from(unix_nano / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// The staleness marker: the value of a series that has ended.
+fn stale() -> f64 {
+    f64::from_bits(STALE_BITS)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "samples are doubles, which have 53 bits")]
+fn double(count: u64) -> f64 {
+    count as f64
+}

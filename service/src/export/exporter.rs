@@ -1,0 +1,359 @@
+//! The exporter of one destination: writes requests from the table, sends them, and handles the responses.
+
+mod identity;
+mod status;
+pub mod totals;
+
+use tributary_host::http_call::{self, Call};
+use tributary_host::{clock, random};
+use tributary_proto::config::quoted;
+use tributary_proto::exports::Export;
+use tributary_proto::otlp::KeyValue;
+
+use self::status::ExporterStatus;
+use self::totals::ExportTotals;
+use super::compress::{Compression, Compressor};
+use super::delivery::{Delivery, Outcome};
+use super::destination::DestinationConfig;
+use super::encode::SizeHint;
+use super::ledger::Ledger;
+use super::request::ExportRequest;
+use super::resource::Resource;
+use super::response::{BODY_BYTES_MAX, CollectorResponse};
+use super::shutdown;
+use super::slice::{SliceLimits, View, slice};
+use crate::aggregate::{Cursor, DestinationId, Table};
+use crate::budget::Budget;
+use crate::checkpoint::{CounterBaselines, EXPORT_TIME, ExportCheckpoint};
+use crate::http_calls::HttpCalls;
+use crate::stats::{DropReason, ServiceStats};
+
+/// The maximum number of rows that are encoded at once.
+pub const PART_ROWS: usize = 100;
+
+/// The exporter of one destination.
+#[derive(Debug)]
+pub struct Exporter {
+    destination: DestinationConfig,
+    id: DestinationId,
+    /// The headers of the destination and of its encoding.
+    headers: Vec<(String, String)>,
+    compression: Compression,
+    size: SizeHint,
+    delivery: Delivery,
+    /// The request that is being written.
+    request: Option<ExportRequest>,
+    in_flight: Option<InFlight>,
+    status: ExporterStatus,
+    flush: Flush,
+    ledger: Ledger,
+    /// With delta temporality.
+    checkpoint: Option<ExportCheckpoint>,
+}
+
+/// What an export needs of the service.
+pub struct ExportContext<'a> {
+    /// The permission to send.
+    pub calls: &'a dyn HttpCalls,
+    /// What is exported.
+    pub table: &'a mut Table,
+    /// The process that exports.
+    pub resource: &'a Resource,
+    /// Where results are counted.
+    pub stats: &'a ServiceStats,
+}
+
+/// Whether an export may start a cycle. Before that, the service writes its own metrics and the shared
+/// counters into the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CycleStart {
+    /// It may.
+    Allowed,
+    /// Only the current cycle may continue.
+    Deferred,
+}
+
+/// A request that was sent.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    call: Call,
+    points: u64,
+    start: Cursor,
+    next: Option<Cursor>,
+    sent_unix_nano: u64,
+}
+
+/// Which flush the cycles serve, by number.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flush {
+    /// The last flush that the console asked for.
+    requested: u64,
+    /// The last flush before the current cycle started.
+    in_cycle: u64,
+    /// Whether a request of the current cycle was rejected.
+    is_rejected: bool,
+}
+
+impl Exporter {
+    /// Creates an exporter whose first cycle starts one interval from now.
+    pub fn new(
+        destination: DestinationConfig,
+        id: DestinationId,
+        resource: &Resource,
+        now_unix_nano: u64,
+    ) -> Self {
+        let encoding = destination.encoding;
+        let compression = encoding.compression(destination.compression);
+        let headers = identity::headers(&destination, compression);
+        let (interval, timeout, backoff) = (destination.interval, destination.timeout, destination.backoff);
+        Self {
+            id,
+            headers,
+            compression,
+            size: SizeHint::new(encoding, resource),
+            delivery: Delivery::new(interval, timeout, backoff, now_unix_nano),
+            request: None,
+            in_flight: None,
+            status: ExporterStatus::new(&destination, now_unix_nano),
+            flush: Flush::default(),
+            ledger: Ledger::define(&destination.name),
+            checkpoint: id.delta.map(|_| ExportCheckpoint::new(&destination.name)),
+            destination,
+        }
+    }
+
+    /// Returns what the destination had of the shared counters when the previous service trapped, if it has
+    /// delta temporality.
+    pub fn load_checkpoint(&self) -> Option<(DestinationId, CounterBaselines)> {
+        self.checkpoint.as_ref().map(|checkpoint| (self.id, checkpoint.load()))
+    }
+
+    /// Returns its attributes in metrics about it (OpenTelemetry semantic conventions, `otel.component.*`).
+    pub fn component(&self) -> Vec<KeyValue> {
+        identity::component(&self.destination)
+    }
+
+    /// Returns the state of the exports, which other plugins can read.
+    pub fn state(&self) -> &Export {
+        self.status.state()
+    }
+
+    /// Returns the results of the exports.
+    pub fn totals(&self) -> &ExportTotals {
+        self.status.totals()
+    }
+
+    /// Returns the ledger, for results that other modules know.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Publishes the ledger.
+    pub fn publish_ledger(&mut self, stats: &ServiceStats) {
+        self.ledger.publish(stats.observations_aggregated.of_process(), self.status.state_mut());
+    }
+
+    /// Returns the number of points in the request that has no response yet.
+    pub fn points_in_flight(&self) -> u64 {
+        self.in_flight.map_or(0, |in_flight| in_flight.points)
+    }
+
+    /// Returns whether a new cycle starts now.
+    pub fn starts_cycle(&mut self, now_unix_nano: u64) -> bool {
+        self.request.is_none() && self.delivery.due(now_unix_nano) == Some(Cursor::default())
+    }
+
+    /// Returns whether there is something to send now.
+    pub fn is_due(&mut self, now_unix_nano: u64) -> bool {
+        self.delivery.due(now_unix_nano).is_some()
+    }
+
+    /// Schedules an export now if this flush is new. A cycle that starts after this exports what is in the
+    /// table.
+    pub fn flush(&mut self, number: u64, now_unix_nano: u64) {
+        if number > self.flush.requested {
+            self.flush.requested = number;
+            self.delivery.schedule_now(now_unix_nano);
+        }
+    }
+
+    /// Writes at least one part of the request that is due, and more as far as `budget` allows, and sends the
+    /// request when it is complete. Returns whether there is more to do at once.
+    pub fn export(
+        &mut self,
+        context: &mut ExportContext<'_>,
+        budget: Budget,
+        cycle_start: CycleStart,
+    ) -> bool {
+        loop {
+            let now = clock::now_unix_nano();
+            let Some(from) = self.delivery.due(now) else { return false };
+            if cycle_start == CycleStart::Deferred && self.starts_cycle(now) {
+                return true;
+            }
+            if let Some(in_flight) = self.in_flight.take() {
+                self.status.record_given_up(in_flight.duration_ns(now), context.stats, now);
+            }
+            if self.request.is_none() && from == Cursor::default() {
+                (self.flush.in_cycle, self.flush.is_rejected) = (self.flush.requested, false);
+                self.ledger.cycle_started(context.stats.observations_aggregated.of_process());
+            }
+            let (encoding, compression) = (self.destination.encoding, self.compression);
+            let new = || ExportRequest::new(encoding, Compressor::new(compression), from);
+            let mut request = self.request.take().unwrap_or_else(new);
+            match self.write(&mut request, context, now) {
+                Progress::Complete { next } => self.complete(request, next, context, now),
+                Progress::Partial => self.request = Some(request),
+            }
+            if budget.is_spent() {
+                return self.is_due(now);
+            }
+        }
+    }
+
+    /// Handles the response to `call`, if it is a call of this destination. `has_headers` is false if the
+    /// response ended before its headers.
+    pub fn handle_response(
+        &mut self,
+        call: Call,
+        has_headers: bool,
+        table: &mut Table,
+        stats: &ServiceStats,
+    ) -> bool {
+        let Some(in_flight) = self.in_flight.filter(|in_flight| in_flight.call == call) else { return false };
+        self.in_flight = None;
+        let header = |name| if has_headers { http_call::answer_header(name) } else { None };
+        let (status, content_type, retry_after) =
+            (header(":status"), header("content-type"), header("retry-after"));
+        let body = if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() };
+        let (now, jitter) = (clock::now_unix_nano(), random::number().unwrap_or(0));
+        let response = CollectorResponse {
+            status: status.as_deref(),
+            content_type: content_type.as_deref(),
+            retry_after: retry_after.as_deref(),
+            body: &body,
+        };
+        let class = response.classify(self.destination.encoding, now);
+        let Some(outcome) = self.delivery.handle_response(now, &class, jitter) else { return true };
+        self.status.record_response(&in_flight, &class, &outcome, status.as_deref(), stats, now);
+        let InFlight { start, next, .. } = in_flight;
+        match outcome {
+            Outcome::Retry { .. } => return true,
+            Outcome::Accepted { .. } => self.ledger.export(table.confirm(self.id, start, next)),
+            Outcome::Dropped { .. } => {
+                self.flush.is_rejected = true;
+                self.ledger.drop(DropReason::Collector, table.discard(self.id, start, next));
+            }
+        }
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.save(table.baselines(self.id));
+        }
+        self.slice_done(now, next);
+        true
+    }
+
+    /// Logs what was not exported: the last step of a shutdown. Returns the number of points.
+    pub fn log_unexported(&self, table: &Table, resource: &Resource) -> u64 {
+        shutdown::log_unexported(table, self.id, &self.destination.name, resource, clock::now_unix_nano())
+    }
+
+    /// Appends a part to a request.
+    fn write(&self, request: &mut ExportRequest, context: &mut ExportContext<'_>, now: u64) -> Progress {
+        let ExportContext { table, resource, stats, .. } = context;
+        let (from, request_bytes_max) = (request.end(), self.destination.max_bytes);
+        let bytes_max = request_bytes_max.saturating_sub(request.bytes());
+        let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size };
+        let time_unix_nano = table.export_time(self.id, from, now);
+        let slice = slice(table, View::Export(self.id), from, &limits, time_unix_nano);
+        let (next, is_full) = (slice.next, slice.is_full);
+        let left_out = request.push(resource, &slice, next.unwrap_or(from));
+        stats.drop_points(DropReason::Encoding, left_out);
+        table.mark_sent(self.id, from, next, time_unix_nano);
+        if next.is_none() || is_full || request.bytes() >= request_bytes_max {
+            Progress::Complete { next }
+        } else {
+            Progress::Partial
+        }
+    }
+
+    /// Sends a request, or skips an empty one.
+    fn complete(
+        &mut self,
+        request: ExportRequest,
+        next: Option<Cursor>,
+        context: &mut ExportContext<'_>,
+        now: u64,
+    ) {
+        let (start, points) = (request.start(), request.points());
+        if points > 0 {
+            // A failed write is retried with the next request.
+            let _ = EXPORT_TIME.save(&context.table.last_export_unix_nano());
+            self.send(&request.finish(), points, start, next, context, now);
+        } else {
+            self.ledger.export(context.table.confirm(self.id, start, next));
+            self.delivery.proceed(now, next);
+            self.slice_done(now, next);
+        }
+    }
+
+    fn send(
+        &mut self,
+        body: &[u8],
+        points: u64,
+        start: Cursor,
+        next: Option<Cursor>,
+        context: &ExportContext<'_>,
+        now: u64,
+    ) {
+        let sent = context.calls.send(&http_call::Request {
+            cluster: &self.destination.cluster,
+            method: "POST",
+            path: &self.destination.path,
+            authority: &self.destination.authority,
+            headers: &self.headers,
+            body,
+            timeout: self.destination.timeout,
+        });
+        match sent {
+            Ok(call) => {
+                self.delivery.sent(now, next);
+                self.in_flight = Some(InFlight { call, points, start, next, sent_unix_nano: now });
+            }
+            Err(error) => {
+                self.delivery.unsendable(now, random::number().unwrap_or(0));
+                let reason = format!("{error}: check cluster {}", quoted(&self.destination.cluster));
+                self.status.record_unsent(&reason, context.stats, now);
+            }
+        }
+    }
+
+    /// Finishes a slice. After the last, the cycle is complete, unless a request was rejected.
+    fn slice_done(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
+        if next.is_some() {
+            return;
+        }
+        if !self.flush.is_rejected {
+            if self.id.delta.is_none() {
+                self.ledger.cycle_accepted();
+            }
+            self.status.cycle_complete(now_unix_nano, self.flush.in_cycle);
+        }
+        if self.flush.in_cycle < self.flush.requested {
+            self.delivery.schedule_now(now_unix_nano);
+        }
+    }
+}
+
+/// How far a request is written.
+enum Progress {
+    /// More parts follow.
+    Partial,
+    /// It can be sent; the next one starts at `next`, unless this is the last of a cycle.
+    Complete { next: Option<Cursor> },
+}
+
+impl InFlight {
+    fn duration_ns(&self, now_unix_nano: u64) -> u64 {
+        now_unix_nano.saturating_sub(self.sent_unix_nano)
+    }
+}

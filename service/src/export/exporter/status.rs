@@ -1,0 +1,166 @@
+//! The status of one destination: for statistics, metrics, other plugins, and the log.
+
+use std::time::Duration;
+
+use log::{info, warn};
+use tributary_host::logging::RateLimit;
+use tributary_proto::attributes::clip;
+use tributary_proto::config::quoted;
+use tributary_proto::duration::{self, as_ns};
+use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
+
+use super::InFlight;
+use super::totals::{ExportTotals, NO_ANSWER, error_type};
+use crate::export::delivery::Outcome;
+use crate::export::destination::DestinationConfig;
+use crate::export::points::Temporality;
+use crate::export::response::ResponseClass;
+use crate::stats::{DropReason, ServiceStats};
+
+/// The number of failed cycles in a row after which a destination counts as stuck.
+const PATIENCE_INTERVALS: u32 = 3;
+/// How often a fault that lasts is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+const NOTHING_LOST: &str = "nothing is lost";
+
+/// The status of one destination.
+#[derive(Debug)]
+pub(super) struct ExporterStatus {
+    temporality: Temporality,
+    state: Export,
+    totals: ExportTotals,
+    faults: RateLimit,
+}
+
+impl ExporterStatus {
+    /// Creates the status of a destination without exports.
+    pub(super) fn new(destination: &DestinationConfig, now_unix_nano: u64) -> Self {
+        let patience =
+            destination.interval.saturating_mul(PATIENCE_INTERVALS).saturating_add(destination.timeout);
+        let state = Export {
+            name: destination.name.clone(),
+            complete_unix_nano: now_unix_nano,
+            patience_ns: as_ns(patience),
+            ..Export::default()
+        };
+        let (totals, faults) = (ExportTotals::default(), RateLimit::new(LOG_INTERVAL));
+        Self { temporality: destination.temporality, state, totals, faults }
+    }
+
+    /// Returns the state that other plugins can read.
+    pub(super) fn state(&self) -> &Export {
+        &self.state
+    }
+
+    /// Returns the same, for the ledger.
+    pub(super) fn state_mut(&mut self) -> &mut Export {
+        &mut self.state
+    }
+
+    /// Returns the results of the exports.
+    pub(super) fn totals(&self) -> &ExportTotals {
+        &self.totals
+    }
+
+    /// Records that the destination accepted a cycle, which serves the flush of this number.
+    pub(super) fn cycle_complete(&mut self, now_unix_nano: u64, flushed: u64) {
+        (self.state.complete_unix_nano, self.state.flushed) = (now_unix_nano, flushed);
+    }
+
+    /// Records that Envoy refused to send a request.
+    pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
+        self.count_failure(stats);
+        self.fault(now_unix_nano, reason, NOTHING_LOST);
+    }
+
+    /// Records that a call was given up.
+    pub(super) fn record_given_up(&mut self, duration_ns: u64, stats: &ServiceStats, now_unix_nano: u64) {
+        self.count_failure(stats);
+        self.totals.call_ended(Some(NO_ANSWER.into()), duration_ns);
+        self.fault(now_unix_nano, "no response arrived", NOTHING_LOST);
+    }
+
+    /// Records the response to a call.
+    pub(super) fn record_response(
+        &mut self,
+        call: &InFlight,
+        class: &ResponseClass,
+        outcome: &Outcome,
+        status: Option<&[u8]>,
+        stats: &ServiceStats,
+        now_unix_nano: u64,
+    ) {
+        let error = error_type(class, status);
+        self.totals.call_ended(error.clone(), call.duration_ns(now_unix_nano));
+        match class {
+            ResponseClass::Accepted { rejected, message } => {
+                let rejected = call.points.min(*rejected);
+                let accepted = call.points.saturating_sub(rejected);
+                stats.exports_succeeded.add(1);
+                stats.points_rejected.add(rejected);
+                stats.points_exported.add(accepted);
+                self.totals.points_ended(error, rejected);
+                self.totals.points_ended(None, accepted);
+                self.state.succeeded = self.state.succeeded.saturating_add(1);
+                self.state.failures = 0;
+                self.state.fault.clear();
+                if rejected > 0 || !message.is_empty() {
+                    let reason = format!("the collector rejected {rejected} points: {}", quoted(message));
+                    self.fault(now_unix_nano, &reason, self.loss());
+                }
+            }
+            // The points are sent again.
+            ResponseClass::Retryable { .. } => self.count_failure(stats),
+            ResponseClass::Rejected { .. } => {
+                self.count_failure(stats);
+                stats.drop_points(DropReason::Collector, call.points);
+                self.totals.points_ended(error, call.points);
+            }
+        }
+        self.log(outcome, status, now_unix_nano);
+    }
+
+    fn count_failure(&mut self, stats: &ServiceStats) {
+        stats.exports_failed.add(1);
+        self.state.failed = self.state.failed.saturating_add(1);
+        self.state.failures = self.state.failures.saturating_add(1);
+    }
+
+    fn log(&mut self, outcome: &Outcome, status: Option<&[u8]>, now_unix_nano: u64) {
+        match outcome {
+            Outcome::Accepted { failures: 0 } => {}
+            Outcome::Accepted { failures } => {
+                let name = quoted(&self.state.name);
+                info!("destination {name}: accepts exports again after {failures} failures");
+            }
+            Outcome::Retry { failures, wait } => {
+                let status = status
+                    .map_or("no status".into(), |status| format!("HTTP {}", String::from_utf8_lossy(status)));
+                let wait = duration::format(*wait);
+                let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
+                self.fault(now_unix_nano, &reason, NOTHING_LOST);
+            }
+            Outcome::Dropped { status } => {
+                self.fault(now_unix_nano, &format!("HTTP {status}, which is not retryable"), self.loss());
+            }
+        }
+    }
+
+    /// Logs a fault at a bounded rate, with what it means for the data.
+    fn fault(&mut self, now_unix_nano: u64, reason: &str, loss: &str) {
+        clip(reason, FAULT_BYTES_MAX).clone_into(&mut self.state.fault);
+        if let Some(suppressed) = self.faults.permit(now_unix_nano) {
+            let name = quoted(&self.state.name);
+            warn!("destination {name}: {reason}; {loss} ({suppressed} similar lines suppressed)");
+        }
+    }
+
+    /// Returns what a permanent rejection means for the data.
+    fn loss(&self) -> &'static str {
+        match self.temporality {
+            Temporality::Cumulative => "the sums are in the next export",
+            Temporality::Delta => "these deltas are lost",
+        }
+    }
+}

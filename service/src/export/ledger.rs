@@ -1,0 +1,146 @@
+//! The ledger of one destination: each aggregated observation is exported, dropped for a reason, or waiting.
+//! After each callback, the sum is exactly what was aggregated.
+//!
+//! It is kept in Envoy's statistics, which survive a trap, so a restarted service knows what its predecessor
+//! aggregated and never exported.
+
+use tributary_host::stats::Gauge;
+use tributary_proto::exports::Export;
+
+use super::destination::statistic_name;
+use crate::stats::{DropReason, ProcessCounter};
+
+/// What became of the aggregated observations, for one destination.
+#[derive(Debug)]
+pub struct Ledger {
+    exported: ProcessCounter,
+    dropped: [ProcessCounter; DropReason::OBSERVATIONS.len()],
+    waiting: Gauge,
+    /// Exported or dropped by all services of the process.
+    settled: u64,
+    /// What was aggregated when the current cycle started.
+    cycle: u64,
+    /// The last written value of the statistic `waiting`.
+    written: Option<u64>,
+}
+
+impl Ledger {
+    /// Creates the ledger of the destination with this name, as the previous service left it.
+    pub fn define(destination: &str) -> Self {
+        let name = |what: &str| format!("tributary_observations_{what}.{}", statistic_name(destination));
+        let exported = ProcessCounter::define(&name("exported"));
+        let dropped = DropReason::OBSERVATIONS
+            .map(|reason| ProcessCounter::define(&format!("{}.{}", name("dropped"), reason.name())));
+        let counters = [&exported].into_iter().chain(&dropped);
+        let settled = counters.fold(0, |sum: u64, counter| sum.saturating_add(counter.of_process()));
+        Self { exported, dropped, waiting: Gauge::define(&name("waiting")), settled, cycle: 0, written: None }
+    }
+
+    /// Records the start of a cycle of cumulative sums, with what the process has aggregated.
+    pub fn cycle_started(&mut self, aggregated: u64) {
+        self.cycle = aggregated;
+    }
+
+    /// Records that the destination accepted a whole cycle of cumulative sums: it has what was aggregated at
+    /// its start.
+    pub fn cycle_accepted(&mut self) {
+        self.export(self.cycle.saturating_sub(self.settled));
+    }
+
+    /// Records exported observations.
+    pub fn export(&mut self, observations: u64) {
+        self.exported.add(observations);
+        self.settled = self.settled.saturating_add(observations);
+    }
+
+    /// Records dropped observations.
+    pub fn drop(&mut self, reason: DropReason, observations: u64) {
+        if let Some((_, counter)) = self.dropped().find(|(present, _)| *present == reason) {
+            counter.add(observations);
+        }
+        self.settled = self.settled.saturating_add(observations);
+    }
+
+    /// Returns how many of the observations that the process has aggregated are waiting.
+    pub fn waiting(&self, aggregated: u64) -> u64 {
+        aggregated.saturating_sub(self.settled)
+    }
+
+    /// Publishes the ledger, with what the process has aggregated, in the statistics and in `export`.
+    pub fn publish(&mut self, aggregated: u64, export: &mut Export) {
+        let waiting = self.waiting(aggregated);
+        if self.written.replace(waiting) != Some(waiting) {
+            self.waiting.set(waiting);
+        }
+        export.exported = self.exported.of_process();
+        export.waiting = waiting;
+        export.dropped = self.dropped().fold(0, |sum, (_, counter)| sum.saturating_add(counter.of_process()));
+    }
+
+    /// Returns the exported observations.
+    pub fn exported(&self) -> &ProcessCounter {
+        &self.exported
+    }
+
+    /// Iterates over the dropped observations by reason.
+    pub fn dropped(&self) -> impl Iterator<Item = (DropReason, &ProcessCounter)> {
+        DropReason::OBSERVATIONS.into_iter().zip(&self.dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tributary_host::fake;
+
+    use super::*;
+
+    fn stat(name: &str) -> u64 {
+        fake::with(|host| host.stat(&format!("tributary_observations_{name}")))
+    }
+
+    #[test]
+    fn an_accepted_cycle_exports_what_was_aggregated_at_its_start() {
+        fake::reset();
+        let mut ledger = Ledger::define("a.b:c");
+        ledger.cycle_started(10);
+        ledger.publish(12, &mut Export::default());
+        assert_eq!((stat("waiting.a_b_c"), stat("exported.a_b_c")), (12, 0));
+        ledger.cycle_accepted();
+        ledger.publish(12, &mut Export::default());
+        assert_eq!((stat("waiting.a_b_c"), stat("exported.a_b_c")), (2, 10));
+        ledger.cycle_started(12);
+        ledger.drop(DropReason::Table, 3);
+        ledger.cycle_accepted();
+        ledger.publish(15, &mut Export::default());
+        // What was dropped during the cycle does not count as exported.
+        assert_eq!((stat("waiting.a_b_c"), stat("exported.a_b_c"), stat("dropped.a_b_c.table")), (2, 10, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn it_adds_up_after_every_step_and_restart(steps in prop::collection::vec((0u8..6, 0u64..100), 0..60)) {
+            fake::reset();
+            let (mut ledger, mut aggregated) = (Ledger::define("d"), 0);
+            for (step, number) in steps {
+                match step {
+                    0 => aggregated += number,
+                    1 => ledger.cycle_started(aggregated),
+                    2 => ledger.cycle_accepted(),
+                    3 => ledger.export(number.min(ledger.waiting(aggregated))),
+                    4 => ledger.drop(DropReason::Collector, number.min(ledger.waiting(aggregated))),
+                    _ => {
+                        ledger = Ledger::define("d");
+                        ledger.drop(DropReason::Trap, ledger.waiting(aggregated));
+                    }
+                }
+                let mut export = Export::default();
+                ledger.publish(aggregated, &mut export);
+                let dropped = stat("dropped.d.table") + stat("dropped.d.collector") + stat("dropped.d.trap");
+                prop_assert_eq!(stat("exported.d") + stat("waiting.d") + dropped, aggregated);
+                let published = (export.exported, export.waiting, export.dropped);
+                prop_assert_eq!(published, (stat("exported.d"), stat("waiting.d"), dropped));
+            }
+        }
+    }
+}

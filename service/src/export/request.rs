@@ -1,0 +1,67 @@
+//! A request to a collector while it is written, slice by slice.
+
+use super::compress::Compressor;
+use super::encode::{Encoded, Encoding};
+use super::resource::Resource;
+use super::slice::Slice;
+use crate::aggregate::Cursor;
+
+/// A request to a collector, as far as it is written.
+#[derive(Debug)]
+pub struct ExportRequest {
+    encoding: Encoding,
+    body: Compressor,
+    points: u64,
+    start: Cursor,
+    end: Cursor,
+}
+
+impl ExportRequest {
+    /// Creates an empty request for the rows from `start` on.
+    pub fn new(encoding: Encoding, body: Compressor, start: Cursor) -> Self {
+        Self { encoding, body, points: 0, start, end: start }
+    }
+
+    /// Appends a slice, which ends at `end`. Returns the number of points that the encoding cannot represent.
+    pub fn push(&mut self, resource: &Resource, slice: &Slice<'_>, end: Cursor) -> u64 {
+        self.end = end;
+        let is_first = self.points == 0;
+        let time = is_first.then_some(slice.time_unix_nano);
+        let Encoded { bytes, points, left_out } = self.encoding.part(resource, &slice.metrics, time);
+        if points > 0 {
+            let [before, between, _] = self.encoding.frame();
+            self.body.push(if is_first { before } else { between });
+            self.body.push(&bytes);
+            self.points = self.points.saturating_add(points);
+        }
+        left_out
+    }
+
+    /// Returns the number of points in it.
+    pub fn points(&self) -> u64 {
+        self.points
+    }
+
+    /// Returns its length before compression, in bytes.
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.body.bytes()).unwrap_or(usize::MAX)
+    }
+
+    /// Returns where in the table it starts.
+    pub fn start(&self) -> Cursor {
+        self.start
+    }
+
+    /// Returns where in the table the next slice starts.
+    pub fn end(&self) -> Cursor {
+        self.end
+    }
+
+    /// Returns the compressed body.
+    pub fn finish(self) -> Vec<u8> {
+        let [_, _, after] = self.encoding.frame();
+        let mut body = self.body;
+        body.push(after);
+        body.finish()
+    }
+}

@@ -1,0 +1,181 @@
+//! A slice of the table as points: what fits into one part of a request.
+
+use std::borrow::Cow;
+
+use super::encode::SizeHint;
+use super::points::{DataPoint, MetricPoints, PointValue, Temporality};
+use crate::aggregate::{Cursor, DestinationId, Row, RowUpdate, Table};
+
+/// Which rows a slice has, and what of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All rows, with their cumulative values.
+    All,
+    /// What a destination gets of each row.
+    Export(DestinationId),
+    /// The same, without rows whose current value it has confirmed.
+    Unconfirmed(DestinationId),
+}
+
+/// The limits of a slice.
+#[derive(Debug)]
+pub struct SliceLimits<'a> {
+    /// The maximum number of rows.
+    pub rows_max: usize,
+    /// The maximum number of bytes in a request before compression. The last point may exceed it, and the
+    /// first row is always taken, because the resource alone may need more.
+    pub bytes_max: usize,
+    /// The sizes of points.
+    pub size: &'a SizeHint,
+}
+
+/// A part of the table as points.
+#[derive(Debug)]
+pub struct Slice<'a> {
+    /// The points.
+    pub metrics: Vec<MetricPoints<'a>>,
+    /// The time of the points.
+    pub time_unix_nano: u64,
+    /// Where the next slice starts; `None` after the last slice.
+    pub next: Option<Cursor>,
+    /// Whether the slice ends because of its bytes.
+    pub is_full: bool,
+}
+
+/// Returns a slice of the table from `from` on, whose points get the time `time_unix_nano`.
+pub fn slice<'a>(
+    table: &'a Table,
+    view: View,
+    from: Cursor,
+    limits: &SliceLimits<'_>,
+    time_unix_nano: u64,
+) -> Slice<'a> {
+    let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
+    for (metric, rows) in table.metrics(from) {
+        let destination = view.destination().map(|destination| destination.for_kind(&metric.kind));
+        let has_deltas = destination.is_some_and(|destination| destination.delta.is_some());
+        let temporality = if has_deltas { Temporality::Delta } else { Temporality::Cumulative };
+        let mut points = Vec::new();
+        bytes = bytes.saturating_add(limits.size.metric(metric));
+        let mut next = None;
+        for (cursor, row) in rows {
+            if rows_left == 0 || bytes >= limits.bytes_max && rows_left < limits.rows_max {
+                next = Some(cursor);
+                break;
+            }
+            rows_left = rows_left.saturating_sub(1);
+            let is_skipped = matches!(view, View::Unconfirmed(destination) if row.is_confirmed(destination));
+            if !is_skipped && let Some(point) = point(row, destination, time_unix_nano) {
+                bytes = bytes.saturating_add(limits.size.point(metric, &point));
+                points.push(point);
+            }
+        }
+        if !points.is_empty() {
+            metrics.push(MetricPoints { metric, temporality, points });
+        }
+        if next.is_some() {
+            return Slice { metrics, time_unix_nano, next, is_full: bytes >= limits.bytes_max };
+        }
+    }
+    Slice { metrics, time_unix_nano, next: None, is_full: false }
+}
+
+impl View {
+    fn destination(self) -> Option<DestinationId> {
+        match self {
+            Self::All => None,
+            Self::Export(destination) | Self::Unconfirmed(destination) => Some(destination),
+        }
+    }
+}
+
+/// Returns what a destination gets of a row, or its current value without a destination.
+fn point(row: &Row, destination: Option<DestinationId>, time_unix_nano: u64) -> Option<DataPoint<'_>> {
+    let (update, exemplar) = match destination {
+        None => (row.current(), row.exemplar()),
+        Some(destination) => (row.update(destination)?, row.exemplar_for(destination)),
+    };
+    let start = row.start_unix_nano();
+    let (start_unix_nano, time_unix_nano, value) = match update {
+        RowUpdate::Value(point) => (start, time_unix_nano, Cow::Borrowed(point).into()),
+        RowUpdate::Delta { start_unix_nano, point } => (start_unix_nano, time_unix_nano, point.into()),
+        RowUpdate::End { time_unix_nano } => (start, time_unix_nano.max(start), PointValue::NoRecordedValue),
+    };
+    Some(DataPoint { attributes: row.attributes(), start_unix_nano, time_unix_nano, value, exemplar })
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_host::random;
+    use tributary_proto::attributes;
+    use tributary_proto::batch::Point;
+    use tributary_proto::metric::{Kind, Metric};
+
+    use super::*;
+    use crate::aggregate::{MetricOrigin, TableLimits};
+    use crate::export::{Encoding, Resource};
+
+    const CUMULATIVE: DestinationId = DestinationId { number: 0, delta: None };
+    const DELTA: DestinationId = DestinationId { number: 1, delta: Some(0) };
+
+    fn table(kind: Kind, point: &Point, series: usize) -> Table {
+        let limits = TableLimits { series_max: 100, idle_ns: None, destinations: 2, deltas: 1, step_ns: 1 };
+        let mut table = Table::new(limits, 5, random::hasher());
+        let (name, unit) = ("m".to_owned(), "1".to_owned());
+        let metric = Metric { name, unit, description: String::new(), divisor: 1, kind };
+        for number in 0..series {
+            let attributes = attributes::encode(vec![attributes::text("route", &number.to_string())]);
+            assert!(table.set(MetricOrigin::Service, &metric, &attributes, point.clone(), 5, 9));
+        }
+        table
+    }
+
+    fn limits(size: &SizeHint, bytes_max: usize) -> SliceLimits<'_> {
+        SliceLimits { rows_max: usize::MAX, bytes_max, size }
+    }
+
+    #[test]
+    fn a_slice_ends_with_the_point_that_exceeds_its_bytes() {
+        let table = table(Kind::Counter, &Point::Counter(1), 50);
+        let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
+        let slice = slice(&table, View::Export(CUMULATIVE), Cursor::default(), &limits(&size, 1_000), 10);
+        let points = slice.metrics[0].points.len();
+        let (_, mut rest) = table.metrics(slice.next.unwrap()).next().unwrap();
+        assert!((2..30).contains(&points) && slice.is_full, "{points}");
+        assert_eq!(rest.next().map(|(cursor, _)| cursor), slice.next);
+        assert_eq!(rest.count(), 49 - points);
+    }
+
+    #[test]
+    fn up_down_counters_are_cumulative_for_every_destination() {
+        let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
+        for (kind, point, expected) in [
+            (Kind::Counter, Point::Counter(1), Temporality::Delta),
+            (Kind::UpDownCounter, Point::UpDownCounter(1), Temporality::Cumulative),
+        ] {
+            let table = table(kind, &point, 1);
+            let limits = limits(&size, usize::MAX);
+            let exported = slice(&table, View::Export(DELTA), Cursor::default(), &limits, 10);
+            assert_eq!(exported.metrics[0].temporality, expected);
+            let all = slice(&table, View::All, Cursor::default(), &limits, 10);
+            assert_eq!(all.metrics[0].temporality, Temporality::Cumulative);
+        }
+    }
+
+    #[test]
+    fn confirmed_rows_are_not_unconfirmed() {
+        let mut table = table(Kind::Counter, &Point::Counter(1), 3);
+        let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
+        table.mark_sent(CUMULATIVE, Cursor::default(), None, 10);
+        table.confirm(CUMULATIVE, Cursor::default(), None);
+        for (view, points) in [
+            (View::All, 3),
+            (View::Export(CUMULATIVE), 3),
+            (View::Unconfirmed(CUMULATIVE), 0),
+            (View::Unconfirmed(DELTA), 3),
+        ] {
+            let slice = slice(&table, view, Cursor::default(), &limits(&size, usize::MAX), 10);
+            assert_eq!(slice.metrics.iter().map(|metric| metric.points.len()).sum::<usize>(), points);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Snapshots of the whole table for the console, in shared data. A snapshot is written only when the console
+//! asks for it, a part in each callback.
+
+use prost::Message;
+use prost::bytes::Bytes;
+use tributary_host::shared_data::{HostSharedData, SharedData, Version};
+use tributary_proto::console::{
+    ASKED_KEY, PART_BYTES, SNAPSHOT_BYTES_MAX, SNAPSHOT_INTERVAL_NS, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY,
+    SnapshotPart,
+};
+use tributary_proto::generated::batch::{Group, Point, Series, point};
+
+use super::encode::{Encoding, SizeHint};
+use super::exporter::PART_ROWS;
+use super::points::{DataPoint, MetricPoints, PointValue};
+use super::resource::Resource;
+use super::slice::{SliceLimits, View, slice};
+use crate::aggregate::{Cursor, Table};
+use crate::budget::Budget;
+
+/// The bytes of [`SNAPSHOT_BYTES_MAX`] that are reserved for the last part, which marks a snapshot as cut.
+const END_BYTES_MAX: usize = 32;
+
+/// Writes snapshots, one after the other.
+#[derive(Debug)]
+pub struct Snapshots {
+    size: SizeHint,
+    /// When the last one was started.
+    start_unix_nano: u64,
+    /// The position and the bytes of the one that is being written.
+    in_progress: Option<(Cursor, Vec<u8>)>,
+}
+
+impl Snapshots {
+    /// Creates a writer, with no snapshot in progress.
+    pub fn new(resource: &Resource) -> Self {
+        let size = SizeHint::new(Encoding::OtlpProtobuf, resource);
+        Self { size, start_unix_nano: 0, in_progress: None }
+    }
+
+    /// Starts a snapshot if the console has asked for one since the last, and the interval has passed.
+    /// Returns whether it did.
+    pub fn start_if_asked(&mut self, now_unix_nano: u64) -> bool {
+        if self.in_progress.is_some() {
+            return false;
+        }
+        let asked = HostSharedData.get(ASKED_KEY).ok().flatten();
+        let asked = asked.and_then(|(bytes, _)| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+        let since = now_unix_nano.checked_sub(self.start_unix_nano);
+        // A clock that went backwards must neither block a snapshot nor cause one that nobody asked for.
+        let is_asked = asked.is_some_and(|asked| {
+            asked > self.start_unix_nano && asked <= now_unix_nano.saturating_add(SNAPSHOT_INTERVAL_NS)
+                || since.is_none() && asked > 0
+        });
+        let starts = is_asked && since.is_none_or(|since| since >= SNAPSHOT_INTERVAL_NS);
+        if starts {
+            self.start_unix_nano = now_unix_nano;
+            self.in_progress = Some((Cursor::default(), Vec::new()));
+        }
+        starts
+    }
+
+    /// Writes at least one part of the snapshot in progress, and more as far as `budget` allows. Returns
+    /// whether it is unfinished.
+    pub fn write(&mut self, table: &Table, resource: &Resource, budget: Budget) -> bool {
+        let Some((mut at, mut bytes)) = self.in_progress.take() else { return false };
+        if bytes.is_empty() {
+            let (resource, time_unix_nano) = (resource.canonical().to_vec(), self.start_unix_nano);
+            let first = SnapshotPart { resource, time_unix_nano, ..SnapshotPart::default() };
+            bytes = first.encode_length_delimited_to_vec();
+        }
+        loop {
+            let bytes_left = SNAPSHOT_BYTES_MAX.saturating_sub(END_BYTES_MAX).saturating_sub(bytes.len());
+            let bytes_max = bytes_left.min(PART_BYTES);
+            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size };
+            let slice = slice(table, View::All, at, &limits, self.start_unix_nano);
+            let part = part(&slice.metrics).encode_length_delimited_to_vec();
+            let fits = part.len() <= bytes_left;
+            if fits {
+                bytes.extend_from_slice(&part);
+            }
+            match slice.next {
+                Some(next) if fits => at = next,
+                next => {
+                    self.publish(bytes, !fits || next.is_some());
+                    return false;
+                }
+            }
+            if budget.is_spent() {
+                self.in_progress = Some((at, bytes));
+                return true;
+            }
+        }
+    }
+
+    /// Writes a whole snapshot to shared data. If the host refuses, the console responds that there is none.
+    fn publish(&self, mut bytes: Vec<u8>, is_cut: bool) {
+        if is_cut {
+            let last = SnapshotPart { is_cut, ..SnapshotPart::default() };
+            bytes.extend_from_slice(&last.encode_length_delimited_to_vec());
+        }
+        let time = self.start_unix_nano.to_le_bytes();
+        let _ = HostSharedData
+            .set(SNAPSHOT_KEY, &bytes, Version::ANY)
+            .and_then(|()| HostSharedData.set(SNAPSHOT_TIME_KEY, &time, Version::ANY));
+    }
+}
+
+/// Returns the part of a snapshot with these points.
+fn part(metrics: &[MetricPoints<'_>]) -> SnapshotPart {
+    let groups = metrics.iter().map(|points| Group {
+        metrics: vec![points.metric.to_wire()],
+        series: points.points.iter().filter_map(series).collect(),
+    });
+    let groups = groups.filter(|group| !group.series.is_empty()).collect();
+    SnapshotPart { groups, ..SnapshotPart::default() }
+}
+
+/// Returns one series, unless it has ended.
+fn series(point: &DataPoint<'_>) -> Option<Series> {
+    let value = match &point.value {
+        PointValue::Counter(count) => point::Value::Counter(*count),
+        PointValue::UpDown(sum) => point::Value::UpDownCounter(*sum),
+        PointValue::Histogram(histogram) => point::Value::Histogram(histogram.to_wire()),
+        PointValue::Exponential(histogram) => point::Value::ExponentialHistogram(histogram.to_wire()),
+        PointValue::NoRecordedValue => return None,
+    };
+    Some(Series {
+        attributes: Bytes::copy_from_slice(point.attributes),
+        observations: 0,
+        points: vec![Point { value: Some(value) }],
+        exemplars: point.exemplar.map(|exemplar| exemplar.to_wire(0)).into_iter().collect(),
+    })
+}

@@ -1,0 +1,122 @@
+//! Counters in shared data: which of them exist, and their values in the table.
+//!
+//! Workers keep them, and name them in their batches. Their keys are in the checkpoint, because a restarted
+//! service must export them even if no worker sends a batch.
+
+use tributary_host::counter;
+use tributary_host::shared_data::HostSharedData;
+use tributary_proto::attributes;
+use tributary_proto::batch::Point;
+use tributary_proto::counter::{is_key, shared_key};
+use tributary_proto::limits::COUNTERS_MAX;
+use tributary_proto::metric::{Kind, Metric};
+
+use crate::aggregate::{DestinationId, MetricOrigin, Table};
+use crate::checkpoint::{COUNTER_KEYS, CounterBaselines, CounterKeys};
+use crate::stats::{DropReason, ServiceStats};
+
+/// The metric of all counters; their key is the attribute `key`.
+pub const METRIC: &str = "tributary.counter";
+
+/// The counters in shared data, at most [`COUNTERS_MAX`].
+#[derive(Debug)]
+pub struct SharedCounters {
+    metric: Metric,
+    keys: CounterKeys,
+    /// How many of the keys are saved.
+    saved: usize,
+}
+
+impl Default for SharedCounters {
+    fn default() -> Self {
+        let metric = Metric {
+            name: METRIC.to_owned(),
+            unit: "1".to_owned(),
+            description: "Counters that all workers keep in shared data.".to_owned(),
+            divisor: 1,
+            kind: Kind::Counter,
+        };
+        Self { metric, keys: CounterKeys::default(), saved: 0 }
+    }
+}
+
+impl SharedCounters {
+    /// Registers the key of a counter. Invalid keys, and those beyond the limit, are ignored.
+    pub fn register(&mut self, key: &str) {
+        let keys = &mut self.keys.0;
+        if keys.len() < COUNTERS_MAX && is_key(key) && !keys.iter().any(|known| known == key) {
+            keys.push(key.to_owned());
+        }
+    }
+
+    /// Saves the keys if there are new ones. A failed write is retried with the next batch.
+    pub fn save(&mut self) {
+        if self.saved < self.keys.0.len() && COUNTER_KEYS.save(&self.keys).is_ok() {
+            self.saved = self.keys.0.len();
+        }
+    }
+
+    /// Registers the keys that a previous service of this process saved.
+    pub fn load(&mut self) {
+        let keys = COUNTER_KEYS.load().valid().unwrap_or_default();
+        keys.0.iter().for_each(|key| self.register(key));
+    }
+
+    /// Makes the deltas of a destination continue from what it has.
+    pub fn resume(
+        &self,
+        table: &mut Table,
+        destination: DestinationId,
+        baselines: &CounterBaselines,
+        start_unix_nano: u64,
+    ) {
+        for key in &self.keys.0 {
+            let attributes = attributes_of(key);
+            if let Some(baseline) = baselines.get(&attributes) {
+                table.resume(&self.metric, &attributes, destination, baseline, start_unix_nano);
+            }
+        }
+    }
+
+    /// Reads the counters into the table; all of them start at `start_unix_nano`. Values that are not
+    /// counters are ignored.
+    pub fn read(&self, table: &mut Table, stats: &ServiceStats, start_unix_nano: u64, now_unix_nano: u64) {
+        for key in &self.keys.0 {
+            let Ok(Some(value)) = counter::read(&mut HostSharedData, &shared_key(key)) else { continue };
+            let (attributes, point) = (attributes_of(key), Point::Counter(value));
+            let origin = MetricOrigin::SharedData;
+            if !table.set(origin, &self.metric, &attributes, point, start_unix_nano, now_unix_nano) {
+                stats.drop_points(DropReason::Table, 1);
+            }
+        }
+    }
+}
+
+fn attributes_of(key: &str) -> Vec<u8> {
+    attributes::encode(vec![attributes::text("key", key)])
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_host::fake;
+
+    use super::*;
+
+    #[test]
+    fn saved_keys_are_loaded_up_to_the_limit() {
+        fake::reset();
+        let mut first = SharedCounters::default();
+        ["b", "a", "b", "no key", "", "c"].into_iter().for_each(|key| first.register(key));
+        first.save();
+        assert_eq!(first.keys.0, ["b", "a", "c"]);
+        let mut second = SharedCounters::default();
+        second.load();
+        assert_eq!(second.keys, first.keys);
+        (0..2 * COUNTERS_MAX).for_each(|number| second.register(&number.to_string()));
+        assert_eq!(second.keys.0.len(), COUNTERS_MAX);
+        fake::with(|host| host.store.set("tributary.counters", b"\xff\n\na\n", 0)).unwrap();
+        let mut third = SharedCounters::default();
+        third.load();
+        assert_eq!(third.keys.0, ["a"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! The shared queues: takes items out, checks them, and merges them into the table.
+
+use std::time::Duration;
+
+use log::warn;
+use tributary_host::clock;
+use tributary_host::logging::RateLimit;
+use tributary_host::queue::Queue;
+use tributary_proto::batch::{Batch, BatchError};
+
+use super::counters::SharedCounters;
+use super::producers::{Arrival, Producers};
+use crate::aggregate::Table;
+use crate::budget::Budget;
+use crate::stats::{DropReason, ServiceStats};
+
+/// The maximum number of items of one callback, in case the clock stands still.
+const ITEMS_MAX: usize = 1_000;
+
+/// How often invalid items are logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Takes batches over, and counts what they contained.
+#[derive(Debug)]
+pub struct Intake {
+    producers: Producers,
+    counters: SharedCounters,
+    observations: u64,
+    observations_dropped: u64,
+    observations_unmeasured: u64,
+    invalid: RateLimit,
+}
+
+/// Whether a queue may have more items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueState {
+    /// It is empty.
+    Empty,
+    /// The budget was spent before it was empty.
+    Backlog,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            producers: Producers::default(),
+            counters: SharedCounters::default(),
+            observations: 0,
+            observations_dropped: 0,
+            observations_unmeasured: 0,
+            invalid: RateLimit::new(LOG_INTERVAL),
+        }
+    }
+}
+
+impl Intake {
+    /// Restores what the previous service of this process knew.
+    pub fn resume(&mut self) {
+        self.producers = Producers::load();
+        self.counters.load();
+    }
+
+    /// Takes at least one item, and more as far as `budget` allows; without a budget, all of them.
+    pub fn drain(
+        &mut self,
+        queue: Queue,
+        table: &mut Table,
+        stats: &ServiceStats,
+        budget: Option<Budget>,
+    ) -> QueueState {
+        for taken in 1_usize.. {
+            // The service registered the queue, so a failure means that it is gone.
+            let Ok(Some(item)) = queue.dequeue() else { return QueueState::Empty };
+            self.take(item, table, stats);
+            if budget.is_some_and(|budget| taken >= ITEMS_MAX || budget.is_spent()) {
+                return QueueState::Backlog;
+            }
+        }
+        QueueState::Empty
+    }
+
+    /// Returns the counters in shared data that batches named.
+    pub fn counters(&self) -> &SharedCounters {
+        &self.counters
+    }
+
+    /// Returns how many observations had no room in the table since the last call.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.observations_dropped)
+    }
+
+    /// Returns how many observations had no metric since the last call.
+    pub fn take_unmeasured(&mut self) -> u64 {
+        std::mem::take(&mut self.observations_unmeasured)
+    }
+
+    /// Returns the number of observations of all batches.
+    pub fn observations(&self) -> u64 {
+        self.observations
+    }
+
+    fn take(&mut self, item: Vec<u8>, table: &mut Table, stats: &ServiceStats) {
+        let (length, now) = (item.len(), clock::now_unix_nano());
+        let batch = match Batch::decode(item) {
+            Ok(batch) => batch,
+            Err(error) => return self.reject(&error, length, stats, now),
+        };
+        stats.batches_dequeued.add(1);
+        match self.producers.register(&batch) {
+            Arrival::InOrder => {}
+            Arrival::AfterGap { batches, observations } => {
+                stats.batches_missing.add(batches);
+                stats.observations_missing.add(observations);
+            }
+            Arrival::Duplicate => {
+                stats.batches_duplicate.add(1);
+                return;
+            }
+        }
+        for key in &batch.counters {
+            self.counters.register(key);
+        }
+        self.counters.save();
+        let merged = table.merge(batch, now);
+        self.observations_dropped = self.observations_dropped.saturating_add(merged.observations_dropped);
+        self.observations_unmeasured =
+            self.observations_unmeasured.saturating_add(merged.observations_unmeasured);
+        self.observations = self.observations.saturating_add(merged.observations);
+        stats.batches_received.add(1);
+        stats.observations_aggregated.add(merged.observations);
+        stats.drop_points(DropReason::Table, merged.points_dropped);
+        self.producers.save();
+    }
+
+    fn reject(&mut self, error: &BatchError, length: usize, stats: &ServiceStats, now_unix_nano: u64) {
+        let reason = reason(error);
+        stats.reject_batch(reason);
+        if let Some(suppressed) = self.invalid.permit(now_unix_nano) {
+            warn!(
+                "ignored {length} bytes from the shared queue, which are not a valid batch ({reason}): only \
+                 worker_filter.wasm of the same build may write to it ({suppressed} similar lines suppressed)"
+            );
+        }
+    }
+}
+
+/// Returns the name of a reason, for the log and for statistics.
+fn reason(error: &BatchError) -> &'static str {
+    match error {
+        BatchError::TooLong => "too_long",
+        BatchError::Malformed => "malformed",
+        BatchError::NoSequence => "sequence",
+        BatchError::TooMany => "limits",
+        BatchError::Metric(_) => "metric",
+        BatchError::Attributes(_) => "attributes",
+        BatchError::Points => "points",
+        BatchError::Exemplars => "exemplars",
+    }
+}

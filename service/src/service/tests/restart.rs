@@ -1,0 +1,187 @@
+//! What a service recovers after a trap, except the ledger.
+
+use super::*;
+
+/// A service with a delta destination and a cumulative one.
+fn both() -> Service {
+    let destinations = r#"{"cluster": "deltas", "temporality": "delta"}, {"cluster": "sums"}"#;
+    service(&format!(r#"{{"interval": "1s", "destinations": [{destinations}]}}"#))
+}
+
+/// A process whose services trap and are restarted.
+fn process() -> Service {
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
+    both()
+}
+
+/// Exports, and returns the counter in shared data for each destination: start, time and value.
+fn export(service: &mut Service, seconds: u64) -> [Option<(u64, u64, i64)>; 2] {
+    let before = posts();
+    tick_at(service, seconds);
+    let exported = |cluster: &str| {
+        let post = fake::with(|host| {
+            host.posts.iter().skip(before).find(|post| post.cluster == cluster).map(|post| post.body.clone())
+        })?;
+        let name = |(name, _): &(String, i64)| name == counters::METRIC;
+        let at = sums(&post).iter().position(name)?;
+        let ((start, end), (_, value)) = (windows(&post)[at], sums(&post).remove(at));
+        Some((start / SECOND, end / SECOND, value))
+    };
+    [exported("deltas"), exported("sums")]
+}
+
+/// Answers the last request of each destination.
+fn answer_both(service: &mut Service, status: &str) {
+    for token in [posts() - 1, posts()] {
+        answer_to(service, token, status, vec![]);
+    }
+}
+
+#[test]
+fn a_counter_continues_from_what_each_destination_has() {
+    let mut first = process();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    assert_eq!(export(&mut first, 2), [Some((1, 2, 6)), Some((1, 2, 6))]);
+    answer_both(&mut first, "200");
+    count(7);
+    assert_eq!(export(&mut first, 3), [Some((2, 3, 1)), Some((1, 3, 7))]);
+    drop(first);
+    // It is unknown whether the last export arrived, so it is exported again.
+    let mut second = both();
+    count(9);
+    assert_eq!(export(&mut second, 5), [Some((2, 5, 3)), Some((1, 5, 9))], "no worker sends a batch");
+    answer_both(&mut second, "200");
+    drop(second);
+    let mut third = both();
+    assert_eq!(export(&mut third, 7), [None, Some((1, 7, 9))], "no update");
+    answer_both(&mut third, "200");
+    count(10);
+    assert_eq!(export(&mut third, 8), [Some((5, 8, 1)), Some((1, 8, 10))]);
+}
+
+#[test]
+fn the_next_service_does_not_export_what_was_rejected() {
+    let mut first = process();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    export(&mut first, 2);
+    answer_both(&mut first, "400");
+    let mut second = both();
+    count(7);
+    assert_eq!(export(&mut second, 4), [Some((2, 4, 1)), Some((1, 4, 7))]);
+}
+
+#[test]
+fn each_delta_destination_continues_from_its_own_checkpoint() {
+    let both = || {
+        let delta = |name: &str| format!(r#"{{"cluster": "{name}", "temporality": "delta"}}"#);
+        let (one, two) = (delta("deltas"), delta("sums"));
+        service(&format!(r#"{{"interval": "1s", "destinations": [{one}, {two}]}}"#))
+    };
+    let all = Some((0, 4, 6));
+    for (answered, expected) in [(1, [None, all]), (2, [all, None])] {
+        fake::reset();
+        let mut first = both();
+        enqueue(&batch(1, &[("a", 1)]));
+        count(6);
+        export(&mut first, 2);
+        assert_eq!(posts(), 2);
+        answer_to(&mut first, answered, "200", vec![]);
+        drop(first);
+        let mut second = both();
+        assert_eq!(export(&mut second, 4), expected);
+    }
+}
+
+#[test]
+fn the_next_service_logs_the_counter_when_it_shuts_down() {
+    let mut first = process();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    export(&mut first, 2);
+    answer_both(&mut first, "200");
+    count(8);
+    let mut second = both();
+    second.shut_down();
+    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    for (name, value) in [("deltas", 2), ("sums", 8)] {
+        let line = log.lines().find(|line| line.contains(&format!("unexported for \"{name}\""))).unwrap();
+        assert!(line.contains(counters::METRIC) && line.contains(&format!(r#""asInt":"{value}""#)), "{line}");
+    }
+}
+
+/// It comes from a wrong clock or another plugin.
+#[test]
+fn a_saved_time_that_is_years_ahead_is_ignored() {
+    for (key, began) in
+        [("tributary.export_time", 2), ("tributary.instance", 2), ("tributary.exported.deltas", 1)]
+    {
+        let mut first = process();
+        enqueue(&batch(1, &[("a", 1)]));
+        count(6);
+        export(&mut first, 2);
+        answer_both(&mut first, "200");
+        drop(first);
+        fake::with(|host| {
+            let (mut bytes, _) = host.store.get(key).unwrap();
+            bytes[..8].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
+            host.store.set(key, &bytes, 0).unwrap();
+        });
+        let mut second = both();
+        count(9);
+        assert_eq!(export(&mut second, 5), [Some((2, 5, 3)), Some((began, 5, 9))], "{key}");
+    }
+}
+
+/// Even if the clock is set back while there is no service.
+#[test]
+fn no_point_is_older_than_the_exports_of_the_previous_service() {
+    let mut latest = [0; 2];
+    let mut service = process();
+    for (sequence, seconds) in (1..).zip([10_000, 10_001, 6_400, 6_401, 20_000, 3, 4]) {
+        enqueue(&batch(sequence, &[("a", 1)]));
+        count(sequence);
+        let before = posts();
+        tick_at(&mut service, seconds);
+        assert_eq!(posts(), before + 2, "no export at {seconds}");
+        for (latest, post) in latest.iter_mut().zip(before..) {
+            let body = fake::with(|host| host.posts[post].body.clone());
+            for (number, (start, end)) in windows(&body).into_iter().enumerate() {
+                // A new series, and the counter that continues.
+                assert!(start <= end && end > *latest, "{number} at {seconds}: {start} {end} {latest}");
+                assert!(number > 0 || start >= *latest, "{start} overlaps {latest}");
+            }
+            *latest = windows(&body).iter().map(|(_, end)| *end).max().unwrap();
+        }
+        answer_both(&mut service, "200");
+        // Early enough that its first export is due at the next step.
+        fake::with(|host| host.now_unix_nano = 0);
+        service = both();
+    }
+}
+
+#[test]
+fn no_counter_ends_before_its_start_although_nothing_was_exported() {
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = 10_000 * SECOND);
+    drop(both());
+    fake::with(|host| host.now_unix_nano = SECOND);
+    let mut second = both();
+    enqueue(&batch(1, &[("a", 1)]));
+    count(6);
+    tick_at(&mut second, 2);
+    for (start, end) in windows(&fake::with(|host| host.posts[0].body.clone())) {
+        assert!(10_000 * SECOND <= start && start < end, "{start} {end}");
+    }
+}
+
+#[test]
+fn a_restarted_service_is_the_same_instance() {
+    fake::reset();
+    let first = both();
+    fake::with(|host| host.now_unix_nano = 9 * SECOND);
+    let second = both();
+    assert_eq!(first.resource, second.resource);
+}
