@@ -7,7 +7,7 @@ use tributary_host::shared_data::SharedData;
 use tributary_proto::counter::shared_key;
 
 use crate::observation::Observation;
-use tributary_plan::plan::{Counter, When};
+use tributary_plan::plan::{CounterConfig, When};
 
 /// The counters of one worker, each with what it has not added to shared data yet.
 ///
@@ -26,8 +26,8 @@ struct Pending {
 
 impl Counters {
     /// Creates counters as configured.
-    pub fn new(counters: &[Counter]) -> Self {
-        let pending = |counter: &Counter| Pending {
+    pub fn new(counters: &[CounterConfig]) -> Self {
+        let pending = |counter: &CounterConfig| Pending {
             shared_key: shared_key(&counter.key),
             when: counter.when,
             condition: counter.condition,

@@ -49,7 +49,7 @@ impl<S: BuildHasher> Tap<S> {
     ///
     /// # Errors
     /// Envoy rejects the condition.
-    pub fn new(tap: plan::Tap, hasher: S) -> Result<Self, Status> {
+    pub fn new(tap: plan::TapConfig, hasher: S) -> Result<Self, Status> {
         Ok(Self {
             condition: attributes::compile(&tap.condition)?,
             per_minute: tap.per_minute,
@@ -181,8 +181,11 @@ mod tests {
         fake::reset();
         logging::install();
         let (condition, masked) = ("is_tapped".to_owned(), vec!["cookie".to_owned()]);
-        Tap::new(plan::Tap { condition, per_minute, body_bytes: 6, masked }, BuildHasherDefault::default())
-            .unwrap()
+        Tap::new(
+            plan::TapConfig { condition, per_minute, body_bytes: 6, masked },
+            BuildHasherDefault::default(),
+        )
+        .unwrap()
     }
 
     fn stream(is_tapped: u8) {
