@@ -6,7 +6,7 @@ use tributary_host::stats::Counter;
 /// passes them.
 pub(crate) const LEDGER: [(&str, &str); 15] = [
     ("observations_total", "Streams that ended."),
-    ("observations_handed_over", "Those of them that workers put into the queue."),
+    ("observations_enqueued", "Observations that workers enqueued."),
     ("observations_aggregated", "Those of them that the service added up."),
     ("observations_missing", "Those of them that were lost on the way."),
     ("batches_enqueued", "Batches that workers put into the queue."),
@@ -14,7 +14,7 @@ pub(crate) const LEDGER: [(&str, &str); 15] = [
     ("batches_missing", "Batches that were lost on the way."),
     ("batches_duplicate", "Batches that came twice and were added once."),
     ("batches_invalid", "Items in the queue that were no batches."),
-    ("handovers_held_back", "Hand-overs that had to wait."),
+    ("flushes_blocked", "Flushes that were blocked."),
     ("points_exported", "Points that a collector took."),
     ("points_rejected", "Points that a collector refused in an otherwise successful answer."),
     ("points_dropped", "Points that had no place in the table, or that a collector will never take."),
@@ -45,8 +45,8 @@ impl Ledger {
 
     /// Returns how many of them workers have flushed and the service has not aggregated yet.
     pub(crate) fn queued(&self) -> u64 {
-        let [_, handed_over, ..] = &self.0;
-        handed_over.value().saturating_sub(self.settled())
+        let [_, enqueued, ..] = &self.0;
+        enqueued.value().saturating_sub(self.settled())
     }
 
     /// Returns how many of them the service has aggregated or will never receive.

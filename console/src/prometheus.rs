@@ -3,7 +3,7 @@
 //! Neither format can show an exponential histogram with series that stay the same while it grows. It is
 //! written as a summary, with its count and its sum; its buckets are in the JSON and in exports.
 
-use tributary_proto::attributes::{self, Value as Attribute};
+use tributary_proto::attributes::{self, AttributeValue as Attribute};
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::exports::Export;
 use tributary_proto::generated::batch::point::Value;
@@ -287,7 +287,7 @@ fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>) -> Str
     for (key, value) in attributes {
         let value = match value {
             Attribute::Text(text) => text.to_owned(),
-            Attribute::Truth(truth) => truth.to_string(),
+            Attribute::Bool(truth) => truth.to_string(),
             Attribute::Integer(number) => number.to_string(),
         };
         let name = label_name(key);

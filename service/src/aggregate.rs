@@ -17,7 +17,7 @@ mod rows;
 mod table;
 mod timeline;
 
-pub use origin::{METRICS_PER_ORIGIN_MAX, MetricOrigin};
+pub use origin::MetricOrigin;
 pub use row::{DESTINATIONS_CAPACITY, DeltaBaseline, DestinationId, Row, RowUpdate};
 pub use table::{Cursor, MergeResult, Table, TableLimits};
 pub use timeline::STEP_NS;

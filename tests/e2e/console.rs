@@ -269,9 +269,7 @@ async fn the_page_renders_in_light_in_dark_and_on_a_phone() -> Result<()> {
     assert_eq!(stage.flush("").await?.status, 200);
     let page = format!("{}/", stage.address);
     let dom = tools::chromium::run(&["--virtual-time-budget=10000", "--dump-dom", &page]).await?;
-    for shown in
-        ["<b>1,000</b><span>requests in all</span>", ">live<", "http.route = users", "up to date"]
-    {
+    for shown in ["<b>1,000</b><span>requests in all</span>", ">live<", "http.route = users", "up to date"] {
         assert!(dom.contains(shown), "{shown} is not in {dom}");
     }
     let folder = repository::root().join("target/console");

@@ -1,33 +1,33 @@
-//! Writing headers into requests and responses while they are under way.
+//! Writes headers into requests and responses.
 
 use proxy_wasm::types::{self, MapType};
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::{attributes, counter, headers};
-use tributary_plan::form;
-use tributary_plan::plan::{Action, HeaderRule, Missing, RuleSide};
+use tributary_plan::plan::{HeaderAction, HeaderRule, IfMissing, Side};
 use tributary_plan::source::Type;
-use tributary_plan::template::{Piece, Template};
+use tributary_plan::template::{HeaderTemplate, Piece};
+use tributary_plan::transform;
 use tributary_proto::counter::shared_key;
 use tributary_proto::value;
 
-use crate::values::Values;
+use crate::values::CachedValues;
 
-/// The rules of one worker.
+/// The header rules of one worker.
 #[derive(Debug)]
 pub struct Headers {
     rules: Vec<HeaderRule>,
-    values: Values,
-    /// Headers that were not written, as something in them was not there.
+    values: CachedValues,
+    /// Headers that were left out, because a part of their value is missing.
     skipped: Counter,
-    /// Requests that were answered here, for the same reason.
+    /// Requests that were rejected for the same reason.
     denied: Counter,
 }
 
 impl Headers {
-    /// Rules as configured, with the values as they are now.
+    /// Creates rules as configured, with the current shared values.
     pub fn new(rules: Vec<HeaderRule>) -> Self {
-        let values = Values::new(rules.iter().flat_map(|rule| rule.template.values()));
+        let values = CachedValues::new(rules.iter().flat_map(|rule| rule.template.values()));
         let mut headers = Self {
             rules,
             values,
@@ -38,19 +38,19 @@ impl Headers {
         headers
     }
 
-    /// Looks whether a shared value has changed.
+    /// Reads shared values that have changed.
     pub fn refresh(&mut self) {
         self.values.refresh(&mut HostSharedData);
     }
 
-    /// Writes into the current request, or answers it.
+    /// Applies the rules to the current request, or rejects it.
     pub fn request(&self) -> types::Action {
-        for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Request) {
-            if !self.apply(rule, MapType::HttpRequestHeaders) && rule.missing == Missing::Deny {
+        for rule in self.rules.iter().filter(|rule| rule.side == Side::Request) {
+            if !self.apply(rule, MapType::HttpRequestHeaders) && rule.missing == IfMissing::Deny {
                 self.denied.add(1);
-                let body = format!("the header {} cannot be made yet: a value is missing\n", rule.name);
+                let body = format!("the header {} cannot be written yet: a value is missing\n", rule.name);
                 let headers = [("content-type", "text/plain; charset=utf-8")];
-                // If the host refuses, the request goes without the header.
+                // If Envoy rejects the response, the request is forwarded without the header.
                 if headers::respond(503, &headers, body.as_bytes(), "tributary_value_missing").is_ok() {
                     return types::Action::Pause;
                 }
@@ -59,16 +59,16 @@ impl Headers {
         types::Action::Continue
     }
 
-    /// Writes into the current response.
+    /// Applies the rules to the current response.
     pub fn response(&self) {
-        for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Response) {
+        for rule in self.rules.iter().filter(|rule| rule.side == Side::Response) {
             self.apply(rule, MapType::HttpResponseHeaders);
         }
     }
 
-    /// False if something in the rule's template is not there.
+    /// Returns false if a part of the header's value is missing, or Envoy rejects it.
     fn apply(&self, rule: &HeaderRule, map: MapType) -> bool {
-        if rule.action == Action::Remove {
+        if rule.action == HeaderAction::Remove {
             let _ = headers::remove(map, &rule.name);
             return true;
         }
@@ -76,11 +76,11 @@ impl Headers {
             self.skipped.add(1);
             return false;
         };
-        let write = if rule.action == Action::Append { headers::append } else { headers::set };
+        let write = if rule.action == HeaderAction::Append { headers::append } else { headers::set };
         write(map, &rule.name, &value).is_ok()
     }
 
-    fn render(&self, template: &Template) -> Option<Vec<u8>> {
+    fn render(&self, template: &HeaderTemplate) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         for piece in &template.0 {
             match piece {
@@ -102,7 +102,7 @@ fn write_attribute(path: &[u8], kind: Type, text: &mut Vec<u8>) -> Option<()> {
     match kind {
         Type::Text => text.extend_from_slice(&bytes),
         Type::Integer | Type::Duration => {
-            text.extend_from_slice(form::integer(&bytes)?.to_string().as_bytes());
+            text.extend_from_slice(transform::integer(&bytes)?.to_string().as_bytes());
         }
         Type::Boolean => text.extend_from_slice(if bytes == [1] { b"true" } else { b"false" }),
     }
@@ -118,11 +118,11 @@ mod tests {
 
     fn rule(name: &str, template: &str) -> HeaderRule {
         HeaderRule {
-            side: RuleSide::Request,
-            action: Action::Set,
+            side: Side::Request,
+            action: HeaderAction::Set,
             name: name.to_owned(),
-            template: Template::parse(template).unwrap(),
-            missing: Missing::Skip,
+            template: HeaderTemplate::parse(template).unwrap(),
+            missing: IfMissing::Skip,
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_made_of_text_values_counters_and_attributes() {
+    fn a_header_can_contain_text_values_counters_and_attributes() {
         fake::reset();
         publish("jwt", b"abc");
         fake::with(|host| {
@@ -155,8 +155,8 @@ mod tests {
         });
         let all =
             "{counter:hits} {attribute:request.size} {attribute:connection.mtls} {attribute:request.id}";
-        let append = HeaderRule { action: Action::Append, ..rule("x-b", "2") };
-        let remove = HeaderRule { action: Action::Remove, ..rule("x-c", "") };
+        let append = HeaderRule { action: HeaderAction::Append, ..rule("x-b", "2") };
+        let remove = HeaderRule { action: HeaderAction::Remove, ..rule("x-c", "") };
         let headers =
             Headers::new(vec![rule("authorization", "Bearer {value:jwt}"), rule("x-a", all), append, remove]);
         assert_eq!(headers.request(), types::Action::Continue);
@@ -166,15 +166,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_skipped_or_denied() {
+    fn a_header_with_a_missing_value_is_skipped_or_the_request_denied() {
         fake::reset();
         let mut headers = Headers::new(vec![
             rule("x-id", "{attribute:request.id}"),
-            HeaderRule { missing: Missing::Deny, ..rule("authorization", "Bearer {value:jwt}") },
+            HeaderRule { missing: IfMissing::Deny, ..rule("authorization", "Bearer {value:jwt}") },
         ]);
         assert_eq!(headers.request(), types::Action::Pause);
         let responses = fake::with(|host| std::mem::take(&mut host.responses));
-        let body = "the header authorization cannot be made yet: a value is missing\n";
+        let body = "the header authorization cannot be written yet: a value is missing\n";
         assert_eq!(responses, [(503, body.to_owned())]);
         publish("jwt", b"abc");
         headers.refresh();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_that_would_end_the_header_is_not_written() {
+    fn an_attribute_with_a_line_break_is_not_written() {
         fake::reset();
         fake::with(|host| host.streams.begin([("request.path", b"/a\r\nx: y".to_vec())]));
         let headers = Headers::new(vec![rule("x-path", "{attribute:request.path}")]);

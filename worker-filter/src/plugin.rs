@@ -8,11 +8,11 @@ use tributary_host::stream::ContextId;
 use tributary_host::{attributes, capability, clock, configuration};
 use tributary_plan::IS_FULL;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::wanted::Wanted;
+use tributary_plan::log_schema::LogSchema;
 use tributary_proto::config::quoted;
 
 use crate::log_stream::LogStream;
-use crate::pipe::BadExpression;
+use crate::reading::BadExpression;
 use crate::worker::Worker;
 
 /// One plugin in one worker.
@@ -41,8 +41,8 @@ impl Plugin {
             return None;
         }
         if config.log_stream {
-            let wanted = Wanted::new(&config.plan);
-            return Some(Self::LogStream(Box::new(LogStream::new(worker(config)?, wanted))));
+            let schema = LogSchema::new(&config.plan);
+            return Some(Self::LogStream(Box::new(LogStream::new(worker(config)?, schema))));
         }
         worker(config).map(Box::new).map(Self::Filter)
     }

@@ -211,7 +211,7 @@ fn a_flush_exports_the_rest_if_a_worker_lost_some_in_a_trap() {
     set_exports(export.clone());
     // Three of them were in the fold of a worker that trapped, and no traffic follows.
     ledger.observed.add(10);
-    ledger.handed_over.add(7);
+    ledger.enqueued.add(7);
     ledger.aggregated.add(7);
     assert_eq!(ask(&mut console, "POST", "/flush?timeout_ms=10000", &[]), None);
     let mut tick = |now: u64| {
@@ -253,7 +253,7 @@ fn a_flush_that_does_not_complete_reports_what_it_waits_for() {
 /// The statistics that workers and the service update.
 struct LedgerOfOthers {
     observed: tributary_host::stats::Counter,
-    handed_over: tributary_host::stats::Counter,
+    enqueued: tributary_host::stats::Counter,
     aggregated: tributary_host::stats::Counter,
 }
 
@@ -261,7 +261,7 @@ impl LedgerOfOthers {
     fn define() -> Self {
         Self {
             observed: tributary_host::stats::Counter::define("tributary_observations_total"),
-            handed_over: tributary_host::stats::Counter::define("tributary_observations_handed_over"),
+            enqueued: tributary_host::stats::Counter::define("tributary_observations_enqueued"),
             aggregated: tributary_host::stats::Counter::define("tributary_observations_aggregated"),
         }
     }

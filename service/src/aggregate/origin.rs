@@ -1,10 +1,8 @@
 //! Where metrics come from, and in which order they are exported.
 
-use super::metric_table::MetricTable;
+use tributary_proto::limits::METRICS_PER_ORIGIN_MAX;
 
-/// The maximum number of metrics of each origin. A configuration has a handful; further metrics are dropped
-/// and counted.
-pub const METRICS_PER_ORIGIN_MAX: usize = 256;
+use super::metric_table::MetricTable;
 
 /// Where a metric comes from. Measured metrics are exported first and metrics about the service last:
 /// if an export ends early, the important part was sent.

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use tributary_host::random::Hasher;
 use tributary_proto::batch::{Batch, Group, Point, Series};
+use tributary_proto::limits::METRICS_PER_ORIGIN_MAX;
 use tributary_proto::metric::{Kind, Metric};
 
 use super::metric_table::{MetricTable, NewRow};
-use super::origin::{METRICS_PER_ORIGIN_MAX, MetricOrigin, Metrics};
+use super::origin::{MetricOrigin, Metrics};
 use super::row::{DeltaBaseline, DestinationId, Row};
 use super::timeline::Timeline;
 

@@ -1,6 +1,6 @@
 //! The OpenTelemetry resource: the process that exports.
 
-use tributary_proto::attributes::{self, Value};
+use tributary_proto::attributes::{self, AttributeValue as Value};
 use tributary_proto::otlp::KeyValue;
 
 /// The attributes that come from Envoy's node, with the path of each property.

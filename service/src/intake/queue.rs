@@ -151,6 +151,7 @@ fn reason(error: &BatchError) -> &'static str {
         BatchError::Malformed => "malformed",
         BatchError::NoSequence => "sequence",
         BatchError::TooMany => "limits",
+        BatchError::CounterKey => "counter_key",
         BatchError::Metric(_) => "metric",
         BatchError::Attributes(_) => "attributes",
         BatchError::Points => "points",

@@ -5,7 +5,7 @@
 //! exactly.
 
 use prost::encoding::encoded_len_varint;
-use tributary_proto::attributes::{self, Value as Attribute};
+use tributary_proto::attributes::{self, AttributeValue as Attribute};
 use tributary_proto::metric::{Kind, Metric};
 
 use super::Encoding;
@@ -143,7 +143,7 @@ fn text(value: Attribute<'_>) -> &str {
     match value {
         Attribute::Text(text) => text,
         // The constant per attribute includes the text of a number.
-        Attribute::Truth(_) | Attribute::Integer(_) => "",
+        Attribute::Bool(_) | Attribute::Integer(_) => "",
     }
 }
 

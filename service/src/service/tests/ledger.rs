@@ -104,14 +104,14 @@ fn unmeasured_observations_count_as_exported() {
 #[test]
 fn observations_without_room_in_the_table_are_dropped_for_all_destinations() {
     let mut service = one_destination();
-    for number in 0..crate::aggregate::METRICS_PER_ORIGIN_MAX + 2 {
+    for number in 0..tributary_proto::limits::METRICS_PER_ORIGIN_MAX + 2 {
         let mut item = Batch::decode(batch(1, &[("a", 3)])).unwrap();
         item.groups[0].metrics[0].name = format!("m{number}");
         (item.producer, item.counters) = (u64::try_from(number).unwrap(), vec![]);
         enqueue(&item.encode());
     }
     service.on_queue_ready();
-    let placed = 3 * u64::try_from(crate::aggregate::METRICS_PER_ORIGIN_MAX).unwrap();
+    let placed = 3 * u64::try_from(tributary_proto::limits::METRICS_PER_ORIGIN_MAX).unwrap();
     assert_eq!(ledger("collector"), [0, placed, 6, 0, 0]);
 }
 

@@ -3,7 +3,7 @@
 use tributary_proto::config::Section;
 
 use crate::plan::{Plan, Streams};
-use crate::source::Alone;
+use crate::source::FallbackRead;
 
 /// Removes from the plan what no record contains, and notes each key that needs more than a record of an
 /// ended request.
@@ -18,8 +18,7 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     if plan.counts_grpc_messages() {
         root.note("grpc_messages", "true", ALLOWED);
     }
-    // Whether a request is a gRPC call takes an expression that only a filter or a Wasm access logger can
-    // evaluate.
+    // Only a filter or a Wasm access logger can evaluate the expression that detects gRPC calls.
     plan.calls = None;
     if !plan.rules.is_empty() {
         root.note("headers", "a list", ALLOWED);
@@ -30,10 +29,10 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     if plan.counters.iter().any(|counter| counter.response_header.is_some()) {
         root.note("counters", "a counter with a response_header", ALLOWED);
     }
-    if plan.main.sources.iter().any(|source| matches!(source.alone, Alone::Choice(_))) {
+    if plan.main.sources.iter().any(|source| matches!(source.fallback, FallbackRead::Chain(_))) {
         root.note(
             "preset",
-            "a preset that looks for values in several places",
+            "a preset whose values have several sources",
             "\"otel\" or \"none\" with log_stream",
         );
     }

@@ -1,7 +1,7 @@
 //! The parts of JSON that protobuf does not have: keys, quotes and commas.
 
 use serde::Serialize;
-use tributary_proto::attributes::Value;
+use tributary_proto::attributes::AttributeValue as Value;
 
 use super::Writer;
 
@@ -14,7 +14,7 @@ impl Writer {
                 out.key("stringValue");
                 out.value(text);
             }
-            Value::Truth(truth) => out.boolean(2, "boolValue", truth),
+            Value::Bool(truth) => out.boolean(2, "boolValue", truth),
             Value::Integer(number) => out.sfixed64(3, "intValue", number),
         });
     }
