@@ -88,7 +88,11 @@ impl Counters {
         data: &mut impl SharedData,
     ) -> Result<(), AddError> {
         // A counter that fails does not stop the others.
-        due.fold(Ok(()), |result, counter| counter.flush(data).and(result))
+        let mut result = Ok(());
+        for counter in due {
+            result = counter.flush(data).and(result);
+        }
+        result
     }
 }
 
