@@ -9,8 +9,8 @@ pub const QUEUE_HTTP: &str = "http";
 /// The name of the queue for TCP connections.
 pub const QUEUE_TCP: &str = "tcp";
 
-/// The statistic of batches that workers enqueued. With [`BATCHES_DEQUEUED`] it gives the length of the queue,
-/// which Envoy does not expose.
+/// The statistic of batches that workers enqueued. With [`BATCHES_DEQUEUED`] it gives the length of the
+/// queue, which Envoy does not expose.
 pub const BATCHES_ENQUEUED: &str = "tributary_batches_enqueued";
 /// The statistic of batches that are no longer in the queue.
 pub const BATCHES_DEQUEUED: &str = "tributary_batches_dequeued";

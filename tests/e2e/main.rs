@@ -1,7 +1,7 @@
 //! The end-to-end tests, on a real Envoy with real collectors.
 //!
-//! They are one program: what they share is linked once, and while some wait for Envoy, others run. The name of
-//! a test begins with the name of its file, so `cargo xtask test --e2e traps` runs the tests of `traps.rs`.
+//! They are one program: what they share is linked once, and while some wait for Envoy, others run. The name
+//! of a test begins with the name of its file: `cargo xtask test --e2e traps` runs the tests of `traps.rs`.
 
 mod attach_points;
 mod attachments;

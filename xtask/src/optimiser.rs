@@ -61,8 +61,8 @@ impl Optimiser {
 
     /// Optimises a module for speed; keeps the functions' names if `debug_names`.
     ///
-    /// Takes the result of an earlier run with the same module and the same wasm-opt: a module takes ten seconds,
-    /// and many commands build all of them first.
+    /// Takes the result of an earlier run with the same module and the same wasm-opt: a module takes ten
+    /// seconds, and many commands build all of them first.
     pub(crate) fn optimise(&self, wasm: &[u8], debug_names: bool) -> Result<Vec<u8>> {
         let result = self.results.join(self.digest(wasm, debug_names)?).with_extension("wasm");
         if let Ok(optimised) = fs::read(&result) {

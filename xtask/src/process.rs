@@ -17,8 +17,8 @@ const FAILURE_LINES: usize = 150;
 
 /// Runs a program and passes its output on.
 ///
-/// Without a terminal, the error repeats the tests that failed or the end of the output, so that the last lines
-/// of a log say what is wrong.
+/// Without a terminal, the error repeats the tests that failed or the end of the output, so that the last
+/// lines of a log say what is wrong.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null());
     if stderr().is_terminal() {
@@ -62,12 +62,15 @@ fn pass_on(from: impl Read, mut to: impl Write) -> String {
     }
 }
 
-/// What test programs printed of the tests that failed, between `failures:` and their result.
+/// What test programs printed of the tests that failed, between `failures:` and their result, without
+/// backtraces.
 fn failed_tests(output: &str) -> String {
-    let mut within = false;
+    let (mut within, mut is_backtrace) = (false, false);
     let failures = output.lines().filter(|line| {
         within = (within || *line == "failures:") && !line.starts_with("test result: ");
-        within && !line.trim().is_empty()
+        is_backtrace = (is_backtrace || line.eq_ignore_ascii_case("stack backtrace:"))
+            && !(line.starts_with("---- ") || *line == "failures:");
+        within && !is_backtrace && !line.trim().is_empty()
     });
     failures.take(FAILURE_LINES).flat_map(|line| ["\n    ", line]).collect()
 }
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_failed_tests_are_repeated() {
-        let output = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwrong\n\n\nfailures:\n    a\n\n\
+        let output = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwrong\nStack backtrace:\n   0: a\n\nfailures:\n    a\n\n\
                       test result: FAILED. 0 passed\nrunning 1 test\ntest b ... ok\n";
         let repeated: Vec<_> = failed_tests(output).lines().map(|line| line.trim().to_owned()).collect();
         assert_eq!(repeated, ["", "failures:", "---- a stdout ----", "wrong", "failures:", "a"]);

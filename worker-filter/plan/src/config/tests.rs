@@ -269,7 +269,7 @@ fn a_log_stream_measures_requests_that_have_ended() {
     assert_eq!(
         problems(r#"{"log_stream": true, "preset": "istio"}"#),
         [
-            "preset: found a preset that looks for values in several places, allowed: \"otel\" or \"none\" with log_stream"
+            "preset: found a preset whose values have several sources, allowed: \"otel\" or \"none\" with log_stream"
         ]
     );
 }
