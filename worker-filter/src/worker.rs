@@ -83,8 +83,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// Envoy rejects an expression.
     pub fn new(config: WorkerConfig, producers: [u64; 3], hasher: S) -> Result<Self, BadExpression> {
         let plan = config.plan;
-        let counters = Counters::new(&plan.counters);
         let keys = plan.counters.iter().map(|counter| counter.key.clone()).collect();
+        let counters = Counters::new(plan.counters);
         let queue = match plan.streams {
             Streams::Http => QUEUE_HTTP,
             Streams::Tcp => QUEUE_TCP,

@@ -64,17 +64,12 @@ impl PathTemplate {
     fn matches(&self, path: &[u8]) -> bool {
         let Some(path) = path.strip_prefix(b"/") else { return false };
         let mut rest = path.split(|byte| *byte == b'/');
-        for segment in &self.segments {
-            let Some(part) = rest.next() else { return false };
-            let matches = match segment {
-                Segment::Literal(text) => text.as_bytes() == part,
-                Segment::Any => !part.is_empty(),
-            };
-            if !matches {
-                return false;
-            }
-        }
-        self.open == rest.next().is_some()
+        let matches = |segment: &Segment, part: &[u8]| match segment {
+            Segment::Literal(text) => text.as_bytes() == part,
+            Segment::Any => !part.is_empty(),
+        };
+        let all = self.segments.iter().all(|segment| rest.next().is_some_and(|part| matches(segment, part)));
+        all && self.open == rest.next().is_some()
     }
 }
 

@@ -359,10 +359,10 @@ mod streams_in_progress {
         assert_eq!(
             problems(json),
             [
-                r#"counters[0].response_header: found "x-a", allowed: no condition and no \"when\": \"flush\", because every response counts before it is sent"#,
+                r#"counters[0].response_header: found "x-a", allowed: no condition and no "when": "flush", because every response counts before it is sent"#,
                 r#"headers[0].name: found "Host", allowed: a header's name in lower case, except content-length, transfer-encoding, connection and host"#,
-                r#"headers[1].value: found "{x}", allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} stand for braces"#,
-                "headers[2].value: found nothing, allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} stand for braces",
+                r#"headers[1].value: found "{x}", allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} are braces"#,
+                "headers[2].value: found nothing, allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} are braces",
                 "headers[3].value: found a value, allowed: no value with action \"remove\"",
                 r#"headers[4].if_missing: found "deny", allowed: only on requests"#,
                 "tap.condition: found nothing, allowed: text of 1 to 1024 bytes",
