@@ -1,33 +1,49 @@
-//! A counter in shared data that several workers add to without losing anything.
+//! Counters in shared data: several workers add to one counter and no addition is lost.
 //!
 //! The value is a `u64`, 8 bytes little-endian, so any plugin with the same `vm_id` can read it.
+
+use std::error::Error;
+use std::fmt;
 
 use proxy_wasm::types::Status;
 
 use crate::shared_data::{SharedData, Version};
+use crate::status;
 
-/// How often an addition is tried again when others write at the same time. On Envoy 1.40, 24,000 additions from two
-/// workers needed 183 retries in all, so eight in a row mean a host that is not well; the rest waits for the next flush.
+/// Retries of an addition while others write at the same time. On Envoy 1.40, 24,000 additions from two
+/// workers needed 183 retries in all, so eight in a row are exceptional; the next flush adds then.
 pub const RETRIES_MAX: u32 = 8;
 
-/// Why an addition did not get in; nothing was added then.
+/// Why nothing was added to a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddError {
     /// Others wrote first, [`RETRIES_MAX`] times in a row.
     Contended,
-    /// The key holds something that is not a counter.
+    /// The value at the key is not a counter.
     NotACounter,
-    /// The host refused.
+    /// Envoy rejected a call.
     Host(Status),
 }
 
-/// Adds `more` to the counter at `key`, which need not exist yet, and gives its new value.
+impl fmt::Display for AddError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Contended => "other workers wrote it at the same time",
+            Self::NotACounter => "its value is not a counter",
+            Self::Host(status) => status::name(*status),
+        })
+    }
+}
+
+impl Error for AddError {}
+
+/// Adds `more` to the counter at `key`, which need not exist yet, and returns its new value.
 pub fn add(data: &mut impl SharedData, key: &str, more: u64) -> Result<u64, AddError> {
     for _ in 0..=RETRIES_MAX {
         let (value, version) = match data.get(key).map_err(AddError::Host)? {
             Some((bytes, version)) => (number(&bytes).ok_or(AddError::NotACounter)?, version),
-            // Whatever is written to an absent key is stored, so a plain write here would undo that of a worker who came
-            // first; this one fails then.
+            // Envoy stores any write to an absent key, which would undo the addition of a worker that came
+            // first. A write with this version fails instead.
             None => (0, Version::ABSENT),
         };
         let sum = value.saturating_add(more);
@@ -40,7 +56,8 @@ pub fn add(data: &mut impl SharedData, key: &str, more: u64) -> Result<u64, AddE
     Err(AddError::Contended)
 }
 
-/// The value of the counter at `key`; 0 if nobody has added yet, none if the key holds something else.
+/// Returns the value of the counter at `key`: 0 if it does not exist yet, `None` if the value is not a
+/// counter.
 pub fn read(data: &mut impl SharedData, key: &str) -> Result<Option<u64>, Status> {
     Ok(data.get(key)?.map_or(Some(0), |(bytes, _)| number(&bytes)))
 }

@@ -22,10 +22,10 @@ pub mod queue;
 pub mod random;
 pub mod shared_data;
 pub mod stats;
+pub mod status;
 pub mod stream;
 
 mod raw;
-mod status;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;

@@ -17,7 +17,7 @@ use tributary_tests::trap;
 
 /// More requests than a load sends before it is stopped.
 const ENDLESS: u64 = 10_000_000;
-/// The number of batches in the queue at which workers stop flushing (worker-filter/src/credit.rs).
+/// The number of batches in the queue at which workers stop flushing (worker-filter/src/backpressure.rs).
 const BATCHES_MAX: u64 = 512;
 /// The number of requests between two changes.
 const BETWEEN: u64 = 500;

@@ -155,7 +155,7 @@ async fn failed_expressions_and_mistyped_values_give_the_default_and_are_counted
     assert_eq!(values(&store, DURATION, "truth"), [None].into());
     assert_eq!(stat(&scene, "read_one_by_one").await?, failed);
     assert!(
-        scene.envoy.log_contains("there is no value of \"int(request.headers['x-amount'])\" (said once")?
+        scene.envoy.log_contains("No value for \"int(request.headers['x-amount'])\" (logged once")?
     );
     assert_eq!(stat(&scene, "values_mistyped").await?, 2 * REQUESTS);
     Ok(())

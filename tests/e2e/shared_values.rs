@@ -128,7 +128,7 @@ async fn before_the_first_token_requests_are_denied_with_a_clear_body() -> Resul
     let url = format!("http://{}/users/1", scene.envoy.listener("ingress")?);
     let denied = reqwest::get(&url).await?;
     assert_eq!(denied.status(), 503);
-    assert_eq!(denied.text().await?, "the header authorization cannot be made yet: a value is missing\n");
+    assert_eq!(denied.text().await?, "the header authorization cannot be written yet: a value is missing\n");
     assert_eq!(scene.upstream.served().received, 0);
     server.set_mode(TokenServerMode::Healthy);
     poll::until("requests to pass", LIMIT, async || {

@@ -137,7 +137,7 @@ async fn a_service_that_is_not_restarted_affects_no_request_and_workers_stay_wit
     let mut scene = Scene::start(2, |config| config.module(SERVICE_PLUGIN, &module)).await?;
     let tally = scene.load(REQUESTS, shapes()).await?;
     assert_eq!(tally.answered(), REQUESTS);
-    scene.envoy.wait_for_log("the service is dead or hangs", LIMIT).await?;
+    scene.envoy.wait_for_log("the service sends no heartbeat", LIMIT).await?;
     let before = ledger(&scene).await?;
     let tally = scene.load(REQUESTS, shapes()).await?;
     assert_eq!(tally.answered_in_class(2) + tally.answered_in_class(4), REQUESTS);

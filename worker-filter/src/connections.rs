@@ -1,52 +1,53 @@
-//! TCP connections that are open: when each is to be observed next, and what was taken of it already.
+//! Open TCP connections: when each is observed next, and what was counted of it.
 
 use std::time::Duration;
 
 use tributary_host::stream::ContextId;
 
-/// Connections that are observed while they are open. The ones past it are observed once, when they have ended.
+/// Connections that can be observed while they are open. Further ones are observed only when they end.
 pub const OPEN_MAX: usize = 65_536;
 
-/// Connections that one tick observes: each costs as much as a request. The others have their turn with the next ticks.
+/// Connections that one tick observes, because each costs as much as a request. The next tick continues with
+/// the others.
 pub const REPORTS_MAX: usize = 1_000;
 
 /// The open connections of a worker.
 #[derive(Debug, Default)]
 pub struct Connections {
-    /// In ascending order of the streams, which is that of their opening: the host numbers them in turn.
+    /// In ascending order of their numbers, which Envoy gives in the order of opening.
     open: Vec<(ContextId, Connection)>,
-    /// The one that was observed last: those behind it have the next turn, or the first ones would have every one.
+    /// The connection that was observed last. The next tick continues after it, so that every connection gets
+    /// its turn.
     last: Option<ContextId>,
 }
 
-/// What is known of a connection besides its attributes.
+/// The state of a connection besides its attributes.
 #[derive(Debug)]
 pub struct Connection {
     due_unix_nano: u64,
     /// Whether it was observed before.
     pub observed: bool,
-    /// By measure, what was taken of it.
-    pub taken: Vec<u64>,
+    /// By measure, what was counted of it.
+    pub counted: Vec<u64>,
 }
 
 impl Connection {
     fn new(due_unix_nano: u64, measures: usize) -> Self {
-        Self { due_unix_nano, observed: false, taken: vec![0; measures] }
+        Self { due_unix_nano, observed: false, counted: vec![0; measures] }
     }
 }
 
 impl Connections {
-    /// A connection was opened.
+    /// Registers a connection that was opened, unless there are too many.
     pub fn opened(&mut self, stream: ContextId, measures: usize, interval: Duration, now_unix_nano: u64) {
-        let known = self.find(stream);
-        if let Err(place) = known
+        if let Err(place) = self.find(stream)
             && self.open.len() < OPEN_MAX
         {
             self.open.insert(place, (stream, Connection::new(after(now_unix_nano, interval), measures)));
         }
     }
 
-    /// A connection has ended; what is known of it, as if it was never observed if nothing is.
+    /// Removes a connection that has ended and returns its state. An unknown connection was never observed.
     pub fn ended(&mut self, stream: ContextId, measures: usize) -> Connection {
         match self.find(stream) {
             Ok(place) => self.open.remove(place).1,
@@ -58,8 +59,7 @@ impl Connections {
         self.open.binary_search_by_key(&stream, |(stream, _)| *stream)
     }
 
-    /// Connections to be observed now, at most [`REPORTS_MAX`], each with what is known of it. The next time is one interval
-    /// later.
+    /// Returns the connections to observe now, at most [`REPORTS_MAX`]. Each is due again after the interval.
     pub fn due(
         &mut self,
         interval: Duration,
@@ -67,8 +67,8 @@ impl Connections {
     ) -> impl Iterator<Item = (ContextId, &mut Connection)> {
         let Self { open, last } = self;
         let next = open.partition_point(|(stream, _)| Some(*stream) <= *last);
-        let (before, behind) = open.split_at_mut_checked(next).unwrap_or_default();
-        let in_turn = behind.iter_mut().chain(before);
+        let (before, after_last) = open.split_at_mut_checked(next).unwrap_or_default();
+        let in_turn = after_last.iter_mut().chain(before);
         let due = in_turn.filter(move |(_, connection)| connection.due_unix_nano <= now_unix_nano);
         due.take(REPORTS_MAX).map(move |(stream, connection)| {
             connection.due_unix_nano = after(now_unix_nano, interval);
@@ -106,25 +106,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_stays_with_the_connection() {
+    fn what_was_counted_stays_with_the_connection() {
         let mut connections = Connections::default();
         let one = ContextId::new(1);
         connections.opened(one, 2, SECOND, 0);
         for (_, connection) in connections.due(SECOND, 2_000_000_000) {
-            (connection.observed, connection.taken[1]) = (true, 7);
+            (connection.observed, connection.counted[1]) = (true, 7);
         }
         let ended = connections.ended(one, 2);
-        assert_eq!((ended.observed, ended.taken), (true, vec![0, 7]));
+        assert_eq!((ended.observed, ended.counted), (true, vec![0, 7]));
         let unknown = connections.ended(one, 2);
-        assert_eq!((unknown.observed, unknown.taken), (false, vec![0, 0]), "as if it was never observed");
+        assert_eq!((unknown.observed, unknown.counted), (false, vec![0, 0]));
     }
 
     #[test]
-    fn connections_that_one_tick_has_no_room_for_have_their_turn_in_the_next() {
+    fn three_ticks_observe_all_of_three_times_as_many_connections_as_fit_into_one() {
         let mut connections = Connections::default();
         let all = u32::try_from(REPORTS_MAX * 3 - 1).unwrap();
         (0..all).for_each(|number| connections.opened(ContextId::new(number), 0, SECOND, 0));
-        // With each tick all of them are due again.
+        // At each tick all of them are due again.
         let mut seen: Vec<_> = (1..=3).flat_map(|tick| due(&mut connections, tick * 1_000)).collect();
         seen.sort_unstable();
         seen.dedup();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_connections_are_kept_than_there_is_room_for() {
+    fn the_number_of_connections_is_limited() {
         let mut connections = Connections::default();
         for number in 0..=u32::try_from(OPEN_MAX).unwrap() {
             connections.opened(ContextId::new(number), 0, SECOND, 0);

@@ -9,7 +9,9 @@ use tributary_proto::counter::shared_key;
 use crate::observation::Observation;
 use tributary_plan::plan::{Counter, When};
 
-/// The counters of one worker, each with what it has not yet added to shared data.
+/// The counters of one worker, each with what it has not added to shared data yet.
+///
+/// Functions that add to shared data return the last error. Additions that failed stay pending.
 #[derive(Debug)]
 pub struct Counters(Vec<Pending>);
 
@@ -23,7 +25,7 @@ struct Pending {
 }
 
 impl Counters {
-    /// Counters as configured.
+    /// Creates counters as configured.
     pub fn new(counters: &[Counter]) -> Self {
         let pending = |counter: &Counter| Pending {
             shared_key: shared_key(&counter.key),
@@ -35,14 +37,14 @@ impl Counters {
         Self(counters.iter().map(pending).collect())
     }
 
-    /// Whether one of them is told in a response header.
-    pub fn are_told(&self) -> bool {
+    /// Returns whether any counter counts responses and writes its value into a header of them.
+    pub fn count_responses(&self) -> bool {
         self.0.iter().any(|counter| counter.response_header.is_some())
     }
 
-    /// Counts the current response in the counters that are told in its headers, and writes these. Gives the last of what went
-    /// wrong; what did not get in is carried, and its header not written.
-    pub fn tell(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
+    /// Counts the current response and writes the new values into its headers. A header whose addition failed
+    /// is left out.
+    pub fn response(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
         let mut result = Ok(());
         for counter in &mut self.0 {
             let Some(header) = &counter.response_header else { continue };
@@ -50,7 +52,7 @@ impl Counters {
             match counter::add(data, &counter.shared_key, counter.pending) {
                 Ok(value) => {
                     counter.pending = 0;
-                    // A header that the host refuses is not worth the response.
+                    // If Envoy rejects the header, the response is sent without it.
                     let _ = headers::set(MapType::HttpResponseHeaders, header, value.to_string().as_bytes());
                 }
                 Err(error) => result = Err(error),
@@ -59,10 +61,10 @@ impl Counters {
         result
     }
 
-    /// Counts one stream that has ended, where it meets the condition. `told` says that its response was counted already.
-    pub fn count(&mut self, observation: &Observation<'_>, told: bool) {
+    /// Counts a stream that has ended and meets the condition, except in counters that counted its response.
+    pub fn count(&mut self, observation: &Observation<'_>, counted_at_response: bool) {
         for counter in &mut self.0 {
-            if told && counter.response_header.is_some() {
+            if counted_at_response && counter.response_header.is_some() {
                 continue;
             }
             if counter.condition.is_none_or(|source| observation.is_true(source)) {
@@ -71,13 +73,12 @@ impl Counters {
         }
     }
 
-    /// Adds what is pending of the counters that are due with each request. Gives the last of what went wrong; what did not
-    /// get in is carried.
+    /// Adds the pending counts of counters that are updated with each request.
     pub fn request(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
         Self::add(self.0.iter_mut().filter(|counter| counter.when == When::Request), data)
     }
 
-    /// Adds everything pending. Gives the last of what went wrong; what did not get in is carried to the next time.
+    /// Adds all pending counts.
     pub fn flush(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
         Self::add(self.0.iter_mut(), data)
     }
@@ -86,12 +87,8 @@ impl Counters {
         due: impl Iterator<Item = &'a mut Pending>,
         data: &mut impl SharedData,
     ) -> Result<(), AddError> {
-        let mut result = Ok(());
-        for counter in due {
-            // One that fails holds up no other.
-            result = counter.flush(data).and(result);
-        }
-        result
+        // A counter that fails does not stop the others.
+        due.fold(Ok(()), |result, counter| counter.flush(data).and(result))
     }
 }
 

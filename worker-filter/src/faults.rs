@@ -1,22 +1,23 @@
-//! What goes wrong in a worker and lasts: said once a minute, with how often it was not said.
+//! Lasting problems of a worker, each logged at most once a minute.
 
+use std::fmt;
 use std::time::Duration;
 
 use log::warn;
-use tributary_host::clock;
 use tributary_host::counter::AddError;
 use tributary_host::logging::RateLimit;
+use tributary_host::{clock, status};
 use tributary_plan::plan::Streams;
 
-use crate::outbox::HeldBack;
+use crate::outbox::FlushBlocked;
 
-/// How often a fault that lasts is logged.
+/// The time between two log lines about the same problem.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The faults of one worker.
+/// The rate limits of one worker's log lines.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    held_back: RateLimit,
+    flush_blocked: RateLimit,
     counter: RateLimit,
     misattached: RateLimit,
 }
@@ -24,57 +25,64 @@ pub(crate) struct Faults {
 impl Default for Faults {
     fn default() -> Self {
         let limit = || RateLimit::new(INTERVAL);
-        Self { held_back: limit(), counter: limit(), misattached: limit() }
+        Self { flush_blocked: limit(), counter: limit(), misattached: limit() }
     }
 }
 
 impl Faults {
-    /// So many requests wait in the worker instead of going into the queue.
-    pub(crate) fn held_back(&mut self, reason: HeldBack, waiting: u64, queue: &str) {
-        let Some(suppressed) = self.held_back.permit(clock::now_unix_nano()) else { return };
+    /// Logs that the worker keeps `waiting` observations, because a flush into `queue` was blocked.
+    pub(crate) fn flush_blocked(&mut self, reason: FlushBlocked, waiting: u64, queue: &str) {
+        let mut log = |message: fmt::Arguments<'_>| {
+            let message = format_args!("{message}; {waiting} observations wait in this worker");
+            log_limited(&mut self.flush_blocked, message);
+        };
         match reason {
-            HeldBack::NoService => warn!(
-                "no service has registered the queue \"{queue}\": {waiting} requests wait in this worker, none is lost. Is \
-                 service.wasm a bootstrap extension with the same vm_id? ({suppressed} more since)"
-            ),
-            HeldBack::Behind => warn!(
-                "the service does not keep up: {waiting} requests wait in this worker, none is lost ({suppressed} more \
-                 since)"
-            ),
-            HeldBack::Silent => warn!(
-                "the service is dead or hangs: {waiting} requests wait in this worker, none is lost until Envoy ends. \
-                 Look in the log for why; attached as a stat sink it would come back ({suppressed} more since)"
-            ),
-            HeldBack::Host(status) => warn!(
-                "the host refused a batch ({status:?}): {waiting} requests wait in this worker, none is lost \
-                 ({suppressed} more since)"
-            ),
+            FlushBlocked::NoService => log(format_args!(
+                "no service has registered the queue \"{queue}\": attach service.wasm as a stat sink or a bootstrap \
+                 extension with the same vm_id"
+            )),
+            FlushBlocked::Behind => log(format_args!(
+                "the service does not keep up: reduce the number of series, or set a longer flush.interval"
+            )),
+            FlushBlocked::Silent => log(format_args!(
+                "the service sends no heartbeat: search this log for the reason, and attach it as a stat sink, which Envoy \
+                 restarts after a trap"
+            )),
+            FlushBlocked::Host(error) => log(format_args!(
+                "Envoy rejected a batch for the queue \"{queue}\" ({})",
+                status::name(error)
+            )),
         }
     }
 
-    /// Additions to a counter wait in the worker. Contention passes by itself, with the next flush.
+    /// Logs that a counter cannot be written, except for contention, which the next flush resolves.
     pub(crate) fn counter(&mut self, error: AddError) {
-        if error != AddError::Contended
-            && let Some(suppressed) = self.counter.permit(clock::now_unix_nano())
-        {
-            warn!(
-                "a counter in shared data cannot be written ({error:?}); its additions wait ({suppressed} more since)"
+        if error != AddError::Contended {
+            log_limited(
+                &mut self.counter,
+                format_args!("a counter in shared data cannot be written, its count stays pending: {error}"),
             );
         }
     }
 
-    /// The worker is attached where streams are of the other kind.
+    /// Logs that the worker is attached where streams are of the other kind than configured.
     pub(crate) fn misattached(&mut self, configured: Streams) {
-        let Some(suppressed) = self.misattached.permit(clock::now_unix_nano()) else { return };
-        match configured {
-            Streams::Http => warn!(
+        let message = match configured {
+            Streams::Http => {
                 "streams here are TCP connections, but the configuration is for HTTP requests: set preset to \"tcp\" or \
-                 \"istio_tcp\" ({suppressed} more since)"
-            ),
-            Streams::Tcp => warn!(
+                 \"istio_tcp\""
+            }
+            Streams::Tcp => {
                 "streams here are HTTP requests, but the configuration is for TCP connections: set preset to \"otel\" or \
-                 \"istio\" ({suppressed} more since)"
-            ),
-        }
+                 \"istio\""
+            }
+        };
+        log_limited(&mut self.misattached, format_args!("{message}"));
+    }
+}
+
+fn log_limited(limit: &mut RateLimit, message: fmt::Arguments<'_>) {
+    if let Some(suppressed) = limit.permit(clock::now_unix_nano()) {
+        warn!("{message} ({suppressed} similar lines suppressed)");
     }
 }

@@ -1,7 +1,7 @@
-//! The fold: what one worker saw since its last hand-over, series by series, within a bound.
+//! The fold: a worker's observations since its last flush, added up by series, with a limit on their number.
 //!
-//! Known series cost no allocation: a key is built in a buffer that stays, and found in a table. Series stay known from
-//! one hand-over to the next, until nothing was seen of them for sixty hand-overs.
+//! An observation of a known series allocates nothing: its key is built in a buffer that is reused. A series
+//! stays known until it had no observation for sixty flushes.
 
 mod distinct;
 mod key;
@@ -14,32 +14,34 @@ use tributary_proto::batch::Point;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::metric::Kind;
 
-use crate::observation::{Moment, Observation};
+use crate::observation::{Observation, Progress};
 use crate::trace;
-use distinct::Distinct;
+use distinct::DistinctValues;
 use tributary_plan::plan::{Measure, Part, Side, Value};
 
-/// Hand-overs without an observation after which a series is forgotten: a minute, with the default interval.
-const IDLE_TAKES_MAX: u32 = 60;
+/// Flushes without an observation after which a series is removed: a minute with the default interval.
+const IDLE_FLUSHES_MAX: u32 = 60;
 
-/// Observations added up by series.
+/// Observations of one metric group, added up by series.
 #[derive(Debug)]
 pub struct Fold<S> {
-    part: Part,
-    /// The measure whose slowest observation keeps its trace: the first histogram, if traces are read.
+    group: Part,
+    /// The measure whose greatest value keeps its trace: the first histogram, if traces are read.
     traced: Option<usize>,
     hasher: S,
-    distinct: Distinct<S>,
-    /// Places in `slots` by the hash of their keys.
+    distinct: DistinctValues<S>,
+    /// Indexes into `slots` by the hash of their keys.
     index: HashTable<usize>,
     slots: Vec<Slot>,
     slots_max: usize,
-    /// Whether room was looked for, in vain, since the last hand-over: looking is not cheap.
+    /// Whether removing idle series made no room since the last flush: trying is not cheap.
     full: bool,
     overflow: Slot,
-    /// Where keys are built.
+    /// The buffer in which keys are built.
     key: Vec<u8>,
+    /// Observations since the last flush.
     records: u64,
+    /// Those of them whose stream has ended.
     observations: u64,
     mistyped: u64,
 }
@@ -48,27 +50,27 @@ pub struct Fold<S> {
 #[derive(Debug)]
 struct Slot {
     key: Box<[u8]>,
-    /// Canonical bytes, encoded once.
+    /// In their canonical encoding.
     attributes: Box<[u8]>,
-    /// How often something was added.
+    /// Observations since the last flush.
     records: u64,
-    /// How many streams ended in it.
+    /// Those of them whose stream has ended.
     observations: u64,
-    /// One for each measure of the part.
+    /// One for each measure of the group.
     cells: Vec<Point>,
-    /// The slowest observation whose trace is known.
+    /// The greatest value of the traced measure that has a trace.
     exemplar: Option<Exemplar>,
-    idle_takes: u32,
+    idle_flushes: u32,
 }
 
 impl<S: BuildHasher + Clone> Fold<S> {
-    /// An empty fold that keeps `series_max` series apart, besides the overflow series.
-    pub fn new(part: Part, series_max: usize, hasher: S) -> Self {
-        let overflow = Slot::new(&part, Box::default(), attributes::overflow().into_boxed_slice());
+    /// Creates an empty fold for at most `series_max` series and the overflow series.
+    pub fn new(group: Part, series_max: usize, hasher: S) -> Self {
+        let overflow = Slot::new(&group, Box::default(), attributes::overflow().into_boxed_slice());
         Self {
-            distinct: Distinct::new(&part.dimensions, &hasher),
-            traced: part.traced(),
-            part,
+            distinct: DistinctValues::new(&group.dimensions, &hasher),
+            traced: group.traced(),
+            group,
             hasher,
             index: HashTable::new(),
             slots: Vec::new(),
@@ -83,54 +85,56 @@ impl<S: BuildHasher + Clone> Fold<S> {
     }
 
     /// Adds one observation.
-    // Once in a module, whoever calls: it is the largest part of the way of a request.
+    // Not inlined: it is the largest function that a request passes through, and has several callers.
     #[inline(never)]
-    pub fn record(&mut self, observation: &Observation<'_>, moment: Moment<'_>) {
+    pub fn record(&mut self, observation: &Observation<'_>, progress: Progress<'_>) {
         self.records = self.records.saturating_add(1);
-        self.observations = self.observations.saturating_add(u64::from(moment.ended));
-        let mistyped = key::build(&mut self.key, &self.part.dimensions, observation);
-        let slot = match self.place().and_then(|at| self.slots.get_mut(at)) {
+        self.observations = self.observations.saturating_add(u64::from(progress.phase.is_last()));
+        let mistyped = key::build(&mut self.key, &self.group.dimensions, observation);
+        let slot = match self.series_index().and_then(|at| self.slots.get_mut(at)) {
             Some(slot) => slot,
             None => &mut self.overflow,
         };
-        let traced = self.traced.zip(self.part.trace);
-        let more_mistyped = slot.record(&self.part.measures, traced, observation, moment);
+        let traced = self.traced.zip(self.group.trace);
+        let more_mistyped = slot.record(&self.group.measures, traced, observation, progress);
         self.mistyped = self.mistyped.saturating_add(mistyped).saturating_add(more_mistyped);
     }
 
-    /// Whether nothing waits for the next hand-over.
+    /// Returns whether there was no observation since the last flush.
     pub fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    /// Values that were of another type than expected, since the last time.
+    /// Returns the number of values of another type than configured since the last call.
     pub fn take_mistyped(&mut self) -> u64 {
         std::mem::take(&mut self.mistyped)
     }
 
-    /// How many ended streams wait for the next hand-over.
+    /// Returns the number of streams that ended since the last flush.
     pub fn observations(&self) -> u64 {
         self.observations
     }
 
-    /// Gives everything folded since the last time, series by series, and begins anew.
-    pub fn take(&mut self, mut each: impl FnMut(&[u8], u64, &[Point], &[(usize, Exemplar)])) {
+    /// Calls `each` with every series that was observed since the last flush, and resets it: attributes,
+    /// streams that ended, points, and exemplars with the index of their point.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8], u64, &[Point], &[(usize, Exemplar)])) {
         for slot in self.slots.iter_mut().chain([&mut self.overflow]) {
             if slot.records > 0 {
                 let exemplar = self.traced.zip(slot.exemplar);
                 each(&slot.attributes, slot.observations, &slot.cells, exemplar.as_slice());
                 slot.clear();
             } else {
-                slot.idle_takes = slot.idle_takes.saturating_add(1);
+                slot.idle_flushes = slot.idle_flushes.saturating_add(1);
             }
         }
         (self.records, self.observations) = (0, 0);
         self.full = false;
-        self.forget(IDLE_TAKES_MAX);
+        self.remove_idle(IDLE_FLUSHES_MAX);
     }
 
-    /// The place of the present key's series, which is made unless it is known; none if all are taken.
-    fn place(&mut self) -> Option<usize> {
+    /// Returns the index of the series of `self.key`, which is created unless it is known. `None` stands for
+    /// the overflow series.
+    fn series_index(&mut self) -> Option<usize> {
         let hash = self.hasher.hash_one(&self.key);
         if let Some(at) = self.find(hash) {
             return Some(at);
@@ -142,35 +146,35 @@ impl<S: BuildHasher + Clone> Fold<S> {
     }
 
     fn find(&self, hash: u64) -> Option<usize> {
-        let is_it = |at: &usize| self.slots.get(*at).is_some_and(|slot| *slot.key == *self.key);
-        self.index.find(hash, is_it).copied()
+        let has_key = |at: &usize| self.slots.get(*at).is_some_and(|slot| *slot.key == *self.key);
+        self.index.find(hash, has_key).copied()
     }
 
-    /// A place for the series of the present key; none if all are taken.
+    /// Creates the series of `self.key`, unless there are too many.
     fn insert(&mut self, hash: u64) -> Option<usize> {
         if self.slots.len() >= self.slots_max {
             if self.full {
                 return None;
             }
-            self.forget(1);
+            self.remove_idle(1);
             self.full = self.slots.len() >= self.slots_max;
             if self.full {
                 return None;
             }
         }
         self.distinct.insert(&self.key);
-        let attributes = key::attributes(&self.key, &self.part.dimensions).into_boxed_slice();
+        let attributes = key::attributes(&self.key, &self.group.dimensions).into_boxed_slice();
         let at = self.slots.len();
-        self.slots.push(Slot::new(&self.part, self.key.clone().into_boxed_slice(), attributes));
+        self.slots.push(Slot::new(&self.group, self.key.clone().into_boxed_slice(), attributes));
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hash, at, |at| slots.get(*at).map_or(0, |slot| hasher.hash_one(&*slot.key)));
         Some(at)
     }
 
-    /// Forgets the series of which nothing was seen for `takes` hand-overs, and nothing waits.
-    fn forget(&mut self, takes: u32) {
+    /// Removes the series without an observation for at least `flushes` flushes.
+    fn remove_idle(&mut self, flushes: u32) {
         let before = self.slots.len();
-        self.slots.retain(|slot| slot.records > 0 || slot.idle_takes < takes);
+        self.slots.retain(|slot| slot.records > 0 || slot.idle_flushes < flushes);
         if self.slots.len() == before {
             return;
         }
@@ -185,41 +189,41 @@ impl<S: BuildHasher + Clone> Fold<S> {
 }
 
 impl Slot {
-    fn new(part: &Part, key: Box<[u8]>, attributes: Box<[u8]>) -> Self {
-        let cells = part.measures.iter().map(|measure| Point::nothing(&measure.metric.kind)).collect();
-        Self { key, attributes, records: 0, observations: 0, cells, exemplar: None, idle_takes: 0 }
+    fn new(group: &Part, key: Box<[u8]>, attributes: Box<[u8]>) -> Self {
+        let cells = group.measures.iter().map(|measure| Point::nothing(&measure.metric.kind)).collect();
+        Self { key, attributes, records: 0, observations: 0, cells, exemplar: None, idle_flushes: 0 }
     }
 
-    /// Adds one observation; gives how many values were no integers.
+    /// Adds one observation and returns how many values were not integers.
     ///
-    /// `traced` is the measure whose greatest value keeps its trace, and the source of that.
+    /// `traced` is the measure whose greatest value keeps its trace, and the source of the trace.
     fn record(
         &mut self,
         measures: &[Measure],
         traced: Option<(usize, usize)>,
         observation: &Observation<'_>,
-        moment: Moment<'_>,
+        progress: Progress<'_>,
     ) -> u64 {
+        let (is_first, is_last) = (progress.phase.is_first(), progress.phase.is_last());
         self.records = self.records.saturating_add(1);
-        self.observations = self.observations.saturating_add(u64::from(moment.ended));
-        let mut taken = moment.taken.iter_mut();
+        self.observations = self.observations.saturating_add(u64::from(is_last));
+        let mut counted = progress.counted.iter_mut();
         let mut mistyped: u64 = 0;
         for (at, (cell, measure)) in self.cells.iter_mut().zip(measures).enumerate() {
-            let taken = taken.next();
+            let counted = counted.next();
             let value = match measure.value {
-                Value::One => u64::from(moment.ended),
-                Value::Opened => u64::from(moment.opened),
-                Value::Of(source) => match positive(observation, source) {
+                Value::One => u64::from(is_last),
+                Value::Opened => u64::from(is_first),
+                Value::Of(source) | Value::OfEach(source) => match positive(observation, source) {
                     Ok(value) => value,
-                    Err(is_mistyped) => {
-                        mistyped = mistyped.saturating_add(u64::from(is_mistyped));
-                        continue;
+                    Err(reason) => {
+                        mistyped = mistyped.saturating_add(u64::from(reason == NoValue::Mistyped));
+                        if matches!(measure.value, Value::Of(_)) {
+                            continue;
+                        }
+                        0
                     }
                 },
-                Value::OfEach(source) => positive(observation, source).unwrap_or_else(|is_mistyped| {
-                    mistyped = mistyped.saturating_add(u64::from(is_mistyped));
-                    0
-                }),
                 Value::Messages(source, side) => match messages(observation.bytes(source), side) {
                     Some(messages) => messages,
                     None => {
@@ -228,27 +232,27 @@ impl Slot {
                     }
                 },
                 Value::Since(source) => match positive(observation, source) {
-                    Ok(start) => moment.now_unix_nano.saturating_sub(start),
+                    Ok(start) => progress.now_unix_nano.saturating_sub(start),
                     Err(_) => continue,
                 },
             };
             if let Some((_, source)) = traced.filter(|(measure, _)| *measure == at)
-                && moment.ended
+                && is_last
                 && self.exemplar.is_none_or(|kept| kept.value() < value)
             {
-                let exemplar = trace::exemplar(observation.bytes(source), value, moment.now_unix_nano);
+                let exemplar = trace::exemplar(observation.bytes(source), value, progress.now_unix_nano);
                 self.exemplar = self.exemplar.max(exemplar);
             }
             match (cell, &measure.metric.kind) {
                 (Point::Counter(count), _) => {
-                    let before = taken.map_or(0, |taken| std::mem::replace(taken, value));
+                    let before = counted.map_or(0, |counted| std::mem::replace(counted, value));
                     let before = if matches!(measure.value, Value::Of(_)) { before } else { 0 };
                     *count = count.saturating_add(value.saturating_sub(before));
                 }
-                _ if !moment.ended => {}
+                _ if !is_last => {}
                 (Point::Histogram(histogram), Kind::Histogram { bounds }) => histogram.record(value, bounds),
                 (Point::Exponential(histogram), _) => histogram.record(value, measure.metric.divisor),
-                // Cells are made from the kinds, so there is no such pair.
+                // Impossible: cells are created from the kinds.
                 (Point::UpDownCounter(_) | Point::Histogram(_), _) => {}
             }
         }
@@ -256,21 +260,31 @@ impl Slot {
     }
 
     fn clear(&mut self) {
-        (self.records, self.observations, self.idle_takes) = (0, 0, 0);
+        (self.records, self.observations, self.idle_flushes) = (0, 0, 0);
         self.exemplar = None;
         self.cells.iter_mut().for_each(Point::clear);
     }
 }
 
-/// The value of a source that is not negative; whether it was of another type if there is none.
-fn positive(observation: &Observation<'_>, source: usize) -> Result<u64, bool> {
+/// Why a measure has no value in an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoValue {
+    /// The value is absent or negative.
+    Absent,
+    /// The value is not an integer.
+    Mistyped,
+}
+
+/// Returns the value of a source that is a non-negative integer.
+fn positive(observation: &Observation<'_>, source: usize) -> Result<u64, NoValue> {
     match observation.integer(source) {
-        Some(value) => u64::try_from(value).map_err(|_| false),
-        None => Err(!observation.bytes(source).is_empty()),
+        Some(value) => u64::try_from(value).map_err(|_| NoValue::Absent),
+        None if observation.bytes(source).is_empty() => Err(NoValue::Absent),
+        None => Err(NoValue::Mistyped),
     }
 }
 
-/// One of the two numbers in `3,500`.
+/// Reads one of the two numbers of messages in a text such as `3,500`.
 fn messages(text: &[u8], side: Side) -> Option<u64> {
     let (requests, responses) = std::str::from_utf8(text).ok()?.split_once(',')?;
     let number = match side {

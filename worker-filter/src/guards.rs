@@ -1,46 +1,47 @@
-//! Which sources are guarded in the list that is tried first: those that were absent often of late.
+//! Decides which values of the plain list have guards: those that were often absent recently.
 //!
-//! A guard costs each stream nearly as much as the value itself, and a list that fails for want of one costs a stream the
-//! whole list. So what is absent is counted, and from time to time the list is made anew.
+//! A guard costs each stream nearly as much as the value. A list that fails because a guard is missing costs
+//! one stream the whole list. So absent values are counted, and the list is compiled again if others should
+//! have guards.
 
 use tributary_plan::plan::SOURCES_MAX;
 use tributary_plan::source::{ABSENT, Guard, Source};
 
 use crate::observation::Observation;
 
-/// A set of sources, by their places.
-pub type Set = u64;
+/// A set of sources: bit `i` stands for source `i`.
+pub type SourceSet = u64;
 
 const _: () = assert!(SOURCES_MAX <= 64);
 
-/// Streams that must be seen before anything is changed.
+/// Streams that are counted before guards change.
 const STREAMS_MIN: u32 = 64;
 
-/// Absent in one stream of so many and more: a guard is cheaper than the lists that fail. A failed list costs as much as four
-/// to eight guards.
+/// A value that is absent in at least one of this many streams gets a guard: a failed list costs as much as
+/// four to eight guards.
 const GUARD_FROM: u32 = 8;
 
-/// Absent in one stream of so many and fewer: none is.
+/// A value that is absent in at most one of this many streams loses its guard.
 const NO_GUARD_BELOW: u32 = 32;
 
-/// What was absent of late.
+/// The guards of the plain list, and how often values were absent since they were last decided on.
 #[derive(Debug)]
 pub struct Guards {
-    /// The sources whose guards tell that a value is absent.
-    marking: Set,
-    /// Of those, the ones that are guarded.
-    guarded: Set,
+    /// The sources whose guards mark an absent value.
+    marking: SourceSet,
+    /// Those of them that have guards in the plain list.
+    guarded: SourceSet,
     streams: u32,
     /// By source.
     absent: Vec<u32>,
 }
 
 impl Guards {
-    /// What ordinary streams do not have is guarded to begin with.
+    /// Creates the guards of values that ordinary streams do not have.
     pub fn new(sources: &[Source]) -> Self {
         let set = |is_in: fn(Guard) -> bool| {
-            let places = sources.iter().enumerate().filter(|(_, source)| is_in(source.guard));
-            places.fold(0, |set, (at, _)| set | bit(at))
+            let matching = sources.iter().enumerate().filter(|(_, source)| is_in(source.guard));
+            matching.fold(0, |set, (at, _)| set | bit(at))
         };
         Self {
             marking: set(|guard| guard != Guard::Silent),
@@ -50,34 +51,36 @@ impl Guards {
         }
     }
 
-    /// The sources that are guarded in the list that is tried first.
-    pub fn guarded(&self) -> Set {
+    /// Returns the sources with guards in the plain list.
+    pub fn guarded(&self) -> SourceSet {
         self.guarded
     }
 
-    /// The sources that are guarded where all are: those whose guards tell it.
-    pub fn all(&self) -> Set {
+    /// Returns the sources whose guards in the guarded list mark an absent value.
+    pub fn all(&self) -> SourceSet {
         self.marking
     }
 
-    /// Takes what stands for absent values out of an observation that was read with these sources guarded, and counts it.
-    pub fn unmark(&mut self, mut guarded: Set, observation: &mut Observation<'_>) {
+    /// Replaces the marks of absent values in an observation by `None`, and counts them. `guarded` are the
+    /// sources that may have such a mark.
+    pub fn clear_absent(&mut self, mut guarded: SourceSet, observation: &mut Observation<'_>) {
         self.streams = self.streams.saturating_add(1);
         while guarded != 0 {
             let at = usize::try_from(guarded.trailing_zeros()).unwrap_or_default();
             guarded &= guarded.wrapping_sub(1);
-            if let (Some(place), Some(absent)) =
-                (observation.places_mut().get_mut(at), self.absent.get_mut(at))
-                && *place == Some(ABSENT)
+            if let (Some(value), Some(absent)) =
+                (observation.values_mut().get_mut(at), self.absent.get_mut(at))
+                && *value == Some(ABSENT)
             {
-                *place = None;
+                *value = None;
                 *absent = absent.saturating_add(1);
             }
         }
     }
 
-    /// Decides anew what to guard, if enough was seen; none if that is what is guarded.
-    pub fn decide(&mut self) -> Option<Set> {
+    /// Decides which sources should have guards and starts counting from 0. Returns `None` if too few streams
+    /// were counted or nothing changes.
+    pub fn decide(&mut self) -> Option<SourceSet> {
         if self.streams < STREAMS_MIN {
             return None;
         }
@@ -97,18 +100,18 @@ impl Guards {
         (self.guarded != guarded).then_some(guarded)
     }
 
-    /// These are guarded from now on.
-    pub fn adopt(&mut self, guarded: Set) {
+    /// Sets which sources have guards in the plain list.
+    pub fn set_guarded(&mut self, guarded: SourceSet) {
         self.guarded = guarded;
     }
 }
 
-/// Whether a source is in a set.
-pub fn has(set: Set, at: usize) -> bool {
+/// Returns whether a source is in a set.
+pub fn has(set: SourceSet, at: usize) -> bool {
     set & bit(at) != 0
 }
 
-fn bit(at: usize) -> Set {
+fn bit(at: usize) -> SourceSet {
     u32::try_from(at).ok().and_then(|at| 1_u64.checked_shl(at)).unwrap_or(0)
 }
 
@@ -125,53 +128,53 @@ mod tests {
         Guards::new(&sources)
     }
 
-    fn decide(guards: &mut Guards) -> Option<Set> {
-        guards.decide().inspect(|set| guards.adopt(*set))
+    fn decide(guards: &mut Guards) -> Option<SourceSet> {
+        guards.decide().inspect(|set| guards.set_guarded(*set))
     }
 
-    /// Streams of which one in `one_in` lacks the source at `at`.
-    fn see(guards: &mut Guards, streams: u32, one_in: u32, at: usize) {
+    /// Reads streams of which one in `one_in` lacks the source at `at`.
+    fn read_streams(guards: &mut Guards, streams: u32, one_in: u32, at: usize) {
         for number in 0..streams {
             let mut observation = Observation::default();
-            observation.places_mut().fill(Some(b"x"));
+            observation.values_mut().fill(Some(b"x"));
             if number % one_in == 0 {
-                observation.places_mut()[at] = Some(ABSENT);
+                observation.values_mut()[at] = Some(ABSENT);
             }
-            guards.unmark(guards.all(), &mut observation);
+            guards.clear_absent(guards.all(), &mut observation);
             assert_eq!(observation.bytes(at), if number % one_in == 0 { &b""[..] } else { b"x" });
         }
     }
 
     #[test]
-    fn what_is_often_absent_becomes_guarded_and_what_never_is_becomes_plain() {
+    fn a_value_gets_a_guard_if_it_is_often_absent_and_loses_it_if_it_is_rarely_absent() {
         let mut guards = guards();
         assert_eq!((guards.all(), guards.guarded()), (0b11, 0b10));
-        see(&mut guards, STREAMS_MIN - 1, 2, 0);
-        assert_eq!(decide(&mut guards), None, "too few streams to tell");
-        see(&mut guards, STREAMS_MIN, 2, 0);
+        read_streams(&mut guards, STREAMS_MIN - 1, 2, 0);
+        assert_eq!(decide(&mut guards), None, "too few streams");
+        read_streams(&mut guards, STREAMS_MIN, 2, 0);
         assert_eq!(decide(&mut guards), Some(0b01));
-        see(&mut guards, STREAMS_MIN, 16, 0);
-        assert_eq!(decide(&mut guards), None, "in between, all stays as it is");
-        see(&mut guards, STREAMS_MIN, u32::MAX, 1);
-        assert_eq!(decide(&mut guards), Some(0), "one of 64 is no reason for a guard");
+        read_streams(&mut guards, STREAMS_MIN, 16, 0);
+        assert_eq!(decide(&mut guards), None, "in between, nothing changes");
+        read_streams(&mut guards, STREAMS_MIN, u32::MAX, 1);
+        assert_eq!(decide(&mut guards), Some(0), "absent in one of 64 streams");
     }
 
     #[test]
-    fn without_a_marking_guard_nothing_is_taken_for_absent() {
+    fn without_a_guard_that_marks_absence_false_is_a_value() {
         let mut guards = guards();
         let mut observation = Observation::default();
-        observation.places_mut()[2] = Some(&[0]);
-        guards.unmark(guards.all(), &mut observation);
-        assert!(observation.places_mut()[2].is_some(), "false is a value");
+        observation.values_mut()[2] = Some(&[0]);
+        guards.clear_absent(guards.all(), &mut observation);
+        assert!(observation.values_mut()[2].is_some());
     }
 
     proptest! {
         #[test]
-        fn steady_traffic_settles(one_in in 1u32..200, at in 0usize..2) {
+        fn steady_traffic_changes_the_guards_at_most_once(one_in in 1u32..200, at in 0usize..2) {
             let mut guards = guards();
             let mut changes = 0;
             for _ in 0..10 {
-                see(&mut guards, 320, one_in, at);
+                read_streams(&mut guards, 320, one_in, at);
                 changes += u32::from(decide(&mut guards).is_some());
             }
             prop_assert!(changes <= 1, "{changes}");

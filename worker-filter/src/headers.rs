@@ -1,4 +1,4 @@
-//! Writing headers into requests and responses while they are under way.
+//! Writes headers into requests and responses.
 
 use proxy_wasm::types::{self, MapType};
 use tributary_host::shared_data::HostSharedData;
@@ -11,23 +11,23 @@ use tributary_plan::template::{Piece, Template};
 use tributary_proto::counter::shared_key;
 use tributary_proto::value;
 
-use crate::values::Values;
+use crate::values::CachedValues;
 
-/// The rules of one worker.
+/// The header rules of one worker.
 #[derive(Debug)]
 pub struct Headers {
     rules: Vec<HeaderRule>,
-    values: Values,
-    /// Headers that were not written, as something in them was not there.
+    values: CachedValues,
+    /// Headers that were left out, because a part of their value is missing.
     skipped: Counter,
-    /// Requests that were answered here, for the same reason.
+    /// Requests that were rejected for the same reason.
     denied: Counter,
 }
 
 impl Headers {
-    /// Rules as configured, with the values as they are now.
+    /// Creates rules as configured, with the current shared values.
     pub fn new(rules: Vec<HeaderRule>) -> Self {
-        let values = Values::new(rules.iter().flat_map(|rule| rule.template.values()));
+        let values = CachedValues::new(rules.iter().flat_map(|rule| rule.template.values()));
         let mut headers = Self {
             rules,
             values,
@@ -38,19 +38,19 @@ impl Headers {
         headers
     }
 
-    /// Looks whether a shared value has changed.
+    /// Reads shared values that have changed.
     pub fn refresh(&mut self) {
         self.values.refresh(&mut HostSharedData);
     }
 
-    /// Writes into the current request, or answers it.
+    /// Applies the rules to the current request, or rejects it.
     pub fn request(&self) -> types::Action {
         for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Request) {
             if !self.apply(rule, MapType::HttpRequestHeaders) && rule.missing == Missing::Deny {
                 self.denied.add(1);
-                let body = format!("the header {} cannot be made yet: a value is missing\n", rule.name);
+                let body = format!("the header {} cannot be written yet: a value is missing\n", rule.name);
                 let headers = [("content-type", "text/plain; charset=utf-8")];
-                // If the host refuses, the request goes without the header.
+                // If Envoy rejects the response, the request is forwarded without the header.
                 if headers::respond(503, &headers, body.as_bytes(), "tributary_value_missing").is_ok() {
                     return types::Action::Pause;
                 }
@@ -59,14 +59,14 @@ impl Headers {
         types::Action::Continue
     }
 
-    /// Writes into the current response.
+    /// Applies the rules to the current response.
     pub fn response(&self) {
         for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Response) {
             self.apply(rule, MapType::HttpResponseHeaders);
         }
     }
 
-    /// False if something in the rule's template is not there.
+    /// Returns false if a part of the header's value is missing, or Envoy rejects it.
     fn apply(&self, rule: &HeaderRule, map: MapType) -> bool {
         if rule.action == Action::Remove {
             let _ = headers::remove(map, &rule.name);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_made_of_text_values_counters_and_attributes() {
+    fn a_header_can_contain_text_values_counters_and_attributes() {
         fake::reset();
         publish("jwt", b"abc");
         fake::with(|host| {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_skipped_or_denied() {
+    fn a_header_with_a_missing_value_is_skipped_or_the_request_denied() {
         fake::reset();
         let mut headers = Headers::new(vec![
             rule("x-id", "{attribute:request.id}"),
@@ -174,7 +174,7 @@ mod tests {
         ]);
         assert_eq!(headers.request(), types::Action::Pause);
         let responses = fake::with(|host| std::mem::take(&mut host.responses));
-        let body = "the header authorization cannot be made yet: a value is missing\n";
+        let body = "the header authorization cannot be written yet: a value is missing\n";
         assert_eq!(responses, [(503, body.to_owned())]);
         publish("jwt", b"abc");
         headers.refresh();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_that_would_end_the_header_is_not_written() {
+    fn an_attribute_with_a_line_break_is_not_written() {
         fake::reset();
         fake::with(|host| host.streams.begin([("request.path", b"/a\r\nx: y".to_vec())]));
         let headers = Headers::new(vec![rule("x-path", "{attribute:request.path}")]);

@@ -1,12 +1,12 @@
-//! How many requests are under way: what began less what ended, told as the change since the last hand-over.
+//! The number of requests in flight, sent as the change since the last flush.
 
 use tributary_proto::attributes;
 use tributary_proto::batch::{BatchWriter, Point};
 use tributary_proto::metric::{Kind, Metric};
 
-use crate::outbox::{HandedOver, Outbox};
+use crate::outbox::{FlushOutcome, Outbox};
 
-/// Requests under way in one worker.
+/// The requests in flight in one worker.
 #[derive(Debug)]
 pub struct InFlight {
     outbox: Outbox,
@@ -14,8 +14,8 @@ pub struct InFlight {
     change: i64,
 }
 
-/// `http.server.active_requests` of the OpenTelemetry semantic conventions 1.44, without attributes: when a filter's stream
-/// begins, nothing of its request can be read yet.
+/// Returns `http.server.active_requests` of the OpenTelemetry semantic conventions 1.44. It has no
+/// attributes: nothing of a request can be read when the filter's stream is created.
 pub fn metric() -> Metric {
     Metric {
         name: "http.server.active_requests".to_owned(),
@@ -27,25 +27,25 @@ pub fn metric() -> Metric {
 }
 
 impl InFlight {
-    /// Nothing under way yet. `outbox` writes [`metric`].
+    /// Creates the state without requests. `outbox` writes [`metric`].
     pub fn new(outbox: Outbox) -> Self {
         Self { outbox, attributes: attributes::encode(Vec::new()), change: 0 }
     }
 
-    /// A request began.
-    pub fn began(&mut self) {
+    /// Counts a request that started.
+    pub fn start(&mut self) {
         self.change = self.change.saturating_add(1);
     }
 
-    /// A request ended.
-    pub fn ended(&mut self) {
+    /// Counts a request that ended.
+    pub fn end(&mut self) {
         self.change = self.change.saturating_sub(1);
     }
 
-    /// Hands the change over.
-    pub fn hand_over(&mut self) -> HandedOver {
+    /// Enqueues the change since the last flush.
+    pub fn flush(&mut self) -> FlushOutcome {
         let (attributes, change) = (&self.attributes, &mut self.change);
-        self.outbox.hand_over(*change != 0, |writer: &mut BatchWriter, batches| {
+        self.outbox.flush(*change != 0, |writer: &mut BatchWriter, batches| {
             let point = Point::UpDownCounter(std::mem::take(change));
             batches.extend(writer.push(attributes, 0, &[point], &[]));
         })

@@ -1,24 +1,23 @@
-//! The module of the workers, one VM each: `worker_filter.wasm`.
+//! The module of the workers, `worker_filter.wasm`. Each worker thread has one VM with it.
 //!
-//! A stream's way through it, file by file: the SDK calls [`root`] when it ends, and that the [`plugin`]; [`reading`] asks the host for what
-//! the plan (of the crate `tributary-plan`) wants to know, in one [`expression`]; the [`observation`] that comes of it goes
-//! into the [`fold`]; on a tick the fold becomes batches in the [`outbox`], and the
-//! [`counters`] in shared data grow by what was seen. TCP [`connections`] are observed while they are open, too. a [`pipe`] is
-//! all of that for one part of the plan, and [`worker`] holds them together.
+//! A stream's way through it: Envoy calls [`root`] when the stream ends, which calls the [`plugin`] and its
+//! [`worker`]. [`reading`] evaluates one CEL [`expression`] for all values that the plan (crate
+//! `tributary-plan`) needs. They are an [`observation`], which is added to the [`fold`]. On a tick the
+//! [`pipeline`] flushes the fold as batches through the [`outbox`], if [`backpressure`] allows it, and
+//! [`counters`] adds to shared data. TCP [`connections`] are also observed while they are open.
 //!
-//! In `worker_filter_full.wasm` [`headers`] are written while a request is under way, with shared [`values`] in them, and the
-//! [`tap`] writes streams to the log. A plugin of that module may have another `role`: it takes a [`log_stream`], in which
-//! Envoy's own access logger tells of many requests at a time, or it is the console, of the crate `tributary-console`,
-//! which answers requests itself.
+//! `worker_filter_full.wasm` also writes [`headers`] with shared [`values`], and logs streams with the
+//! [`tap`]. Its `role` may instead make a plugin receive a `log_stream`, or be the console (crate
+//! `tributary-console`).
 
 pub mod root;
 
 pub mod plugin;
 pub mod worker;
 
+pub mod backpressure;
 pub mod connections;
 pub mod counters;
-pub mod credit;
 pub mod expression;
 mod faults;
 pub mod fold;
@@ -29,7 +28,7 @@ pub mod in_flight;
 pub mod log_stream;
 pub mod observation;
 pub mod outbox;
-pub mod pipe;
+pub mod pipeline;
 pub mod reading;
 mod stats;
 pub mod tap;

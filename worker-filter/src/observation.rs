@@ -1,29 +1,52 @@
-//! What was seen of one stream: the values of a part's sources, in the host's wire form.
+//! The values that were read from one stream, in Envoy's wire format.
 
 use tributary_plan::form;
 use tributary_plan::plan::SOURCES_MAX;
 
-/// The values of one stream, by the place of their source; a place without one stands for an absent value.
+/// The values of one stream, by the index of their source. `None` is an absent value.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation<'a>([Option<&'a [u8]>; SOURCES_MAX]);
 
-/// When in a stream's life an observation is made.
-#[derive(Debug)]
-pub struct Moment<'a> {
-    /// Whether the stream was not observed before.
-    pub opened: bool,
-    /// Whether it has ended.
-    pub ended: bool,
-    /// The time, where a measure needs it.
-    pub now_unix_nano: u64,
-    /// For each measure, what was taken of the stream before; empty for a stream that is observed once.
-    pub taken: &'a mut [u64],
+/// The part of a stream's life that an observation covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The whole stream: it has ended and was not observed before.
+    Whole,
+    /// The first observation of a stream that is still open.
+    First,
+    /// A later observation of a stream that is still open.
+    Next,
+    /// The last observation of a stream that was observed while it was open.
+    Last,
 }
 
-impl Moment<'_> {
-    /// The only observation of a stream, at its end.
-    pub fn only(now_unix_nano: u64) -> Self {
-        Self { opened: true, ended: true, now_unix_nano, taken: &mut [] }
+/// The progress of a stream at the time of an observation.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// The part of its life that the observation covers.
+    pub phase: Phase,
+    /// The current time; 0 if no measure needs it.
+    pub now_unix_nano: u64,
+    /// For each measure, what earlier observations counted; empty for a stream that is observed once.
+    pub counted: &'a mut [u64],
+}
+
+impl Phase {
+    /// Returns whether the stream was not observed before.
+    pub fn is_first(self) -> bool {
+        matches!(self, Self::Whole | Self::First)
+    }
+
+    /// Returns whether the stream has ended.
+    pub fn is_last(self) -> bool {
+        matches!(self, Self::Whole | Self::Last)
+    }
+}
+
+impl Progress<'_> {
+    /// Creates the progress of a stream that has ended and is observed once.
+    pub fn whole(now_unix_nano: u64) -> Self {
+        Self { phase: Phase::Whole, now_unix_nano, counted: &mut [] }
     }
 }
 
@@ -34,22 +57,22 @@ impl Default for Observation<'_> {
 }
 
 impl<'a> Observation<'a> {
-    /// The places, to be filled.
-    pub fn places_mut(&mut self) -> &mut [Option<&'a [u8]>; SOURCES_MAX] {
+    /// Returns the values, to be filled in.
+    pub fn values_mut(&mut self) -> &mut [Option<&'a [u8]>; SOURCES_MAX] {
         &mut self.0
     }
 
-    /// The bytes of a value; empty for an absent one, which is what a guarded item gives.
+    /// Returns the bytes of a value; empty if it is absent, as for an item with a guard.
     pub fn bytes(&self, source: usize) -> &'a [u8] {
         self.0.get(source).copied().flatten().unwrap_or_default()
     }
 
-    /// The value as an integer, a duration in nanoseconds or a time.
+    /// Returns a value as an integer; durations and times are in nanoseconds.
     pub fn integer(&self, source: usize) -> Option<i64> {
         form::integer(self.bytes(source))
     }
 
-    /// Whether the value is true.
+    /// Returns whether a value is true.
     pub fn is_true(&self, source: usize) -> bool {
         self.bytes(source) == [1]
     }

@@ -1,4 +1,4 @@
-//! Handing folds over: batches go into the service's queue, and wait here while it cannot be reached.
+//! The way of batches into the service's queue. Batches wait here while it cannot be reached.
 
 use std::collections::VecDeque;
 
@@ -11,86 +11,87 @@ use tributary_proto::batch::BatchWriter;
 pub struct Outbox {
     service_vm_id: String,
     queue_name: &'static str,
-    /// Once the service has registered it; the number holds for the life of the process.
+    /// `None` until the service has registered it. The number is valid for the life of the process.
     queue: Option<Queue>,
     writer: BatchWriter,
-    /// Batches that could not be put in, in order. Nothing is written while there are any, so these are the batches of one
-    /// hand-over at most.
+    /// Batches that could not be enqueued, in order. No further ones are written meanwhile, so this is one
+    /// flush at most.
     unsent: VecDeque<Vec<u8>>,
 }
 
-/// What came of a hand-over.
+/// The outcome of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HandedOver {
-    /// How many batches went into the queue.
+pub struct FlushOutcome {
+    /// Batches that were enqueued.
     pub batches: u64,
-    /// Why what remains could not go.
-    pub held_back: Option<HeldBack>,
+    /// Why the rest could not be enqueued.
+    pub blocked: Option<FlushBlocked>,
 }
 
-/// Why a fold is kept.
+/// Why a fold is kept instead of flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldBack {
+pub enum FlushBlocked {
     /// Nobody has registered the queue.
     NoService,
-    /// The service does not keep up.
+    /// The queue has too many batches.
     Behind,
-    /// The service has not said for a while that it is alive.
+    /// The heartbeat of the service is too old.
     Silent,
-    /// The host refused.
+    /// Envoy rejected a call.
     Host(Status),
 }
 
 impl Outbox {
-    /// A way into the queue `queue_name` of the service with this `vm_id` (empty: our own), which may not be there yet.
+    /// Creates the way into the queue `queue_name` of the service with this `vm_id` (empty: the worker's
+    /// own). The queue need not exist yet.
     pub fn new(service_vm_id: String, queue_name: &'static str, writer: BatchWriter) -> Self {
         Self { service_vm_id, queue_name, queue: None, writer, unsent: VecDeque::new() }
     }
 
-    /// Looks for the service, unless it has been found.
-    pub fn open(&mut self) -> Result<Queue, HeldBack> {
+    /// Resolves the queue, unless it is known.
+    ///
+    /// # Errors
+    /// [`FlushBlocked::NoService`] or [`FlushBlocked::Host`].
+    pub fn open(&mut self) -> Result<Queue, FlushBlocked> {
         if let Some(queue) = self.queue {
             return Ok(queue);
         }
         match Queue::resolve(&self.service_vm_id, self.queue_name) {
             Ok(queue) => Ok(*self.queue.insert(queue)),
-            Err(Status::NotFound) => Err(HeldBack::NoService),
-            Err(status) => Err(HeldBack::Host(status)),
+            Err(Status::NotFound) => Err(FlushBlocked::NoService),
+            Err(status) => Err(FlushBlocked::Host(status)),
         }
     }
 
-    /// The queue's name.
+    /// Returns the name of the queue.
     pub fn queue_name(&self) -> &'static str {
         self.queue_name
     }
 
-    /// Observations in all batches that went into the queue, as long as none waits here.
-    pub fn handed_over(&self) -> Option<u64> {
+    /// Returns the observations in all batches that were enqueued, or `None` while batches wait here.
+    pub fn observations(&self) -> Option<u64> {
         self.unsent.is_empty().then(|| self.writer.observed())
     }
 
-    /// Whether the service has been found.
+    /// Returns whether the queue has been resolved.
     pub fn is_open(&self) -> bool {
         self.queue.is_some()
     }
 
-    /// Puts what `write` makes batches of into the queue, if something `waits` and the service is there. Otherwise `write` is not
-    /// called: what waits stays where it is, and more may come to it.
-    pub fn hand_over(
+    /// Enqueues the batches that `write` creates. Calls `write` only if `has_data` and the service can be
+    /// reached, so that until then the data stays in the fold and can grow.
+    pub fn flush(
         &mut self,
-        waits: bool,
+        has_data: bool,
         write: impl FnOnce(&mut BatchWriter, &mut VecDeque<Vec<u8>>),
-    ) -> HandedOver {
-        let mut handed_over = HandedOver { batches: 0, held_back: None };
-        if !waits && self.unsent.is_empty() {
-            return handed_over;
+    ) -> FlushOutcome {
+        let mut outcome = FlushOutcome { batches: 0, blocked: None };
+        if !has_data && self.unsent.is_empty() {
+            return outcome;
         }
         let queue = match self.open() {
             Ok(queue) => queue,
-            Err(reason) => {
-                handed_over.held_back = Some(reason);
-                return handed_over;
-            }
+            Err(reason) => return FlushOutcome { blocked: Some(reason), ..outcome },
         };
         if self.unsent.is_empty() {
             write(&mut self.writer, &mut self.unsent);
@@ -98,14 +99,14 @@ impl Outbox {
         }
         while let Some(batch) = self.unsent.front() {
             if let Err(status) = queue.enqueue(batch) {
-                // The host lost the queue: look for it again. The batches keep their place and their numbers.
+                // Envoy lost the queue: resolve it again. The batches keep their order and their sequence
+                // numbers.
                 self.queue = None;
-                handed_over.held_back = Some(HeldBack::Host(status));
-                return handed_over;
+                return FlushOutcome { blocked: Some(FlushBlocked::Host(status)), ..outcome };
             }
             self.unsent.pop_front();
-            handed_over.batches = handed_over.batches.saturating_add(1);
+            outcome.batches = outcome.batches.saturating_add(1);
         }
-        handed_over
+        outcome
     }
 }

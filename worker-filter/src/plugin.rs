@@ -1,4 +1,5 @@
-//! What a plugin is, by its configuration: a filter or access logger that measures, the receiver of a log stream, or the console.
+//! What a plugin is, by its configuration: a filter or access logger that measures, the receiver of a log
+//! stream, or the console.
 
 use log::error;
 use proxy_wasm::types::Status;
@@ -19,7 +20,7 @@ use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
 #[cfg(feature = "full")]
 use crate::log_stream::LogStream;
-use crate::pipe::BadExpression;
+use crate::reading::BadExpression;
 use crate::worker::Worker;
 
 /// One plugin in one worker.

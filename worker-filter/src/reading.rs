@@ -1,4 +1,4 @@
-//! Reading a stream's values from the host: all at once where it can, one by one where it must.
+//! Reads the values of a stream: all in one CEL list if possible, otherwise one by one.
 
 use log::warn;
 use tributary_host::Status;
@@ -6,206 +6,205 @@ use tributary_host::attributes::{self, Expression};
 use tributary_proto::config::quoted;
 
 use crate::expression;
-use crate::guards::{self, Guards, Set};
+use crate::guards::{self, Guards, SourceSet};
 use crate::observation::Observation;
 use tributary_plan::choice::Choice;
 use tributary_plan::source::{Alone, Source};
 
-/// Reads the sources of a part.
+/// Reads the sources of a metric group.
 #[derive(Debug)]
 pub struct Reader {
     sources: Vec<Source>,
     guards: Guards,
-    /// All sources in one list, which fails where one is absent that seldom is; none if the host does not compile it.
+    /// The list that is cheap, but fails if a value without a guard is absent. `None` if Envoy does not
+    /// compile it.
     plain: Option<Expression>,
-    /// All sources in one list that costs more and fails less.
+    /// The list in which every source has its guard: it costs more and fails less.
     guarded: Option<Expression>,
-    alone: Vec<One>,
-    caution: Caution,
-    /// Whether it was said what a stream did not have that was read one by one.
-    told: bool,
+    singles: Vec<SingleRead>,
+    penalty: PlainListPenalty,
+    /// Whether a failed list was logged.
+    warned: bool,
 }
 
-/// How an observation was come by.
+/// How the values of an observation were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// In one host call, or in a second one after a first that failed.
-    AtOnce,
-    /// One host call for each source, since no list could be had: an expression failed for this stream.
+pub enum ReadMode {
+    /// By a list.
+    List,
+    /// By one host call for each source, because no list could be evaluated.
     OneByOne,
 }
 
-/// An expression that the host does not compile: its place among the sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Which source.
-    pub source: usize,
-    /// What the host said.
+/// An expression that Envoy rejects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadExpression {
+    /// The source with the expression.
+    pub source: Source,
+    /// Envoy's answer.
     pub status: Status,
 }
 
+/// How one source is read without a list.
 #[derive(Debug)]
-enum One {
+enum SingleRead {
     Property(Vec<u8>),
     Expression(Expression),
     Choice(&'static Choice),
-    /// An expression on a host that has none.
-    Nothing,
+    /// An expression, but Envoy has no support for them.
+    Unsupported,
 }
 
-/// Which list to try first: after a failure of the plain one, the guarded one for a few streams, for longer the more often
-/// the plain one fails.
+/// The number of streams for which the guarded list is tried first. It grows with each failure of the plain
+/// list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Caution(u32);
+struct PlainListPenalty(u32);
 
-impl Caution {
-    /// Streams that one failure makes take the guarded list: a failed list costs about as much as five guarded ones cost
-    /// more than plain ones.
+impl PlainListPenalty {
+    /// The streams that one failure adds: a failed list costs about as much as five guarded lists cost more
+    /// than plain ones.
     const STEP: u32 = 5;
     const MAX: u32 = 500;
 
-    fn is_due(self) -> bool {
+    fn is_active(self) -> bool {
         self.0 > 0
     }
 
-    fn failed(&mut self) {
+    fn increase(&mut self) {
         self.0 = self.0.saturating_add(Self::STEP).min(Self::MAX);
     }
 
-    fn passed(&mut self) {
+    fn decrease(&mut self) {
         self.0 = self.0.saturating_sub(1);
     }
 }
 
 impl Reader {
-    /// Compiles the lists, and each expression by itself. They belong to the current root context.
+    /// Compiles the lists and each expression by itself, in the current root context.
     ///
     /// # Errors
-    /// The host compiles expressions, and refuses one.
-    pub fn new(sources: &[Source]) -> Result<Self, Refused> {
-        // First by themselves: the host logs why it refuses one, and that reads best of what a person wrote.
-        let mut alone = Vec::with_capacity(sources.len());
-        for (at, source) in sources.iter().enumerate() {
-            alone.push(match &source.alone {
-                Alone::Property(path) => One::Property(path.clone()),
+    /// Envoy compiles expressions, but rejects one of these.
+    pub fn new(sources: &[Source]) -> Result<Self, BadExpression> {
+        // Before the lists: Envoy logs why it rejects an expression, and alone it reads as it was configured.
+        let mut singles = Vec::with_capacity(sources.len());
+        for source in sources {
+            singles.push(match &source.alone {
+                Alone::Property(path) => SingleRead::Property(path.clone()),
                 Alone::Expression(text) => match attributes::compile(text) {
-                    Ok(expression) => One::Expression(expression),
-                    Err(Status::NotFound) => One::Nothing,
-                    Err(status) => return Err(Refused { source: at, status }),
+                    Ok(expression) => SingleRead::Expression(expression),
+                    Err(Status::NotFound) => SingleRead::Unsupported,
+                    Err(status) => return Err(BadExpression { source: source.clone(), status }),
                 },
-                Alone::Choice(choice) => One::Choice(choice),
+                Alone::Choice(choice) => SingleRead::Choice(choice),
             });
         }
         let guards = Guards::new(sources);
         let plain = compile(sources, guards.guarded());
         let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
-        let (sources, guarded, caution) = (sources.to_vec(), guarded.ok(), Caution::default());
-        Ok(Self { sources, guards, plain, guarded, alone, caution, told: false })
+        let (sources, guarded, penalty) = (sources.to_vec(), guarded.ok(), PlainListPenalty::default());
+        Ok(Self { sources, guards, plain, guarded, singles, penalty, warned: false })
     }
 
-    /// Whether the host compiles lists: without them it costs more.
+    /// Returns whether Envoy compiled the lists: without them a stream costs more.
     pub fn has_lists(&self) -> bool {
         self.plain.is_some() && self.guarded.is_some()
     }
 
-    /// Makes the list anew that is tried first, if what was absent of late is not what it guards. For ticks: compiling costs
-    /// more than many streams.
-    pub fn tune(&mut self) {
+    /// Compiles the plain list again if other values should have guards, given which were absent recently.
+    /// For ticks: compiling costs more than many streams.
+    pub fn adapt_guards(&mut self) {
         if let Some(old) = self.plain
-            && let Some(set) = self.guards.decide()
-            && let Some(list) = compile(&self.sources, set)
+            && let Some(guarded) = self.guards.decide()
+            && let Some(list) = compile(&self.sources, guarded)
         {
             attributes::forget(old);
             self.plain = Some(list);
-            self.guards.adopt(set);
-            self.caution = Caution::default();
+            self.guards.set_guarded(guarded);
+            self.penalty = PlainListPenalty::default();
         }
     }
 
-    /// Reads the current stream and hands what was seen to `take`.
-    pub fn read<T>(&mut self, take: impl FnOnce(&Observation<'_>, Way) -> T) -> T {
-        let count = self.alone.len();
-        let mut answer = None;
-        let mut set = self.guards.guarded();
-        if !self.caution.is_due() {
-            answer = self.plain.and_then(|list| attributes::evaluate(list).ok());
-            if answer.is_none() {
-                self.caution.failed();
+    /// Reads the current stream and calls `observe` with its values.
+    pub fn read<T>(&mut self, observe: impl FnOnce(&Observation<'_>, ReadMode) -> T) -> T {
+        let mut values = None;
+        let mut guarded = self.guards.guarded();
+        if !self.penalty.is_active() {
+            values = self.plain.and_then(|list| attributes::evaluate(list).ok());
+            if values.is_none() {
+                self.penalty.increase();
             }
         }
-        if answer.is_none() {
-            self.caution.passed();
-            set = self.guards.all();
-            answer = self.guarded.and_then(|list| attributes::evaluate(list).ok());
+        if values.is_none() {
+            self.penalty.decrease();
+            guarded = self.guards.all();
+            values = self.guarded.and_then(|list| attributes::evaluate(list).ok());
         }
         let mut observation = Observation::default();
-        if let Some(answer) = &answer
-            && expression::read(answer, count, &mut observation)
+        if let Some(values) = &values
+            && expression::read(values, self.singles.len(), &mut observation)
         {
-            self.guards.unmark(set, &mut observation);
-            return take(&observation, Way::AtOnce);
+            self.guards.clear_absent(guarded, &mut observation);
+            return observe(&observation, ReadMode::List);
         }
-        let has_lists = self.has_lists();
-        let mut told = self.told || !has_lists;
+        let should_warn = self.has_lists() && !self.warned;
+        self.warned |= should_warn;
         let sources = &self.sources;
-        let taken = self.read_each(
+        self.read_each(
             |expression| attributes::evaluate(expression).ok(),
             |observation| {
-                if !std::mem::replace(&mut told, true) {
-                    tell(sources, observation);
+                if should_warn {
+                    warn_list_failed(sources, observation);
                 }
-                take(observation, Way::OneByOne)
+                observe(observation, ReadMode::OneByOne)
             },
-        );
-        self.told = told;
-        taken
+        )
     }
 
-    /// Reads a stream that was entered on a tick and hands what was seen to `take`. Expressions have no value there: Envoy
-    /// evaluates them for the context that it called, which is not the stream's (1.36.4, 1.40.0).
-    pub fn read_entered<T>(&self, take: impl FnOnce(&Observation<'_>) -> T) -> T {
-        self.read_each(|_| None, take)
+    /// Reads a stream that was entered on a tick and calls `observe` with its values. Expressions are absent:
+    /// Envoy evaluates them for the context that it called, which is not the stream's (1.36.4, 1.40.0).
+    pub fn read_entered<T>(&self, observe: impl FnOnce(&Observation<'_>) -> T) -> T {
+        self.read_each(|_| None, observe)
     }
 
     fn read_each<T>(
         &self,
         evaluate: impl Fn(Expression) -> Option<Vec<u8>>,
-        take: impl FnOnce(&Observation<'_>) -> T,
+        observe: impl FnOnce(&Observation<'_>) -> T,
     ) -> T {
-        let read = |one: &One| match one {
-            One::Property(path) => attributes::property(path).ok(),
-            One::Expression(expression) => evaluate(*expression),
-            One::Choice(choice) => choice.read(&|path| attributes::property(path.as_bytes()).ok()),
-            One::Nothing => None,
+        let read = |single: &SingleRead| match single {
+            SingleRead::Property(path) => attributes::property(path).ok(),
+            SingleRead::Expression(expression) => evaluate(*expression),
+            SingleRead::Choice(choice) => choice.read(&|path| attributes::property(path.as_bytes()).ok()),
+            SingleRead::Unsupported => None,
         };
-        let values: Vec<_> = self.alone.iter().map(read).collect();
+        let values: Vec<_> = self.singles.iter().map(read).collect();
         let mut observation = Observation::default();
-        for (place, value) in observation.places_mut().iter_mut().zip(&values) {
+        for (place, value) in observation.values_mut().iter_mut().zip(&values) {
             *place = value.as_deref();
         }
-        take(&observation)
+        observe(&observation)
     }
 }
 
-/// Says what a stream did not have for which no list could be evaluated: one of these is why.
-fn tell(sources: &[Source], observation: &Observation<'_>) {
+/// Logs the values that are absent in a stream for which no list could be evaluated: one of them is the
+/// reason.
+fn warn_list_failed(sources: &[Source], observation: &Observation<'_>) {
     let absent = sources.iter().enumerate().filter(|(at, _)| observation.bytes(*at).is_empty());
     let absent: Vec<_> = absent.map(|(_, source)| quoted(source.written())).collect();
     warn!(
-        "Envoy cannot evaluate all that is asked of a stream at once, so it is asked for one by one, at a higher cost; there is \
-         no value of {} (said once; the statistic tributary_read_one_by_one counts)",
+        "Envoy cannot evaluate the list of all attributes for a stream, so they are read one by one, at a higher cost per \
+         request: guard the expression that fails with has(). No value for {} (logged once; the statistic \
+         tributary_read_one_by_one counts such streams)",
         absent.join(", ")
     );
 }
 
-/// The list of all sources, these ones guarded; none if the host does not compile it.
-fn compile(sources: &[Source], guarded: Set) -> Option<Expression> {
-    let item = |(at, source): (usize, &'_ Source)| {
-        let with_guard = guards::has(guarded, at);
-        if with_guard { source.guarded.clone() } else { source.item.clone() }
-    };
-    let items: Vec<_> = sources.iter().enumerate().map(item).collect();
-    attributes::compile(&expression::list(items.iter().map(String::as_str))).ok()
+/// Compiles the list of all sources, with guards for a set of them. `None` if Envoy does not compile it.
+fn compile(sources: &[Source], guarded: SourceSet) -> Option<Expression> {
+    let items = sources.iter().enumerate().map(|(at, source)| {
+        if guards::has(guarded, at) { source.guarded.as_str() } else { source.item.as_str() }
+    });
+    attributes::compile(&expression::list(items)).ok()
 }
 
 #[cfg(test)]
@@ -213,21 +212,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guarded_list_is_tried_first_for_as_long_as_the_plain_one_fails_often() {
-        let mut caution = Caution::default();
+    fn the_guarded_list_is_tried_first_while_the_plain_one_fails_often() {
+        let mut penalty = PlainListPenalty::default();
         let mut failures = 0;
         for _ in 0..1_000 {
-            if caution.is_due() {
-                caution.passed();
-            } else {
+            if !penalty.is_active() {
                 failures += 1;
-                caution.failed();
-                caution.passed();
+                penalty.increase();
             }
+            penalty.decrease();
         }
         assert_eq!(failures, 200, "one failure in five streams that would all have failed");
-        (0..1_000).for_each(|_| caution.failed());
-        (0..Caution::MAX).for_each(|_| caution.passed());
-        assert!(!caution.is_due(), "the plain list gets another chance");
+        (0..1_000).for_each(|_| penalty.increase());
+        (0..PlainListPenalty::MAX).for_each(|_| penalty.decrease());
+        assert!(!penalty.is_active(), "the plain list is tried again");
     }
 }

@@ -1,24 +1,24 @@
-//! What the workers do, in Envoy's own statistics, which count over all of them.
+//! The workers' statistics in Envoy, each summed over all workers.
 
 use tributary_host::stats::Counter;
 use tributary_proto::limits::BATCHES_ENQUEUED;
 
-/// All of them, as `wasmcustom.tributary_*`.
+/// The statistics of workers, as `wasmcustom.tributary_*`.
 #[derive(Debug)]
 pub(crate) struct Stats {
-    /// Observations that took one host call for each value.
+    /// Streams whose values took one host call each.
     pub(crate) read_one_by_one: Counter,
-    /// Values that were of another type than configured.
+    /// Values of another type than configured.
     pub(crate) values_mistyped: Counter,
     /// Streams that ended.
     pub(crate) observed: Counter,
-    /// Those of them that went into the queue, in batches.
+    /// Streams that were enqueued, in batches.
     pub(crate) handed_over: Counter,
-    /// Batches that went into the queue.
+    /// Batches that were enqueued.
     pub(crate) batches_enqueued: Counter,
-    /// Hand-overs that had to wait.
-    pub(crate) handovers_held_back: Counter,
-    /// Additions to shared data that had to wait.
+    /// Flushes that were blocked.
+    pub(crate) flushes_blocked: Counter,
+    /// Additions to shared data that failed and stay pending.
     pub(crate) counters_held_back: Counter,
 }
 
@@ -30,7 +30,7 @@ impl Stats {
             observed: Counter::define("tributary_observations_observed"),
             handed_over: Counter::define("tributary_observations_handed_over"),
             batches_enqueued: Counter::define(BATCHES_ENQUEUED),
-            handovers_held_back: Counter::define("tributary_handovers_held_back"),
+            flushes_blocked: Counter::define("tributary_handovers_held_back"),
             counters_held_back: Counter::define("tributary_counters_held_back"),
         }
     }

@@ -1,4 +1,4 @@
-//! The tap: some streams, written to the log with their headers and the first bytes that pass through them.
+//! The tap: logs some streams with their headers and the first bytes in each direction.
 
 use std::hash::BuildHasher;
 
@@ -10,20 +10,19 @@ use tributary_host::stream::ContextId;
 use tributary_host::{buffer, clock, headers};
 use tributary_plan::plan;
 
-/// A minute.
+/// The period of the rate limit, one minute.
 const WINDOW_NS: u64 = 60_000_000_000;
 
-/// Streams whose decision is remembered: more than one worker has open at a time in all but the strangest setups. The ones
-/// past it are not tapped.
+/// Open streams for which the tap remembers its decision. Further ones are not logged.
 const STREAMS_MAX: usize = 100_000;
 
-/// Headers of one message that are written.
+/// Headers of one message that are logged.
 const HEADERS_MAX: usize = 128;
 
-/// Bytes of a header's value that are written.
+/// Bytes of a header's value that are logged.
 const VALUE_BYTES_MAX: usize = 1_024;
 
-/// A tap of one worker.
+/// The tap of one worker.
 #[derive(Debug)]
 pub struct Tap<S> {
     condition: Expression,
@@ -37,19 +36,19 @@ pub struct Tap<S> {
     number: u64,
 }
 
-/// A stream that is written to the log.
+/// A stream that is logged.
 #[derive(Debug)]
 struct Tapped {
     number: u64,
-    /// Bytes that are still written, of each direction.
+    /// Bytes that may still be logged, from the client and from the upstream.
     left: [usize; 2],
 }
 
 impl<S: BuildHasher> Tap<S> {
-    /// A tap as configured. The condition belongs to the current root context.
+    /// Creates a tap as configured, and compiles its condition in the current root context.
     ///
     /// # Errors
-    /// The host does not compile it.
+    /// Envoy rejects the condition.
     pub fn new(tap: plan::Tap, hasher: S) -> Result<Self, Status> {
         Ok(Self {
             condition: attributes::compile(&tap.condition)?,
@@ -64,7 +63,7 @@ impl<S: BuildHasher> Tap<S> {
         })
     }
 
-    /// The headers of the current stream's request or response came.
+    /// Logs the headers of the current stream's request or response.
     pub fn headers(&mut self, stream: ContextId, map: MapType) {
         let Some(Tapped { number, .. }) = self.tapped(stream) else { return };
         let number = *number;
@@ -83,7 +82,7 @@ impl<S: BuildHasher> Tap<S> {
         info!("tap {number} {message}{line}");
     }
 
-    /// Bytes of the current stream came.
+    /// Logs bytes of the current stream.
     pub fn data(&mut self, stream: ContextId, buffer: BufferType) {
         let is_tcp = matches!(buffer, BufferType::DownstreamData | BufferType::UpstreamData);
         let is_new = is_tcp && !self.streams.contains_key(&stream);
@@ -101,18 +100,18 @@ impl<S: BuildHasher> Tap<S> {
         info!("tap {number} {from}: {}", escaped(&read));
     }
 
-    /// The stream has ended.
+    /// Forgets a stream that has ended.
     pub fn ended(&mut self, stream: ContextId) {
         self.streams.remove(&stream);
     }
 
-    /// The stream, if it is written to the log; decides that when it is asked for the first time.
+    /// Returns the stream if it is logged. Decides this at the first call for a stream.
     fn tapped(&mut self, stream: ContextId) -> Option<&mut Tapped> {
         if !self.streams.contains_key(&stream) {
             if self.streams.len() >= STREAMS_MAX {
                 return None;
             }
-            // An expression that fails is not true.
+            // An expression that fails counts as false.
             let matches = attributes::evaluate(self.condition).is_ok_and(|value| value == [1]);
             let tapped = if matches && self.permit(clock::now_unix_nano()) {
                 self.number = self.number.saturating_add(1);
@@ -125,13 +124,13 @@ impl<S: BuildHasher> Tap<S> {
         self.streams.get_mut(&stream).and_then(Option::as_mut)
     }
 
-    /// Whether one more stream may be written within its minute.
+    /// Returns whether another stream may be logged in this minute.
     fn permit(&mut self, now_unix_nano: u64) -> bool {
         let since = now_unix_nano.checked_sub(self.window_unix_nano);
-        // A clock that went backwards begins a new minute.
+        // A new minute starts also if the clock went backwards.
         if since.is_none_or(|since| since >= WINDOW_NS) {
             if self.suppressed > 0 {
-                info!("tap: {} further streams were not written", self.suppressed);
+                info!("tap: {} further streams were not logged", self.suppressed);
             }
             (self.window_unix_nano, self.in_window, self.suppressed) = (now_unix_nano, 0, 0);
         }
@@ -145,7 +144,7 @@ impl<S: BuildHasher> Tap<S> {
     }
 }
 
-/// Who talks to whom, as far as it is known.
+/// Formats the addresses of the connection that are known.
 fn addresses() -> String {
     let mut line = String::new();
     for (name, path) in [
@@ -163,7 +162,7 @@ fn addresses() -> String {
     line
 }
 
-/// Bytes as printable ASCII, so that nothing in them can pass for a line of the log.
+/// Escapes bytes as printable ASCII, so that they cannot forge a log line.
 fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
@@ -181,14 +180,14 @@ mod tests {
     fn tap(per_minute: u64) -> Tap<BuildHasherDefault<DefaultHasher>> {
         fake::reset();
         logging::install();
-        let (condition, masked) = ("wanted".to_owned(), vec!["cookie".to_owned()]);
+        let (condition, masked) = ("is_tapped".to_owned(), vec!["cookie".to_owned()]);
         Tap::new(plan::Tap { condition, per_minute, body_bytes: 6, masked }, BuildHasherDefault::default())
             .unwrap()
     }
 
-    fn stream(wanted: u8) {
+    fn stream(is_tapped: u8) {
         fake::with(|host| {
-            host.streams.begin([("wanted", vec![wanted]), ("source.address", b"1.2.3.4:5".to_vec())])
+            host.streams.begin([("is_tapped", vec![is_tapped]), ("source.address", b"1.2.3.4:5".to_vec())])
         });
     }
 
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wanted_stream_is_written_with_secrets_masked_and_bytes_escaped() {
+    fn a_stream_is_logged_with_secrets_masked_and_bytes_escaped() {
         let mut tap = tap(9);
         let headers =
             [(":path", "/a"), ("cookie", "secret")].map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_written_with_its_addresses() {
+    fn a_connection_is_logged_with_its_addresses() {
         let mut tap = tap(9);
         fake::with(|host| host.bytes = b"hello".to_vec());
         stream(1);
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_streams_are_written_than_may_be_in_a_minute() {
+    fn the_number_of_logged_streams_in_a_minute_is_limited() {
         let mut tap = tap(2);
         stream(1);
         for number in 0..5 {
@@ -241,7 +240,7 @@ mod tests {
         tap.headers(ContextId::new(9), MapType::HttpRequestHeaders);
         assert_eq!(
             lines(),
-            ["tap 1 request", "tap 2 request", "tap: 3 further streams were not written", "tap 3 request"]
+            ["tap 1 request", "tap 2 request", "tap: 3 further streams were not logged", "tap 3 request"]
         );
         assert_eq!(tap.streams.len(), 1, "ended streams are forgotten");
     }

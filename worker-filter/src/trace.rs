@@ -1,26 +1,26 @@
-//! The trace that a request belongs to, from its header `traceparent` (W3C Trace Context, version 00).
+//! The trace of a request, from its header `traceparent` (W3C Trace Context, version 00).
 
 use tributary_proto::exemplar::Exemplar;
 
-/// Bit of the flags: somebody keeps the trace.
+/// The bit of the flags that marks a trace as recorded.
 const SAMPLED: u8 = 1;
 
-/// An exemplar of this value; none without a trace that is kept: there would be nothing to look at.
+/// Creates an exemplar of a value, unless the header has no trace that is recorded.
 pub fn exemplar(traceparent: &[u8], value: u64, time_unix_nano: u64) -> Option<Exemplar> {
     let mut fields = traceparent.split(|byte| *byte == b'-');
     let (version, trace_id, span_id, flags) =
         (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    // A later version may have more fields, but has these four (section 4.3); ff is none.
+    // A later version starts with the same four fields (section 4.3). Version ff is invalid.
     let [version] = hex::<1>(version)?;
-    let is_read = version != 0xff && (version > 0 || fields.next().is_none());
+    let is_valid = version != 0xff && (version > 0 || fields.next().is_none());
     let [flags] = hex::<1>(flags)?;
-    if !is_read || flags & SAMPLED == 0 {
+    if !is_valid || flags & SAMPLED == 0 {
         return None;
     }
     Exemplar::new(value, time_unix_nano, hex(trace_id)?, hex(span_id)?)
 }
 
-/// Exactly `N` bytes in lower-case hexadecimal digits.
+/// Parses exactly `N` bytes of lower-case hexadecimal digits.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if digits.len() != N.checked_mul(2)? {
@@ -49,7 +49,7 @@ mod tests {
     const SPAN: &str = "b7ad6b7169203331";
 
     #[test]
-    fn a_trace_that_is_kept_is_read() {
+    fn a_recorded_trace_is_read() {
         let exemplar = exemplar(format!("00-{TRACE}-{SPAN}-01").as_bytes(), 7, 9).unwrap();
         assert_eq!((exemplar.value(), exemplar.time_unix_nano()), (7, 9));
         assert_eq!(exemplar.trace_id()[..2], [0x0a, 0xf7]);
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_to_no_trace_is_none() {
+    fn a_header_without_a_recorded_trace_gives_no_exemplar() {
         for header in [
             String::new(),
             format!("00-{TRACE}-{SPAN}-00"),
@@ -76,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_does_harm(header in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn no_header_panics(header in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = exemplar(&header, 1, 1);
         }
     }

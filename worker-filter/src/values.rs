@@ -1,60 +1,59 @@
-//! Shared values as this worker knows them: looked at again only when the service says that one has changed.
+//! Shared values, cached by the worker. They are read again only when the service publishes a new generation.
 
 use tributary_host::shared_data::SharedData;
 use tributary_proto::value::{self, GENERATION_KEY};
 
-/// The values that this worker needs.
+/// The shared values that a worker needs.
 #[derive(Debug, Default)]
-pub struct Values {
+pub struct CachedValues {
     generation: Option<Vec<u8>>,
-    values: Vec<Known>,
+    values: Vec<CachedValue>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct CachedValue {
     name: String,
     shared_key: String,
     bytes: Vec<u8>,
 }
 
-impl Values {
-    /// The values of these names, none of them known yet.
+impl CachedValues {
+    /// Creates a cache of the values with these names, without reading them.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut values: Vec<Known> = Vec::new();
+        let mut values: Vec<CachedValue> = Vec::new();
         for name in names {
-            if values.iter().all(|known| known.name != name) {
+            if values.iter().all(|value| value.name != name) {
                 let shared_key = value::shared_key(name);
-                values.push(Known { name: name.to_owned(), shared_key, bytes: Vec::new() });
+                values.push(CachedValue { name: name.to_owned(), shared_key, bytes: Vec::new() });
             }
         }
         Self { generation: None, values }
     }
 
-    /// Looks whether anything has changed, which is one host call, and at each value if so.
+    /// Reads the generation, in one host call, and all values if it has changed.
     pub fn refresh(&mut self, data: &mut impl SharedData) {
         if self.values.is_empty() {
             return;
         }
-        // Without a generation nothing was ever there.
+        // Without a generation no value was published.
         let Ok(Some((generation, _))) = data.get(GENERATION_KEY) else { return };
         if self.generation.as_ref() == Some(&generation) {
             return;
         }
-        for known in &mut self.values {
-            // A value that cannot be read stays as it was, and with it the generation: it is tried again.
-            match data.get(&known.shared_key) {
-                Ok(found) => known.bytes = found.map_or_else(Vec::new, |(bytes, _)| bytes),
+        for value in &mut self.values {
+            // If a value cannot be read, the old generation stays, so that the next call tries again.
+            match data.get(&value.shared_key) {
+                Ok(found) => value.bytes = found.map_or_else(Vec::new, |(bytes, _)| bytes),
                 Err(_) => return,
             }
         }
         self.generation = Some(generation);
     }
 
-    /// A value; none while there is none, or if it is nothing that a header could hold.
+    /// Returns a value, or `None` if it is not published or not valid in a header.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let known = self.values.iter().find(|known| known.name == name)?;
-        let is_there = !known.bytes.is_empty() && value::is_header_value(&known.bytes);
-        is_there.then_some(&*known.bytes)
+        let bytes = &*self.values.iter().find(|value| value.name == name)?.bytes;
+        (!bytes.is_empty() && value::is_header_value(bytes)).then_some(bytes)
     }
 }
 
@@ -74,9 +73,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_read_when_the_generation_says_that_it_changed() {
+    fn a_value_is_read_when_the_generation_changes() {
         fake::reset();
-        let mut values = Values::new(["jwt", "other", "jwt"].into_iter());
+        let mut values = CachedValues::new(["jwt", "other", "jwt"].into_iter());
         values.refresh(&mut HostSharedData);
         assert_eq!(values.get("jwt"), None);
         publish("jwt", b"one", 1);
@@ -84,22 +83,22 @@ mod tests {
         assert_eq!((values.get("jwt"), values.get("other")), (Some(&b"one"[..]), None));
         fake::with(|host| host.store.set(&value::shared_key("jwt"), b"two", 0)).unwrap();
         values.refresh(&mut HostSharedData);
-        assert_eq!(values.get("jwt"), Some(&b"one"[..]), "nobody said that it changed");
+        assert_eq!(values.get("jwt"), Some(&b"one"[..]), "the same generation");
         publish("jwt", b"", 2);
         values.refresh(&mut HostSharedData);
-        assert_eq!(values.get("jwt"), None, "taken back");
+        assert_eq!(values.get("jwt"), None, "withdrawn");
     }
 
     #[test]
-    fn a_value_that_would_end_the_header_is_none() {
+    fn a_value_with_a_line_break_is_ignored() {
         fake::reset();
-        let mut values = Values::new(["jwt"].into_iter());
+        let mut values = CachedValues::new(["jwt"].into_iter());
         publish("jwt", b"a\r\nx-admin: yes", 1);
         values.refresh(&mut HostSharedData);
         assert_eq!(values.get("jwt"), None);
     }
 
-    /// Counts the host calls.
+    /// Counts reads of shared data.
     struct Counting(u32);
 
     impl SharedData for Counting {
@@ -114,14 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn while_nothing_changes_a_tick_is_one_host_call_and_without_values_none() {
+    fn a_refresh_without_changes_is_one_host_call_and_without_values_none() {
         fake::reset();
         publish("jwt", b"one", 1);
         let mut data = Counting(0);
-        let mut values = Values::new(["jwt"].into_iter());
+        let mut values = CachedValues::new(["jwt"].into_iter());
         (0..5).for_each(|_| values.refresh(&mut data));
         assert_eq!(data.0, 6, "five generations and one value");
-        Values::default().refresh(&mut data);
+        CachedValues::default().refresh(&mut data);
         assert_eq!(data.0, 6);
     }
 }

@@ -15,72 +15,74 @@ use tributary_proto::batch::BatchWriter;
 use tributary_proto::limits::{BATCHES_TAKEN, QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::metric::Metric;
 
+use crate::backpressure::{BATCHES_BETWEEN_TICKS_MAX, BATCHES_MAX, Backpressure};
 use crate::connections::{Connection, Connections};
 use crate::counters::Counters;
-use crate::credit::{Credit, Standing};
 use crate::faults::Faults;
 use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
-use crate::observation::Moment;
 #[cfg(feature = "full")]
 use crate::observation::Observation;
-use crate::outbox::{HandedOver, HeldBack, Outbox};
-use crate::pipe::{BadExpression, Calls, Pipe};
-use crate::reading::Way;
+use crate::observation::{Phase, Progress};
+use crate::outbox::{FlushBlocked, FlushOutcome, Outbox};
+use crate::pipeline::{GrpcPipeline, Pipeline};
+use crate::reading::{BadExpression, ReadMode};
 use crate::stats::Stats;
 use crate::tap::Tap;
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::{Part, Streams, When};
 use tributary_plan::source::Source;
 
-/// Streams whose response was counted before they ended; the ones past it are counted when they have, and their response
-/// carries no count.
-const TOLD_MAX: usize = 1 << 20;
+/// Streams that can be remembered as counted at their response. Further ones are counted when they end, and
+/// their responses carry no count.
+const COUNTED_AT_RESPONSE_MAX: usize = 1 << 20;
 
-/// How often a worker that ends tries to add to counters that others add to: as many as have a core of their own, and each who
-/// outruns it has ended then.
-const LAST_TRIES: usize = 64;
+/// Attempts of a worker that shuts down to add to counters. All workers of a listener shut down at once: each
+/// attempt can fail only because another worker on another core succeeds and is done.
+const LAST_ATTEMPTS: usize = 64;
 
-/// One worker's state: told of streams, and of ticks.
+/// The state of one worker.
 #[derive(Debug)]
 pub struct Worker<S> {
     streams: Streams,
-    main: Pipe<S>,
-    calls: Option<Calls<S>>,
+    main: Pipeline<S>,
+    grpc: Option<GrpcPipeline<S>>,
     in_flight: Option<InFlight>,
     counters: Counters,
-    /// Streams whose response was counted when its headers came.
-    told: HashSet<ContextId, S>,
-    /// Whether an access log has told of a stream: the first one shows which kind is logged.
+    /// Streams that were counted when the headers of their response arrived.
+    counted_at_response: HashSet<ContextId, S>,
+    /// Whether an access log entry was written: the first one shows which kind of streams is logged.
     has_logged: bool,
     headers: Headers,
     tap: Option<Tap<S>>,
     connections: Connections,
     report_interval: Duration,
     max_requests: Option<u64>,
-    credit: Credit,
-    ledger: Ledger,
+    backpressure: Backpressure,
+    totals: Totals,
     stats: Stats,
     faults: Faults,
 }
 
-/// What this worker has told of itself in the statistics, which count over all workers.
+/// The observations of this worker, and how many of them are in the statistics, which are sums over all
+/// workers.
 #[derive(Debug, Default)]
-struct Ledger {
+struct Totals {
     /// Streams that ended.
     observed: u64,
-    observed_told: u64,
-    handed_over_told: u64,
-    /// Whether each stream is told at once, and not with the next flush.
-    each: bool,
+    observed_in_stats: u64,
+    enqueued_in_stats: u64,
+    /// Whether the statistics are updated after each stream and not with the next flush.
+    updates_each: bool,
 }
 
 impl<S: BuildHasher + Clone> Worker<S> {
-    /// A worker as configured. `producers` are random, one for each part, `hasher` is randomly seeded. Compiles the plan's
-    /// expressions in the current root context.
+    /// Creates a worker as configured, and compiles the plan's expressions in the current root context.
+    ///
+    /// `producers` are random numbers, one for each outbox; `hasher` has a random seed.
     ///
     /// # Errors
-    /// Envoy refuses one of them.
+    /// Envoy rejects an expression.
     pub fn new(config: WorkerConfig, producers: [u64; 3], hasher: S) -> Result<Self, BadExpression> {
         let plan = config.plan;
         let counters = Counters::new(&plan.counters);
@@ -89,22 +91,22 @@ impl<S: BuildHasher + Clone> Worker<S> {
             Streams::Http => QUEUE_HTTP,
             Streams::Tcp => QUEUE_TCP,
         };
-        let [main, calls, in_flight] = producers;
+        let [main, grpc, in_flight] = producers;
         let outbox = |producer, keys, metrics: &[Metric]| {
             let writer = BatchWriter::new(producer, keys, metrics);
             Outbox::new(config.service_vm_id.clone(), queue, writer)
         };
-        let pipe = |part: Part, producer, keys, observes| {
-            let outbox = outbox(producer, keys, &part.metrics());
-            Pipe::new(part, outbox, observes, config.series_max, hasher.clone())
+        let pipeline = |group: Part, producer, keys, reports_observations| {
+            let outbox = outbox(producer, keys, &group.metrics());
+            Pipeline::new(group, outbox, reports_observations, config.series_max, hasher.clone())
         };
         let in_flight =
             plan.in_flight.then(|| InFlight::new(outbox(in_flight, Vec::new(), &[in_flight::metric()])));
-        let main = pipe(plan.main, main, keys, true)?;
-        let calls = match plan.calls {
+        let main = pipeline(plan.main, main, keys, true)?;
+        let grpc = match plan.calls {
             Some(plan) => {
-                let pipe = pipe(plan.part, calls, Vec::new(), false)?;
-                Some(Calls { pipe, method: plan.method, status: plan.status, proof: plan.proof })
+                let pipeline = pipeline(plan.part, grpc, Vec::new(), false)?;
+                Some(GrpcPipeline { pipeline, method: plan.method, status: plan.status, proof: plan.proof })
             }
             None => None,
         };
@@ -116,56 +118,60 @@ impl<S: BuildHasher + Clone> Worker<S> {
             None => None,
         };
         if !main.reader.has_lists() {
-            info!("this host compiles no CEL list: attributes are read one by one, at a higher cost");
+            info!("Envoy compiles no CEL list: attributes are read one by one, at a higher cost per request");
         }
-        let (stats, is_heard) = (Stats::define(), config.service_vm_id.is_empty());
+        let (stats, has_heartbeat) = (Stats::define(), config.service_vm_id.is_empty());
         Ok(Self {
             streams: plan.streams,
             main,
-            calls,
+            grpc,
             in_flight,
             counters,
-            told: HashSet::with_hasher(hasher),
+            counted_at_response: HashSet::with_hasher(hasher),
             has_logged: false,
             headers: Headers::new(plan.rules),
             tap,
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            credit: Credit::new(is_heard, stats.batches_enqueued, Counter::define(BATCHES_TAKEN)),
-            ledger: Ledger { each: plan.observed == When::Request, ..Ledger::default() },
+            backpressure: Backpressure::new(
+                has_heartbeat,
+                stats.batches_enqueued,
+                Counter::define(BATCHES_TAKEN),
+            ),
+            totals: Totals { updates_each: plan.observed == When::Request, ..Totals::default() },
             stats,
             faults: Faults::default(),
         })
     }
 
-    /// A stream has ended that an access log tells of.
+    /// Observes a stream for which Envoy writes an access log entry.
     pub fn log_entry(&mut self) {
         if !std::mem::replace(&mut self.has_logged, true)
             && attributes::is_http().is_ok_and(|is_http| is_http != (self.streams == Streams::Http))
         {
             self.faults.misattached(self.streams);
         }
-        self.observe(true, true, false, &mut []);
+        self.observe(Phase::Whole, false, &mut []);
     }
 
-    /// A request has ended of which a log has recorded this.
+    /// Counts a request whose values were read from a log stream.
     #[cfg(feature = "full")]
     pub fn recorded(&mut self, observation: &Observation<'_>) {
         let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
-        self.main.fold.record(observation, Moment::only(now_unix_nano));
+        self.main.fold.record(observation, Progress::whole(now_unix_nano));
         self.counters.count(observation, false);
-        self.observed(true);
+        self.after_observation();
     }
 
-    /// A stream of a filter begins.
+    /// Counts the start of a filter's stream.
     pub fn stream_created(&mut self) {
         if let Some(in_flight) = &mut self.in_flight {
-            in_flight.began();
+            in_flight.start();
         }
     }
 
-    /// The headers of a request came.
+    /// Logs and changes the headers of a request, or responds to it.
     pub fn request_headers(&mut self, stream: ContextId) -> Action {
         if let Some(tap) = &mut self.tap {
             tap.headers(stream, MapType::HttpRequestHeaders);
@@ -173,12 +179,15 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.headers.request()
     }
 
-    /// The headers of a response came.
+    /// Counts a response where it carries a counter, and changes and logs its headers.
     pub fn response_headers(&mut self, stream: ContextId) {
-        // A response may have informational ones before it; it counts once.
-        if self.counters.are_told() && self.told.len() < TOLD_MAX && self.told.insert(stream) {
-            let told = self.counters.tell(&mut HostSharedData);
-            self.report_counters(told);
+        // Informational responses may come before the final one; the stream counts once.
+        if self.counters.count_responses()
+            && self.counted_at_response.len() < COUNTED_AT_RESPONSE_MAX
+            && self.counted_at_response.insert(stream)
+        {
+            let counted = self.counters.response(&mut HostSharedData);
+            self.report_counters(counted);
         }
         self.headers.response();
         if let Some(tap) = &mut self.tap {
@@ -186,34 +195,35 @@ impl<S: BuildHasher + Clone> Worker<S> {
         }
     }
 
-    /// Bytes of a stream came.
+    /// Logs bytes of a stream.
     pub fn data(&mut self, stream: ContextId, buffer: BufferType) {
         if let Some(tap) = &mut self.tap {
             tap.data(stream, buffer);
         }
     }
 
-    /// A stream of a filter has ended. `is_connection` is false for an HTTP stream.
+    /// Observes a filter's stream that has ended. `is_connection` is false for an HTTP stream.
     pub fn stream_ended(&mut self, stream: ContextId, is_connection: bool) {
         if !is_connection && self.streams == Streams::Tcp {
             self.faults.misattached(self.streams);
         }
         if let Some(in_flight) = &mut self.in_flight {
-            in_flight.ended();
+            in_flight.end();
         }
         if let Some(tap) = &mut self.tap {
             tap.ended(stream);
         }
         if self.streams == Streams::Http {
-            // Nearly always empty: hashing the number would be for nothing.
-            let told = !self.told.is_empty() && self.told.remove(&stream);
-            return self.observe(true, true, told, &mut []);
+            // The set is nearly always empty: do not hash the number then.
+            let is_counted = !self.counted_at_response.is_empty() && self.counted_at_response.remove(&stream);
+            return self.observe(Phase::Whole, is_counted, &mut []);
         }
         let mut connection = self.connections.ended(stream, self.main.measures);
-        self.observe(!connection.observed, true, false, &mut connection.taken);
+        let phase = if connection.observed { Phase::Last } else { Phase::Whole };
+        self.observe(phase, false, &mut connection.counted);
     }
 
-    /// A TCP connection was opened.
+    /// Registers a TCP connection that was opened.
     pub fn connection_opened(&mut self, stream: ContextId) {
         if self.streams == Streams::Http {
             return self.faults.misattached(self.streams);
@@ -222,142 +232,131 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.connections.opened(stream, self.main.measures, self.report_interval, now);
     }
 
-    /// Observes connections that have been open for long, hands over everything folded and adds what is pending to the
-    /// counters.
+    /// Observes open connections that are due, flushes the folds and adds pending counts to the counters.
     pub fn tick(&mut self) {
         self.headers.refresh();
-        self.credit.refresh(&mut HostSharedData, clock::now_unix_nano());
-        self.report_connections();
+        self.backpressure.check(&mut HostSharedData, clock::now_unix_nano(), BATCHES_MAX);
+        self.observe_open_connections();
         self.flush();
-        self.main.reader.tune();
-        if let Some(calls) = &mut self.calls {
-            calls.pipe.reader.tune();
+        self.main.reader.adapt_guards();
+        if let Some(grpc) = &mut self.grpc {
+            grpc.pipeline.reader.adapt_guards();
         }
     }
 
-    /// Hands over everything folded and adds what is pending to the counters.
+    /// Flushes the folds and adds pending counts to the counters.
     pub fn flush(&mut self) {
         let flushed = self.counters.flush(&mut HostSharedData);
         self.report_counters(flushed);
-        self.hand_over();
+        self.flush_folds();
     }
 
-    /// The same for the last time: what the worker would keep now would be lost.
+    /// Flushes for the last time, even if the service is behind: what the worker kept would be lost.
     pub fn finish(&mut self) {
-        self.credit.waive();
-        // Where a listener goes, all its workers end at once, and add to the same counters.
-        let _ = (1..LAST_TRIES).find(|_| self.counters.flush(&mut HostSharedData).is_ok());
+        self.backpressure.bypass();
+        let _ = (1..LAST_ATTEMPTS).find(|_| self.counters.flush(&mut HostSharedData).is_ok());
         self.flush();
     }
 
-    fn report_connections(&mut self) {
-        if self.streams == Streams::Http || !self.main.reports {
+    fn observe_open_connections(&mut self) {
+        if self.streams == Streams::Http || !self.main.observes_open {
             return;
         }
         let now_unix_nano = clock::now_unix_nano();
-        let Pipe { reader, fold, .. } = &mut self.main;
+        let Pipeline { reader, fold, .. } = &mut self.main;
         for (stream, connection) in self.connections.due(self.report_interval, now_unix_nano) {
-            // One that the host does not know any more is about to end.
+            // Envoy does not know a connection that is about to end.
             if stream.enter().is_ok() {
-                let Connection { observed, taken, .. } = connection;
-                let opened = !std::mem::replace(observed, true);
-                let moment = Moment { opened, ended: false, now_unix_nano, taken };
-                reader.read_entered(|observation| fold.record(observation, moment));
+                let Connection { observed, counted, .. } = connection;
+                let phase = if std::mem::replace(observed, true) { Phase::Next } else { Phase::First };
+                let progress = Progress { phase, now_unix_nano, counted };
+                reader.read_entered(|observation| fold.record(observation, progress));
             }
         }
     }
 
-    /// Reads the current stream and folds what was seen.
-    fn observe(&mut self, opened: bool, ended: bool, told: bool, taken: &mut [u64]) {
+    /// Reads and folds the current stream, which has ended.
+    fn observe(&mut self, phase: Phase, counted_at_response: bool, counted: &mut [u64]) {
         let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
-        let moment = Moment { opened, ended, now_unix_nano, taken };
+        let progress = Progress { phase, now_unix_nano, counted };
         let (fold, counters) = (&mut self.main.fold, &mut self.counters);
-        let calls = self.calls.as_ref();
-        let (way, may_be_call) = self.main.reader.read(|observation, way| {
-            fold.record(observation, moment);
-            if ended {
-                counters.count(observation, told);
-            }
-            (way, calls.is_some_and(|calls| calls.may_be_one(observation)))
+        let grpc = self.grpc.as_ref();
+        let (mode, may_be_call) = self.main.reader.read(|observation, mode| {
+            fold.record(observation, progress);
+            counters.count(observation, counted_at_response);
+            (mode, grpc.is_some_and(|grpc| grpc.may_be_call(observation)))
         });
-        let mut one_by_one = way == Way::OneByOne;
-        if may_be_call && let Some(Calls { pipe, proof, .. }) = &mut self.calls {
-            let fold = &mut pipe.fold;
-            pipe.reader.read(|observation, way| {
-                one_by_one |= way == Way::OneByOne;
+        let mut one_by_one = mode == ReadMode::OneByOne;
+        if may_be_call && let Some(GrpcPipeline { pipeline, proof, .. }) = &mut self.grpc {
+            let fold = &mut pipeline.fold;
+            pipeline.reader.read(|observation, mode| {
+                one_by_one |= mode == ReadMode::OneByOne;
                 if !observation.bytes(*proof).is_empty() {
-                    fold.record(observation, Moment::only(now_unix_nano));
+                    fold.record(observation, Progress::whole(now_unix_nano));
                 }
             });
         }
         if one_by_one {
             self.stats.read_one_by_one.add(1);
         }
-        self.observed(ended);
+        self.after_observation();
     }
 
-    /// What an observation changes besides the fold.
-    fn observed(&mut self, ended: bool) {
-        self.ledger.observed = self.ledger.observed.saturating_add(u64::from(ended));
-        if self.ledger.each {
-            self.tell_observed();
+    /// Updates everything but the fold after a stream has ended.
+    fn after_observation(&mut self) {
+        self.totals.observed = self.totals.observed.saturating_add(1);
+        if self.totals.updates_each {
+            self.update_observed();
         }
         let counted = self.counters.request(&mut HostSharedData);
         self.report_counters(counted);
-        let due = self.max_requests.is_some_and(|most| self.main.fold.observations() >= most);
-        // Without a service each request would look for it in vain; ticks do that.
-        if due && self.main.outbox.is_open() {
-            self.hand_over();
+        let is_due = self.max_requests.is_some_and(|max| self.main.fold.observations() >= max);
+        // Without a queue each request would try to resolve it; ticks do that.
+        if is_due && self.main.outbox.is_open() {
+            self.flush_folds();
         }
     }
 
-    fn hand_over(&mut self) {
-        self.tell_observed();
-        if self.credit.is_spent() {
-            self.credit.refresh_between(&mut HostSharedData, clock::now_unix_nano());
+    fn flush_folds(&mut self) {
+        // Before the flush: the queue must not have more observations than the statistics.
+        self.update_observed();
+        if self.backpressure.is_outdated() {
+            let now_unix_nano = clock::now_unix_nano();
+            self.backpressure.check(&mut HostSharedData, now_unix_nano, BATCHES_BETWEEN_TICKS_MAX);
         }
-        let mut held_back = match self.credit.standing() {
-            Standing::Good => None,
-            Standing::Behind => Some(HeldBack::Behind),
-            Standing::Silent => Some(HeldBack::Silent),
+        let blocked = self.backpressure.blocked().or_else(|| self.flush_pipelines());
+        if let Some(enqueued) = self.main.outbox.observations() {
+            let before = std::mem::replace(&mut self.totals.enqueued_in_stats, enqueued);
+            self.stats.handed_over.add(enqueued.saturating_sub(before));
+        }
+        if let Some(reason) = blocked {
+            self.stats.flushes_blocked.add(1);
+            self.faults.flush_blocked(reason, self.main.fold.observations(), self.main.outbox.queue_name());
+        }
+    }
+
+    fn update_observed(&mut self) {
+        let before = std::mem::replace(&mut self.totals.observed_in_stats, self.totals.observed);
+        self.stats.observed.add(self.totals.observed.saturating_sub(before));
+    }
+
+    fn flush_pipelines(&mut self) -> Option<FlushBlocked> {
+        let grpc = self.grpc.as_mut().map(|grpc| &mut grpc.pipeline);
+        let (mut batches, mut blocked): (u64, _) = (0, None);
+        let mut add = |outcome: FlushOutcome| {
+            batches = batches.saturating_add(outcome.batches);
+            blocked = blocked.or(outcome.blocked);
         };
-        if held_back.is_none() {
-            held_back = self.hand_over_pipes();
-        }
-        if let Some(handed_over) = self.main.outbox.handed_over() {
-            let more = handed_over.saturating_sub(self.ledger.handed_over_told);
-            self.stats.handed_over.add(more);
-            self.ledger.handed_over_told = handed_over;
-        }
-        if let Some(reason) = held_back {
-            self.stats.handovers_held_back.add(1);
-            self.faults.held_back(reason, self.main.fold.observations(), self.main.outbox.queue_name());
-        }
-    }
-
-    /// Adds what was observed to the statistics, before it is handed over: what is in the queue was observed.
-    fn tell_observed(&mut self) {
-        let told = std::mem::replace(&mut self.ledger.observed_told, self.ledger.observed);
-        self.stats.observed.add(self.ledger.observed.saturating_sub(told));
-    }
-
-    fn hand_over_pipes(&mut self) -> Option<HeldBack> {
-        let calls = self.calls.as_mut().map(|calls| &mut calls.pipe);
-        let (mut batches, mut held_back): (u64, _) = (0, None);
-        let mut sum_up = |handed_over: HandedOver| {
-            batches = batches.saturating_add(handed_over.batches);
-            held_back = held_back.or(handed_over.held_back);
-        };
-        for pipe in [&mut self.main].into_iter().chain(calls) {
-            self.stats.values_mistyped.add(pipe.fold.take_mistyped());
-            sum_up(pipe.hand_over());
+        for pipeline in [&mut self.main].into_iter().chain(grpc) {
+            self.stats.values_mistyped.add(pipeline.fold.take_mistyped());
+            add(pipeline.flush());
         }
         if let Some(in_flight) = &mut self.in_flight {
-            sum_up(in_flight.hand_over());
+            add(in_flight.flush());
         }
         self.stats.batches_enqueued.add(batches);
-        self.credit.spend(batches);
-        held_back
+        self.backpressure.record_enqueued(batches);
+        blocked
     }
 
     fn report_counters(&mut self, result: Result<(), AddError>) {

@@ -1,4 +1,4 @@
-//! How many distinct values of a dimension a fold keeps apart: those of the series that it knows.
+//! Limits the distinct values of a dimension in the known series of a fold.
 
 use std::hash::BuildHasher;
 
@@ -8,17 +8,17 @@ use super::key;
 use tributary_plan::form::OTHER;
 use tributary_plan::plan::{Dimension, Origin};
 
-/// The distinct values of the dimensions that have a limit.
+/// The distinct values of each dimension that has a limit.
 #[derive(Debug)]
-pub(super) struct Distinct<S> {
-    /// For each dimension that has a place in keys, unless it has no limit.
+pub(super) struct DistinctValues<S> {
+    /// For each dimension in keys; `None` for a dimension without a limit.
     limited: Vec<Option<Known<S>>>,
 }
 
-/// The values that are known, and how many there may be.
+/// The known values of a dimension, and their limit.
 type Known<S> = (HashSet<Box<[u8]>, S>, usize);
 
-impl<S: BuildHasher + Clone> Distinct<S> {
+impl<S: BuildHasher + Clone> DistinctValues<S> {
     pub(super) fn new(dimensions: &[Dimension], hasher: &S) -> Self {
         let keyed = dimensions.iter().filter(|dimension| matches!(dimension.origin, Origin::Source(_)));
         let limited = |dimension: &Dimension| {
@@ -27,19 +27,20 @@ impl<S: BuildHasher + Clone> Distinct<S> {
         Self { limited: keyed.map(limited).collect() }
     }
 
-    /// The key with what is one value too many as [`OTHER`]; none if it may stay as it is.
+    /// Returns the key with [`OTHER`] in place of new values past a limit, or `None` if there is no such
+    /// value.
     pub(super) fn restricted(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let mut any = false;
+        let mut changed = false;
         let restricted = key::of_values(key::values(key).zip(&self.limited).map(|(value, limited)| {
             let (Some(value), Some((known, max_values))) = (value, limited) else { return value };
             let surplus = known.len() >= *max_values && value != OTHER && !known.contains(value);
-            any |= surplus;
+            changed |= surplus;
             Some(if surplus { OTHER } else { value })
         }));
-        any.then_some(restricted)
+        changed.then_some(restricted)
     }
 
-    /// A series with this key is known from now on.
+    /// Adds the values of a new series.
     pub(super) fn insert(&mut self, key: &[u8]) {
         for (value, limited) in key::values(key).zip(&mut self.limited) {
             if let (Some(value), Some((known, _))) = (value, limited)
@@ -51,7 +52,7 @@ impl<S: BuildHasher + Clone> Distinct<S> {
         }
     }
 
-    /// Only the series with these keys are known from now on.
+    /// Replaces the known values by those of the series with these keys.
     pub(super) fn retain<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
         if self.limited.iter().all(Option::is_none) {
             return;

@@ -1,7 +1,7 @@
-//! The key of a series within a worker: its values in the order of the part's dimensions, cheap to build for every stream.
-//! The attributes that it stands for are made only when a series is new.
+//! The key of a series within a worker: its values in the order of the dimensions, which is cheap to build
+//! for every stream. The attributes are encoded only when a series is new.
 //!
-//! A value is its length (`u16` little-endian; 0xffff for none) and its bytes. Constants have no place in it.
+//! A value is its length (`u16` little-endian; 0xffff if it is absent) and its bytes. Constants are left out.
 
 use tributary_proto::attributes;
 use tributary_proto::limits::ATTRIBUTE_VALUE_BYTES_MAX;
@@ -15,8 +15,8 @@ const ABSENT: u16 = u16::MAX;
 
 const _: () = assert!(ATTRIBUTE_VALUE_BYTES_MAX < ABSENT as usize);
 
-/// Builds the key of an observation in `key`, whatever was there before. Gives how many values were of another type than
-/// their dimension's.
+/// Replaces `key` by the key of an observation. Returns how many values have another type than their
+/// dimension.
 pub(super) fn build(key: &mut Vec<u8>, dimensions: &[Dimension], observation: &Observation<'_>) -> u64 {
     key.clear();
     let mut mistyped: u64 = 0;
@@ -33,46 +33,47 @@ pub(super) fn build(key: &mut Vec<u8>, dimensions: &[Dimension], observation: &O
                 present = true;
             }
         } else if !dimension.allow.is_empty() {
-            let behind = start.saturating_add(2);
-            let allowed =
-                key.get(behind..).is_some_and(|value| dimension.allow.iter().any(|one| **one == *value));
+            let value_start = start.saturating_add(2);
+            let allowed = key
+                .get(value_start..)
+                .is_some_and(|value| dimension.allow.iter().any(|allowed| **allowed == *value));
             if !allowed {
-                key.truncate(behind);
+                key.truncate(value_start);
                 key.extend_from_slice(OTHER);
             }
         }
         if present {
-            close(key, start);
+            write_length(key, start);
         }
     }
     mistyped
 }
 
-/// Writes the length of the value that ends the key into the place kept for it at `start`.
-fn close(key: &mut [u8], start: usize) {
-    // Values were cut to their limit, which is less than u16 holds.
+/// Writes the length of the last value into the two bytes reserved for it at `start`.
+fn write_length(key: &mut [u8], start: usize) {
+    // The values are cut to a limit that is less than 0xffff.
     let length = u16::try_from(key.len().saturating_sub(start).saturating_sub(2)).unwrap_or(ABSENT);
     if let Some(place) = key.get_mut(start..).and_then(|rest| rest.first_chunk_mut()) {
         *place = length.to_le_bytes();
     }
 }
 
-/// The values of a key, in the order of the dimensions that are not constant.
+/// Returns the values of a key, in the order of the dimensions that are not constant.
 pub(super) fn values(mut key: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
-        let (length, behind) = key.split_first_chunk()?;
+        let (length, rest) = key.split_first_chunk()?;
         let length = u16::from_le_bytes(*length);
         if length == ABSENT {
-            key = behind;
+            key = rest;
             return Some(None);
         }
-        let (value, behind) = behind.split_at_checked(usize::from(length))?;
-        key = behind;
+        let (value, rest) = rest.split_at_checked(usize::from(length))?;
+        key = rest;
         Some(Some(value))
     })
 }
 
-/// The same key with other values.
+/// Builds a key from values.
 pub(super) fn of_values<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> Vec<u8> {
     let mut key = Vec::new();
     for value in values {
@@ -80,13 +81,13 @@ pub(super) fn of_values<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> V
         key.extend_from_slice(&ABSENT.to_le_bytes());
         if let Some(value) = value {
             key.extend_from_slice(value);
-            close(&mut key, start);
+            write_length(&mut key, start);
         }
     }
     key
 }
 
-/// The canonical attributes that a key stands for.
+/// Encodes the canonical attributes of a key.
 pub(super) fn attributes(key: &[u8], dimensions: &[Dimension]) -> Vec<u8> {
     let mut values = values(key);
     let attribute = |dimension: &Dimension| -> Option<KeyValue> {
@@ -112,7 +113,7 @@ mod tests {
 
     fn built(dimensions: &[Dimension], values: &[&[u8]]) -> (Vec<Option<Vec<u8>>>, u64) {
         let mut observation = Observation::default();
-        for (place, value) in observation.places_mut().iter_mut().zip(values) {
+        for (place, value) in observation.values_mut().iter_mut().zip(values) {
             *place = Some(value);
         }
         let mut key = b"old".to_vec();
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_stand_for_what_is_absent_and_for_what_has_another_type() {
+    fn a_default_replaces_values_that_are_absent_or_mistyped() {
         let mut number = dimension("n", Origin::Source(0), Form::Integer);
         number.default = Some(5_i64.to_le_bytes().into());
         let plain = dimension("m", Origin::Source(0), Form::Integer);
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_allowed_values_are_kept() {
+    fn values_that_are_not_allowed_become_other() {
         let mut tenant = dimension("t", Origin::Source(0), Form::Text);
         tenant.allow = vec![b"a".as_slice().into()];
         for (value, expected) in [(&b"a"[..], Some(&b"a"[..])), (b"b", Some(OTHER)), (b"", None)] {
@@ -141,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_attributes_but_no_part_of_the_key() {
+    fn constants_are_attributes_but_not_part_of_the_key() {
         let dimensions = [
             dimension("zone", Origin::Constant("a".into()), Form::Text),
             dimension("method", Origin::Source(0), Form::Method),
         ];
         let mut key = Vec::new();
         let mut observation = Observation::default();
-        observation.places_mut()[0] = Some(b"GET");
+        observation.values_mut()[0] = Some(b"GET");
         build(&mut key, &dimensions, &observation);
         assert_eq!(key, b"\x03\0GET");
         let expected = vec![attributes::text("method", "GET"), attributes::text("zone", "a")];
@@ -157,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_is_its_values(values in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..20)), 0..9)) {
+        fn a_key_has_exactly_its_values(values in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..20)), 0..9)) {
             let key = of_values(values.iter().map(Option::as_deref));
             let read: Vec<_> = super::values(&key).map(|value| value.map(<[u8]>::to_vec)).collect();
             prop_assert_eq!(read, values);

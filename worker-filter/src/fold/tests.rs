@@ -1,4 +1,4 @@
-//! The fold, by what it hands over.
+//! The fold, tested by what it flushes.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -8,36 +8,37 @@ use tributary_proto::exponential::ExponentialHistogram;
 use tributary_proto::otlp::any_value;
 
 use super::*;
+use crate::observation::Phase;
 use tributary_plan::config::WorkerConfig;
 
 type Seeded = BuildHasherDefault<DefaultHasher>;
 
-/// The preset with its one stable metric, and what `more` says.
-fn part(more: &str) -> Part {
+/// The metric group of the preset with one stable metric, and with the keys in `more`.
+fn group(more: &str) -> Part {
     let sizes = r#""drop": ["http.server.request.body.size", "http.server.response.body.size"]"#;
     WorkerConfig::parse(format!("{{{sizes}, \"counters\": [] {more}}}").as_bytes()).unwrap().plan.main
 }
 
 fn fold(series_max: usize) -> Fold<Seeded> {
-    Fold::new(part(""), series_max, Seeded::default())
+    Fold::new(group(""), series_max, Seeded::default())
 }
 
 fn record(fold: &mut Fold<Seeded>, observation: &Observation<'_>) {
-    fold.record(observation, Moment::only(0));
+    fold.record(observation, Progress::whole(0));
 }
 
 fn observe(fold: &mut Fold<Seeded>, route: &[u8], code: i64, duration_ns: i64) {
     let (code, duration) = (code.to_le_bytes(), duration_ns.to_le_bytes());
     let mut observation = Observation::default();
     let values = [&b"GET"[..], &code, route, b"http", &duration];
-    observation.places_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
+    observation.values_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
     record(fold, &observation);
 }
 
-/// What a hand-over gives: count and sum by the route, or by "overflow".
-fn taken(fold: &mut Fold<Seeded>) -> BTreeMap<String, (u64, u128)> {
-    let mut taken = BTreeMap::new();
-    fold.take(|bytes, observations, points, _| {
+/// Flushes the fold: count and sum by the route, or by "overflow".
+fn flushed(fold: &mut Fold<Seeded>) -> BTreeMap<String, (u64, u128)> {
+    let mut flushed = BTreeMap::new();
+    fold.drain(|bytes, observations, points, _| {
         let attributes = attributes::decode(bytes).unwrap();
         let name = attributes.iter().find_map(|a| match (a.key.as_str(), a.value.clone()?.value?) {
             ("http.route", any_value::Value::StringValue(route)) => Some(route),
@@ -46,10 +47,10 @@ fn taken(fold: &mut Fold<Seeded>) -> BTreeMap<String, (u64, u128)> {
         });
         let [Point::Histogram(histogram)] = points else { panic!("one histogram") };
         assert_eq!(histogram.count(), observations);
-        let seen: &mut (u64, u128) = taken.entry(name.unwrap_or_default()).or_default();
-        *seen = (seen.0 + observations, seen.1 + histogram.sum());
+        let total: &mut (u64, u128) = flushed.entry(name.unwrap_or_default()).or_default();
+        *total = (total.0 + observations, total.1 + histogram.sum());
     });
-    taken
+    flushed
 }
 
 fn expected(series: &[(&str, u64, u128)]) -> BTreeMap<String, (u64, u128)> {
@@ -71,145 +72,149 @@ fn messages_of_a_call_are_two_numbers_in_one_text() {
 }
 
 #[test]
-fn observations_add_up_by_series_and_are_handed_over_once() {
+fn observations_add_up_by_series_and_are_flushed_once() {
     let mut fold = fold(10);
     observe(&mut fold, b"a", 200, 5);
     observe(&mut fold, b"a", 200, 7);
     observe(&mut fold, b"b", 200, 1);
     assert_eq!(fold.observations(), 3);
-    assert_eq!(taken(&mut fold), expected(&[("a", 2, 12), ("b", 1, 1)]));
-    assert_eq!((taken(&mut fold), fold.observations()), (expected(&[]), 0));
+    assert_eq!(flushed(&mut fold), expected(&[("a", 2, 12), ("b", 1, 1)]));
+    assert_eq!((flushed(&mut fold), fold.observations()), (expected(&[]), 0));
 }
 
 #[test]
-fn past_the_limit_everything_still_counts_in_the_overflow_series() {
+fn past_the_limit_everything_counts_in_the_overflow_series() {
     let mut fold = fold(2);
     for route in 0..5 {
         observe(&mut fold, format!("{route}").as_bytes(), 200, 1);
     }
     observe(&mut fold, b"0", 200, 1);
-    assert_eq!(taken(&mut fold), expected(&[("0", 2, 2), ("1", 1, 1), ("overflow", 3, 3)]));
+    assert_eq!(flushed(&mut fold), expected(&[("0", 2, 2), ("1", 1, 1), ("overflow", 3, 3)]));
 }
 
 #[test]
-fn a_million_distinct_values_take_the_room_of_a_limit_and_all_count() {
-    for (limit, many, slots, rest) in
+fn a_million_distinct_values_take_bounded_memory_and_all_count() {
+    for (limit, values, slots, overflow) in
         [("", 1_000_000, 2_000, 998_000), (r#", "max_values": 100"#, 100_000, 101, 99_900)]
     {
         let json = format!(
             r#"{{"preset": "none", "counters": [], "metrics": [{{"name": "requests", "kind": "counter"}}],
                 "dimensions": [{{"name": "user", "request_header": "x-user" {limit}}}]}}"#
         );
-        let part = WorkerConfig::parse(json.as_bytes()).unwrap().plan.main;
-        let mut fold = Fold::new(part, 2_000, Seeded::default());
-        for number in 0..many {
+        let group = WorkerConfig::parse(json.as_bytes()).unwrap().plan.main;
+        let mut fold = Fold::new(group, 2_000, Seeded::default());
+        for number in 0..values {
             let (user, mut observation) = (u32::to_be_bytes(number), Observation::default());
-            observation.places_mut()[0] = Some(&user);
+            observation.values_mut()[0] = Some(&user);
             record(&mut fold, &observation);
         }
         assert_eq!((fold.slots.len(), fold.index.len()), (slots, slots), "{limit}");
         let mut counts = Vec::new();
-        fold.take(|_, observations, points, _| {
+        fold.drain(|_, observations, points, _| {
             assert_eq!(points, [Point::Counter(observations)]);
             counts.push(observations);
         });
-        assert_eq!((counts.iter().sum(), counts.iter().max()), (u64::from(many), Some(&rest)), "{limit}");
+        assert_eq!(
+            (counts.iter().sum(), counts.iter().max()),
+            (u64::from(values), Some(&overflow)),
+            "{limit}"
+        );
     }
 }
 
 #[test]
-fn a_full_fold_makes_room_of_series_that_were_not_seen_since_the_last_hand_over() {
+fn a_full_fold_removes_series_without_an_observation_since_the_last_flush() {
     let mut fold = fold(2);
     observe(&mut fold, b"a", 200, 1);
     observe(&mut fold, b"b", 200, 1);
-    taken(&mut fold);
+    flushed(&mut fold);
     observe(&mut fold, b"a", 200, 1);
-    taken(&mut fold);
+    flushed(&mut fold);
     observe(&mut fold, b"a", 200, 1);
     observe(&mut fold, b"c", 200, 1);
-    assert_eq!(taken(&mut fold), expected(&[("a", 1, 1), ("c", 1, 1)]), "b gave way, a stayed");
+    assert_eq!(flushed(&mut fold), expected(&[("a", 1, 1), ("c", 1, 1)]), "b is replaced, a stays");
 }
 
 #[test]
-fn an_exponential_histogram_is_folded_in_the_metrics_unit_and_begins_anew() {
-    let part = part(r#", "histogram": {"kind": "exponential"}"#);
-    let mut fold = Fold::new(part, 10, Seeded::default());
+fn an_exponential_histogram_is_folded_in_the_metrics_unit_and_reset() {
+    let group = group(r#", "histogram": {"kind": "exponential"}"#);
+    let mut fold = Fold::new(group, 10, Seeded::default());
     let mut expected = ExponentialHistogram::new(160);
     for duration_ns in [0, 5_000_000, 2_000_000_000] {
         observe(&mut fold, b"a", 200, duration_ns);
         expected.record(duration_ns.cast_unsigned(), 1_000_000_000);
     }
-    fold.take(|_, _, points, _| assert_eq!(points, [Point::Exponential(expected.clone().into())]));
+    fold.drain(|_, _, points, _| assert_eq!(points, [Point::Exponential(expected.clone().into())]));
     observe(&mut fold, b"a", 200, 1);
-    fold.take(|_, _, points, _| {
+    fold.drain(|_, _, points, _| {
         let [Point::Exponential(histogram)] = points else { panic!("one histogram") };
         assert_eq!((histogram.count(), histogram.scale()), (1, 20));
     });
 }
 
 #[test]
-fn an_idle_series_is_forgotten() {
+fn an_idle_series_is_removed() {
     let mut fold = fold(10);
     observe(&mut fold, b"a", 200, 1);
-    for _ in 0..=IDLE_TAKES_MAX {
-        taken(&mut fold);
+    for _ in 0..=IDLE_FLUSHES_MAX {
+        flushed(&mut fold);
     }
     assert!(fold.slots.is_empty() && fold.index.is_empty());
     observe(&mut fold, b"a", 200, 1);
-    assert_eq!(taken(&mut fold), expected(&[("a", 1, 1)]));
+    assert_eq!(flushed(&mut fold), expected(&[("a", 1, 1)]));
 }
 
 #[test]
-fn values_that_are_absent_or_negative_count_as_nothing_but_the_observation_counts() {
+fn an_observation_counts_even_if_its_values_are_absent_or_negative() {
     let mut fold = fold(10);
     record(&mut fold, &Observation::default());
     observe(&mut fold, b"", 0, -5);
-    assert_eq!(taken(&mut fold), expected(&[("", 2, 0)]));
+    assert_eq!(flushed(&mut fold), expected(&[("", 2, 0)]));
 }
 
 #[test]
-fn a_dimension_over_its_own_limit_folds_only_itself() {
+fn a_dimension_past_its_limit_becomes_other_and_the_rest_stays() {
     let limited =
-        part(r#", "dimensions": [{"name": "http.route", "attribute": "xds.route_name", "max_values": 2}]"#);
+        group(r#", "dimensions": [{"name": "http.route", "attribute": "xds.route_name", "max_values": 2}]"#);
     let mut fold = Fold::new(limited, 10, Seeded::default());
-    // The dimension was replaced, so it is read last but for the duration.
-    let mut see = |route: &[u8], method: &'static [u8]| {
+    // The dimension was replaced, so it is read just before the duration.
+    let mut observe = |route: &[u8], method: &'static [u8]| {
         let (code, duration) = (200_i64.to_le_bytes(), 1_i64.to_le_bytes());
         let mut observation = Observation::default();
         let values = [method, &code, b"http", route, &duration];
-        observation.places_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
+        observation.values_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
         record(&mut fold, &observation);
     };
     for route in [&b"a"[..], b"b", b"c", b"d", b"a"] {
-        see(route, b"GET");
-        see(route, b"PUT");
+        observe(route, b"GET");
+        observe(route, b"PUT");
     }
-    assert_eq!(taken(&mut fold), expected(&[("a", 4, 4), ("b", 2, 2), ("_OTHER", 4, 4)]));
-    assert_eq!(fold.slots.len(), 6, "each method of its own");
-    for _ in 0..=IDLE_TAKES_MAX {
-        taken(&mut fold);
+    assert_eq!(flushed(&mut fold), expected(&[("a", 4, 4), ("b", 2, 2), ("_OTHER", 4, 4)]));
+    assert_eq!(fold.slots.len(), 6, "each method has its own series");
+    for _ in 0..=IDLE_FLUSHES_MAX {
+        flushed(&mut fold);
     }
     let mut observation = Observation::default();
-    observation.places_mut()[3] = Some(b"z");
+    observation.values_mut()[3] = Some(b"z");
     record(&mut fold, &observation);
-    assert_eq!(taken(&mut fold).keys().collect::<Vec<_>>(), ["z"], "values are free again with their series");
+    assert_eq!(flushed(&mut fold).keys().collect::<Vec<_>>(), ["z"], "removed series free their values");
 }
 
 #[test]
-fn a_counter_takes_what_came_since_and_a_histogram_the_whole_at_the_end() {
+fn a_counter_adds_the_change_and_a_histogram_records_the_total_at_the_end() {
     let json = br#"{"preset": "none", "streams": "tcp", "counters": [], "metrics": [
         {"name": "bytes", "kind": "counter", "value": "request.size"},
         {"name": "size", "kind": "histogram", "value": "request.size", "bounds": [10]},
         {"name": "closed", "kind": "counter"}]}"#;
     let mut fold = Fold::new(WorkerConfig::parse(json).unwrap().plan.main, 10, Seeded::default());
-    let mut taken = [0; 3];
+    let mut counted = [0; 3];
     let mut seen = Vec::new();
-    for (opened, ended, size) in [(true, false, 5_i64), (false, false, 5), (false, true, 30)] {
+    for (phase, size) in [(Phase::First, 5_i64), (Phase::Next, 5), (Phase::Last, 30)] {
         let size = size.to_le_bytes();
         let mut observation = Observation::default();
-        observation.places_mut()[0] = Some(&size);
-        fold.record(&observation, Moment { opened, ended, now_unix_nano: 0, taken: &mut taken });
-        fold.take(|_, observations, points, _| {
+        observation.values_mut()[0] = Some(&size);
+        fold.record(&observation, Progress { phase, now_unix_nano: 0, counted: &mut counted });
+        fold.drain(|_, observations, points, _| {
             let [Point::Counter(bytes), Point::Histogram(sizes), Point::Counter(closed)] = points else {
                 panic!("{points:?}")
             };
@@ -220,19 +225,19 @@ fn a_counter_takes_what_came_since_and_a_histogram_the_whole_at_the_end() {
 }
 
 #[test]
-fn the_slowest_observation_of_a_series_keeps_its_trace_until_the_hand_over() {
-    let mut fold = Fold::new(part(r#", "exemplars": true"#), 10, Seeded::default());
-    let see = |fold: &mut Fold<Seeded>, duration: i64, span: &str| {
+fn the_slowest_observation_of_a_series_keeps_its_trace_until_the_flush() {
+    let mut fold = Fold::new(group(r#", "exemplars": true"#), 10, Seeded::default());
+    let observe = |fold: &mut Fold<Seeded>, duration: i64, span: &str| {
         let (code, duration) = (200_i64.to_le_bytes(), duration.to_le_bytes());
         let header = format!("00-{}-{}-01", "1".repeat(32), span.repeat(16));
         let mut observation = Observation::default();
         let values = [b"GET", &code[..], b"a", b"http", &duration, header.as_bytes()];
-        observation.places_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
-        fold.record(&observation, Moment::only(5));
+        observation.values_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
+        fold.record(&observation, Progress::whole(5));
     };
     let kept = |fold: &mut Fold<Seeded>| {
         let mut kept = Vec::new();
-        fold.take(|_, _, _, exemplars| {
+        fold.drain(|_, _, _, exemplars| {
             kept.extend(
                 exemplars.iter().map(|(at, exemplar)| (*at, exemplar.value(), exemplar.span_id()[0])),
             );
@@ -240,41 +245,41 @@ fn the_slowest_observation_of_a_series_keeps_its_trace_until_the_hand_over() {
         kept
     };
     for (duration, span) in [(5, "a"), (9, "b"), (7, "c")] {
-        see(&mut fold, duration, span);
+        observe(&mut fold, duration, span);
     }
     assert_eq!(kept(&mut fold), [(0, 9, 0xbb)]);
-    see(&mut fold, 1, "d");
+    observe(&mut fold, 1, "d");
     assert_eq!(kept(&mut fold), [(0, 1, 0xdd)]);
-    see(&mut fold, 1, "0");
-    assert_eq!(kept(&mut fold), [], "no span, no trace");
+    observe(&mut fold, 1, "0");
+    assert_eq!(kept(&mut fold), [], "an invalid span");
 }
 
 #[test]
 fn values_of_another_type_are_counted() {
     let mut fold = fold(10);
     let mut observation = Observation::default();
-    observation.places_mut()[1] = Some(b"text");
-    observation.places_mut()[4] = Some(b"text");
+    observation.values_mut()[1] = Some(b"text");
+    observation.values_mut()[4] = Some(b"text");
     record(&mut fold, &observation);
-    // The status is two dimensions; the duration is taken as 0.
+    // The status has two dimensions; the duration is recorded as 0.
     assert_eq!((fold.take_mistyped(), fold.take_mistyped()), (2, 0));
-    assert_eq!(taken(&mut fold), expected(&[("", 1, 0)]));
+    assert_eq!(flushed(&mut fold), expected(&[("", 1, 0)]));
 }
 
 proptest! {
     #[test]
-    fn nothing_is_lost_whatever_is_seen(
+    fn every_observation_is_flushed(
         seen in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..6), 0i64..3, 0i64..1000, any::<bool>()), 0..300),
         series_max in 1usize..20,
     ) {
         let mut fold = fold(series_max);
         let (mut count, mut sum) = (0, 0);
         let mut add = |fold: &mut Fold<Seeded>| {
-            taken(fold).values().for_each(|(c, s)| { count += c; sum += s });
+            flushed(fold).values().for_each(|(c, s)| { count += c; sum += s });
         };
-        for (route, code, duration, hand_over) in &seen {
+        for (route, code, duration, flush) in &seen {
             observe(&mut fold, route, *code, *duration);
-            if *hand_over {
+            if *flush {
                 add(&mut fold);
             }
             prop_assert!(fold.slots.len() <= series_max);

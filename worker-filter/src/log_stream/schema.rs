@@ -124,7 +124,7 @@ impl<'a> Values<'a> {
     pub fn observation(&self) -> Observation<'_> {
         let mut observation: Observation<'_> = self.texts;
         let mut numbered = self.numbered;
-        for (place, number) in observation.places_mut().iter_mut().zip(&self.numbers) {
+        for (place, number) in observation.values_mut().iter_mut().zip(&self.numbers) {
             if numbered == 0 {
                 break;
             }
@@ -163,7 +163,7 @@ impl<'a> Values<'a> {
     }
 
     fn put_text(&mut self, source: usize, text: &'a [u8]) {
-        if let Some(place) = self.texts.places_mut().get_mut(source) {
+        if let Some(place) = self.texts.values_mut().get_mut(source) {
             *place = Some(text);
         }
     }

@@ -1,4 +1,4 @@
-//! A worker on the fake host.
+//! A worker on the in-memory Envoy.
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
@@ -47,14 +47,14 @@ fn observe(worker: &mut TestWorker, attributes: Vec<(&'static str, Vec<u8>)>) {
     worker.log_entry();
 }
 
-/// Everything in the queue.
+/// Dequeues all batches.
 fn batches(token: u32) -> Vec<Batch> {
     std::iter::from_fn(|| fake::with(|host| host.queues.dequeue(token)).ok())
         .map(|bytes| Batch::decode(bytes).unwrap())
         .collect()
 }
 
-/// The text of an attribute of a series.
+/// Returns the text of an attribute of a series.
 fn attribute(series: &Series, name: &str) -> String {
     let attributes = tributary_proto::attributes::decode(&series.attributes).unwrap();
     let value =
@@ -65,13 +65,13 @@ fn attribute(series: &Series, name: &str) -> String {
     }
 }
 
-fn counted() -> u64 {
+fn counter_value() -> u64 {
     let value = fake::with(|host| host.store.get(&shared_key("requests"))).map(|(value, _)| value);
     value.map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()))
 }
 
 #[test]
-fn a_tick_hands_over_one_batch_of_everything_seen() {
+fn a_flush_enqueues_one_batch_with_all_observations() {
     fake::reset();
     let token = service();
     let mut worker = worker("");
@@ -86,16 +86,16 @@ fn a_tick_hands_over_one_batch_of_everything_seen() {
     assert_eq!((batch.producer, batch.sequence, batch.observations()), (7, 1, 3));
     assert_eq!(batch.counters, ["requests"]);
     assert_eq!(batch.groups[0].series.len(), 2);
-    assert_eq!(counted(), 3);
+    assert_eq!(counter_value(), 3);
     assert_eq!(
         fake::with(|host| (host.streams.evaluations, host.streams.properties)),
         (3, 1),
-        "one call each, and one that tells requests from connections"
+        "one call each, and one for the kind of streams"
     );
 }
 
 #[test]
-fn a_limit_of_one_request_makes_one_batch_of_each() {
+fn with_max_requests_1_each_request_is_one_batch() {
     fake::reset();
     let token = service();
     let mut worker = worker(r#"{"flush": {"max_requests": 1}}"#);
@@ -107,7 +107,7 @@ fn a_limit_of_one_request_makes_one_batch_of_each() {
 }
 
 #[test]
-fn without_a_service_the_fold_goes_on_and_one_line_says_so() {
+fn without_a_service_the_worker_keeps_folding_and_logs_once() {
     fake::reset();
     let mut worker = worker("");
     for _ in 0..100 {
@@ -124,7 +124,7 @@ fn without_a_service_the_fold_goes_on_and_one_line_says_so() {
 }
 
 #[test]
-fn a_worker_that_ends_hands_over_even_to_a_service_that_is_silent() {
+fn a_worker_that_shuts_down_flushes_even_without_a_heartbeat() {
     fake::reset();
     let token = service();
     let mut worker = worker("");
@@ -135,42 +135,41 @@ fn a_worker_that_ends_hands_over_even_to_a_service_that_is_silent() {
     });
     observe(&mut worker, request("a"));
     worker.tick();
-    assert!(batches(token).is_empty(), "it keeps what it has");
+    assert!(batches(token).is_empty(), "a tick does not");
     worker.finish();
     assert_eq!(batches(token).iter().map(Batch::observations).sum::<u64>(), 1);
 }
 
 #[test]
-fn a_worker_that_ends_adds_to_counters_however_many_end_with_it() {
+fn a_worker_adds_to_counters_while_63_others_shut_down() {
     fake::reset();
     let mut worker = worker("");
     observe(&mut worker, request("a"));
     // A worker on each of 64 cores.
     fake::with(|host| host.store.outrun = 63);
     worker.flush();
-    assert_eq!(counted(), 0, "the next flush is good enough");
+    assert_eq!(counter_value(), 0, "the next flush tries again");
     worker.finish();
-    assert_eq!(counted(), 1);
+    assert_eq!(counter_value(), 1);
 }
 
 #[test]
-fn a_queue_that_nobody_empties_is_seen_between_two_ticks() {
+fn a_queue_that_is_not_emptied_is_noticed_between_two_ticks() {
     fake::reset();
     service();
     let mut worker = worker(r#"{"flush": {"max_requests": 1, "interval": "5m"}}"#);
     for _ in 0..12_000 {
         observe(&mut worker, request("a"));
     }
-    let waiting = fake::with(|host| host.queues.len(QUEUE_HTTP));
-    assert_eq!(waiting, 8_192);
+    assert_eq!(fake::with(|host| host.queues.len(QUEUE_HTTP)), 8_192);
     let stat = |name| fake::with(|host| host.stat(name));
-    let (observed, handed_over) =
+    let (observed, enqueued) =
         (stat("tributary_observations_observed"), stat("tributary_observations_handed_over"));
-    assert_eq!((observed, handed_over), (12_000, 8_192));
+    assert_eq!((observed, enqueued), (12_000, 8_192));
 }
 
 #[test]
-fn an_absent_attribute_takes_a_second_list_which_is_tried_first_for_a_while() {
+fn after_an_absent_attribute_the_guarded_list_is_tried_first_for_a_while() {
     fake::reset();
     let token = service();
     let mut worker = worker("");
@@ -188,7 +187,7 @@ fn an_absent_attribute_takes_a_second_list_which_is_tried_first_for_a_while() {
 }
 
 #[test]
-fn the_list_guards_what_was_absent_of_late() {
+fn values_that_were_absent_recently_have_guards() {
     fake::reset();
     let token = service();
     let mut worker = worker(r#"{"dimensions": [{"name": "tenant", "request_header": "x-tenant"}]}"#);
@@ -198,18 +197,18 @@ fn the_list_guards_what_was_absent_of_late() {
         observe(worker, attributes);
         fake::with(|host| std::mem::take(&mut host.streams.evaluations))
     };
-    assert_eq!(evaluations(&mut worker, None), 1, "a header is guarded to begin with");
+    assert_eq!(evaluations(&mut worker, None), 1, "a header has a guard at first");
     for _ in 0..100 {
         evaluations(&mut worker, Some("acme"));
     }
     worker.tick();
     assert_eq!(evaluations(&mut worker, Some("acme")), 1);
-    assert_eq!(evaluations(&mut worker, None), 2, "one that was always there is not guarded any more");
+    assert_eq!(evaluations(&mut worker, None), 2, "not after it was always present");
     for _ in 0..100 {
         evaluations(&mut worker, None);
     }
     worker.tick();
-    assert_eq!(evaluations(&mut worker, None), 1, "and is again when it is often absent");
+    assert_eq!(evaluations(&mut worker, None), 1, "and again after it was often absent");
     worker.flush();
     let tenants: Vec<_> = batches(token)
         .iter()
@@ -223,7 +222,7 @@ fn the_list_guards_what_was_absent_of_late() {
 }
 
 #[test]
-fn an_expression_that_fails_for_a_stream_costs_only_its_own_value() {
+fn an_expression_that_fails_for_a_stream_loses_only_its_own_value() {
     fake::reset();
     let token = service();
     let json = r#"{"dimensions": [{"name": "tenant", "cel": "tenant(request)", "default": "none"}]}"#;
@@ -239,21 +238,21 @@ fn an_expression_that_fails_for_a_stream_costs_only_its_own_value() {
     tenants.sort();
     assert_eq!(tenants, ["acme", "none"]);
     assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 1);
-    let told = fake::with(|host| host.logged(LogLevel::Warn).join(" "));
-    assert!(told.contains("no value of \"tenant(request)\" (said once"), "{told}");
+    let logged = fake::with(|host| host.logged(LogLevel::Warn).join(" "));
+    assert!(logged.contains("No value for \"tenant(request)\" (logged once"), "{logged}");
 }
 
 #[test]
-fn an_expression_that_does_not_compile_is_refused() {
+fn an_expression_that_does_not_compile_is_rejected() {
     fake::reset();
     let json = br#"{"counters": [{"key": "a", "condition": "BROKEN("}]}"#;
     let config = WorkerConfig::parse(json).unwrap();
-    let refused = TestWorker::new(config, [7, 8, 9], BuildHasherDefault::default()).unwrap_err();
-    assert_eq!(refused.source.written(), "BROKEN(", "as it was configured");
+    let error = TestWorker::new(config, [7, 8, 9], BuildHasherDefault::default()).unwrap_err();
+    assert_eq!(error.source.written(), "BROKEN(");
 }
 
 #[test]
-fn a_counter_counts_only_what_meets_its_condition() {
+fn a_counter_counts_only_streams_that_meet_its_condition() {
     fake::reset();
     let json = r#"{"counters": [{"key": "requests", "condition": "is_error(response)"}]}"#;
     let mut worker = worker(json);
@@ -264,7 +263,7 @@ fn a_counter_counts_only_what_meets_its_condition() {
     }
     observe(&mut worker, request("a"));
     worker.flush();
-    assert_eq!(counted(), 2, "where the condition fails, it is not met");
+    assert_eq!(counter_value(), 2, "a condition that fails is not met");
 }
 
 #[test]
@@ -282,7 +281,7 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
     call.push((text(calls.proof), b"/p.S/M".to_vec()));
     call.push((text(1), 14_i64.to_le_bytes().to_vec()));
     call.push((Source::grpc_messages().guarded.leak(), b"3,500".to_vec()));
-    // Answered by something that is no gRPC server.
+    // A response of a server that does not speak gRPC.
     let mut page = call.clone();
     page[1].1 = 503_i64.to_le_bytes().to_vec();
     let mut moved = plain.clone();
@@ -296,14 +295,14 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
     assert_eq!(
         fake::with(|host| host.streams.evaluations),
         8,
-        "only for a POST with a fitting status the calls' list is evaluated"
+        "the list for calls is evaluated only for a POST with a matching status"
     );
     assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 0);
     worker.flush();
     let batches = batches(token);
     let [requests, calls] = &batches[..] else { panic!("two, not {}", batches.len()) };
     assert_eq!((requests.producer, requests.observations()), (7, 5));
-    assert_eq!((calls.producer, calls.observations()), (8, 0), "no request is observed twice");
+    assert_eq!((calls.producer, calls.observations()), (8, 0), "each request is counted once");
     let [call] = &calls.groups[0].series[..] else { panic!("one series of calls") };
     let names = ["rpc.system.name", "rpc.method", "rpc.status_code", "error.type"];
     assert_eq!(names.map(|name| attribute(call, name)), ["grpc", "p.S/M", "UNAVAILABLE", "UNAVAILABLE"]);
@@ -316,13 +315,13 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
 }
 
 #[test]
-fn requests_under_way_are_what_began_less_what_ended() {
+fn requests_in_flight_are_started_minus_ended_ones() {
     fake::reset();
     let token = service();
     let mut worker = worker(r#"{"in_flight": true}"#);
     let mut seen = Vec::new();
-    for (began, ended) in [(3, 1), (1, 1), (0, 2)] {
-        (0..began).for_each(|_| worker.stream_created());
+    for (started, ended) in [(3, 1), (1, 1), (0, 2)] {
+        (0..started).for_each(|_| worker.stream_created());
         for _ in 0..ended {
             fake::with(|host| host.streams.begin(request("a")));
             worker.stream_ended(ContextId::new(1), false);
@@ -342,7 +341,7 @@ fn requests_under_way_are_what_began_less_what_ended() {
 }
 
 #[test]
-fn a_host_without_expressions_serves_as_well() {
+fn without_cel_expressions_properties_are_read() {
     fake::reset();
     fake::with(|host| host.streams.without_expressions = true);
     let token = service();
@@ -355,15 +354,15 @@ fn a_host_without_expressions_serves_as_well() {
 }
 
 #[test]
-fn a_counter_may_be_exact_at_every_request() {
+fn a_counter_can_be_updated_with_each_request() {
     fake::reset();
     let mut worker = worker(r#"{"counters": [{"key": "requests", "when": "request"}]}"#);
     observe(&mut worker, request("a"));
-    assert_eq!(counted(), 1);
+    assert_eq!(counter_value(), 1);
 }
 
 #[test]
-fn a_shared_value_that_is_no_counter_is_said_once_and_left_alone() {
+fn a_shared_value_that_is_not_a_counter_is_logged_once_and_not_changed() {
     fake::reset();
     fake::with(|host| host.store.set(&shared_key("requests"), b"text", 0)).unwrap();
     let mut worker = worker("");
@@ -373,19 +372,19 @@ fn a_shared_value_that_is_no_counter_is_said_once_and_left_alone() {
     }
     let lines: Vec<String> =
         fake::with(|host| host.logged(LogLevel::Warn).into_iter().map(str::to_owned).collect());
-    assert_eq!(lines.iter().filter(|line| line.contains("NotACounter")).count(), 1, "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("not a counter")).count(), 1, "{lines:?}");
     assert_eq!(fake::with(|host| host.store.get(&shared_key("requests"))).unwrap().0, b"text");
 }
 
 #[test]
-fn a_route_that_is_not_utf_8_does_no_harm() {
+fn values_that_are_not_utf_8_are_counted() {
     fake::reset();
     let token = service();
     let mut worker = worker("");
-    let mut strange = request("a");
-    strange[0].1 = b"B\xff\0EW".to_vec();
-    strange[2].1 = b"\xff\xfe".to_vec();
-    observe(&mut worker, strange);
+    let mut invalid = request("a");
+    invalid[0].1 = b"B\xff\0EW".to_vec();
+    invalid[2].1 = b"\xff\xfe".to_vec();
+    observe(&mut worker, invalid);
     worker.flush();
     assert_eq!(batches(token)[0].observations(), 1);
 }

@@ -29,7 +29,7 @@ const SERVICE: &str = "service_parts";
 
 const PARTS: [Part; 14] = [
     part("record one observation into a known series", WORKER, &["record"], 2_000),
-    part("record 1,000 observations and flush 1,000 series", WORKER, &["hand-over"], 4),
+    part("record 1,000 observations and flush 1,000 series", WORKER, &["flush"], 4),
     part("decode batches of 1,000 series", SERVICE, &["decode", "1000"], 4),
     part("read 100 records of a log stream", LOG_STREAM, &["read"], 200),
     part("merge a batch of 100 known series", SERVICE, &["merge", "0"], 20),

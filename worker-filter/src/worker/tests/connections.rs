@@ -1,4 +1,4 @@
-//! TCP connections in a worker on the fake host.
+//! TCP connections in a worker on the in-memory Envoy.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn connection(received: i64) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
+fn a_long_connection_is_reported_while_it_is_open_and_closed_once() {
     fake::reset();
     let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));
     let mut worker = worker(r#"{"preset": "tcp", "report_interval": "5s"}"#);
@@ -58,11 +58,11 @@ fn a_long_connection_shows_up_while_it_lives_and_is_closed_once() {
     assert_eq!(seen, [(0, 1, 0, 100, 0), (0, 0, 0, 150, 0), (1, 0, 1, 50, 11_000_000_000)]);
     let (evaluations, slow) =
         fake::with(|host| (host.streams.evaluations, host.stat("tributary_read_one_by_one")));
-    assert_eq!((evaluations, slow), (1, 0), "only at the end: on a tick expressions have no value");
+    assert_eq!((evaluations, slow), (1, 0), "only at the end: Envoy evaluates no expressions on a tick");
 }
 
 #[test]
-fn a_connection_in_a_mesh_is_placed_while_it_lives_as_it_is_at_its_end() {
+fn a_connection_in_a_mesh_has_its_final_attributes_while_it_is_open() {
     fake::reset();
     let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));
     let mut worker = worker(r#"{"preset": "istio_tcp"}"#);
@@ -102,7 +102,7 @@ fn a_connection_in_a_mesh_is_placed_while_it_lives_as_it_is_at_its_end() {
 }
 
 #[test]
-fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
+fn a_connection_whose_attributes_need_an_expression_is_observed_only_at_its_end() {
     fake::reset();
     let token = fake::with(|host| host.queues.register(QUEUE_TCP, "service"));
     let json =
@@ -117,7 +117,7 @@ fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
     worker.connection_opened(stream);
     fake::with(|host| host.now_unix_nano = 100_000_000_000);
     worker.tick();
-    assert_eq!(batches(token).len(), 0, "it would be counted as nobody's");
+    assert_eq!(batches(token).len(), 0, "it would be counted without its tenant");
     fake::with(|host| host.streams.begin(attributes()));
     worker.stream_ended(stream, true);
     worker.tick();
@@ -128,7 +128,7 @@ fn a_connection_that_only_an_expression_can_place_is_told_of_at_its_end() {
 }
 
 #[test]
-fn a_network_filter_with_a_plan_for_http_says_so() {
+fn a_network_filter_configured_for_http_logs_it_once() {
     fake::reset();
     let mut worker = worker("");
     worker.connection_opened(ContextId::new(1));

@@ -1,0 +1,75 @@
+//! Pipelines: each reads, folds and flushes one metric group of the plan.
+
+use std::hash::BuildHasher;
+
+use tributary_plan::plan::{Measure, Part, Value};
+
+use crate::fold::Fold;
+use crate::observation::Observation;
+use crate::outbox::{FlushOutcome, Outbox};
+use crate::reading::{BadExpression, Reader};
+
+/// Reads, folds and flushes one metric group.
+#[derive(Debug)]
+pub(crate) struct Pipeline<S> {
+    pub(crate) reader: Reader,
+    pub(crate) fold: Fold<S>,
+    pub(crate) outbox: Outbox,
+    /// Whether its batches carry the number of observations: each stream is counted by one pipeline only.
+    pub(crate) reports_observations: bool,
+    /// The number of measures.
+    pub(crate) measures: usize,
+    /// Whether a measure needs the current time.
+    pub(crate) needs_time: bool,
+    /// Whether connections can be observed while they are open.
+    pub(crate) observes_open: bool,
+}
+
+/// The pipeline for gRPC calls, and the sources that distinguish a call from other requests.
+#[derive(Debug)]
+pub(crate) struct GrpcPipeline<S> {
+    pub(crate) pipeline: Pipeline<S>,
+    pub(crate) method: usize,
+    pub(crate) status: usize,
+    pub(crate) proof: usize,
+}
+
+impl<S: BuildHasher + Clone> Pipeline<S> {
+    pub(crate) fn new(
+        group: Part,
+        mut outbox: Outbox,
+        reports_observations: bool,
+        series_max: usize,
+        hasher: S,
+    ) -> Result<Self, BadExpression> {
+        let reader = Reader::new(&group.sources)?;
+        // On a worker the queue exists by now. On the main thread, where no stream ends, it may not exist yet
+        // (Envoy 1.40); a tick resolves it later.
+        let _ = outbox.open();
+        let is_since = |measure: &Measure| matches!(measure.value, Value::Since(_));
+        let needs_time = group.trace.is_some() || group.measures.iter().any(is_since);
+        let measures = group.measures.len();
+        let observes_open = group.is_placed_by_properties();
+        let fold = Fold::new(group, series_max, hasher);
+        Ok(Self { reader, fold, outbox, reports_observations, measures, needs_time, observes_open })
+    }
+
+    pub(crate) fn flush(&mut self) -> FlushOutcome {
+        let (fold, reports_observations) = (&mut self.fold, self.reports_observations);
+        self.outbox.flush(!fold.is_empty(), |writer, batches| {
+            fold.drain(|attributes, observations, points, exemplars| {
+                let observations = if reports_observations { observations } else { 0 };
+                batches.extend(writer.push(attributes, observations, points, exemplars));
+            });
+        })
+    }
+}
+
+impl<S> GrpcPipeline<S> {
+    /// Returns whether a stream may be a gRPC call: each is a POST, and its response, if it has one, has
+    /// status 200 (gRPC, `doc/PROTOCOL-HTTP2.md`) or is an error from a server that does not speak gRPC.
+    pub(crate) fn may_be_call(&self, observation: &Observation<'_>) -> bool {
+        observation.bytes(self.method) == b"POST"
+            && observation.integer(self.status).is_none_or(|status| status <= 200 || status >= 400)
+    }
+}
