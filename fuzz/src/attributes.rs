@@ -57,7 +57,7 @@ pub fn check(input: &[u8]) {
     fake::with(|host| host.streams.without_expressions = mode == AnswerMode::Properties);
     let (items, calls) = (
         config.plan.main.sources.len(),
-        config.plan.calls.as_ref().map_or(0, |calls| calls.part.sources.len()),
+        config.plan.calls.as_ref().map_or(0, |calls| calls.group.sources.len()),
     );
     let is_tcp = config.plan.streams == Streams::Tcp;
     let Some(vm) = Vm::start(WorkerRoot::boxed, json.as_bytes()) else { return };

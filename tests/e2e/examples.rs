@@ -293,7 +293,7 @@ fn documented(chapter: &str) -> Result<Vec<[String; 4]>> {
 fn exactly_the_metrics_of_each_preset_are_documented() -> Result<()> {
     for (name, preset) in Preset::ALL.into_iter().filter(|(_, preset)| *preset != Preset::None) {
         let plan = preset.plan(Options::default(), &|_| None);
-        let calls = plan.calls.iter().flat_map(|calls| &calls.part.measures);
+        let calls = plan.calls.iter().flat_map(|calls| &calls.group.measures);
         let measures = plan.main.measures.iter().chain(calls);
         let mut metrics: Vec<_> = measures
             .map(|measure| {

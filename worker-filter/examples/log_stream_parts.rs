@@ -4,7 +4,7 @@ use std::error::Error;
 use std::hint::black_box;
 
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::wanted::Wanted;
+use tributary_plan::log_schema::LogSchema;
 use tributary_worker_filter::log_stream::forward::{Listener, Messages};
 use tributary_worker_filter::log_stream::message_pack::{Reader, Stop};
 use tributary_worker_filter::log_stream::schema::{Schema, Values};
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let config = WorkerConfig::parse(br#"{"role": "log_stream"}"#);
     let plan = config.map_err(|problems| format!("{problems:?}"))?.plan;
-    let mut records = Records(Schema::new(&Wanted::new(&plan), TAG));
+    let mut records = Records(Schema::new(&LogSchema::new(&plan), TAG));
     let message = message()?;
     let mut messages = Messages::default();
     for _ in 0..times.parse()? {

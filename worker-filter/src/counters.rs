@@ -7,7 +7,7 @@ use tributary_host::shared_data::SharedData;
 use tributary_proto::counter::shared_key;
 
 use crate::observation::Observation;
-use tributary_plan::plan::{Counter, When};
+use tributary_plan::plan::{CounterConfig, When};
 
 /// The counters of one worker, each with what it has not added to shared data yet.
 ///
@@ -18,28 +18,21 @@ pub struct Counters(Vec<Pending>);
 #[derive(Debug)]
 struct Pending {
     shared_key: String,
-    when: When,
-    condition: Option<usize>,
-    response_header: Option<String>,
+    config: CounterConfig,
     pending: u64,
 }
 
 impl Counters {
     /// Creates counters as configured.
-    pub fn new(counters: &[Counter]) -> Self {
-        let pending = |counter: &Counter| Pending {
-            shared_key: shared_key(&counter.key),
-            when: counter.when,
-            condition: counter.condition,
-            response_header: counter.response_header.clone(),
-            pending: 0,
-        };
-        Self(counters.iter().map(pending).collect())
+    pub fn new(counters: Vec<CounterConfig>) -> Self {
+        let pending =
+            |config: CounterConfig| Pending { shared_key: shared_key(&config.key), config, pending: 0 };
+        Self(counters.into_iter().map(pending).collect())
     }
 
     /// Returns whether any counter counts responses and writes its value into a header of them.
     pub fn count_responses(&self) -> bool {
-        self.0.iter().any(|counter| counter.response_header.is_some())
+        self.0.iter().any(|counter| counter.config.response_header.is_some())
     }
 
     /// Counts the current response and writes the new values into its headers. A header whose addition failed
@@ -47,7 +40,7 @@ impl Counters {
     pub fn response(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
         let mut result = Ok(());
         for counter in &mut self.0 {
-            let Some(header) = &counter.response_header else { continue };
+            let Some(header) = &counter.config.response_header else { continue };
             counter.pending = counter.pending.saturating_add(1);
             match counter::add(data, &counter.shared_key, counter.pending) {
                 Ok(value) => {
@@ -64,10 +57,10 @@ impl Counters {
     /// Counts a stream that has ended and meets the condition, except in counters that counted its response.
     pub fn count(&mut self, observation: &Observation<'_>, counted_at_response: bool) {
         for counter in &mut self.0 {
-            if counted_at_response && counter.response_header.is_some() {
+            if counted_at_response && counter.config.response_header.is_some() {
                 continue;
             }
-            if counter.condition.is_none_or(|source| observation.is_true(source)) {
+            if counter.config.condition.is_none_or(|source| observation.is_true(source)) {
                 counter.pending = counter.pending.saturating_add(1);
             }
         }
@@ -75,7 +68,7 @@ impl Counters {
 
     /// Adds the pending counts of counters that are updated with each request.
     pub fn request(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
-        Self::add(self.0.iter_mut().filter(|counter| counter.when == When::Request), data)
+        Self::add(self.0.iter_mut().filter(|counter| counter.config.when == When::Request), data)
     }
 
     /// Adds all pending counts.
@@ -88,7 +81,11 @@ impl Counters {
         data: &mut impl SharedData,
     ) -> Result<(), AddError> {
         // A counter that fails does not stop the others.
-        due.fold(Ok(()), |result, counter| counter.flush(data).and(result))
+        let mut result = Ok(());
+        for counter in due {
+            result = counter.flush(data).and(result);
+        }
+        result
     }
 }
 

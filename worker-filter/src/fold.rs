@@ -17,7 +17,7 @@ use tributary_proto::metric::Kind;
 use crate::observation::{Observation, Progress};
 use crate::trace;
 use distinct::DistinctValues;
-use tributary_plan::plan::{Measure, Part, Side, Value};
+use tributary_plan::plan::{Measure, MeasureInput, MetricGroup, Side};
 
 /// Flushes without an observation after which a series is removed: a minute with the default interval.
 const IDLE_FLUSHES_MAX: u32 = 60;
@@ -25,7 +25,7 @@ const IDLE_FLUSHES_MAX: u32 = 60;
 /// Observations of one metric group, added up by series.
 #[derive(Debug)]
 pub struct Fold<S> {
-    group: Part,
+    group: MetricGroup,
     /// The measure whose greatest value keeps its trace: the first histogram, if traces are read.
     traced: Option<usize>,
     hasher: S,
@@ -65,7 +65,7 @@ struct Slot {
 
 impl<S: BuildHasher + Clone> Fold<S> {
     /// Creates an empty fold for at most `series_max` series and the overflow series.
-    pub fn new(group: Part, series_max: usize, hasher: S) -> Self {
+    pub fn new(group: MetricGroup, series_max: usize, hasher: S) -> Self {
         let overflow = Slot::new(&group, Box::default(), attributes::overflow().into_boxed_slice());
         Self {
             distinct: DistinctValues::new(&group.dimensions, &hasher),
@@ -115,7 +115,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
         self.observations
     }
 
-    /// Calls `each` with every series that was observed since the last flush, and resets it: attributes,
+    /// GrpcCalls `each` with every series that was observed since the last flush, and resets it: attributes,
     /// streams that ended, points, and exemplars with the index of their point.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8], u64, &[Point], &[(usize, Exemplar)])) {
         for slot in self.slots.iter_mut().chain([&mut self.overflow]) {
@@ -189,7 +189,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
 }
 
 impl Slot {
-    fn new(group: &Part, key: Box<[u8]>, attributes: Box<[u8]>) -> Self {
+    fn new(group: &MetricGroup, key: Box<[u8]>, attributes: Box<[u8]>) -> Self {
         let cells = group.measures.iter().map(|measure| Point::nothing(&measure.metric.kind)).collect();
         Self { key, attributes, records: 0, observations: 0, cells, exemplar: None, idle_flushes: 0 }
     }
@@ -211,27 +211,29 @@ impl Slot {
         let mut mistyped: u64 = 0;
         for (at, (cell, measure)) in self.cells.iter_mut().zip(measures).enumerate() {
             let counted = counted.next();
-            let value = match measure.value {
-                Value::One => u64::from(is_last),
-                Value::Opened => u64::from(is_first),
-                Value::Of(source) | Value::OfEach(source) => match positive(observation, source) {
-                    Ok(value) => value,
-                    Err(reason) => {
-                        mistyped = mistyped.saturating_add(u64::from(reason == NoValue::Mistyped));
-                        if matches!(measure.value, Value::Of(_)) {
-                            continue;
+            let value = match measure.input {
+                MeasureInput::End => u64::from(is_last),
+                MeasureInput::Start => u64::from(is_first),
+                MeasureInput::Source(source) | MeasureInput::SourceOrZero(source) => {
+                    match positive(observation, source) {
+                        Ok(value) => value,
+                        Err(reason) => {
+                            mistyped = mistyped.saturating_add(u64::from(reason == NoValue::Mistyped));
+                            if matches!(measure.input, MeasureInput::Source(_)) {
+                                continue;
+                            }
+                            0
                         }
-                        0
                     }
-                },
-                Value::Messages(source, side) => match messages(observation.bytes(source), side) {
+                }
+                MeasureInput::Messages(source, side) => match messages(observation.bytes(source), side) {
                     Some(messages) => messages,
                     None => {
                         mistyped = mistyped.saturating_add(u64::from(!observation.bytes(source).is_empty()));
                         continue;
                     }
                 },
-                Value::Since(source) => match positive(observation, source) {
+                MeasureInput::TimeSince(source) => match positive(observation, source) {
                     Ok(start) => progress.now_unix_nano.saturating_sub(start),
                     Err(_) => continue,
                 },
@@ -246,7 +248,7 @@ impl Slot {
             match (cell, &measure.metric.kind) {
                 (Point::Counter(count), _) => {
                     let before = counted.map_or(0, |counted| std::mem::replace(counted, value));
-                    let before = if matches!(measure.value, Value::Of(_)) { before } else { 0 };
+                    let before = if matches!(measure.input, MeasureInput::Source(_)) { before } else { 0 };
                     *count = count.saturating_add(value.saturating_sub(before));
                 }
                 _ if !is_last => {}

@@ -4,10 +4,10 @@ use proxy_wasm::types::{self, MapType};
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::{attributes, counter, headers};
-use tributary_plan::form;
-use tributary_plan::plan::{Action, HeaderRule, Missing, RuleSide};
+use tributary_plan::plan::{HeaderAction, HeaderRule, IfMissing, Side};
 use tributary_plan::source::Type;
-use tributary_plan::template::{Piece, Template};
+use tributary_plan::template::{HeaderTemplate, Piece};
+use tributary_plan::transform;
 use tributary_proto::counter::shared_key;
 use tributary_proto::value;
 
@@ -45,8 +45,8 @@ impl Headers {
 
     /// Applies the rules to the current request, or rejects it.
     pub fn request(&self) -> types::Action {
-        for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Request) {
-            if !self.apply(rule, MapType::HttpRequestHeaders) && rule.missing == Missing::Deny {
+        for rule in self.rules.iter().filter(|rule| rule.side == Side::Request) {
+            if !self.apply(rule, MapType::HttpRequestHeaders) && rule.missing == IfMissing::Deny {
                 self.denied.add(1);
                 let body = format!("the header {} cannot be written yet: a value is missing\n", rule.name);
                 let headers = [("content-type", "text/plain; charset=utf-8")];
@@ -61,14 +61,14 @@ impl Headers {
 
     /// Applies the rules to the current response.
     pub fn response(&self) {
-        for rule in self.rules.iter().filter(|rule| rule.side == RuleSide::Response) {
+        for rule in self.rules.iter().filter(|rule| rule.side == Side::Response) {
             self.apply(rule, MapType::HttpResponseHeaders);
         }
     }
 
     /// Returns false if a part of the header's value is missing, or Envoy rejects it.
     fn apply(&self, rule: &HeaderRule, map: MapType) -> bool {
-        if rule.action == Action::Remove {
+        if rule.action == HeaderAction::Remove {
             let _ = headers::remove(map, &rule.name);
             return true;
         }
@@ -76,11 +76,11 @@ impl Headers {
             self.skipped.add(1);
             return false;
         };
-        let write = if rule.action == Action::Append { headers::append } else { headers::set };
+        let write = if rule.action == HeaderAction::Append { headers::append } else { headers::set };
         write(map, &rule.name, &value).is_ok()
     }
 
-    fn render(&self, template: &Template) -> Option<Vec<u8>> {
+    fn render(&self, template: &HeaderTemplate) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         for piece in &template.0 {
             match piece {
@@ -102,7 +102,7 @@ fn write_attribute(path: &[u8], kind: Type, text: &mut Vec<u8>) -> Option<()> {
     match kind {
         Type::Text => text.extend_from_slice(&bytes),
         Type::Integer | Type::Duration => {
-            text.extend_from_slice(form::integer(&bytes)?.to_string().as_bytes());
+            text.extend_from_slice(transform::integer(&bytes)?.to_string().as_bytes());
         }
         Type::Boolean => text.extend_from_slice(if bytes == [1] { b"true" } else { b"false" }),
     }
@@ -118,11 +118,11 @@ mod tests {
 
     fn rule(name: &str, template: &str) -> HeaderRule {
         HeaderRule {
-            side: RuleSide::Request,
-            action: Action::Set,
+            side: Side::Request,
+            action: HeaderAction::Set,
             name: name.to_owned(),
-            template: Template::parse(template).unwrap(),
-            missing: Missing::Skip,
+            template: HeaderTemplate::parse(template).unwrap(),
+            missing: IfMissing::Skip,
         }
     }
 
@@ -155,8 +155,8 @@ mod tests {
         });
         let all =
             "{counter:hits} {attribute:request.size} {attribute:connection.mtls} {attribute:request.id}";
-        let append = HeaderRule { action: Action::Append, ..rule("x-b", "2") };
-        let remove = HeaderRule { action: Action::Remove, ..rule("x-c", "") };
+        let append = HeaderRule { action: HeaderAction::Append, ..rule("x-b", "2") };
+        let remove = HeaderRule { action: HeaderAction::Remove, ..rule("x-c", "") };
         let headers =
             Headers::new(vec![rule("authorization", "Bearer {value:jwt}"), rule("x-a", all), append, remove]);
         assert_eq!(headers.request(), types::Action::Continue);
@@ -170,7 +170,7 @@ mod tests {
         fake::reset();
         let mut headers = Headers::new(vec![
             rule("x-id", "{attribute:request.id}"),
-            HeaderRule { missing: Missing::Deny, ..rule("authorization", "Bearer {value:jwt}") },
+            HeaderRule { missing: IfMissing::Deny, ..rule("authorization", "Bearer {value:jwt}") },
         ]);
         assert_eq!(headers.request(), types::Action::Pause);
         let responses = fake::with(|host| std::mem::take(&mut host.responses));

@@ -17,7 +17,7 @@ use tributary_host::buffer;
 use tributary_host::random::Hasher;
 use tributary_host::stats::Counter;
 use tributary_host::stream::ContextId;
-use tributary_plan::wanted::Wanted;
+use tributary_plan::log_schema::LogSchema;
 use tributary_proto::config::quoted;
 
 use crate::worker::Worker;
@@ -56,7 +56,7 @@ struct Connection {
 #[derive(Debug)]
 struct Told<S> {
     worker: Worker<S>,
-    wanted: Wanted,
+    wanted: LogSchema,
     stats: Stats,
     /// Whether it was said what records leave out.
     said_missing: bool,
@@ -79,7 +79,7 @@ struct Reading<'a, S> {
 
 impl LogStream {
     /// For this worker, which wants that.
-    pub fn new(worker: Worker<Hasher>, wanted: Wanted) -> Self {
+    pub fn new(worker: Worker<Hasher>, wanted: LogSchema) -> Self {
         let stats = Stats {
             records_in_part: Counter::define("tributary_log_records_in_part"),
             streams_broken: Counter::define("tributary_log_streams_broken"),

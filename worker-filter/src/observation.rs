@@ -1,7 +1,7 @@
 //! The values that were read from one stream, in Envoy's wire format.
 
-use tributary_plan::form;
 use tributary_plan::plan::SOURCES_MAX;
+use tributary_plan::transform;
 
 /// The values of one stream, by the index of their source. `None` is an absent value.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ impl<'a> Observation<'a> {
 
     /// Returns a value as an integer; durations and times are in nanoseconds.
     pub fn integer(&self, source: usize) -> Option<i64> {
-        form::integer(self.bytes(source))
+        transform::integer(self.bytes(source))
     }
 
     /// Returns whether a value is true.

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use tributary_plan::plan::{Measure, Part, Value};
+use tributary_plan::plan::{Measure, MeasureInput, MetricGroup};
 
 use crate::fold::Fold;
 use crate::observation::Observation;
@@ -31,12 +31,12 @@ pub(crate) struct GrpcPipeline<S> {
     pub(crate) pipeline: Pipeline<S>,
     pub(crate) method: usize,
     pub(crate) status: usize,
-    pub(crate) proof: usize,
+    pub(crate) indicator: usize,
 }
 
 impl<S: BuildHasher + Clone> Pipeline<S> {
     pub(crate) fn new(
-        group: Part,
+        group: MetricGroup,
         mut outbox: Outbox,
         reports_observations: bool,
         series_max: usize,
@@ -46,10 +46,10 @@ impl<S: BuildHasher + Clone> Pipeline<S> {
         // On a worker the queue exists by now. On the main thread, where no stream ends, it may not exist yet
         // (Envoy 1.40); a tick resolves it later.
         let _ = outbox.open();
-        let is_since = |measure: &Measure| matches!(measure.value, Value::Since(_));
+        let is_since = |measure: &Measure| matches!(measure.input, MeasureInput::TimeSince(_));
         let needs_time = group.trace.is_some() || group.measures.iter().any(is_since);
         let measures = group.measures.len();
-        let observes_open = group.is_placed_by_properties();
+        let observes_open = group.dimensions_need_no_expression();
         let fold = Fold::new(group, series_max, hasher);
         Ok(Self { reader, fold, outbox, reports_observations, measures, needs_time, observes_open })
     }

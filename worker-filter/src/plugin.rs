@@ -14,7 +14,7 @@ use tributary_host::stream::ContextId;
 use tributary_host::{attributes, buffer, capability, clock};
 use tributary_plan::config::WorkerConfig;
 #[cfg(feature = "full")]
-use tributary_plan::{config::Role, wanted::Wanted};
+use tributary_plan::{config::Role, log_schema::LogSchema};
 use tributary_proto::config::quoted;
 use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
 
@@ -47,7 +47,7 @@ impl Plugin {
         match config.role {
             Role::Filter => {}
             Role::LogStream => {
-                let wanted = Wanted::new(&config.plan);
+                let wanted = LogSchema::new(&config.plan);
                 return Some(Self::LogStream(Box::new(LogStream::new(worker(config)?, wanted))));
             }
             Role::Console => return Some(Self::Console(Console::new(config.flush.interval))),

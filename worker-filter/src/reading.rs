@@ -8,8 +8,8 @@ use tributary_proto::config::quoted;
 use crate::expression;
 use crate::guards::{self, Guards, SourceSet};
 use crate::observation::Observation;
-use tributary_plan::choice::Choice;
-use tributary_plan::source::{Alone, Source};
+use tributary_plan::fallback::FallbackChain;
+use tributary_plan::source::{FallbackRead, Source};
 
 /// Reads the sources of a metric group.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct BadExpression {
 enum SingleRead {
     Property(Vec<u8>),
     Expression(Expression),
-    Choice(&'static Choice),
+    Chain(&'static FallbackChain),
     /// An expression, but Envoy has no support for them.
     Unsupported,
 }
@@ -88,14 +88,14 @@ impl Reader {
         // Before the lists: Envoy logs why it rejects an expression, and alone it reads as it was configured.
         let mut singles = Vec::with_capacity(sources.len());
         for source in sources {
-            singles.push(match &source.alone {
-                Alone::Property(path) => SingleRead::Property(path.clone()),
-                Alone::Expression(text) => match attributes::compile(text) {
+            singles.push(match &source.fallback {
+                FallbackRead::Property(path) => SingleRead::Property(path.clone()),
+                FallbackRead::Expression(text) => match attributes::compile(text) {
                     Ok(expression) => SingleRead::Expression(expression),
                     Err(Status::NotFound) => SingleRead::Unsupported,
                     Err(status) => return Err(BadExpression { source: source.clone(), status }),
                 },
-                Alone::Choice(choice) => SingleRead::Choice(choice),
+                FallbackRead::Chain(choice) => SingleRead::Chain(choice),
             });
         }
         let guards = Guards::new(sources);
@@ -174,7 +174,7 @@ impl Reader {
         let read = |single: &SingleRead| match single {
             SingleRead::Property(path) => attributes::property(path).ok(),
             SingleRead::Expression(expression) => evaluate(*expression),
-            SingleRead::Choice(choice) => choice.read(&|path| attributes::property(path.as_bytes()).ok()),
+            SingleRead::Chain(choice) => choice.read(&|path| attributes::property(path.as_bytes()).ok()),
             SingleRead::Unsupported => None,
         };
         let values: Vec<_> = self.singles.iter().map(read).collect();

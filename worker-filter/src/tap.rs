@@ -8,7 +8,7 @@ use proxy_wasm::types::{BufferType, MapType, Status};
 use tributary_host::attributes::{self, Expression};
 use tributary_host::stream::ContextId;
 use tributary_host::{buffer, clock, headers};
-use tributary_plan::plan;
+use tributary_plan::plan::TapConfig;
 
 /// The period of the rate limit, one minute.
 const WINDOW_NS: u64 = 60_000_000_000;
@@ -25,10 +25,8 @@ const VALUE_BYTES_MAX: usize = 1_024;
 /// The tap of one worker.
 #[derive(Debug)]
 pub struct Tap<S> {
+    config: TapConfig,
     condition: Expression,
-    per_minute: u64,
-    body_bytes: usize,
-    masked: Vec<String>,
     streams: HashMap<ContextId, Option<Tapped>, S>,
     window_unix_nano: u64,
     in_window: u64,
@@ -49,12 +47,10 @@ impl<S: BuildHasher> Tap<S> {
     ///
     /// # Errors
     /// Envoy rejects the condition.
-    pub fn new(tap: plan::Tap, hasher: S) -> Result<Self, Status> {
+    pub fn new(config: TapConfig, hasher: S) -> Result<Self, Status> {
         Ok(Self {
-            condition: attributes::compile(&tap.condition)?,
-            per_minute: tap.per_minute,
-            body_bytes: tap.body_bytes,
-            masked: tap.masked,
+            condition: attributes::compile(&config.condition)?,
+            config,
             streams: HashMap::with_hasher(hasher),
             window_unix_nano: 0,
             in_window: 0,
@@ -70,7 +66,7 @@ impl<S: BuildHasher> Tap<S> {
         let mut line = String::new();
         for (name, value) in headers::all(map, HEADERS_MAX) {
             let name = escaped(&name);
-            let masked = self.masked.contains(&name);
+            let masked = self.config.masked.contains(&name);
             let cut = value.get(..VALUE_BYTES_MAX).unwrap_or(&value);
             let value = if masked { "***".to_owned() } else { escaped(cut) };
             line.push_str("; ");
@@ -115,7 +111,7 @@ impl<S: BuildHasher> Tap<S> {
             let matches = attributes::evaluate(self.condition).is_ok_and(|value| value == [1]);
             let tapped = if matches && self.permit(clock::now_unix_nano()) {
                 self.number = self.number.saturating_add(1);
-                Some(Tapped { number: self.number, left: [self.body_bytes; 2] })
+                Some(Tapped { number: self.number, left: [self.config.body_bytes; 2] })
             } else {
                 None
             };
@@ -134,7 +130,7 @@ impl<S: BuildHasher> Tap<S> {
             }
             (self.window_unix_nano, self.in_window, self.suppressed) = (now_unix_nano, 0, 0);
         }
-        let permitted = self.in_window < self.per_minute;
+        let permitted = self.in_window < self.config.per_minute;
         if permitted {
             self.in_window = self.in_window.saturating_add(1);
         } else {
@@ -181,7 +177,7 @@ mod tests {
         fake::reset();
         logging::install();
         let (condition, masked) = ("is_tapped".to_owned(), vec!["cookie".to_owned()]);
-        Tap::new(plan::Tap { condition, per_minute, body_bytes: 6, masked }, BuildHasherDefault::default())
+        Tap::new(TapConfig { condition, per_minute, body_bytes: 6, masked }, BuildHasherDefault::default())
             .unwrap()
     }
 

@@ -30,7 +30,7 @@ use crate::reading::{BadExpression, ReadMode};
 use crate::stats::Stats;
 use crate::tap::Tap;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::plan::{Part, Streams, When};
+use tributary_plan::plan::{MetricGroup, Streams, When};
 use tributary_plan::source::Source;
 
 /// Streams that can be remembered as counted at their response. Further ones are counted when they end, and
@@ -85,8 +85,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// Envoy rejects an expression.
     pub fn new(config: WorkerConfig, producers: [u64; 3], hasher: S) -> Result<Self, BadExpression> {
         let plan = config.plan;
-        let counters = Counters::new(&plan.counters);
         let keys = plan.counters.iter().map(|counter| counter.key.clone()).collect();
+        let counters = Counters::new(plan.counters);
         let queue = match plan.streams {
             Streams::Http => QUEUE_HTTP,
             Streams::Tcp => QUEUE_TCP,
@@ -96,7 +96,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             let writer = BatchWriter::new(producer, keys, metrics);
             Outbox::new(config.service_vm_id.clone(), queue, writer)
         };
-        let pipeline = |group: Part, producer, keys, reports_observations| {
+        let pipeline = |group: MetricGroup, producer, keys, reports_observations| {
             let outbox = outbox(producer, keys, &group.metrics());
             Pipeline::new(group, outbox, reports_observations, config.series_max, hasher.clone())
         };
@@ -105,8 +105,13 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let main = pipeline(plan.main, main, keys, true)?;
         let grpc = match plan.calls {
             Some(plan) => {
-                let pipeline = pipeline(plan.part, grpc, Vec::new(), false)?;
-                Some(GrpcPipeline { pipeline, method: plan.method, status: plan.status, proof: plan.proof })
+                let pipeline = pipeline(plan.group, grpc, Vec::new(), false)?;
+                Some(GrpcPipeline {
+                    pipeline,
+                    method: plan.method,
+                    status: plan.status,
+                    indicator: plan.indicator,
+                })
             }
             None => None,
         };
@@ -287,11 +292,11 @@ impl<S: BuildHasher + Clone> Worker<S> {
             (mode, grpc.is_some_and(|grpc| grpc.may_be_call(observation)))
         });
         let mut one_by_one = mode == ReadMode::OneByOne;
-        if may_be_call && let Some(GrpcPipeline { pipeline, proof, .. }) = &mut self.grpc {
+        if may_be_call && let Some(GrpcPipeline { pipeline, indicator, .. }) = &mut self.grpc {
             let fold = &mut pipeline.fold;
             pipeline.reader.read(|observation, mode| {
                 one_by_one |= mode == ReadMode::OneByOne;
-                if !observation.bytes(*proof).is_empty() {
+                if !observation.bytes(*indicator).is_empty() {
                     fold.record(observation, Progress::whole(now_unix_nano));
                 }
             });

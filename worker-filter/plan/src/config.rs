@@ -1,4 +1,4 @@
-//! The worker's configuration: JSON in, checked values out.
+//! The worker's configuration: reads and checks JSON.
 
 mod counter;
 mod dimension;
@@ -17,21 +17,21 @@ use tributary_proto::limits::{EXPONENTIAL_SIZE_DEFAULT, SERIES_DEFAULT, SERIES_M
 use tributary_proto::metric::Kind;
 
 use crate::plan::{Plan, SOURCES_MAX, Streams, When};
-use crate::preset::{Node, Options, Preset};
+use crate::preset::{NodeLookup, Options, Preset};
 use crate::source::Source;
 
-/// What a worker is told to do. Every part has a default that works.
+/// The configuration of a worker. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerConfig {
     /// What is read and counted.
     pub plan: Plan,
-    /// When folds are handed over.
-    pub flush: Flush,
-    /// How often a TCP connection that stays open is observed.
+    /// When folds are flushed.
+    pub flush: FlushConfig,
+    /// How often an open TCP connection is observed.
     pub report_interval: Duration,
-    /// Series that a fold keeps apart; further ones are counted in the overflow series.
+    /// The most series of a fold; further ones are counted in the overflow series.
     pub series_max: usize,
-    /// The `vm_id` of the service; empty for the worker's own.
+    /// The `vm_id` of the service; empty if it is the worker's own.
     pub service_vm_id: String,
     /// What the plugin is.
     #[cfg(feature = "full")]
@@ -50,12 +50,12 @@ pub enum Role {
     Console,
 }
 
-/// When folds are handed over.
+/// When folds are flushed: at the first of two conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flush {
-    /// At the latest after this.
+pub struct FlushConfig {
+    /// The time since the last flush.
     pub interval: Duration,
-    /// At the latest after so many observations.
+    /// The number of observations.
     pub max_requests: Option<u64>,
 }
 
@@ -63,19 +63,19 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(300);
 
-/// As often as Istio reports TCP connections that stay open, and the bounds of that.
+/// The interval at which Istio reports open TCP connections, and the limits of ours.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
-/// From a size with which any two values fit at scale -4, which is the coarsest that Prometheus has.
+/// At least as many buckets as any two values need at scale -4, the coarsest in Prometheus.
 const EXPONENTIAL_SIZES: std::ops::RangeInclusive<u64> = 10..=256;
 
-/// Parts of a preset that a configuration may drop.
+/// The most names in `drop`.
 const DROPS_MAX: usize = 64;
 
 impl WorkerConfig {
-    /// Reads a configuration, or says everything that is wrong with it, for an Envoy that says nothing of its node.
+    /// Reads a configuration for an Envoy without node metadata.
     ///
     /// # Errors
     /// All problems, each with its path.
@@ -83,12 +83,12 @@ impl WorkerConfig {
         Self::parse_for(json, &|_| None)
     }
 
-    /// Reads a configuration for an Envoy whose node is known.
+    /// Reads a configuration for an Envoy with node metadata.
     ///
     /// # Errors
     /// All problems, each with its path.
     #[inline(never)]
-    pub fn parse_for(json: &[u8], node: &Node<'_>) -> Result<Self, Problems> {
+    pub fn parse_for(json: &[u8], node: &NodeLookup<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
             let word = root.word("role", &["filter", "log_stream", "console"]);
             #[cfg(feature = "full")]
@@ -102,10 +102,10 @@ impl WorkerConfig {
                 only_in_full(root, "role");
             }
             let mut plan = read_plan(root, node);
-            let flush = root.section("flush", Flush::read);
+            let flush = root.section("flush", FlushConfig::read);
             let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
             plan.counters = counter::read(root, &mut plan.main);
-            read_under_way(root, &mut plan);
+            read_streams_in_progress(root, &mut plan);
             #[cfg(feature = "full")]
             if role == Role::LogStream {
                 log_stream::fit(root, &mut plan);
@@ -142,7 +142,7 @@ impl WorkerConfig {
     fn console(root: &mut Section<'_>) -> Self {
         Self {
             plan: Preset::None.plan(Options { grpc_messages: false }, &|_| None),
-            flush: Flush { max_requests: None, interval: root.section("flush", read_flush_interval) },
+            flush: FlushConfig { max_requests: None, interval: root.section("flush", read_flush_interval) },
             report_interval: REPORT_INTERVAL,
             series_max: SERIES_DEFAULT,
             service_vm_id: String::new(),
@@ -151,8 +151,8 @@ impl WorkerConfig {
     }
 }
 
-/// The preset with everything that the configuration takes from it and adds to it.
-fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
+/// Reads the preset, and everything that the configuration removes from it and adds to it.
+fn read_plan(root: &mut Section<'_>, node: &NodeLookup<'_>) -> Plan {
     let names = Preset::ALL.map(|(name, _)| name);
     let word = root.word("preset", &names);
     let preset = Preset::ALL.iter().find(|(name, _)| Some(*name) == word).map_or(Preset::Otel, |(_, it)| *it);
@@ -165,7 +165,7 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
     if preset == Preset::None {
         plan.streams = if streams == Some("tcp") { Streams::Tcp } else { Streams::Http };
     } else if streams.is_some() {
-        root.note("streams", "a kind of streams", "only with preset \"none\": other presets have theirs");
+        root.note("streams", "a value", "only with preset \"none\"");
     }
     for name in root.list("drop", DROPS_MAX, 1..=255).unwrap_or_default() {
         if !plan.drop(&name) {
@@ -176,7 +176,7 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
     metric::read(root, &mut plan);
     let exponential = root.section("histogram", read_exponential);
     if let Some(max_size) = exponential {
-        let calls = plan.calls.iter_mut().flat_map(|calls| &mut calls.part.measures);
+        let calls = plan.calls.iter_mut().flat_map(|calls| &mut calls.group.measures);
         for measure in plan.main.measures.iter_mut().chain(calls) {
             if matches!(measure.metric.kind, Kind::Histogram { .. }) {
                 measure.metric.kind = Kind::Exponential { max_size };
@@ -194,32 +194,32 @@ fn read_plan(root: &mut Section<'_>, node: &Node<'_>) -> Plan {
     }
     plan.in_flight = root.flag("in_flight").unwrap_or(false);
     if plan.in_flight && plan.streams == Streams::Tcp {
-        root.note("in_flight", "true", "false for TCP: opened less closed is what is under way");
+        root.note("in_flight", "true", "false for TCP connections: subtract closed from opened ones instead");
     }
     plan
 }
 
-/// What happens to streams while they are under way.
+/// Reads what happens to streams before they end.
 #[cfg(feature = "full")]
-fn read_under_way(root: &mut Section<'_>, plan: &mut Plan) {
+fn read_streams_in_progress(root: &mut Section<'_>, plan: &mut Plan) {
     headers::read(root, plan);
     tap::read(root, plan);
 }
 
 #[cfg(not(feature = "full"))]
-fn read_under_way(root: &mut Section<'_>, _: &mut Plan) {
+fn read_streams_in_progress(root: &mut Section<'_>, _: &mut Plan) {
     only_in_full(root, "headers");
     only_in_full(root, "tap");
 }
 
-/// A key of which the measuring module knows only where it belongs.
+/// Rejects a key that only the full module has.
 fn only_in_full(section: &mut Section<'_>, key: &'static str) {
     if section.known(key) {
-        section.note(key, "a key of worker_filter_full.wasm", "only there: this module only measures");
+        section.note(key, "a key of worker_filter_full.wasm", "only in that module");
     }
 }
 
-impl Flush {
+impl FlushConfig {
     fn read(section: &mut Section<'_>) -> Self {
         let interval = read_flush_interval(section);
         let max_requests = section.number("max_requests", 1..=1_000_000_000);
@@ -231,7 +231,7 @@ fn read_flush_interval(section: &mut Section<'_>) -> Duration {
     section.duration("interval", FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX).unwrap_or(FLUSH_INTERVAL)
 }
 
-/// The size of exponential histograms, if histograms are to be such.
+/// Reads the size of exponential histograms. `None` stands for explicit bounds.
 fn read_exponential(section: &mut Section<'_>) -> Option<usize> {
     let kind = section.word("kind", &["explicit", "exponential"]);
     let max_size = section.number("max_size", EXPONENTIAL_SIZES);

@@ -1,19 +1,21 @@
-//! What a worker measures: the [`config`] and its [`preset`], worked out to a [`plan`] of the [`source`]s to read and the
-//! [`form`]s in which their values become attributes, a URL's [`path`] among them; the [`choice`]s and the facets of a
-//! [`workload`] that Istio's labels are made of; and the [`template`]s of which headers are made. What a log must say
-//! for all that is in `wanted`.
+//! What a worker measures: its configuration, and the plan that it is compiled to.
 //!
-//! It knows no host, so that a configuration can be checked anywhere; and it is read once, so that it may be slow but must
-//! be small.
+//! The [`config`] starts from a [`preset`] and is compiled to a [`plan`]: the [`source`]s to read from each
+//! stream, and the [`transform`]s that make attributes of them, such as URL [`path`] patterns. For Istio,
+//! sources have [`fallback`]s and contain fields of a [`workload`]. A [`template`] is the value of a header;
+//! `log_schema` lists what a log stream must contain.
+//!
+//! The crate makes no host calls, so that a configuration can be checked anywhere. It runs once per
+//! configuration, so its code is small rather than fast.
 
-pub mod choice;
 pub mod config;
-pub mod form;
+pub mod fallback;
+#[cfg(feature = "full")]
+pub mod log_schema;
 pub mod path;
 pub mod plan;
 pub mod preset;
 pub mod source;
 pub mod template;
-#[cfg(feature = "full")]
-pub mod wanted;
+pub mod transform;
 pub mod workload;

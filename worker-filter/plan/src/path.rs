@@ -1,30 +1,30 @@
-//! Making few values of the paths of URLs: by templates, or by taking out what names a single thing.
+//! Reduces paths of URLs to few values: by templates, or by replacing identifiers in them.
 
-/// How paths are made to few.
+/// The templates of paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
-    /// Tried in order; the first that fits is the value.
-    pub templates: Vec<Template>,
-    /// What becomes of a path that fits none.
+    /// The templates, in order: the first that matches is the value.
+    pub templates: Vec<PathTemplate>,
+    /// What happens to a path that matches no template.
     pub unmatched: Unmatched,
 }
 
-/// A path with holes, such as `/users/{id}/orders` or `/static/**`.
+/// A path with placeholders, such as `/users/{id}/orders` or `/static/**`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct PathTemplate {
     text: String,
     segments: Vec<Segment>,
-    /// Whether anything may follow.
+    /// Whether it ends with `**`, which matches the rest of a path.
     open: bool,
 }
 
-/// What becomes of a path that fits no template.
+/// What happens to a path that matches no template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmatched {
-    /// `_OTHER`.
+    /// It becomes `_OTHER`.
     #[default]
     Other,
-    /// Segments that name a single thing become `{number}`, `{uuid}` or `{id}`; the others stay.
+    /// Segments that are identifiers become `{number}`, `{uuid}` or `{id}`.
     Collapse,
 }
 
@@ -34,14 +34,14 @@ enum Segment {
     Any,
 }
 
-/// Segments of a path that are looked at; what follows becomes `**`.
+/// The most segments of a collapsed path; the rest becomes `**`.
 const SEGMENTS_MAX: usize = 12;
 
-/// Letters and digits from which a segment with both counts as an identifier.
+/// The length from which a segment of letters and digits can be an identifier.
 const ID_BYTES_MIN: usize = 8;
 
-impl Template {
-    /// Reads a template: it begins with a slash; `{name}` stands for one segment, `**` at the end for the rest.
+impl PathTemplate {
+    /// Parses a template. It starts with a slash; `{name}` matches one segment, and `**` at the end the rest.
     pub fn parse(text: &str) -> Option<Self> {
         let mut segments = Vec::new();
         let mut open = false;
@@ -61,48 +61,43 @@ impl Template {
         Some(Self { text: text.to_owned(), segments, open })
     }
 
-    fn fits(&self, path: &[u8]) -> bool {
+    fn matches(&self, path: &[u8]) -> bool {
         let Some(path) = path.strip_prefix(b"/") else { return false };
         let mut rest = path.split(|byte| *byte == b'/');
-        for segment in &self.segments {
-            let Some(part) = rest.next() else { return false };
-            let fits = match segment {
-                Segment::Literal(text) => text.as_bytes() == part,
-                Segment::Any => !part.is_empty(),
-            };
-            if !fits {
-                return false;
-            }
-        }
-        self.open == rest.next().is_some()
+        let matches = |segment: &Segment, part: &[u8]| match segment {
+            Segment::Literal(text) => text.as_bytes() == part,
+            Segment::Any => !part.is_empty(),
+        };
+        let all = self.segments.iter().all(|segment| rest.next().is_some_and(|part| matches(segment, part)));
+        all && self.open == rest.next().is_some()
     }
 }
 
 impl Paths {
-    /// Appends what becomes of a path, with or without a query, to `out`: never a part of the path that nobody foresaw, unless
-    /// collapsing was asked for.
+    /// Appends the value of a path, with or without a query, to `out`. Without [`Unmatched::Collapse`] it
+    /// contains no part of the path that is not in a template.
     pub fn write(&self, path: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
         let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
         let path = path.get(..end).unwrap_or(path);
         if path.is_empty() {
             return;
         }
-        if let Some(template) = self.templates.iter().find(|template| template.fits(path)) {
+        if let Some(template) = self.templates.iter().find(|template| template.matches(path)) {
             out.extend_from_slice(template.text.as_bytes());
             return;
         }
         match self.unmatched {
-            Unmatched::Other => out.extend_from_slice(crate::form::OTHER),
+            Unmatched::Other => out.extend_from_slice(crate::transform::OTHER),
             Unmatched::Collapse => collapse(path, out.len().saturating_add(max_bytes), out),
         }
     }
 }
 
-/// Appends a path without what names a single thing, up to the segment with which `out` would be longer than `bytes_max`.
+/// Appends a path with its identifiers replaced, up to the segment with which `out` would exceed `bytes_max`.
 fn collapse(path: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
     const REST: &[u8] = b"/**";
     for (number, segment) in path.split(|byte| *byte == b'/').enumerate() {
-        let segment = stand_in(segment).unwrap_or(segment);
+        let segment = placeholder(segment).unwrap_or(segment);
         let length = out.len().saturating_add(1).saturating_add(segment.len()).saturating_add(REST.len());
         if number > SEGMENTS_MAX || length > bytes_max {
             out.extend_from_slice(REST);
@@ -116,8 +111,8 @@ fn collapse(path: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// What stands for a segment that names a single thing.
-fn stand_in(segment: &[u8]) -> Option<&'static [u8]> {
+/// Returns the replacement of a segment that is an identifier.
+fn placeholder(segment: &[u8]) -> Option<&'static [u8]> {
     let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
     let hex = segment.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
     let dashes = segment.iter().filter(|byte| **byte == b'-').count();
@@ -126,9 +121,9 @@ fn stand_in(segment: &[u8]) -> Option<&'static [u8]> {
     match () {
         () if length > 0 && digits == length => Some(b"{number}"),
         () if length == 36 && hex == 32 && dashes == 4 => Some(b"{uuid}"),
-        // A word has no digit in it, a slug few: an identifier of letters and digits has one in four or more.
+        // Words have no digits, slugs have few: in an identifier at least one character in four is a digit.
         () if words >= ID_BYTES_MIN && digits.saturating_mul(4) >= words => Some(b"{id}"),
-        // Not text, or escaped: nobody's name for a route.
+        // Escaped or not printable: not the name of a route.
         () if segment.iter().any(|byte| *byte == b'%' || !byte.is_ascii_graphic()) => Some(b"{id}"),
         () => None,
     }
@@ -146,12 +141,12 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn templates(texts: &[&str]) -> Vec<Template> {
-        texts.iter().map(|text| Template::parse(text).unwrap()).collect()
+    fn templates(texts: &[&str]) -> Vec<PathTemplate> {
+        texts.iter().map(|text| PathTemplate::parse(text).unwrap()).collect()
     }
 
     #[test]
-    fn the_first_template_that_fits_is_the_value() {
+    fn the_first_template_that_matches_is_the_value() {
         let templates =
             templates(&["/", "/users/{id}", "/users/{id}/orders/{order}", "/users/me", "/static/**"]);
         let paths = Paths { templates, unmatched: Unmatched::Other };
@@ -173,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn collapsing_takes_out_what_names_a_single_thing() {
+    fn collapsing_replaces_identifiers() {
         let paths = Paths { templates: vec![], unmatched: Unmatched::Collapse };
         for (path, expected) in [
             ("/users/12345/orders", "/users/{number}/orders"),
@@ -190,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_makes_no_sense_is_refused() {
+    fn an_invalid_template_is_rejected() {
         for text in ["", "users", "/a/**/b", "/a*", "/{}", "/a{b}", "/a?b"] {
-            assert_eq!(Template::parse(text), None, "{text}");
+            assert_eq!(PathTemplate::parse(text), None, "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_fits_no_template_is_never_shown(path in "/[a-z0-9/%]{0,40}") {
+        fn no_part_of_an_unmatched_path_is_shown(path in "/[a-z0-9/%]{0,40}") {
             let paths = Paths { templates: templates(&["/known/{id}"]), unmatched: Unmatched::Other };
             let value = written(&paths, &path);
             prop_assert!(value == "_OTHER" || value == "/known/{id}", "{value}");

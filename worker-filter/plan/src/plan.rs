@@ -1,172 +1,174 @@
-//! What is read of each stream and what is made of it: the configuration, worked out.
+//! What is read from each stream and what is made of it: the compiled configuration.
 
 use tributary_proto::metric::{Kind, Metric};
 
-use crate::form::Form;
-use crate::source::{Alone, Source};
-use crate::template::Template;
+use crate::source::{FallbackRead, Source};
+use crate::template::HeaderTemplate;
+use crate::transform::Transform;
 
-/// The most values that are read of one stream: every observation has this many places.
+/// The most sources of a metric group: every observation has room for this many values.
 pub const SOURCES_MAX: usize = 48;
 
-/// What is counted of the streams of one kind.
+/// Everything that a worker measures and does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Which streams these are.
+    /// The kind of streams that it is for.
     pub streams: Streams,
-    /// What is counted of every stream.
-    pub main: Part,
-    /// What is counted besides of those that are gRPC calls.
-    pub calls: Option<Calls>,
+    /// What is measured of every stream.
+    pub main: MetricGroup,
+    /// What is also measured of gRPC calls.
+    pub calls: Option<GrpcCalls>,
     /// Counters in shared data.
-    pub counters: Vec<Counter>,
-    /// When the statistic of observed streams grows.
+    pub counters: Vec<CounterConfig>,
+    /// When the statistic of observed streams is updated.
     pub observed: When,
-    /// Whether the streams under way are counted.
+    /// Whether requests in flight are counted.
     pub in_flight: bool,
-    /// What is written into requests and responses; only in the module that has callbacks for it.
+    /// Headers to write into requests and responses; only in `worker_filter_full.wasm`.
     pub rules: Vec<HeaderRule>,
-    /// Which streams are written to the log; the same.
-    pub tap: Option<Tap>,
+    /// Streams to log; only in `worker_filter_full.wasm`.
+    pub tap: Option<TapConfig>,
 }
 
-/// A header to be written or removed.
+/// A header to write or remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderRule {
-    /// Where.
-    pub side: RuleSide,
-    /// How.
-    pub action: Action,
-    /// Which.
+    /// The message to change.
+    pub side: Side,
+    /// The change.
+    pub action: HeaderAction,
+    /// The name of the header.
     pub name: String,
-    /// What is written.
-    pub template: Template,
-    /// What becomes of a request while a value of the template is not there.
-    pub missing: Missing,
+    /// The value to write.
+    pub template: HeaderTemplate,
+    /// What happens to a request if a part of the value is missing.
+    pub missing: IfMissing,
 }
 
-/// Where a header is written.
+/// One of the two directions of an HTTP stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleSide {
-    /// Into the request, on its way to the upstream.
+pub enum Side {
+    /// From the client to the upstream.
     Request,
-    /// Into the response, on its way to the client.
+    /// From the upstream to the client.
     Response,
 }
 
-/// How a header is written.
+/// How a header is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// As the only one of its name.
+pub enum HeaderAction {
+    /// Replaces all headers of the name.
     Set,
-    /// Beside others of its name.
+    /// Adds a header to those of the name.
     Append,
-    /// Not: all of its name are taken away.
+    /// Removes all headers of the name.
     Remove,
 }
 
-/// What becomes of a request while a value is not there.
+/// What happens to a request if a part of a header's value is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// It goes without the header.
+pub enum IfMissing {
+    /// It is forwarded without the header.
     Skip,
-    /// It is answered with 503.
+    /// It is rejected with status 503.
     Deny,
 }
 
-/// Streams to be written to the log.
+/// Which streams are logged, and how much of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tap {
-    /// A CEL expression that is true for them.
+pub struct TapConfig {
+    /// A CEL expression that is true for streams to log.
     pub condition: String,
-    /// How many in a minute.
+    /// The most streams per minute.
     pub per_minute: u64,
-    /// How many bytes of a body or of a direction.
+    /// The most bytes of each direction.
     pub body_bytes: usize,
-    /// Headers whose values are not shown.
+    /// Headers whose values are masked.
     pub masked: Vec<String>,
 }
 
-/// A counter in shared data, to which streams add one.
+/// A counter of streams in shared data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counter {
-    /// What it is called.
+pub struct CounterConfig {
+    /// Its key.
     pub key: String,
-    /// When what was counted gets there.
+    /// When it is updated.
     pub when: When,
-    /// Among the main part's sources: what must be true for a stream to count.
+    /// The source in the main group that is true for the streams to count.
     pub condition: Option<usize>,
-    /// The response's header that carries its value, which then counts the response.
+    /// The response header that carries its value; the counter then counts responses.
     pub response_header: Option<String>,
 }
 
-/// When what was counted gets into shared data.
+/// When a shared count is updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// With each request: exact at every moment, at about two host calls each.
+    /// With each request: always exact, for about two host calls per request.
     Request,
     /// With each flush.
     Flush,
 }
 
-/// The streams that a plan is for.
+/// A kind of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
-    /// HTTP requests and their answers.
+    /// HTTP requests with their responses.
     Http,
     /// TCP connections.
     Tcp,
 }
 
-/// Series that share their dimensions and metrics, and what must be read for them.
+/// Metrics that share their dimensions, and the sources to read for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// What the host is asked for, each once; the other fields point into it.
+pub struct MetricGroup {
+    /// The values to read, each once. The other fields refer to them by index.
     pub sources: Vec<Source>,
-    /// Under what is counted.
+    /// The attributes of the series.
     pub dimensions: Vec<Dimension>,
-    /// What is counted.
+    /// The metrics.
     pub measures: Vec<Measure>,
-    /// Where a trace is read, if the slowest observations are to keep theirs.
+    /// The source with the trace, if histograms keep exemplars.
     pub trace: Option<usize>,
 }
 
-/// The part for gRPC calls. It has a list of its own, evaluated only for streams that may be calls by what was read already.
+/// The metrics of gRPC calls. Their sources are read only from streams that may be calls, given the main
+/// group's sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Calls {
-    /// What is counted.
-    pub part: Part,
-    /// Among the main part's sources: the method, which is POST.
+pub struct GrpcCalls {
+    /// What is measured.
+    pub group: MetricGroup,
+    /// The source in the main group with the method, which is POST for a call.
     pub method: usize,
-    /// Among the main part's sources: the status, which is 200 or not there.
+    /// The source in the main group with the status, which is 200 or absent for a call.
     pub status: usize,
-    /// Among its own sources: what is empty if the stream is no call.
-    pub proof: usize,
+    /// The source in this group that is empty if the stream is not a call.
+    pub indicator: usize,
 }
 
 /// An attribute of the series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dimension {
-    /// Such as `http.request.method`.
+    /// Its key, such as `http.request.method`.
     pub name: String,
     /// Where its values come from.
-    pub origin: Origin,
-    /// What becomes of a value.
-    pub form: Form,
-    /// What stands for an absent or mistyped value, as a value in the form's wire form; none leaves the attribute out.
+    pub value: DimensionValue,
+    /// How a value becomes an attribute.
+    pub transform: Transform,
+    /// The replacement of an absent or mistyped value, in the transform's format. `None` leaves the attribute
+    /// out.
     pub default: Option<Box<[u8]>>,
-    /// If not empty, the only values that are kept; others are [`crate::form::OTHER`].
+    /// The values to keep, or empty for all; others become [`crate::transform::OTHER`].
     pub allow: Vec<Box<[u8]>>,
-    /// Distinct values that a worker keeps apart; further ones are [`crate::form::OTHER`].
+    /// The most distinct values in a worker; further ones become [`crate::transform::OTHER`].
     pub max_values: Option<usize>,
-    /// Bytes to which a value is cut.
+    /// The length to which a value is cut, in bytes.
     pub max_bytes: usize,
 }
 
 /// Where the values of a dimension come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// One of the part's sources.
+pub enum DimensionValue {
+    /// A source of the group.
     Source(usize),
     /// The same value for every stream.
     Constant(String),
@@ -175,46 +177,38 @@ pub enum Origin {
 /// A metric and where its values come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measure {
-    /// What it is.
+    /// The metric.
     pub metric: Metric,
-    /// The value of one observation.
-    pub value: Value,
+    /// What an observation adds to it.
+    pub input: MeasureInput,
 }
 
-/// The value of one observation.
+/// What an observation adds to a metric. A counter adds the change since the last observation of the stream;
+/// a histogram records the total at the end of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Every stream counts once, when it has ended.
-    One,
-    /// Every stream counts once, when it is first seen.
-    Opened,
-    /// The integer of one of the part's sources; nothing if it is absent, mistyped or negative. A counter takes what came
-    /// since the stream was last seen, a histogram the whole at the stream's end.
-    Of(usize),
-    /// The same, but 0 if it is absent: every stream counts.
-    OfEach(usize),
-    /// The number of messages that went this way in a gRPC call, of [`Source::grpc_messages`]; nothing if it is absent.
+pub enum MeasureInput {
+    /// 1 when a stream ends.
+    End,
+    /// 1 when a stream is first observed.
+    Start,
+    /// The integer in a source of the group; nothing if it is absent, mistyped or negative.
+    Source(usize),
+    /// The integer in a source of the group; 0 if it is absent, mistyped or negative.
+    SourceOrZero(usize),
+    /// The number of messages in one direction of a gRPC call, from [`Source::grpc_messages`]; nothing if it
+    /// is absent.
     Messages(usize, Side),
-    /// The time from the one in this source to now, in nanoseconds, at the stream's end.
-    Since(usize),
+    /// The nanoseconds since the time in a source of the group.
+    TimeSince(usize),
 }
 
-/// Which of a call's messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Those of the client.
-    Request,
-    /// Those of the server.
-    Response,
-}
-
-impl Part {
-    /// The metrics of the part's series, in the order of their cells.
+impl MetricGroup {
+    /// Returns the metrics in the order of the measures.
     pub fn metrics(&self) -> Vec<Metric> {
         self.measures.iter().map(|measure| measure.metric.clone()).collect()
     }
 
-    /// The measure whose slowest observation keeps its trace, if traces are read: the first histogram.
+    /// Returns the measure whose greatest value keeps its trace: the first histogram, if traces are read.
     pub fn traced(&self) -> Option<usize> {
         self.trace?;
         let is_histogram = |measure: &Measure| {
@@ -223,18 +217,19 @@ impl Part {
         self.measures.iter().position(is_histogram)
     }
 
-    /// Whether a stream's series can be told by properties alone, as it must be on a tick.
-    pub fn is_placed_by_properties(&self) -> bool {
-        self.dimensions.iter().all(|dimension| match dimension.origin {
-            Origin::Source(at) => {
+    /// Returns whether all dimensions can be read without expressions, which Envoy does not evaluate on a
+    /// tick.
+    pub fn dimensions_need_no_expression(&self) -> bool {
+        self.dimensions.iter().all(|dimension| match dimension.value {
+            DimensionValue::Source(at) => {
                 let source = self.sources.get(at);
-                source.is_none_or(|source| !matches!(source.alone, Alone::Expression(_)))
+                source.is_none_or(|source| !matches!(source.fallback, FallbackRead::Expression(_)))
             }
-            Origin::Constant(_) => true,
+            DimensionValue::Constant(_) => true,
         })
     }
 
-    /// The place of a source, which is added unless it is there.
+    /// Returns the index of a source, which is added unless it exists.
     pub fn source(&mut self, source: Source) -> usize {
         match self.sources.iter().position(|known| *known == source) {
             Some(at) => at,
@@ -245,58 +240,61 @@ impl Part {
         }
     }
 
-    /// Leaves out the sources that nothing points to, neither here nor by `outside`.
-    pub fn prune<'a>(&'a mut self, outside: impl Iterator<Item = &'a mut usize>) {
-        let dimensions = self.dimensions.iter_mut().filter_map(|dimension| match &mut dimension.origin {
-            Origin::Source(at) => Some(at),
-            Origin::Constant(_) => None,
+    /// Removes the sources that neither the group nor `external` refers to, and updates all references.
+    pub fn prune<'a>(&'a mut self, external: impl Iterator<Item = &'a mut usize>) {
+        let dimensions = self.dimensions.iter_mut().filter_map(|dimension| match &mut dimension.value {
+            DimensionValue::Source(at) => Some(at),
+            DimensionValue::Constant(_) => None,
         });
-        let measures = self.measures.iter_mut().filter_map(|measure| match &mut measure.value {
-            Value::Of(at) | Value::OfEach(at) | Value::Messages(at, _) | Value::Since(at) => Some(at),
-            Value::One | Value::Opened => None,
+        let measures = self.measures.iter_mut().filter_map(|measure| match &mut measure.input {
+            MeasureInput::Source(at)
+            | MeasureInput::SourceOrZero(at)
+            | MeasureInput::Messages(at, _)
+            | MeasureInput::TimeSince(at) => Some(at),
+            MeasureInput::End | MeasureInput::Start => None,
         });
         let mut kept: Vec<usize> = Vec::new();
-        for at in dimensions.chain(measures).chain(&mut self.trace).chain(outside) {
-            let place = kept.iter().position(|old| old == at);
-            if place.is_none() {
+        for at in dimensions.chain(measures).chain(&mut self.trace).chain(external) {
+            let index = kept.iter().position(|old| old == at);
+            if index.is_none() {
                 kept.push(*at);
             }
-            *at = place.unwrap_or(kept.len().saturating_sub(1));
+            *at = index.unwrap_or(kept.len().saturating_sub(1));
         }
         self.sources = kept.iter().filter_map(|at| self.sources.get(*at).cloned()).collect();
     }
 }
 
 impl Plan {
-    /// Leaves out the dimensions and metrics of that name; false if there is none.
+    /// Removes the dimensions and metrics of a name. Returns false if there are none.
     pub fn drop(&mut self, name: &str) -> bool {
         let mut dropped = false;
-        let parts = [Some(&mut self.main), self.calls.as_mut().map(|calls| &mut calls.part)];
-        for part in parts.into_iter().flatten() {
-            let before = (part.dimensions.len(), part.measures.len());
-            part.dimensions.retain(|dimension| dimension.name != name);
-            part.measures.retain(|measure| measure.metric.name != name);
-            dropped |= before != (part.dimensions.len(), part.measures.len());
+        for group in std::iter::once(&mut self.main).chain(self.calls.as_mut().map(|calls| &mut calls.group))
+        {
+            let before = (group.dimensions.len(), group.measures.len());
+            group.dimensions.retain(|dimension| dimension.name != name);
+            group.measures.retain(|measure| measure.metric.name != name);
+            dropped |= before != (group.dimensions.len(), group.measures.len());
         }
-        self.calls.take_if(|calls| calls.part.measures.is_empty());
+        self.calls.take_if(|calls| calls.group.measures.is_empty());
         dropped
     }
 
-    /// Whether it counts the messages of gRPC calls, as Envoy's `grpc_stats` filter tells them.
+    /// Returns whether the messages of gRPC calls are counted, which Envoy's `grpc_stats` filter provides.
     pub fn counts_grpc_messages(&self) -> bool {
-        let calls = self.calls.iter().flat_map(|calls| &calls.part.measures);
+        let calls = self.calls.iter().flat_map(|calls| &calls.group.measures);
         let mut measures = self.main.measures.iter().chain(calls);
-        measures.any(|measure| matches!(measure.value, Value::Messages(..)))
+        measures.any(|measure| matches!(measure.input, MeasureInput::Messages(..)))
     }
 
-    /// Leaves out the sources that nothing points to.
+    /// Removes the sources that nothing refers to.
     pub fn prune(&mut self) {
         let conditions = self.counters.iter_mut().filter_map(|counter| counter.condition.as_mut());
-        let gate = self.calls.iter_mut().flat_map(|calls| {
-            calls.part.prune(std::iter::once(&mut calls.proof));
+        let call_filter = self.calls.iter_mut().flat_map(|calls| {
+            calls.group.prune(std::iter::once(&mut calls.indicator));
             [&mut calls.method, &mut calls.status]
         });
-        self.main.prune(conditions.chain(gate));
+        self.main.prune(conditions.chain(call_filter));
     }
 }
 
@@ -305,27 +303,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pruning_keeps_what_is_pointed_to_and_where_it_points() {
+    fn pruning_removes_unused_sources_and_updates_references() {
         let dimension = |at| Dimension {
             name: "d".into(),
-            origin: Origin::Source(at),
-            form: Form::Text,
+            value: DimensionValue::Source(at),
+            transform: Transform::Text,
             default: None,
             allow: vec![],
             max_values: None,
             max_bytes: 9,
         };
-        let mut part = Part::default();
+        let mut group = MetricGroup::default();
         for name in ["a", "b", "c", "d"] {
-            part.source(Source::expression(name));
+            group.source(Source::expression(name));
         }
-        assert_eq!(part.source(Source::expression("b")), 1, "each source once");
-        part.dimensions = vec![dimension(3), dimension(1)];
-        let mut outside = [1, 0];
-        part.prune(outside.iter_mut());
-        assert_eq!(outside, [1, 2]);
-        let texts: Vec<_> = part.sources.iter().map(|source| source.written()).collect();
+        assert_eq!(group.source(Source::expression("b")), 1, "each source once");
+        group.dimensions = vec![dimension(3), dimension(1)];
+        let mut external = [1, 0];
+        group.prune(external.iter_mut());
+        assert_eq!(external, [1, 2]);
+        let texts: Vec<_> = group.sources.iter().map(|source| source.written()).collect();
         assert_eq!(texts, ["d", "b", "a"]);
-        assert_eq!(part.dimensions, [dimension(0), dimension(1)]);
+        assert_eq!(group.dimensions, [dimension(0), dimension(1)]);
     }
 }

@@ -1,60 +1,60 @@
-//! What is asked of the host about a stream: as an item of a CEL list, and alone.
+//! Values to read from a stream: as items of a CEL list, or one by one.
 
-use crate::choice::Choice;
+use crate::fallback::FallbackChain;
 
-/// One value that the host is asked for.
+/// One value to read from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// As an item that fails the whole list where the value is absent.
+    /// The list item that is cheap, but fails the whole list if the value is absent.
     pub item: String,
-    /// As an item that fails nothing, at a higher cost.
+    /// The list item that never fails, at a higher cost.
     pub guarded: String,
-    /// What the guarded item tells.
+    /// What the guarded item gives for an absent value.
     pub guard: Guard,
-    /// Asked for alone.
-    pub alone: Alone,
+    /// How the value is read without a list.
+    pub fallback: FallbackRead,
 }
 
-/// What a guarded item tells of an absent value.
+/// What a guarded item gives for an absent value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// That it is absent, by [`ABSENT`]; whether ordinary streams have it is a guess to begin with.
+    /// [`ABSENT`].
     Marks {
-        /// The guess.
+        /// Whether ordinary streams often lack the value, which decides on a guard at first.
         often_absent: bool,
     },
-    /// Nothing: it is another value then, or there is no guard.
+    /// Another value, or there is no guard.
     Silent,
 }
 
-/// The byte of the CEL value `false`, which no text has: what a marking guard gives for an absent value.
+/// The byte of the CEL value `false`, which marks an absent value: no text contains it.
 pub const ABSENT: &[u8] = &[0];
 
-/// How a value is asked for alone.
+/// How a value is read without a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Alone {
+pub enum FallbackRead {
     /// As a property: a path with NUL between its segments.
     Property(Vec<u8>),
     /// As an expression of its own.
     Expression(String),
-    /// As properties, of which the first that is there counts.
-    Choice(&'static Choice),
+    /// As the first of several properties that has it.
+    Chain(&'static FallbackChain),
 }
 
-/// What the bytes of a value are.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// Text, or bytes that may be none.
+    /// Text, which need not be UTF-8.
     Text,
-    /// A whole number, 8 bytes little-endian.
+    /// An integer, 8 bytes little-endian.
     Integer,
-    /// A length of time in nanoseconds, as an integer.
+    /// A duration in nanoseconds, as an integer.
     Duration,
     /// One byte.
     Boolean,
 }
 
-/// Roots of the attributes that Envoy knows (`source/extensions/filters/common/expr/context.h`, Envoy 1.40).
+/// The roots of Envoy's attributes (`source/extensions/filters/common/expr/context.h`, Envoy 1.40).
 pub const ROOTS: [&str; 10] = [
     "request",
     "response",
@@ -68,11 +68,12 @@ pub const ROOTS: [&str; 10] = [
     "upstream_filter_state",
 ];
 
-/// Attributes that ordinary streams do not have: without an upstream, without TLS, without a cookie.
+/// The beginnings of attributes that ordinary streams may lack: without an upstream, without TLS, without a
+/// header.
 const OFTEN_ABSENT: [&str; 6] =
     ["upstream.", "xds.cluster_", "connection.", "request.useragent", "request.referer", "request.id"];
 
-/// Attributes that are no text (Envoy 1.40, documentation "Attributes", and as seen).
+/// Attributes that are not text (Envoy 1.40, documentation "Attributes", and by observation).
 const INTEGERS: [&str; 19] = [
     "request.size",
     "request.total_size",
@@ -98,13 +99,13 @@ const DURATIONS: [&str; 3] =
     ["request.duration", "response.backend_latency", "upstream.cx_pool_ready_duration"];
 const BOOLEANS: [&str; 2] = ["connection.mtls", "connection.peer_certificate_valid"];
 
-/// Bytes of an attribute's path.
+/// The most bytes of an attribute's path.
 pub const PATH_BYTES_MAX: usize = 256;
 
 impl Source {
-    /// An attribute by its dotted path, such as `request.method` ([`is_path`]).
+    /// Creates the source of an attribute, by its dotted path such as `request.method` ([`is_path`]).
     pub fn attribute(path: &str) -> Self {
-        // A truth value is one byte, too.
+        // A boolean is one byte too, so `false` cannot mark an absent one.
         let (absent, guard) = match type_of(path) {
             Type::Boolean => ("''", Guard::Silent),
             _ => {
@@ -114,54 +115,60 @@ impl Source {
         };
         let guarded = format!("has({path}) ? {path} : {absent}");
         let item = if guard == Guard::Silent { guarded.clone() } else { path.to_owned() };
-        Self { item, guarded, guard, alone: Alone::Property(path.replace('.', "\0").into_bytes()) }
+        Self { item, guarded, guard, fallback: FallbackRead::Property(path.replace('.', "\0").into_bytes()) }
     }
 
-    /// A header of the request, by its name in lower case ([`is_header`]).
+    /// Creates the source of a request header, by its name in lower case ([`is_header`]).
     pub fn request_header(name: &str) -> Self {
         Self::header("request", name)
     }
 
-    /// A header of the response, by its name in lower case.
+    /// Creates the source of a response header, by its name in lower case.
     pub fn response_header(name: &str) -> Self {
         Self::header("response", name)
     }
 
-    /// Whatever an expression gives. It may end in a comment, which the line ends.
+    /// Creates the source of an expression. The line break ends a comment in it.
     pub fn expression(text: &str) -> Self {
         let item = format!("({text}\n)");
         let guard = Guard::Silent;
-        Self { guarded: item.clone(), item, guard, alone: Alone::Expression(text.to_owned()) }
+        Self { guarded: item.clone(), item, guard, fallback: FallbackRead::Expression(text.to_owned()) }
     }
 
-    /// Whatever is at the first of several places.
-    pub fn choice(choice: &'static Choice) -> Self {
-        let item = format!("({})", choice.expression());
-        Self { guarded: item.clone(), item, guard: Guard::Silent, alone: Alone::Choice(choice) }
+    /// Creates the source of a value that has several sources.
+    pub fn fallback_chain(chain: &'static FallbackChain) -> Self {
+        let item = format!("({})", chain.expression());
+        Self { guarded: item.clone(), item, guard: Guard::Silent, fallback: FallbackRead::Chain(chain) }
     }
 
-    /// The response's status code or, where there is none, the response flags below zero: one value tells both.
+    /// Creates the source of the response's status code, or of the negated response flags if it is absent:
+    /// one value for both.
     pub fn status() -> Self {
         let guarded = "has(response.code) ? response.code : -response.flags".to_owned();
         let (item, guard) = ("response.code".to_owned(), Guard::Silent);
-        Self { item, alone: Alone::Expression(guarded.clone()), guarded, guard }
+        Self { item, fallback: FallbackRead::Expression(guarded.clone()), guarded, guard }
     }
 
-    /// How many messages a gRPC call has had, to the upstream and back, as Envoy's `grpc_stats` filter leaves them in the filter
-    /// state: `3,500` (1.36.4, 1.40.0).
+    /// Creates the source of the numbers of messages of a gRPC call, to the upstream and back, which Envoy's
+    /// `grpc_stats` filter writes into the filter state: `3,500` (1.36.4, 1.40.0).
     pub fn grpc_messages() -> Self {
         let name = "envoy.filters.http.grpc_stats";
         let item = format!("filter_state['{name}']");
         let guarded = format!("'{name}' in filter_state ? {item} : false");
         let property = format!("filter_state\0{name}").into_bytes();
-        Self { item, guarded, guard: Guard::Marks { often_absent: true }, alone: Alone::Property(property) }
+        Self {
+            item,
+            guarded,
+            guard: Guard::Marks { often_absent: true },
+            fallback: FallbackRead::Property(property),
+        }
     }
 
-    /// What a configuration says to have it: an expression without the brackets that a list needs around it.
+    /// Returns the source as it was configured: an expression without the parentheses that a list needs.
     pub fn written(&self) -> &str {
-        match &self.alone {
-            Alone::Property(_) | Alone::Choice(_) => &self.item,
-            Alone::Expression(text) => text,
+        match &self.fallback {
+            FallbackRead::Property(_) | FallbackRead::Chain(_) => &self.item,
+            FallbackRead::Expression(text) => text,
         }
     }
 
@@ -169,11 +176,16 @@ impl Source {
         let item = format!("{side}.headers['{name}']");
         let guarded = format!("'{name}' in {side}.headers ? {item} : false");
         let property = format!("{side}\0headers\0{name}").into_bytes();
-        Self { item, guarded, guard: Guard::Marks { often_absent: true }, alone: Alone::Property(property) }
+        Self {
+            item,
+            guarded,
+            guard: Guard::Marks { often_absent: true },
+            fallback: FallbackRead::Property(property),
+        }
     }
 }
 
-/// What the values of an attribute are.
+/// Returns the type of an attribute.
 pub fn type_of(path: &str) -> Type {
     match path {
         _ if INTEGERS.contains(&path) => Type::Integer,
@@ -183,7 +195,7 @@ pub fn type_of(path: &str) -> Type {
     }
 }
 
-/// Whether text is the dotted path of an attribute below one of Envoy's [`ROOTS`].
+/// Returns whether text is the dotted path of an attribute under one of Envoy's [`ROOTS`].
 pub fn is_path(text: &str) -> bool {
     let mut segments = text.split('.');
     let is_name = |segment: &str| {
@@ -196,7 +208,7 @@ pub fn is_path(text: &str) -> bool {
         && segments.all(is_name)
 }
 
-/// Whether text is a header's name in lower case, without what would need quoting in an expression.
+/// Returns whether text is a header's name in lower case that needs no quoting in an expression.
 pub fn is_header(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| {
@@ -245,11 +257,11 @@ mod tests {
         ] {
             assert_eq!((source.item.as_str(), source.guarded.as_str(), source.guard), (item, guarded, guard));
         }
-        assert_eq!(Source::attribute("a.b").alone, Alone::Property(b"a\0b".to_vec()));
+        assert_eq!(Source::attribute("a.b").fallback, FallbackRead::Property(b"a\0b".to_vec()));
     }
 
     #[test]
-    fn a_path_has_a_root_that_envoy_knows_and_names_for_segments() {
+    fn a_path_has_a_root_of_envoy_and_valid_segments() {
         for (text, expected) in [
             ("request.method", true),
             ("xds.route_name", true),

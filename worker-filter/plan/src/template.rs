@@ -1,32 +1,31 @@
-//! Text with holes, of which a header's value is made: `Bearer {value:jwt}`.
+//! Templates of header values, such as `Bearer {value:jwt}`.
 
 use tributary_proto::{counter, value};
 
 use crate::source::{self, Type};
 
-/// Text with holes.
+/// A template of a header value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Template(pub Vec<Piece>);
+pub struct HeaderTemplate(pub Vec<Piece>);
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// As it is.
+    /// Literal text.
     Text(String),
     /// A shared value, by its name.
     Value(String),
     /// A counter in shared data, by its key.
     Counter(String),
-    /// An attribute of the stream: a path with NUL between its segments, and what its values are.
+    /// An attribute of the stream: its path with NUL between segments, and the type of its values.
     Attribute(Vec<u8>, Type),
 }
 
-/// What a template may look like, for a person.
-pub const ALLOWED: &str =
-    "text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} stand for braces";
+/// The syntax of a template, for a log line.
+pub const ALLOWED: &str = "text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} are braces";
 
-impl Template {
-    /// Reads a template; none if a brace does not belong to a hole, or a hole has no such name. Its text can stand in a header.
+impl HeaderTemplate {
+    /// Parses a template. Returns `None` if a placeholder or the text is invalid in a header.
     pub fn parse(text: &str) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -34,19 +33,19 @@ impl Template {
         while let Some(at) = rest.find(['{', '}']) {
             let (before, brace) = rest.split_at_checked(at)?;
             literal.push_str(before);
-            if let Some(behind) = brace.strip_prefix("{{") {
+            if let Some(after) = brace.strip_prefix("{{") {
                 literal.push('{');
-                rest = behind;
-            } else if let Some(behind) = brace.strip_prefix("}}") {
+                rest = after;
+            } else if let Some(after) = brace.strip_prefix("}}") {
                 literal.push('}');
-                rest = behind;
+                rest = after;
             } else {
-                let (hole, behind) = brace.strip_prefix('{')?.split_once('}')?;
+                let (placeholder, after) = brace.strip_prefix('{')?.split_once('}')?;
                 if !literal.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::parse(hole)?);
-                rest = behind;
+                pieces.push(Piece::parse(placeholder)?);
+                rest = after;
             }
         }
         literal.push_str(rest);
@@ -56,7 +55,7 @@ impl Template {
         value::is_header_value(text.as_bytes()).then_some(Self(pieces))
     }
 
-    /// The shared values that it needs.
+    /// Returns the names of the shared values that it contains.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Value(name) => Some(name.as_str()),
@@ -66,8 +65,8 @@ impl Template {
 }
 
 impl Piece {
-    fn parse(hole: &str) -> Option<Self> {
-        let (kind, name) = hole.split_once(':')?;
+    fn parse(placeholder: &str) -> Option<Self> {
+        let (kind, name) = placeholder.split_once(':')?;
         match kind {
             "value" if value::is_name(name) => Some(Self::Value(name.to_owned())),
             "counter" if counter::is_key(name) => Some(Self::Counter(name.to_owned())),
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_holes_alternate() {
+    fn text_and_placeholders_alternate() {
         let text = |text: &str| Piece::Text(text.to_owned());
         for (template, pieces) in [
             ("", vec![]),
@@ -100,23 +99,23 @@ mod tests {
                 vec![Piece::Attribute(b"request\0size".to_vec(), Type::Integer), text(" B")],
             ),
         ] {
-            assert_eq!(Template::parse(template), Some(Template(pieces)), "{template}");
+            assert_eq!(HeaderTemplate::parse(template), Some(HeaderTemplate(pieces)), "{template}");
         }
     }
 
     #[test]
-    fn what_is_no_hole_is_refused() {
+    fn an_invalid_placeholder_is_rejected() {
         for template in
             ["{", "}", "{value:}", "{value:a b}", "{other:a}", "{attribute:nothing}", "a\r\nb: c", "{value:a"]
         {
-            assert_eq!(Template::parse(template), None, "{template}");
+            assert_eq!(HeaderTemplate::parse(template), None, "{template}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_does_harm(text in "[{}:a-z\\PC]{0,40}") {
-            let _ = Template::parse(&text);
+        fn no_text_panics(text in "[{}:a-z\\PC]{0,40}") {
+            let _ = HeaderTemplate::parse(&text);
         }
     }
 }

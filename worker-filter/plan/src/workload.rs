@@ -1,57 +1,57 @@
-//! What Istio says of a workload or of a service, in each of the shapes in which Envoy has it.
+//! Fields of a workload or service in Istio, in each of the formats in which Envoy has them.
 
 use tributary_proto::pairs::Pairs;
 
-use crate::choice::ITSELF;
+use crate::fallback::OWN_WORKLOAD;
 
-/// Which part is taken of what is said of a workload or of a service.
+/// One field of a workload or service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facet {
-    /// Its key in the map that peer discovery leaves, or in the metadata of a service.
+pub struct WorkloadField {
+    /// Its key in the map of peer discovery, or in the metadata of a service.
     pub key: &'static str,
-    /// Its place in an endpoint's metadata, `WORKLOAD;NAMESPACE;SERVICE;REVISION;CLUSTER`; none if that is not where it is
-    /// looked for.
-    pub place: Option<usize>,
-    /// What it is of the workload itself.
+    /// Its position in an endpoint's metadata, `WORKLOAD;NAMESPACE;SERVICE;REVISION;CLUSTER`. `None` if the
+    /// value is never such metadata.
+    pub position: Option<usize>,
+    /// Its value for the proxy's own workload.
     pub own: String,
 }
 
-/// The place of the namespace, which can also be told from a principal: `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
-pub const NAMESPACE_PLACE: usize = 1;
+/// The position of the namespace, which a principal also contains: `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
+pub const NAMESPACE_POSITION: usize = 1;
 
-/// What comes before a namespace in a principal.
+/// The text before the namespace in a principal.
 pub const NAMESPACE_PREFIX: &str = "/ns/";
 
-impl Facet {
-    /// What the value says of it; empty for nothing.
-    pub fn of<'a>(&'a self, value: &'a [u8]) -> &'a [u8] {
-        if value == ITSELF {
+impl WorkloadField {
+    /// Returns the field in a value; empty if it is absent.
+    pub fn read<'a>(&'a self, value: &'a [u8]) -> &'a [u8] {
+        if value == OWN_WORKLOAD {
             return self.own.as_bytes();
         }
-        // A map has lengths in it, and what is behind them ends with NUL, which no text has.
+        // A map contains NUL, which no text does: the lengths, and the end of each key and value.
         if value.contains(&0) {
             return in_map(value, self.key).unwrap_or_default();
         }
-        match self.place {
-            Some(place) if value.contains(&b';') => {
-                value.split(|byte| *byte == b';').nth(place).unwrap_or_default()
+        match self.position {
+            Some(position) if value.contains(&b';') => {
+                value.split(|byte| *byte == b';').nth(position).unwrap_or_default()
             }
-            Some(NAMESPACE_PLACE) => namespace(value).unwrap_or(value),
+            Some(NAMESPACE_POSITION) => namespace(value).unwrap_or(value),
             _ => value,
         }
     }
 }
 
-/// The namespace in a principal.
+/// Returns the namespace in a principal.
 fn namespace(principal: &[u8]) -> Option<&[u8]> {
     let prefix = NAMESPACE_PREFIX.as_bytes();
     let at = principal.windows(prefix.len()).position(|window| window == prefix)?;
     principal.get(at.checked_add(prefix.len())?..)?.split(|byte| *byte == b'/').next()
 }
 
-/// The value of a key in a map.
-fn in_map<'a>(map: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
-    Pairs::read(map)?.find(|(key, _)| *key == wanted.as_bytes()).map(|(_, value)| value)
+/// Returns the value of a key in a map.
+fn in_map<'a>(map: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    Pairs::read(map)?.find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -60,17 +60,17 @@ mod tests {
 
     use super::*;
 
-    /// A map as Envoy 1.40 gave it.
+    /// A map from Envoy 1.40.
     const MAP: &[u8] = b"\x03\0\0\0\x04\0\0\0\x07\0\0\0\x04\0\0\0\x05\0\0\0\x09\0\0\0\x04\0\0\0name\0ratings\0host\0a.b.c\0namespace\0prod\0";
 
-    fn facet(key: &'static str, place: Option<usize>) -> Facet {
-        Facet { key, place, own: "mine".to_owned() }
+    fn field(key: &'static str, position: Option<usize>) -> WorkloadField {
+        WorkloadField { key, position, own: "mine".to_owned() }
     }
 
     #[test]
-    fn each_shape_says_what_is_asked() {
+    fn each_format_gives_its_field() {
         let principal = b"spiffe://cluster.local/ns/prod/sa/ratings";
-        for (key, place, value, expected) in [
+        for (key, position, value, expected) in [
             ("workload", Some(0), &b"\x01"[..], &b"mine"[..]),
             ("workload", Some(0), b"", b""),
             ("name", None, MAP, b"ratings"),
@@ -87,7 +87,7 @@ mod tests {
             ("host", None, b"shop:80", b"shop:80"),
         ] {
             assert_eq!(
-                facet(key, place).of(value),
+                field(key, position).read(value),
                 expected,
                 "{key} of {:?}",
                 value.escape_ascii().to_string()
@@ -97,16 +97,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_does_harm(value in prop::collection::vec(any::<u8>(), 0..99), place in prop::option::of(0usize..5)) {
-            let _ = facet("host", place).of(&value);
+        fn no_value_panics(value in prop::collection::vec(any::<u8>(), 0..99), position in prop::option::of(0usize..5)) {
+            let _ = field("host", position).read(&value);
         }
     }
 
     #[test]
-    fn a_map_that_is_cut_short_says_nothing_wrong() {
+    fn a_truncated_map_has_no_value() {
         for length in 0..MAP.len() {
-            let seen = in_map(&MAP[..length], "namespace");
-            assert_eq!(seen, None, "cut after {length} bytes");
+            assert_eq!(in_map(&MAP[..length], "namespace"), None, "cut after {length} bytes");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 use hashbrown::HashSet;
 
 use super::key;
-use tributary_plan::form::OTHER;
-use tributary_plan::plan::{Dimension, Origin};
+use tributary_plan::plan::{Dimension, DimensionValue};
+use tributary_plan::transform::OTHER;
 
 /// The distinct values of each dimension that has a limit.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ type Known<S> = (HashSet<Box<[u8]>, S>, usize);
 
 impl<S: BuildHasher + Clone> DistinctValues<S> {
     pub(super) fn new(dimensions: &[Dimension], hasher: &S) -> Self {
-        let keyed = dimensions.iter().filter(|dimension| matches!(dimension.origin, Origin::Source(_)));
+        let keyed =
+            dimensions.iter().filter(|dimension| matches!(dimension.value, DimensionValue::Source(_)));
         let limited = |dimension: &Dimension| {
             dimension.max_values.map(|max_values| (HashSet::with_hasher(hasher.clone()), max_values))
         };

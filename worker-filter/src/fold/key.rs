@@ -8,8 +8,8 @@ use tributary_proto::limits::ATTRIBUTE_VALUE_BYTES_MAX;
 use tributary_proto::otlp::KeyValue;
 
 use crate::observation::Observation;
-use tributary_plan::form::OTHER;
-use tributary_plan::plan::{Dimension, Origin};
+use tributary_plan::plan::{Dimension, DimensionValue};
+use tributary_plan::transform::OTHER;
 
 const ABSENT: u16 = u16::MAX;
 
@@ -21,13 +21,13 @@ pub(super) fn build(key: &mut Vec<u8>, dimensions: &[Dimension], observation: &O
     key.clear();
     let mut mistyped: u64 = 0;
     for dimension in dimensions {
-        let Origin::Source(source) = dimension.origin else { continue };
+        let DimensionValue::Source(source) = dimension.value else { continue };
         let value = observation.bytes(source);
         let start = key.len();
         key.extend_from_slice(&ABSENT.to_le_bytes());
-        let mut present = dimension.form.write(value, dimension.max_bytes, key);
+        let mut present = dimension.transform.write(value, dimension.max_bytes, key);
         if !present {
-            mistyped = mistyped.saturating_add(u64::from(dimension.form.is_mistyped(value)));
+            mistyped = mistyped.saturating_add(u64::from(dimension.transform.is_mistyped(value)));
             if let Some(default) = &dimension.default {
                 key.extend_from_slice(default);
                 present = true;
@@ -91,9 +91,9 @@ pub(super) fn of_values<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> V
 pub(super) fn attributes(key: &[u8], dimensions: &[Dimension]) -> Vec<u8> {
     let mut values = values(key);
     let attribute = |dimension: &Dimension| -> Option<KeyValue> {
-        match &dimension.origin {
-            Origin::Constant(value) => Some(attributes::text(&dimension.name, value)),
-            Origin::Source(_) => dimension.form.attribute(&dimension.name, values.next()??),
+        match &dimension.value {
+            DimensionValue::Constant(value) => Some(attributes::text(&dimension.name, value)),
+            DimensionValue::Source(_) => dimension.transform.attribute(&dimension.name, values.next()??),
         }
     };
     attributes::encode(dimensions.iter().filter_map(attribute).collect())
@@ -104,11 +104,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use tributary_plan::form::Form;
+    use tributary_plan::transform::Transform;
 
-    fn dimension(name: &str, origin: Origin, form: Form) -> Dimension {
+    fn dimension(name: &str, value: DimensionValue, transform: Transform) -> Dimension {
         let (default, allow, max_values, max_bytes) = (None, vec![], None, 16);
-        Dimension { name: name.into(), origin, form, default, allow, max_values, max_bytes }
+        Dimension { name: name.into(), value, transform, default, allow, max_values, max_bytes }
     }
 
     fn built(dimensions: &[Dimension], values: &[&[u8]]) -> (Vec<Option<Vec<u8>>>, u64) {
@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn a_default_replaces_values_that_are_absent_or_mistyped() {
-        let mut number = dimension("n", Origin::Source(0), Form::Integer);
+        let mut number = dimension("n", DimensionValue::Source(0), Transform::Integer);
         number.default = Some(5_i64.to_le_bytes().into());
-        let plain = dimension("m", Origin::Source(0), Form::Integer);
+        let plain = dimension("m", DimensionValue::Source(0), Transform::Integer);
         let five = Some(5_i64.to_le_bytes().to_vec());
         assert_eq!(built(&[number.clone()], &[b""]), (vec![five.clone()], 0));
         assert_eq!(built(&[number], &[b"text"]), (vec![five], 1));
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn values_that_are_not_allowed_become_other() {
-        let mut tenant = dimension("t", Origin::Source(0), Form::Text);
+        let mut tenant = dimension("t", DimensionValue::Source(0), Transform::Text);
         tenant.allow = vec![b"a".as_slice().into()];
         for (value, expected) in [(&b"a"[..], Some(&b"a"[..])), (b"b", Some(OTHER)), (b"", None)] {
             assert_eq!(built(&[tenant.clone()], &[value]).0, [expected.map(<[u8]>::to_vec)]);
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn constants_are_attributes_but_not_part_of_the_key() {
         let dimensions = [
-            dimension("zone", Origin::Constant("a".into()), Form::Text),
-            dimension("method", Origin::Source(0), Form::Method),
+            dimension("zone", DimensionValue::Constant("a".into()), Transform::Text),
+            dimension("method", DimensionValue::Source(0), Transform::Method),
         ];
         let mut key = Vec::new();
         let mut observation = Observation::default();

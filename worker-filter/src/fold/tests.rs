@@ -14,7 +14,7 @@ use tributary_plan::config::WorkerConfig;
 type Seeded = BuildHasherDefault<DefaultHasher>;
 
 /// The metric group of the preset with one stable metric, and with the keys in `more`.
-fn group(more: &str) -> Part {
+fn group(more: &str) -> MetricGroup {
     let sizes = r#""drop": ["http.server.request.body.size", "http.server.response.body.size"]"#;
     WorkerConfig::parse(format!("{{{sizes}, \"counters\": [] {more}}}").as_bytes()).unwrap().plan.main
 }

@@ -1,8 +1,8 @@
 //! What a record of the log says, and where the plan wants it: names on one side, sources on the other.
 
-use tributary_plan::form;
+use tributary_plan::log_schema::{Decoder, Field, LogSchema, SEPARATOR};
 use tributary_plan::plan::SOURCES_MAX;
-use tributary_plan::wanted::{Place, Reading, SEPARATOR, Wanted};
+use tributary_plan::transform;
 
 use super::message_pack::{Reader, Stop, Value};
 use crate::observation::Observation;
@@ -14,9 +14,9 @@ const ABSENT: &[u8] = b"-";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     /// For each name of the tag, in turn, what is wanted of it.
-    columns: Vec<Vec<Place>>,
+    columns: Vec<Vec<Field>>,
     /// Where the value of a key that is a name goes.
-    named: Vec<(Box<[u8]>, Place)>,
+    named: Vec<(Box<[u8]>, Field)>,
 }
 
 /// The values of one record, in the host's wire form.
@@ -30,7 +30,7 @@ pub struct Values<'a> {
 
 impl Schema {
     /// That of records with this tag, for who wants that.
-    pub fn new(wanted: &Wanted, tag: &[u8]) -> Self {
+    pub fn new(wanted: &LogSchema, tag: &[u8]) -> Self {
         let named = wanted.all().map(|(name, place)| (name.as_bytes().into(), place));
         Self { columns: wanted.columns(tag), named: named.collect() }
     }
@@ -104,7 +104,7 @@ impl Schema {
             rest = next;
             for place in places {
                 // No flags are no flags.
-                if value != ABSENT || matches!(place.reading, Reading::Flags | Reading::FlagsForStatus) {
+                if value != ABSENT || matches!(place.decoder, Decoder::Flags | Decoder::FlagsForStatus) {
                     values.put(*place, Value::Text(value));
                 }
             }
@@ -136,18 +136,18 @@ impl<'a> Values<'a> {
         observation
     }
 
-    fn put(&mut self, place: Place, value: Value<'a>) {
-        let number = match (place.reading, value) {
-            (Reading::Text, Value::Text(text)) => return self.put_text(place.source, text),
-            (Reading::Truth, Value::Boolean(is_true)) => return self.put_truth(place.source, is_true),
-            (Reading::Truth, Value::Text(text)) => return self.put_truth(place.source, text == b"true"),
-            (Reading::Integer, value) => integer(value),
-            (Reading::Status, value) => integer(value).filter(|status| *status > 0),
-            (Reading::Time(nanoseconds), value) => {
+    fn put(&mut self, place: Field, value: Value<'a>) {
+        let number = match (place.decoder, value) {
+            (Decoder::Text, Value::Text(text)) => return self.put_text(place.source, text),
+            (Decoder::Bool, Value::Boolean(is_true)) => return self.put_truth(place.source, is_true),
+            (Decoder::Bool, Value::Text(text)) => return self.put_truth(place.source, text == b"true"),
+            (Decoder::Integer, value) => integer(value),
+            (Decoder::Status, value) => integer(value).filter(|status| *status > 0),
+            (Decoder::Time(nanoseconds), value) => {
                 integer(value).map(|time| time.saturating_mul(nanoseconds))
             }
-            (Reading::Flags, Value::Text(names)) => Some(flags(names)),
-            (Reading::FlagsForStatus, Value::Text(names)) if !self.has_number(place.source) => {
+            (Decoder::Flags, Value::Text(names)) => Some(flags(names)),
+            (Decoder::FlagsForStatus, Value::Text(names)) if !self.has_number(place.source) => {
                 Some(flags(names).saturating_neg())
             }
             _ => None,
@@ -183,7 +183,7 @@ fn integer(value: Value<'_>) -> Option<i64> {
 
 /// Response flags; most requests have none, which takes no looking for.
 fn flags(names: &[u8]) -> i64 {
-    if names == ABSENT { 0 } else { form::flags(names) }
+    if names == ABSENT { 0 } else { transform::flags(names) }
 }
 
 /// A number of up to 18 digits, which is as many as always fit.

@@ -273,12 +273,12 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
     let json = r#"{"grpc_messages": true}"#;
     let mut worker = worker(json);
     let calls = WorkerConfig::parse(json.as_bytes()).unwrap().plan.calls.unwrap();
-    let text = |at: usize| -> &'static str { calls.part.sources[at].item.clone().leak() };
+    let text = |at: usize| -> &'static str { calls.group.sources[at].item.clone().leak() };
     let mut call = request("a");
     call[0].1 = b"POST".to_vec();
     let plain = call.clone();
-    call.push((text(calls.proof).trim_matches(['(', ')']), b"/p.S/M".to_vec()));
-    call.push((text(calls.proof), b"/p.S/M".to_vec()));
+    call.push((text(calls.indicator).trim_matches(['(', ')']), b"/p.S/M".to_vec()));
+    call.push((text(calls.indicator), b"/p.S/M".to_vec()));
     call.push((text(1), 14_i64.to_le_bytes().to_vec()));
     call.push((Source::grpc_messages().guarded.leak(), b"3,500".to_vec()));
     // A response of a server that does not speak gRPC.
@@ -287,7 +287,7 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
     let mut moved = plain.clone();
     moved[1].1 = 302_i64.to_le_bytes().to_vec();
     let mut post = plain;
-    post.push((text(calls.proof), b"".to_vec()));
+    post.push((text(calls.indicator), b"".to_vec()));
     post.push((text(1), 2_i64.to_le_bytes().to_vec()));
     for attributes in [call, page, moved, post, request("a")] {
         observe(&mut worker, attributes);

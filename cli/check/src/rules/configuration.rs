@@ -9,8 +9,7 @@ use crate::yaml::json::to_json;
 use crate::yaml::node_ref::NodeRef;
 
 /// `worker_filter.wasm`'s own message about keys of `worker_filter_full.wasm`.
-const ONLY_IN_FULL: &str =
-    "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
+const ONLY_IN_FULL: &str = "found a key of worker_filter_full.wasm, allowed: only in that module";
 
 /// Parses a plugin's configuration with its module's validator.
 pub(super) fn parse(plugin: &Plugin<'_>) -> Result<ParsedConfig, Vec<Finding>> {

@@ -1,8 +1,8 @@
 //! Access loggers whose records do not match what a log stream reads.
 
 use tributary_plan::config::Role;
+use tributary_plan::log_schema::{LogSchema, SEPARATOR};
 use tributary_plan::source::ROOTS;
-use tributary_plan::wanted::{SEPARATOR, Wanted};
 
 use super::ParsedPlugin;
 use crate::deployment::Deployment;
@@ -16,7 +16,7 @@ use crate::yaml::node_ref::NodeRef;
 pub(super) fn judge(deployment: &Deployment<'_>, plugins: &[ParsedPlugin<'_>]) -> Vec<Finding> {
     let streams = plugins.iter().filter_map(|(_, parsed)| match parsed {
         Some(ParsedConfig::Worker(config)) if config.role == Role::LogStream => {
-            Some(Wanted::new(&config.plan))
+            Some(LogSchema::new(&config.plan))
         }
         _ => None,
     });
@@ -40,11 +40,11 @@ fn early_logging(log: &FluentdLogger<'_>) -> Vec<Finding> {
 }
 
 /// Judges the tag and the record of a logger.
-fn record(log: &NodeRef<'_>, streams: &[Wanted]) -> Vec<Finding> {
+fn record(log: &NodeRef<'_>, streams: &[LogSchema]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (tag, record) = (log.text_of("tag").unwrap_or_default(), log.get("record"));
     let record: Vec<_> = record.iter().flat_map(NodeRef::entries).collect();
-    let is_named = |key: &str| streams.iter().any(|wanted| wanted.places(key.as_bytes()).next().is_some());
+    let is_named = |key: &str| streams.iter().any(|wanted| wanted.named(key.as_bytes()).next().is_some());
     let names = words(tag).count();
     for (_, value) in record.iter().filter(|(key, _)| !is_named(key)) {
         let values = words(value.text().unwrap_or_default()).count();

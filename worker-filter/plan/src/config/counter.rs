@@ -1,15 +1,15 @@
-//! `counters`: which requests add one to which key in shared data.
+//! `counters`: counts of streams in shared data.
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::counter;
 use tributary_proto::limits::{COUNTER_KEY_BYTES_MAX, COUNTERS_MAX};
 
 use super::dimension::EXPRESSION_BYTES_MAX;
-use crate::plan::{Counter, Part, When};
+use crate::plan::{CounterConfig, MetricGroup, When};
 use crate::source::{self, Source};
 
-/// One counter of everything, unless others are configured.
-pub(super) fn read(root: &mut Section<'_>, main: &mut Part) -> Vec<Counter> {
+/// Reads the counters. The default is one that counts every stream.
+pub(super) fn read(root: &mut Section<'_>, main: &mut MetricGroup) -> Vec<CounterConfig> {
     let mut keys = Vec::new();
     let counters = root.sections("counters", 0..=COUNTERS_MAX, |section| {
         let key = section.required().text("key", 1..=COUNTER_KEY_BYTES_MAX);
@@ -31,7 +31,7 @@ pub(super) fn read(root: &mut Section<'_>, main: &mut Part) -> Vec<Counter> {
             }
             if condition.is_some() || when == When::Flush && section.has("when") {
                 let allowed =
-                    "neither a condition nor when: flush beside it: it counts each response before it leaves";
+                    "no condition and no \"when\": \"flush\", because every response counts before it is sent";
                 section.note("response_header", &quoted(header), allowed);
             }
         }
@@ -43,11 +43,11 @@ pub(super) fn read(root: &mut Section<'_>, main: &mut Part) -> Vec<Counter> {
         }
         keys.push(key.clone());
         let when = if response_header.is_some() { When::Request } else { when };
-        Some(Counter { key, when, condition, response_header })
+        Some(CounterConfig { key, when, condition, response_header })
     });
     match counters {
         Some(counters) => counters.into_iter().flatten().collect(),
-        None => vec![Counter {
+        None => vec![CounterConfig {
             key: "requests".to_owned(),
             when: When::Flush,
             condition: None,

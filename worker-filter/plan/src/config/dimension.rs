@@ -1,15 +1,15 @@
-//! `dimensions`: under what is counted, besides what the preset has.
+//! `dimensions`: attributes of the series in addition to those of the preset.
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::limits::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX};
 
-use crate::form::Form;
-use crate::path::{Paths, Template, Unmatched};
-use crate::plan::{Dimension, Origin, Part, Plan, Streams};
+use crate::path::{PathTemplate, Paths, Unmatched};
+use crate::plan::{Dimension, DimensionValue, MetricGroup, Plan, Streams};
 use crate::preset::VALUE_BYTES_DEFAULT;
 use crate::source::{self, PATH_BYTES_MAX, Source, Type};
+use crate::transform::Transform;
 
-/// Bytes of an expression. Envoy has no limit; what is longer is better two.
+/// The most bytes of an expression. Envoy has no limit.
 pub(super) const EXPRESSION_BYTES_MAX: usize = 1024;
 
 const HEADER_BYTES_MAX: usize = 128;
@@ -17,13 +17,13 @@ const ALLOW_MAX: usize = 256;
 const TEMPLATES_MAX: usize = 256;
 const DISTINCT_MAX: u64 = 100_000;
 
-/// Values that `paths` with `unmatched: collapse` keeps apart where `max_values` is not said.
+/// The default of `max_values` for `paths` with `unmatched: collapse`.
 const COLLAPSED_DEFAULT: usize = 200;
 
 /// The keys of which a dimension has exactly one.
-const ORIGINS: [&str; 5] = ["attribute", "request_header", "response_header", "cel", "value"];
+const VALUE_KEYS: [&str; 5] = ["attribute", "request_header", "response_header", "cel", "value"];
 
-/// Adds the dimensions to the plan; one with the name of a preset's takes its place.
+/// Adds the dimensions to the plan. They replace dimensions of the preset with the same name.
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
     let streams = plan.streams;
     let main = &mut plan.main;
@@ -46,9 +46,9 @@ pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
     }
 }
 
-fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut Part) -> Option<Dimension> {
+fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut MetricGroup) -> Option<Dimension> {
     let name = section.required().text("name", 1..=ATTRIBUTE_KEY_BYTES_MAX);
-    let origin = read_origin(section, streams, main);
+    let value = read_value(section, streams, main);
     let kind = match section.word("type", &["text", "integer", "boolean"]) {
         Some("text") => Some(Type::Text),
         Some("integer") => Some(Type::Integer),
@@ -62,31 +62,31 @@ fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut Part) -> Opt
     let max_values = section.number("max_values", 1..=DISTINCT_MAX).and_then(|max| usize::try_from(max).ok());
     let bytes_max = u64::try_from(ATTRIBUTE_VALUE_BYTES_MAX).unwrap_or(u64::MAX);
     let max_bytes = section.number("max_bytes", 1..=bytes_max).and_then(|max| usize::try_from(max).ok());
-    let (origin, of_origin) = origin?;
+    let (value, value_type) = value?;
     let collapses = paths.as_ref().is_some_and(|paths| paths.unmatched == Unmatched::Collapse);
-    if kind == Some(Type::Text) && of_origin == Type::Boolean {
-        section.note("type", &quoted("text"), "\"boolean\" for a truth value");
+    if kind == Some(Type::Text) && value_type == Type::Boolean {
+        section.note("type", &quoted("text"), "\"boolean\" for a boolean attribute");
     }
-    let form = match (paths, kind.unwrap_or(of_origin), of_origin) {
-        (Some(paths), ..) => Form::Path(paths),
-        (None, Type::Text, Type::Integer | Type::Duration) => Form::Decimal,
-        (None, Type::Text, _) => Form::Text,
-        (None, Type::Integer | Type::Duration, _) => Form::Integer,
-        (None, Type::Boolean, _) => Form::Boolean,
+    let transform = match (paths, kind.unwrap_or(value_type), value_type) {
+        (Some(paths), ..) => Transform::Path(paths),
+        (None, Type::Text, Type::Integer | Type::Duration) => Transform::Decimal,
+        (None, Type::Text, _) => Transform::Text,
+        (None, Type::Integer | Type::Duration, _) => Transform::Integer,
+        (None, Type::Boolean, _) => Transform::Boolean,
     };
-    let mut wire = |key: &'static str, text: &str| {
-        let value = as_value(&form, text);
-        if value.is_none() {
+    let mut encode_or_report = |key: &'static str, text: &str| {
+        let encoded = encode(&transform, text);
+        if encoded.is_none() {
             section.note(key, &quoted(text), "values of the dimension's type");
         }
-        value
+        encoded
     };
-    let default = default.and_then(|text| wire("default", &text));
-    let allow = allow.iter().filter_map(|text| wire("allow", text)).collect();
+    let default = default.and_then(|text| encode_or_report("default", &text));
+    let allow = allow.iter().filter_map(|text| encode_or_report("allow", text)).collect();
     Some(Dimension {
         name: name?,
-        origin,
-        form,
+        value,
+        transform,
         default,
         allow,
         max_values: max_values.or(collapses.then_some(COLLAPSED_DEFAULT)),
@@ -94,9 +94,13 @@ fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut Part) -> Opt
     })
 }
 
-/// Where the values come from, and of what type they are there.
-fn read_origin(section: &mut Section<'_>, streams: Streams, main: &mut Part) -> Option<(Origin, Type)> {
-    let given: Vec<&str> = ORIGINS.into_iter().filter(|key| section.has(key)).collect();
+/// Reads where the values come from, and their type there.
+fn read_value(
+    section: &mut Section<'_>,
+    streams: Streams,
+    main: &mut MetricGroup,
+) -> Option<(DimensionValue, Type)> {
+    let given: Vec<&str> = VALUE_KEYS.into_iter().filter(|key| section.has(key)).collect();
     let attribute = section.text("attribute", 1..=PATH_BYTES_MAX);
     let request = section.text("request_header", 1..=HEADER_BYTES_MAX);
     let response = section.text("response_header", 1..=HEADER_BYTES_MAX);
@@ -104,11 +108,11 @@ fn read_origin(section: &mut Section<'_>, streams: Streams, main: &mut Part) -> 
     let value = section.text("value", 1..=ATTRIBUTE_VALUE_BYTES_MAX);
     if given.len() != 1 {
         let found = if given.is_empty() { "nothing".to_owned() } else { given.join(" and ") };
-        section.note("attribute", &found, &format!("exactly one of {}", ORIGINS.join(", ")));
+        section.note("attribute", &found, &format!("exactly one of {}", VALUE_KEYS.join(", ")));
         return None;
     }
     if let Some(value) = value {
-        return Some((Origin::Constant(value), Type::Text));
+        return Some((DimensionValue::Constant(value), Type::Text));
     }
     let (source, kind) = if let Some(path) = attribute {
         if !source::is_path(&path) {
@@ -126,20 +130,20 @@ fn read_origin(section: &mut Section<'_>, streams: Streams, main: &mut Part) -> 
             return None;
         }
         if streams == Streams::Tcp {
-            section.note(key, &quoted(&name), "no headers: TCP connections have none");
+            section.note(key, &quoted(&name), "only HTTP: TCP connections have no headers");
             return None;
         }
-        let of = if key == "request_header" { Source::request_header } else { Source::response_header };
-        (of(&name), Type::Text)
+        let source = if key == "request_header" { Source::request_header } else { Source::response_header };
+        (source(&name), Type::Text)
     };
-    Some((Origin::Source(main.source(source)), kind))
+    Some((DimensionValue::Source(main.source(source)), kind))
 }
 
 fn read_paths(section: &mut Section<'_>) -> Paths {
     let texts = section.list("templates", TEMPLATES_MAX, 1..=ATTRIBUTE_VALUE_BYTES_MAX).unwrap_or_default();
     let mut templates = Vec::with_capacity(texts.len());
     for text in texts {
-        match Template::parse(&text) {
+        match PathTemplate::parse(&text) {
             Some(template) => templates.push(template),
             None => section.note(
                 "templates",
@@ -155,16 +159,16 @@ fn read_paths(section: &mut Section<'_>) -> Paths {
     Paths { templates, unmatched }
 }
 
-/// A configured text as a value in the form's wire form.
-fn as_value(form: &Form, text: &str) -> Option<Box<[u8]>> {
-    match form {
-        Form::Integer => Some(text.parse::<i64>().ok()?.to_le_bytes().into()),
-        Form::Boolean => Some([u8::from(text.parse::<bool>().ok()?)].into()),
+/// Encodes a configured text in the transform's format.
+fn encode(transform: &Transform, text: &str) -> Option<Box<[u8]>> {
+    match transform {
+        Transform::Integer => Some(text.parse::<i64>().ok()?.to_le_bytes().into()),
+        Transform::Boolean => Some([u8::from(text.parse::<bool>().ok()?)].into()),
         _ => Some(text.as_bytes().into()),
     }
 }
 
-/// What an attribute's path may be, for a person.
+/// Describes the paths of attributes for a log line.
 pub(super) fn paths_allowed() -> String {
-    format!("an attribute of Envoy below {}", source::ROOTS.join(", "))
+    format!("an attribute of Envoy under {}", source::ROOTS.join(", "))
 }

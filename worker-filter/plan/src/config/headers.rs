@@ -1,16 +1,16 @@
-//! `headers`: what is written into requests and responses.
+//! `headers`: changes of headers in requests and responses.
 
 use tributary_proto::config::{Section, quoted};
 
-use crate::plan::{Action, HeaderRule, Missing, Plan, RuleSide, Streams};
+use crate::plan::{HeaderAction, HeaderRule, IfMissing, Plan, Side, Streams};
 use crate::source;
-use crate::template::{self, Template};
+use crate::template::{self, HeaderTemplate};
 
 const RULES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 128;
 const VALUE_BYTES_MAX: usize = 1024;
 
-/// Headers that frame a message: to change them is to break it.
+/// Headers that frame a message, which a change would break.
 const FRAMING: [&str; 4] = ["content-length", "transfer-encoding", "connection", "host"];
 
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
@@ -34,20 +34,21 @@ fn read_one(section: &mut Section<'_>) -> Option<HeaderRule> {
     let name = section.required().text("name", 1..=NAME_BYTES_MAX);
     let value = section.text("value", 1..=VALUE_BYTES_MAX);
     let missing = section.word("if_missing", &["skip", "deny"]);
-    let side = if side == Some("response") { RuleSide::Response } else { RuleSide::Request };
+    let side = if side == Some("response") { Side::Response } else { Side::Request };
     let action = match action {
-        Some("append") => Action::Append,
-        Some("remove") => Action::Remove,
-        _ => Action::Set,
+        Some("append") => HeaderAction::Append,
+        Some("remove") => HeaderAction::Remove,
+        _ => HeaderAction::Set,
     };
     let name = name?;
     if !source::is_header(&name) || FRAMING.contains(&name.as_str()) {
-        let allowed = "a header's name in lower case, none that frames a message";
+        let allowed =
+            "a header's name in lower case, except content-length, transfer-encoding, connection and host";
         section.note("name", &quoted(&name), allowed);
     }
     let template = match (&value, action) {
-        (None, Action::Remove) => Template::default(),
-        (Some(value), Action::Set | Action::Append) => match Template::parse(value) {
+        (None, HeaderAction::Remove) => HeaderTemplate::default(),
+        (Some(value), HeaderAction::Set | HeaderAction::Append) => match HeaderTemplate::parse(value) {
             Some(template) => template,
             None => {
                 section.note("value", &quoted(value), template::ALLOWED);
@@ -58,13 +59,13 @@ fn read_one(section: &mut Section<'_>) -> Option<HeaderRule> {
             section.note("value", "nothing", template::ALLOWED);
             return None;
         }
-        (Some(_), Action::Remove) => {
-            section.note("value", "a value", "none: what is removed needs none");
+        (Some(_), HeaderAction::Remove) => {
+            section.note("value", "a value", "no value with action \"remove\"");
             return None;
         }
     };
-    let missing = if missing == Some("deny") { Missing::Deny } else { Missing::Skip };
-    if missing == Missing::Deny && side == RuleSide::Response {
+    let missing = if missing == Some("deny") { IfMissing::Deny } else { IfMissing::Skip };
+    if missing == IfMissing::Deny && side == Side::Response {
         section.note("if_missing", "\"deny\"", "only on requests");
     }
     Some(HeaderRule { side, action, name, template, missing })

@@ -1,13 +1,13 @@
-//! `role: log_stream`: what of a plan a log can tell.
+//! `role: log_stream`: the part of a plan for which a log has the values.
 
 use tributary_proto::config::Section;
 
 use crate::plan::{Plan, Streams};
-use crate::source::Alone;
+use crate::source::FallbackRead;
 
-/// Leaves out what the log says of no request, and notes what was asked for all the same.
+/// Removes what a log does not contain, and rejects keys that need it.
 pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
-    const ALLOWED: &str = "only without role \"log_stream\": a log tells of requests that have ended";
+    const ALLOWED: &str = "only without role \"log_stream\": a log only contains requests that have ended";
     if plan.streams == Streams::Tcp {
         root.note("streams", "TCP connections", ALLOWED);
     }
@@ -17,7 +17,7 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     if plan.counts_grpc_messages() {
         root.note("grpc_messages", "true", ALLOWED);
     }
-    // Whether a request is a gRPC call takes an expression that only a filter or a Wasm access logger can evaluate.
+    // Only a filter or a Wasm access logger can evaluate the expression that detects gRPC calls.
     plan.calls = None;
     if !plan.rules.is_empty() {
         root.note("headers", "a list", ALLOWED);
@@ -28,10 +28,10 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     if plan.counters.iter().any(|counter| counter.response_header.is_some()) {
         root.note("counters", "a counter with a response_header", ALLOWED);
     }
-    if plan.main.sources.iter().any(|source| matches!(source.alone, Alone::Choice(_))) {
+    if plan.main.sources.iter().any(|source| matches!(source.fallback, FallbackRead::Chain(_))) {
         root.note(
             "preset",
-            "a preset that looks for values in several places",
+            "a preset whose values have several sources",
             "\"otel\" or \"none\" with role \"log_stream\"",
         );
     }

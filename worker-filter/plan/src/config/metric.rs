@@ -1,4 +1,4 @@
-//! `metrics`: what is counted, besides what the preset has.
+//! `metrics`: metrics in addition to those of the preset.
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::limits::{
@@ -7,14 +7,14 @@ use tributary_proto::limits::{
 use tributary_proto::metric::{self, Kind, Metric};
 
 use super::dimension::EXPRESSION_BYTES_MAX;
-use crate::plan::{Measure, Part, Plan, Value};
+use crate::plan::{Measure, MeasureInput, MetricGroup, Plan};
 use crate::preset::{DURATION_BOUNDS_MS, SIZE_BOUNDS};
 use crate::source::{self, Source, Type};
 
-/// Units in which lengths of time may be told, with their nanoseconds.
+/// The units of durations, with their nanoseconds.
 const TIMES: [(&str, u64); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
 
-/// Adds the metrics to the plan; one with the name of a preset's takes its place.
+/// Adds the metrics to the plan. They replace metrics of the preset with the same name.
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
     let main = &mut plan.main;
     let mut names = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
     }
 }
 
-fn read_one(section: &mut Section<'_>, main: &mut Part) -> Option<Measure> {
+fn read_one(section: &mut Section<'_>, main: &mut MetricGroup) -> Option<Measure> {
     let name = section.required().text("name", 1..=NAME_BYTES_MAX);
     let kind = section.required().word("kind", &["counter", "histogram"]);
     let value = section.text("value", 1..=EXPRESSION_BYTES_MAX);
@@ -53,7 +53,7 @@ fn read_one(section: &mut Section<'_>, main: &mut Part) -> Option<Measure> {
     let divisor = if is_time {
         let time = TIMES.iter().find(|(name, _)| *name == unit);
         if time.is_none() {
-            section.note("unit", &quoted(&unit), "one of s, ms, us, ns for a length of time");
+            section.note("unit", &quoted(&unit), "one of s, ms, us, ns for a duration");
         }
         time.map_or(1, |(_, divisor)| *divisor)
     } else {
@@ -66,19 +66,24 @@ fn read_one(section: &mut Section<'_>, main: &mut Part) -> Option<Measure> {
         Kind::Counter
     } else {
         if value.is_none() {
-            section.note("value", "nothing", "what a histogram is of: an attribute or a CEL expression");
+            section.note(
+                "value",
+                "nothing",
+                "an attribute or a CEL expression with the value of a histogram",
+            );
         }
         Kind::Histogram { bounds: read_bounds(section, bounds, divisor, is_time)? }
     };
-    let value = value.map_or(Value::One, |text| {
+    let input = value.map_or(MeasureInput::End, |text| {
         let source =
             if source::is_path(&text) { Source::attribute(&text) } else { Source::expression(&text) };
-        Value::Of(main.source(source))
+        MeasureInput::Source(main.source(source))
     });
-    Some(Measure { metric: Metric { name, unit, description, divisor, kind }, value })
+    Some(Measure { metric: Metric { name, unit, description, divisor, kind }, input })
 }
 
-/// Bounds in the integers in which values travel: those that were given, in the unit, or else some that fit most.
+/// Converts the configured bounds to the integers in which values are recorded. The default is suitable for
+/// most metrics.
 fn read_bounds(
     section: &mut Section<'_>,
     given: Option<Vec<f64>>,
@@ -92,22 +97,18 @@ fn read_bounds(
             SIZE_BOUNDS.into()
         });
     };
-    let bounds: Option<Box<[u64]>> = given.iter().map(|bound| travelling(*bound, divisor)).collect();
+    let bounds: Option<Box<[u64]>> = given.iter().map(|bound| to_integer(*bound, divisor)).collect();
     let bounds = bounds.filter(|bounds| bounds.is_sorted_by(|a, b| a < b));
     if bounds.is_none() {
-        let unit = if is_time { "nanoseconds" } else { "whole numbers" };
-        section.note(
-            "bounds",
-            "bounds that are no integers",
-            &format!("numbers from 0 on, to the precision of {unit}"),
-        );
+        let unit = if is_time { "nanoseconds" } else { "units" };
+        section.note("bounds", "bounds that are too precise", &format!("numbers from 0 in whole {unit}"));
     }
     bounds
 }
 
-/// A bound as the integer in which values travel, if there is one to the precision of a double.
-fn travelling(bound: f64, divisor: u64) -> Option<u64> {
-    /// 2^53: up to there each integer is a double.
+/// Converts a bound to the integer in which values are recorded, if it is whole to the precision of a double.
+fn to_integer(bound: f64, divisor: u64) -> Option<u64> {
+    /// 2^53: a double represents every integer up to this one.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_precision_loss, reason = "divisors are powers of ten up to 10^9")]
     let scaled = bound * divisor as f64;

@@ -1,9 +1,9 @@
-//! `tap`: which streams are written to the log, for a while, by somebody who looks for something.
+//! `tap`: streams to log while somebody investigates a problem.
 
 use tributary_proto::config::{Section, quoted};
 
 use super::dimension::EXPRESSION_BYTES_MAX;
-use crate::plan::{Plan, Tap};
+use crate::plan::{Plan, TapConfig};
 use crate::source;
 
 const PER_MINUTE_DEFAULT: u64 = 10;
@@ -12,13 +12,13 @@ const BODY_BYTES_DEFAULT: u64 = 256;
 const BODY_BYTES_MAX: u64 = 4_096;
 const MASK_MAX: usize = 64;
 
-/// Headers that carry secrets.
+/// Headers with secrets.
 const MASKED: [&str; 6] =
     ["authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key", "x-amz-security-token"];
 
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
     let is_on = root.has("tap");
-    let tap = root.section("tap", |section| {
+    plan.tap = root.section("tap", |section| {
         if is_on {
             section.required();
         }
@@ -31,7 +31,6 @@ pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
         }
         let masked = masked.unwrap_or_else(|| MASKED.map(str::to_owned).into());
         let body_bytes = usize::try_from(body_bytes).unwrap_or(0);
-        condition.map(|condition| Tap { condition, per_minute, body_bytes, masked })
+        condition.map(|condition| TapConfig { condition, per_minute, body_bytes, masked })
     });
-    plan.tap = tap;
 }

@@ -1,8 +1,8 @@
 use tributary_proto::metric::Kind;
 
 use super::*;
-use crate::form::Form;
-use crate::plan::{Counter, Measure, Origin, Value, When};
+use crate::plan::{CounterConfig, DimensionValue, Measure, MeasureInput, When};
+use crate::transform::Transform;
 
 fn problems(json: &str) -> Vec<String> {
     let problems = WorkerConfig::parse(json.as_bytes()).map(|_| ()).unwrap_err();
@@ -24,19 +24,19 @@ fn metrics(config: &WorkerConfig) -> Vec<&str> {
 }
 
 #[test]
-fn no_configuration_is_the_default() {
+fn an_empty_configuration_is_the_default() {
     let config = parsed("");
     assert_eq!(config, parsed("{}"));
     assert_eq!(config, parsed(r#"{"preset": "otel"}"#));
-    assert_eq!(config.flush, Flush { interval: Duration::from_secs(1), max_requests: None });
+    assert_eq!(config.flush, FlushConfig { interval: Duration::from_secs(1), max_requests: None });
     let requests =
-        Counter { key: "requests".into(), when: When::Flush, condition: None, response_header: None };
+        CounterConfig { key: "requests".into(), when: When::Flush, condition: None, response_header: None };
     assert_eq!(config.plan.counters, [requests]);
     assert_eq!((config.series_max, config.service_vm_id.as_str()), (2_000, ""));
 }
 
 #[test]
-fn everything_can_be_said() {
+fn every_key_is_read() {
     let json = r#"{"preset": "otel", "grpc_messages": true, "in_flight": true,
         "drop": ["http.server.request.body.size", "http.server.response.body.size", "url.scheme"],
         "dimensions": [
@@ -55,7 +55,7 @@ fn everything_can_be_said() {
         "counters": [{"key": "a", "when": "request", "condition": "response.code >= 500"}, {"key": "b"}],
         "limits": {"series": 10}, "service_vm_id": "elsewhere"}"#;
     let config = parsed(json);
-    assert_eq!(config.flush, Flush { interval: Duration::from_millis(250), max_requests: Some(1) });
+    assert_eq!(config.flush, FlushConfig { interval: Duration::from_millis(250), max_requests: Some(1) });
     assert_eq!(config.report_interval, Duration::from_secs(1));
     assert_eq!((config.series_max, config.service_vm_id.as_str()), (10, "elsewhere"));
     assert_eq!(metrics(&config), ["http.server.request.duration", "requests", "wait", "score"]);
@@ -85,9 +85,9 @@ fn everything_can_be_said() {
         (tenant.default.as_deref(), tenant.max_values, tenant.max_bytes),
         (Some(&b"none"[..]), Some(9), 8)
     );
-    assert_eq!(zone.origin, Origin::Constant("z1".into()));
-    assert!(matches!(&route.form, Form::Path(paths) if paths.templates.len() == 1));
-    assert_eq!((&big.form, &port.form), (&Form::Boolean, &Form::Integer));
+    assert_eq!(zone.value, DimensionValue::Constant("z1".into()));
+    assert!(matches!(&route.transform, Transform::Path(paths) if paths.templates.len() == 1));
+    assert_eq!((&big.transform, &port.transform), (&Transform::Boolean, &Transform::Integer));
     assert_eq!(port.default.as_deref(), Some(&0_i64.to_le_bytes()[..]));
     let [errors, all] = &config.plan.counters[..] else { panic!("two") };
     assert_eq!((errors.when, all.when, all.condition), (When::Request, When::Flush, None));
@@ -96,11 +96,11 @@ fn everything_can_be_said() {
     assert!(config.plan.in_flight);
     let calls = config.plan.calls.unwrap();
     assert_eq!(main.sources[calls.method].item, "request.method");
-    assert_eq!(calls.part.measures.len(), 3);
+    assert_eq!(calls.group.measures.len(), 3);
 }
 
 #[test]
-fn an_attribute_that_is_no_text_is_written_where_text_is_asked_for_or_refused() {
+fn an_attribute_with_type_text_is_formatted_or_rejected() {
     let dimension = |attribute: &str| {
         format!(
             r#"{{"dimensions": [{{"name": "d", "attribute": "{attribute}", "type": "text", "default": "none"}}]}}"#
@@ -114,24 +114,24 @@ fn an_attribute_that_is_no_text_is_written_where_text_is_asked_for_or_refused() 
         let config = parsed(&dimension(attribute));
         let Some(dimension) = config.plan.main.dimensions.last() else { panic!("one") };
         let mut written = Vec::new();
-        assert!(dimension.form.write(value, 99, &mut written));
+        assert!(dimension.transform.write(value, 99, &mut written));
         assert_eq!(String::from_utf8_lossy(&written), expected, "{attribute}");
         assert_eq!(dimension.default.as_deref(), Some(&b"none"[..]));
     }
     assert_eq!(
         problems(&dimension("connection.mtls")),
-        [r#"dimensions[0].type: found "text", allowed: "boolean" for a truth value"#]
+        [r#"dimensions[0].type: found "text", allowed: "boolean" for a boolean attribute"#]
     );
 }
 
 #[test]
-fn bounds_are_in_the_metrics_unit_and_travel_as_integers() {
+fn bounds_are_in_the_metrics_unit_and_converted_to_integers() {
     let metric = |unit: &str, bounds: &str| {
         let json = format!(
             r#"{{"preset": "none", "metrics": [{{"name": "m", "kind": "histogram", "value": "request.duration", {unit} {bounds}}}]}}"#
         );
-        let Measure { metric, value } = parsed(&json).plan.main.measures.remove(0);
-        assert_eq!(value, Value::Of(0));
+        let Measure { metric, input } = parsed(&json).plan.main.measures.remove(0);
+        assert_eq!(input, MeasureInput::Source(0));
         let Kind::Histogram { bounds } = metric.kind else { panic!("a histogram") };
         (metric.unit, metric.divisor, bounds.first().copied(), bounds.len())
     };
@@ -145,17 +145,17 @@ fn bounds_are_in_the_metrics_unit_and_travel_as_integers() {
 }
 
 #[test]
-fn a_preset_reads_nothing_that_was_dropped() {
+fn dropped_metrics_and_dimensions_are_not_read() {
     let reads = |json: &str| parsed(json).plan.main.sources.len();
     let all = reads("{}");
     assert_eq!(reads(r#"{"drop": ["url.scheme"]}"#), all - 1);
     let dropped = parsed(r#"{"drop": ["rpc.server.call.duration", "error.type"]}"#).plan;
-    assert_eq!(dropped.calls, None, "a part without metrics is none");
+    assert_eq!(dropped.calls, None, "a group without metrics is removed");
     assert_eq!(reads(r#"{"preset": "none", "counters": []}"#), 0);
 }
 
 #[test]
-fn messages_are_counted_by_presets_that_count_calls() {
+fn only_presets_with_grpc_calls_count_messages() {
     for (preset, is_taken) in
         [("otel", true), ("istio", true), ("istio_tcp", false), ("tcp", false), ("none", false)]
     {
@@ -169,14 +169,14 @@ fn messages_are_counted_by_presets_that_count_calls() {
 }
 
 #[test]
-fn a_preset_none_may_be_for_tcp() {
+fn preset_none_can_be_for_tcp() {
     assert_eq!(parsed(r#"{"preset": "none", "streams": "tcp"}"#).plan.streams, Streams::Tcp);
     assert_eq!(parsed(r#"{"preset": "tcp"}"#).plan.streams, Streams::Tcp);
     assert_eq!(parsed(r#"{"preset": "istio"}"#).plan.streams, Streams::Http);
 }
 
 #[test]
-fn what_the_node_says_of_itself_becomes_a_label_of_istio() {
+fn metadata_of_the_node_becomes_labels_of_istio() {
     let node = |path: &str| match path {
         "metadata\0WORKLOAD_NAME" => Some("shop-v1".to_owned()),
         "metadata\0LABELS\0app" => Some("it's".to_owned()),
@@ -187,7 +187,7 @@ fn what_the_node_says_of_itself_becomes_a_label_of_istio() {
         let main = &config.plan.main;
         let dimension = main.dimensions.iter().find(|dimension| dimension.name == name).unwrap();
         let mut written = Vec::new();
-        let _ = dimension.form.write(crate::choice::ITSELF, 99, &mut written);
+        let _ = dimension.transform.write(crate::fallback::OWN_WORKLOAD, 99, &mut written);
         String::from_utf8(written).unwrap()
     };
     assert_eq!(own("destination_workload"), "shop-v1");
@@ -196,7 +196,7 @@ fn what_the_node_says_of_itself_becomes_a_label_of_istio() {
 }
 
 #[test]
-fn every_problem_is_said_at_once() {
+fn every_problem_is_reported_at_once() {
     let json = r#"{"preset": "other", "streams": "tcp", "drop": ["nothing"], "flush": {"interval": "1ms", "max_requests": 0},
         "counters": [{"key": "a b"}, {}, {"key": "a"}, {"key": "a", "when": "never"}], "limits": {"series": 0},
         "service_vm_id": 5, "dimension": [], "histogram": {"max_size": 20}, "in_flight": 1,
@@ -209,13 +209,13 @@ fn every_problem_is_said_at_once() {
             {"name": "j", "kind": "histogram", "value": "request.size", "bounds": [0.5]}]}"#;
     let expected = [
         r#"preset: found "other", allowed: one of otel, istio, istio_tcp, tcp, none"#,
-        r#"streams: found a kind of streams, allowed: only with preset "none": other presets have theirs"#,
+        r#"streams: found a value, allowed: only with preset "none""#,
         r#"drop: found "nothing", allowed: dimensions and metrics of the preset"#,
         "dimensions[0].attribute: found nothing, allowed: exactly one of attribute, request_header, response_header, cel, value",
         "dimensions[1].attribute: found cel and value, allowed: exactly one of attribute, request_header, response_header, cel, value",
         "dimensions[2].name: found nothing, allowed: text of 1 to 255 bytes",
         r#"dimensions[2].request_header: found "X-Up", allowed: a header's name in lower case"#,
-        r#"dimensions[3].attribute: found "route.name", allowed: an attribute of Envoy below request, response, connection, source, destination, upstream, xds, metadata, filter_state, upstream_filter_state"#,
+        r#"dimensions[3].attribute: found "route.name", allowed: an attribute of Envoy under request, response, connection, source, destination, upstream, xds, metadata, filter_state, upstream_filter_state"#,
         r#"dimensions[4].type: found "float", allowed: one of text, integer, boolean"#,
         r#"dimensions[4].default: found "x", allowed: values of the dimension's type"#,
         r#"dimensions[5].paths.templates: found "no", allowed: paths such as "/users/{id}" or "/static/**", without a query"#,
@@ -224,9 +224,9 @@ fn every_problem_is_said_at_once() {
         r#"metrics[0].kind: found "gauge", allowed: one of counter, histogram"#,
         r#"metrics[1].name: found "2", allowed: a letter, then letters, digits, '_', '.', '-' and '/'"#,
         r#"metrics[1].bounds: found bounds of a counter, allowed: only with kind "histogram""#,
-        "metrics[2].value: found nothing, allowed: what a histogram is of: an attribute or a CEL expression",
-        r#"metrics[3].unit: found "By", allowed: one of s, ms, us, ns for a length of time"#,
-        "metrics[4].bounds: found bounds that are no integers, allowed: numbers from 0 on, to the precision of whole numbers",
+        "metrics[2].value: found nothing, allowed: an attribute or a CEL expression with the value of a histogram",
+        r#"metrics[3].unit: found "By", allowed: one of s, ms, us, ns for a duration"#,
+        "metrics[4].bounds: found bounds that are too precise, allowed: numbers from 0 in whole units",
         r#"histogram.max_size: found a size of explicit histograms, allowed: only with kind "exponential""#,
         "in_flight: found 1, allowed: true or false",
         r#"flush.interval: found "1ms", allowed: a duration from 10ms to 5m, such as "1s" or "250ms""#,
@@ -248,7 +248,7 @@ fn every_problem_is_said_at_once() {
 
 #[cfg(feature = "full")]
 #[test]
-fn a_console_takes_no_key_that_measures() {
+fn a_console_has_no_keys_that_measure() {
     let console = parsed(r#"{"role": "console", "flush": {"interval": "200ms"}}"#);
     assert_eq!((console.role, console.flush.interval), (Role::Console, Duration::from_millis(200)));
     assert!(console.plan.main.measures.is_empty() && console.plan.counters.is_empty());
@@ -268,7 +268,7 @@ fn a_console_takes_no_key_that_measures() {
 
 #[cfg(feature = "full")]
 #[test]
-fn a_log_stream_measures_requests_that_have_ended() {
+fn a_log_stream_only_measures_requests_that_have_ended() {
     let log = parsed(
         r#"{"role": "log_stream", "flush": {"interval": "200ms"}, "dimensions": [{"name": "t", "request_header": "t"}]}"#,
     );
@@ -277,7 +277,7 @@ fn a_log_stream_measures_requests_that_have_ended() {
         log.plan.main.dimensions,
         parsed(r#"{"dimensions": [{"name": "t", "request_header": "t"}]}"#).plan.main.dimensions
     );
-    let only = "allowed: only without role \"log_stream\": a log tells of requests that have ended";
+    let only = "allowed: only without role \"log_stream\": a log only contains requests that have ended";
     for (config, expected) in [
         (r#""grpc_messages": true"#, format!("grpc_messages: found true, {only}")),
         (r#""in_flight": true"#, format!("in_flight: found true, {only}")),
@@ -290,7 +290,7 @@ fn a_log_stream_measures_requests_that_have_ended() {
         ),
         (
             r#""preset": "istio""#,
-            "preset: found a preset that looks for values in several places, allowed: \"otel\" or \"none\" with role \
+            "preset: found a preset whose values have several sources, allowed: \"otel\" or \"none\" with role \
              \"log_stream\""
                 .to_owned(),
         ),
@@ -301,9 +301,9 @@ fn a_log_stream_measures_requests_that_have_ended() {
 
 #[cfg(not(feature = "full"))]
 #[test]
-fn what_happens_under_way_belongs_to_the_other_module() {
+fn keys_of_the_full_module_are_rejected() {
     let json = r#"{"headers": [], "tap": {}, "counters": [{"key": "a", "response_header": "x-a"}]}"#;
-    let found = "found a key of worker_filter_full.wasm, allowed: only there: this module only measures";
+    let found = "found a key of worker_filter_full.wasm, allowed: only in that module";
     let expected = ["counters[0].response_header", "headers", "tap"].map(|key| format!("{key}: {found}"));
     assert_eq!(problems(json), expected);
     for role in ["console", "log_stream"] {
@@ -313,12 +313,12 @@ fn what_happens_under_way_belongs_to_the_other_module() {
 }
 
 #[cfg(feature = "full")]
-mod under_way {
+mod streams_in_progress {
     use super::*;
-    use crate::plan::{Action, Missing, RuleSide};
+    use crate::plan::{HeaderAction, IfMissing, Side};
 
     #[test]
-    fn headers_are_written_by_rules() {
+    fn header_rules_are_read() {
         let json = r#"{"headers": [{"name": "authorization", "value": "Bearer {value:jwt}", "if_missing": "deny"},
             {"on": "response", "action": "append", "name": "x-wasm-filter", "value": "tributary"},
             {"action": "remove", "name": "x-secret"}],
@@ -328,9 +328,9 @@ mod under_way {
         assert_eq!(
             seen,
             [
-                (RuleSide::Request, Action::Set, Missing::Deny),
-                (RuleSide::Response, Action::Append, Missing::Skip),
-                (RuleSide::Request, Action::Remove, Missing::Skip),
+                (Side::Request, HeaderAction::Set, IfMissing::Deny),
+                (Side::Response, HeaderAction::Append, IfMissing::Skip),
+                (Side::Request, HeaderAction::Remove, IfMissing::Skip),
             ]
         );
         assert_eq!(plan.rules[0].template.values().collect::<Vec<_>>(), ["jwt"]);
@@ -342,7 +342,7 @@ mod under_way {
     }
 
     #[test]
-    fn a_tap_has_defaults_that_keep_secrets() {
+    fn a_tap_masks_secrets_by_default() {
         assert_eq!(parsed("").plan.tap, None);
         let tap = parsed(r#"{"tap": {"condition": "true"}}"#).plan.tap.unwrap();
         assert_eq!((tap.per_minute, tap.body_bytes), (10, 256));
@@ -350,7 +350,7 @@ mod under_way {
     }
 
     #[test]
-    fn connections_have_no_headers() {
+    fn tcp_connections_have_no_headers() {
         for (config, expected) in [
             (r#""headers": [{"name": "a", "value": "b"}]"#, "headers: found headers"),
             (r#""counters": [{"key": "a", "response_header": "b"}]"#, "counters: found a response_header"),
@@ -362,18 +362,18 @@ mod under_way {
     }
 
     #[test]
-    fn every_problem_under_way_is_said() {
+    fn every_problem_with_streams_in_progress_is_reported() {
         let json = r#"{"headers": [{"name": "Host", "value": "x"}, {"name": "a", "value": "{x}"}, {"name": "a"},
             {"action": "remove", "name": "a", "value": "x"}, {"on": "response", "name": "a", "value": "{value:b}", "if_missing": "deny"}],
             "tap": {"mask": ["A B"]}, "counters": [{"key": "a", "response_header": "x-a", "condition": "true"}]}"#;
         assert_eq!(
             problems(json),
             [
-                r#"counters[0].response_header: found "x-a", allowed: neither a condition nor when: flush beside it: it counts each response before it leaves"#,
-                r#"headers[0].name: found "Host", allowed: a header's name in lower case, none that frames a message"#,
-                r#"headers[1].value: found "{x}", allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} stand for braces"#,
-                "headers[2].value: found nothing, allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} stand for braces",
-                "headers[3].value: found a value, allowed: none: what is removed needs none",
+                r#"counters[0].response_header: found "x-a", allowed: no condition and no "when": "flush", because every response counts before it is sent"#,
+                r#"headers[0].name: found "Host", allowed: a header's name in lower case, except content-length, transfer-encoding, connection and host"#,
+                r#"headers[1].value: found "{x}", allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} are braces"#,
+                "headers[2].value: found nothing, allowed: text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} are braces",
+                "headers[3].value: found a value, allowed: no value with action \"remove\"",
                 r#"headers[4].if_missing: found "deny", allowed: only on requests"#,
                 "tap.condition: found nothing, allowed: text of 1 to 1024 bytes",
                 r#"tap.mask: found "A B", allowed: headers' names in lower case"#,

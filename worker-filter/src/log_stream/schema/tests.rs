@@ -2,12 +2,12 @@ use tributary_plan::config::WorkerConfig;
 
 use super::*;
 
-fn wanted(config: &str) -> Wanted {
-    Wanted::new(&WorkerConfig::parse(config.as_bytes()).unwrap().plan)
+fn wanted(config: &str) -> LogSchema {
+    LogSchema::new(&WorkerConfig::parse(config.as_bytes()).unwrap().plan)
 }
 
 /// A plan of these dimensions, `NAME:TYPE` each.
-fn dimensions(attributes: &[&str]) -> Wanted {
+fn dimensions(attributes: &[&str]) -> LogSchema {
     let dimensions: Vec<_> = attributes
         .iter()
         .map(|attribute| format!(r#"{{"name": "{attribute}", "attribute": "{attribute}"}}"#))
@@ -25,7 +25,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// What a record of texts says, by source.
-fn read(wanted: &Wanted, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>, bool) {
+fn read(wanted: &LogSchema, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>, bool) {
     let mut bytes = Vec::new();
     for (key, value) in record {
         text(&mut bytes, key);

@@ -1,59 +1,60 @@
-//! What becomes of a value on its way from the host to an attribute.
+//! Transforms a value from Envoy's wire format to an attribute.
 
 use tributary_proto::attributes;
 use tributary_proto::otlp::KeyValue;
 
 use crate::path::Paths;
-use crate::workload::Facet;
+use crate::workload::WorkloadField;
 
-/// What becomes of a value.
+/// How a value becomes an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Text as it is; absent if empty.
+pub enum Transform {
+    /// Keeps text; absent if empty.
     Text,
-    /// An integer as it is.
+    /// Keeps an integer.
     Integer,
-    /// A truth value as it is.
+    /// Keeps a boolean.
     Boolean,
-    /// An integer in decimal digits, 0 included.
+    /// Formats an integer in decimal.
     Decimal,
-    /// A method of RFC 9110 or PATCH as it is, any other as `_OTHER` (OpenTelemetry semantic conventions for HTTP).
+    /// Keeps a method of RFC 9110 or PATCH; others become `_OTHER` (OpenTelemetry semantic conventions for
+    /// HTTP).
     Method,
-    /// A status code; absent unless above 0.
+    /// Keeps a status code above 0.
     Status,
-    /// A status code in decimal digits, `0` for none (Istio).
+    /// Formats a status code in decimal, with `0` for an absent one (Istio).
     StatusText,
-    /// By the status or, below 0, the response flags: absent unless 500 or more or none; the code, or the flag's name
-    /// (`error.type` of the conventions).
+    /// Gives `error.type` of the conventions from a status code, or from the negative response flags in its
+    /// place: a code from 500 on, or the name of the first flag; absent for codes below 500.
     ErrorType,
-    /// Response flags below 0 or above: the name of the first; absent without any.
+    /// Gives the name of the first response flag, whatever the sign of the number; absent without flags.
     Flags,
-    /// Response flags in Envoy's short form, comma-separated; `-` for none.
+    /// Gives Envoy's short names of the response flags, comma-separated; `-` without flags.
     FlagsShort,
-    /// An address with its port taken off.
+    /// Removes the port of an address.
     Address,
-    /// The path of a gRPC request without its first slash.
+    /// Removes the first slash of the path of a gRPC request.
     RpcMethod,
-    /// The name of a gRPC status (conventions for RPC); below 0, by the response flags: CANCELLED if the client has gone, else
-    /// UNKNOWN.
+    /// Gives the name of a gRPC status (conventions for RPC). A number below 0 has the response flags:
+    /// CANCELLED if the client closed the stream, otherwise UNKNOWN.
     RpcStatus,
-    /// The same if it is the server's failure; absent otherwise.
+    /// The same, but absent unless the status is a server error.
     RpcError,
-    /// A URL's path, made to one of few.
+    /// Replaces the path of a URL by a pattern.
     Path(Paths),
-    /// One facet of what Istio says of a workload or of a service.
-    Facet(Box<Facet>),
+    /// Selects a field of a workload or service in Istio.
+    WorkloadField(Box<WorkloadField>),
 }
 
-/// What stands for values that are not kept apart.
+/// The replacement of values that are not allowed or past a limit.
 pub const OTHER: &[u8] = b"_OTHER";
 
-/// The methods that the conventions know: RFC 9110 section 9 and RFC 5789.
+/// The methods in the conventions: RFC 9110 section 9 and RFC 5789.
 const METHODS: [&[u8]; 9] =
     [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
 
-/// Response flags by their bit: Envoy's short and long name (`source/common/stream_info/utility.h`, Envoy 1.40). The long
-/// ones are written as the semantic conventions write identifiers.
+/// Response flags by their bit: Envoy's short and long name (`source/common/stream_info/utility.h`, Envoy
+/// 1.40). The long ones are written as the semantic conventions write identifiers.
 const FLAGS: [(&str, &str); 30] = [
     ("LH", "failed_local_health_check"),
     ("UH", "no_healthy_upstream"),
@@ -112,14 +113,15 @@ const RPC_CANCELLED: i64 = 1;
 const RPC_UNKNOWN: i64 = 2;
 
 /// The response flags `DC` and `DR`.
-const CLIENT_HAS_GONE: i64 = 1 << 14 | 1 << 28;
+const CLIENT_CLOSED: i64 = 1 << 14 | 1 << 28;
 
-/// Which of them are the server's failure (OpenTelemetry semantic conventions for gRPC, server spans).
+/// The statuses that are server errors (OpenTelemetry semantic conventions for gRPC, server spans).
 const RPC_ERRORS: [i64; 6] = [2, 4, 12, 13, 14, 15];
 
-impl Form {
-    /// Appends what becomes of `value` to `out`; false if that is nothing, with `out` as it was.
-    // Each value of a request comes this way: it is compiled with its caller, for speed, not with this crate, for size.
+impl Transform {
+    /// Appends the transformed value to `out`. Returns false and appends nothing if it is absent.
+    // Inlined because it runs for each value of a request: the caller is compiled for speed, this crate for
+    // size.
     #[inline]
     pub fn write(&self, value: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> bool {
         let before = out.len();
@@ -178,20 +180,25 @@ impl Form {
                 None => out.extend_from_slice(OTHER),
             },
             Self::Path(paths) => paths.write(value, max_bytes, out),
-            Self::Facet(facet) => out.extend_from_slice(cut(facet.of(value), max_bytes)),
+            Self::WorkloadField(field) => out.extend_from_slice(cut(field.read(value), max_bytes)),
         }
         out.len() > before
     }
 
-    /// Whether values are text.
+    /// Returns whether the transformed values are text.
     pub fn is_text(&self) -> bool {
         !matches!(self, Self::Integer | Self::Boolean | Self::Status)
     }
 
-    /// Whether a value is there but is none that this form could take.
+    /// Returns whether a value is present but has the wrong type.
     pub fn is_mistyped(&self, value: &[u8]) -> bool {
         let length = match self {
-            Self::Text | Self::Method | Self::Address | Self::RpcMethod | Self::Path(_) | Self::Facet(_) => {
+            Self::Text
+            | Self::Method
+            | Self::Address
+            | Self::RpcMethod
+            | Self::Path(_)
+            | Self::WorkloadField(_) => {
                 return false;
             }
             Self::Boolean => 1,
@@ -200,10 +207,10 @@ impl Form {
         !value.is_empty() && value.len() != length
     }
 
-    /// The attribute that a written value stands for. [`OTHER`] is text in every form.
+    /// Creates the attribute of a transformed value. [`OTHER`] is text in every transform.
     pub fn attribute(&self, name: &str, written: &[u8]) -> Option<KeyValue> {
         if self.is_text() || written == OTHER {
-            return Some(attributes::text(name, &readable(written)));
+            return Some(attributes::text(name, &to_text(written)));
         }
         match written {
             [byte] => Some(attributes::boolean(name, *byte != 0)),
@@ -212,7 +219,7 @@ impl Form {
     }
 }
 
-/// An integer in the host's wire form.
+/// Reads an integer in Envoy's wire format.
 #[inline]
 pub fn integer(value: &[u8]) -> Option<i64> {
     Some(i64::from_le_bytes(value.try_into().ok()?))
@@ -242,25 +249,25 @@ fn write_short_flags(flags: i64, out: &mut Vec<u8>) {
     }
 }
 
-/// Response flags of their short names, comma-separated, as Envoy's access logs have them; unknown ones are left out.
+/// Parses the comma-separated short names of response flags in Envoy's access logs. Ignores unknown names.
 pub fn flags(names: &[u8]) -> i64 {
     let names = names.split(|byte| *byte == b',');
     let bit_of = |name: &[u8]| FLAGS.iter().position(|(short, _)| short.as_bytes() == name);
     names.filter_map(bit_of).fold(0, |flags, bit| flags | 1 << bit)
 }
 
-/// The flags that are set, whatever the number's sign.
+/// Returns the flags in a number of either sign.
 fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     let bits = flags.unsigned_abs();
     FLAGS.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1).map(|(_, names)| names)
 }
 
-/// A gRPC status, or where there is none what the response flags tell, which are below 0 then.
+/// Returns a gRPC status, derived from the response flags for a number below 0.
 fn rpc_status(status: i64) -> i64 {
     match status {
         0.. => status,
-        // -1 less the flags, which is the flags with each bit turned.
-        _ if !status & CLIENT_HAS_GONE != 0 => RPC_CANCELLED,
+        // The number is -1 - flags, which is !flags.
+        _ if !status & CLIENT_CLOSED != 0 => RPC_CANCELLED,
         _ => RPC_UNKNOWN,
     }
 }
@@ -269,7 +276,7 @@ fn rpc_status_name(status: i64) -> &'static str {
     usize::try_from(status).ok().and_then(|status| RPC_STATUSES.get(status)).unwrap_or(&"_OTHER")
 }
 
-/// `1.2.3.4:5` and `[::1]:5` without the port; a Unix socket's path as it is.
+/// Removes the port of `1.2.3.4:5` and `[::1]:5`. Keeps the path of a Unix socket.
 fn without_port(address: &[u8]) -> &[u8] {
     let Some(colon) = address.iter().rposition(|byte| *byte == b':') else { return address };
     let (host, port) = address.split_at(colon);
@@ -284,8 +291,8 @@ fn cut(value: &[u8], max_bytes: usize) -> &[u8] {
     value.get(..max_bytes).unwrap_or(value)
 }
 
-/// Bytes as UTF-8: what is not becomes U+FFFD, and a character that was cut at the end is left out.
-fn readable(bytes: &[u8]) -> String {
+/// Decodes UTF-8: invalid bytes become U+FFFD, and a character that was cut at the end is removed.
+fn to_text(bytes: &[u8]) -> String {
     let whole = match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
         _ => bytes,

@@ -1,0 +1,154 @@
+//! Values that are read from the first of several sources that has them, depending on the listener's
+//! direction: as one expression, or property by property where Envoy evaluates no expressions.
+//!
+//! Sources are constant text: code that composed it would make the module larger.
+
+/// The sources of one value, in order of preference.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FallbackChain {
+    /// For listeners with direction INBOUND.
+    pub inbound: &'static [&'static SourceSpec],
+    /// For all other listeners.
+    pub outbound: &'static [&'static SourceSpec],
+}
+
+/// One source of a value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SourceSpec {
+    /// The expression that is true if the source has a value; empty if it always has one.
+    pub guard: &'static str,
+    /// The value as an expression.
+    pub value: &'static str,
+    /// The property with the value: a path with NUL between its segments; empty if it always has one.
+    pub path: &'static str,
+    /// The values of the property that are accepted.
+    pub accepts: Predicate,
+    /// What replaces the value of the property.
+    pub replacement: Option<&'static [u8]>,
+}
+
+/// A condition on the value of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predicate {
+    /// It is not empty.
+    NotEmpty,
+    /// It contains this text.
+    Contains(&'static str),
+    /// It is one of these texts.
+    OneOf(&'static [&'static str]),
+}
+
+/// The value that stands for the proxy's own workload: the bytes of the CEL value `true`, which no text
+/// contains.
+pub const OWN_WORKLOAD: &[u8] = &[1];
+
+impl FallbackChain {
+    /// Writes the value as one expression; it is an empty text if no source has a value.
+    pub fn expression(&self) -> String {
+        let mut text = "xds.listener_direction == 1 ? (".to_owned();
+        write_conditional(self.inbound, &mut text);
+        text.push_str(") : (");
+        write_conditional(self.outbound, &mut text);
+        text.push(')');
+        text
+    }
+
+    /// Reads the value with `property`, which takes paths with NUL between their segments.
+    pub fn read(&self, property: &dyn Fn(&str) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+        // The number of Envoy's `TrafficDirection`.
+        let is_inbound = property("xds\0listener_direction").as_deref() == Some(&1_i64.to_le_bytes());
+        let sources = if is_inbound { self.inbound } else { self.outbound };
+        sources.iter().find_map(|source| {
+            let value = match source.path {
+                "" => Vec::new(),
+                path => property(path).filter(|value| source.accepts.matches(value))?,
+            };
+            Some(source.replacement.map(<[u8]>::to_vec).unwrap_or(value))
+        })
+    }
+}
+
+/// Writes the value of the first source that has one, as an expression.
+fn write_conditional(sources: &[&SourceSpec], text: &mut String) {
+    for SourceSpec { guard, value, .. } in sources {
+        if guard.is_empty() {
+            text.push_str(value);
+            return;
+        }
+        for part in [*guard, " ? ", *value, " : "] {
+            text.push_str(part);
+        }
+    }
+    text.push_str("''");
+}
+
+impl Predicate {
+    fn matches(self, value: &[u8]) -> bool {
+        match self {
+            Self::NotEmpty => !value.is_empty(),
+            Self::Contains(part) => value.windows(part.len()).any(|window| window == part.as_bytes()),
+            Self::OneOf(texts) => texts.iter().any(|text| text.as_bytes() == value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: SourceSpec =
+        SourceSpec { guard: "", value: "", path: "", accepts: Predicate::NotEmpty, replacement: None };
+    const CHAIN: FallbackChain = FallbackChain {
+        inbound: &[
+            &SourceSpec {
+                guard: "has(a.b) && a.b.contains('/ns/')",
+                value: "a.b",
+                path: "a\0b",
+                accepts: Predicate::Contains("/ns/"),
+                ..ANY
+            },
+            &SourceSpec {
+                guard: "c.d in ['x', 'y']",
+                value: "'z'",
+                path: "c\0d",
+                accepts: Predicate::OneOf(&["x", "y"]),
+                replacement: Some(b"z"),
+            },
+        ],
+        outbound: &[
+            &SourceSpec { guard: "has(e.f)", value: "e.f", path: "e\0f", ..ANY },
+            &SourceSpec { value: "true", replacement: Some(OWN_WORKLOAD), ..ANY },
+        ],
+    };
+
+    #[test]
+    fn a_chain_is_one_expression() {
+        assert_eq!(
+            CHAIN.expression(),
+            "xds.listener_direction == 1 ? (has(a.b) && a.b.contains('/ns/') ? a.b : c.d in ['x', 'y'] ? 'z' : '') \
+             : (has(e.f) ? e.f : true)"
+        );
+    }
+
+    #[test]
+    fn the_first_source_that_has_a_value_is_read() {
+        for (direction, properties, expected) in [
+            (1_i64, &[("a\0b", "/ns/q"), ("c\0d", "x")][..], Some("/ns/q")),
+            (1, &[("a\0b", "q"), ("c\0d", "y")], Some("z")),
+            (1, &[("a\0b", "q"), ("c\0d", "w"), ("e\0f", "g")], None),
+            (2, &[("a\0b", "/ns/q"), ("e\0f", "g")], Some("g")),
+            (2, &[("e\0f", "")], Some("\u{1}")),
+            (0, &[("e\0f", "g")], Some("g")),
+        ] {
+            let property = |path: &str| match path {
+                "xds\0listener_direction" => Some(direction.to_le_bytes().to_vec()),
+                _ => {
+                    let found = properties.iter().find(|(known, _)| *known == path)?;
+                    Some(found.1.as_bytes().to_vec())
+                }
+            };
+            let read = CHAIN.read(&property);
+            assert_eq!(read.as_deref(), expected.map(str::as_bytes), "{direction} {properties:?}");
+        }
+    }
+}

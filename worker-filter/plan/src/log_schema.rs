@@ -1,0 +1,146 @@
+//! The values that a log stream must contain, by name, so that a plan can be executed without reading from
+//! Envoy.
+
+use std::borrow::Cow;
+
+use crate::plan::{DimensionValue, MeasureInput, MetricGroup, Plan};
+use crate::source::{FallbackRead, Guard, Source, Type, type_of};
+use crate::transform::Transform;
+
+/// The separator between the names in a tag, and between the values in the text of a record.
+pub const SEPARATOR: u8 = b' ';
+
+/// The values that a plan needs of each request, by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LogSchema {
+    fields: Vec<(String, Field)>,
+    sources: usize,
+}
+
+/// A named value of a log record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The source in the main group that it gives.
+    pub source: usize,
+    /// How its text is decoded.
+    pub decoder: Decoder,
+}
+
+/// How the text of a value is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoder {
+    /// Kept as text.
+    Text,
+    /// An integer in decimal.
+    Integer,
+    /// A status code in decimal; 0 is absent.
+    Status,
+    /// A duration in decimal, in a unit of this many nanoseconds.
+    Time(i64),
+    /// `true`; anything else is false.
+    Bool,
+    /// Envoy's short names of response flags.
+    Flags,
+    /// The same, negated, in place of an absent status.
+    FlagsForStatus,
+}
+
+impl LogSchema {
+    /// Lists the values that a plan needs.
+    pub fn new(plan: &Plan) -> Self {
+        let group = &plan.main;
+        let conditions: Vec<_> = plan.counters.iter().filter_map(|counter| counter.condition).collect();
+        let mut fields = Vec::new();
+        for (at, source) in group.sources.iter().enumerate() {
+            let mut add = |name: &str, decoder| fields.push((name.to_owned(), Field { source: at, decoder }));
+            if *source == Source::status() {
+                add("response.code", Decoder::Status);
+                add("response.flags", Decoder::FlagsForStatus);
+                continue;
+            }
+            let name = name(source);
+            match decoder(group, &conditions, at, source) {
+                Decoder::Time(_) => {
+                    for (unit, nanoseconds) in [("", 1), (":us", 1_000), (":ms", 1_000_000)] {
+                        add(&format!("{name}{unit}"), Decoder::Time(nanoseconds));
+                    }
+                }
+                other => add(&name, other),
+            }
+        }
+        Self { fields, sources: group.sources.len() }
+    }
+
+    /// Returns the number of sources of the plan.
+    pub fn sources(&self) -> usize {
+        self.sources
+    }
+
+    /// Returns the fields of each name in a tag, in order.
+    pub fn columns(&self, tag: &[u8]) -> Vec<Vec<Field>> {
+        tag.split(|byte| *byte == SEPARATOR).map(|name| self.named(name).collect()).collect()
+    }
+
+    /// Returns the names of values that neither a tag nor the keys of a record contain.
+    pub fn missing(&self, tag: &[u8], keys: &[&[u8]]) -> Vec<&str> {
+        let is_named = |name: &str| {
+            tag.split(|byte| *byte == SEPARATOR).chain(keys.iter().copied()).any(|key| key == name.as_bytes())
+        };
+        let of_source = |source| self.fields.iter().filter(move |(_, field)| field.source == source);
+        let missing = (0..self.sources).filter(|source| !of_source(*source).any(|(name, _)| is_named(name)));
+        missing.filter_map(|source| of_source(source).next()).map(|(name, _)| &**name).collect()
+    }
+
+    /// Returns all fields with their names.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Field)> {
+        self.fields.iter().map(|(name, field)| (&**name, *field))
+    }
+
+    /// Returns the fields of a name.
+    pub fn named(&self, name: &[u8]) -> impl Iterator<Item = Field> {
+        self.fields.iter().filter(move |(known, _)| known.as_bytes() == name).map(|(_, field)| *field)
+    }
+}
+
+/// Returns the name of a source in a log: as in a configuration, or the item of Envoy's map for a header.
+fn name(source: &Source) -> Cow<'_, str> {
+    match &source.fallback {
+        // Its list item contains a guard.
+        FallbackRead::Property(path) if source.guard == Guard::Silent => dotted(path).into(),
+        _ => source.written().into(),
+    }
+}
+
+fn dotted(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).replace('\0', ".")
+}
+
+/// Returns how a source is decoded: by its type or, if that is unknown, by its use.
+fn decoder(group: &MetricGroup, conditions: &[usize], at: usize, source: &Source) -> Decoder {
+    if let FallbackRead::Property(path) = &source.fallback {
+        let path = dotted(path);
+        match (&*path, type_of(&path)) {
+            ("response.flags", _) => return Decoder::Flags,
+            ("response.code", _) => return Decoder::Status,
+            (_, Type::Integer) => return Decoder::Integer,
+            (_, Type::Duration) => return Decoder::Time(1),
+            (_, Type::Boolean) => return Decoder::Bool,
+            // Filter state and metadata can have any type.
+            (_, Type::Text) => {}
+        }
+    }
+    let is_measured = group.measures.iter().any(
+        |measure| matches!(measure.input, MeasureInput::Source(of) | MeasureInput::SourceOrZero(of) | MeasureInput::TimeSince(of) if of == at),
+    );
+    let is_transformed = |transform: Transform| {
+        let mut dimensions = group.dimensions.iter();
+        dimensions.any(|dimension| {
+            dimension.value == DimensionValue::Source(at) && dimension.transform == transform
+        })
+    };
+    match () {
+        () if is_measured || is_transformed(Transform::Integer) => Decoder::Integer,
+        () if conditions.contains(&at) || is_transformed(Transform::Boolean) => Decoder::Bool,
+        () => Decoder::Text,
+    }
+}
