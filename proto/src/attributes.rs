@@ -1,4 +1,8 @@
-//! The attributes of one series, as the canonical bytes that serve as its key everywhere: same attributes, same bytes.
+//! The attributes of one series, in the canonical encoding that is its key everywhere: equal attributes are
+//! equal bytes.
+
+use std::error::Error;
+use std::fmt;
 
 use prost::Message;
 use prost::encoding::{WireType, decode_varint, encoded_len_varint};
@@ -6,70 +10,84 @@ use prost::encoding::{WireType, decode_varint, encoded_len_varint};
 use crate::generated::otlp::{AnyValue, AttributeSet, KeyValue, any_value};
 use crate::limits::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX};
 
-/// What an attribute of a series may be.
+/// The value of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum AttributeValue<'a> {
     /// Text.
     Text(&'a str),
-    /// True or false.
-    Truth(bool),
-    /// A whole number.
+    /// A boolean.
+    Bool(bool),
+    /// An integer.
     Integer(i64),
 }
 
-/// The attribute that marks the series in which everything past a cardinality limit is counted
+/// The attribute of the series that counts everything past a cardinality limit
 /// (OpenTelemetry metrics SDK specification, "Overflow attribute").
 pub const OVERFLOW: &str = "otel.metric.overflow";
 
-/// Why bytes are not the canonical attributes of a series.
+/// Why bytes are not canonical attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttributesError {
-    /// Not an AttributeSet as [`encode`] writes it, or text in it that is not UTF-8.
+    /// They are not an AttributeSet as [`encode`] writes it, or contain text that is not UTF-8.
     Malformed,
-    /// More than [`ATTRIBUTES_MAX`] attributes.
+    /// There are more than [`ATTRIBUTES_MAX`] attributes.
     TooMany,
     /// A key or a value is longer than its limit, or a key is empty.
     Length,
-    /// Keys are not in strictly ascending order.
+    /// The keys are not in strictly ascending order.
     Order,
-    /// An attribute has no value, or one that no attribute has.
+    /// An attribute has no value, or one of an unknown type.
     NoValue,
 }
 
-/// A text attribute; a value longer than [`ATTRIBUTE_VALUE_BYTES_MAX`] is cut at a character's end.
+impl fmt::Display for AttributesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "attributes that are not a canonical AttributeSet",
+            Self::TooMany => "too many attributes",
+            Self::Length => "an attribute whose key or value is too long, or whose key is empty",
+            Self::Order => "attributes that are not in ascending order of their keys",
+            Self::NoValue => "an attribute without a valid value",
+        })
+    }
+}
+
+impl Error for AttributesError {}
+
+/// Creates a text attribute. A value longer than [`ATTRIBUTE_VALUE_BYTES_MAX`] is cut between characters.
 pub fn text(key: &str, value: &str) -> KeyValue {
     key_value(key, any_value::Value::StringValue(clip(value, ATTRIBUTE_VALUE_BYTES_MAX).to_owned()))
 }
 
-/// An integer attribute.
+/// Creates an integer attribute.
 pub fn integer(key: &str, value: i64) -> KeyValue {
     key_value(key, any_value::Value::IntValue(value))
 }
 
-/// A truth value as an attribute.
+/// Creates a boolean attribute.
 pub fn boolean(key: &str, value: bool) -> KeyValue {
     key_value(key, any_value::Value::BoolValue(value))
 }
 
-/// The canonical bytes: attributes in ascending order of their keys, of equal keys the first.
+/// Encodes attributes canonically: in ascending order of their keys. The first of equal keys is kept.
 pub fn encode(attributes: Vec<KeyValue>) -> Vec<u8> {
-    // By insertion: there are few, and the standard library's way of sorting is larger than all of this file.
+    // Sorted by insertion: there are few, and the standard library's sort is larger than all of this file.
     let mut sorted: Vec<KeyValue> = Vec::with_capacity(attributes.len());
     for attribute in attributes {
-        let place = sorted.partition_point(|present| present.key < attribute.key);
-        if sorted.get(place).is_none_or(|present| present.key != attribute.key) {
-            sorted.insert(place, attribute);
+        let at = sorted.partition_point(|present| present.key < attribute.key);
+        if sorted.get(at).is_none_or(|present| present.key != attribute.key) {
+            sorted.insert(at, attribute);
         }
     }
     AttributeSet { attributes: sorted }.encode_to_vec()
 }
 
-/// The canonical bytes of the overflow series.
+/// Encodes the attributes of the overflow series.
 pub fn overflow() -> Vec<u8> {
     encode(vec![boolean(OVERFLOW, true)])
 }
 
-/// Says what is wrong with `bytes` if they are not canonical. Reads them in place.
+/// Checks that `bytes` are canonical attributes, without decoding them.
 pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
     let (mut rest, mut count, mut last) = (bytes, 0_usize, "");
     while !rest.is_empty() {
@@ -78,11 +96,11 @@ pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
         if count > ATTRIBUTES_MAX {
             return Err(AttributesError::TooMany);
         }
-        let value_bytes = if let Value::Text(text) = value { text.len() } else { 0 };
+        let value_bytes = if let AttributeValue::Text(text) = value { text.len() } else { 0 };
         if key.len() > ATTRIBUTE_KEY_BYTES_MAX || value_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
             return Err(AttributesError::Length);
         }
-        // Nothing comes before the first, which is not empty.
+        // `last` is empty before the first key, which is not.
         if key <= last {
             return Err(AttributesError::Order);
         }
@@ -91,45 +109,45 @@ pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
     Ok(())
 }
 
-/// The attributes that `bytes` stand for, if they are canonical.
+/// Checks and decodes canonical attributes.
 pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, AttributesError> {
     check(bytes)?;
     AttributeSet::decode(bytes).map(|set| set.attributes).map_err(|_| AttributesError::Malformed)
 }
 
-/// Each attribute of canonical bytes, in place. Ends where they are not canonical.
-pub fn iter(canonical: &[u8]) -> impl Iterator<Item = (&str, Value<'_>)> {
+/// Iterates over canonical attributes without decoding them. Stops at the first one that is not canonical.
+pub fn iter(canonical: &[u8]) -> impl Iterator<Item = (&str, AttributeValue<'_>)> {
     let mut rest = canonical;
     std::iter::from_fn(move || next(&mut rest).ok())
 }
 
-/// The encoding of each attribute (KeyValue in `schema/otlp.proto`) of canonical bytes, in place.
+/// Iterates over the encodings of canonical attributes (KeyValue in `schema/otlp.proto`).
 pub fn encoded(canonical: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = canonical;
     std::iter::from_fn(move || delimited(&mut rest, 1))
 }
 
-/// Takes an attribute off the front: a KeyValue (`schema/otlp.proto`) as prost writes it, and nothing else.
-fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, Value<'a>), AttributesError> {
+/// Reads the next attribute: a KeyValue (`schema/otlp.proto`) exactly as prost writes it.
+fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, AttributeValue<'a>), AttributesError> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);
     let mut attribute = delimited(bytes, 1).ok_or(AttributesError::Malformed)?;
-    // An empty key would have been left out.
+    // prost leaves out an empty key.
     let key = delimited(&mut attribute, 1).filter(|key| !key.is_empty()).ok_or(AttributesError::Length)?;
     let mut value = delimited(&mut attribute, 2).ok_or(AttributesError::NoValue)?;
     let read = if let Some(value) = delimited(&mut value, 1) {
-        Value::Text(text(value)?)
-    } else if let Some(truth @ 0..=1) = whole(&mut value, 2) {
-        Value::Truth(truth == 1)
-    } else if let Some(number) = whole(&mut value, 3) {
-        Value::Integer(number.cast_signed())
+        AttributeValue::Text(text(value)?)
+    } else if let Some(number @ 0..=1) = integer_field(&mut value, 2) {
+        AttributeValue::Bool(number == 1)
+    } else if let Some(number) = integer_field(&mut value, 3) {
+        AttributeValue::Integer(number.cast_signed())
     } else {
         return Err(AttributesError::NoValue);
     };
-    let is_whole = value.is_empty() && attribute.is_empty();
-    if is_whole { Ok((text(key)?, read)) } else { Err(AttributesError::Malformed) }
+    let is_complete = value.is_empty() && attribute.is_empty();
+    if is_complete { Ok((text(key)?, read)) } else { Err(AttributesError::Malformed) }
 }
 
-/// Takes a field with text or a message off the front.
+/// Reads the next field, with text or a message.
 fn delimited<'a>(bytes: &mut &'a [u8], field: u8) -> Option<&'a [u8]> {
     let mut rest = *bytes;
     let length = varint(&mut rest, field, WireType::LengthDelimited)?;
@@ -138,15 +156,15 @@ fn delimited<'a>(bytes: &mut &'a [u8], field: u8) -> Option<&'a [u8]> {
     Some(value)
 }
 
-/// Takes a field with an integer off the front.
-fn whole(bytes: &mut &[u8], field: u8) -> Option<u64> {
+/// Reads the next field, with an integer.
+fn integer_field(bytes: &mut &[u8], field: u8) -> Option<u64> {
     varint(bytes, field, WireType::Varint)
 }
 
-/// Takes the key of a field and the integer after it off the front, if that has no more bytes than it needs.
+/// Reads the key of a field and the integer after it, which must be encoded in as few bytes as possible.
 fn varint(bytes: &mut &[u8], field: u8, wire_type: WireType) -> Option<u64> {
     let mut rest = bytes.strip_prefix(&[field << 3 | wire_type as u8])?;
-    // Nearly all are this short.
+    // Nearly all have one byte.
     if let Some((number @ 0..0x80, rest)) = rest.split_first() {
         *bytes = rest;
         return Some(u64::from(*number));
@@ -159,7 +177,7 @@ fn varint(bytes: &mut &[u8], field: u8, wire_type: WireType) -> Option<u64> {
     })
 }
 
-/// The longest beginning of `text` that has at most `bytes` bytes and ends with a whole character.
+/// Returns the longest beginning of `text` with at most `bytes` bytes that ends between characters.
 pub fn clip(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
@@ -183,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_canonical_is_refused() {
+    fn bytes_that_are_not_canonical_are_rejected() {
         let unsorted = AttributeSet { attributes: vec![text("b", ""), text("a", "")] }.encode_to_vec();
         let repeated = AttributeSet { attributes: vec![text("a", "1"), text("a", "2")] }.encode_to_vec();
         let nameless = AttributeSet { attributes: vec![text("", "1")] }.encode_to_vec();
@@ -197,7 +215,8 @@ mod tests {
             (valueless, AttributesError::NoValue),
             (encode(many), AttributesError::TooMany),
             (b"\xff\xff".to_vec(), AttributesError::Malformed),
-            // {"a": true}, with a field more, with a length of two bytes, and with a truth of 2; then {"a": 1.0}.
+            // {"a": true} with another field, with a length of two bytes, and with the boolean 2; then {"a":
+            // 1.0}.
             (b"\x0a\x09\x0a\x01a\x12\x02\x10\x01\x18\x01".to_vec(), AttributesError::Malformed),
             (b"\x0a\x87\x00\x0a\x01a\x12\x02\x10\x01".to_vec(), AttributesError::Malformed),
             (b"\x0a\x07\x0a\x01a\x12\x02\x10\x02".to_vec(), AttributesError::NoValue),
@@ -210,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn canonical_bytes_are_those_of_the_generated_types(
+        fn canonical_bytes_are_the_encoding_of_the_generated_types(
             attributes in prop::collection::btree_map("\\PC{1,20}", prop_oneof![
                 "\\PC{0,300}".prop_map(any_value::Value::StringValue),
                 any::<i64>().prop_map(any_value::Value::IntValue),
@@ -224,7 +243,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_that_are_canonical_are_the_only_ones_of_their_attributes(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn attributes_have_only_one_canonical_encoding(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(attributes) = decode(&bytes) {
                 prop_assert_eq!(encode(attributes), bytes);
             }

@@ -1,10 +1,14 @@
-//! What a worker sends to the service. It is checked strictly, since any plugin in the process can write to the queue.
+//! Batches, which workers send to the service. They are checked strictly: any plugin in the process can write
+//! to the queue.
 
 mod point;
 mod wire;
 mod writer;
 
 pub use writer::BatchWriter;
+
+use std::error::Error;
+use std::fmt;
 
 use prost::bytes::Bytes;
 
@@ -14,80 +18,100 @@ use crate::exponential::ExponentialHistogram;
 use crate::histogram::Histogram;
 use crate::metric::{Metric, MetricError};
 
-/// One hand-over of one producer, checked.
+/// What one producer flushed, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Random per worker VM.
+    /// The random number of the producer.
     pub producer: u64,
-    /// 1, then one more each time.
+    /// The number of the batch, from 1.
     pub sequence: u64,
-    /// Observations in all batches of the producer before this one.
+    /// The observations in all earlier batches of the producer.
     pub observed_before: u64,
-    /// Keys of the shared-data counters that the producer adds to.
+    /// The keys of the shared-data counters to which the producer adds.
     pub counters: Vec<String>,
-    /// Series by the metrics that they share.
+    /// The series, grouped by the metrics that they share.
     pub groups: Vec<Group>,
 }
 
 /// Series that share their metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// What the points of each series measure, in their order.
+    /// The metric of each point of a series, in order.
     pub metrics: Vec<Metric>,
-    /// Deltas since the last hand-over.
+    /// The changes since the last flush.
     pub series: Vec<Series>,
 }
 
-/// What was folded under one set of attributes.
+/// The observations with one set of attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
-    /// Canonical ([`crate::attributes::check`]). A slice of the item that was decoded, without a copy.
+    /// Canonical attributes ([`crate::attributes::check`]), a slice of the decoded item.
     pub attributes: Bytes,
-    /// How many observations were folded.
+    /// The number of observations.
     pub observations: u64,
     /// One for each metric of the group.
     pub points: Vec<Point>,
-    /// Observations among those folded, each with the place of its point: of each histogram one at most, in the order of
-    /// the points.
+    /// Exemplars, each with the index of its point: at most one for each histogram, in the order of the
+    /// points.
     pub exemplars: Vec<(usize, Exemplar)>,
 }
 
-/// What was folded for one metric of one series.
+/// The aggregated observations of one metric in one series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Point {
     /// For [`crate::metric::Kind::Counter`].
     Counter(u64),
-    /// For [`crate::metric::Kind::UpDownCounter`]: what was added less what was taken away.
+    /// For [`crate::metric::Kind::UpDownCounter`]: additions minus subtractions.
     UpDownCounter(i64),
-    /// For [`crate::metric::Kind::Histogram`], with as many buckets as its bounds make.
+    /// For [`crate::metric::Kind::Histogram`], with one bucket more than bounds.
     Histogram(Histogram),
-    /// For [`crate::metric::Kind::Exponential`], with at most as many buckets as it allows.
+    /// For [`crate::metric::Kind::Exponential`], with at most `max_size` buckets.
     Exponential(Box<ExponentialHistogram>),
 }
 
-/// Why the service refuses an item of the queue as a whole.
+/// Why an item of the queue is not a valid batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchError {
-    /// Longer than [`crate::limits::BATCH_BYTES_MAX`].
+    /// It is longer than [`crate::limits::BATCH_BYTES_MAX`].
     TooLong,
-    /// Not a message `Batch`.
+    /// It is not a message `Batch`.
     Malformed,
-    /// A sequence starts with 1.
+    /// It has the sequence number 0.
     NoSequence,
-    /// More groups, metrics or counters than their limits, or an invalid counter key.
+    /// It has too many groups, metrics or counters.
     TooMany,
-    /// An invalid metric.
+    /// The key of a counter is invalid.
+    CounterKey,
+    /// A metric is invalid.
     Metric(MetricError),
-    /// Attributes that are not canonical.
+    /// The attributes of a series are invalid.
     Attributes(AttributesError),
-    /// Points that do not fit their metrics.
+    /// The points of a series do not match the metrics.
     Points,
-    /// An exemplar without ids, of no histogram, or out of order.
+    /// An exemplar has no ids, does not belong to a histogram, or is out of order.
     Exemplars,
 }
 
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is too long",
+            Self::Malformed => "it is not a batch",
+            Self::NoSequence => "it has the sequence number 0",
+            Self::TooMany => "it has too many groups, metrics or counters",
+            Self::CounterKey => "it has an invalid counter key",
+            Self::Metric(error) => return write!(f, "it has {error}"),
+            Self::Attributes(error) => return write!(f, "it has {error}"),
+            Self::Points => "it has points that do not match their metrics",
+            Self::Exemplars => "it has invalid exemplars",
+        })
+    }
+}
+
+impl Error for BatchError {}
+
 impl Batch {
-    /// How many observations the batch carries.
+    /// Returns the number of observations in the batch.
     pub fn observations(&self) -> u64 {
         let series = self.groups.iter().flat_map(|group| &group.series);
         series.fold(0, |sum, series| sum.saturating_add(series.observations))

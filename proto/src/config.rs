@@ -1,10 +1,11 @@
-//! Reading a plugin's JSON configuration so that every problem in it is found at once, each with its path, what was found
-//! and what is allowed.
+//! Reads a plugin's configuration and reports all problems at once, each with its path, what was found and
+//! what is allowed.
 //!
-//! It comes as JSON text (Envoy's StringValue or BytesValue) or as a serialised Struct; both are read alike.
+//! A configuration is JSON text (Envoy's StringValue or BytesValue) or a serialised Struct; both are read
+//! alike.
 //!
-//! A [`Section`] is one object. Each key is asked for by a method that checks it and gives its value, or, having noted the
-//! problem, none; at its end the keys that nobody asked for are noted.
+//! A [`Section`] reads one object. Each method checks the value of a key and returns it, or reports a problem
+//! and returns `None`. When the section ends, it reports the keys that were not read.
 
 mod structure;
 
@@ -22,36 +23,39 @@ use crate::{decimal, duration, json};
 /// A JSON object.
 type Object = Map<String, Value>;
 
-/// One thing that is wrong with a configuration.
+/// A problem in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, such as `flush.interval`; empty for the whole.
+    /// The path of the value, such as `flush.interval`; empty for the whole configuration.
     pub path: String,
-    /// What is there, cut to a readable length.
+    /// The value, cut to a readable length.
     pub found: String,
-    /// What may be there.
+    /// The allowed values.
     pub allowed: String,
 }
 
-/// Everything that is wrong with a configuration, in the order of reading.
+/// All problems in a configuration, in the order of reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
-/// One object of a configuration while it is read.
+/// Reads one object of a configuration.
 pub struct Section<'a> {
     path: String,
     values: &'a Object,
-    asked: Vec<&'static str>,
+    known: Vec<&'static str>,
     required: bool,
     problems: &'a mut Problems,
 }
 
-/// Longest excerpt of a value in a problem; whole configurations do not belong in a log.
+/// The most bytes of a value in a problem: a log should not contain whole configurations.
 const FOUND_BYTES: usize = 80;
 
-/// Reads a whole configuration: `read` takes it apart, and what it gives counts only if there was no problem.
+/// Reads a configuration with `read`, and returns its result if there was no problem.
 ///
-/// No bytes at all are an empty object, as Envoy gives for a plugin without `configuration`.
+/// No bytes are an empty object: a plugin without `configuration`.
+///
+/// # Errors
+/// All problems.
 pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result<T, Problems> {
     let mut problems = Problems::default();
     let values = match object(bytes) {
@@ -69,7 +73,7 @@ pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result
     if problems.0.is_empty() { Ok(result) } else { Err(problems) }
 }
 
-/// The object that a configuration is, or what it is instead.
+/// Parses a configuration, or describes why it is not an object.
 fn object(bytes: &[u8]) -> Result<Object, String> {
     if bytes.is_empty() {
         return Ok(Object::new());
@@ -82,7 +86,7 @@ fn object(bytes: &[u8]) -> Result<Object, String> {
         Ok(other) => Err(excerpt(&other)),
         Err(error) => match structure::decode(bytes) {
             Some(Ok(values)) => Ok(values),
-            // Text may begin as a Struct does, with a line feed.
+            // JSON text can begin with a line feed, the first byte of a Struct.
             Some(Err(found)) if !bytes.trim_ascii_start().starts_with(b"{") => Err(found.to_owned()),
             _ => Err(error.to_string()),
         },
@@ -95,20 +99,20 @@ fn read_section<T>(
     problems: &mut Problems,
     read: impl FnOnce(&mut Section<'_>) -> T,
 ) -> T {
-    let mut section = Section { path, values, asked: Vec::new(), required: false, problems };
+    let mut section = Section { path, values, known: Vec::new(), required: false, problems };
     let result = read(&mut section);
     section.finish();
     result
 }
 
 impl<'a> Section<'a> {
-    /// Makes the key that is asked for next one that must be there.
+    /// Requires the key that is read next.
     pub fn required(&mut self) -> &mut Self {
         self.required = true;
         self
     }
 
-    /// Text of the given length in bytes.
+    /// Reads text with a length in this range of bytes.
     pub fn text(&mut self, key: &'static str, bytes: RangeInclusive<usize>) -> Option<String> {
         let allowed = format!("text of {} to {} bytes", bytes.start(), bytes.end());
         self.take(key, &allowed, |value| {
@@ -116,13 +120,13 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// One of a few words.
+    /// Reads one of a few words.
     pub fn word(&mut self, key: &'static str, words: &[&'static str]) -> Option<&'static str> {
         let allowed = format!("one of {}", words.join(", "));
         self.take(key, &allowed, |value| words.iter().find(|word| value.as_str() == Some(**word)).copied())
     }
 
-    /// A whole number. Envoy's Struct knows only doubles, so `5.0` is one too.
+    /// Reads a whole number. `5.0` is one too, because Envoy's Struct has only doubles.
     pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         self.take(key, &allowed, |value| {
@@ -130,7 +134,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A length of time such as `1s` or `250ms`.
+    /// Reads a duration such as `1s` or `250ms`.
     pub fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let (least, most) = (duration::format(*range.start()), duration::format(*range.end()));
         let allowed = format!("a duration from {least} to {most}, such as \"1s\" or \"250ms\"");
@@ -139,12 +143,12 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A switch.
+    /// Reads a boolean.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         self.take(key, "true or false", Value::as_bool)
     }
 
-    /// A list of texts of the given length in bytes.
+    /// Reads a list of at most `count` texts, each with a length in this range of bytes.
     pub fn list(
         &mut self,
         key: &'static str,
@@ -160,7 +164,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A list of numbers, ascending.
+    /// Reads a list of ascending numbers.
     pub fn ascending(&mut self, key: &'static str, count: RangeInclusive<usize>) -> Option<Vec<f64>> {
         let allowed = format!("a list of {} to {} numbers, ascending", count.start(), count.end());
         self.take(key, &allowed, |value| {
@@ -170,14 +174,15 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// An object; `read` takes it apart. An absent one is read as empty, so that its defaults are defined in one place.
+    /// Reads an object with `read`. An absent object is read as an empty one, so that defaults are defined in
+    /// one place.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        let nothing = Object::new();
-        let values = self.take(key, "an object", Value::as_object).unwrap_or(&nothing);
+        let empty = Object::new();
+        let values = self.take(key, "an object", Value::as_object).unwrap_or(&empty);
         read_section(self.path_of(key), values, self.problems, read)
     }
 
-    /// A list of objects, each taken apart by `read`; none if the key is absent.
+    /// Reads a list of objects, each with `read`. Returns `None` if the key is absent.
     pub fn sections<T>(
         &mut self,
         key: &'static str,
@@ -198,7 +203,7 @@ impl<'a> Section<'a> {
         Some(results)
     }
 
-    /// An object from names to texts, such as headers or attributes, in the order of the names.
+    /// Reads an object of texts, such as headers or attributes, in the order of their names.
     pub fn texts(&mut self, key: &'static str, count: usize, bytes: usize) -> Vec<(String, String)> {
         let allowed = format!("an object of at most {count} texts of at most {bytes} bytes");
         let taken = self.take(key, &allowed, |value| {
@@ -214,19 +219,19 @@ impl<'a> Section<'a> {
         taken.unwrap_or_default()
     }
 
-    /// Notes a problem with `key` that its reader found, such as a reference to nothing.
+    /// Reports a problem with `key` that the caller found, such as an invalid reference.
     pub fn note(&mut self, key: &str, found: &str, allowed: &str) {
         let path = self.path_of(key);
         self.problems.note(&path, found, allowed);
     }
 
-    /// Makes it a known key, and says whether it is there.
+    /// Marks the key as known and returns whether it is present.
     pub fn known(&mut self, key: &'static str) -> bool {
-        self.asked.push(key);
+        self.known.push(key);
         self.has(key)
     }
 
-    /// Whether the key is there at all.
+    /// Returns whether the key is present.
     pub fn has(&self, key: &str) -> bool {
         self.values.get(key).is_some_and(|value| !value.is_null())
     }
@@ -237,7 +242,7 @@ impl<'a> Section<'a> {
         allowed: &str,
         check: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Option<T> {
-        self.asked.push(key);
+        self.known.push(key);
         let required = std::mem::take(&mut self.required);
         let value = self.values.get(key).filter(|value| !value.is_null());
         let checked = value.and_then(check);
@@ -250,9 +255,8 @@ impl<'a> Section<'a> {
     }
 
     fn finish(self) {
-        let asked = |key: &str| self.asked.contains(&key);
-        for key in self.values.keys().filter(|key| !asked(key)) {
-            let allowed = format!("one of {}", self.asked.join(", "));
+        for key in self.values.keys().filter(|key| !self.known.contains(&key.as_str())) {
+            let allowed = format!("one of {}", self.known.join(", "));
             self.problems.note(&self.path_of(key), "an unknown key", &allowed);
         }
     }
@@ -263,7 +267,7 @@ impl<'a> Section<'a> {
 }
 
 impl Problems {
-    /// Each in turn.
+    /// Iterates over the problems.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -281,8 +285,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A number, also one that is written as text: in a Struct of Envoy's YAML a fraction, or a whole number of more than 32 bits,
-/// becomes text (Envoy 1.40).
+/// Returns a value that is a number, also if it is text: in a Struct, Envoy converts fractions and integers
+/// of more than 32 bits to text (1.40).
 fn numeric(value: &Value) -> Option<Cow<'_, Value>> {
     match value {
         Value::Number(_) => Some(Cow::Borrowed(value)),
@@ -291,8 +295,8 @@ fn numeric(value: &Value) -> Option<Cow<'_, Value>> {
     }
 }
 
-/// Text in quotes, cut to a readable length, with `?` for what a log should not carry. The standard library's `{:?}` would bring
-/// 8 KiB of Unicode tables into a module.
+/// Quotes text for a log line: cuts it to a readable length and replaces control characters and quotes by
+/// `?`. The standard library's `{:?}` would add 8 KiB of Unicode tables to a module.
 pub fn quoted(text: &str) -> String {
     let readable = |letter: char| if letter.is_control() || letter == '"' { '?' } else { letter };
     let mut quoted = String::from("\"");
@@ -301,8 +305,8 @@ pub fn quoted(text: &str) -> String {
     quoted
 }
 
-/// What a value is, in a few words. A whole configuration does not belong in a log, nor does the code to print one belong in
-/// a module.
+/// Describes a value in a few words. Lists and objects are not shown: a log should not contain whole
+/// configurations, and a module should not contain the code to format them.
 fn excerpt(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

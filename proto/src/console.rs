@@ -1,31 +1,31 @@
-//! What the console and the service exchange in shared data: requests, and the snapshot that answers them.
+//! The requests of the console in shared data, and the snapshot that the service writes.
 //!
-//! A snapshot is one value, of parts one after the other ([`SnapshotPart`]), so a reader never sees half of one.
+//! A snapshot is one value, a sequence of parts ([`SnapshotPart`]), so a reader never sees half of one.
 
 pub use crate::generated::console::SnapshotPart;
 use crate::limits::{BATCH_BYTES, BATCH_BYTES_MAX};
 
-/// The key of the time at which a snapshot was last asked for: Unix nanoseconds, 8 bytes little-endian.
+/// The key of the time of the last request for a snapshot: Unix nanoseconds, 8 bytes little-endian.
 pub const ASKED_KEY: &str = "tributary.console.asked";
 
 /// The key of the snapshot.
 pub const SNAPSHOT_KEY: &str = "tributary.console.snapshot";
 
-/// The key of the time of that snapshot, as in [`ASKED_KEY`]; written after it. It is there so that whoever waits for a
-/// snapshot need not read each.
+/// The key of the time of the snapshot, as in [`ASKED_KEY`]. It is written after the snapshot, so that a
+/// reader can wait for a new one without reading each.
 pub const SNAPSHOT_TIME_KEY: &str = "tributary.console.snapshot_time";
 
-/// Bytes of a snapshot. Series that would exceed them are left out, and the snapshot says so.
+/// The most bytes of a snapshot. Further series are left out, and the snapshot is marked as cut.
 pub const SNAPSHOT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes of a part at which the service begins another.
+/// The size at which the service starts another part, in bytes.
 pub const PART_BYTES: usize = BATCH_BYTES;
 
-/// Bytes of a part that the console still decodes. One series past [`PART_BYTES`] always fits under it.
+/// The most bytes of a part. A part of [`PART_BYTES`] and one more series always fits.
 pub const PART_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
-/// The shortest time between two snapshots, in nanoseconds; one that is not older serves whoever asks.
+/// The shortest time between two snapshots, in nanoseconds. A younger one answers a request.
 pub const SNAPSHOT_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// The key of how often a flush was asked for: a counter, of which each who asks gets a number.
+/// The key of the counter of flush requests: its value is the number of a request.
 pub const FLUSH_KEY: &str = "tributary.flush.asked";

@@ -1,14 +1,15 @@
-//! Counters in shared data: the names under which workers keep them and others find them.
+//! The names of counters in shared data.
 
-/// The key in shared data of the counter that the configuration calls `key`. Its value is a `u64`, 8 bytes little-endian.
+/// Returns the key in shared data of a configured counter. Its value is a `u64`, 8 bytes little-endian.
 pub fn shared_key(key: &str) -> String {
     format!("tributary.counter.{key}")
 }
 
-/// Whether `key` can name a counter: letters, digits, `_`, `.` and `-`, so that it is a fine attribute value everywhere.
+/// Returns whether `key` is valid for a counter: letters, digits, `_`, `.` and `-`, which every collector
+/// accepts as an attribute.
 pub fn is_key(key: &str) -> bool {
-    let fits = (1..=crate::limits::COUNTER_KEY_BYTES_MAX).contains(&key.len());
-    fits && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+    let is_length = (1..=crate::limits::COUNTER_KEY_BYTES_MAX).contains(&key.len());
+    is_length && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
 #[cfg(test)]
@@ -16,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_plain_words() {
+    fn keys_consist_of_letters_digits_and_three_marks() {
         for (key, expected) in
             [("requests", true), ("a.b-c_9", true), ("", false), ("a b", false), ("é", false)]
         {

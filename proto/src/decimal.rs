@@ -1,17 +1,17 @@
-//! Doubles as text, in every format that is written: JSON, Prometheus text, labels and log lines.
+//! The text of doubles, in all formats: JSON, Prometheus text, labels and log lines.
 
-/// A double as the shortest text that reads back as the same double: `0.005`, `1`, `-2.5`, `1e21`.
+/// Formats a double as the shortest text that parses to the same double: `0.005`, `1`, `-2.5`, `1e21`.
 pub fn text(value: f64) -> String {
     shortest(&mut zmij::Buffer::new(), value).to_owned()
 }
 
-/// Appends a double as [`text`].
+/// Appends the [`text`] of a double.
 pub fn write(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(shortest(&mut zmij::Buffer::new(), value).as_bytes());
 }
 
 fn shortest(buffer: &mut zmij::Buffer, value: f64) -> &str {
-    // JSON has no infinities and no NaN, and no sum is any.
+    // JSON has no infinities and no NaN. No sum is one.
     let finite = if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) };
     let text = buffer.format_finite(finite);
     text.strip_suffix(".0").unwrap_or(text)
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_numbers_have_no_exponent_and_whole_ones_no_point() {
+    fn ordinary_numbers_have_no_exponent_and_integers_no_point() {
         for (value, expected) in [
             (0.0, "0"),
             (1.0, "1"),
@@ -53,7 +53,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_double_is_read_back(bits: u64) {
+        fn any_double_can_be_parsed(bits: u64) {
             let value = f64::from_bits(bits);
             let mut bytes = Vec::new();
             write(&mut bytes, value);
@@ -66,7 +66,7 @@ mod tests {
         }
 
         #[test]
-        fn sums_and_bounds_are_written_as_the_standard_library_does(value in 1u64..1 << 53, divisor in prop::sample::select(vec![1u32, 1_000, 1_000_000])) {
+        fn sums_and_bounds_have_the_text_of_the_standard_library(value in 1u64..1 << 53, divisor in prop::sample::select(vec![1u32, 1_000, 1_000_000])) {
             #[expect(clippy::cast_precision_loss, reason = "in range")]
             let double = value as f64 / f64::from(divisor);
             prop_assert!(!(1e-5..1e16).contains(&double) || text(double) == double.to_string(), "{}", double);

@@ -1,8 +1,8 @@
-//! Lengths of time as people write them in a configuration: `250ms`, `1s`, `1.5s`, `2m`, `1h`.
+//! Durations in a configuration: `250ms`, `1s`, `1.5s`, `2m`, `1h`.
 
 use std::time::Duration;
 
-/// The length of time that `text` writes, to the millisecond; none if it writes none.
+/// Parses a duration, to the millisecond.
 pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(digits)?;
@@ -20,17 +20,18 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(whole_ms.checked_add(fraction_ms)?))
 }
 
-/// In nanoseconds, which 64 bits hold for 584 years; 128 bits, as the standard library has them, are slow and large on Wasm.
+/// Converts a duration to nanoseconds in 64 bits, which hold 584 years. The 128 bits of the standard library
+/// are slow and large in Wasm.
 pub fn as_ns(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
-/// In milliseconds.
+/// Converts a duration to milliseconds.
 pub fn as_ms(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into())
 }
 
-/// As [`parse`] reads it back.
+/// Formats a duration so that [`parse`] can read it.
 pub fn format(duration: Duration) -> String {
     let ms = as_ms(duration);
     match ms {
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write() {
+    fn durations_are_parsed() {
         for (text, expected_ms) in [
             ("250ms", Some(250)),
             ("1s", Some(1_000)),
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_those_of_the_standard_library_up_to_their_end() {
+    fn conversions_agree_with_the_standard_library_and_saturate() {
         for duration in [Duration::ZERO, Duration::from_nanos(1_999_999), Duration::new(12, 345_678_901)] {
             assert_eq!(u128::from(as_ns(duration)), duration.as_nanos());
             assert_eq!(u128::from(as_ms(duration)), duration.as_millis());
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_what_it_reads() {
+    fn a_formatted_duration_can_be_parsed() {
         for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000] {
             let duration = Duration::from_millis(ms);
             assert_eq!(parse(&format(duration)), Some(duration), "{ms}");

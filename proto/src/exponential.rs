@@ -1,23 +1,23 @@
-//! A base-2 exponential histogram over integers, in which any values keep a known relative error without bounds being chosen.
+//! A base-2 exponential histogram of integers: values of any magnitude have a known relative error without
+//! configured bounds.
 //!
-//! Bucket `i` of scale `s` counts the values in (2^(i/2^s), 2^((i+1)/2^s)] of the metric's unit, as in the OpenTelemetry
-//! data model. The scale is always the largest at which everything recorded fits into `max_size` buckets, and an index is
-//! always computed at [`SCALE_MAX`] and shifted down: so what a histogram is depends on the values alone, neither on their
-//! order nor on how they were spread over the histograms that were merged.
+//! Bucket `i` of scale `s` counts the values in (2^(i/2^s), 2^((i+1)/2^s)] of the metric's unit, as in the
+//! OpenTelemetry data model. The scale is the largest at which all recorded values fit into `max_size`
+//! buckets, and indices are computed at [`SCALE_MAX`] and shifted. So a histogram depends only on its values,
+//! not on their order or on how they were distributed over the histograms that were merged into it.
 
 mod wire;
 
-pub use wire::ExponentialError;
-
-/// The finest scale, with 2^20 buckets for each power of two, and that of an empty histogram (OpenTelemetry metrics SDK
-/// specification, "MaxScale").
+/// The finest scale, with 2^20 buckets for each power of two: the scale of an empty histogram (OpenTelemetry
+/// metrics SDK specification, "MaxScale").
 pub const SCALE_MAX: i32 = 20;
-/// The coarsest scale, with one bucket for 2^10 powers of two: two buckets hold every double there is (the same).
+/// The coarsest scale, with one bucket for 2^10 powers of two: two buckets hold every double (the same
+/// specification).
 pub const SCALE_MIN: i32 = -10;
 
-/// The index of 2^-64, the least value above 0: 1 over the greatest divisor there is. All indices are of [`SCALE_MAX`].
+/// The index at [`SCALE_MAX`] of 2^-64, the smallest value above 0: 1 divided by the greatest divisor.
 const INDEX_LEAST: i32 = -(64 << SCALE_MAX) - 1;
-/// The index of 2^64, the greatest value: doubles round `u64::MAX` up to it.
+/// The index at [`SCALE_MAX`] of 2^64, the greatest value: `u64::MAX` as a double.
 const INDEX_GREATEST: i32 = (64 << SCALE_MAX) - 1;
 
 /// Counts per bucket, sum and extremes of the recorded values.
@@ -28,7 +28,7 @@ pub struct ExponentialHistogram {
     zero_count: u64,
     /// The index of the first bucket.
     offset: i32,
-    /// From the first that counted something to the last.
+    /// The counts from the first bucket to the last that are not 0.
     buckets: Vec<u64>,
     sum: u128,
     min: u64,
@@ -36,7 +36,7 @@ pub struct ExponentialHistogram {
 }
 
 impl ExponentialHistogram {
-    /// An empty histogram that will have at most `max_size` buckets, but never less than two.
+    /// Creates an empty histogram of at most `max_size` buckets, but at least two.
     pub fn new(max_size: usize) -> Self {
         Self {
             max_size: max_size.max(2),
@@ -50,9 +50,9 @@ impl ExponentialHistogram {
         }
     }
 
-    /// Counts `value`, of which `divisor` make one unit.
+    /// Records a value, of which `divisor` make one unit.
     ///
-    /// Costs one division and one logarithm. Allocates only where the value is outside the range of those before.
+    /// Costs one division and one logarithm. Allocates only if the value is outside the range of the buckets.
     pub fn record(&mut self, value: u64, divisor: u64) {
         self.sum = self.sum.saturating_add(u128::from(value));
         self.min = self.min.min(value);
@@ -74,7 +74,7 @@ impl ExponentialHistogram {
         }
     }
 
-    /// Adds what `other` counted, whatever its scale. Of two sizes the smaller holds.
+    /// Adds a histogram of any scale. The smaller `max_size` applies to the result.
     pub fn merge(&mut self, other: &Self) {
         self.max_size = self.max_size.min(other.max_size);
         self.sum = self.sum.saturating_add(other.sum);
@@ -99,10 +99,11 @@ impl ExponentialHistogram {
         }
     }
 
-    /// What was recorded since this histogram was `base`, without the extremes, which cannot be told.
+    /// Returns the difference to an earlier state `base` of this histogram. The extremes of the difference
+    /// are unknown.
     #[must_use]
     pub fn since(&self, base: &Self) -> Self {
-        // It only ever grew since, so its scale is not above that of the base.
+        // The scale of a growing histogram only decreases.
         let base = base.clone().at_scale(self.scale);
         let then = |index: i64| {
             let at = index.checked_sub(i64::from(base.offset)).and_then(|at| usize::try_from(at).ok());
@@ -125,78 +126,77 @@ impl ExponentialHistogram {
         }
     }
 
-    /// Forgets everything recorded, and is at the finest scale again.
+    /// Removes all values and returns to the finest scale.
     pub fn clear(&mut self) {
         (self.scale, self.zero_count, self.offset) = (SCALE_MAX, 0, 0);
         self.buckets.clear();
         (self.sum, self.min, self.max) = (0, u64::MAX, 0);
     }
 
-    /// The same values at `scale` or, if that is finer than the present one, unchanged.
+    /// Returns the histogram at `scale`, or unchanged if that is finer than its own.
     #[must_use]
     pub fn at_scale(mut self, scale: i32) -> Self {
         self.downscale(self.scale.saturating_sub(scale.max(SCALE_MIN)));
         self
     }
 
-    /// How many values were recorded.
+    /// Returns the number of recorded values.
     pub fn count(&self) -> u64 {
         self.buckets.iter().fold(self.zero_count, |sum, count| sum.saturating_add(*count))
     }
 
-    /// How many of the values were 0.
+    /// Returns how many of the values are 0.
     pub fn zero_count(&self) -> u64 {
         self.zero_count
     }
 
-    /// The sum of the values.
+    /// Returns the sum of the values.
     pub fn sum(&self) -> u128 {
         self.sum
     }
 
-    /// The least value, if it is known.
+    /// Returns the smallest value, if it is known.
     pub fn min(&self) -> Option<u64> {
         (self.min <= self.max).then_some(self.min)
     }
 
-    /// The greatest value, if it is known.
+    /// Returns the greatest value, if it is known.
     pub fn max(&self) -> Option<u64> {
         (self.min <= self.max).then_some(self.max)
     }
 
-    /// From [`SCALE_MIN`] to [`SCALE_MAX`].
+    /// Returns the scale, from [`SCALE_MIN`] to [`SCALE_MAX`].
     pub fn scale(&self) -> i32 {
         self.scale
     }
 
-    /// The index of the first bucket.
+    /// Returns the index of the first bucket.
     pub fn offset(&self) -> i32 {
         self.offset
     }
 
-    /// The count of each bucket, from the first that is not 0 to the last.
+    /// Returns the counts from the first bucket to the last that are not 0.
     pub fn buckets(&self) -> &[u64] {
         &self.buckets
     }
 
     fn bucket(&mut self, at: i32) -> Option<&mut u64> {
-        let place = usize::try_from(at.saturating_sub(self.offset)).ok()?;
-        self.buckets.get_mut(place)
+        self.buckets.get_mut(usize::try_from(at.saturating_sub(self.offset)).ok()?)
     }
 
-    /// The index of the last bucket, if there is one.
+    /// Returns the index of the last bucket, if there is one.
     fn last(&self) -> Option<i32> {
-        let beyond = self.buckets.len().checked_sub(1)?;
-        Some(self.offset.saturating_add(i32::try_from(beyond).ok()?))
+        let length = self.buckets.len().checked_sub(1)?;
+        Some(self.offset.saturating_add(i32::try_from(length).ok()?))
     }
 
-    /// How far indices of the finest scale are shifted for the present one.
+    /// Returns by how many bits indices of the finest scale are shifted at the current scale.
     fn shift(&self) -> i32 {
         SCALE_MAX.saturating_sub(self.scale)
     }
 
-    /// Makes buckets for `from` to `to`, indices of the present scale, besides those there are; at a coarser scale if they
-    /// would be too many.
+    /// Extends the buckets to cover the indices `from` to `to` of the current scale, at a coarser scale if
+    /// there would be too many.
     fn cover(&mut self, from: i32, to: i32) {
         let (mut first, mut last) = match self.last() {
             Some(last) => (self.offset.min(from), last.max(to)),
@@ -216,7 +216,7 @@ impl ExponentialHistogram {
         self.offset = first;
     }
 
-    /// Joins buckets so that the scale is coarser by `by`: 2^by neighbours become one, exactly.
+    /// Makes the scale coarser by `by`: exactly 2^by adjacent buckets become one.
     fn downscale(&mut self, by: i32) {
         if by <= 0 {
             return;
@@ -224,11 +224,11 @@ impl ExponentialHistogram {
         self.scale = self.scale.saturating_sub(by);
         let first = self.offset >> by;
         let mut joined = 0;
-        for place in 0..self.buckets.len() {
-            let index = self.offset.saturating_add(i32::try_from(place).unwrap_or(i32::MAX));
+        for source in 0..self.buckets.len() {
+            let index = self.offset.saturating_add(i32::try_from(source).unwrap_or(i32::MAX));
             let target = usize::try_from((index >> by).saturating_sub(first)).unwrap_or(0);
-            // A target is never behind its source, so nothing is read that was written.
-            let count = self.buckets.get_mut(place).map(std::mem::take).unwrap_or(0);
+            // A target is never after its source, so no sum is read as a source.
+            let count = self.buckets.get_mut(source).map(std::mem::take).unwrap_or(0);
             if let Some(sum) = self.buckets.get_mut(target) {
                 *sum = sum.saturating_add(count);
             }
@@ -239,19 +239,19 @@ impl ExponentialHistogram {
     }
 }
 
-/// How many buckets there are from one index to another.
+/// Returns the number of buckets from one index to another.
 fn size(first: i32, last: i32) -> usize {
     usize::try_from(last.saturating_sub(first)).unwrap_or(0).saturating_add(1)
 }
 
-/// The index at [`SCALE_MAX`] of `value` over `divisor`, neither of which is 0.
+/// Returns the index at [`SCALE_MAX`] of `value` divided by `divisor`, neither of which is 0.
 ///
-/// The power of two is read off the double, so that powers of two are exactly where they belong, and the logarithm is of a
-/// number from 1 to 2 only: it errs by far less than a bucket.
+/// The exponent is taken from the double, so that powers of two are exact, and the logarithm is of a number
+/// from 1 to 2: its error is far smaller than a bucket.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "53 bits tell buckets of 2^-20 apart; the logarithm of a number from 1 to 2 is from 0 to 1"
+    reason = "53 bits distinguish buckets of 2^-20; the logarithm of a number from 1 to 2 is from 0 to 1"
 )]
 fn index(value: u64, divisor: u64) -> i32 {
     const MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
@@ -264,8 +264,8 @@ fn index(value: u64, divisor: u64) -> i32 {
         return first.saturating_sub(1);
     }
     let within = f64::from_bits(mantissa | 1_f64.to_bits()).log2();
-    let place = (within * f64::from(1 << SCALE_MAX)).ceil() as i32;
-    first.saturating_add(place.clamp(1, 1 << SCALE_MAX)).saturating_sub(1)
+    let bucket = (within * f64::from(1 << SCALE_MAX)).ceil() as i32;
+    first.saturating_add(bucket.clamp(1, 1 << SCALE_MAX)).saturating_sub(1)
 }
 
 #[cfg(test)]

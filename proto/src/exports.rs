@@ -1,4 +1,5 @@
-//! How the exports to each destination go: the service writes it into shared data, whoever looks after Envoy reads it.
+//! The state of exports to each destination: the service writes it into shared data, for the console and
+//! other plugins.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -10,14 +11,14 @@ use crate::generated::exports::Exports;
 /// The key in shared data. The value is a message `Exports` (`schema/exports.proto`).
 pub const KEY: &str = "tributary.exports";
 
-/// Bytes of the text that says what went wrong last.
+/// The most bytes of the description of the last failure.
 pub const FAULT_BYTES_MAX: usize = 256;
 
-/// Bytes of a value that is decoded. All destinations together need less.
+/// The most bytes of a value. All destinations together need less.
 const BYTES_MAX: usize = 64 * 1024;
 
 impl Export {
-    /// Whether nothing gets through: it has failed, and for longer than one can wait.
+    /// Returns whether exports have failed for longer than the patience of the destination.
     pub fn is_stuck(&self, now_unix_nano: u64) -> bool {
         !self.fault.is_empty() && now_unix_nano.saturating_sub(self.complete_unix_nano) > self.patience_ns
     }
@@ -30,7 +31,7 @@ pub fn encode<'a>(exports: impl Iterator<Item = &'a Export>) -> Vec<u8> {
     out
 }
 
-/// Decodes the state of all destinations. Invalid bytes give none.
+/// Decodes the state of all destinations. Invalid bytes give an empty list.
 pub fn decode(bytes: Vec<u8>) -> Vec<Export> {
     if bytes.len() > BYTES_MAX {
         return Vec::new();
@@ -46,7 +47,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(texts in prop::collection::vec(("\\PC{0,9}", "\\PC{0,9}"), 0..4), numbers: [u64; 9]) {
+        fn encoded_states_can_be_decoded(texts in prop::collection::vec(("\\PC{0,9}", "\\PC{0,9}"), 0..4), numbers: [u64; 9]) {
             let [complete_unix_nano, patience_ns, succeeded, failed, failures, flushed, exported, waiting, dropped] = numbers;
             let export = |(name, fault)| Export {
                 name, complete_unix_nano, patience_ns, succeeded, failed, failures, fault, flushed, exported, waiting,
@@ -57,7 +58,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
             let _ = decode(bytes);
         }
     }

@@ -1,24 +1,27 @@
-//! A histogram with explicit bounds over integers: exact sums, so that merging is associative and commutative to the unit.
+//! A histogram of integers with explicit bounds. Its sum is exact, so that merging is associative and
+//! commutative.
 
 use crate::generated::batch;
 
 /// Counts per bucket, sum and extremes of the recorded values.
 ///
-/// All of it is in one allocation, since there may be a hundred thousand of them: sum and extremes, then the buckets.
+/// One allocation has everything, because there may be a hundred thousand histograms: sum and extremes, then
+/// the buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     cells: Box<[u64]>,
 }
 
-/// The two halves of the sum, the lower first, and the extremes. Of no values these are the wrong way round.
+/// The low and high half of the sum, the minimum and the maximum. Without values, the minimum exceeds the
+/// maximum.
 type Head = [u64; 4];
 
-const NOTHING: Head = [0, 0, u64::MAX, 0];
+const EMPTY: Head = [0, 0, u64::MAX, 0];
 
 impl Histogram {
-    /// An empty histogram of `bounds` bounds, which make one bucket more.
+    /// Creates an empty histogram with this number of bounds, and one bucket more.
     pub fn new(bounds: usize) -> Self {
-        Self::of(NOTHING, std::iter::repeat_n(0, bounds.saturating_add(1)))
+        Self::of(EMPTY, std::iter::repeat_n(0, bounds.saturating_add(1)))
     }
 
     fn of(head: Head, buckets: impl ExactSizeIterator<Item = u64>) -> Self {
@@ -29,11 +32,10 @@ impl Histogram {
     }
 
     fn parts(&self) -> (&Head, &[u64]) {
-        self.cells.split_first_chunk().unwrap_or((&NOTHING, &[]))
+        self.cells.split_first_chunk().unwrap_or((&EMPTY, &[]))
     }
 
-    /// Counts `value` in the bucket whose upper bound is the first that is not below it: buckets are (lower, upper], as in
-    /// the OpenTelemetry data model.
+    /// Records a value in its bucket. Buckets are (lower, upper], as in the OpenTelemetry data model.
     #[inline]
     pub fn record(&mut self, value: u64, bounds: &[u64]) {
         let bucket = bounds.partition_point(|bound| *bound < value);
@@ -44,7 +46,7 @@ impl Histogram {
         }
     }
 
-    /// Adds what `other` counted; false, with nothing changed, if it has another number of buckets.
+    /// Adds another histogram. Returns false and changes nothing if the number of buckets differs.
     pub fn merge(&mut self, other: &Histogram) -> bool {
         if self.cells.len() != other.cells.len() {
             return false;
@@ -59,62 +61,63 @@ impl Histogram {
         true
     }
 
-    /// Forgets everything recorded.
+    /// Removes all values.
     pub fn clear(&mut self) {
         if let Some((head, buckets)) = self.cells.split_first_chunk_mut() {
-            *head = NOTHING;
+            *head = EMPTY;
             buckets.fill(0);
         }
     }
 
-    /// How many values were recorded.
+    /// Returns the number of recorded values.
     pub fn count(&self) -> u64 {
         self.buckets().iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The sum of the values.
+    /// Returns the sum of the values.
     pub fn sum(&self) -> u128 {
         sum(self.parts().0)
     }
 
-    /// The least value, if there was one and it is known.
+    /// Returns the smallest value, if it is known.
     pub fn min(&self) -> Option<u64> {
         let [_, _, min, max] = self.parts().0;
         (min <= max).then_some(*min)
     }
 
-    /// The greatest value, if there was one and it is known.
+    /// Returns the greatest value, if it is known.
     pub fn max(&self) -> Option<u64> {
         let [_, _, min, max] = self.parts().0;
         (min <= max).then_some(*max)
     }
 
-    /// What was recorded since this histogram was `base`, without the extremes, which cannot be told.
+    /// Returns the difference to an earlier state `base` of this histogram. The extremes of the difference
+    /// are unknown.
     #[must_use]
     pub fn since(&self, base: &Histogram) -> Histogram {
         let then = base.buckets().iter().chain(std::iter::repeat(&0));
         let (low, high) = halves(self.sum().saturating_sub(base.sum()));
-        let [_, _, min, max] = NOTHING;
+        let [_, _, min, max] = EMPTY;
         let mut since = Self::of([low, high, min, max], self.buckets().iter().copied());
-        for (count, then) in since.cells.iter_mut().skip(NOTHING.len()).zip(then) {
+        for (count, then) in since.cells.iter_mut().skip(EMPTY.len()).zip(then) {
             *count = count.saturating_sub(*then);
         }
         since
     }
 
-    /// The count of each bucket.
+    /// Returns the count of each bucket.
     pub fn buckets(&self) -> &[u64] {
         self.parts().1
     }
 
-    /// Converts it to a message.
+    /// Converts the histogram to a message.
     pub fn to_wire(&self) -> batch::Histogram {
         let mut wire = batch::Histogram::default();
         self.write_to(&mut wire);
         wire
     }
 
-    /// Writes it into a message, whose list of buckets is reused.
+    /// Writes the histogram into a message. Reuses its list of buckets.
     pub fn write_to(&self, wire: &mut batch::Histogram) {
         let ([sum_low, sum_high, min, max], buckets) = self.parts();
         wire.buckets.clear();
@@ -123,9 +126,9 @@ impl Histogram {
         wire.min = if self.count() > 0 { *min } else { 0 };
     }
 
-    /// From a batch; any numbers are taken, as only their sender can tell right from wrong.
+    /// Converts a message to a histogram. Its numbers cannot be checked.
     pub fn from_wire(wire: batch::Histogram) -> Self {
-        let [_, _, min, max] = NOTHING;
+        let [_, _, min, max] = EMPTY;
         let empty = wire.buckets.iter().all(|count| *count == 0);
         let (min, max) = if empty { (min, max) } else { (wire.min, wire.max) };
         Self::of([wire.sum_low, wire.sum_high, min, max], wire.buckets.into_iter())
@@ -142,7 +145,7 @@ fn sum([low, high, ..]: &Head) -> u128 {
     u128::from(*high) << 64 | u128::from(*low)
 }
 
-/// A sum in two halves, the lower first: masked and shifted, so neither conversion can fail.
+/// Splits a sum into its low and high half. Neither conversion can fail, because they are masked and shifted.
 pub(crate) fn halves(sum: u128) -> (u64, u64) {
     let low = u64::try_from(sum & u128::from(u64::MAX)).unwrap_or(u64::MAX);
     (low, u64::try_from(sum >> 64).unwrap_or(u64::MAX))
@@ -153,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_on_a_bound_belongs_to_the_bucket_below() {
+    fn a_value_on_a_bound_is_in_the_bucket_below() {
         let bounds = [10, 20];
         for (value, bucket) in [(0, 0), (10, 0), (11, 1), (20, 1), (21, 2), (u64::MAX, 2)] {
             let mut histogram = Histogram::new(bounds.len());
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn histograms_of_other_bounds_do_not_mix() {
+    fn histograms_of_different_bounds_are_not_merged() {
         let mut histogram = Histogram::new(2);
         assert!(!histogram.merge(&Histogram::new(3)));
         assert_eq!(histogram, Histogram::new(2));

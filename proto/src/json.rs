@@ -1,17 +1,18 @@
-//! JSON: reading it, and the whole numbers in it.
+//! Parses JSON and the whole numbers in it.
 
 use serde_json::{Error, Value};
 
-/// Reads a JSON text, at most 127 levels deep. Of a name that an object has twice, the last value counts.
+/// Parses JSON text of at most 127 levels. The last value of a repeated name counts.
 ///
-/// Numbers of up to 15 digits are the double that is nearest to them; those of more may be its neighbour.
+/// A number of up to 15 digits becomes the nearest double; one with more digits can become the next one.
 pub fn read(bytes: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(bytes)
 }
 
-/// The whole number that a value is, if it is not negative. `5.0` is one too: numbers in Envoy's Struct are doubles.
+/// Returns a value that is a non-negative whole number. `5.0` is one too, because numbers in Envoy's Struct
+/// are doubles.
 pub fn whole(value: &Value) -> Option<u64> {
-    // 2^53: doubles count by ones up to there.
+    // 2^53: a double represents every integer up to this one.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let of_double = |double: f64| {
         #[expect(
@@ -30,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    /// `depth` lists in each other.
+    /// Returns `depth` nested lists.
     fn nested(depth: usize) -> Vec<u8> {
         [vec![b'['; depth], vec![b']'; depth]].concat()
     }
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where() {
+    fn an_error_has_its_position() {
         for (text, expected) in [
             ("", "EOF while parsing a value at line 1 column 0"),
             ("{\n  \"a\": 1,\n  b: 2\n}", "key must be a string at line 3 column 3"),
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_may_be_written_as_doubles() {
+    fn whole_numbers_can_be_doubles() {
         for (json, expected) in [
             ("5", Some(5)),
             ("5.0", Some(5)),
@@ -90,18 +91,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_of_fifteen_digits_are_as_near_as_can_be(digits in 0u64..1_000_000_000_000_000, power in -22i32..=22) {
+        fn numbers_of_fifteen_digits_are_exact(digits in 0u64..1_000_000_000_000_000, power in -22i32..=22) {
             let text = format!("{digits}e{power}");
             prop_assert_eq!(read(text.as_bytes()).unwrap().as_f64(), text.parse().ok());
         }
 
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&bytes).map(|value| whole(&value));
         }
 
         #[test]
-        fn no_text_does_harm(text in "[\\[\\]{}:,\"\\\\tfnrue0-9.+\\-E \n]{0,40}") {
+        fn no_text_panics(text in "[\\[\\]{}:,\"\\\\tfnrue0-9.+\\-E \n]{0,40}") {
             let _ = read(text.as_bytes()).map(|value| whole(&value));
         }
     }

@@ -1,9 +1,10 @@
-//! The contract between the VMs and with collectors, free of any host: what a batch is, what a series is, how histograms
-//! are counted, merged and bounded, and how a configuration is read.
+//! The contract between workers, service, console and collectors. It makes no host calls.
 //!
-//! In the order of a request's way: a worker folds into [`histogram`]s and [`exponential`] ones under [`attributes`], with an
-//! [`exemplar`] here and there, a [`metric`] says what the numbers mean, a [`batch`] carries them within [`limits`], and
-//! [`otlp`] or [`remote_write`] is what a collector gets.
+//! In the order of data: [`config`] reads the configuration of a plugin. A worker adds values to
+//! [`histogram`]s or [`exponential`] histograms of a [`metric`], by [`attributes`], with [`exemplar`]s. A
+//! [`batch`] within [`limits`] takes them to the service, which sends [`otlp`] or [`remote_write`] messages
+//! to collectors. [`counter`]s, [`value`]s, the [`heartbeat`], the state of [`exports`] and snapshots for the
+//! [`console`] are in shared data.
 
 pub mod limits;
 
@@ -31,13 +32,13 @@ pub mod value;
 #[cfg(test)]
 mod proptests;
 
-/// Types generated from `schema/`; `tests/generated.rs` holds them to it.
+/// Types generated from `schema/`; `tests/generated.rs` checks that they match.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod generated {
     /// `schema/batch.proto`.
     pub mod batch {
         pub use v1::*;
-        /// By the name by which other schemas refer to it.
+        /// The path that other schemas use.
         pub mod v1 {
             include!("generated/tributary.batch.v1.rs");
         }
@@ -45,7 +46,7 @@ pub mod generated {
     /// `schema/console.proto`.
     pub mod console {
         pub use v1::*;
-        /// By the name that the paths in it start from.
+        /// The path that the schema itself uses.
         pub mod v1 {
             include!("generated/tributary.console.v1.rs");
         }

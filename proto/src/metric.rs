@@ -1,4 +1,8 @@
-//! What the numbers of a series mean: name, unit, kind, and how a travelling integer becomes a value of the unit.
+//! Metrics: the name, unit and kind of the values in a series, and the conversion of recorded integers to the
+//! unit.
+
+use std::error::Error;
+use std::fmt;
 
 use crate::generated::batch;
 use crate::limits::{
@@ -6,16 +10,16 @@ use crate::limits::{
     UNIT_BYTES_MAX,
 };
 
-/// One metric. Two metrics are the same stream only if all of this is equal.
+/// A metric. Two metrics are the same only if all fields are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Metric {
-    /// Such as `http.server.request.duration`.
+    /// The name, such as `http.server.request.duration`.
     pub name: String,
-    /// UCUM, such as `s` or `By`.
+    /// The unit in UCUM, such as `s` or `By`.
     pub unit: String,
-    /// One sentence for a person.
+    /// A sentence for dashboards.
     pub description: String,
-    /// How many of the integers in which values travel make one unit; never 0.
+    /// The number of recorded integers in one unit, such as 10^9 for nanoseconds and seconds; never 0.
     pub divisor: u64,
     /// How values are added up.
     pub kind: Kind,
@@ -24,30 +28,30 @@ pub struct Metric {
 /// How the values of a metric are added up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A sum that only grows.
+    /// A monotonic sum.
     Counter,
-    /// A sum that also falls: how many there are of something.
+    /// A sum that can decrease.
     UpDownCounter,
-    /// Counts of values between bounds.
+    /// A histogram with explicit bounds.
     Histogram {
-        /// Inclusive upper bounds, ascending, in travelling integers.
+        /// The inclusive upper bounds in recorded integers, ascending.
         bounds: Box<[u64]>,
     },
-    /// Counts of values in buckets that grow by powers of two.
+    /// An exponential histogram.
     Exponential {
-        /// The most buckets of a point, besides its zeros.
+        /// The most buckets of a point, without the zero count.
         max_size: usize,
     },
 }
 
-/// Why a metric in a batch is not one.
+/// Why a metric in a batch is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricError {
-    /// Its name is empty, too long, or not as the OpenTelemetry API allows.
+    /// Its name is not allowed by the OpenTelemetry API.
     Name,
     /// Its unit or its description is too long.
     Text,
-    /// Its kind is not known.
+    /// Its kind is unknown.
     Kind,
     /// Its divisor is 0.
     Divisor,
@@ -57,8 +61,23 @@ pub enum MetricError {
     MaxSize,
 }
 
+impl fmt::Display for MetricError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "a metric with an invalid name",
+            Self::Text => "a metric whose unit or description is too long",
+            Self::Kind => "a metric of an unknown kind",
+            Self::Divisor => "a metric with the divisor 0",
+            Self::Bounds => "a metric with invalid bounds",
+            Self::MaxSize => "a metric with an invalid size",
+        })
+    }
+}
+
+impl Error for MetricError {}
+
 impl Metric {
-    /// As it travels in a batch.
+    /// Converts the metric to a message.
     pub fn to_wire(&self) -> batch::Metric {
         let (kind, bounds, max_size) = match &self.kind {
             Kind::Counter => (batch::metric::Kind::Counter, Vec::new(), 0),
@@ -79,7 +98,7 @@ impl Metric {
         }
     }
 
-    /// From a batch, checked.
+    /// Converts a message to a metric, and checks it.
     pub fn from_wire(wire: batch::Metric) -> Result<Self, MetricError> {
         if !is_name(&wire.name) {
             return Err(MetricError::Name);
@@ -95,15 +114,16 @@ impl Metric {
         Ok(Self { name, unit, description, divisor, kind })
     }
 
-    /// A travelling integer as a value of the unit, to the precision of a double.
+    /// Converts a recorded integer to the unit, to the precision of a double.
     ///
-    /// Divides rather than multiplies by an inverse: 5,000,000 ns are 0.005 s then, not 0.005000000000000001.
-    #[expect(clippy::cast_precision_loss, reason = "collectors take doubles: 53 bits are what there is")]
+    /// Divides instead of multiplying by the inverse, so that 5,000,000 ns are 0.005 s and not
+    /// 0.005000000000000001.
+    #[expect(clippy::cast_precision_loss, reason = "collectors take doubles, which have 53 bits")]
     pub fn in_unit(&self, value: u128) -> f64 {
         value as f64 / self.divisor as f64
     }
 
-    /// The same of a value that may be below zero.
+    /// Converts a recorded integer that can be negative.
     pub fn in_unit_signed(&self, value: i64) -> f64 {
         let size = self.in_unit(value.unsigned_abs().into());
         if value < 0 { -size } else { size }
@@ -139,8 +159,8 @@ impl Kind {
     }
 }
 
-/// Whether `name` is an instrument name by the OpenTelemetry metrics API specification: a letter, then letters, digits,
-/// `_`, `.`, `-` or `/`, 255 at most.
+/// Returns whether `name` is an instrument name by the OpenTelemetry metrics API specification: a letter,
+/// then letters, digits, `_`, `.`, `-` or `/`, at most 255 in total.
 pub fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
@@ -172,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nanoseconds_become_the_bounds_that_the_conventions_write() {
+    fn nanoseconds_become_the_bounds_in_the_conventions() {
         for (value, expected) in [(5_000_000, 0.005), (75_000_000, 0.075), (7_500_000_000, 7.5)] {
             assert_eq!(duration().in_unit(value).to_string(), expected.to_string());
         }
@@ -181,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_that_makes_no_sense_is_refused() {
+    fn an_invalid_metric_is_rejected() {
         let wire = || duration().to_wire();
         for (wire, expected) in [
             (batch::Metric { name: "1st".into(), ..wire() }, MetricError::Name),

@@ -1,10 +1,10 @@
-//! The messages that a collector gets and gives (OTLP/HTTP), for export and for reading its answer.
+//! The messages of OTLP/HTTP: requests, and the responses of a collector.
 
 pub use crate::generated::otlp::*;
 
-/// Media type of OTLP/HTTP requests and answers in protobuf (opentelemetry-proto, `docs/specification.md`).
+/// The media type of OTLP/HTTP messages in protobuf (opentelemetry-proto, `docs/specification.md`).
 pub const CONTENT_TYPE_PROTOBUF: &str = "application/x-protobuf";
-/// Media type of the same in JSON.
+/// The media type of OTLP/HTTP messages in JSON.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
-/// Path of a collector's metrics endpoint by default, from the same document.
+/// The default path of a collector's metrics endpoint, from the same document.
 pub const DEFAULT_PATH: &str = "/v1/metrics";

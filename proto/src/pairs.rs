@@ -1,8 +1,8 @@
-//! Lists of names and values as they cross the boundary: their number, the lengths of each name and value, then each name
-//! and value with a NUL behind it; numbers are `u32` little-endian (proxy-wasm-cpp-host f2db56af,
+//! Lists of names and values in the ABI: their number, the lengths of each name and value, then each name and
+//! value followed by NUL. Numbers are `u32` little-endian (proxy-wasm-cpp-host f2db56af,
 //! `include/proxy-wasm/pairs_util.h`).
 
-/// The wire form of pairs.
+/// Encodes pairs.
 pub fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     let mut wire = number(pairs.len()).to_vec();
@@ -19,7 +19,7 @@ pub fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
     wire
 }
 
-/// The pairs in a wire form, where they lie; the iterator ends at the first that is cut short.
+/// An iterator over encoded pairs that copies nothing. It ends at the first pair that is truncated.
 #[derive(Clone, Copy, Debug)]
 pub struct Pairs<'a> {
     lengths: &'a [u8],
@@ -27,7 +27,7 @@ pub struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// Reads the head of a wire form; none if it is cut short.
+    /// Reads the number of pairs and their lengths. Returns `None` if they are truncated.
     #[inline]
     pub fn read(wire: &'a [u8]) -> Option<Self> {
         let (count, rest) = number(wire)?;
@@ -35,7 +35,7 @@ impl<'a> Pairs<'a> {
         Some(Self { lengths, bytes })
     }
 
-    /// How many pairs the head announces.
+    /// Returns the encoded number of pairs.
     #[inline]
     pub fn announced(&self) -> usize {
         self.lengths.len() / 8
@@ -74,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pairs_survive_the_boundary(pairs in prop::collection::vec(("[a-z]{0,9}", "[ -~]{0,9}"), 0..9), most in 0usize..12) {
+        fn encoded_pairs_can_be_read(pairs in prop::collection::vec(("[a-z]{0,9}", "[ -~]{0,9}"), 0..9), most in 0usize..12) {
             let borrowed: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let wire = encode(&borrowed);
             let read = Pairs::read(&wire).unwrap();
@@ -85,13 +85,13 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
             let _ = Pairs::read(&bytes).map(Iterator::count);
         }
     }
 
     #[test]
-    fn pairs_are_written_as_the_host_reads_them() {
+    fn pairs_have_the_encoding_of_the_abi() {
         assert_eq!(super::encode(&[]), [0; 4]);
         assert_eq!(
             super::encode(&[(":path", "/"), ("a", "")]),

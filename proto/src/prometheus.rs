@@ -1,14 +1,14 @@
-//! Names: what Prometheus calls a metric, with its unit and, for a sum, `_total`, and what it calls an attribute (OpenTelemetry
+//! Prometheus names of metrics, with the unit and, for a sum, `_total`, and of attributes (OpenTelemetry
 //! specification, `compatibility/prometheus_and_openmetrics.md`).
 
-/// The last word of what only grows.
+/// The last word of the name of a monotonic sum.
 const TOTAL: &str = "total";
 
-/// Labels that a series has for other reasons. An attribute of such a name is called `exported_job` and so on, as Prometheus
-/// does with what it scrapes.
-const TAKEN: [&str; 3] = ["instance", "job", "le"];
+/// Labels with a meaning in Prometheus. An attribute with such a name gets the prefix `exported_`, as in a
+/// scrape.
+const RESERVED: [&str; 3] = ["instance", "job", "le"];
 
-/// UCUM's units, and what Prometheus calls them.
+/// Units in UCUM, and their names in Prometheus.
 const UNITS: [(&str, &str); 29] = [
     ("d", "days"),
     ("h", "hours"),
@@ -41,7 +41,7 @@ const UNITS: [(&str, &str); 29] = [
     ("bit", "bits"),
 ];
 
-/// The same behind a `/`.
+/// The same after a `/`.
 const UNITS_PER: [(&str, &str); 9] = [
     ("s", "second"),
     ("m", "minute"),
@@ -54,7 +54,7 @@ const UNITS_PER: [(&str, &str); 9] = [
     ("y", "year"),
 ];
 
-/// What Prometheus calls the metric `name` in `unit`.
+/// Returns the Prometheus name of a metric.
 pub fn metric_name(name: &str, unit: &str, is_sum: bool) -> String {
     let is_separator = |character: char| !character.is_ascii_alphanumeric() && character != ':';
     let mut words: Vec<&str> = name.split(is_separator).filter(|word| !word.is_empty()).collect();
@@ -72,13 +72,13 @@ pub fn metric_name(name: &str, unit: &str, is_sum: bool) -> String {
     if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
-/// What Prometheus calls a unit of UCUM; nothing if it has no word for it.
+/// Returns the Prometheus name of a unit in UCUM; empty if it has none.
 pub fn unit(unit: &str) -> String {
     let (unit, per) = units(unit);
     [unit, per].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
 }
 
-/// What Prometheus calls an attribute: letters, digits and single underscores.
+/// Returns the Prometheus name of an attribute: letters, digits and single underscores.
 pub fn label_name(key: &str) -> String {
     let mut name = String::with_capacity(key.len());
     for character in key.chars() {
@@ -91,13 +91,13 @@ pub fn label_name(key: &str) -> String {
     if name.starts_with(|first: char| first.is_ascii_digit()) {
         name.insert_str(0, "key_");
     }
-    if TAKEN.contains(&name.as_str()) {
+    if RESERVED.contains(&name.as_str()) {
         name.insert_str(0, "exported_");
     }
     name
 }
 
-/// The unit itself, and what it is per. Annotations such as `{request}` are no units.
+/// Returns the names of a unit before and after the `/`. Annotations such as `{request}` are not units.
 fn units(unit: &str) -> (String, String) {
     let (unit, per) = unit.split_once('/').unwrap_or((unit, ""));
     let per = word(per, &UNITS_PER);
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_the_unit_and_what_kind_of_number_it_is() {
+    fn metric_names_have_the_unit_and_the_kind() {
         for (name, unit, is_sum, expected) in [
             ("http.server.request.duration", "s", false, "http_server_request_duration_seconds"),
             ("http.server.request.duration", "s", false, "http_server_request_duration_seconds"),
@@ -136,7 +136,7 @@ mod tests {
             ("errors", "{error}/min", false, "errors_per_minute"),
             ("active", "1", false, "active"),
             ("latency", "1", false, "latency"),
-            ("strange", "foo^2", false, "strange_foo_2"),
+            ("unknown", "foo^2", false, "unknown_foo_2"),
             ("a..b--c_", "", false, "a_b_c"),
         ] {
             assert_eq!(metric_name(name, unit, is_sum), expected, "{name} in {unit}");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_words() {
+    fn units_have_names() {
         for (ucum, expected) in [
             ("s", "seconds"),
             ("By/s", "bytes_per_second"),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_that_prometheus_takes() {
+    fn label_names_are_valid_in_prometheus() {
         for (key, expected) in [
             ("http.request.method", "http_request_method"),
             ("a..b--c", "a_b_c"),

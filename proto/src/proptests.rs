@@ -1,4 +1,4 @@
-//! Properties that hold for any input: merging in any order, and reading any bytes.
+//! Properties that hold for any input: merging in any order, and decoding any bytes.
 
 use proptest::prelude::*;
 
@@ -49,21 +49,21 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_from_the_queue_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+    fn no_item_of_the_queue_panics(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         if let Ok(batch) = Batch::decode(bytes) {
             prop_assert_eq!(Batch::decode(batch.encode()), Ok(batch));
         }
     }
 
     #[test]
-    fn no_attribute_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+    fn no_attributes_panic(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
         if let Ok(decoded) = attributes::decode(&bytes) {
             prop_assert_eq!(attributes::decode(&attributes::encode(decoded.clone())), Ok(decoded));
         }
     }
 
     #[test]
-    fn no_configuration_does_harm(text in "\\PC{0,200}", bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+    fn no_configuration_panics(text in "\\PC{0,200}", bytes in prop::collection::vec(any::<u8>(), 0..500)) {
         let _ = config::read(text.as_bytes(), |section| section.texts("a", 9, 9));
         let _ = config::read(&bytes, |section| section.texts("a", 9, 9));
         let _ = duration::parse(&text);

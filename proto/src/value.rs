@@ -1,29 +1,29 @@
-//! Shared values: what the service fetches once per Envoy, and the names under which workers find it in shared data.
+//! Shared values, which the service fetches once per Envoy: their names in shared data.
 
 use crate::limits::COUNTER_KEY_BYTES_MAX;
 
-/// The key in shared data of the number of changes to any value: a `u64`, 8 bytes little-endian. A reader looks at the values
-/// again only when it has changed.
+/// The key in shared data of the generation, the number of changes to any value: a `u64`, 8 bytes
+/// little-endian. Workers read the values again when it changes.
 pub const GENERATION_KEY: &str = "tributary.values";
 
-/// Bytes of a value that a configuration may ask for. Each worker keeps a copy.
+/// The greatest limit of bytes of a value. Each worker keeps a copy.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
-/// Values of one service.
+/// The most values of a service.
 pub const VALUES_MAX: usize = 32;
 
-/// The key in shared data of the value that the configuration calls `name`; it is empty while there is none.
+/// Returns the key in shared data of a configured value. An empty value is not valid yet.
 pub fn shared_key(name: &str) -> String {
     format!("tributary.value.{name}")
 }
 
-/// Whether `name` can name a value: letters, digits, `_`, `.` and `-`.
+/// Returns whether `name` is valid for a value: letters, digits, `_`, `.` and `-`.
 pub fn is_name(name: &str) -> bool {
     name.len() <= COUNTER_KEY_BYTES_MAX && crate::counter::is_key(name)
 }
 
-/// Whether bytes can be (a part of) a header's value: visible ASCII, blanks, and bytes above (RFC 9110 section 5.5). What is
-/// not could end the header and begin another.
+/// Returns whether bytes are valid in a header's value: visible ASCII, blanks and bytes from 0x80 (RFC 9110
+/// section 5.5). Other bytes could end the header and begin another.
 pub fn is_header_value(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..))
 }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_ends_a_header_is_a_value() {
+    fn a_header_value_contains_no_line_break() {
         for (bytes, expected) in [
             (&b"Bearer a.b-c"[..], true),
             (b"", true),

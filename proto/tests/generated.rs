@@ -1,4 +1,5 @@
-//! The generated code is what the schemas say today: no build needs a generator, and no schema drifts from its code.
+//! The generated code is what the schemas say today: no build needs a generator, and no schema drifts from
+//! its code.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

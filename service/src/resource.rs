@@ -1,6 +1,6 @@
 //! The resource: which process the numbers are from.
 
-use tributary_proto::attributes::{self, Value};
+use tributary_proto::attributes::{self, AttributeValue as Value};
 use tributary_proto::otlp::KeyValue;
 
 /// Which process the numbers are from.

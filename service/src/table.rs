@@ -27,7 +27,7 @@ use timeline::Timeline;
 
 /// Metrics of each owner in the table. A configuration has a handful; what a stranger's batches bring past this is dropped and
 /// counted.
-pub const METRICS_MAX: usize = 256;
+pub use tributary_proto::limits::METRICS_MAX;
 
 /// All series.
 #[derive(Debug)]

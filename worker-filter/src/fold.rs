@@ -190,7 +190,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
 
 impl Slot {
     fn new(group: &MetricGroup, key: Box<[u8]>, attributes: Box<[u8]>) -> Self {
-        let cells = group.measures.iter().map(|measure| Point::nothing(&measure.metric.kind)).collect();
+        let cells = group.measures.iter().map(|measure| Point::empty(&measure.metric.kind)).collect();
         Self { key, attributes, records: 0, observations: 0, cells, exemplar: None, idle_flushes: 0 }
     }
 

@@ -1,4 +1,4 @@
-//! Adding points up and taking them apart: the same for a fold in a worker and for the table in the service.
+//! Addition and subtraction of points, for the fold in a worker and for the table in the service.
 
 use super::Point;
 use crate::exponential::ExponentialHistogram;
@@ -6,8 +6,8 @@ use crate::histogram::Histogram;
 use crate::metric::Kind;
 
 impl Point {
-    /// The point of a metric before anything was counted.
-    pub fn nothing(kind: &Kind) -> Self {
+    /// Creates the point of a metric without observations.
+    pub fn empty(kind: &Kind) -> Self {
         match kind {
             Kind::Counter => Point::Counter(0),
             Kind::UpDownCounter => Point::UpDownCounter(0),
@@ -16,14 +16,15 @@ impl Point {
         }
     }
 
-    /// Adds what `delta` counted; false, with nothing changed, if it is of another kind or has other bounds.
+    /// Adds another point. Returns false and changes nothing if its kind or its number of bounds differs.
     pub fn add(&mut self, delta: &Point) -> bool {
         match (self, delta) {
             (Point::Counter(sum), Point::Counter(delta)) => {
                 *sum = sum.saturating_add(*delta);
                 true
             }
-            // Wraps where others saturate: on the way it may be anywhere, and only a sum that fits must be right.
+            // Wraps instead of saturating, so that the sum is right if it fits, whatever the intermediate
+            // sums were.
             (Point::UpDownCounter(sum), Point::UpDownCounter(delta)) => {
                 *sum = sum.wrapping_add(*delta);
                 true
@@ -40,8 +41,8 @@ impl Point {
         }
     }
 
-    /// What was counted since this point was `base`. What cannot be told of a part alone (the extremes of a histogram) is
-    /// left out.
+    /// Returns the difference to an earlier state `base` of this point. The extremes of a histogram are
+    /// unknown then.
     #[must_use]
     pub fn since(&self, base: &Point) -> Point {
         match (self, base) {
@@ -51,7 +52,7 @@ impl Point {
             }
             (Point::Histogram(now), Point::Histogram(then)) => Point::Histogram(now.since(then)),
             (Point::Exponential(now), Point::Exponential(then)) => Point::Exponential(now.since(then).into()),
-            // A series is of one kind as long as it lives.
+            // Impossible: the kind of a series does not change.
             (
                 Point::Counter(_) | Point::UpDownCounter(_) | Point::Histogram(_) | Point::Exponential(_),
                 _,
@@ -59,7 +60,7 @@ impl Point {
         }
     }
 
-    /// Forgets everything counted.
+    /// Removes all observations.
     pub fn clear(&mut self) {
         match self {
             Point::Counter(count) => *count = 0,
@@ -86,7 +87,7 @@ mod tests {
     }
 
     fn counted(kind: &Kind, values: &[u64]) -> Point {
-        let mut point = Point::nothing(kind);
+        let mut point = Point::empty(kind);
         for value in values {
             match (&mut point, kind) {
                 (Point::Counter(count), _) => *count += value,
@@ -99,7 +100,7 @@ mod tests {
         point
     }
 
-    /// Everything of a point but its extremes.
+    /// Returns a point without its extremes.
     fn without_extremes(point: &Point) -> Point {
         point.since(&match point {
             Point::Counter(_) => Point::Counter(0),
@@ -111,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_came_since_and_what_was_before_make_the_whole(
+        fn base_plus_difference_is_the_point(
             before in prop::collection::vec(0u64..100_000, 0..20),
             since in prop::collection::vec(0u64..100_000, 0..20),
         ) {
@@ -124,18 +125,18 @@ mod tests {
                     prop_assert_eq!((difference.min(), difference.max()), (None, None));
                     prop_assert_eq!(difference.count(), since.len() as u64);
                 }
-                let mut whole = base.clone();
-                prop_assert!(whole.add(&difference));
-                prop_assert_eq!(without_extremes(&whole), without_extremes(&now));
+                let mut sum = base.clone();
+                prop_assert!(sum.add(&difference));
+                prop_assert_eq!(without_extremes(&sum), without_extremes(&now));
                 now.clear();
-                prop_assert_eq!(now, Point::nothing(&kind));
+                prop_assert_eq!(now, Point::empty(&kind));
             }
         }
     }
 
     proptest! {
         #[test]
-        fn any_split_of_ups_and_downs_in_any_order_is_one_sum(
+        fn up_down_counters_add_up_in_any_order(
             shuffled in prop::collection::vec((any::<i64>(), 0usize..4), 0..50).prop_shuffle(),
         ) {
             let mut parts = [const { Point::UpDownCounter(0) }; 4];
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_and_bounds_do_not_mix() {
+    fn points_of_different_kinds_or_bounds_are_not_added() {
         let [counter, one, exponential, up_down] = kinds();
         let two = Kind::Histogram { bounds: [1].into() };
         for (left, right) in [
@@ -163,9 +164,9 @@ mod tests {
             (&up_down, &counter),
             (&counter, &up_down),
         ] {
-            let mut point = Point::nothing(left);
-            assert!(!point.add(&Point::nothing(right)));
-            assert_eq!(point, Point::nothing(left));
+            let mut point = Point::empty(left);
+            assert!(!point.add(&Point::empty(right)));
+            assert_eq!(point, Point::empty(left));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Batches through the queue, and forged ones.
+//! Batches through the queue, valid and forged.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -68,7 +68,7 @@ fn fields_that_a_later_release_adds_are_ignored() {
 }
 
 #[test]
-fn extremes_that_are_not_known_stay_so() {
+fn unknown_extremes_stay_unknown() {
     let mut histogram = Histogram::new(1);
     histogram.record(3, &[10]);
     let mut exponential = ExponentialHistogram::new(8);
@@ -97,13 +97,13 @@ fn a_batch_survives_the_queue() {
 }
 
 #[test]
-fn a_batch_is_never_empty_bytes() {
+fn an_encoded_batch_is_never_empty() {
     let least = Batch { producer: 0, sequence: 1, observed_before: 0, counters: vec![], groups: vec![] };
-    assert!(!least.encode().is_empty(), "a queue cannot carry an empty item apart from having none");
+    assert!(!least.encode().is_empty(), "an empty item would look like an empty queue");
 }
 
 #[test]
-fn an_exemplar_without_an_id_is_refused() {
+fn an_exemplar_without_an_id_is_rejected() {
     for forge in
         [(|wire| (wire.trace_id_high, wire.trace_id_low) = (0, 0)) as fn(&mut wire::Exemplar), |wire| {
             wire.span_id = 0
@@ -116,7 +116,7 @@ fn an_exemplar_without_an_id_is_refused() {
 }
 
 #[test]
-fn a_forged_batch_is_refused_whole() {
+fn a_forged_batch_is_rejected() {
     let forged = |change: fn(&mut Batch)| {
         let mut batch = batch();
         change(&mut batch);
@@ -124,7 +124,7 @@ fn a_forged_batch_is_refused_whole() {
     };
     for (result, expected) in [
         (forged(|b| b.sequence = 0), BatchError::NoSequence),
-        (forged(|b| b.counters = vec![String::new()]), BatchError::TooMany),
+        (forged(|b| b.counters = vec![String::new()]), BatchError::CounterKey),
         (forged(|b| b.counters = vec!["k".into(); COUNTERS_MAX + 1]), BatchError::TooMany),
         (
             forged(|b| b.groups[0].series[0].attributes = vec![0xff].into()),
@@ -154,9 +154,9 @@ fn a_forged_batch_is_refused_whole() {
         (forged(|b| b.groups[0].series[0].points.swap(1, 2)), BatchError::Points),
         (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric(MetricError::Divisor)),
         (Batch::decode(b"\xff".to_vec()), BatchError::Malformed),
-        // Groups of an unknown field, one in the other: prost stops at a depth of 100.
+        // Nested groups of an unknown field: prost stops at a depth of 100.
         (Batch::decode(b"\xa3\x06".repeat(100_000)), BatchError::Malformed),
-        // A length that is more than there is, and one that is more than any memory.
+        // A length that exceeds the item, and one that exceeds any memory.
         (Batch::decode(b"\x1a\x05abc".to_vec()), BatchError::Malformed),
         (Batch::decode(b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01".to_vec()), BatchError::Malformed),
         (Batch::decode(vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),
@@ -176,7 +176,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 }
 
 fn point(kind: &Kind, values: &[u64]) -> Point {
-    let mut point = Point::nothing(kind);
+    let mut point = Point::empty(kind);
     for value in values {
         match (&mut point, kind) {
             (Point::Counter(count), _) => *count = count.saturating_add(*value),
@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn a_writer_writes_what_a_whole_batch_encodes(group in any_group(), producer: u64) {
+    fn a_writer_and_encode_write_the_same_batch(group in any_group(), producer: u64) {
         let mut writer = BatchWriter::new(producer, vec!["requests".into()], &group.metrics);
         for Series { attributes, observations, points, exemplars } in &group.series {
             prop_assert_eq!(writer.push(attributes, *observations, points, exemplars), None);
@@ -243,8 +243,8 @@ proptest! {
     }
 }
 
-/// For each list of a batch: the least bytes of an encoded element, and the bytes of a decoded one, which are more here than
-/// in a module. `Batch::decode` says what follows from it.
+/// Compares, for each list of a batch, the smallest encoded element with a decoded one, which is larger here
+/// than in a module. The comment of `Batch::decode` has the result.
 #[test]
 fn decoding_takes_a_bounded_multiple_of_the_item() {
     for (encoded, decoded) in [
@@ -258,7 +258,7 @@ fn decoding_takes_a_bounded_multiple_of_the_item() {
     ] {
         assert!(decoded <= 56 * encoded, "{decoded} bytes for {encoded}");
     }
-    // Empty messages in empty messages, as many as fit in; each refused for what is missing in it.
+    // As many empty messages as fit into an item. They are rejected because required values are missing.
     let nested = |bytes: Vec<u8>| {
         let mut group = Vec::new();
         prost::encoding::bytes::encode(2, &bytes, &mut group);

@@ -1,4 +1,4 @@
-//! Batches as protobuf messages (`schema/batch.proto`): what is decoded is checked before anything of it is used.
+//! Conversion between batches and protobuf messages (`schema/batch.proto`). Decoded messages are checked.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -11,17 +11,17 @@ use crate::exponential::ExponentialHistogram;
 use crate::generated::batch as wire;
 use crate::generated::batch::point::Value;
 use crate::histogram::Histogram;
-use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX, GROUPS_MAX, METRICS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX, GROUP_METRICS_MAX, GROUPS_MAX};
 use crate::metric::{Kind, Metric};
 
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(
     size_of::<wire::Point>() <= 64 && size_of::<wire::Metric>() <= 64 && size_of::<wire::Series>() <= 64,
-    "this is what bounds the memory of decoding"
+    "the memory of decoding depends on these sizes"
 );
 
 impl Batch {
-    /// Encodes the batch for the queue. The result is never empty, since a batch has a sequence.
+    /// Encodes the batch for the queue. The result is never empty, because a sequence number is not 0.
     pub fn encode(&self) -> Vec<u8> {
         let batch = wire::Batch {
             producer: self.producer,
@@ -33,10 +33,11 @@ impl Batch {
         batch.encode_to_vec()
     }
 
-    /// Decodes and checks an item of the queue. The attributes of its series stay where they are in it.
+    /// Decodes and checks an item of the queue. Attributes of series are slices of it.
     ///
-    /// Decoding allocates at most 24 MiB: 64 bytes for each two of an item of [`BATCH_BYTES_MAX`] that is nothing but empty
-    /// points or metrics, and half as much again while their list grows.
+    /// Decoding allocates at most 24 MiB: an item of [`BATCH_BYTES_MAX`] can consist of empty points or
+    /// metrics, of which each has 2 bytes and is decoded to 64; their list needs half as much again while it
+    /// grows.
     pub fn decode(item: Vec<u8>) -> Result<Self, BatchError> {
         if item.len() > BATCH_BYTES_MAX {
             return Err(BatchError::TooLong);
@@ -45,11 +46,11 @@ impl Batch {
         if batch.sequence == 0 {
             return Err(BatchError::NoSequence);
         }
-        if batch.groups.len() > GROUPS_MAX
-            || batch.counters.len() > COUNTERS_MAX
-            || !batch.counters.iter().all(|key| counter::is_key(key))
-        {
+        if batch.groups.len() > GROUPS_MAX || batch.counters.len() > COUNTERS_MAX {
             return Err(BatchError::TooMany);
+        }
+        if !batch.counters.iter().all(|key| counter::is_key(key)) {
+            return Err(BatchError::CounterKey);
         }
         Ok(Self {
             producer: batch.producer,
@@ -70,9 +71,9 @@ impl Group {
         }
     }
 
-    /// Checks a decoded group.
+    /// Converts a message to a group, and checks it.
     pub fn from_wire(wire: wire::Group) -> Result<Self, BatchError> {
-        if wire.metrics.len() > METRICS_MAX {
+        if wire.metrics.len() > GROUP_METRICS_MAX {
             return Err(BatchError::TooMany);
         }
         let metrics = wire.metrics.into_iter().map(Metric::from_wire);
@@ -107,11 +108,11 @@ impl Series {
             points: points.collect::<Result<_, _>>()?,
             exemplars: exemplars.collect::<Option<_>>().ok_or(BatchError::Exemplars)?,
         };
-        if series.exemplars_fit() { Ok(series) } else { Err(BatchError::Exemplars) }
+        if series.has_valid_exemplars() { Ok(series) } else { Err(BatchError::Exemplars) }
     }
 
-    /// Whether each exemplar belongs to a histogram, in the order of the points and at most one for each.
-    fn exemplars_fit(&self) -> bool {
+    /// Returns whether exemplars belong to histograms, at most one to each, in the order of the points.
+    fn has_valid_exemplars(&self) -> bool {
         let of_histogram = |(point, _): &(usize, Exemplar)| {
             matches!(self.points.get(*point), Some(Point::Histogram(_) | Point::Exponential(_)))
         };
@@ -127,7 +128,7 @@ impl Point {
         wire
     }
 
-    /// Writes the point into a message, whose list of buckets is reused if it was a histogram before.
+    /// Writes the point into a message. Reuses its list of buckets if it was a histogram.
     pub(super) fn write_to(&self, wire: &mut wire::Point) {
         let value = match (self, &mut wire.value) {
             (Self::Histogram(histogram), Some(Value::Histogram(wire))) => return histogram.write_to(wire),
@@ -144,11 +145,11 @@ impl Point {
             (Value::Counter(count), Kind::Counter) => Some(Self::Counter(count)),
             (Value::UpDownCounter(change), Kind::UpDownCounter) => Some(Self::UpDownCounter(change)),
             (Value::Histogram(histogram), Kind::Histogram { bounds }) => {
-                let fits = histogram.buckets.len() == bounds.len().saturating_add(1);
-                fits.then(|| Self::Histogram(Histogram::from_wire(histogram)))
+                let matches = histogram.buckets.len() == bounds.len().saturating_add(1);
+                matches.then(|| Self::Histogram(Histogram::from_wire(histogram)))
             }
             (Value::ExponentialHistogram(histogram), Kind::Exponential { max_size }) => {
-                let histogram = ExponentialHistogram::from_wire(histogram, *max_size).ok()?;
+                let histogram = ExponentialHistogram::from_wire(histogram, *max_size)?;
                 Some(Self::Exponential(Box::new(histogram)))
             }
             _ => None,

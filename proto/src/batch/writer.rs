@@ -1,4 +1,4 @@
-//! Writing batches series by series, so that none grows past [`BATCH_BYTES`] and nothing is encoded twice.
+//! Writes batches series by series, so that no batch exceeds [`BATCH_BYTES`] and nothing is encoded twice.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -16,38 +16,38 @@ const GROUP_SERIES: u32 = 2;
 
 /// Writes the batches of one producer, whose series share their metrics.
 ///
-/// [`push`](Self::push) each series; it gives a finished batch whenever one is full. [`finish`](Self::finish) gives the
-/// last. Sequence numbers run on over the writer's life.
+/// [`push`](Self::push) adds a series and returns the batch before it if that is full;
+/// [`finish`](Self::finish) returns the last one. Sequence numbers continue over the life of the writer.
 #[derive(Clone, Debug)]
 pub struct BatchWriter {
     /// The last finished batch without its group; `observed_before` includes that batch.
     head: wire::Batch,
-    /// Observations in the series that wait.
-    waiting: u64,
-    /// The beginning of each batch's group: its metrics, encoded.
+    /// Observations in the series that are not in a finished batch.
+    pending: u64,
+    /// The encoded metrics, with which the group of each batch begins.
     metrics: Vec<u8>,
-    /// The series so far, encoded behind their field keys.
+    /// The encoded series of the next batch, each with its field key.
     series: Vec<u8>,
-    /// The message that each series becomes. Its lists are reused.
+    /// The message into which each series is written. Its lists are reused.
     next: wire::Series,
 }
 
 impl BatchWriter {
-    /// A writer whose first batch has sequence 1.
+    /// Creates a writer whose first batch has the sequence number 1.
     pub fn new(producer: u64, counters: Vec<String>, metrics: &[Metric]) -> Self {
         let head = wire::Batch { producer, counters, ..wire::Batch::default() };
         let metrics = metrics.iter().map(Metric::to_wire).collect();
         let metrics = wire::Group { metrics, series: Vec::new() }.encode_to_vec();
-        Self { head, waiting: 0, metrics, series: Vec::new(), next: wire::Series::default() }
+        Self { head, pending: 0, metrics, series: Vec::new(), next: wire::Series::default() }
     }
 
-    /// Observations in all batches that were given.
+    /// Returns the number of observations in all finished batches.
     pub fn observed(&self) -> u64 {
         self.head.observed_before
     }
 
-    /// Appends a series, with the exemplars of its points if there are any ([`Series`](super::Series)). Gives the batch
-    /// before it if the series did not fit into that one any more.
+    /// Appends a series with its exemplars ([`Series`](super::Series)). Returns the batch before it if the
+    /// series did not fit into that one.
     pub fn push(
         &mut self,
         attributes: &[u8],
@@ -65,17 +65,17 @@ impl BatchWriter {
         next.exemplars.extend(exemplars.iter().map(|(point, exemplar)| exemplar.to_wire(*point)));
         message::encode(GROUP_SERIES, next, &mut self.series);
         if self.metrics.len().saturating_add(self.series.len()) <= BATCH_BYTES {
-            self.waiting = self.waiting.saturating_add(observations);
+            self.pending = self.pending.saturating_add(observations);
             return None;
         }
         let last = self.series.split_off(before);
         let finished = self.finish();
         self.series = last;
-        self.waiting = observations;
+        self.pending = observations;
         finished
     }
 
-    /// The batch of the series that were pushed since the last one; none if there are none.
+    /// Returns the batch of the series that were pushed since the last one, or `None` without series.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         if self.series.is_empty() {
             return None;
@@ -83,14 +83,14 @@ impl BatchWriter {
         self.head.sequence = self.head.sequence.saturating_add(1);
         let group_bytes = self.metrics.len().saturating_add(self.series.len());
         let mut batch = self.head.encode_to_vec();
-        // The field's key and length need 4 bytes.
+        // For the field's key and length.
         batch.reserve_exact(group_bytes.saturating_add(4));
         encode_key(BATCH_GROUPS, WireType::LengthDelimited, &mut batch);
         encode_varint(u64::try_from(group_bytes).unwrap_or(u64::MAX), &mut batch);
         batch.extend_from_slice(&self.metrics);
         batch.append(&mut self.series);
         self.head.observed_before =
-            self.head.observed_before.saturating_add(std::mem::take(&mut self.waiting));
+            self.head.observed_before.saturating_add(std::mem::take(&mut self.pending));
         Some(batch)
     }
 }
@@ -128,10 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn writes_what_a_batch_reads() {
+    fn batches_can_be_decoded() {
         let mut writer = BatchWriter::new(7, vec!["requests".into()], &[metric()]);
         let only = series(1);
-        assert_eq!(writer.finish(), None, "nothing to say, nothing said");
+        assert_eq!(writer.finish(), None, "no series, no batch");
         assert_eq!(push(&mut writer, &only), None);
         let written = writer.finish().unwrap();
         let groups = vec![Group { metrics: vec![metric()], series: vec![only] }];
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_before_the_limit_and_loses_nothing() {
+    fn batches_are_split_before_the_limit() {
         let mut writer = BatchWriter::new(7, vec![], &[metric()]);
         let all: Vec<Series> = (0..600).map(series).collect();
         let mut written: Vec<_> = all.iter().filter_map(|series| push(&mut writer, series)).collect();

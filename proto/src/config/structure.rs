@@ -1,27 +1,27 @@
-//! A configuration that is a serialised google.protobuf.Struct, as JSON values: what Envoy hands over for a Struct in its own
-//! configuration (1.36.4 and 1.40.0), where its documentation says JSON text.
+//! Converts a serialised google.protobuf.Struct to JSON values. Envoy passes a Struct in its own
+//! configuration like this (1.36.4 and 1.40.0), although its documentation says JSON text.
 
 use prost::Message;
 use prost_types::Struct;
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
-/// The first byte of every Struct but an empty one: the tag of its field `fields`. Text that is no JSON begins otherwise, and must
-/// not pass for a Struct of unknown fields.
+/// The first byte of every Struct that is not empty: the tag of its field `fields`. It distinguishes a Struct
+/// from text, which could be decoded as a Struct with unknown fields.
 const FIRST_BYTE: u8 = 0x0a;
 
-/// The object that a serialised Struct stands for, or why there is none; nothing if the bytes are something else.
+/// Decodes a Struct, or describes why it cannot be decoded. Returns `None` if the bytes are something else.
 pub(super) fn decode(bytes: &[u8]) -> Option<Result<Map<String, Value>, &'static str>> {
     if bytes.first() != Some(&FIRST_BYTE) {
         return None;
     }
-    let structure = Struct::decode(bytes).map_err(|_| "a Struct that is damaged, or nested too deeply");
+    let structure = Struct::decode(bytes).map_err(|_| "a Struct that is malformed or nested too deeply");
     Some(structure.and_then(|structure| object(structure).ok_or("a Struct with a number that is not finite")))
 }
 
 fn object(structure: Struct) -> Option<Map<String, Value>> {
     let mut object = Map::new();
-    // Not collected: that sorts, with 5 KiB of code.
+    // Not collected, which would sort and adds 5 KiB of code.
     for (name, member) in structure.fields {
         object.insert(name, value(member)?);
     }
@@ -31,7 +31,7 @@ fn object(structure: Struct) -> Option<Map<String, Value>> {
 fn value(value: prost_types::Value) -> Option<Value> {
     Some(match value.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::BoolValue(truth)) => Value::Bool(truth),
+        Some(Kind::BoolValue(value)) => Value::Bool(value),
         Some(Kind::NumberValue(number)) => Value::Number(Number::from_f64(number)?),
         Some(Kind::StringValue(text)) => Value::String(text),
         Some(Kind::StructValue(structure)) => Value::Object(object(structure)?),
@@ -48,11 +48,11 @@ mod tests {
 
     use super::*;
 
-    /// The same value, as Envoy writes it.
+    /// Converts a value as Envoy does.
     fn wire(value: &Value) -> prost_types::Value {
         let kind = match value {
             Value::Null => Kind::NullValue(0),
-            Value::Bool(truth) => Kind::BoolValue(*truth),
+            Value::Bool(value) => Kind::BoolValue(*value),
             Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
             Value::String(text) => Kind::StringValue(text.clone()),
             Value::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(wire).collect() }),
@@ -84,13 +84,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_the_well_known_types_write(members in prop::collection::btree_map("\\PC{0,9}", any_value(), 1..6)) {
+        fn a_struct_of_the_well_known_types_is_decoded(members in prop::collection::btree_map("\\PC{0,9}", any_value(), 1..6)) {
             let members: Map<_, _> = members.into_iter().collect();
             prop_assert_eq!(decode(&structure(&members).encode_to_vec()), Some(Ok(members)));
         }
 
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode(&[&[FIRST_BYTE], &*bytes].concat());
         }
     }
@@ -110,7 +110,7 @@ mod tests {
             for depth in [deepest + 1, 200] {
                 assert_eq!(
                     nested(depth, nest),
-                    Err("a Struct that is damaged, or nested too deeply"),
+                    Err("a Struct that is malformed or nested too deeply"),
                     "{depth}"
                 );
             }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_json_does_not_have_is_refused() {
+    fn a_number_that_is_not_finite_is_rejected() {
         for number in [f64::NAN, f64::INFINITY] {
             let value = prost_types::Value { kind: Some(Kind::NumberValue(number)) };
             let bytes = Struct { fields: [("a".to_owned(), value)].into() }.encode_to_vec();
@@ -127,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_no_struct() {
-        // To protobuf, the first two are fields that a Struct does not have.
+    fn other_bytes_are_not_a_struct() {
+        // In protobuf, the first two are fields that a Struct does not have.
         for text in [" a", "  x ", "{", "{]", "interval: 5s"] {
             assert_eq!(decode(text.as_bytes()), None, "{text:?}");
         }

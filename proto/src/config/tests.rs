@@ -1,16 +1,16 @@
-//! Configurations, right and wrong.
+//! Valid and invalid configurations.
 
 use super::*;
 
-fn problems(json: &str, take_apart: impl FnOnce(&mut Section<'_>)) -> Vec<String> {
-    match read(json.as_bytes(), take_apart) {
+fn problems(json: &str, read_section: impl FnOnce(&mut Section<'_>)) -> Vec<String> {
+    match read(json.as_bytes(), read_section) {
         Ok(()) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
 }
 
 #[test]
-fn every_problem_is_found_at_once_with_its_path() {
+fn every_problem_is_reported_at_once_with_its_path() {
     let json =
         r#"{"flush": {"interval": 5, "speed": 1}, "list": [{"n": -1}, 7], "word": "c", "map": {"a": 1}}"#;
     let found = problems(json, |section| {
@@ -36,7 +36,7 @@ fn every_problem_is_found_at_once_with_its_path() {
 }
 
 #[test]
-fn what_is_no_object_is_one_problem() {
+fn a_configuration_that_is_not_an_object_is_one_problem() {
     for json in ["[]", "{", "\"text\"", "\u{0}"] {
         assert_eq!(problems(json, |_| ()).len(), 1, "{json}");
     }
@@ -48,8 +48,8 @@ fn what_is_no_object_is_one_problem() {
 }
 
 #[test]
-fn a_struct_is_read_as_its_json_would_be() {
-    // As Envoy 1.40 gives {"interval": "5s", "n": 1}.
+fn a_struct_is_read_like_json() {
+    // Envoy 1.40 gives this for {"interval": "5s", "n": 1}.
     let bytes = b"\n\x10\n\x08interval\x12\x04\x1a\x025s\n\x0e\n\x01n\x12\x09\x11\0\0\0\0\0\0\xf0?";
     let read = read(bytes, |section| {
         let interval = section.duration("interval", Duration::ZERO..=Duration::MAX);
@@ -59,14 +59,14 @@ fn a_struct_is_read_as_its_json_would_be() {
 }
 
 #[test]
-fn a_configuration_of_two_mebibytes_is_refused_unread() {
+fn a_configuration_of_two_mebibytes_is_rejected_unread() {
     let found = problems(&" ".repeat(2 * 1024 * 1024), |_| ());
     let expected = "the whole configuration: found 2097152 bytes or more, allowed: a Struct, or text of a JSON object, of at most 1048576 bytes";
     assert_eq!(found, [expected]);
 }
 
 #[test]
-fn whole_numbers_may_be_written_as_doubles_and_as_text() {
+fn whole_numbers_can_be_doubles_or_text() {
     for (json, expected) in [
         ("5", Ok(5)),
         ("5.0", Ok(5)),
@@ -87,13 +87,13 @@ fn whole_numbers_may_be_written_as_doubles_and_as_text() {
 }
 
 #[test]
-fn text_that_cannot_be_read_is_one_problem_that_says_where() {
+fn a_syntax_error_is_one_problem_with_its_position() {
     for (json, expected) in [
         ("{", "EOF while parsing an object at line 1 column 1"),
         ("{\n \"a\": 1e309}", "number out of range at line 2 column 11"),
         (" interval: 5s", "expected value at line 1 column 2"),
         ("\n{,}", "key must be a string at line 2 column 2"),
-        ("\n", "a Struct that is damaged, or nested too deeply"),
+        ("\n", "a Struct that is malformed or nested too deeply"),
         (&"[".repeat(200), "recursion limit exceeded at line 1 column 128"),
         ("[1]", "a list of 1"),
     ] {
@@ -103,7 +103,7 @@ fn text_that_cannot_be_read_is_one_problem_that_says_where() {
 }
 
 #[test]
-fn a_long_value_is_cut_in_its_problem() {
+fn a_long_value_is_cut_in_a_problem() {
     let json = format!(r#"{{"word": "{}"}}"#, "x".repeat(10_000));
     let found = problems(&json, |section| {
         section.word("word", &["a"]);
@@ -112,7 +112,7 @@ fn a_long_value_is_cut_in_its_problem() {
 }
 
 #[test]
-fn lists_are_read_whole_or_refused() {
+fn lists_are_read_as_a_whole_or_rejected() {
     let json = r#"{"names": ["a", "b"], "bounds": [0.5, 1, 2], "on": true, "mixed": ["a", 1], "falling": [2, 1], "off": 0}"#;
     let found = problems(json, |section| {
         assert_eq!(section.list("names", 2, 1..=9), Some(vec!["a".to_owned(), "b".to_owned()]));

@@ -4,40 +4,40 @@ pub struct Exports {
     #[prost(message, repeated, tag = "1")]
     pub exports: ::prost::alloc::vec::Vec<Export>,
 }
-/// How the exports to one destination go.
+/// The state of exports to one destination.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Export {
-    /// The destination's name.
+    /// The name of the destination.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// When it last took everything that there was; when the service began if it never did.
+    /// When it last had accepted everything; the start time of the service if it never did.
     #[prost(uint64, tag = "2")]
     pub complete_unix_nano: u64,
-    /// How long that may be ago, in nanoseconds, until something is wrong.
+    /// The time after that, in nanoseconds, from which failing exports are a problem.
     #[prost(uint64, tag = "3")]
     pub patience_ns: u64,
-    /// Requests that it took.
+    /// Requests that it accepted.
     #[prost(uint64, tag = "4")]
     pub succeeded: u64,
-    /// Requests that failed, or could not be sent.
+    /// Requests that failed or could not be sent.
     #[prost(uint64, tag = "5")]
     pub failed: u64,
     /// Failures since the last success.
     #[prost(uint64, tag = "6")]
     pub failures: u64,
-    /// What went wrong last; empty if nothing did since the last success.
+    /// The last failure; empty if none happened since the last success.
     #[prost(string, tag = "7")]
     pub fault: ::prost::alloc::string::String,
-    /// The number of the last flush whose data it has taken.
+    /// The number of the last flush request whose data it has accepted.
     #[prost(uint64, tag = "8")]
     pub flushed: u64,
-    /// Observations that it took.
+    /// Observations that it accepted.
     #[prost(uint64, tag = "9")]
     pub exported: u64,
-    /// Observations that it does not have yet.
+    /// Observations that it has not accepted yet.
     #[prost(uint64, tag = "10")]
     pub waiting: u64,
-    /// Observations that it will never get.
+    /// Observations that were dropped and that it never gets.
     #[prost(uint64, tag = "11")]
     pub dropped: u64,
 }

@@ -231,8 +231,8 @@ pub mod any_value {
         IntValue(i64),
     }
 }
-/// Not part of OTLP: the attributes of one series by themselves, as a batch carries them. Field 1, so that each attribute is
-/// the same bytes as in a data point, behind another tag.
+/// Not part of OTLP: the attributes of one series, as a batch has them. Each attribute has the same bytes
+/// as in a data point, after another tag.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AttributeSet {
     #[prost(message, repeated, tag = "1")]

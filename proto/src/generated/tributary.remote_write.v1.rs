@@ -106,12 +106,12 @@ pub struct Histogram {
     /// From -4 to 8.
     #[prost(sint32, tag = "4")]
     pub schema: i32,
-    /// Optional, so that 0 is written too.
+    /// Optional, so that 0 is also written.
     #[prost(double, optional, tag = "5")]
     pub zero_threshold: ::core::option::Option<f64>,
     #[prost(message, repeated, tag = "11")]
     pub positive_spans: ::prost::alloc::vec::Vec<BucketSpan>,
-    /// The first count, then what each differs by from the one before it.
+    /// The first count, then the difference of each to the one before.
     #[prost(sint64, repeated, tag = "12")]
     pub positive_deltas: ::prost::alloc::vec::Vec<i64>,
     #[prost(int64, tag = "15")]
@@ -136,7 +136,8 @@ pub mod histogram {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BucketSpan {
-    /// The first span's: the index of its first bucket. Any other's: how many buckets lie between it and the one before.
+    /// For the first span, the index of its first bucket; for others, the number of buckets between it and
+    /// the previous one.
     #[prost(sint32, tag = "1")]
     pub offset: i32,
     #[prost(uint32, tag = "2")]

@@ -4,7 +4,7 @@
 //! most of a request, are counted exactly. Before compression.
 
 use prost::encoding::encoded_len_varint;
-use tributary_proto::attributes::{self, Value as Attribute};
+use tributary_proto::attributes::{self, AttributeValue as Attribute};
 use tributary_proto::metric::{Kind, Metric};
 
 use super::Encoding;
@@ -137,7 +137,7 @@ fn text(value: Attribute<'_>) -> &str {
     match value {
         Attribute::Text(text) => text,
         // The text of a number is within what is added to each attribute.
-        Attribute::Truth(_) | Attribute::Integer(_) => "",
+        Attribute::Bool(_) | Attribute::Integer(_) => "",
     }
 }
 

@@ -118,7 +118,7 @@ impl Row {
         Self {
             attributes,
             start_unix_nano,
-            point: Point::nothing(kind),
+            point: Point::empty(kind),
             changed_unix_nano: start_unix_nano,
             has_ended: false,
             sent: Destinations::default(),

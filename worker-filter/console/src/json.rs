@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::iter::Peekable;
 
 use serde::ser::{Serialize, SerializeSeq, Serializer};
-use tributary_proto::attributes::{self, Value as Attribute};
+use tributary_proto::attributes::{self, AttributeValue as Attribute};
 use tributary_proto::exports::Export;
 use tributary_proto::generated::batch::Series;
 use tributary_proto::generated::batch::point::Value;
@@ -115,7 +115,7 @@ impl<'a> From<Attribute<'a>> for Scalar<'a> {
     fn from(value: Attribute<'a>) -> Self {
         match value {
             Attribute::Text(text) => Scalar::Text(text),
-            Attribute::Truth(value) => Scalar::Bool(value),
+            Attribute::Bool(value) => Scalar::Bool(value),
             Attribute::Integer(number) => Scalar::Signed(number),
         }
     }

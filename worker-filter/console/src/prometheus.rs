@@ -3,7 +3,7 @@
 //! An exponential histogram has no form there whose series stay the same while it grows; it is written as a summary, by its
 //! count and its sum. Its buckets are in the JSON, and in what is pushed.
 
-use tributary_proto::attributes::{self, Value as Attribute};
+use tributary_proto::attributes::{self, AttributeValue as Attribute};
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::exports::Export;
 use tributary_proto::generated::batch::point::Value;
@@ -285,7 +285,7 @@ fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>) -> Str
     for (key, value) in attributes {
         let value = match value {
             Attribute::Text(text) => text.to_owned(),
-            Attribute::Truth(truth) => truth.to_string(),
+            Attribute::Bool(truth) => truth.to_string(),
             Attribute::Integer(number) => number.to_string(),
         };
         let name = label_name(key);

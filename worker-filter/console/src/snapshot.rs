@@ -2,7 +2,7 @@
 
 use prost::bytes::Bytes;
 use prost::{Message, decode_length_delimiter};
-use tributary_proto::attributes::{self, Value as Attribute};
+use tributary_proto::attributes::{self, AttributeValue as Attribute};
 use tributary_proto::console::{PART_BYTES_MAX, SnapshotPart};
 use tributary_proto::decimal;
 use tributary_proto::generated::batch::Series;

@@ -1,7 +1,7 @@
 //! Labels: attributes under names that Prometheus takes, sorted, each name once, encoded.
 
 use prost::encoding::message;
-use tributary_proto::attributes::{self, Value};
+use tributary_proto::attributes::{self, AttributeValue as Value};
 use tributary_proto::prometheus::label_name;
 use tributary_proto::remote_write::Label;
 
@@ -99,7 +99,7 @@ fn label(name: &str, value: String) -> Label {
 fn text(value: Value<'_>) -> String {
     match value {
         Value::Text(text) => text.to_owned(),
-        Value::Truth(truth) => truth.to_string(),
+        Value::Bool(truth) => truth.to_string(),
         Value::Integer(number) => number.to_string(),
     }
 }

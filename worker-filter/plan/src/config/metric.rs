@@ -2,7 +2,7 @@
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::limits::{
-    BOUNDS_MAX, DESCRIPTION_BYTES_MAX, METRICS_MAX, NAME_BYTES_MAX, UNIT_BYTES_MAX,
+    BOUNDS_MAX, DESCRIPTION_BYTES_MAX, GROUP_METRICS_MAX, NAME_BYTES_MAX, UNIT_BYTES_MAX,
 };
 use tributary_proto::metric::{self, Kind, Metric};
 
@@ -18,7 +18,7 @@ const TIMES: [(&str, u64); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us",
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
     let main = &mut plan.main;
     let mut names = Vec::new();
-    let measures = root.sections("metrics", 0..=METRICS_MAX, |section| {
+    let measures = root.sections("metrics", 0..=GROUP_METRICS_MAX, |section| {
         let measure = read_one(section, main)?;
         let name = &measure.metric.name;
         if names.contains(name) {
@@ -31,9 +31,9 @@ pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
         main.measures.retain(|other| other.metric.name != measure.metric.name);
         main.measures.push(measure);
     }
-    if main.measures.len() > METRICS_MAX {
+    if main.measures.len() > GROUP_METRICS_MAX {
         let found = format!("{} with the preset's", main.measures.len());
-        root.note("metrics", &found, &format!("at most {METRICS_MAX}"));
+        root.note("metrics", &found, &format!("at most {GROUP_METRICS_MAX}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What JSON needs that protobuf does not: keys, quotes and commas.
 
 use serde::Serialize;
-use tributary_proto::attributes::Value;
+use tributary_proto::attributes::AttributeValue as Value;
 
 use super::Writer;
 
@@ -14,7 +14,7 @@ impl Writer {
                 out.key("stringValue");
                 out.value(text);
             }
-            Value::Truth(truth) => out.truth(2, "boolValue", truth),
+            Value::Bool(truth) => out.truth(2, "boolValue", truth),
             Value::Integer(number) => out.sfixed64(3, "intValue", number),
         });
     }
