@@ -1,25 +1,25 @@
-//! Attributes of a stream: one property at a time, or many by one CEL expression.
+//! Reads attributes of a stream: one property per call, or many with one CEL expression.
 
 use proxy_wasm::types::Status;
 
 use crate::raw;
 
-/// A CEL expression that Envoy has compiled. It belongs to the root context that was current when it was made.
+/// A CEL expression that Envoy has compiled, valid in the root context that was current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expression(u32);
 
-/// The value of the attribute at `path`, whose segments are separated by NUL (`request\0method`), in the host's wire
-/// form: text as it is, integers, durations and times as 8 bytes little-endian.
+/// Reads the attribute at `path`, whose segments are separated by NUL (`request\0method`), in Envoy's wire
+/// format: text as it is; integers, durations and times as 8 bytes little-endian.
 ///
-/// Costs about 6,000 instructions on Envoy 1.40, since the host re-enters the VM for memory to put the answer in.
+/// Costs about 6,000 instructions in Envoy 1.40, because Envoy calls the VM to allocate memory for the value.
 pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
     raw::property(path)
 }
 
-/// Whether the current stream is an HTTP stream, and not a TCP connection.
+/// Returns whether the current stream is an HTTP stream and not a TCP connection.
 ///
 /// # Errors
-/// The host withholds properties.
+/// Envoy withholds properties.
 pub fn is_http() -> Result<bool, Status> {
     match property(b"request\0protocol") {
         Ok(_) => Ok(true),
@@ -28,22 +28,26 @@ pub fn is_http() -> Result<bool, Status> {
     }
 }
 
-/// Compiles a CEL expression. A host that has no such function answers [`Status::NotFound`] or another error.
+/// Compiles a CEL expression.
+///
+/// # Errors
+/// [`Status::NotFound`] if Envoy has no CEL; another status if it rejects the expression.
 pub fn compile(expression: &str) -> Result<Expression, Status> {
     let answer = raw::foreign_function("expr_create", expression.as_bytes())?;
     let token = answer.first_chunk().copied().ok_or(Status::SerializationFailure)?;
     Ok(Expression(u32::from_le_bytes(token)))
 }
 
-/// Forgets an expression. There is nobody to tell if the host does not.
+/// Deletes an expression. A failure has no consequence but memory.
 pub fn forget(expression: Expression) {
     let _ = raw::foreign_function("expr_delete", &expression.0.to_le_bytes());
 }
 
-/// The value of an expression for the current stream. An absent attribute anywhere in it fails the whole
-/// ([`Status::InternalFailure`] on Envoy 1.40).
+/// Evaluates an expression for the current stream. Costs about 8,400 instructions, and 1,800 for each
+/// attribute in it.
 ///
-/// Costs about 8,400 instructions, and 1,800 more for each attribute in it.
+/// # Errors
+/// [`Status::InternalFailure`] if an attribute in it is absent (Envoy 1.40).
 pub fn evaluate(expression: Expression) -> Result<Vec<u8>, Status> {
     raw::foreign_function("expr_evaluate", &expression.0.to_le_bytes())
 }

@@ -1,23 +1,25 @@
-//! Buffers of the current callback: bodies, data of TCP connections, the answer of a call, the plugin's configuration.
+//! Buffers of the current callback: bodies, TCP data, responses to calls, and the plugin's configuration.
 
 use proxy_wasm::types::{BufferType, Status};
 
 use crate::raw;
 
-/// At most `bytes_max` bytes of a buffer from `start` on; none in a phase that does not have the buffer.
+/// Reads at most `bytes_max` bytes of a buffer from `start`. Returns nothing in a callback without the
+/// buffer.
 pub fn read(buffer: BufferType, start: usize, bytes_max: usize) -> Vec<u8> {
     raw::buffer(buffer, start, bytes_max).unwrap_or_default()
 }
 
-/// Removes the first `size` bytes of a buffer, so that the filters behind do not see them.
+/// Removes the first `size` bytes of a buffer, so that later filters do not receive them.
 pub fn drain(buffer: BufferType, size: usize) -> Result<(), Status> {
     raw::drain_buffer(buffer, size)
 }
 
-/// The plugin's configuration, at most `bytes_max` bytes of it; empty if it has none. Only in `on_configure`.
+/// Reads at most `bytes_max` bytes of the plugin's configuration, in `on_configure`. It is empty for a plugin
+/// without one.
 ///
 /// # Errors
-/// The host withholds it.
+/// Envoy withholds buffers.
 pub fn plugin_configuration(bytes_max: usize) -> Result<Vec<u8>, Status> {
     match raw::buffer(BufferType::PluginConfiguration, 0, bytes_max) {
         // A plugin without a configuration has no buffer (Envoy 1.40).

@@ -1,9 +1,10 @@
-//! The exports that each module keeps. The SDK exports every callback of the ABI, and Envoy enters the VM for each that exists.
+//! The exports that every module keeps. The SDK exports all callbacks of the ABI, and Envoy calls each one
+//! that exists.
 
-/// Exports that every module keeps: its memory, the SDK's allocator and version, and the function that registers its root
-/// context.
+/// The exports that are not callbacks: the memory, the SDK's allocator and ABI version, and the function that
+/// registers the root context.
 pub const BASE: [&str; 4] = ["_initialize", "malloc", "memory", "proxy_abi_version_0_2_1"];
 
-/// Callbacks that every module takes: its beginning, its end, and ticks.
+/// The callbacks of every plugin: its start, its end, and ticks.
 pub const PLUGIN: [&str; 4] =
     ["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_tick"];

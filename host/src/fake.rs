@@ -1,8 +1,8 @@
-//! Envoy in memory, for native tests: each thread has one. `abi` defines the functions that the SDK and `raw` import, and
-//! [`vm`] calls the callbacks that the SDK exports, so that tests run the code that ships.
+//! An in-memory Envoy for native tests, one per thread. `abi` defines the functions that the SDK and `raw`
+//! import, and [`vm`] calls the callbacks that the SDK exports, so that tests run the code that ships.
 //!
-//! It keeps to the real host's semantics where they surprise: any write creates an absent key, each enqueue is one notice
-//! to whoever registered last, an item may be empty, an absent attribute fails a whole expression.
+//! It has Envoy's surprising semantics: any write creates an absent key, each enqueue sends one notification
+//! to the last VM that registered, an item can be empty, an absent attribute fails a whole expression.
 
 mod abi;
 mod cel;
@@ -17,52 +17,52 @@ use std::time::Duration;
 
 use proxy_wasm::types::{LogLevel, MapType, Status};
 
-use queues::Queues;
-use store::Store;
-use streams::Streams;
+use queues::FakeQueues;
+use store::FakeStore;
+use streams::FakeStreams;
 
-/// A process of Envoy with all its shared state.
+/// An Envoy process with all its shared state.
 #[derive(Debug, Default)]
 pub struct FakeHost {
     /// Shared data.
-    pub store: Store,
+    pub store: FakeStore,
     /// Shared queues.
-    pub queues: Queues,
-    /// Attributes of the current stream, and compiled expressions.
-    pub streams: Streams,
-    /// The VM that is running: the consumer of what it registers.
+    pub queues: FakeQueues,
+    /// The attributes of streams, and compiled expressions.
+    pub streams: FakeStreams,
+    /// The running VM, which becomes the consumer of the queues that it registers.
     pub vm: String,
-    /// What `on_configure` reads.
+    /// The configuration that `on_configure` reads.
     pub configuration: Vec<u8>,
     /// The wall clock.
     pub now_unix_nano: u64,
-    /// How far the wall clock goes on each time somebody looks at it.
+    /// By how much each reading advances the wall clock.
     pub clock_step_ns: u64,
-    /// What was logged.
+    /// The log.
     pub log: Vec<(LogLevel, String)>,
-    /// The level that Envoy logs at, by the host's number: 0 is `trace`, 6 is `off`.
+    /// Envoy's log level by its number: 0 is `trace`, 6 is `off`.
     pub log_level: u32,
-    /// The host functions that `capability_restriction_config` withholds.
+    /// The functions that `capability_restriction_config` withholds.
     pub withheld: BTreeSet<&'static str>,
-    /// The ticks that were asked for.
+    /// The tick period, if one was set.
     pub tick_period: Option<Duration>,
-    /// Headers of the current stream, by the number of their map.
+    /// The headers of the current stream, by the number of their map.
     headers: BTreeMap<u32, Vec<(String, String)>>,
-    /// If set, what all headers of any map are, in the host's wire form.
+    /// If set, the headers of all maps, in the wire format.
     pub wire_headers: Option<Vec<u8>>,
-    /// Requests that were answered here: status and body.
+    /// The responses of plugins: status and body.
     pub responses: Vec<(u16, String)>,
-    /// The headers of the last of them.
+    /// The headers of the last response.
     pub response_headers: Vec<(String, String)>,
-    /// Bytes that pass through the current stream.
+    /// The bytes of all buffers of the current stream.
     pub bytes: Vec<u8>,
-    /// Calls that were sent.
+    /// The calls that were sent.
     pub posts: Vec<FakePost>,
-    /// If set, what a call is refused with.
+    /// If set, the status with which calls fail.
     pub refuse_calls: Option<Status>,
-    /// The answer whose callback is running.
+    /// The response to a call whose callback is running.
     pub answer: Option<FakeAnswer>,
-    /// Whether the plugin that runs has trapped: what it calls does nothing.
+    /// Whether the running plugin has trapped: its calls have no effect.
     is_cut_off: bool,
     stats: BTreeMap<String, u64>,
     stat_names: Vec<String>,
@@ -72,9 +72,9 @@ pub struct FakeHost {
 /// A call that a module sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakePost {
-    /// The token by which its answer comes.
+    /// The token of the response.
     pub token: u32,
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
     /// All headers, in order.
     pub headers: Vec<(String, String)>,
@@ -84,7 +84,7 @@ pub struct FakePost {
     pub timeout: Duration,
 }
 
-/// An answer to a call.
+/// A response to a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FakeAnswer {
     /// Headers by lower-case name.
@@ -95,41 +95,41 @@ pub struct FakeAnswer {
 
 thread_local! {
     static HOST: RefCell<FakeHost> = RefCell::default();
-    /// The SDK's dispatcher outlives a [`reset`], and takes no token twice.
+    /// The SDK's dispatcher outlives a [`reset`] and accepts each token once.
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Looks at or changes this thread's host.
-pub fn with<T>(look: impl FnOnce(&mut FakeHost) -> T) -> T {
-    HOST.with(|host| look(&mut host.borrow_mut()))
+/// Reads or changes this thread's host.
+pub fn with<T>(access: impl FnOnce(&mut FakeHost) -> T) -> T {
+    HOST.with(|host| access(&mut host.borrow_mut()))
 }
 
 fn next_call_token() -> u32 {
     CALLS.replace(CALLS.get().wrapping_add(1)).wrapping_add(1)
 }
 
-/// Starts over with a new process.
+/// Replaces the host by a new process.
 pub fn reset() {
     with(|host| *host = FakeHost::default());
 }
 
 impl FakeHost {
-    /// The headers of one map of the current stream.
+    /// Returns the headers of a map of the current stream.
     pub fn headers(&self, map: MapType) -> &[(String, String)] {
         self.headers.get(&(map as u32)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Sets the headers of one map of the current stream.
+    /// Sets the headers of a map of the current stream.
     pub fn set_headers(&mut self, map: MapType, headers: Vec<(String, String)>) {
         self.headers.insert(map as u32, headers);
     }
 
-    /// The value of the statistic `wasmcustom.NAME`; 0 if nobody wrote it.
+    /// Returns the value of the statistic `wasmcustom.NAME`; 0 if it does not exist.
     pub fn stat(&self, name: &str) -> u64 {
         self.stats.get(name).copied().unwrap_or(0)
     }
 
-    /// What was logged at this level, in order.
+    /// Returns the messages at a log level, in order.
     pub fn logged(&self, level: LogLevel) -> Vec<&str> {
         self.log.iter().filter(|(at, _)| *at == level).map(|(_, message)| message.as_str()).collect()
     }

@@ -1,8 +1,8 @@
-//! HTTP calls to a cluster of Envoy, and their answers.
+//! HTTP calls to a cluster, and their responses.
 //!
-//! What the host does (Envoy 1.40): a timeout, a refused connection and a reset before the headers come back as answers
-//! with status 504 or 503 that Envoy made itself; a reset after the headers comes back with no headers at all; a cluster
-//! without hosts refuses the call at once and never answers.
+//! In Envoy 1.40, a timeout gives a response with status 504; a refused connection or a reset before the
+//! response headers one with status 503; a later reset one without headers. A cluster without hosts fails the
+//! call at once, without a response.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use proxy_wasm::types::{BufferType, Status};
 
 use crate::{buffer, raw};
 
-/// A call under way.
+/// A call that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call(u32);
 
 impl Call {
-    /// The call that an answer with this token belongs to.
+    /// Returns the call to which a response with this token belongs.
     pub fn from_token(token_id: u32) -> Self {
         Self(token_id)
     }
 }
 
-/// A request to be sent.
+/// A request to send.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// The cluster's name.
+    /// The name of the cluster.
     pub cluster: &'a str,
     /// The `:method`.
     pub method: &'a str,
@@ -37,32 +37,32 @@ pub struct Request<'a> {
     pub headers: &'a [(String, String)],
     /// The body.
     pub body: &'a [u8],
-    /// After this Envoy answers 504 itself. Must not be zero, which means for ever.
+    /// The time after which Envoy gives a response with status 504. Zero would be unlimited.
     pub timeout: Duration,
 }
 
-/// Sends a request; the answer comes to `on_http_call_response` of the current root context.
+/// Sends a request. The current root context receives the response in `on_http_call_response`.
 ///
-/// Never call this while the service ends: Envoy 1.40 crashes.
+/// Must not be called while the service shuts down: Envoy 1.40 crashes.
 ///
 /// # Errors
-/// [`Status::BadArgument`]: no such cluster (yet). [`Status::InternalFailure`]: a cluster without a host, with its circuit
-/// breaker open, or a host that withholds calls. Neither is ever answered.
+/// [`Status::BadArgument`] if the cluster does not exist (yet). [`Status::InternalFailure`] if it has no
+/// host, its circuit breaker is open, or Envoy withholds calls. There is no response then.
 pub fn send(request: &Request<'_>) -> Result<Call, Status> {
     let Request { method, path, authority, .. } = request;
-    let fixed = [(":method", *method), (":path", *path), (":authority", *authority)];
+    let required = [(":method", *method), (":path", *path), (":authority", *authority)];
     let more = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let headers = fixed.into_iter().chain(more).collect();
+    let headers = required.into_iter().chain(more).collect();
     hostcalls::dispatch_http_call(request.cluster, headers, Some(request.body), Vec::new(), request.timeout)
         .map(Call)
 }
 
-/// A header of the answer; only in the callback that brings it, and only if it has headers.
+/// Returns a header of the response, in its callback and only if it has headers.
 pub fn answer_header(name: &str) -> Option<Vec<u8>> {
     raw::http_call_header(name).ok()
 }
 
-/// At most `bytes_max` bytes of the answer's body; only in the callback that brings it.
+/// Returns at most `bytes_max` bytes of the body of the response, in its callback.
 pub fn answer_body(bytes_max: usize) -> Vec<u8> {
     buffer::read(BufferType::HttpCallResponseBody, 0, bytes_max)
 }

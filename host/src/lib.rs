@@ -1,11 +1,11 @@
 //! A thin layer over the proxy-wasm SDK: only what the SDK lacks, or does in a way that could trap.
 //!
-//! The SDK carries the modules: its dispatcher calls their contexts, its traits and types are theirs, its
-//! `dispatch_http_call` sends. Beneath lies [`raw`](self), the one file with `unsafe`, whose calls give a status where the SDK's
-//! own panic. The other modules here are what plugins call: [`attributes`], [`headers`], [`buffer`], [`http_call`], the
-//! [`queue`]s, [`shared_data`] and [`counter`]s in it, Envoy's [`stats`], [`logging`], the [`clock`] and [`random`] numbers.
-//!
-//! Natively the same calls, and those of the SDK, reach [`fake`], an Envoy in memory.
+//! The SDK provides the dispatcher, the traits and types of contexts, and `dispatch_http_call`. All other
+//! calls are in `raw`, the only file with `unsafe`, which returns a status where the SDK panics. Plugins use
+//! the other modules: a callback reads [`attributes`], [`headers`] and a [`buffer`]; data goes through a
+//! [`queue`], [`shared_data`] with its [`counter`]s, or an [`http_call`]; [`stats`] and [`logging`] report;
+//! [`clock`] and [`random`] are the sources of time and randomness. In native tests, [`fake`] is an in-memory
+//! Envoy.
 
 pub mod attributes;
 pub mod buffer;
@@ -32,11 +32,11 @@ pub mod fake;
 
 pub use proxy_wasm::types::Status;
 
-/// Makes a module of the function that gives its root contexts.
+/// Makes a module of the function that creates its root contexts.
 ///
-/// A module is finished by `cargo xtask build`, which strips the callbacks that it does not use. As cargo links it, it has every
-/// callback of the SDK, and some would trap. So it also imports a function that no host has, which only a stripped export
-/// reaches: Envoy refuses a module that is not finished, and names this function.
+/// `cargo xtask build` finishes a module by removing the callbacks that it does not use. As cargo links it, a
+/// module has all callbacks of the SDK, and some would trap. So it also imports a function that no host has
+/// and that only a removed export calls: Envoy rejects an unfinished module and names this function.
 #[macro_export]
 macro_rules! main {
     ($new_root:expr) => {

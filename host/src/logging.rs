@@ -1,4 +1,4 @@
-//! Envoy's log (component `wasm`), for the `log` crate, for panics, and at a bounded rate.
+//! Envoy's log (component `wasm`): the `log` crate, panics, and a rate limit.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use proxy_wasm::types::LogLevel;
 
 use crate::raw;
 
-/// Makes the macros of the `log` crate write to Envoy's log. Calling it again only takes over Envoy's log level.
+/// Makes the macros of the `log` crate write to Envoy's log. A repeated call updates the log level.
 pub fn install() {
     static LOGGER: HostLogger = HostLogger;
-    // Fails only if it is installed already.
+    // Fails only if it was installed before.
     let _ = log::set_logger(&LOGGER);
     let level = match raw::log_level() {
         Ok(0) => LevelFilter::Trace,
@@ -24,7 +24,7 @@ pub fn install() {
     log::set_max_level(level);
 }
 
-/// Makes panics write to Envoy's log: without it a trap leaves no trace of its reason.
+/// Makes panics write to Envoy's log, because a trap does not log its reason.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| raw::log(LogLevel::Critical, &panic.to_string())));
 }
@@ -50,7 +50,7 @@ impl Log for HostLogger {
     fn flush(&self) {}
 }
 
-/// Lets one message through per interval and counts the others, so that a fault does not fill a disk.
+/// Permits one message per interval and counts the others, so that a lasting problem does not flood the log.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     interval_ns: u64,
@@ -59,19 +59,19 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// One message per `interval`.
+    /// Creates a limit of one message per `interval`.
     pub fn new(interval: Duration) -> Self {
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         Self { interval_ns, last_unix_nano: None, suppressed: 0 }
     }
 
-    /// Whether a message may be written now, and if so, how many were not since the last one.
+    /// Returns the number of suppressed messages since the last one if another message is permitted now.
     pub fn permit(&mut self, now_unix_nano: u64) -> Option<u64> {
-        // A clock that went backwards permits: better one line too many than silence.
-        let quiet = self.last_unix_nano.is_some_and(|last| {
+        // Permits a message if the clock went backwards: one too many is better than none.
+        let is_suppressed = self.last_unix_nano.is_some_and(|last| {
             now_unix_nano.checked_sub(last).is_some_and(|since| since < self.interval_ns)
         });
-        if quiet {
+        if is_suppressed {
             self.suppressed = self.suppressed.saturating_add(1);
             return None;
         }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_message_per_interval_and_the_rest_is_counted() {
+    fn one_message_per_interval_is_permitted_and_others_are_counted() {
         let mut limit = RateLimit::new(Duration::from_nanos(10));
         let permits: Vec<_> = [100, 105, 109, 110, 50, 55].map(|now| limit.permit(now)).into();
         assert_eq!(permits, [Some(0), None, None, Some(2), Some(0), None]);

@@ -1,16 +1,16 @@
-//! How much memory a module has.
+//! The memory of a module.
 
-/// Bytes of a Wasm page (WebAssembly specification, "Memory Instances").
+/// The size of a Wasm page in bytes (WebAssembly specification, "Memory Instances").
 #[cfg(target_arch = "wasm32")]
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// Bytes of the module's memory, which only grows: what Envoy has for it.
+/// Returns the size of the module's memory in bytes. It only grows.
 #[cfg(target_arch = "wasm32")]
 pub fn bytes() -> u64 {
     u64::try_from(core::arch::wasm32::memory_size::<0>()).unwrap_or(0).saturating_mul(PAGE_BYTES)
 }
 
-/// A native build has no memory of its own.
+/// Returns 0: a native build has no memory of its own.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn bytes() -> u64 {
     0

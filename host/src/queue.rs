@@ -1,35 +1,40 @@
-//! Shared queues: named within a `vm_id`, one per process, seen from every thread.
+//! Shared queues: named within a `vm_id`, visible to all threads of the process.
 //!
-//! What the host does (proxy-wasm-cpp-host f2db56af, `src/shared_queue.cc`, unchanged for Envoy 1.36–1.40): a queue has no
-//! bound and its length cannot be asked; each enqueue posts one notice to the thread of whoever registered last; a notice
-//! can be lost, an item cannot.
+//! In proxy-wasm-cpp-host (f2db56af, `src/shared_queue.cc`, the same in Envoy 1.36 to 1.40), a queue is
+//! unbounded and its length cannot be read. Each enqueue sends a notification to the thread of the last VM
+//! that registered the queue. A notification can be lost, an item cannot.
 
 use proxy_wasm::types::Status;
 
 use crate::raw;
 
-/// A queue; the number stays the same for the life of the process.
+/// A queue. Its number is valid for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue(u32);
 
 impl Queue {
-    /// Makes the queue if it is not there, keeps what is in it if it is, and becomes its only consumer. Only the service
-    /// may do this: who registers last gets the notices.
+    /// Creates the queue, or keeps its items if it exists, and makes the current VM its consumer. Only the
+    /// service may call this: the last VM that registers gets the notifications.
     pub fn register(name: &str) -> Result<Queue, Status> {
         raw::register_queue(name).map(Queue)
     }
 
-    /// The queue that somebody registered under this `vm_id` (empty: our own); [`Status::NotFound`] until then.
+    /// Looks up a queue of a `vm_id` (empty: that of the current VM).
+    ///
+    /// # Errors
+    /// [`Status::NotFound`] until a VM registers the queue.
     pub fn resolve(vm_id: &str, name: &str) -> Result<Queue, Status> {
         raw::resolve_queue(vm_id, name).map(Queue)
     }
 
-    /// Appends an item, which must not be empty: the SDK of another consumer could not tell it from no item.
+    /// Appends an item, which must not be empty: in the SDK of a consumer an empty item looks like an empty
+    /// queue.
     pub fn enqueue(self, item: &[u8]) -> Result<(), Status> {
         if item.is_empty() { Err(Status::BadArgument) } else { raw::enqueue(self.0, item) }
     }
 
-    /// Takes the first item, which may be empty if a stranger put it there; none if the queue has none.
+    /// Removes the first item. It can be empty if another plugin enqueued it. Returns `None` if the queue is
+    /// empty.
     pub fn dequeue(self) -> Result<Option<Vec<u8>>, Status> {
         match raw::dequeue(self.0) {
             Ok(item) => Ok(Some(item)),

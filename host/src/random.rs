@@ -1,4 +1,5 @@
-//! Randomness: the standard library's hash seeds are fixed on this target, and attribute values come from strangers.
+//! Random numbers and hash seeds. The seeds of the standard library are fixed on this target, but clients
+//! choose attribute values.
 
 use std::sync::OnceLock;
 
@@ -7,25 +8,25 @@ use proxy_wasm::types::Status;
 
 use crate::raw;
 
-/// Hashes keys that strangers choose.
+/// The hasher for keys that clients choose.
 pub type Hasher = foldhash::fast::SeedableRandomState;
 
-/// A hasher whose seeds, both of them, come from the host's randomness: with the shared seed that foldhash has by default,
-/// inputs can be built that collide under any other seed.
+/// Creates a hasher. Both of its seeds are random: with foldhash's default shared seed, inputs can be
+/// constructed that collide with any other seed.
 pub fn hasher() -> Hasher {
     static SHARED: OnceLock<SharedSeed> = OnceLock::new();
     let seed = || number().unwrap_or_else(|_| crate::clock::now_unix_nano());
     Hasher::with_seed(seed(), SHARED.get_or_init(|| SharedSeed::from_u64(seed())))
 }
 
-/// A random number.
+/// Returns a random number.
 pub fn number() -> Result<u64, Status> {
     let mut bytes = [0; 8];
     raw::random(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// A random UUID (RFC 9562, version 4) in its usual text form.
+/// Returns a random UUID (RFC 9562, version 4) as text.
 pub fn uuid() -> Result<String, Status> {
     let mut bytes = [0; 16];
     raw::random(&mut bytes)?;
@@ -45,7 +46,7 @@ pub fn uuid() -> Result<String, Status> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_uuid_says_its_version_and_variant() {
+    fn a_uuid_has_its_version_and_variant() {
         let uuid = super::uuid().unwrap();
         assert_eq!(uuid.len(), 36);
         assert_eq!(uuid.as_bytes()[14], b'4');

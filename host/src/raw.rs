@@ -1,25 +1,26 @@
-//! Calls to Envoy that the SDK has no function for, or whose function could trap: the one file with `unsafe`.
+//! Calls to Envoy for which the SDK has no function, or one that could trap. Modules have `unsafe` code only
+//! here.
 //!
-//! The SDK's own functions panic on each status that they do not expect, and a panic in a module is an outage. Each function
-//! here returns the status instead. Why each is here:
+//! The SDK's functions panic on a status that they do not expect, and a panic in a module is an outage. Each
+//! function here returns the status instead. The reason for each:
 //!
 //! | function | why not the SDK's |
 //! |---|---|
-//! | all | `unexpected status` under `capability_restriction_config`, which answers `InternalFailure` to what it withholds |
-//! | header maps | values that are not UTF-8 (`get_map_value`), a map that this phase does not have (`BadArgument`) |
-//! | buffers | a buffer that this phase does not have |
-//! | `proxy_get_log_level` | level `off` is 6, which is no variant of `LogLevel`: undefined behaviour |
-//! | `proxy_get_current_time_nanoseconds` | `SystemTime` in place of a number, and `unwrap` |
+//! | all | `unexpected status`: a function withheld by `capability_restriction_config` is `InternalFailure` |
+//! | header maps | values that are not UTF-8, a map that the callback does not have (`BadArgument`) |
+//! | buffers | a buffer that the callback does not have |
+//! | `proxy_get_log_level` | level `off` is 6, and `LogLevel` has no such variant: undefined behaviour |
+//! | `proxy_get_current_time_nanoseconds` | it returns `SystemTime` instead of a number, after an `unwrap` |
 //! | `proxy_dequeue_shared_queue` | an empty item looks like an empty queue |
-//! | `proxy_get_property` | an absent value and an empty one look alike, and the path is allocated for each read |
-//! | `proxy_call_foreign_function` | CEL answers any status, `proxy_get_metric` and the others likewise |
-//! | `random_get` | WASI: the only source of randomness that Envoy gives a module |
+//! | `proxy_get_property` | an absent value looks like an empty one, and each read allocates the path |
+//! | `proxy_call_foreign_function` | CEL answers any status, as do the functions of statistics |
+//! | `random_get` | WASI: the only source of randomness in Envoy |
 //!
-//! Three callbacks of TCP come here before they reach the SDK's dispatcher ([`kind`](crate::kind)): the build exports
-//! `tributary_on_NAME` in place of `proxy_on_NAME`.
+//! Three callbacks of TCP pass through here to the SDK's dispatcher ([`kind`](crate::kind)): the build
+//! exports `tributary_on_NAME` in place of `proxy_on_NAME`.
 //!
-//! The SDK keeps its dispatcher, traits and types, the allocator that Envoy calls back for memory, and
-//! `dispatch_http_call`, whose every status of Envoy it expects.
+//! The modules use the SDK's dispatcher, traits, types and allocator, and `dispatch_http_call`, which expects
+//! every status that Envoy answers.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -30,10 +31,10 @@ use tributary_proto::pairs;
 use crate::stream::ContextId;
 use crate::{kind, status};
 
-/// gRPC status of a local response that says nothing about it.
+/// The gRPC status of a local response without one.
 const NO_GRPC_STATUS: i32 = -1;
 
-// One function a line: the block is a list.
+// One function per line, as in a list.
 #[rustfmt::skip]
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -71,7 +72,7 @@ unsafe extern "C" {
     fn proxy_set_effective_context(context: u32) -> u32;
 }
 
-// Not part of proxy-wasm, but linked by Envoy for any module, and the only source of randomness there is (Envoy 1.40).
+// Not part of proxy-wasm. Envoy links it for every module, and it is the only source of randomness (1.40).
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn random_get(data: *mut u8, size: usize) -> u32;
@@ -118,14 +119,14 @@ pub(crate) extern "C" fn tributary_on_upstream_data(
     }
 }
 
-/// Has the SDK replace the context of a stream.
+/// Makes the SDK replace the context of a stream.
 pub(crate) fn create_context_again(stream: ContextId, root: ContextId) {
     proxy_on_delete(stream.number());
     proxy_on_context_create(stream.number(), root.number());
 }
 
 pub(crate) fn log(level: LogLevel, message: &str) {
-    // SAFETY: the host reads the message and keeps nothing. There is nobody to tell of a failure.
+    // SAFETY: the host reads the message and keeps nothing. A failure cannot be logged.
     let _ = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
@@ -217,7 +218,7 @@ pub(crate) fn respond(
 
 /// Removes the first `size` bytes of a buffer.
 pub(crate) fn drain_buffer(buffer: BufferType, size: usize) -> Result<(), Status> {
-    // SAFETY: the host puts nothing in their place, and reads nothing.
+    // SAFETY: the host reads no data, because its size is 0.
     status::check(unsafe { proxy_set_buffer_bytes(buffer as u32, 0, size, null_mut(), 0) })
 }
 
@@ -308,19 +309,19 @@ pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     status::check(unsafe { proxy_set_effective_context(context) })
 }
 
-/// The bytes that a call returns through a pointer and a size.
+/// Returns the bytes that a call gives through a pointer and a size.
 fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (null_mut::<u8>(), 0_usize);
     status::check(call(&mut data, &mut size))?;
     if data.is_null() || size == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the host got this memory from the SDK's allocator, which made it as a boxed slice of `size` bytes; the host
-    // filled it, and never frees it.
+    // SAFETY: the host got this memory from the SDK's allocator, which created it as a boxed slice of `size`
+    // bytes. The host filled it and never frees it.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// Marks a module as not finished ([`main!`](crate::main)).
+/// Marks a module as unfinished ([`main!`](crate::main)).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! unfinished {
@@ -334,7 +335,7 @@ macro_rules! unfinished {
 
             #[unsafe(no_mangle)]
             extern "C" fn tributary_unfinished() {
-                // SAFETY: no host has the function, so no host ever runs this.
+                // SAFETY: no host has the function, so no host runs this.
                 unsafe { this_module_must_be_finished_by_cargo_xtask_build() }
             }
         }

@@ -1,38 +1,41 @@
-//! Shared data: values by key within a `vm_id`, one store per process, seen from every thread.
+//! Shared data: values by key within a `vm_id`, visible to all threads of the process.
 //!
-//! What the host does (proxy-wasm-cpp-host f2db56af, `src/shared_data.cc`): a write with the version of the last read fails
-//! if somebody wrote in between, a write without one always succeeds, and **any** write creates an absent key, whatever
-//! version it names. Nothing can be deleted or listed, so keys must be few and fixed.
+//! In proxy-wasm-cpp-host (f2db56af, `src/shared_data.cc`), a write with the version of the last read fails
+//! if the value was written since, a write without a version always succeeds, and **any** write creates an
+//! absent key, whatever its version. Keys cannot be deleted or listed, so they must be few and fixed.
 
 use proxy_wasm::types::Status;
 
 use crate::raw;
 
-/// The version of a shared value, by which the host tells whether it was written since.
+/// The version of a shared value, which changes with each write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(pub(crate) u32);
 
 impl Version {
-    /// A version that no present value has: a write with it succeeds only if the key is absent.
+    /// A version that no value has: a write with it succeeds only if the key is absent.
     ///
-    /// Versions count up from 1 over all keys of the process, so this one is reached after four billion writes; it then
-    /// is no more than an ordinary version that somebody may have read.
+    /// Versions count up from 1 over all keys of the process. After four billion writes a value can have this
+    /// version, which is then an ordinary one.
     pub const ABSENT: Version = Version(u32::MAX);
 
     /// Any version: a write with it always succeeds.
     pub const ANY: Version = Version(0);
 }
 
-/// A store of values with compare-and-set, as the host gives it; a trait so that its races can be tested.
+/// A store of values with compare-and-set. It is a trait so that tests can simulate races.
 pub trait SharedData {
-    /// The value and its version; none if the key is absent.
+    /// Returns the value and its version, or `None` if the key is absent.
     fn get(&mut self, key: &str) -> Result<Option<(Vec<u8>, Version)>, Status>;
 
-    /// Writes the value if the key still has that version; [`Status::CasMismatch`] if not.
+    /// Writes the value if the key still has the version.
+    ///
+    /// # Errors
+    /// [`Status::CasMismatch`] if it was written since.
     fn set(&mut self, key: &str, value: &[u8], version: Version) -> Result<(), Status>;
 }
 
-/// The store of this process.
+/// Envoy's store.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSharedData;
 

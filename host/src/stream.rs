@@ -1,29 +1,31 @@
-//! The number by which the host knows a stream.
+//! Envoy's numbers of contexts.
 
 use proxy_wasm::types::Status;
 
 use crate::raw;
 
-/// A context of the current VM: an HTTP stream or a TCP connection that a filter sees, or the root context of a plugin.
+/// A context of the current VM: an HTTP stream or TCP connection of a filter, or the root context of a
+/// plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContextId(u32);
 
 impl ContextId {
-    /// The context with the host's number.
+    /// Creates the id of the context with Envoy's number.
     pub fn new(number: u32) -> Self {
         Self(number)
     }
 
-    /// The host's number.
+    /// Returns Envoy's number.
     pub(crate) fn number(self) -> u32 {
         self.0
     }
 
-    /// Makes this the context whose attributes are read and that is answered, until the callback that is running returns.
+    /// Makes this the current context, whose attributes are read and to which responses are sent, until the
+    /// running callback returns.
     ///
     /// # Errors
-    /// [`Status::BadArgument`]: the host does not know the context (any more). [`Status::InternalFailure`]: the host withholds
-    /// the call.
+    /// [`Status::BadArgument`] if the context does not exist (any more). [`Status::InternalFailure`] if Envoy
+    /// withholds the call.
     pub fn enter(self) -> Result<(), Status> {
         raw::set_effective_context(self.0)
     }

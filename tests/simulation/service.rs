@@ -38,7 +38,7 @@ impl ServiceVm {
 
     /// Delivers pending queue notifications, and a tick if it is due.
     pub(crate) fn run(&mut self, now: u64, ledger: &mut Ledger) {
-        while fake::with(|host| host.queues.next_notice()).is_some() {
+        while fake::with(|host| host.queues.next_notification()).is_some() {
             self.call(ledger, Vm::queue_ready);
         }
         if now >= self.next_tick {

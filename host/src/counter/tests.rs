@@ -1,4 +1,4 @@
-//! Additions by several workers at once, under any interleaving of their reads and writes.
+//! Concurrent additions by several workers, in any interleaving of their reads and writes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,12 +7,12 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::store::Store;
+use crate::fake::store::FakeStore;
 
-/// The store as one worker sees it, with another worker's whole additions happening between its read and its write.
+/// One worker's view of the store: others add between its reads and its writes.
 struct Contended {
-    store: Rc<RefCell<Store>>,
-    /// Before the n-th write of this worker, how much others add.
+    store: Rc<RefCell<FakeStore>>,
+    /// What others add before the n-th write of this worker.
     others: HashMap<usize, u64>,
     writes: usize,
 }
@@ -27,8 +27,8 @@ impl SharedData for Contended {
 
     fn set(&mut self, key: &str, value: &[u8], version: Version) -> Result<(), Status> {
         if let Some(more) = self.others.get(&self.writes) {
-            let mut calm = Contended { store: self.store.clone(), others: HashMap::new(), writes: 0 };
-            add(&mut calm, key, *more).unwrap();
+            let mut other = Contended { store: self.store.clone(), others: HashMap::new(), writes: 0 };
+            add(&mut other, key, *more).unwrap();
         }
         self.writes += 1;
         self.store.borrow_mut().set(key, value, version.0)
@@ -41,7 +41,7 @@ proptest! {
         additions in prop::collection::vec(0u64..1000, 1..20),
         others in prop::collection::hash_map(0usize..40, 1u64..1000, 0..30),
     ) {
-        let store = Rc::new(RefCell::new(Store::default()));
+        let store = Rc::new(RefCell::new(FakeStore::default()));
         let mut worker = Contended { store: store.clone(), others: others.clone(), writes: 0 };
         let (mut carried, mut added) = (0, 0);
         for more in additions {
@@ -57,15 +57,15 @@ proptest! {
 }
 
 #[test]
-fn two_workers_that_both_find_no_counter_both_count() {
-    let store = Rc::new(RefCell::new(Store::default()));
+fn two_workers_can_create_a_counter_at_the_same_time() {
+    let store = Rc::new(RefCell::new(FakeStore::default()));
     let mut worker = Contended { store, others: HashMap::from([(0, 5)]), writes: 0 };
     assert_eq!(add(&mut worker, "key", 3), Ok(8));
 }
 
 #[test]
-fn a_value_that_is_no_counter_is_left_alone() {
-    let store = Rc::new(RefCell::new(Store::default()));
+fn a_value_that_is_not_a_counter_is_not_changed() {
+    let store = Rc::new(RefCell::new(FakeStore::default()));
     store.borrow_mut().set("key", b"text", 0).unwrap();
     let mut worker = Contended { store: store.clone(), others: HashMap::new(), writes: 0 };
     assert_eq!(add(&mut worker, "key", 1), Err(AddError::NotACounter));
@@ -74,8 +74,8 @@ fn a_value_that_is_no_counter_is_left_alone() {
 }
 
 #[test]
-fn an_addition_gives_up_when_others_never_rest() {
-    let store = Rc::new(RefCell::new(Store::default()));
+fn an_addition_fails_after_eight_retries() {
+    let store = Rc::new(RefCell::new(FakeStore::default()));
     let others = (0..100).map(|write| (write, 1)).collect();
     let mut worker = Contended { store, others, writes: 0 };
     assert_eq!(add(&mut worker, "key", 1), Err(AddError::Contended));

@@ -1,7 +1,7 @@
-//! The functions that modules import, under the names by which the SDK and `raw` know them, on this thread's [`FakeHost`].
+//! The functions that the SDK and `raw` import, on this thread's [`FakeHost`].
 //!
-//! Each answers with the status that the real host answers with. A function whose name is in [`FakeHost::withheld`] answers
-//! as under `capability_restriction_config`: `InternalFailure`, or for WASI `ENOSYS`-like 76, and does nothing.
+//! Each returns the status that Envoy returns. A function in [`FakeHost::withheld`] does nothing and returns
+//! the same as under `capability_restriction_config`: `InternalFailure`, or 76 for WASI.
 #![allow(unsafe_code)]
 
 use std::slice;
@@ -12,17 +12,17 @@ use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
 use super::{FakeHost, FakePost, with};
 use tributary_proto::pairs::{self, Pairs};
 
-/// WASI's answer to a call that the host withholds (Envoy 1.40).
+/// WASI's status of a withheld function (Envoy 1.40).
 const WASI_WITHHELD: u32 = 76;
-/// The ABI's number for a function that the host does not have.
+/// The ABI's status of a function that the host does not have.
 const UNIMPLEMENTED: u32 = 12;
 
 unsafe extern "C" {
-    /// The allocator of the module, by which the host gets memory for what it returns.
+    /// The allocator of the module, from which the host gets memory for results.
     fn proxy_on_memory_allocate(size: usize) -> *mut u8;
 }
 
-/// Defines a function of the host: its body works on the fake and gives what the function returns.
+/// Defines a function of the host. Its body works on the fake host and returns the result.
 macro_rules! host_function {
     ($name:ident($($argument:ident: $type:ty),*) |$host:ident| $body:block) => {
         #[unsafe(no_mangle)]
@@ -35,7 +35,7 @@ macro_rules! host_function {
     };
 }
 
-/// Defines functions that modules here do not call, but that the SDK links.
+/// Defines functions that the SDK links but the modules do not call.
 macro_rules! unused {
     ($($name:ident),*) => {
         $(#[unsafe(no_mangle)]
@@ -55,14 +55,14 @@ host_function!(proxy_log(level: u32, data: *const u8, size: usize) |host| {
         5 => LogLevel::Critical,
         _ => return Err(Status::BadArgument),
     };
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let message = unsafe { text(data, size) };
     host.log.push((level, message));
     Ok(())
 });
 
 host_function!(proxy_get_log_level(level: *mut u32) |host| {
-    // SAFETY: the module gives the place of a number.
+    // SAFETY: the module passes a pointer to a number.
     unsafe { level.write(host.log_level) };
     Ok(())
 });
@@ -70,7 +70,7 @@ host_function!(proxy_get_log_level(level: *mut u32) |host| {
 host_function!(proxy_get_current_time_nanoseconds(time: *mut u64) |host| {
     let now = host.now_unix_nano;
     host.now_unix_nano = now.saturating_add(host.clock_step_ns);
-    // SAFETY: the module gives the place of a number.
+    // SAFETY: the module passes a pointer to a number.
     unsafe { time.write(now) };
     Ok(())
 });
@@ -83,8 +83,8 @@ host_function!(proxy_set_tick_period_milliseconds(period: u32) |host| {
 host_function!(proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) |host| {
     let bytes = host.buffer(kind)?;
     let part: Vec<u8> = bytes.iter().copied().skip(start).take(max).collect();
-    // SAFETY: the module gives the places of a pointer and a size.
-    unsafe { hand_over(&part, data, size) };
+    // SAFETY: the module passes pointers to a pointer and a size.
+    unsafe { return_bytes(&part, data, size) };
     Ok(())
 });
 
@@ -98,15 +98,15 @@ host_function!(proxy_set_buffer_bytes(_kind: u32, start: usize, size: usize, _da
 
 host_function!(proxy_get_header_map_value(map: u32, key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize)
     |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let name = unsafe { text(key, key_size) };
     if map != MapType::HttpCallResponseHeaders as u32 {
         return Err(Status::BadArgument);
     }
     let answer = host.answer.as_ref().ok_or(Status::BadArgument)?;
     let value = answer.headers.get(&name).ok_or(Status::NotFound)?;
-    // SAFETY: the module gives the places of a pointer and a size.
-    unsafe { hand_over(value, data, size) };
+    // SAFETY: the module passes pointers to a pointer and a size.
+    unsafe { return_bytes(value, data, size) };
     Ok(())
 });
 
@@ -115,14 +115,14 @@ host_function!(proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *m
         let headers = host.headers.get(&map).map(Vec::as_slice).unwrap_or_default();
         pairs::encode(&headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>())
     });
-    // SAFETY: the module gives the places of a pointer and a size.
-    unsafe { hand_over(&wire, data, size) };
+    // SAFETY: the module passes pointers to a pointer and a size.
+    unsafe { return_bytes(&wire, data, size) };
     Ok(())
 });
 
 host_function!(proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize)
     |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let (name, value) = unsafe { (text(key, key_size), text(value, value_size)) };
     host.headers.entry(map).or_default().push((name, value));
     Ok(())
@@ -130,7 +130,7 @@ host_function!(proxy_add_header_map_value(map: u32, key: *const u8, key_size: us
 
 host_function!(proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8,
     value_size: usize) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let (name, value) = unsafe { (text(key, key_size), text(value, value_size)) };
     let headers = host.headers.entry(map).or_default();
     headers.retain(|(other, _)| *other != name);
@@ -139,7 +139,7 @@ host_function!(proxy_replace_header_map_value(map: u32, key: *const u8, key_size
 });
 
 host_function!(proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let name = unsafe { text(key, key_size) };
     host.headers.entry(map).or_default().retain(|(other, _)| *other != name);
     Ok(())
@@ -147,7 +147,7 @@ host_function!(proxy_remove_header_map_value(map: u32, key: *const u8, key_size:
 
 host_function!(proxy_send_local_response(status: u32, _details: *const u8, _details_size: usize, body: *const u8,
     body_size: usize, headers: *const u8, headers_size: usize, _grpc_status: i32) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let (body, headers) = unsafe { (text(body, body_size), bytes(headers, headers_size)) };
     host.responses.push((u16::try_from(status).map_err(|_| Status::BadArgument)?, body));
     host.response_headers = texts(headers);
@@ -155,73 +155,73 @@ host_function!(proxy_send_local_response(status: u32, _details: *const u8, _deta
 });
 
 host_function!(proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let value = host.streams.property(unsafe { bytes(path, path_size) })?;
-    // SAFETY: the module gives the places of a pointer and a size.
-    unsafe { hand_over(&value, data, size) };
+    // SAFETY: the module passes pointers to a pointer and a size.
+    unsafe { return_bytes(&value, data, size) };
     Ok(())
 });
 
 host_function!(proxy_call_foreign_function(name: *const u8, name_size: usize, arguments: *const u8, arguments_size: usize,
     data: *mut *mut u8, size: *mut usize) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let (name, arguments) = unsafe { (text(name, name_size), bytes(arguments, arguments_size)) };
     let answer = host.streams.foreign_function(&name, arguments)?;
-    // SAFETY: the module gives the places of a pointer and a size.
-    unsafe { hand_over(&answer, data, size) };
+    // SAFETY: the module passes pointers to a pointer and a size.
+    unsafe { return_bytes(&answer, data, size) };
     Ok(())
 });
 
 host_function!(proxy_register_shared_queue(name: *const u8, name_size: usize, token: *mut u32) |host| {
-    // SAFETY: the module gives its own bytes, and the place of a number.
+    // SAFETY: the module passes its own bytes and a pointer to a number.
     unsafe { token.write(host.queues.register(&text(name, name_size), &host.vm)) };
     Ok(())
 });
 
-// All VMs of the fake have one `vm_id`.
+// All VMs of the fake host have the same `vm_id`.
 host_function!(proxy_resolve_shared_queue(_vm_id: *const u8, _vm_id_size: usize, name: *const u8, name_size: usize,
     token: *mut u32) |host| {
-    // SAFETY: the module gives its own bytes, and the place of a number.
+    // SAFETY: the module passes its own bytes and a pointer to a number.
     unsafe { token.write(host.queues.resolve(&text(name, name_size))?) };
     Ok(())
 });
 
 host_function!(proxy_enqueue_shared_queue(token: u32, data: *const u8, size: usize) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     host.queues.enqueue(token, unsafe { bytes(data, size) })
 });
 
 host_function!(proxy_dequeue_shared_queue(token: u32, data: *mut *mut u8, size: *mut usize) |host| {
     let item = host.queues.dequeue(token)?;
-    // SAFETY: the module gives the places of a pointer and a size.
-    unsafe { hand_over(&item, data, size) };
+    // SAFETY: the module passes pointers to a pointer and a size.
+    unsafe { return_bytes(&item, data, size) };
     Ok(())
 });
 
 host_function!(proxy_get_shared_data(key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize, cas: *mut u32)
     |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let (value, version) = host.store.get(&unsafe { text(key, key_size) })?;
-    // SAFETY: the module gives the places of a pointer, a size and a number.
+    // SAFETY: the module passes pointers to a pointer, a size and a number.
     unsafe {
-        hand_over(&value, data, size);
+        return_bytes(&value, data, size);
         cas.write(version);
     }
     Ok(())
 });
 
 host_function!(proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, cas: u32) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let (key, value) = unsafe { (text(key, key_size), bytes(data, size)) };
     host.store.set(&key, value, cas)
 });
 
-// Each definition gives another number for the same statistic.
+// Each definition gives the statistic another number.
 host_function!(proxy_define_metric(_kind: u32, name: *const u8, name_size: usize, id: *mut u32) |host| {
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     host.stat_names.push(unsafe { text(name, name_size) });
     let number = u32::try_from(host.stat_names.len()).map_err(|_| Status::BadArgument)?;
-    // SAFETY: the module gives the place of a number.
+    // SAFETY: the module passes a pointer to a number.
     unsafe { id.write(number) };
     Ok(())
 });
@@ -239,7 +239,7 @@ host_function!(proxy_record_metric(id: u32, value: u64) |host| {
 });
 
 host_function!(proxy_get_metric(id: u32, value: *mut u64) |host| {
-    // SAFETY: the module gives the place of a number.
+    // SAFETY: the module passes a pointer to a number.
     unsafe { value.write(*host.stat_mut(id)?) };
     Ok(())
 });
@@ -249,13 +249,13 @@ host_function!(proxy_http_call(cluster: *const u8, cluster_size: usize, headers:
     if let Some(status) = host.refuse_calls {
         return Err(status);
     }
-    // SAFETY: the module gives its own bytes.
+    // SAFETY: the module passes its own bytes.
     let (cluster, headers, body) =
         unsafe { (text(cluster, cluster_size), bytes(headers, headers_size), bytes(body, body_size).to_vec()) };
     let timeout = Duration::from_millis(timeout_ms.into());
     let number = super::next_call_token();
     host.posts.push(FakePost { token: number, cluster, headers: texts(headers), body, timeout });
-    // SAFETY: the module gives the place of a number.
+    // SAFETY: the module passes a pointer to a number.
     unsafe { token.write(number) };
     Ok(())
 });
@@ -276,17 +276,17 @@ unused!(
     proxy_set_property
 );
 
-/// Not random: each call gives other bytes, and each process the same ones in turn.
+/// Writes different bytes in each call, the same sequence in each process.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn random_get(data: *mut u8, size: usize) -> u32 {
-    // SAFETY: the module gives a place of so many bytes.
+    // SAFETY: the module passes a pointer to `size` bytes.
     let bytes = unsafe { slice::from_raw_parts_mut(data, size) };
     with(|host| {
         if host.called("random_get").is_err() {
             return WASI_WITHHELD;
         }
         for byte in bytes {
-            // Knuth's linear congruential generator; its upper bits are good enough for names and seeds in tests.
+            // Knuth's linear congruential generator: its upper bits suffice for names and seeds in tests.
             host.randomness = host
                 .randomness
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -303,46 +303,46 @@ fn number(result: Result<(), Status>) -> u32 {
 }
 
 /// # Safety
-/// There are `size` bytes at `data`.
+/// `data` points to `size` bytes.
 unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
-    // SAFETY: as promised.
+    // SAFETY: required above.
     if size == 0 { &[] } else { unsafe { slice::from_raw_parts(data, size) } }
 }
 
 /// # Safety
 /// As [`bytes`].
 unsafe fn text(data: *const u8, size: usize) -> String {
-    // SAFETY: as promised.
+    // SAFETY: required above.
     String::from_utf8_lossy(unsafe { bytes(data, size) }).into_owned()
 }
 
-/// Names and values of a header map in the wire form.
+/// Returns the names and values of a header map in the wire format.
 fn texts(wire: &[u8]) -> Vec<(String, String)> {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     Pairs::read(wire).into_iter().flatten().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// Gives the module bytes, in memory that its allocator made; the host asks for none where there are no bytes.
+/// Returns bytes to the module in memory from its allocator. Like Envoy, it allocates nothing for no bytes.
 ///
 /// # Safety
-/// `data` and `size` can be written.
-unsafe fn hand_over(value: &[u8], data: *mut *mut u8, size: *mut usize) {
-    // SAFETY: the allocator gives a place of as many bytes as it was asked for.
+/// `data` and `size` are valid pointers.
+unsafe fn return_bytes(value: &[u8], data: *mut *mut u8, size: *mut usize) {
+    // SAFETY: the allocator returns memory of the requested size.
     unsafe {
-        let place = if value.is_empty() {
+        let pointer = if value.is_empty() {
             std::ptr::null_mut()
         } else {
-            let place = proxy_on_memory_allocate(value.len());
-            place.copy_from_nonoverlapping(value.as_ptr(), value.len());
-            place
+            let pointer = proxy_on_memory_allocate(value.len());
+            pointer.copy_from_nonoverlapping(value.as_ptr(), value.len());
+            pointer
         };
-        data.write(place);
+        data.write(pointer);
         size.write(value.len());
     }
 }
 
 impl FakeHost {
-    /// Notes a call, and refuses it if it is withheld.
+    /// Records a call. Fails if the function is withheld.
     fn called(&mut self, function: &'static str) -> Result<(), Status> {
         if self.is_cut_off || self.withheld.contains(function) {
             Err(Status::InternalFailure)

@@ -1,11 +1,12 @@
-//! As much of CEL as plans are written in: lists, attributes by their path, and `CONDITION ? THEN : ELSE` with `has(PATH)` or
-//! `'KEY' in PATH` as the condition. Anything else is an attribute by its own text, so that a test can say what it gives.
+//! The part of CEL in plans: lists, attributes by their path, and `CONDITION ? THEN : ELSE` with the
+//! condition `has(PATH)` or `'KEY' in PATH`. Any other expression is looked up as an attribute with its text
+//! as the name, so that a test can set it.
 
 use std::collections::BTreeMap;
 
 type Attributes = BTreeMap<String, Vec<u8>>;
 
-/// The value in the host's wire form; none if something in it is absent, which fails the whole.
+/// Evaluates an expression. Returns `None` if an attribute in it is absent.
 pub(super) fn evaluate(text: &str, attributes: &Attributes) -> Option<Vec<u8>> {
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(items) => list(items, attributes),
@@ -13,7 +14,8 @@ pub(super) fn evaluate(text: &str, attributes: &Attributes) -> Option<Vec<u8>> {
     }
 }
 
-/// A count, then each item's length with an empty value's, then each item, both NUL-terminated.
+/// Encodes a list: the count, the length of each item and of an empty value, then each item and value with
+/// NUL.
 fn list(items: &str, attributes: &Attributes) -> Option<Vec<u8>> {
     let items = split(items).into_iter().map(|text| item(text, attributes)).collect::<Option<Vec<_>>>()?;
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
@@ -23,7 +25,7 @@ fn list(items: &str, attributes: &Attributes) -> Option<Vec<u8>> {
     Some(wire)
 }
 
-/// The items of a list: commas within brackets separate nothing.
+/// Splits the items of a list. Ignores commas within brackets.
 fn split(items: &str) -> Vec<&str> {
     let mut depth = 0_u32;
     let separates = |letter: char| {
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guards_give_what_stands_for_an_absent_value() {
+    fn guards_replace_absent_values() {
         let attributes: Attributes = [
             ("request.method".to_owned(), b"GET".to_vec()),
             ("request.headers.x-a".to_owned(), b"1".to_vec()),

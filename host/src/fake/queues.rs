@@ -1,24 +1,24 @@
-//! Shared queues as `shared_queue.cc` of proxy-wasm-cpp-host keeps them.
+//! Shared queues with the semantics of `shared_queue.cc` in proxy-wasm-cpp-host.
 
 use std::collections::VecDeque;
 
 use proxy_wasm::types::Status;
 
-/// All queues of a process, and the notices that were posted and not yet delivered.
+/// All queues of a process, and the notifications that are not delivered yet.
 #[derive(Debug, Default)]
-pub struct Queues {
+pub struct FakeQueues {
     queues: Vec<FakeQueue>,
-    notices: VecDeque<Notice>,
-    /// If there, everything that is taken out of a queue.
+    notifications: VecDeque<Notification>,
+    /// If set, records the items that are dequeued.
     pub taken: Option<Vec<Vec<u8>>>,
 }
 
-/// One `on_queue_ready` to come.
+/// A pending `on_queue_ready`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The VM that registered last when the item was put in.
+pub struct Notification {
+    /// The last VM that had registered when the item was enqueued.
     pub vm: String,
-    /// The queue's number.
+    /// The number of the queue.
     pub token: u32,
 }
 
@@ -29,8 +29,8 @@ struct FakeQueue {
     items: VecDeque<Vec<u8>>,
 }
 
-impl Queues {
-    /// Makes the queue or takes it over with what is in it: the last registrant wins.
+impl FakeQueues {
+    /// Creates a queue, or makes the VM the consumer of an existing one.
     pub fn register(&mut self, name: &str, vm: &str) -> u32 {
         if let Ok(token) = self.resolve(name) {
             if let Ok(queue) = self.queue(token) {
@@ -43,22 +43,22 @@ impl Queues {
         u32::try_from(self.queues.len()).unwrap_or(0)
     }
 
-    /// The queue's number, once it is registered.
+    /// Returns the number of a queue, if it is registered.
     pub fn resolve(&self, name: &str) -> Result<u32, Status> {
         let index = self.queues.iter().position(|queue| queue.name == name).ok_or(Status::NotFound)?;
         Ok(u32::try_from(index).unwrap_or(0).saturating_add(1))
     }
 
-    /// Appends, without a bound, and posts one notice.
+    /// Appends an item and sends one notification.
     pub fn enqueue(&mut self, token: u32, item: &[u8]) -> Result<(), Status> {
         let queue = self.queue(token)?;
         queue.items.push_back(item.to_vec());
         let vm = queue.consumer.clone();
-        self.notices.push_back(Notice { vm, token });
+        self.notifications.push_back(Notification { vm, token });
         Ok(())
     }
 
-    /// Takes the first item.
+    /// Removes the first item.
     pub fn dequeue(&mut self, token: u32) -> Result<Vec<u8>, Status> {
         let item = self.queue(token)?.items.pop_front().ok_or(Status::Empty)?;
         if let Some(taken) = &mut self.taken {
@@ -67,20 +67,20 @@ impl Queues {
         Ok(item)
     }
 
-    /// How many items a queue holds, which the real host tells nobody.
+    /// Returns the length of a queue, which Envoy does not expose.
     pub fn len(&self, name: &str) -> usize {
         self.queues.iter().find(|queue| queue.name == name).map_or(0, |queue| queue.items.len())
     }
 
-    /// What a queue holds, which the real host shows nobody.
+    /// Returns the items of a queue, which Envoy does not expose.
     pub fn items(&self, name: &str) -> impl Iterator<Item = &[u8]> + use<'_> {
         let queue = self.queues.iter().find(|queue| queue.name == name);
         queue.into_iter().flat_map(|queue| queue.items.iter().map(Vec::as_slice))
     }
 
-    /// The next notice to deliver.
-    pub fn next_notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
+    /// Returns the next notification to deliver.
+    pub fn next_notification(&mut self) -> Option<Notification> {
+        self.notifications.pop_front()
     }
 
     fn queue(&mut self, token: u32) -> Result<&mut FakeQueue, Status> {
@@ -94,16 +94,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_item_is_one_notice_to_the_last_registrant() {
-        let mut queues = Queues::default();
+    fn each_item_is_one_notification_to_the_last_registrant() {
+        let mut queues = FakeQueues::default();
         assert_eq!(queues.resolve("http"), Err(Status::NotFound));
         let token = queues.register("http", "canary");
         queues.enqueue(token, b"first").unwrap();
-        assert_eq!(queues.register("http", "service"), token, "the same queue, with what is in it");
+        assert_eq!(queues.register("http", "service"), token, "the same queue, with its items");
         queues.enqueue(token, b"").unwrap();
-        let notice = |vm: &str| Some(Notice { vm: vm.into(), token });
-        assert_eq!([queues.next_notice(), queues.next_notice()], [notice("canary"), notice("service")]);
-        assert_eq!(queues.next_notice(), None);
+        let notification = |vm: &str| Some(Notification { vm: vm.into(), token });
+        assert_eq!(
+            [queues.next_notification(), queues.next_notification()],
+            [notification("canary"), notification("service")]
+        );
+        assert_eq!(queues.next_notification(), None);
         assert_eq!(queues.dequeue(token), Ok(b"first".to_vec()));
         assert_eq!(queues.dequeue(token), Ok(Vec::new()), "an empty item is an item");
         assert_eq!(queues.dequeue(token), Err(Status::Empty));

@@ -1,4 +1,4 @@
-//! Shared data as `shared_data.cc` of proxy-wasm-cpp-host keeps it.
+//! Shared data with the semantics of `shared_data.cc` in proxy-wasm-cpp-host.
 
 use std::collections::HashMap;
 
@@ -6,24 +6,24 @@ use proxy_wasm::types::Status;
 
 /// Values with their versions.
 #[derive(Debug, Default)]
-pub struct Store {
+pub struct FakeStore {
     values: HashMap<String, (Vec<u8>, u32)>,
     versions: u32,
-    /// How many writes that name a version come too late: others write first.
+    /// The number of next writes with a version that fail, as if others wrote first.
     pub outrun: u32,
 }
 
-impl Store {
-    /// The value and its version.
+impl FakeStore {
+    /// Returns a value and its version.
     pub fn get(&self, key: &str) -> Result<(Vec<u8>, u32), Status> {
         self.values.get(key).cloned().ok_or(Status::NotFound)
     }
 
-    /// Stores if the key is absent, if `version` is 0, or if it is the present one.
+    /// Writes if the key is absent, if `version` is 0, or if it is the current version.
     pub fn set(&mut self, key: &str, value: &[u8], version: u32) -> Result<(), Status> {
         let outrun = self.outrun.checked_sub(1).filter(|_| version != 0);
         self.outrun = outrun.unwrap_or(self.outrun);
-        let is_other = |(_, present): &(_, u32)| version != 0 && version != *present;
+        let is_other = |(_, current): &(_, u32)| version != 0 && version != *current;
         if outrun.is_some() || self.values.get(key).is_some_and(is_other) {
             return Err(Status::CasMismatch);
         }
@@ -38,8 +38,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_version_creates_an_absent_key_and_only_the_present_one_changes_it() {
-        let mut store = Store::default();
+    fn any_version_creates_an_absent_key_and_only_the_current_one_changes_it() {
+        let mut store = FakeStore::default();
         assert_eq!(store.get("key"), Err(Status::NotFound));
         assert_eq!(store.set("key", b"a", 77), Ok(()));
         assert_eq!(store.set("key", b"b", 77), Err(Status::CasMismatch));

@@ -1,4 +1,4 @@
-//! The current stream's attributes, read one by one or by an expression.
+//! The attributes of streams, read as properties or with expressions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,37 +6,38 @@ use proxy_wasm::types::Status;
 
 use super::cel;
 
-/// Attributes of the current stream by their dotted path, and the expressions that were compiled.
+/// The attributes of the current stream, and the compiled expressions.
 #[derive(Debug, Default)]
-pub struct Streams {
-    /// Wire form by path: `request.method`, `response.code`.
+pub struct FakeStreams {
+    /// Attributes in wire format, by their path such as `request.method`.
     pub attributes: BTreeMap<String, Vec<u8>>,
-    /// Attributes of streams that are open, by their number.
+    /// The attributes of open streams, by their number.
     pub open: BTreeMap<u32, BTreeMap<String, Vec<u8>>>,
-    /// What evaluations and properties give next, whatever was asked: a host that says anything.
+    /// The next results of evaluations and properties, for a host that answers anything.
     pub answers: VecDeque<Vec<u8>>,
-    /// A host without `expr_create`.
+    /// Whether the host has no CEL.
     pub without_expressions: bool,
-    /// How many expressions were evaluated.
+    /// The number of evaluations.
     pub evaluations: u64,
-    /// How many properties were read.
+    /// The number of properties that were read.
     pub properties: u64,
-    /// The root contexts of VMs that run.
+    /// The root contexts of running VMs.
     pub(super) roots: BTreeSet<u32>,
     expressions: Vec<String>,
     /// Whether the current stream was entered from a callback of another context.
     entered: bool,
 }
 
-impl Streams {
-    /// Another stream, with these attributes.
+impl FakeStreams {
+    /// Starts a stream with these attributes.
     pub fn begin(&mut self, attributes: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
         self.attributes = attributes.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
         self.entered = false;
     }
 
-    /// Makes a context the current one, from a callback of another context. The properties of an open stream can be read
-    /// then, but expressions know nothing of it (Envoy 1.40). A root context has no attributes of its own.
+    /// Makes a context the current one in a callback of another context. Then the properties of an open
+    /// stream can be read, but expressions cannot be evaluated for it (Envoy 1.40). A root context has no
+    /// attributes.
     pub fn enter(&mut self, context: u32) -> Result<(), Status> {
         if self.roots.contains(&context) {
             return Ok(());
@@ -46,11 +47,11 @@ impl Streams {
         Ok(())
     }
 
-    /// The attribute at a path with NUL between its segments.
+    /// Returns the attribute at a path with NUL between its segments.
     pub fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
         self.properties = self.properties.saturating_add(1);
         let path = String::from_utf8_lossy(path).replace('\0', ".");
-        // What kind of stream it is, is not up to whoever sends it.
+        // The kind of the stream does not depend on input.
         if path != "request.protocol"
             && let Some(answer) = self.answers.pop_front()
         {
@@ -59,7 +60,8 @@ impl Streams {
         self.attributes.get(&path).cloned().ok_or(Status::NotFound)
     }
 
-    /// `expr_create` and `expr_evaluate`, for what `cel.rs` understands; an expression with `BROKEN` in it does not compile.
+    /// Runs `expr_create` and `expr_evaluate` for the CEL of `cel.rs`. An expression with `BROKEN` in it does
+    /// not compile.
     pub fn foreign_function(&mut self, name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
         match name {
             _ if self.without_expressions => Err(Status::NotFound),
@@ -100,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_absent_attribute_fails_the_whole_list() {
-        let mut streams = Streams::default();
+        let mut streams = FakeStreams::default();
         let token = streams.foreign_function("expr_create", b"[request.method, response.code]").unwrap();
         streams.begin([("request.method", b"GET".to_vec())]);
         assert_eq!(streams.foreign_function("expr_evaluate", &token), Err(Status::InternalFailure));

@@ -1,6 +1,7 @@
-//! A plugin in a VM of its own, driven as Envoy drives it: through the callbacks that the SDK exports.
+//! A plugin in a VM of its own, called like by Envoy: through the callbacks that the SDK exports.
 //!
-//! All VMs of a thread share the SDK's dispatcher, which keeps their contexts apart by number; numbers are never given twice.
+//! All VMs of a thread share the SDK's dispatcher, which distinguishes their contexts by number. Numbers are
+//! never reused.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -34,16 +35,16 @@ thread_local! {
     static CONTEXTS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// One plugin, by its root context. Dropping it is a trap: what the plugin does from then on reaches nobody.
+/// A plugin, by its root context. Dropping it is a trap: its calls have no effect from then on.
 #[derive(Debug)]
 pub struct Vm(u32);
 
-/// One HTTP stream or TCP connection of a filter.
+/// An HTTP stream or TCP connection of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream(u32);
 
 impl Vm {
-    /// A plugin without a configuration yet.
+    /// Creates a plugin that is not configured yet.
     pub fn new(new_root: NewRootContext) -> Self {
         proxy_wasm::set_root_context(new_root);
         let vm = Self(next_context());
@@ -51,12 +52,12 @@ impl Vm {
         vm
     }
 
-    /// A plugin with this configuration; none if it refuses that.
+    /// Creates and configures a plugin. Returns `None` if it rejects the configuration.
     pub fn start(new_root: NewRootContext, configuration: &[u8]) -> Option<Self> {
         Some(Self::new(new_root)).filter(|vm| vm.configure(configuration))
     }
 
-    /// Configures the plugin; false if it refuses.
+    /// Configures the plugin. Returns false if it rejects the configuration.
     pub fn configure(&self, configuration: &[u8]) -> bool {
         with(|host| {
             host.streams.roots.insert(self.0);
@@ -65,22 +66,22 @@ impl Vm {
         proxy_on_configure(self.0, configuration.len())
     }
 
-    /// The period of ticks has passed.
+    /// Calls `on_tick`.
     pub fn tick(&self) {
         proxy_on_tick(self.0);
     }
 
-    /// An item was put into a queue that the plugin registered.
+    /// Calls `on_queue_ready`.
     pub fn queue_ready(&self) {
         proxy_on_queue_ready(self.0, 0);
     }
 
-    /// An access log entry is written.
+    /// Calls `on_log` of an access logger.
     pub fn log(&self) {
         proxy_on_log(self.0);
     }
 
-    /// The answer to a call came; none if it broke off after its beginning.
+    /// Calls `on_http_call_response`. `None` is a response that was reset after its headers.
     pub fn answer(&self, token: u32, answer: Option<FakeAnswer>) {
         let (headers, body) =
             answer.as_ref().map_or((0, 0), |answer| (answer.headers.len(), answer.body.len()));
@@ -89,25 +90,25 @@ impl Vm {
         with(|host| host.answer = None);
     }
 
-    /// A filter of the plugin sees a new HTTP stream.
+    /// Creates an HTTP stream of a filter.
     pub fn http_stream(&self) -> Stream {
         with(|host| host.streams.attributes.insert("request.protocol".to_owned(), b"HTTP/1.1".to_vec()));
         self.stream()
     }
 
-    /// A filter of the plugin sees a new TCP connection, which has no protocol.
+    /// Creates a TCP connection of a filter, which has no protocol.
     pub fn connection(&self) -> Stream {
         with(|host| host.streams.attributes.remove("request.protocol"));
         self.stream()
     }
 
-    /// A filter of the plugin sees a new connection of HTTP/3, which has a protocol.
+    /// Creates an HTTP/3 connection of a network filter, which has a protocol.
     pub fn quic_connection(&self) -> Stream {
         with(|host| host.streams.attributes.insert("request.protocol".to_owned(), b"HTTP/3".to_vec()));
         self.stream()
     }
 
-    /// An upstream HTTP filter of the plugin sees the tunnel of a TCP connection, which has no protocol.
+    /// Creates the TCP tunnel of an upstream HTTP filter, which has no protocol.
     pub fn tunnel(&self) -> Stream {
         self.connection()
     }
@@ -119,7 +120,7 @@ impl Vm {
         Stream(stream)
     }
 
-    /// Ends the plugin in order.
+    /// Deletes the plugin regularly.
     pub fn delete(self) {
         proxy_on_delete(self.0);
         with(|host| host.streams.roots.remove(&self.0));
@@ -139,52 +140,52 @@ impl Drop for Vm {
 }
 
 impl Stream {
-    /// The host's number of the stream.
+    /// Returns the number of the stream.
     pub fn context(self) -> u32 {
         self.0
     }
 
-    /// A TCP connection is open.
+    /// Calls `on_new_connection`.
     pub fn new_connection(self) -> Action {
         raw::tributary_on_new_connection(self.0)
     }
 
-    /// Bytes of a TCP connection came from the client; they are [`super::FakeHost::bytes`].
+    /// Calls `on_downstream_data` with [`super::FakeHost::bytes`].
     pub fn downstream_data(self, size: usize) -> Action {
         raw::tributary_on_downstream_data(self.0, size, false)
     }
 
-    /// Bytes of a TCP connection came from the upstream.
+    /// Calls `on_upstream_data`.
     pub fn upstream_data(self, size: usize) -> Action {
         raw::tributary_on_upstream_data(self.0, size, false)
     }
 
-    /// The headers of an HTTP request came.
+    /// Calls `on_http_request_headers`.
     pub fn request_headers(self) -> Action {
         proxy_on_request_headers(self.0, 1, false)
     }
 
-    /// Bytes of the body of an HTTP request came.
+    /// Calls `on_http_request_body`.
     pub fn request_body(self, size: usize) -> Action {
         proxy_on_request_body(self.0, size, false)
     }
 
-    /// The headers of an HTTP response came.
+    /// Calls `on_http_response_headers`.
     pub fn response_headers(self) -> Action {
         proxy_on_response_headers(self.0, 1, false)
     }
 
-    /// Bytes of the body of an HTTP response came.
+    /// Calls `on_http_response_body`.
     pub fn response_body(self, size: usize) -> Action {
         proxy_on_response_body(self.0, size, false)
     }
 
-    /// The stream has ended, and is logged.
+    /// Calls `on_log` of the stream, which has ended.
     pub fn log(self) {
         proxy_on_log(self.0);
     }
 
-    /// The host forgets the stream: the last callback, and on HTTP/3 the only one at its end.
+    /// Deletes the stream: the last callback, and the only one at the end of an HTTP/3 stream.
     pub fn delete(self) {
         proxy_on_delete(self.0);
         with(|host| host.streams.open.remove(&self.0));
