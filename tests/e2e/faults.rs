@@ -40,13 +40,13 @@ async fn without_a_service_traffic_continues_and_each_worker_logs_it_once() -> R
         let mut envoy = scene.envoy;
         envoy.wait_for_log("no service has registered the queue", LIMIT).await?;
         // Waits for more than ten blocked flushes.
-        envoy.admin().wait_for_counter("wasmcustom.tributary_handovers_held_back", 11).await?;
+        envoy.admin().wait_for_counter("wasmcustom.tributary_flushes_blocked", 11).await?;
         let logged = lines(&envoy.log()?, "no service has registered the queue");
         assert!((1..=2).contains(&logged), "{logged} lines of two workers");
         // All requests are still in the workers, and the statistics say so.
         let stats = envoy.admin().stats().await?;
         let observations = |part: &str| stats.counter(&format!("wasmcustom.tributary_observations_{part}"));
-        assert_eq!((observations("observed")?, observations("handed_over")?), (REQUESTS, 0));
+        assert_eq!((observations("observed")?, observations("enqueued")?), (REQUESTS, 0));
         assert_eq!(scene.sink.total_count(DURATION), 0);
     }
     Ok(())

@@ -15,7 +15,7 @@ const MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0]
 const LOGGER: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
 const OBSERVED: &str = "wasmcustom.tributary_observations_observed";
-const IN_PART: &str = "wasmcustom.tributary_log_records_in_part";
+const INCOMPLETE: &str = "wasmcustom.tributary_log_records_incomplete";
 
 async fn start(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Scene> {
     Scene::of("envoy/log_stream.yaml", "otlp_collector", 2, edit).await
@@ -63,7 +63,7 @@ async fn each_request_is_counted_once_with_any_values() -> Result<()> {
 
     // A packed field with too many values is ignored; separate fields are used, and the request is counted.
     let sent = |shape: &str| tally.shape(shape).sent();
-    assert_eq!(stats.counter(IN_PART)?, sent("broken"));
+    assert_eq!(stats.counter(INCOMPLETE)?, sent("broken"));
     assert_eq!(store.count(DURATION, &[("http.route", "orders")]), sent("whole"));
     assert_eq!(
         store.count(DURATION, &[("packed", "one-two"), ("http.response.status_code", "200")]),

@@ -79,7 +79,7 @@ impl Ledger {
     /// Checks that the service reports the same counts.
     pub(crate) fn check(&self) {
         let reported = [
-            stat("observations_handed_over"),
+            stat("observations_enqueued"),
             stat("observations_aggregated"),
             stat("observations_missing"),
             stat("batches_duplicate"),

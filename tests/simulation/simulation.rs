@@ -147,7 +147,7 @@ impl Simulation {
             self.events.add(Event::Overflow, overflow);
         }
         for (event, name) in [
-            (Event::FlushBlocked, "handovers_held_back"),
+            (Event::FlushBlocked, "flushes_blocked"),
             (Event::Missing, "observations_missing"),
             (Event::Export, "exports_succeeded"),
             (Event::ExportFailed, "exports_failed"),

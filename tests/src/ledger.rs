@@ -51,7 +51,7 @@ impl Ledger {
             let name = format!("{PREFIX}{name}");
             stats.get(&name).copied().with_context(|| format!("no {name} among {:?}", stats.keys()))
         };
-        let (observed, handed_over) = (total("observed")?, total("handed_over")?);
+        let (observed, enqueued) = (total("observed")?, total("enqueued")?);
         let (aggregated, missing) = (total("aggregated")?, total("missing")?);
         let mut destinations: BTreeMap<String, Destination> = BTreeMap::new();
         for (name, value) in stats {
@@ -69,8 +69,8 @@ impl Ledger {
         }
         Ok(Self {
             observed,
-            pending: observed.saturating_sub(handed_over),
-            in_queue: handed_over.saturating_sub(aggregated).saturating_sub(missing),
+            pending: observed.saturating_sub(enqueued),
+            in_queue: enqueued.saturating_sub(aggregated).saturating_sub(missing),
             aggregated,
             missing,
             destinations,
@@ -183,7 +183,7 @@ mod tests {
     fn parts_that_do_not_add_up_are_an_error() {
         let whole = [
             ("observed", 100),
-            ("handed_over", 90),
+            ("enqueued", 90),
             ("aggregated", 80),
             ("missing", 4),
             ("exported.a", 60),

@@ -66,8 +66,8 @@ struct Told<S> {
 
 #[derive(Debug)]
 struct Stats {
-    records_in_part: Counter,
-    streams_broken: Counter,
+    records_incomplete: Counter,
+    streams_invalid: Counter,
 }
 
 /// A connection whose bytes are being read.
@@ -81,8 +81,8 @@ impl LogStream {
     /// For this worker, which wants that.
     pub fn new(worker: Worker<Hasher>, wanted: LogSchema) -> Self {
         let stats = Stats {
-            records_in_part: Counter::define("tributary_log_records_in_part"),
-            streams_broken: Counter::define("tributary_log_streams_broken"),
+            records_incomplete: Counter::define("tributary_log_records_incomplete"),
+            streams_invalid: Counter::define("tributary_log_streams_invalid"),
         };
         Self {
             connections: Vec::new(),
@@ -153,7 +153,7 @@ impl Connection {
     fn take<S: BuildHasher + Clone>(&mut self, bytes: &[u8], told: &mut Told<S>) {
         let Self { messages, tag, schema } = self;
         if messages.take(bytes, &mut Reading { tag, schema, told }).is_err() {
-            told.stats.streams_broken.add(1);
+            told.stats.streams_invalid.add(1);
             error!(
                 "log stream: found bytes that are no message of Envoy's fluentd access logger, allowed: nothing else; nothing \
                  more is read from this connection"
@@ -175,7 +175,7 @@ impl<S: BuildHasher + Clone> Listener for Reading<'_, S> {
         let before = *reader;
         let mut values = Values::default();
         if !self.schema.read(pairs, reader, &mut values)? {
-            self.told.stats.records_in_part.add(1);
+            self.told.stats.records_incomplete.add(1);
         }
         self.told.worker.recorded(&values.observation());
         if !std::mem::replace(&mut self.told.said_missing, true) {

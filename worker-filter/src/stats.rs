@@ -13,13 +13,13 @@ pub(crate) struct Stats {
     /// Streams that ended.
     pub(crate) observed: Counter,
     /// Streams that were enqueued, in batches.
-    pub(crate) handed_over: Counter,
+    pub(crate) enqueued: Counter,
     /// Batches that were enqueued.
     pub(crate) batches_enqueued: Counter,
     /// Flushes that were blocked.
     pub(crate) flushes_blocked: Counter,
     /// Additions to shared data that failed and stay pending.
-    pub(crate) counters_held_back: Counter,
+    pub(crate) counter_updates_delayed: Counter,
 }
 
 impl Stats {
@@ -28,10 +28,10 @@ impl Stats {
             read_one_by_one: Counter::define("tributary_read_one_by_one"),
             values_mistyped: Counter::define("tributary_values_mistyped"),
             observed: Counter::define("tributary_observations_observed"),
-            handed_over: Counter::define("tributary_observations_handed_over"),
+            enqueued: Counter::define("tributary_observations_enqueued"),
             batches_enqueued: Counter::define(BATCHES_ENQUEUED),
-            flushes_blocked: Counter::define("tributary_handovers_held_back"),
-            counters_held_back: Counter::define("tributary_counters_held_back"),
+            flushes_blocked: Counter::define("tributary_flushes_blocked"),
+            counter_updates_delayed: Counter::define("tributary_counter_updates_delayed"),
         }
     }
 }

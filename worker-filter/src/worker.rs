@@ -332,7 +332,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let blocked = self.backpressure.blocked().or_else(|| self.flush_pipelines());
         if let Some(enqueued) = self.main.outbox.observations() {
             let before = std::mem::replace(&mut self.totals.enqueued_in_stats, enqueued);
-            self.stats.handed_over.add(enqueued.saturating_sub(before));
+            self.stats.enqueued.add(enqueued.saturating_sub(before));
         }
         if let Some(reason) = blocked {
             self.stats.flushes_blocked.add(1);
@@ -366,7 +366,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     fn report_counters(&mut self, result: Result<(), AddError>) {
         if let Err(error) = result {
-            self.stats.counters_held_back.add(1);
+            self.stats.counter_updates_delayed.add(1);
             self.faults.counter(error);
         }
     }

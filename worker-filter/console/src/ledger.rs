@@ -5,7 +5,7 @@ use tributary_host::stats::Counter;
 /// Each statistic without `tributary_`, with what it says. The order is that of a request's way.
 pub const LEDGER: [(&str, &str); 15] = [
     ("observations_observed", "Streams that ended."),
-    ("observations_handed_over", "Those of them that workers put into the queue."),
+    ("observations_enqueued", "Observations that workers enqueued."),
     ("observations_aggregated", "Those of them that the service added up."),
     ("observations_missing", "Those of them that were lost on the way."),
     ("batches_enqueued", "Batches that workers put into the queue."),
@@ -13,7 +13,7 @@ pub const LEDGER: [(&str, &str); 15] = [
     ("batches_missing", "Batches that were lost on the way."),
     ("batches_duplicate", "Batches that came twice and were added once."),
     ("batches_refused", "Items in the queue that were no batches."),
-    ("handovers_held_back", "Hand-overs that had to wait."),
+    ("flushes_blocked", "Flushes that were blocked."),
     ("points_exported", "Points that a collector took."),
     ("points_rejected", "Points that a collector refused in an otherwise successful answer."),
     ("points_dropped", "Points that had no place in the table, or that a collector will never take."),
@@ -44,8 +44,8 @@ impl Ledger {
 
     /// Those of them that workers handed over and the service has not taken over yet.
     pub fn queued(&self) -> u64 {
-        let [_, handed_over, ..] = &self.0;
-        handed_over.value().saturating_sub(self.settled())
+        let [_, enqueued, ..] = &self.0;
+        enqueued.value().saturating_sub(self.settled())
     }
 
     /// What the service has taken over of them, or will never get.

@@ -164,7 +164,7 @@ fn a_queue_that_is_not_emptied_is_noticed_between_two_ticks() {
     assert_eq!(fake::with(|host| host.queues.len(QUEUE_HTTP)), 8_192);
     let stat = |name| fake::with(|host| host.stat(name));
     let (observed, enqueued) =
-        (stat("tributary_observations_observed"), stat("tributary_observations_handed_over"));
+        (stat("tributary_observations_observed"), stat("tributary_observations_enqueued"));
     assert_eq!((observed, enqueued), (12_000, 8_192));
 }
 

@@ -214,7 +214,7 @@ fn a_flush_exports_what_there_is_though_a_worker_took_some_with_it() {
     tell_exports(export.clone());
     // Three of them were in the fold of a worker that failed, and no traffic comes after them.
     ledger.observed.add(10);
-    ledger.handed_over.add(7);
+    ledger.enqueued.add(7);
     ledger.aggregated.add(7);
     assert_eq!(ask(&mut console, "POST", "/flush?timeout_ms=10000", &[]), None);
     let mut tick = |now: u64| {
@@ -255,7 +255,7 @@ fn a_flush_that_does_not_get_through_says_what_it_waits_for() {
 /// What workers and the service count.
 struct LedgerOfOthers {
     observed: tributary_host::stats::Counter,
-    handed_over: tributary_host::stats::Counter,
+    enqueued: tributary_host::stats::Counter,
     aggregated: tributary_host::stats::Counter,
 }
 
@@ -263,7 +263,7 @@ impl LedgerOfOthers {
     fn define() -> Self {
         Self {
             observed: tributary_host::stats::Counter::define("tributary_observations_observed"),
-            handed_over: tributary_host::stats::Counter::define("tributary_observations_handed_over"),
+            enqueued: tributary_host::stats::Counter::define("tributary_observations_enqueued"),
             aggregated: tributary_host::stats::Counter::define("tributary_observations_aggregated"),
         }
     }
