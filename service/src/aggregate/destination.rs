@@ -2,20 +2,19 @@
 
 use tributary_proto::metric::{Kind, Metric};
 
+use super::origin::MetricOrigin;
 use super::row::{DestinationId, Row};
 use super::table::{Cursor, Table};
 
 impl Table {
-    /// Iterates over the metrics from `from` on, each with its rows and their positions, in the order of
-    /// export.
-    pub fn metrics(
-        &self,
-        from: Cursor,
-    ) -> impl Iterator<Item = (&Metric, impl Iterator<Item = (Cursor, &Row)>)> {
-        self.metrics.all(from.metric).map(move |(at, table)| {
-            let first = if at == from.metric { from.row } else { 0 };
-            let rows = table.rows.range(first, usize::MAX);
-            (&table.metric, rows.map(move |(row, found)| (Cursor { metric: at, row }, found)))
+    /// Iterates over the rows from `from` on, each with its position and its metric, in the order of export.
+    pub fn rows(&self, from: Cursor) -> impl Iterator<Item = (Cursor, &Metric, &Row)> {
+        let mut next = from;
+        std::iter::from_fn(move || {
+            let at = self.position(next)?;
+            next = at.after();
+            let table = self.metrics.at(at.metric)?;
+            Some((at, &table.metric, table.rows.get(at.row)?))
         })
     }
 
@@ -34,7 +33,7 @@ impl Table {
         time_unix_nano: u64,
     ) {
         self.timeline.exported(destination.number, time_unix_nano);
-        self.for_each_row(destination, from, to, |row, destination| {
+        self.for_each_row(destination, from, to, &mut |row, destination| {
             row.mark_sent(destination, time_unix_nano)
         });
     }
@@ -43,7 +42,7 @@ impl Table {
     /// observations in them if it has delta temporality, otherwise 0.
     pub fn confirm(&mut self, destination: DestinationId, from: Cursor, to: Option<Cursor>) -> u64 {
         let (destinations, mut observations) = (self.limits.destinations, 0_u64);
-        self.for_each_row(destination, from, to, |row, destination| {
+        self.for_each_row(destination, from, to, &mut |row, destination| {
             observations = observations.saturating_add(row.confirm(destination, destinations));
         });
         observations
@@ -54,7 +53,7 @@ impl Table {
     /// before that.
     pub fn discard(&mut self, destination: DestinationId, from: Cursor, to: Option<Cursor>) -> u64 {
         let (destinations, mut observations) = (self.limits.destinations, 0_u64);
-        self.for_each_row(destination, from, to, |row, destination| {
+        self.for_each_row(destination, from, to, &mut |row, destination| {
             if destination.delta.is_some() {
                 observations = observations.saturating_add(row.confirm(destination, destinations));
             }
@@ -67,15 +66,40 @@ impl Table {
         destination: DestinationId,
         from: Cursor,
         to: Option<Cursor>,
-        mut act: impl FnMut(&mut Row, DestinationId),
+        act: &mut dyn FnMut(&mut Row, DestinationId),
     ) {
-        let end = to.unwrap_or(Cursor { metric: usize::MAX, row: 0 });
-        for (at, table) in self.metrics.all_mut(from.metric).take_while(|(at, _)| *at <= end.metric) {
+        let mut next = from;
+        while let Some(at) = self.position(next).filter(|at| to.is_none_or(|to| *at < to)) {
+            next = at.after();
+            let Some(table) = self.metrics.at_mut(at.metric) else { return };
             let destination = destination.for_kind(&table.metric.kind);
-            let first = if at == from.metric { from.row } else { 0 };
-            let row_end = if at == end.metric { end.row } else { usize::MAX };
-            table.rows.range_mut(first, row_end).for_each(|(_, row)| act(row, destination));
+            if let Some(row) = table.rows.get_mut(at.row) {
+                act(row, destination);
+            }
         }
+    }
+
+    /// Returns the position of the first row from `at` on.
+    fn position(&self, mut at: Cursor) -> Option<Cursor> {
+        while MetricOrigin::at(at.metric).is_some() {
+            if let Some(table) = self.metrics.at(at.metric) {
+                while at.row < table.rows.places() {
+                    if table.rows.get(at.row).is_some() {
+                        return Some(at);
+                    }
+                    at = at.after();
+                }
+            }
+            at = Cursor { metric: at.metric.saturating_add(1), row: 0 };
+        }
+        None
+    }
+}
+
+impl Cursor {
+    /// Returns the position after the row at this one.
+    fn after(self) -> Self {
+        Self { row: self.row.saturating_add(1), ..self }
     }
 }
 

@@ -43,17 +43,26 @@ impl Metrics {
         }
     }
 
-    /// Iterates over all metrics from the place `first` on, each with its place. Places never change.
-    pub(super) fn all(&self, first: usize) -> impl Iterator<Item = (usize, &MetricTable)> {
-        let Self { workers, shared_data, service } = self;
-        let origins = (0_usize..).step_by(METRICS_PER_ORIGIN_MAX).zip([workers, shared_data, service]);
-        origins.flat_map(|(at, metrics)| (at..).zip(metrics)).skip_while(move |(at, _)| *at < first)
+    /// Returns the metric at a place, if there is one. Places never change; each origin has
+    /// [`METRICS_PER_ORIGIN_MAX`] of them, in the order of export.
+    pub(super) fn at(&self, place: usize) -> Option<&MetricTable> {
+        self.of(MetricOrigin::at(place)?).get(place % METRICS_PER_ORIGIN_MAX)
     }
 
-    /// The same as [`all`](Self::all), for changes.
-    pub(super) fn all_mut(&mut self, first: usize) -> impl Iterator<Item = (usize, &mut MetricTable)> {
-        let Self { workers, shared_data, service } = self;
-        let origins = (0_usize..).step_by(METRICS_PER_ORIGIN_MAX).zip([workers, shared_data, service]);
-        origins.flat_map(|(at, metrics)| (at..).zip(metrics)).skip_while(move |(at, _)| *at < first)
+    /// Returns the metric at a place for changes.
+    pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut MetricTable> {
+        self.of_mut(MetricOrigin::at(place)?).get_mut(place % METRICS_PER_ORIGIN_MAX)
+    }
+}
+
+impl MetricOrigin {
+    /// Returns the origin of the metric at a place; `None` after the last place.
+    pub(super) fn at(place: usize) -> Option<Self> {
+        match place / METRICS_PER_ORIGIN_MAX {
+            0 => Some(Self::Workers),
+            1 => Some(Self::SharedData),
+            2 => Some(Self::Service),
+            _ => None,
+        }
     }
 }

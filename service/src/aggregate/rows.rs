@@ -59,22 +59,6 @@ impl Rows {
         Some(row)
     }
 
-    /// Iterates over the rows in the places from `first` to before `end`, each with its place.
-    pub(super) fn range(&self, first: usize, end: usize) -> impl Iterator<Item = (usize, &Row)> {
-        let chunks = self.chunks.iter().enumerate().skip(first / CHUNK_ROWS);
-        let places = chunks.flat_map(|(number, chunk)| (number.saturating_mul(CHUNK_ROWS)..).zip(chunk));
-        let skipped = places.skip(first % CHUNK_ROWS).take_while(move |(place, _)| *place < end);
-        skipped.filter_map(|(place, row)| Some((place, row.as_ref()?)))
-    }
-
-    /// The same as [`range`](Self::range), for changes.
-    pub(super) fn range_mut(&mut self, first: usize, end: usize) -> impl Iterator<Item = (usize, &mut Row)> {
-        let chunks = self.chunks.iter_mut().enumerate().skip(first / CHUNK_ROWS);
-        let places = chunks.flat_map(|(number, chunk)| (number.saturating_mul(CHUNK_ROWS)..).zip(chunk));
-        let skipped = places.skip(first % CHUNK_ROWS).take_while(move |(place, _)| *place < end);
-        skipped.filter_map(|(place, row)| Some((place, row.as_mut()?)))
-    }
-
     fn slot(&mut self, place: usize) -> Option<&mut Option<Row>> {
         self.chunks.get_mut(place / CHUNK_ROWS)?.get_mut(place % CHUNK_ROWS)
     }
@@ -112,24 +96,5 @@ mod tests {
         assert_eq!((place, number(rows.get(place).unwrap())), (599, 1_000));
         assert_eq!(number(rows.get_mut(257).unwrap()), 257);
         assert!(rows.get(600).is_none() && rows.get_mut(10_000).is_none());
-    }
-
-    #[test]
-    fn a_range_has_every_row_between_its_ends() {
-        let mut rows = Rows::default();
-        for number in 0..600 {
-            rows.insert(row(number));
-        }
-        rows.remove(300);
-        for (first, end) in
-            [(0, 600), (10, 20), (250, 260), (256, 512), (299, 302), (512, usize::MAX), (600, 700), (9, 9)]
-        {
-            let found: Vec<_> = rows.range(first, end).map(|(place, row)| (place, number(row))).collect();
-            let expected: Vec<_> =
-                (first..end.min(600)).filter(|place| *place != 300).map(|place| (place, place)).collect();
-            assert_eq!(found, expected, "{first}..{end}");
-            let found: Vec<_> = rows.range_mut(first, end).map(|(place, row)| (place, number(row))).collect();
-            assert_eq!(found, expected, "{first}..{end}");
-        }
     }
 }

@@ -118,9 +118,10 @@ impl Table {
     /// Iterates over the counters in shared data that a destination with delta temporality has, by their
     /// attributes.
     pub fn baselines(&self, destination: DestinationId) -> impl Iterator<Item = (&[u8], DeltaBaseline)> {
-        let metrics = self.metrics.of(MetricOrigin::SharedData).iter();
-        let rows = metrics.flat_map(|metric| metric.rows.range(0, usize::MAX));
-        rows.filter_map(move |(_, row)| Some((row.attributes(), row.baseline(destination)?)))
+        let first = Cursor { metric: METRICS_PER_ORIGIN_MAX, row: 0 };
+        let rows = self.rows(first);
+        let rows = rows.take_while(|(at, ..)| MetricOrigin::at(at.metric) == Some(MetricOrigin::SharedData));
+        rows.filter_map(move |(_, _, row)| Some((row.attributes(), row.baseline(destination)?)))
     }
 
     /// Returns the latest time that was exported to any destination.

@@ -15,12 +15,12 @@ pub struct ExportCheckpoint {
     saved: CounterBaselines,
 }
 
-/// What a destination has of each counter, by the attributes of its series.
+/// What a destination has of each counter, by the attributes of its series, in the wire form.
 ///
-/// The wire form has for each counter the end of the window, the value, both in 8 bytes, the length of the
-/// attributes in 2 bytes, all little-endian, and the attributes.
+/// For each counter: the end of the window, the value, both in 8 bytes, the length of the attributes in 2
+/// bytes, all little-endian, and the attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CounterBaselines(Vec<(Vec<u8>, DeltaBaseline)>);
+pub struct CounterBaselines(Vec<u8>);
 
 impl ExportCheckpoint {
     /// Creates the checkpoint of the destination with this name.
@@ -30,8 +30,15 @@ impl ExportCheckpoint {
 
     /// Writes what the destination has, unless nothing changed. A failed write is retried with the next one.
     pub fn save<'a>(&mut self, baselines: impl Iterator<Item = (&'a [u8], DeltaBaseline)>) {
-        let baselines = baselines.take(COUNTERS_MAX);
-        let baselines = CounterBaselines(baselines.map(|(key, baseline)| (key.to_vec(), baseline)).collect());
+        let mut bytes = Vec::new();
+        for (attributes, DeltaBaseline { value, end_unix_nano }) in baselines.take(COUNTERS_MAX) {
+            let Ok(length) = u16::try_from(attributes.len()) else { continue };
+            bytes.extend_from_slice(&end_unix_nano.to_le_bytes());
+            bytes.extend_from_slice(&value.to_le_bytes());
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(attributes);
+        }
+        let baselines = CounterBaselines(bytes);
         if baselines != self.saved && self.key.save(&baselines).is_ok() {
             self.saved = baselines;
         }
@@ -44,41 +51,31 @@ impl ExportCheckpoint {
 }
 
 impl CounterBaselines {
-    /// Returns what the destination has of the series with these attributes.
+    /// Returns what the destination has of the series with these attributes. Ignores an incomplete counter at
+    /// the end.
     pub fn get(&self, attributes: &[u8]) -> Option<DeltaBaseline> {
-        self.0.iter().find(|(of, _)| of == attributes).map(|(_, baseline)| *baseline)
+        let mut rest = self.0.as_slice();
+        loop {
+            let (end, bytes) = rest.split_first_chunk()?;
+            let (value, bytes) = bytes.split_first_chunk()?;
+            let (length, bytes) = bytes.split_first_chunk()?;
+            let (of, bytes) = bytes.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            if of == attributes {
+                let (value, end_unix_nano) = (u64::from_le_bytes(*value), u64::from_le_bytes(*end));
+                return Some(DeltaBaseline { value, end_unix_nano });
+            }
+            rest = bytes;
+        }
     }
 }
 
 impl Record for CounterBaselines {
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for (attributes, DeltaBaseline { value, end_unix_nano }) in &self.0 {
-            let Ok(length) = u16::try_from(attributes.len()) else { continue };
-            bytes.extend_from_slice(&end_unix_nano.to_le_bytes());
-            bytes.extend_from_slice(&value.to_le_bytes());
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(attributes);
-        }
-        bytes
+        self.0.clone()
     }
 
-    /// Reads as many counters as are complete.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (mut rest, mut baselines) = (bytes, Vec::new());
-        let next = |rest: &mut &[u8]| {
-            let (end, bytes) = rest.split_first_chunk()?;
-            let (value, bytes) = bytes.split_first_chunk()?;
-            let (length, bytes) = bytes.split_first_chunk()?;
-            let (attributes, bytes) = bytes.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-            *rest = bytes;
-            let (value, end_unix_nano) = (u64::from_le_bytes(*value), u64::from_le_bytes(*end));
-            Some((attributes.to_vec(), DeltaBaseline { value, end_unix_nano }))
-        };
-        while let Some(baseline) = next(&mut rest) {
-            baselines.push(baseline);
-        }
-        Some(Self(baselines))
+        Some(Self(bytes.to_vec()))
     }
 }
 

@@ -30,7 +30,12 @@ impl ProducerPosition {
 
 impl Record for CounterKeys {
     fn encode(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|key| key.bytes().chain([b'\n'])).collect()
+        let mut bytes = Vec::new();
+        for key in &self.0 {
+            bytes.extend_from_slice(key.as_bytes());
+            bytes.push(b'\n');
+        }
+        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {

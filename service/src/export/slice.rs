@@ -50,34 +50,32 @@ pub fn slice<'a>(
     limits: &SliceLimits<'_>,
     time_unix_nano: u64,
 ) -> Slice<'a> {
-    let (mut metrics, mut rows_left, mut bytes) = (Vec::new(), limits.rows_max, limits.size.request());
-    for (metric, rows) in table.metrics(from) {
+    let mut slice = Slice { metrics: Vec::new(), time_unix_nano, next: None, is_full: false };
+    let (mut rows_left, mut bytes, mut last_metric) = (limits.rows_max, limits.size.request(), None);
+    for (at, metric, row) in table.rows(from) {
         let destination = view.destination().map(|destination| destination.for_kind(&metric.kind));
-        let has_deltas = destination.is_some_and(|destination| destination.delta.is_some());
-        let temporality = if has_deltas { Temporality::Delta } else { Temporality::Cumulative };
-        let mut points = Vec::new();
-        bytes = bytes.saturating_add(limits.size.metric(metric));
-        let mut next = None;
-        for (cursor, row) in rows {
-            if rows_left == 0 || bytes >= limits.bytes_max && rows_left < limits.rows_max {
-                next = Some(cursor);
-                break;
-            }
-            rows_left = rows_left.saturating_sub(1);
-            let is_skipped = matches!(view, View::Unconfirmed(destination) if row.is_confirmed(destination));
-            if !is_skipped && let Some(point) = point(row, destination, time_unix_nano) {
-                bytes = bytes.saturating_add(limits.size.point(metric, &point));
-                points.push(point);
-            }
+        if last_metric.replace(at.metric) != Some(at.metric) {
+            bytes = bytes.saturating_add(limits.size.metric(metric));
+            let has_deltas = destination.is_some_and(|destination| destination.delta.is_some());
+            let temporality = if has_deltas { Temporality::Delta } else { Temporality::Cumulative };
+            slice.metrics.push(MetricPoints { metric, temporality, points: Vec::new() });
         }
-        if !points.is_empty() {
-            metrics.push(MetricPoints { metric, temporality, points });
+        let is_full = bytes >= limits.bytes_max;
+        if rows_left == 0 || is_full && rows_left < limits.rows_max {
+            (slice.next, slice.is_full) = (Some(at), is_full);
+            break;
         }
-        if next.is_some() {
-            return Slice { metrics, time_unix_nano, next, is_full: bytes >= limits.bytes_max };
+        rows_left = rows_left.saturating_sub(1);
+        let is_skipped = matches!(view, View::Unconfirmed(destination) if row.is_confirmed(destination));
+        if !is_skipped && let Some(point) = point(row, destination, time_unix_nano) {
+            bytes = bytes.saturating_add(limits.size.point(metric, &point));
+            if let Some(last) = slice.metrics.last_mut() {
+                last.points.push(point);
+            }
         }
     }
-    Slice { metrics, time_unix_nano, next: None, is_full: false }
+    slice.metrics.retain(|metric| !metric.points.is_empty());
+    slice
 }
 
 impl View {
@@ -140,9 +138,9 @@ mod tests {
         let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
         let slice = slice(&table, View::Export(CUMULATIVE), Cursor::default(), &limits(&size, 1_000), 10);
         let points = slice.metrics[0].points.len();
-        let (_, mut rest) = table.metrics(slice.next.unwrap()).next().unwrap();
+        let mut rest = table.rows(slice.next.unwrap());
         assert!((2..30).contains(&points) && slice.is_full, "{points}");
-        assert_eq!(rest.next().map(|(cursor, _)| cursor), slice.next);
+        assert_eq!(rest.next().map(|(at, ..)| at), slice.next);
         assert_eq!(rest.count(), 49 - points);
     }
 

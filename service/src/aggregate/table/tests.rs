@@ -71,23 +71,21 @@ fn export_rows(
 ) -> (Vec<Exported>, Option<Cursor>) {
     let time = table.export_time(destination, from, now);
     let (mut exported, mut next, mut rows_left) = (Vec::new(), None, rows_max);
-    'table: for (metric, rows) in table.metrics(from) {
-        for (cursor, row) in rows {
-            if rows_left == 0 {
-                next = Some(cursor);
-                break 'table;
-            }
-            rows_left -= 1;
-            let Some(update) = row.update(destination.for_kind(&metric.kind)) else { continue };
-            let (window, count) = match update {
-                RowUpdate::Value(point) => ((row.start_unix_nano(), time), Some(count(point))),
-                RowUpdate::Delta { start_unix_nano, point } => ((start_unix_nano, time), Some(count(&point))),
-                RowUpdate::End { time_unix_nano } => ((row.start_unix_nano(), time_unix_nano), None),
-            };
-            let series = (metric.name.clone(), row.attributes().to_vec());
-            let exemplar = row.exemplar_for(destination).map(Exemplar::value);
-            exported.push(Exported { series, window, count, exemplar });
+    for (at, metric, row) in table.rows(from) {
+        if rows_left == 0 {
+            next = Some(at);
+            break;
         }
+        rows_left -= 1;
+        let Some(update) = row.update(destination.for_kind(&metric.kind)) else { continue };
+        let (window, count) = match update {
+            RowUpdate::Value(point) => ((row.start_unix_nano(), time), Some(count(point))),
+            RowUpdate::Delta { start_unix_nano, point } => ((start_unix_nano, time), Some(count(&point))),
+            RowUpdate::End { time_unix_nano } => ((row.start_unix_nano(), time_unix_nano), None),
+        };
+        let series = (metric.name.clone(), row.attributes().to_vec());
+        let exemplar = row.exemplar_for(destination).map(Exemplar::value);
+        exported.push(Exported { series, window, count, exemplar });
     }
     table.mark_sent(destination, from, next, time);
     (exported, next)
@@ -313,8 +311,7 @@ fn rejected_sums_are_exported_again_and_rejected_deltas_are_not() {
         assert_eq!(counts(&export(&mut table, destination, 100, 10, false)), [Some(5)]);
         let discarded = table.discard(destination, Cursor::default(), None);
         assert_eq!(discarded, if destination == DELTA { 5 } else { 0 });
-        let (_, mut rows) = table.metrics(Cursor::default()).next().unwrap();
-        let (_, row) = rows.next().unwrap();
+        let (.., row) = table.rows(Cursor::default()).next().unwrap();
         assert_eq!(row.is_confirmed(destination), destination == DELTA);
     }
     table.sweep(100, 500);
