@@ -115,7 +115,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
         self.observations
     }
 
-    /// GrpcCalls `each` with every series that was observed since the last flush, and resets it: attributes,
+    /// Calls `each` with every series that was observed since the last flush, and resets it: attributes,
     /// streams that ended, points, and exemplars with the index of their point.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8], u64, &[Point], &[(usize, Exemplar)])) {
         for slot in self.slots.iter_mut().chain([&mut self.overflow]) {

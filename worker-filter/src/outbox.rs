@@ -78,7 +78,7 @@ impl Outbox {
         self.queue.is_some()
     }
 
-    /// Enqueues the batches that `write` creates. GrpcCalls `write` only if `has_data` and the service can be
+    /// Enqueues the batches that `write` creates. Calls `write` only if `has_data` and the service can be
     /// reached, so that until then the data stays in the fold and can grow.
     pub fn flush(
         &mut self,
