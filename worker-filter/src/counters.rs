@@ -60,6 +60,7 @@ impl Counters {
     }
 
     /// Counts one stream that has ended, where it meets the condition. `told` says that its response was counted already.
+    #[inline(never)]
     pub fn count(&mut self, observation: &Observation<'_>, told: bool) {
         for counter in &mut self.0 {
             if told && counter.response_header.is_some() {

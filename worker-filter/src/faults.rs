@@ -30,6 +30,7 @@ impl Default for Faults {
 
 impl Faults {
     /// So many requests wait in the worker instead of going into the queue.
+    #[inline(never)]
     pub(crate) fn held_back(&mut self, reason: HeldBack, waiting: u64, queue: &str) {
         let Some(suppressed) = self.held_back.permit(clock::now_unix_nano()) else { return };
         match reason {
@@ -45,25 +46,30 @@ impl Faults {
                 "the service is dead or hangs: {waiting} requests wait in this worker, none is lost until Envoy ends. \
                  Look in the log for why; attached as a stat sink it would come back ({suppressed} more since)"
             ),
-            HeldBack::Host(status) => warn!(
-                "the host refused a batch ({status:?}): {waiting} requests wait in this worker, none is lost \
+            HeldBack::Host(_) => warn!(
+                "the host refused a batch: {waiting} requests wait in this worker, none is lost \
                  ({suppressed} more since)"
             ),
         }
     }
 
     /// Additions to a counter wait in the worker. Contention passes by itself, with the next flush.
+    #[inline(never)]
     pub(crate) fn counter(&mut self, error: AddError) {
-        if error != AddError::Contended
-            && let Some(suppressed) = self.counter.permit(clock::now_unix_nano())
-        {
+        let reason = match error {
+            AddError::Contended => return,
+            AddError::NotACounter => "another plugin has written to its key",
+            AddError::Host(_) => "Envoy refuses it",
+        };
+        if let Some(suppressed) = self.counter.permit(clock::now_unix_nano()) {
             warn!(
-                "a counter in shared data cannot be written ({error:?}); its additions wait ({suppressed} more since)"
+                "a counter in shared data cannot be written: {reason}; its additions wait ({suppressed} more since)"
             );
         }
     }
 
     /// The worker is attached where streams are of the other kind.
+    #[inline(never)]
     pub(crate) fn misattached(&mut self, configured: Streams) {
         let Some(suppressed) = self.misattached.permit(clock::now_unix_nano()) else { return };
         match configured {

@@ -27,6 +27,7 @@ use crate::pipe::{BadExpression, Calls, Pipe};
 use crate::reading::Way;
 use crate::stats::Stats;
 use crate::tap::Tap;
+use tributary_plan::IS_FULL;
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::{Part, Streams, When};
 use tributary_plan::source::Source;
@@ -51,7 +52,8 @@ pub struct Worker<S> {
     told: HashSet<ContextId, S>,
     /// Whether an access log has told of a stream: the first one shows which kind is logged.
     has_logged: bool,
-    headers: Headers,
+    /// Only in `worker_filter_full.wasm`, like the tap.
+    headers: Option<Headers>,
     tap: Option<Tap<S>>,
     connections: Connections,
     report_interval: Duration,
@@ -106,7 +108,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             }
             None => None,
         };
-        let tap = match plan.tap {
+        let tap = match plan.tap.filter(|_| IS_FULL) {
             Some(tap) => {
                 let source = Source::expression(&tap.condition);
                 Some(Tap::new(tap, hasher.clone()).map_err(|status| BadExpression { source, status })?)
@@ -125,7 +127,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             counters,
             told: HashSet::with_hasher(hasher),
             has_logged: false,
-            headers: Headers::new(plan.rules),
+            headers: IS_FULL.then(|| Headers::new(plan.rules)),
             tap,
             connections: Connections::default(),
             report_interval: config.report_interval,
@@ -167,7 +169,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if let Some(tap) = &mut self.tap {
             tap.headers(stream, MapType::HttpRequestHeaders);
         }
-        self.headers.request()
+        self.headers.as_ref().map_or(Action::Continue, Headers::request)
     }
 
     /// The headers of a response came.
@@ -177,7 +179,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
             let told = self.counters.tell(&mut HostSharedData);
             self.report_counters(told);
         }
-        self.headers.response();
+        if let Some(headers) = &self.headers {
+            headers.response();
+        }
         if let Some(tap) = &mut self.tap {
             tap.headers(stream, MapType::HttpResponseHeaders);
         }
@@ -198,12 +202,12 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.ended();
         }
-        if let Some(tap) = &mut self.tap {
+        if IS_FULL && let Some(tap) = &mut self.tap {
             tap.ended(stream);
         }
         if self.streams == Streams::Http {
             // Nearly always empty: hashing the number would be for nothing.
-            let told = !self.told.is_empty() && self.told.remove(&stream);
+            let told = IS_FULL && !self.told.is_empty() && self.told.remove(&stream);
             return self.observe(true, true, told, &mut []);
         }
         let mut connection = self.connections.ended(stream, self.main.measures);
@@ -222,7 +226,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
     /// Observes connections that have been open for long, hands over everything folded and adds what is pending to the
     /// counters.
     pub fn tick(&mut self) {
-        self.headers.refresh();
+        if IS_FULL && let Some(headers) = &mut self.headers {
+            headers.refresh();
+        }
         self.credit.refresh(&mut HostSharedData, clock::now_unix_nano());
         self.report_connections();
         self.flush();
@@ -293,7 +299,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.observed(ended);
     }
 
-    /// What an observation changes besides the fold.
+    /// What an observation changes besides the fold. Not inlined into both of its callers, for size.
+    #[inline(never)]
     fn observed(&mut self, ended: bool) {
         self.ledger.observed = self.ledger.observed.saturating_add(u64::from(ended));
         if self.ledger.each {
