@@ -168,8 +168,8 @@ fn with_any_destination(name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exactly_the_existing_statistics_are_documented() -> Result<()> {
-    // A configuration with both measuring roles and the service.
-    let config = EnvoyConfig::load("envoy/log_stream.yaml")?.free_ports();
+    // Together, the full worker filter with a log stream and the service define every statistic.
+    let config = EnvoyConfig::load("envoy/log_stream.yaml")?.full().free_ports();
     let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
     let stats = envoy.admin().stats().await?;
     let prefix = "wasmcustom.tributary_";

@@ -55,6 +55,7 @@ impl Counters {
     }
 
     /// Counts a stream that has ended and meets the condition, except in counters that counted its response.
+    #[inline(never)]
     pub fn count(&mut self, observation: &Observation<'_>, counted_at_response: bool) {
         for counter in &mut self.0 {
             if counted_at_response && counter.config.response_header.is_some() {

@@ -31,6 +31,7 @@ impl Default for Faults {
 
 impl Faults {
     /// Logs that the worker keeps `waiting` observations, because a flush into `queue` was blocked.
+    #[inline(never)]
     pub(crate) fn flush_blocked(&mut self, reason: FlushBlocked, waiting: u64, queue: &str) {
         let mut log = |message: fmt::Arguments<'_>| {
             let message = format_args!("{message}; {waiting} observations wait in this worker");
@@ -56,6 +57,7 @@ impl Faults {
     }
 
     /// Logs that a counter cannot be written, except for contention, which the next flush resolves.
+    #[inline(never)]
     pub(crate) fn counter(&mut self, error: AddError) {
         if error != AddError::Contended {
             log_limited(
@@ -66,6 +68,7 @@ impl Faults {
     }
 
     /// Logs that the worker is attached where streams are of the other kind than configured.
+    #[inline(never)]
     pub(crate) fn misattached(&mut self, configured: Streams) {
         let message = match configured {
             Streams::Http => {

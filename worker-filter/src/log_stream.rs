@@ -110,17 +110,18 @@ impl LogStream {
             }
         }
         // Nobody behind this filter is to have them.
-        if let Err(status) = buffer::drain(BufferType::DownstreamData, size)
+        if buffer::drain(BufferType::DownstreamData, size).is_err()
             && !std::mem::replace(&mut self.told.said_refused, true)
         {
             error!(
-                "log stream: Envoy refuses to take away what was read ({status:?}): does capability_restriction_config allow \
+                "log stream: Envoy refuses to take away what was read: does capability_restriction_config allow \
                  proxy_set_buffer_bytes? What is behind this filter gets it (said once)"
             );
         }
     }
 
     /// Logs that no log stream comes here: the plugin is an HTTP filter or an access logger.
+    #[inline(never)]
     pub fn misattached(&mut self) {
         if !std::mem::replace(&mut self.said_misattached, true) {
             error!(
@@ -155,8 +156,8 @@ impl Connection {
         if messages.take(bytes, &mut Reading { tag, schema, told }).is_err() {
             told.stats.streams_invalid.add(1);
             error!(
-                "log stream: found bytes that are no message of Envoy's fluentd access logger, allowed: nothing else; nothing \
-                 more is read from this connection"
+                "log stream: found bytes that Envoy's fluentd access logger does not write; the rest of this connection is \
+                 ignored"
             );
         }
     }

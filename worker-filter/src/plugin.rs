@@ -137,10 +137,10 @@ fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
             capability::log_withheld("proxy_call_foreign_function", "no CEL expression can be evaluated");
             None
         }
-        Err(BadExpression { source, status }) => {
+        Err(BadExpression { source, .. }) => {
             error!(
-                "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; it answered \
-                 {status:?}",
+                "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; Envoy's log \
+                 has the reason",
                 quoted(source.written())
             );
             None

@@ -27,6 +27,7 @@ use crate::pipeline::{GrpcPipeline, Pipeline};
 use crate::reading::{BadExpression, ReadMode};
 use crate::stats::Stats;
 use crate::tap::Tap;
+use tributary_plan::IS_FULL;
 use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::{MetricGroup, Streams, When};
 use tributary_plan::source::Source;
@@ -51,7 +52,8 @@ pub struct Worker<S> {
     counted_at_response: HashSet<ContextId, S>,
     /// Whether an access log entry was written: the first one shows which kind of streams is logged.
     has_logged: bool,
-    headers: Headers,
+    /// Only in `worker_filter_full.wasm`, like the tap.
+    headers: Option<Headers>,
     tap: Option<Tap<S>>,
     connections: Connections,
     report_interval: Duration,
@@ -113,7 +115,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             }
             None => None,
         };
-        let tap = match plan.tap {
+        let tap = match plan.tap.filter(|_| IS_FULL) {
             Some(tap) => {
                 let source = Source::expression(&tap.condition);
                 Some(Tap::new(tap, hasher.clone()).map_err(|status| BadExpression { source, status })?)
@@ -132,7 +134,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             counters,
             counted_at_response: HashSet::with_hasher(hasher),
             has_logged: false,
-            headers: Headers::new(plan.rules),
+            headers: IS_FULL.then(|| Headers::new(plan.rules)),
             tap,
             connections: Connections::default(),
             report_interval: config.report_interval,
@@ -178,7 +180,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if let Some(tap) = &mut self.tap {
             tap.headers(stream, MapType::HttpRequestHeaders);
         }
-        self.headers.request()
+        self.headers.as_ref().map_or(Action::Continue, Headers::request)
     }
 
     /// Counts a response where it carries a counter, and changes and logs its headers.
@@ -191,7 +193,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
             let counted = self.counters.response(&mut HostSharedData);
             self.report_counters(counted);
         }
-        self.headers.response();
+        if let Some(headers) = &self.headers {
+            headers.response();
+        }
         if let Some(tap) = &mut self.tap {
             tap.headers(stream, MapType::HttpResponseHeaders);
         }
@@ -212,12 +216,13 @@ impl<S: BuildHasher + Clone> Worker<S> {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.end();
         }
-        if let Some(tap) = &mut self.tap {
+        if IS_FULL && let Some(tap) = &mut self.tap {
             tap.ended(stream);
         }
         if self.streams == Streams::Http {
             // The set is nearly always empty: do not hash the number then.
-            let is_counted = !self.counted_at_response.is_empty() && self.counted_at_response.remove(&stream);
+            let is_counted =
+                IS_FULL && !self.counted_at_response.is_empty() && self.counted_at_response.remove(&stream);
             return self.observe(Phase::Whole, is_counted, &mut []);
         }
         let mut connection = self.connections.ended(stream, self.main.measures);
@@ -236,7 +241,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
 
     /// Observes open connections that are due, flushes the folds and adds pending counts to the counters.
     pub fn tick(&mut self) {
-        self.headers.refresh();
+        if IS_FULL && let Some(headers) = &mut self.headers {
+            headers.refresh();
+        }
         self.backpressure.check(&mut HostSharedData, clock::now_unix_nano(), BATCHES_MAX);
         self.observe_open_connections();
         self.flush();
@@ -304,7 +311,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.after_observation();
     }
 
-    /// Updates everything but the fold after a stream has ended.
+    /// Updates everything but the fold after a stream has ended. Not inlined into both of its callers, for size.
+    #[inline(never)]
     fn after_observation(&mut self) {
         self.totals.observed = self.totals.observed.saturating_add(1);
         if self.totals.updates_each {

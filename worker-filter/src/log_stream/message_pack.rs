@@ -103,8 +103,10 @@ impl<'a> Reader<'a> {
                     Err(_) => return Err(Stop::Short),
                 }
             }
-            F32 => whole(decode::read_f32(bytes)?.into()),
-            F64 => whole(decode::read_f64(bytes)?),
+            marker @ (F32 | F64) => whole(match marker {
+                F32 => decode::read_f32(bytes)?.into(),
+                _ => decode::read_f64(bytes)?,
+            }),
             True | False => Value::Boolean(decode::read_bool(bytes)?),
             // `Reserved` is never written, and other readers take it for nil.
             Null | Reserved => {

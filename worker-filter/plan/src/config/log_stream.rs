@@ -2,6 +2,7 @@
 
 use tributary_proto::config::Section;
 
+use crate::IS_FULL;
 use crate::plan::{Plan, Streams};
 use crate::source::FallbackRead;
 
@@ -20,13 +21,13 @@ pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     }
     // Only a filter or a Wasm access logger can evaluate the expression that detects gRPC calls.
     plan.calls = None;
-    if !plan.rules.is_empty() {
+    if IS_FULL && !plan.rules.is_empty() {
         root.note("headers", "a list", ALLOWED);
     }
-    if plan.tap.is_some() {
+    if IS_FULL && plan.tap.is_some() {
         root.note("tap", "a tap", ALLOWED);
     }
-    if plan.counters.iter().any(|counter| counter.response_header.is_some()) {
+    if IS_FULL && plan.counters.iter().any(|counter| counter.response_header.is_some()) {
         root.note("counters", "a counter with a response_header", ALLOWED);
     }
     if plan.main.sources.iter().any(|source| matches!(source.fallback, FallbackRead::Chain(_))) {
