@@ -311,7 +311,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.after_observation();
     }
 
-    /// Updates everything but the fold after a stream has ended. Not inlined into both of its callers, for size.
+    /// Updates everything but the fold after a stream has ended.
+    // Not inlined, for size: it has two callers.
     #[inline(never)]
     fn after_observation(&mut self) {
         self.totals.observed = self.totals.observed.saturating_add(1);
