@@ -1,5 +1,7 @@
 //! The processes of the demo: the upstream, the collector and Envoy.
 
+use std::env;
+use std::fs::File;
 use std::net::SocketAddr;
 
 use anyhow::Result;
@@ -19,38 +21,49 @@ pub(crate) struct DemoEnvironment {
     pub(crate) envoy: Envoy,
     pub(crate) collector: Collector,
     upstream: Upstream,
-    _reserved: Vec<ReservedPort>,
+    _ports: DemoPorts,
+}
+
+/// The ports of a demo: those of the configuration, unless another process has them.
+///
+/// Envoys share a listening port, which the kernel would then divide the requests of two demos among. So only
+/// one demo at a time takes the ports of the configuration, even if they are free.
+struct DemoPorts {
+    /// Locked while a demo has the ports of the configuration.
+    _lock: Option<File>,
+    is_first: bool,
+    reserved: Vec<ReservedPort>,
 }
 
 impl DemoEnvironment {
     /// Starts them with `envoy/minimal.yaml`. Ports of this file that are in use are replaced.
     pub(crate) async fn start(workers: u32, kind: CollectorKind) -> Result<Self> {
         let mut config = EnvoyConfig::minimal()?.service("destinations[0].path", kind.path());
-        let mut reserved = Vec::new();
+        let mut ports = DemoPorts::lock();
 
         let own = config.cluster_address(UPSTREAM_CLUSTER)?.port();
-        let upstream = on_own_or_any(own, Upstream::start).await?;
+        let upstream = ports.server(own, Upstream::start).await?;
         config = config.cluster_port(UPSTREAM_CLUSTER, upstream.port());
         note_port("upstream", own, upstream.port());
 
         let own = config.cluster_address(COLLECTOR_CLUSTER)?.port();
-        let collector = on_own_or_any(own, |port| Collector::start(kind, port)).await?;
+        let collector = ports.server(own, |port| Collector::start(kind, port)).await?;
         config = config.cluster_port(COLLECTOR_CLUSTER, collector.port());
         note_port(&format!("collector ({})", kind.name()), own, collector.port());
 
         let own = config.listener_address(LISTENER)?.port();
-        let port = own_or_reserved(own, &mut reserved)?;
+        let port = ports.reserve(own)?;
         config = config.listener_port(LISTENER, port);
         note_port("Envoy", own, port);
 
         let own = config.admin_address()?.port();
-        let port = own_or_reserved(own, &mut reserved)?;
+        let port = ports.reserve(own)?;
         config = config.admin_port(port);
         note_port("Envoy's admin interface", own, port);
 
         let envoy = Envoy::start(&config, &EnvoyOptions::workers(workers)).await?;
         eprintln!("Envoy runs envoy/minimal.yaml with {workers} workers");
-        Ok(Self { envoy, collector, upstream, _reserved: reserved })
+        Ok(Self { envoy, collector, upstream, _ports: ports })
     }
 
     /// The address that takes requests.
@@ -86,26 +99,39 @@ fn note_port(server: &str, configured: u16, actual: u16) {
     }
 }
 
-/// Starts a server on the port, or on any free port if another process has it or takes it meanwhile.
-async fn on_own_or_any<Server, Starting: Future<Output = Result<Server>>>(
-    own: u16,
-    start: impl Fn(u16) -> Starting,
-) -> Result<Server> {
-    if ports::is_free(own)
-        && let Ok(server) = start(own).await
-    {
-        return Ok(server);
+impl DemoPorts {
+    fn lock() -> Self {
+        let lock = File::create(env::temp_dir().join("tributary-demo.lock")).ok();
+        let is_first = lock.as_ref().is_some_and(|lock| lock.try_lock().is_ok());
+        Self { _lock: lock, is_first, reserved: Vec::new() }
     }
-    start(0).await
-}
 
-/// The port if it is free, else another port, which stays reserved.
-fn own_or_reserved(own: u16, reserved: &mut Vec<ReservedPort>) -> Result<u16> {
-    if ports::is_free(own) {
-        return Ok(own);
+    fn is_free(&self, own: u16) -> bool {
+        self.is_first && ports::is_free(own)
     }
-    let other = ReservedPort::new()?;
-    let port = other.port();
-    reserved.push(other);
-    Ok(port)
+
+    /// Starts a server on its own port, or on any free one if another process has it or takes it meanwhile.
+    async fn server<Server, Starting: Future<Output = Result<Server>>>(
+        &self,
+        own: u16,
+        start: impl Fn(u16) -> Starting,
+    ) -> Result<Server> {
+        if self.is_free(own)
+            && let Ok(server) = start(own).await
+        {
+            return Ok(server);
+        }
+        start(0).await
+    }
+
+    /// The port if it is free, else another one, which stays reserved.
+    fn reserve(&mut self, own: u16) -> Result<u16> {
+        if self.is_free(own) {
+            return Ok(own);
+        }
+        let other = ReservedPort::new()?;
+        let port = other.port();
+        self.reserved.push(other);
+        Ok(port)
+    }
 }
