@@ -10,18 +10,18 @@
 pub mod root;
 
 pub mod config;
-mod console;
+pub mod console;
 
-mod flush;
-mod health;
-mod json;
-mod ledger;
-mod prometheus;
-mod request;
-mod snapshot;
+pub mod flush;
+pub mod health;
+pub mod json;
+pub mod ledger;
+pub mod prometheus;
+pub mod request;
+pub mod snapshot;
 
 #[cfg(test)]
-mod texts;
+pub mod texts;
 
 #[cfg(target_arch = "wasm32")]
 tributary_host::main!(crate::root::ConsoleRoot::boxed);

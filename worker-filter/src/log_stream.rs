@@ -1,13 +1,14 @@
-//! The log stream: requests that Envoy's own access logger tells of, many at a time, over connections to the worker filter.
+//! The log stream: records of many requests at a time, which Envoy's own access logger sends over connections
+//! to the worker filter.
 //!
-//! Entering the VM and asking the host is most of what a request costs any Wasm module. Here Envoy writes what an access log
-//! says into a buffer, natively, and hands it over when the buffer is full or its interval has passed: the module is entered
-//! for hundreds of requests at once, and asks for nothing. [`forward`] takes the bytes apart, [`schema`] finds what the plan
-//! wants in them.
+//! Entering the VM and calling the host is most of what a request costs any Wasm module. Here Envoy writes an
+//! access log entry into a buffer, natively, and sends the buffer when it is full or its interval has passed:
+//! the module is entered once for hundreds of requests, and makes no host call for their values. [`forward`]
+//! reads the messages, [`layout`] finds the values of the plan in their records.
 
 pub mod forward;
+pub mod layout;
 pub mod message_pack;
-pub mod schema;
 
 use std::hash::BuildHasher;
 
@@ -21,47 +22,48 @@ use tributary_plan::log_schema::LogSchema;
 use tributary_proto::config::quoted;
 
 use crate::worker::Worker;
-use forward::{Listener, Messages};
-use message_pack::{Reader, Stop};
-use schema::{Schema, Values};
+use forward::{MessageHandler, Messages};
+use layout::{RecordLayout, Values};
+use message_pack::{ReadError, Reader};
 
-/// Connections whose bytes are read; Envoy has one for each access logger and worker. What comes over more is dropped.
+/// The most connections that are read; Envoy opens one for each access logger and worker. Bytes of further
+/// connections are dropped.
 const CONNECTIONS_MAX: usize = 1_024;
 
-/// Bytes that are read from the host at once.
-const PIECE_BYTES: usize = 65_536;
+/// The most bytes that are read from the host at once.
+const CHUNK_BYTES: usize = 65_536;
 
-/// Bytes of a tag: more names than a plan has sources.
+/// The most bytes of a tag: more names than a plan has sources.
 const TAG_BYTES_MAX: usize = 16_384;
 
-/// One worker that is told of requests by the log.
+/// The receiver of log streams in one worker.
 #[derive(Debug)]
 pub struct LogStream {
-    /// As many as access loggers send to this worker: a few.
+    /// One for each access logger that sends to this worker: a few.
     connections: Vec<(ContextId, Connection)>,
-    told: Told<Hasher>,
-    said_misattached: bool,
+    recorder: Recorder<Hasher>,
+    logged_misattached: bool,
 }
 
-/// One connection's records.
+/// The state of one connection.
 #[derive(Debug, Default)]
 struct Connection {
     messages: Messages,
-    /// The tag of the message under way, and what it says of records.
+    /// The tag of the current message, and the layout of its records.
     tag: Vec<u8>,
-    schema: Schema,
+    layout: RecordLayout,
 }
 
-/// What records are told to.
+/// Counts records in the worker.
 #[derive(Debug)]
-struct Told<S> {
+struct Recorder<S> {
     worker: Worker<S>,
-    wanted: LogSchema,
+    schema: LogSchema,
     stats: Stats,
-    /// Whether it was said what records leave out.
-    said_missing: bool,
-    /// Whether it was said that Envoy keeps what was read.
-    said_refused: bool,
+    /// Whether the log names the values that records lack.
+    logged_missing: bool,
+    /// Whether the log says that Envoy passes on what was read.
+    logged_undrained: bool,
 }
 
 #[derive(Debug)]
@@ -70,68 +72,68 @@ struct Stats {
     streams_invalid: Counter,
 }
 
-/// A connection whose bytes are being read.
-struct Reading<'a, S> {
+/// A connection while its bytes are read.
+struct ConnectionReader<'a, S> {
     tag: &'a mut Vec<u8>,
-    schema: &'a mut Schema,
-    told: &'a mut Told<S>,
+    layout: &'a mut RecordLayout,
+    recorder: &'a mut Recorder<S>,
 }
 
 impl LogStream {
-    /// For this worker, which wants that.
-    pub fn new(worker: Worker<Hasher>, wanted: LogSchema) -> Self {
+    /// Counts records with these values in this worker.
+    pub fn new(worker: Worker<Hasher>, schema: LogSchema) -> Self {
         let stats = Stats {
             records_incomplete: Counter::define("tributary_log_records_incomplete"),
             streams_invalid: Counter::define("tributary_log_streams_invalid"),
         };
         Self {
             connections: Vec::new(),
-            said_misattached: false,
-            told: Told { worker, wanted, stats, said_missing: false, said_refused: false },
+            recorder: Recorder { worker, schema, stats, logged_missing: false, logged_undrained: false },
+            logged_misattached: false,
         }
     }
 
-    /// The worker.
+    /// Returns the worker.
     pub fn worker(&mut self) -> &mut Worker<Hasher> {
-        &mut self.told.worker
+        &mut self.recorder.worker
     }
 
-    /// So many bytes came over a connection, from the access logger.
+    /// Reads the bytes that an access logger sent over a connection.
     pub fn data(&mut self, stream: ContextId, size: usize) {
         if let Some(connection) = connection(&mut self.connections, stream) {
             let mut start = 0;
             while start < size {
-                let piece = buffer::read(BufferType::DownstreamData, start, PIECE_BYTES);
-                if piece.is_empty() {
+                let chunk = buffer::read(BufferType::DownstreamData, start, CHUNK_BYTES);
+                if chunk.is_empty() {
                     break;
                 }
-                start = start.saturating_add(piece.len());
-                connection.take(&piece, &mut self.told);
+                start = start.saturating_add(chunk.len());
+                connection.read(&chunk, &mut self.recorder);
             }
         }
-        // Nobody behind this filter is to have them.
+        // The filters behind this one must not get them.
         if buffer::drain(BufferType::DownstreamData, size).is_err()
-            && !std::mem::replace(&mut self.told.said_refused, true)
+            && !std::mem::replace(&mut self.recorder.logged_undrained, true)
         {
             error!(
-                "log stream: Envoy refuses to take away what was read: does capability_restriction_config allow \
-                 proxy_set_buffer_bytes? What is behind this filter gets it (said once)"
+                "log stream: Envoy does not remove the bytes that were read, so the filters behind this one get them: allow \
+                 proxy_set_buffer_bytes in capability_restriction_config (logged once)"
             );
         }
     }
 
-    /// Logs that no log stream comes here: the plugin is an HTTP filter or an access logger.
+    /// Logs that the plugin is an HTTP filter or an access logger, which receives no log stream.
     #[inline(never)]
     pub fn misattached(&mut self) {
-        if !std::mem::replace(&mut self.said_misattached, true) {
+        if !std::mem::replace(&mut self.logged_misattached, true) {
             error!(
-                "log stream: this is no network filter, so no log stream comes and nothing is measured: attach it as \
-                 envoy.filters.network.wasm to the listener that the access logger sends to (said once)"
+                "log stream: this is no network filter, so nothing is measured: attach it as envoy.filters.network.wasm to the \
+                 listener that the access logger sends to (logged once)"
             );
         }
     }
 
-    /// A connection is closed.
+    /// Forgets a connection that was closed.
     pub fn stream_ended(&mut self, stream: ContextId, is_connection: bool) {
         if !is_connection {
             self.misattached();
@@ -140,7 +142,7 @@ impl LogStream {
     }
 }
 
-/// The connection of this stream; none if there are too many.
+/// Returns the connection of this stream, or `None` if there are too many.
 fn connection(connections: &mut Vec<(ContextId, Connection)>, stream: ContextId) -> Option<&mut Connection> {
     let known = connections.iter().position(|(open, _)| *open == stream);
     let at = known.unwrap_or(connections.len());
@@ -151,10 +153,10 @@ fn connection(connections: &mut Vec<(ContextId, Connection)>, stream: ContextId)
 }
 
 impl Connection {
-    fn take<S: BuildHasher + Clone>(&mut self, bytes: &[u8], told: &mut Told<S>) {
-        let Self { messages, tag, schema } = self;
-        if messages.take(bytes, &mut Reading { tag, schema, told }).is_err() {
-            told.stats.streams_invalid.add(1);
+    fn read<S: BuildHasher + Clone>(&mut self, bytes: &[u8], recorder: &mut Recorder<S>) {
+        let Self { messages, tag, layout } = self;
+        if messages.read(bytes, &mut ConnectionReader { tag, layout, recorder }).is_err() {
+            recorder.stats.streams_invalid.add(1);
             error!(
                 "log stream: found bytes that Envoy's fluentd access logger does not write; the rest of this connection is \
                  ignored"
@@ -163,42 +165,42 @@ impl Connection {
     }
 }
 
-impl<S: BuildHasher + Clone> Listener for Reading<'_, S> {
+impl<S: BuildHasher + Clone> MessageHandler for ConnectionReader<'_, S> {
     fn message(&mut self, tag: &[u8]) {
         let tag = tag.get(..TAG_BYTES_MAX).unwrap_or(tag);
         if self.tag != tag {
             tag.clone_into(self.tag);
-            *self.schema = Schema::new(&self.told.wanted, tag);
+            *self.layout = RecordLayout::new(&self.recorder.schema, tag);
         }
     }
 
-    fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), Stop> {
+    fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), ReadError> {
         let before = *reader;
         let mut values = Values::default();
-        if !self.schema.read(pairs, reader, &mut values)? {
-            self.told.stats.records_incomplete.add(1);
+        if !self.layout.read(pairs, reader, &mut values)? {
+            self.recorder.stats.records_incomplete.add(1);
         }
-        self.told.worker.recorded(&values.observation());
-        if !std::mem::replace(&mut self.told.said_missing, true) {
-            self.told.say_missing(self.tag, pairs, before);
+        self.recorder.worker.recorded(&values.observation());
+        if !std::mem::replace(&mut self.recorder.logged_missing, true) {
+            self.recorder.log_missing(self.tag, pairs, before);
         }
         Ok(())
     }
 }
 
-impl<S> Told<S> {
-    /// Says what a record leaves out that is wanted.
-    fn say_missing(&self, tag: &[u8], pairs: usize, mut record: Reader<'_>) {
+impl<S> Recorder<S> {
+    /// Logs the values of the plan that a record lacks.
+    fn log_missing(&self, tag: &[u8], pairs: usize, mut record: Reader<'_>) {
         let mut keys = Vec::new();
         for _ in 0..pairs {
             let (Ok(key), Ok(_)) = (record.text(), record.value()) else { break };
             keys.push(key);
         }
-        let missing = self.wanted.missing(tag, &keys);
+        let missing = self.schema.missing(tag, &keys);
         if !missing.is_empty() {
             warn!(
-                "log stream: found nothing of {}, which the configuration reads; name it in the access logger's tag, and \
-                 its command operator in the record (said once)",
+                "log stream: records lack {}, which the configuration reads: add the name to the access logger's tag, and its \
+                 command operator to the record (logged once)",
                 missing.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
             );
         }

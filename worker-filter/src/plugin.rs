@@ -47,12 +47,12 @@ impl Plugin {
         worker(config).map(Box::new).map(Self::Filter)
     }
 
-    /// The period of ticks has passed.
+    /// Handles a tick.
     pub fn on_tick(&mut self) {
         self.worker().tick();
     }
 
-    /// A stream is logged: the plugin is an access logger.
+    /// Handles a logged stream of an access logger.
     pub fn on_log_entry(&mut self) {
         match self {
             Self::Filter(worker) => worker.log_entry(),
@@ -60,21 +60,21 @@ impl Plugin {
         }
     }
 
-    /// A stream of a filter begins.
+    /// Handles the start of a filter's stream.
     pub fn on_stream_create(&mut self) {
         if let Self::Filter(worker) = self {
             worker.stream_created();
         }
     }
 
-    /// A TCP connection of a filter is open.
+    /// Handles the opening of a TCP connection.
     pub fn on_new_connection(&mut self, stream: ContextId) {
         if let Self::Filter(worker) = self {
             worker.connection_opened(stream);
         }
     }
 
-    /// The headers of an HTTP request came.
+    /// Handles the headers of an HTTP request.
     pub fn on_request_headers(&mut self, stream: ContextId) -> Action {
         match self {
             Self::Filter(worker) => worker.request_headers(stream),
@@ -82,14 +82,14 @@ impl Plugin {
         }
     }
 
-    /// The headers of an HTTP response came.
+    /// Handles the headers of an HTTP response.
     pub fn on_response_headers(&mut self, stream: ContextId) {
         if let Self::Filter(worker) = self {
             worker.response_headers(stream);
         }
     }
 
-    /// `size` bytes of a body or of a connection came.
+    /// Handles `size` bytes of a body or a connection.
     pub fn on_data(&mut self, stream: ContextId, buffer: BufferType, size: usize) {
         match self {
             // Ignores empty chunks: Envoy 1.40 calls once more at the end of a stream.
@@ -99,7 +99,7 @@ impl Plugin {
         }
     }
 
-    /// A stream of a filter has ended: once for each.
+    /// Handles the end of a filter's stream; called once for each.
     pub fn on_stream_end(&mut self, stream: ContextId, is_connection: bool) {
         match self {
             Self::Filter(worker) => worker.stream_ended(stream, is_connection),
@@ -107,7 +107,7 @@ impl Plugin {
         }
     }
 
-    /// The plugin ends: what a worker has, it hands over.
+    /// Flushes what the worker has: the VM ends.
     pub fn finish(&mut self) {
         self.worker().finish();
     }
@@ -128,7 +128,7 @@ fn config() -> Option<WorkerConfig> {
     configuration::read("worker filter", |json| WorkerConfig::parse_for(json, &node))
 }
 
-/// A worker with this configuration; none if Envoy refuses an expression in it.
+/// Creates a worker with this configuration, unless Envoy rejects an expression in it.
 fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
     let producers = [0, 1, 2].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
     match Worker::new(config, producers, random::hasher()) {

@@ -1,8 +1,8 @@
 //! The plugin as Envoy sees it: the SDK's root context, and a context for each stream of a filter.
 //!
-//! What a stream is to the SDK is decided when it begins. `worker_filter.wasm` has no callbacks for requests
-//! under way, so all its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but
-//! `on_log`. In the full module ([`IS_FULL`]) each stream is what its first callback says ([`kind`]), because
+//! The SDK needs the kind of a stream at its start. `worker_filter.wasm` has no callbacks during requests,
+//! so all its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but
+//! `on_log`. In the full module ([`IS_FULL`]) the first callback of a stream decides ([`kind`]), because
 //! one root context serves both kinds where an HTTP filter and a network filter have the same configuration,
 //! and because a callback of the other kind would make the SDK panic.
 
@@ -31,7 +31,7 @@ pub const CALLBACKS_FULL: &[&str] = &[
     "proxy_on_upstream_data",
 ];
 
-/// A plugin and its streams share it; it is absent before `on_configure` and after the end.
+/// The plugin, shared with its streams; absent before `on_configure` and after `proxy_on_delete`.
 type SharedPlugin = Rc<RefCell<Option<Plugin>>>;
 
 /// One plugin in one VM.
@@ -51,7 +51,7 @@ struct FilterStream {
 }
 
 impl WorkerRoot {
-    /// For the SDK, which makes a root context of each plugin.
+    /// Creates the root context of a plugin, for the SDK.
     pub fn boxed(context_id: u32) -> Box<dyn RootContext> {
         Box::new(Self { id: ContextId::new(context_id), plugin: SharedPlugin::default() })
     }
@@ -83,7 +83,7 @@ impl RootContext for WorkerRoot {
         with(&self.plugin, Plugin::on_tick);
     }
 
-    /// An access log entry of a stream that some other filter saw.
+    /// Handles an access log entry: the plugin is an access logger.
     fn on_log(&mut self) {
         with(&self.plugin, Plugin::on_log_entry);
     }
@@ -183,8 +183,7 @@ impl Drop for FilterStream {
     }
 }
 
-/// Lets the plugin act, if there is one. Envoy enters a VM again only for memory, so it is never borrowed
-/// already.
+/// Calls the plugin, if there is one. Envoy re-enters a VM only for memory, so it is never borrowed already.
 fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }

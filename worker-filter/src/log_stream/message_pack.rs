@@ -1,13 +1,16 @@
-//! MessagePack as Envoy's `fluentd` access logger writes it, read value by value with `rmp`. Anybody who reaches the listener may
-//! send bytes: nothing is allocated and nothing recurses, so that a length or a depth that is claimed costs nothing.
+//! MessagePack as Envoy's `fluentd` access logger writes it, read value by value with `rmp`.
 //!
-//! `rmp::decode::MessageLen` is no help here: it panics on extensions (0.8).
+//! Every client that reaches the listener may send bytes: nothing is allocated and nothing recurses, so a false
+//! length or depth costs nothing. `rmp::decode::MessageLen` is not used: it panics on extensions (0.8).
+
+use std::error::Error;
+use std::fmt;
 
 use rmp::Marker;
 use rmp::decode::bytes::BytesReadError;
 use rmp::decode::{self, Bytes, NumValueReadError, ValueReadError};
 
-/// Bytes that are read from the front.
+/// Reads values from the front of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader<'a>(Bytes<'a>);
 
@@ -16,65 +19,76 @@ pub struct Reader<'a>(Bytes<'a>);
 pub enum Value<'a> {
     /// Text, or bytes, which need not be UTF-8 either way.
     Text(&'a [u8]),
-    /// A whole number; the largest for one above it.
+    /// A whole number, at most `i64::MAX`.
     Integer(i64),
-    /// True or false.
+    /// A boolean.
     Boolean(bool),
-    /// Nil, a number that is not whole, or a list or map, which was skipped.
+    /// Nil, a number that is not whole, or a list or map, whose items were skipped.
     Other,
 }
 
 /// Why a value cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The rest of it has not arrived yet.
-    Short,
-    /// It is of another type than expected.
-    Broken,
+pub enum ReadError {
+    /// Its end has not arrived yet.
+    Incomplete,
+    /// It has another type than expected.
+    Invalid,
 }
 
-impl From<ValueReadError<BytesReadError>> for Stop {
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incomplete => "the end of the value has not arrived",
+            Self::Invalid => "the value has another type than expected",
+        })
+    }
+}
+
+impl Error for ReadError {}
+
+impl From<ValueReadError<BytesReadError>> for ReadError {
     fn from(error: ValueReadError<BytesReadError>) -> Self {
         match error {
-            ValueReadError::InvalidMarkerRead(_) | ValueReadError::InvalidDataRead(_) => Self::Short,
-            ValueReadError::TypeMismatch(_) => Self::Broken,
+            ValueReadError::InvalidMarkerRead(_) | ValueReadError::InvalidDataRead(_) => Self::Incomplete,
+            ValueReadError::TypeMismatch(_) => Self::Invalid,
         }
     }
 }
 
 impl<'a> Reader<'a> {
-    /// Begins at the first of these bytes.
+    /// Starts at the first of these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(Bytes::new(bytes))
     }
 
-    /// What is left to read.
+    /// Returns the bytes that were not read.
     pub fn rest(&self) -> &'a [u8] {
         self.0.remaining_slice()
     }
 
-    /// Reads the length of a list, whose items come next.
-    pub fn list(&mut self) -> Result<usize, Stop> {
+    /// Reads the length of a list. Its items follow.
+    pub fn list(&mut self) -> Result<usize, ReadError> {
         size(decode::read_array_len(&mut self.0)?)
     }
 
-    /// Reads the length of a map, whose pairs come next, each a key and a value.
-    pub fn map(&mut self) -> Result<usize, Stop> {
+    /// Reads the number of pairs of a map. They follow, each a key and a value.
+    pub fn map(&mut self) -> Result<usize, ReadError> {
         size(decode::read_map_len(&mut self.0)?)
     }
 
-    /// Reads text, and nothing else.
-    pub fn text(&mut self) -> Result<&'a [u8], Stop> {
+    /// Reads text; any other value is an error.
+    pub fn text(&mut self) -> Result<&'a [u8], ReadError> {
         match self.value()? {
             Value::Text(text) => Ok(text),
-            _ => Err(Stop::Broken),
+            _ => Err(ReadError::Invalid),
         }
     }
 
-    /// Reads the next value, whatever it is, and skips what is nested in it.
-    pub fn value(&mut self) -> Result<Value<'a>, Stop> {
+    /// Reads a value of any type, and skips its items.
+    pub fn value(&mut self) -> Result<Value<'a>, ReadError> {
         let (value, mut nested) = self.shallow()?;
-        // Ends with the bytes: each nested value has at least one.
+        // Ends at the latest with the bytes: each nested value has at least one.
         while nested > 0 {
             let (_, more) = self.shallow()?;
             nested = nested.saturating_sub(1).saturating_add(more);
@@ -82,11 +96,11 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Reads the next value but for what is nested in it, which comes next: so many values.
-    fn shallow(&mut self) -> Result<(Value<'a>, usize), Stop> {
+    /// Reads a value without its items, and returns how many of them follow.
+    fn shallow(&mut self) -> Result<(Value<'a>, usize), ReadError> {
         use Marker::*;
         let bytes = &mut self.0;
-        let first = bytes.remaining_slice().first().ok_or(Stop::Short)?;
+        let first = bytes.remaining_slice().first().ok_or(ReadError::Incomplete)?;
         let value = match Marker::from_u8(*first) {
             FixStr(_) | Str8 | Str16 | Str32 => {
                 let length = decode::read_str_len(bytes)?;
@@ -100,7 +114,7 @@ impl<'a> Reader<'a> {
                 match decode::read_int(bytes) {
                     Ok(number) => Value::Integer(number),
                     Err(NumValueReadError::OutOfRange) => Value::Integer(i64::MAX),
-                    Err(_) => return Err(Stop::Short),
+                    Err(_) => return Err(ReadError::Incomplete),
                 }
             }
             marker @ (F32 | F64) => whole(match marker {
@@ -108,33 +122,34 @@ impl<'a> Reader<'a> {
                 _ => decode::read_f64(bytes)?,
             }),
             True | False => Value::Boolean(decode::read_bool(bytes)?),
-            // `Reserved` is never written, and other readers take it for nil.
+            // `Reserved` is never written; other readers treat it as nil.
             Null | Reserved => {
                 self.take(1)?;
                 Value::Other
             }
             FixArray(_) | Array16 | Array32 => return Ok((Value::Other, self.list()?)),
             FixMap(_) | Map16 | Map32 => return Ok((Value::Other, self.map()?.saturating_mul(2))),
-            // No access logger writes extensions.
+            // Access loggers write no extensions.
             Ext8 | Ext16 | Ext32 | FixExt1 | FixExt2 | FixExt4 | FixExt8 | FixExt16 => {
-                return Err(Stop::Broken);
+                return Err(ReadError::Invalid);
             }
         };
         Ok((value, 0))
     }
 
-    fn take(&mut self, length: u32) -> Result<&'a [u8], Stop> {
-        let (taken, rest) = self.rest().split_at_checked(size(length)?).ok_or(Stop::Short)?;
+    fn take(&mut self, length: u32) -> Result<&'a [u8], ReadError> {
+        let (taken, rest) = self.rest().split_at_checked(size(length)?).ok_or(ReadError::Incomplete)?;
         *self = Self::new(rest);
         Ok(taken)
     }
 }
 
-fn size(length: u32) -> Result<usize, Stop> {
-    usize::try_from(length).map_err(|_| Stop::Broken)
+fn size(length: u32) -> Result<usize, ReadError> {
+    usize::try_from(length).map_err(|_| ReadError::Invalid)
 }
 
-/// Reads a double as the whole number that it is: Envoy writes 100,000 as `1e+05` in JSON and makes a double of that (1.40).
+/// Converts a double that is a whole number: Envoy writes 100,000 as `1e+05` in JSON, and a double of it here
+/// (1.40).
 fn whole(number: f64) -> Value<'static> {
     /// 2^63.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
@@ -189,7 +204,7 @@ mod tests {
             for length in 0..bytes.len() {
                 assert_eq!(
                     Reader::new(&bytes[..length]).value(),
-                    Err(Stop::Short),
+                    Err(ReadError::Incomplete),
                     "{bytes:x?} cut to {length}"
                 );
             }
@@ -197,27 +212,27 @@ mod tests {
     }
 
     #[test]
-    fn claimed_lengths_and_depths_cost_nothing() {
+    fn false_lengths_and_depths_cost_nothing() {
         for (bytes, expected) in [
-            (&b"\xdb\xff\xff\xff\xff text"[..], Err(Stop::Short)),
-            (b"\xc6\xff\xff\xff\xff", Err(Stop::Short)),
-            (b"\xdd\xff\xff\xff\xff\x01\x02", Err(Stop::Short)),
-            (b"\xdf\xff\xff\xff\xff\x01\x02", Err(Stop::Short)),
+            (&b"\xdb\xff\xff\xff\xff text"[..], Err(ReadError::Incomplete)),
+            (b"\xc6\xff\xff\xff\xff", Err(ReadError::Incomplete)),
+            (b"\xdd\xff\xff\xff\xff\x01\x02", Err(ReadError::Incomplete)),
+            (b"\xdf\xff\xff\xff\xff\x01\x02", Err(ReadError::Incomplete)),
             (&[&[0x91; 1_000_000][..], b"\xc0"].concat(), Ok(Value::Other)),
-            (&[0x91; 1_000_000], Err(Stop::Short)),
-            (&b"\xdd\xff\xff\xff\xff".repeat(100_000), Err(Stop::Short)),
+            (&[0x91; 1_000_000], Err(ReadError::Incomplete)),
+            (&b"\xdd\xff\xff\xff\xff".repeat(100_000), Err(ReadError::Incomplete)),
         ] {
             assert_eq!(Reader::new(bytes).value(), expected);
         }
     }
 
     #[test]
-    fn what_is_something_else_is_broken() {
-        assert_eq!(Reader::new(b"\x01").list(), Err(Stop::Broken));
-        assert_eq!(Reader::new(b"\x01").map(), Err(Stop::Broken));
-        assert_eq!(Reader::new(b"\x01").text(), Err(Stop::Broken));
-        assert_eq!(Reader::new(b"\xd4").value(), Err(Stop::Broken));
-        assert_eq!(Reader::new(b"GET / HTTP/1.1").list(), Err(Stop::Broken));
+    fn values_of_other_types_are_invalid() {
+        assert_eq!(Reader::new(b"\x01").list(), Err(ReadError::Invalid));
+        assert_eq!(Reader::new(b"\x01").map(), Err(ReadError::Invalid));
+        assert_eq!(Reader::new(b"\x01").text(), Err(ReadError::Invalid));
+        assert_eq!(Reader::new(b"\xd4").value(), Err(ReadError::Invalid));
+        assert_eq!(Reader::new(b"GET / HTTP/1.1").list(), Err(ReadError::Invalid));
     }
 
     /// Any value but extensions.
@@ -255,10 +270,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_another_writes_and_knows_when_there_is_more_to_come(value in any_value(), cut: prop::sample::Index) {
+        fn values_of_another_writer_are_read_and_their_prefixes_are_incomplete(value in any_value(), cut: prop::sample::Index) {
             let mut bytes = Vec::new();
             rmpv::encode::write_value(&mut bytes, &value).unwrap();
-            prop_assert_eq!(Reader::new(&bytes[..cut.index(bytes.len())]).value(), Err(Stop::Short));
+            prop_assert_eq!(Reader::new(&bytes[..cut.index(bytes.len())]).value(), Err(ReadError::Incomplete));
             bytes.push(7);
             let mut reader = Reader::new(&bytes);
             prop_assert_eq!(reader.value(), Ok(expected(&value)));
@@ -266,7 +281,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_safe(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut reader = Reader::new(&bytes);
             while reader.value().is_ok() {}
         }

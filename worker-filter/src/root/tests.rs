@@ -1,4 +1,4 @@
-//! The plugin through the SDK's dispatcher: at every attach point, with every configuration.
+//! Runs the plugin through the SDK's dispatcher, at every attach point and with every configuration.
 
 use tributary_host::fake;
 use tributary_host::fake::vm::{Stream, Vm};
@@ -19,10 +19,10 @@ fn start(configuration: &str) -> Vm {
     Vm::start(WorkerRoot::boxed, configuration.as_bytes()).unwrap()
 }
 
-/// What the plugin logged of where it is attached.
-fn said() -> Vec<String> {
-    let is_said = |line: &&String| ["streams here are", "this is no"].iter().any(|text| line.contains(text));
-    fake::with(|host| host.log.iter().map(|(_, line)| line).filter(is_said).cloned().collect())
+/// The log lines about a wrong attach point.
+fn misattached() -> Vec<String> {
+    let is_one = |line: &&String| ["streams here are", "this is no"].iter().any(|text| line.contains(text));
+    fake::with(|host| host.log.iter().map(|(_, line)| line).filter(is_one).cloned().collect())
 }
 
 fn pass_http(stream: Stream) {
@@ -47,7 +47,7 @@ fn pass_tcp(stream: Stream) {
 }
 
 #[test]
-fn each_configuration_takes_streams_of_both_kinds_and_says_once_if_they_are_not_for_it() {
+fn streams_of_both_kinds_are_safe_and_the_wrong_kind_is_logged_once() {
     for configuration in CONFIGURATIONS {
         let is_tcp = configuration.contains("tcp") || configuration.contains("log_stream");
         for http_first in [true, false] {
@@ -55,7 +55,7 @@ fn each_configuration_takes_streams_of_both_kinds_and_says_once_if_they_are_not_
             for is_http in [http_first, !http_first, http_first, !http_first] {
                 if is_http { pass_http(vm.http_stream()) } else { pass_tcp(vm.connection()) }
             }
-            assert_eq!(said().len(), 1, "{configuration}: {:?}", said());
+            assert_eq!(misattached().len(), 1, "{configuration}: {:?}", misattached());
         }
         let vm = start(configuration);
         if is_tcp {
@@ -63,12 +63,12 @@ fn each_configuration_takes_streams_of_both_kinds_and_says_once_if_they_are_not_
         } else {
             pass_http(vm.http_stream())
         }
-        assert_eq!(said().len(), 0, "{configuration}: {:?}", said());
+        assert_eq!(misattached().len(), 0, "{configuration}: {:?}", misattached());
     }
 }
 
 #[test]
-fn the_first_callback_decides_where_attributes_mislead() {
+fn the_first_callback_decides_the_kind_if_attributes_are_misleading() {
     for configuration in CONFIGURATIONS {
         let vm = start(configuration);
         for _ in 0..2 {
@@ -77,13 +77,13 @@ fn the_first_callback_decides_where_attributes_mislead() {
         }
         let (open, request) = (vm.quic_connection(), vm.http_stream());
         pass_http(request);
-        // Created before another stream, so never opened: Envoy opens a connection at once.
+        // It never opens: Envoy would have opened it before it created another stream.
         open.delete();
     }
 }
 
 #[test]
-fn a_connection_that_is_never_opened_is_left_alone() {
+fn a_connection_that_never_opens_is_ignored() {
     let vm = start(r#"{"preset": "tcp"}"#);
     let connection = vm.connection();
     assert_eq!(connection.downstream_data(1), Action::Continue);
@@ -95,7 +95,7 @@ fn a_connection_that_is_never_opened_is_left_alone() {
 }
 
 #[test]
-fn a_connection_begins_and_ends_once() {
+fn a_connection_is_counted_once() {
     let vm = start(r#"{"preset": "tcp"}"#);
     let token = fake::with(|host| host.queues.register("tcp", "service"));
     pass_tcp(vm.quic_connection());
@@ -105,9 +105,9 @@ fn a_connection_begins_and_ends_once() {
 }
 
 #[test]
-fn an_access_logger_says_once_if_its_streams_are_not_for_it() {
+fn an_access_logger_logs_streams_of_the_wrong_kind_once() {
     for configuration in CONFIGURATIONS {
-        for (protocol, is_for_it) in [
+        for (protocol, is_right) in [
             (Some(b"HTTP/2".to_vec()), !configuration.contains("tcp")),
             (None, configuration.contains("tcp")),
         ] {
@@ -116,22 +116,22 @@ fn an_access_logger_says_once_if_its_streams_are_not_for_it() {
             fake::with(|host| host.streams.begin(protocol));
             vm.log();
             vm.log();
-            let lines = usize::from(!is_for_it || configuration.contains("log_stream"));
-            assert_eq!(said().len(), lines, "{configuration}: {:?}", said());
+            let lines = usize::from(!is_right || configuration.contains("log_stream"));
+            assert_eq!(misattached().len(), lines, "{configuration}: {:?}", misattached());
         }
     }
 }
 
 #[test]
-fn a_logger_that_may_not_ask_for_the_kind_of_its_streams_says_nothing_of_it() {
+fn an_access_logger_that_cannot_read_the_kind_of_streams_logs_nothing() {
     let vm = start("{}");
     fake::with(|host| host.withheld.insert("proxy_get_property"));
     vm.log();
-    assert_eq!(said(), Vec::<String>::new());
+    assert_eq!(misattached(), Vec::<String>::new());
 }
 
 #[test]
-fn a_plugin_is_refused_without_what_it_needs_and_the_log_names_it() {
+fn a_configuration_without_a_needed_function_is_rejected_and_the_log_names_it() {
     for function in [
         "proxy_get_current_time_nanoseconds",
         "proxy_set_tick_period_milliseconds",
@@ -141,7 +141,7 @@ fn a_plugin_is_refused_without_what_it_needs_and_the_log_names_it() {
         fake::reset();
         fake::with(|host| host.withheld.insert(function));
         assert!(Vm::start(WorkerRoot::boxed, b"{}").is_none(), "{function}");
-        let said = fake::with(|host| host.log.iter().filter(|(_, line)| line.contains(function)).count());
-        assert_eq!(said, 1, "{function}");
+        let lines = fake::with(|host| host.log.iter().filter(|(_, line)| line.contains(function)).count());
+        assert_eq!(lines, 1, "{function}");
     }
 }

@@ -1,52 +1,53 @@
-//! What a record of the log says, and where the plan wants it: names on one side, sources on the other.
+//! The layout of a log's records: which value is which source of the plan.
 
 use tributary_plan::log_schema::{Decoder, Field, LogSchema, SEPARATOR};
 use tributary_plan::plan::SOURCES_MAX;
 use tributary_plan::transform;
 
-use super::message_pack::{Reader, Stop, Value};
+use super::message_pack::{ReadError, Reader, Value};
 use crate::observation::Observation;
 
-/// Envoy's word for a value that is not there, in text of several.
+/// Envoy's text for an absent value, among several values in one text.
 const ABSENT: &[u8] = b"-";
 
-/// The records of one tag: which of their values go where.
+/// Maps the values of records with one tag to sources.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Schema {
-    /// For each name of the tag, in turn, what is wanted of it.
+pub struct RecordLayout {
+    /// For each name of the tag, in order, the fields that its value fills.
     columns: Vec<Vec<Field>>,
-    /// Where the value of a key that is a name goes.
+    /// The fields that the value of a key with this name fills.
     named: Vec<(Box<[u8]>, Field)>,
 }
 
-/// The values of one record, in the host's wire form.
+/// The values of one record, encoded as the host does.
 #[derive(Debug)]
 pub struct Values<'a> {
     texts: Observation<'a>,
     numbers: [[u8; 8]; SOURCES_MAX],
-    /// By bit, which sources have a number.
+    /// A bit for each source that has a number.
     numbered: u64,
 }
 
-impl Schema {
-    /// That of records with this tag, for who wants that.
-    pub fn new(wanted: &LogSchema, tag: &[u8]) -> Self {
-        let named = wanted.all().map(|(name, place)| (name.as_bytes().into(), place));
-        Self { columns: wanted.columns(tag), named: named.collect() }
+impl RecordLayout {
+    /// Finds the values of a schema in records with this tag.
+    pub fn new(schema: &LogSchema, tag: &[u8]) -> Self {
+        let named = schema.all().map(|(name, field)| (name.as_bytes().into(), field));
+        Self { columns: schema.columns(tag), named: named.collect() }
     }
 
-    /// Reads a record of `pairs` into `values`, which have none yet. A pair whose key is a name has its value; the text under
-    /// any other key has those of the tag's names. False if that text does not have as many values as there are names: then
-    /// it has none.
+    /// Reads a record of so many pairs into `values`, which must be empty.
+    ///
+    /// If the key of a pair is a name, the pair has its value. The text under any other key has the values of
+    /// the tag's names. Returns false if it has more or fewer values than there are names: it is ignored then.
     ///
     /// # Errors
-    /// The reader's.
+    /// Those of the reader.
     pub fn read<'a>(
         &self,
         pairs: usize,
         reader: &mut Reader<'a>,
         values: &mut Values<'a>,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, ReadError> {
         let before = *reader;
         for _ in 0..pairs {
             let (key, value) = (reader.text()?, reader.value()?);
@@ -57,7 +58,7 @@ impl Schema {
         Ok(true)
     }
 
-    /// The same without the text that is split.
+    /// Reads a record without the text that has the values of the tag's names.
     #[cold]
     fn read_named<'a>(
         &self,
@@ -65,7 +66,7 @@ impl Schema {
         before: Reader<'a>,
         reader: &mut Reader<'a>,
         values: &mut Values<'a>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), ReadError> {
         *reader = before;
         *values = Values::default();
         for _ in 0..pairs {
@@ -75,26 +76,26 @@ impl Schema {
         Ok(())
     }
 
-    /// Puts a value where the one of that name is wanted; false if it is nowhere.
+    /// Fills the fields of this name; false if there is none.
     fn put<'a>(&self, name: &[u8], value: Value<'a>, values: &mut Values<'a>) -> bool {
-        let mut is_wanted = false;
-        for (_, place) in self.named.iter().filter(|(wanted, _)| **wanted == *name) {
-            is_wanted = true;
-            values.put(*place, value);
+        let mut is_known = false;
+        for (_, field) in self.named.iter().filter(|(known, _)| **known == *name) {
+            is_known = true;
+            values.put(*field, value);
         }
-        is_wanted
+        is_known
     }
 
-    /// Puts the tag's values where they are wanted; false if they are not as many as there are names.
+    /// Fills the fields of the tag's names; false if there are more or fewer values than names.
     fn split<'a>(&self, value: Value<'a>, values: &mut Values<'a>) -> bool {
         let Value::Text(text) = value else {
-            // A command operator that stands alone gives a number as such.
-            let [places] = &*self.columns else { return false };
-            places.iter().for_each(|place| values.put(*place, value));
+            // A command operator that is alone in its text gives a number.
+            let [fields] = &*self.columns else { return false };
+            fields.iter().for_each(|field| values.put(*field, value));
             return true;
         };
         let mut rest = Some(text);
-        for places in &self.columns {
+        for fields in &self.columns {
             let Some(left) = rest else { return false };
             let end = left.iter().position(|byte| *byte == SEPARATOR);
             let (value, next) = match end.and_then(|end| left.split_at_checked(end)) {
@@ -102,10 +103,10 @@ impl Schema {
                 None => (left, None),
             };
             rest = next;
-            for place in places {
-                // No flags are no flags.
-                if value != ABSENT || matches!(place.decoder, Decoder::Flags | Decoder::FlagsForStatus) {
-                    values.put(*place, Value::Text(value));
+            for field in fields {
+                // `-` stands for the number 0 in flags.
+                if value != ABSENT || matches!(field.decoder, Decoder::Flags | Decoder::FlagsForStatus) {
+                    values.put(*field, Value::Text(value));
                 }
             }
         }
@@ -120,41 +121,41 @@ impl Default for Values<'_> {
 }
 
 impl<'a> Values<'a> {
-    /// What was seen of the stream.
+    /// Returns the observation with these values.
     pub fn observation(&self) -> Observation<'_> {
         let mut observation: Observation<'_> = self.texts;
         let mut numbered = self.numbered;
-        for (place, number) in observation.values_mut().iter_mut().zip(&self.numbers) {
+        for (value, number) in observation.values_mut().iter_mut().zip(&self.numbers) {
             if numbered == 0 {
                 break;
             }
             if numbered & 1 == 1 {
-                *place = Some(number);
+                *value = Some(number);
             }
             numbered >>= 1;
         }
         observation
     }
 
-    fn put(&mut self, place: Field, value: Value<'a>) {
-        let number = match (place.decoder, value) {
-            (Decoder::Text, Value::Text(text)) => return self.put_text(place.source, text),
-            (Decoder::Bool, Value::Boolean(is_true)) => return self.put_truth(place.source, is_true),
-            (Decoder::Bool, Value::Text(text)) => return self.put_truth(place.source, text == b"true"),
+    fn put(&mut self, field: Field, value: Value<'a>) {
+        let number = match (field.decoder, value) {
+            (Decoder::Text, Value::Text(text)) => return self.put_text(field.source, text),
+            (Decoder::Bool, Value::Boolean(is_true)) => return self.put_bool(field.source, is_true),
+            (Decoder::Bool, Value::Text(text)) => return self.put_bool(field.source, text == b"true"),
             (Decoder::Integer, value) => integer(value),
             (Decoder::Status, value) => integer(value).filter(|status| *status > 0),
             (Decoder::Time(nanoseconds), value) => {
                 integer(value).map(|time| time.saturating_mul(nanoseconds))
             }
             (Decoder::Flags, Value::Text(names)) => Some(flags(names)),
-            (Decoder::FlagsForStatus, Value::Text(names)) if !self.has_number(place.source) => {
+            (Decoder::FlagsForStatus, Value::Text(names)) if !self.has_number(field.source) => {
                 Some(flags(names).saturating_neg())
             }
             _ => None,
         };
-        if let (Some(number), Some(into)) = (number, self.numbers.get_mut(place.source)) {
+        if let (Some(number), Some(into)) = (number, self.numbers.get_mut(field.source)) {
             *into = number.to_le_bytes();
-            self.numbered |= 1 << place.source;
+            self.numbered |= 1 << field.source;
         }
     }
 
@@ -163,12 +164,12 @@ impl<'a> Values<'a> {
     }
 
     fn put_text(&mut self, source: usize, text: &'a [u8]) {
-        if let Some(place) = self.texts.values_mut().get_mut(source) {
-            *place = Some(text);
+        if let Some(value) = self.texts.values_mut().get_mut(source) {
+            *value = Some(text);
         }
     }
 
-    fn put_truth(&mut self, source: usize, is_true: bool) {
+    fn put_bool(&mut self, source: usize, is_true: bool) {
         self.put_text(source, if is_true { &[1] } else { &[0] });
     }
 }
@@ -181,12 +182,12 @@ fn integer(value: Value<'_>) -> Option<i64> {
     }
 }
 
-/// Response flags; most requests have none, which takes no looking for.
+/// Converts response flags. Most requests have none, which needs no search.
 fn flags(names: &[u8]) -> i64 {
     if names == ABSENT { 0 } else { transform::flags(names) }
 }
 
-/// A number of up to 18 digits, which is as many as always fit.
+/// Parses a number of up to 18 digits, which always fits.
 fn decimal(digits: &[u8]) -> Option<i64> {
     if digits.is_empty() || digits.len() > 18 {
         return None;

@@ -2,18 +2,18 @@ use tributary_plan::config::WorkerConfig;
 
 use super::*;
 
-fn wanted(config: &str) -> LogSchema {
+fn schema(config: &str) -> LogSchema {
     LogSchema::new(&WorkerConfig::parse(config.as_bytes()).unwrap().plan)
 }
 
-/// A plan of these dimensions, `NAME:TYPE` each.
+/// The schema of a plan with these dimensions.
 fn dimensions(attributes: &[&str]) -> LogSchema {
     let dimensions: Vec<_> = attributes
         .iter()
         .map(|attribute| format!(r#"{{"name": "{attribute}", "attribute": "{attribute}"}}"#))
         .collect();
     let dimensions = dimensions.join(",");
-    wanted(&format!(
+    schema(&format!(
         r#"{{"log_stream": true, "preset": "none", "counters": [], "dimensions": [{dimensions}]}}"#
     ))
 }
@@ -24,19 +24,19 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// What a record of texts says, by source.
-fn read(wanted: &LogSchema, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>, bool) {
+/// Reads a record of texts and returns its values by source.
+fn read(schema: &LogSchema, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>, bool) {
     let mut bytes = Vec::new();
     for (key, value) in record {
         text(&mut bytes, key);
         text(&mut bytes, value);
     }
     let (mut reader, mut values) = (Reader::new(&bytes), Values::default());
-    let schema = Schema::new(wanted, tag.as_bytes());
-    let is_whole = schema.read(record.len(), &mut reader, &mut values).unwrap();
+    let layout = RecordLayout::new(schema, tag.as_bytes());
+    let is_complete = layout.read(record.len(), &mut reader, &mut values).unwrap();
     assert_eq!(reader.rest(), b"");
     let observation = values.observation();
-    ((0..wanted.sources()).map(|source| observation.bytes(source).to_vec()).collect(), is_whole)
+    ((0..schema.sources()).map(|source| observation.bytes(source).to_vec()).collect(), is_complete)
 }
 
 fn number(number: i64) -> Vec<u8> {
@@ -44,7 +44,7 @@ fn number(number: i64) -> Vec<u8> {
 }
 
 #[test]
-fn values_go_where_their_names_are_wanted_in_the_hosts_wire_form() {
+fn values_are_decoded_as_their_sources_are() {
     for (attribute, value, expected) in [
         ("request.method", "GET", b"GET".to_vec()),
         ("request.method", "-", vec![]),
@@ -61,49 +61,49 @@ fn values_go_where_their_names_are_wanted_in_the_hosts_wire_form() {
         ("connection.mtls", "true", vec![1]),
         ("connection.mtls", "false", vec![0]),
     ] {
-        let wanted = dimensions(&[attribute]);
+        let schema = dimensions(&[attribute]);
         let tag = format!("other {attribute} another");
         let record = format!("1 {value} 2");
         let expected = (vec![expected], true);
-        assert_eq!(read(&wanted, &tag, &[("values", &record)]), expected, "{attribute} {value}");
+        assert_eq!(read(&schema, &tag, &[("values", &record)]), expected, "{attribute} {value}");
     }
 }
 
 #[test]
 fn lengths_of_time_have_units_and_the_last_that_is_there_counts() {
-    let wanted = dimensions(&["request.duration"]);
+    let schema = dimensions(&["request.duration"]);
     let tag = "request.duration:ms request.duration:us request.duration";
     for (record, nanoseconds) in
         [("7 - -", 7_000_000), ("7 6999 -", 6_999_000), ("7 6999 6998765", 6_998_765)]
     {
-        assert_eq!(read(&wanted, tag, &[("v", record)]), (vec![number(nanoseconds)], true), "{record}");
+        assert_eq!(read(&schema, tag, &[("v", record)]), (vec![number(nanoseconds)], true), "{record}");
     }
 }
 
 #[test]
 fn a_status_that_is_not_there_is_told_by_the_flags() {
-    let wanted = wanted(r#"{"log_stream": true, "counters": [], "metrics": []}"#);
+    let schema = schema(r#"{"log_stream": true, "counters": [], "metrics": []}"#);
     let tag = "request.method response.flags response.code xds.route_name request.scheme request.duration:ms \
                request.size response.size";
-    let status = |record| read(&wanted, tag, &[("v", record)]).0[1].clone();
+    let status = |record| read(&schema, tag, &[("v", record)]).0[1].clone();
     assert_eq!(status("GET - 200 r http 1 0 0"), number(200));
     assert_eq!(status("GET UF 503 r http 1 0 0"), number(503));
     assert_eq!(status("GET DC 0 r http 1 0 0"), number(-(1 << 14)));
     assert_eq!(status("GET - 0 r http 1 0 0"), number(0));
-    assert_eq!(wanted.missing(tag.as_bytes(), &[]), Vec::<&str>::new());
+    assert_eq!(schema.missing(tag.as_bytes(), &[]), Vec::<&str>::new());
     let missing =
-        wanted.missing(b"request.method request.duration response.flags", &[b"xds.route_name", b"v"]);
+        schema.missing(b"request.method request.duration response.flags", &[b"xds.route_name", b"v"]);
     assert_eq!(missing, ["request.scheme", "request.size", "response.size"]);
 }
 
 #[test]
 fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
-    let wanted = wanted(
+    let schema = schema(
         r#"{"log_stream": true, "preset": "none", "counters": [], "dimensions": [
             {"name": "m", "attribute": "request.method"}, {"name": "t", "request_header": "x-t"}]}"#,
     );
     let named = ("request.headers['x-t']", "a b c");
-    let values = |text| read(&wanted, "request.method response.code", &[named, ("values", text)]);
+    let values = |text| read(&schema, "request.method response.code", &[named, ("values", text)]);
     assert_eq!(values("GET 200"), (vec![b"GET".to_vec(), b"a b c".to_vec()], true));
     for text in ["GET 200 x", "GET", "", "GET  200"] {
         assert_eq!(values(text), (vec![vec![], b"a b c".to_vec()], false), "{text:?}");
@@ -112,7 +112,7 @@ fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
 
 #[test]
 fn an_attribute_of_no_known_type_has_the_one_that_it_is_wanted_in() {
-    let wanted = wanted(
+    let schema = schema(
         r#"{"log_stream": true, "preset": "none", "counters": [],
             "metrics": [{"name": "c", "kind": "counter", "value": "filter_state.tokens"}],
             "dimensions": [{"name": "n", "attribute": "filter_state.shard", "type": "integer"},
@@ -120,13 +120,13 @@ fn an_attribute_of_no_known_type_has_the_one_that_it_is_wanted_in() {
                 {"name": "t", "attribute": "filter_state.tenant"}]}"#,
     );
     let tag = "filter_state.shard filter_state.cached filter_state.tenant filter_state.tokens";
-    let (values, is_whole) = read(&wanted, tag, &[("v", "3 true 7 512")]);
-    assert_eq!((values, is_whole), (vec![number(3), vec![1], b"7".to_vec(), number(512)], true));
+    let (values, is_complete) = read(&schema, tag, &[("v", "3 true 7 512")]);
+    assert_eq!((values, is_complete), (vec![number(3), vec![1], b"7".to_vec(), number(512)], true));
 }
 
 #[test]
 fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
-    let wanted = wanted(
+    let schema = schema(
         r#"{"log_stream": true, "preset": "none", "counters": [{"key": "k", "condition": "is_odd"}],
             "dimensions": [{"name": "n", "cel": "number", "type": "integer"}, {"name": "b", "cel": "truth", "type": "boolean"}],
             "metrics": [{"name": "c", "kind": "counter", "value": "much"}]}"#,
@@ -139,7 +139,7 @@ fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
         bytes.extend(value);
     }
     let mut values = Values::default();
-    let schema = Schema::new(&wanted, b"");
+    let schema = RecordLayout::new(&schema, b"");
     assert_eq!(schema.read(4, &mut Reader::new(&bytes), &mut values), Ok(true));
     let observation = values.observation();
     let mut found: Vec<_> = (0..4).map(|source| observation.bytes(source).to_vec()).collect();
