@@ -1,7 +1,7 @@
 //! The messages of Envoy's `fluentd` access logger, read from chunks of any size.
 //!
-//! A message is a list of a tag and a list of entries, and an entry a list of a time and a map: the forward mode
-//! of the Fluentd forward protocol without options
+//! A message is a list of a tag and a list of entries, and an entry a list of a time and a map: the forward
+//! mode of the Fluentd forward protocol without options
 //! (<https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1>;
 //! `source/extensions/common/fluentd/fluentd_base.cc`, Envoy 1.40).
 
@@ -28,8 +28,8 @@ pub trait MessageHandler {
     /// Handles the start of a message with this tag.
     fn message(&mut self, tag: &[u8]);
 
-    /// Reads the record of an entry: so many pairs of a key and a value. If it is incomplete, this is called again
-    /// from the first pair when more has arrived.
+    /// Reads the record of an entry: so many pairs of a key and a value. If it is incomplete, this is called
+    /// again from the first pair when more has arrived.
     ///
     /// # Errors
     /// Those of the reader.

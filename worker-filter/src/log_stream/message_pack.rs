@@ -1,7 +1,7 @@
 //! MessagePack as Envoy's `fluentd` access logger writes it, read value by value with `rmp`.
 //!
-//! Every client that reaches the listener may send bytes: nothing is allocated and nothing recurses, so a false
-//! length or depth costs nothing. `rmp::decode::MessageLen` is not used: it panics on extensions (0.8).
+//! Every client that reaches the listener may send bytes: nothing is allocated and nothing recurses, so a
+//! false length or depth costs nothing. `rmp::decode::MessageLen` is not used: it panics on extensions (0.8).
 
 use std::error::Error;
 use std::fmt;
