@@ -38,7 +38,7 @@ impl RecordLayout {
     /// Reads a record of so many pairs into `values`, which must be empty.
     ///
     /// If the key of a pair is a name, the pair has its value. The text under any other key has the values
-    /// of the tag's names. Returns false if it has more or fewer values than there are names: it is ignored then.
+    /// of the tag's names. Returns false if it has more or fewer values than names: it is ignored then.
     ///
     /// # Errors
     /// Those of the reader.
