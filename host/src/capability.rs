@@ -7,7 +7,7 @@ use proxy_wasm::types::Status;
 /// A function of Envoy, the result of a test call, and what is impossible without it.
 pub type Probe<'a> = (&'a str, Result<(), Status>, &'a str);
 
-/// Returns whether Envoy allows all functions. Logs each one that it withholds.
+/// Returns whether Envoy allows all functions. Logs the functions that it withholds.
 ///
 /// Ignores other errors of the test calls, which depend on the context.
 pub fn are_allowed(probes: &[Probe<'_>]) -> bool {

@@ -1,5 +1,5 @@
-//! Calls to Envoy for which the SDK has no function, or one that could trap. Modules have `unsafe` code only
-//! here.
+//! Calls to Envoy for which the SDK has no function, or a function that could trap. Only this file of the
+//! modules has `unsafe` code.
 //!
 //! The SDK's functions panic on a status that they do not expect, and a panic in a module is an outage. Each
 //! function here returns the status instead. The reason for each:

@@ -2,7 +2,7 @@
 //!
 //! In proxy-wasm-cpp-host (f2db56af, `src/shared_data.cc`), a write with the version of the last read fails
 //! if the value was written since, a write without a version always succeeds, and **any** write creates an
-//! absent key, whatever its version. Keys cannot be deleted or listed, so they must be few and fixed.
+//! absent key, with any version. Keys cannot be deleted or listed, so they must be few and fixed.
 
 use proxy_wasm::types::Status;
 

@@ -115,7 +115,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, AttributesError> {
     AttributeSet::decode(bytes).map(|set| set.attributes).map_err(|_| AttributesError::Malformed)
 }
 
-/// Iterates over canonical attributes without decoding them. Stops at the first one that is not canonical.
+/// Iterates over canonical attributes without decoding them. Stops at the first invalid attribute.
 pub fn iter(canonical: &[u8]) -> impl Iterator<Item = (&str, AttributeValue<'_>)> {
     let mut rest = canonical;
     std::iter::from_fn(move || next(&mut rest).ok())

@@ -50,7 +50,7 @@ impl ExponentialHistogram {
         }
     }
 
-    /// Records a value, of which `divisor` make one unit.
+    /// Records `value / divisor` units.
     ///
     /// Costs one division and one logarithm. Allocates only if the value is outside the range of the buckets.
     pub fn record(&mut self, value: u64, divisor: u64) {
@@ -244,7 +244,7 @@ fn size(first: i32, last: i32) -> usize {
     usize::try_from(last.saturating_sub(first)).unwrap_or(0).saturating_add(1)
 }
 
-/// Returns the index at [`SCALE_MAX`] of `value` divided by `divisor`, neither of which is 0.
+/// Returns the index at [`SCALE_MAX`] of `value / divisor`. Both must be greater than 0.
 ///
 /// The exponent is taken from the double, so that powers of two are exact, and the logarithm is of a number
 /// from 1 to 2: its error is far smaller than a bucket.

@@ -1,6 +1,6 @@
 //! Export: from the table to collectors. Each destination has an [`Exporter`], and one request in flight.
 //!
-//! 1. [`delivery`] says whether an export is due and from where in the table, with its [`attempt`] and
+//! 1. [`delivery`] decides whether an export is due and from where in the table, with its [`attempt`] and
 //!    [`Backoff`].
 //! 2. A [`slice`](mod@slice) of the table becomes [`points`], as the destination gets them.
 //! 3. The points are encoded ([`Encoding`]) under the [`Resource`] and compressed, and the [`ExportRequest`]

@@ -60,9 +60,9 @@ struct Recorder<S> {
     worker: Worker<S>,
     schema: LogSchema,
     stats: Stats,
-    /// Whether the log names the values that records lack.
+    /// Whether the values that records lack were logged.
     logged_missing: bool,
-    /// Whether the log says that Envoy passes on what was read.
+    /// Whether it was logged that Envoy passes on bytes that were read.
     logged_undrained: bool,
 }
 

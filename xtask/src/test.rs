@@ -23,7 +23,9 @@ const NATIVE: [&str; 6] = [
     "tributary-console",
 ];
 /// Tested separately: together, cargo would unify features and compile the product's dependencies again.
-const TOOLS: [&str; 3] = ["xtask", "tributary-check", "tributary-fuzz"];
+/// They use the worker filter with the feature `full`, so its own tests run here a second time, with it.
+const TOOLS_AND_FULL: [&str; 5] =
+    ["xtask", "tributary-check", "tributary-fuzz", "tributary-plan", "tributary-worker-filter"];
 /// Packages with arithmetic that runs in modules, where it wraps and `debug_assert!` is off. The service uses
 /// the arithmetic of `tributary-proto`, and its tests take long to compile again.
 const SHIPPED: [&str; 3] = ["tributary-proto", "tributary-plan", "tributary-worker-filter"];
@@ -84,8 +86,8 @@ pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, checklist
         let mut cargo = cargo_test(workspace, &NATIVE);
         process::run(cargo.arg("--").args(selection.filter))
     });
-    checklist.run("native tests of the tools", || {
-        let mut cargo = cargo_test(workspace, &TOOLS);
+    checklist.run("native tests of the tools and the full module", || {
+        let mut cargo = cargo_test(workspace, &TOOLS_AND_FULL);
         process::run(cargo.arg("--").args(selection.filter))
     });
     checklist.run("native tests without debug assertions", || {

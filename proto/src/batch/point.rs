@@ -23,8 +23,7 @@ impl Point {
                 *sum = sum.saturating_add(*delta);
                 true
             }
-            // Wraps instead of saturating, so that the sum is right if it fits, whatever the intermediate
-            // sums were.
+            // Wraps instead of saturating: a sum that fits is right even if an intermediate sum did not fit.
             (Point::UpDownCounter(sum), Point::UpDownCounter(delta)) => {
                 *sum = sum.wrapping_add(*delta);
                 true

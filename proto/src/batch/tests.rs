@@ -156,7 +156,7 @@ fn a_forged_batch_is_rejected() {
         (Batch::decode(b"\xff".to_vec()), BatchError::Malformed),
         // Nested groups of an unknown field: prost stops at a depth of 100.
         (Batch::decode(b"\xa3\x06".repeat(100_000)), BatchError::Malformed),
-        // A length that exceeds the item, and one that exceeds any memory.
+        // Lengths greater than the item and greater than any memory.
         (Batch::decode(b"\x1a\x05abc".to_vec()), BatchError::Malformed),
         (Batch::decode(b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01".to_vec()), BatchError::Malformed),
         (Batch::decode(vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),

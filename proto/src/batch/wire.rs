@@ -36,8 +36,7 @@ impl Batch {
     /// Decodes and checks an item of the queue. Attributes of series are slices of it.
     ///
     /// Decoding allocates at most 24 MiB: an item of [`BATCH_BYTES_MAX`] can consist of empty points or
-    /// metrics, of which each has 2 bytes and is decoded to 64; their list needs half as much again while it
-    /// grows.
+    /// metrics. Each has 2 bytes and becomes 64, and the list needs half as much again while it grows.
     pub fn decode(item: Vec<u8>) -> Result<Self, BatchError> {
         if item.len() > BATCH_BYTES_MAX {
             return Err(BatchError::TooLong);
