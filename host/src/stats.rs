@@ -1,6 +1,8 @@
 //! Envoy's statistics, with the prefix `wasmcustom.`: all VMs of the process share them, and they survive a
 //! VM.
 
+use std::cell::Cell;
+
 use proxy_wasm::types::MetricType;
 
 use crate::raw;
@@ -12,9 +14,12 @@ use crate::raw;
 #[derive(Clone, Copy, Debug)]
 pub struct Counter(Option<u32>);
 
-/// A statistic with the value of the last write.
-#[derive(Clone, Copy, Debug)]
-pub struct Gauge(Option<u32>);
+/// A statistic with the value of the last write. Only one VM writes it.
+#[derive(Debug)]
+pub struct Gauge {
+    id: Option<u32>,
+    written: Cell<Option<u64>>,
+}
 
 impl Counter {
     /// Defines the counter `wasmcustom.NAME`. If Envoy rejects it, additions have no effect: a statistic is
@@ -40,12 +45,14 @@ impl Counter {
 impl Gauge {
     /// Defines the gauge `wasmcustom.NAME`.
     pub fn define(name: &str) -> Self {
-        Self(raw::define_metric(MetricType::Gauge, name).ok())
+        Self { id: raw::define_metric(MetricType::Gauge, name).ok(), written: Cell::new(None) }
     }
 
-    /// Sets the gauge.
-    pub fn set(self, value: u64) {
-        if let Some(id) = self.0 {
+    /// Sets the gauge. A value that it has already costs no call.
+    pub fn set(&self, value: u64) {
+        if self.written.replace(Some(value)) != Some(value)
+            && let Some(id) = self.id
+        {
             let _ = raw::record_metric(id, value);
         }
     }

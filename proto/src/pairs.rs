@@ -41,6 +41,19 @@ impl<'a> Pairs<'a> {
         self.lengths.len() / 8
     }
 
+    /// Returns the name of the next pair, or `None` if it is truncated or has a value. Costs half of `next`: a
+    /// list, which has names only, is read for every request.
+    #[inline]
+    pub fn next_name(&mut self) -> Option<&'a [u8]> {
+        let (lengths, rest) = self.lengths.split_first_chunk()?;
+        self.lengths = rest;
+        // The length of the value is the high half.
+        let length = u32::try_from(u64::from_le_bytes(*lengths)).ok()?;
+        let (name, rest) = self.bytes.split_at_checked(usize::try_from(length).ok()?)?;
+        self.bytes = rest.get(2..)?;
+        Some(name)
+    }
+
     #[inline]
     fn text(&mut self) -> Option<&'a [u8]> {
         let (length, rest) = number(self.lengths)?;
@@ -85,8 +98,24 @@ mod tests {
         }
 
         #[test]
+        fn names_can_be_read_alone_if_no_pair_has_a_value(pairs in prop::collection::vec(("[a-z]{0,9}", "[a-z]{0,1}"), 0..9)) {
+            let borrowed: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let wire = encode(&borrowed);
+            let mut read = Pairs::read(&wire).unwrap();
+            for (name, value) in pairs {
+                let expected = value.is_empty().then_some(name.as_bytes());
+                prop_assert_eq!(read.next_name(), expected);
+                if expected.is_none() {
+                    return Ok(());
+                }
+            }
+            prop_assert_eq!(read.next_name(), None);
+        }
+
+        #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
             let _ = Pairs::read(&bytes).map(Iterator::count);
+            let _ = Pairs::read(&bytes).map(|mut pairs| while pairs.next_name().is_some() {});
         }
     }
 

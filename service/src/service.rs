@@ -11,7 +11,8 @@ use tributary_proto::config::quoted;
 use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::duration::as_ns;
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
-use tributary_proto::{exports, heartbeat};
+use tributary_proto::exports::{self, Export};
+use tributary_proto::heartbeat;
 
 use crate::aggregate::{DestinationId, STEP_NS, Table, TableLimits};
 use crate::budget::Budget;
@@ -55,7 +56,7 @@ pub struct Service {
     self_metrics: bool,
     backlog: Backlog,
     /// The last published state of the exports.
-    published_exports: Option<Vec<u8>>,
+    published_exports: Vec<Export>,
     /// The current period of ticks.
     tick_period: Duration,
     maintenance_unix_nano: u64,
@@ -112,7 +113,7 @@ impl Service {
             stats: ServiceStats::define(),
             self_metrics: config.self_metrics,
             backlog: Backlog::default(),
-            published_exports: None,
+            published_exports: Vec::new(),
             tick_period: TICK,
             maintenance_unix_nano: 0,
             heartbeat_unix_nano: 0,
@@ -309,11 +310,11 @@ impl Service {
 
     /// Publishes the state of the exports in shared data, if it changed.
     fn publish_exports(&mut self) {
-        let exports = exports::encode(self.exporters.iter().map(Exporter::state));
-        if self.published_exports.as_ref() != Some(&exports)
-            && HostSharedData.set(exports::KEY, &exports, Version::ANY).is_ok()
+        let states = self.exporters.iter().map(Exporter::state);
+        if states.clone().ne(&self.published_exports)
+            && HostSharedData.set(exports::KEY, &exports::encode(states.clone()), Version::ANY).is_ok()
         {
-            self.published_exports = Some(exports);
+            self.published_exports = states.cloned().collect();
         }
     }
 

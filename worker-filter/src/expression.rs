@@ -19,7 +19,7 @@ pub fn read<'a>(result: &'a [u8], count: usize, observation: &mut Observation<'a
         return false;
     }
     observation.values_mut().iter_mut().take(count).all(|value| {
-        *value = pairs.next().map(|(item, _)| item);
+        *value = pairs.next_name();
         value.is_some()
     })
 }

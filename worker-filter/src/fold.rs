@@ -146,7 +146,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
     }
 
     fn find(&self, hash: u64) -> Option<usize> {
-        let has_key = |at: &usize| self.slots.get(*at).is_some_and(|slot| *slot.key == *self.key);
+        let has_key = |at: &usize| self.slots.get(*at).is_some_and(|slot| key::equal(&slot.key, &self.key));
         self.index.find(hash, has_key).copied()
     }
 

@@ -20,8 +20,6 @@ pub struct Ledger {
     settled: u64,
     /// What was aggregated when the current cycle started.
     cycle: u64,
-    /// The last written value of the statistic `waiting`.
-    written: Option<u64>,
 }
 
 impl Ledger {
@@ -33,7 +31,7 @@ impl Ledger {
             .map(|reason| ProcessCounter::define(&format!("{}.{}", name("dropped"), reason.name())));
         let counters = [&exported].into_iter().chain(&dropped);
         let settled = counters.fold(0, |sum: u64, counter| sum.saturating_add(counter.of_process()));
-        Self { exported, dropped, waiting: Gauge::define(&name("waiting")), settled, cycle: 0, written: None }
+        Self { exported, dropped, waiting: Gauge::define(&name("waiting")), settled, cycle: 0 }
     }
 
     /// Records the start of a cycle of cumulative sums, with what the process has aggregated.
@@ -69,9 +67,7 @@ impl Ledger {
     /// Publishes the ledger, with what the process has aggregated, in the statistics and in `export`.
     pub fn publish(&mut self, aggregated: u64, export: &mut Export) {
         let waiting = self.waiting(aggregated);
-        if self.written.replace(waiting) != Some(waiting) {
-            self.waiting.set(waiting);
-        }
+        self.waiting.set(waiting);
         export.exported = self.exported.of_process();
         export.waiting = waiting;
         export.dropped = self.dropped().fold(0, |sum, (_, counter)| sum.saturating_add(counter.of_process()));

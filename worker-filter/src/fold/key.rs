@@ -58,6 +58,15 @@ fn write_length(key: &mut [u8], start: usize) {
     }
 }
 
+/// Compares two keys, a word at a time: in Wasm, `==` for slices compares byte by byte.
+#[inline]
+pub(super) fn equal(one: &[u8], other: &[u8]) -> bool {
+    let (words, bytes) = one.as_chunks::<8>();
+    let (other_words, other_bytes) = other.as_chunks::<8>();
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    words.iter().map(word).eq(other_words.iter().map(word)) && bytes.iter().eq(other_bytes)
+}
+
 /// Returns the values of a key, in the order of the dimensions that are not constant.
 pub(super) fn values(mut key: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
@@ -157,6 +166,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn keys_are_equal_if_their_bytes_are(
+            one in prop::collection::vec(any::<u8>(), 0..40),
+            at in any::<prop::sample::Index>(),
+            other in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            prop_assert!(equal(&one, &one.clone()));
+            prop_assert_eq!(equal(&one, &other), one == other);
+            prop_assert!(!equal(&one, &[&one[..], &[0]].concat()));
+            let mut changed = one.clone();
+            if !changed.is_empty() {
+                let at = at.index(changed.len());
+                changed[at] ^= 1;
+                prop_assert!(!equal(&one, &changed));
+            }
+        }
+
         #[test]
         fn a_key_has_exactly_its_values(values in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..20)), 0..9)) {
             let key = of_values(values.iter().map(Option::as_deref));
