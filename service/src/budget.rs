@@ -21,6 +21,11 @@ impl Budget {
         Self { started_unix_nano: clock::now_unix_nano() }
     }
 
+    /// Returns when the callback started.
+    pub fn started_unix_nano(self) -> u64 {
+        self.started_unix_nano
+    }
+
     /// Returns whether it is spent. A clock that goes backwards spends it.
     pub fn is_spent(self) -> bool {
         let spent_ns = clock::now_unix_nano().checked_sub(self.started_unix_nano);

@@ -26,13 +26,17 @@ use crate::stats::{DropReason, ServiceStats};
 use crate::values::SharedValues;
 
 /// How often queues and deliveries are checked without a notification, because notifications can get lost.
-pub const TICK: Duration = Duration::from_millis(100);
+/// Less where a destination has a shorter interval.
+pub const TICK: Duration = Duration::from_millis(200);
 
 /// The same while there is a backlog: the time that Envoy has for other work in between.
 const TICK_BUSY: Duration = Duration::from_millis(1);
 
-/// The rows that one tick checks for idle series: 100,000 within ten seconds.
-const SWEEP_ROWS: usize = 1_000;
+/// The least time between two rounds of maintenance while ticks are frequent.
+const MAINTENANCE: Duration = Duration::from_millis(100);
+
+/// The rows that one round of maintenance checks for idle series: 100,000 within ten seconds.
+const SWEEP_ROWS: usize = 2_000;
 
 /// The state of the service.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub struct Service {
     backlog: Backlog,
     /// The last published state of the exports.
     published_exports: Vec<Export>,
+    /// The period of ticks without a backlog.
+    idle_tick: Duration,
     /// The current period of ticks.
     tick_period: Duration,
     maintenance_unix_nano: u64,
@@ -88,6 +94,8 @@ impl Service {
             |path: &[u8]| Some(String::from_utf8_lossy(&attributes::property(path).ok()?).into_owned());
         let resource = Resource::of_process(&config.resource, &instance.id, node);
 
+        let intervals = config.destinations.iter().map(|destination| destination.interval);
+        let idle_tick = intervals.fold(TICK, Duration::min);
         let (destinations, mut deltas) = (config.destinations.len(), 0_usize);
         let mut exporters = Vec::with_capacity(destinations);
         for (number, destination) in config.destinations.into_iter().enumerate() {
@@ -114,6 +122,7 @@ impl Service {
             self_metrics: config.self_metrics,
             backlog: Backlog::default(),
             published_exports: Vec::new(),
+            idle_tick,
             tick_period: TICK,
             maintenance_unix_nano: 0,
             heartbeat_unix_nano: 0,
@@ -135,12 +144,14 @@ impl Service {
 
     /// Takes items out of the queues that came without a notification, and exports what is due.
     pub fn on_tick(&mut self, calls: &dyn HttpCalls) {
-        self.start();
-        self.write_heartbeat();
+        let is_first = self.start();
         let budget = Budget::start();
-        let enqueued = self.stats.batches_enqueued.value();
+        let has_beaten = self.write_heartbeat(budget.started_unix_nano());
+        let enqueued = (is_first || has_beaten).then(|| self.stats.batches_enqueued.value());
         self.drain(budget);
-        self.reconcile(enqueued);
+        if let Some(enqueued) = enqueued {
+            self.reconcile(enqueued);
+        }
         let now = clock::now_unix_nano();
         self.maintain(calls, now);
         self.flush_if_asked(now);
@@ -200,15 +211,16 @@ impl Service {
     }
 
     /// On the first callback, recovers the state of a service that trapped: Envoy restarts the service of a
-    /// stat sink. Its table is lost, and with it what the destinations had not confirmed.
-    fn start(&mut self) {
+    /// stat sink. Its table is lost, and with it what the destinations had not confirmed. Returns whether this
+    /// is the first callback.
+    fn start(&mut self) -> bool {
         if std::mem::replace(&mut self.is_started, true) {
-            return;
+            return false;
         }
-        let is_first = !HostSharedData.get(heartbeat::KEY).is_ok_and(|beat| beat.is_some());
-        self.write_heartbeat();
-        if is_first {
-            return;
+        let is_first_of_process = !HostSharedData.get(heartbeat::KEY).is_ok_and(|beat| beat.is_some());
+        self.write_heartbeat(clock::now_unix_nano());
+        if is_first_of_process {
+            return true;
         }
         self.intake.resume();
         let started = self.instance.started_unix_nano;
@@ -224,6 +236,7 @@ impl Service {
                 "the service was restarted after a trap: {lost} observations are lost for destination {name}"
             );
         }
+        true
     }
 
     fn drain(&mut self, budget: Budget) {
@@ -235,7 +248,7 @@ impl Service {
     }
 
     /// Counts batches as taken that were enqueued but are in no queue, because workers would wait for them
-    /// for ever. A hot restart passes the statistics on, but not the queues; and some items are not valid
+    /// for ever: with each heartbeat, by which workers know that the service runs. A hot restart passes the statistics on, but not the queues; and some items are not valid
     /// batches.
     fn reconcile(&self, enqueued: u64) {
         if !self.backlog.queues {
@@ -244,10 +257,10 @@ impl Service {
         }
     }
 
-    /// Fetches values and ends idle series, at most once per [`TICK`].
+    /// Fetches values and ends idle series, at most once per [`MAINTENANCE`].
     fn maintain(&mut self, calls: &dyn HttpCalls, now: u64) {
         let since = now.checked_sub(self.maintenance_unix_nano);
-        if since.is_some_and(|since_ns| since_ns < as_ns(TICK)) {
+        if since.is_some_and(|since_ns| since_ns < as_ns(MAINTENANCE)) {
             return;
         }
         self.maintenance_unix_nano = now;
@@ -286,15 +299,16 @@ impl Service {
         }
     }
 
-    /// Writes a heartbeat to shared data. Without it, workers keep their counts.
-    fn write_heartbeat(&mut self) {
-        let now = clock::now_unix_nano();
+    /// Writes a heartbeat to shared data if it is time. Without it, workers keep their counts.
+    fn write_heartbeat(&mut self, now: u64) -> bool {
         let since = now.checked_sub(self.heartbeat_unix_nano);
-        if since.is_none_or(|since| since >= heartbeat::INTERVAL_NS) {
+        let is_due = since.is_none_or(|since| since >= heartbeat::INTERVAL_NS);
+        if is_due {
             // A failed write is retried with the next tick.
             let written = HostSharedData.set(heartbeat::KEY, &heartbeat::encode(now), Version::ANY);
             self.heartbeat_unix_nano = if written.is_ok() { now } else { 0 };
         }
+        is_due
     }
 
     /// Publishes the ledgers after each callback that may have changed them, so that they always add up.
@@ -321,7 +335,7 @@ impl Service {
     /// Asks for frequent ticks while there is a backlog.
     fn adjust_tick_period(&mut self) {
         let Backlog { queues, exports, snapshot } = self.backlog;
-        let period = if queues || exports || snapshot { TICK_BUSY } else { TICK };
+        let period = if queues || exports || snapshot { TICK_BUSY } else { self.idle_tick };
         if period != self.tick_period && clock::tick_every(period).is_ok() {
             self.tick_period = period;
         }
