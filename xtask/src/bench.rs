@@ -15,10 +15,10 @@ use crate::output;
 use crate::progress::Activity;
 use crate::workspace::Workspace;
 
-mod attachment;
 mod callgrind;
 mod case;
 mod cpu;
+mod extension;
 mod item;
 mod latency;
 mod metric_set;
@@ -34,8 +34,8 @@ mod verify;
 use callgrind::{Callgrind, Instructions};
 use case::{BenchCase, Endpoints};
 use item::CelItem;
-use module::BenchModules;
 use report::BenchReport;
+use scaling::ScalingConfigs;
 
 /// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -83,56 +83,36 @@ enum Figure {
     Scaling,
 }
 
-/// The modules and servers of every measurement.
-struct Bench {
-    modules: BenchModules,
-    collector: Sink,
-    /// The upstream of TCP connections.
-    upstream: Upstream,
-}
-
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let cases = case::select(&args.only)?;
     if args.list {
         cases.iter().for_each(|case| println!("{case}"));
         return Ok(());
     }
-    let modules = BenchModules::prepare(workspace)?;
+    let report = BenchReport { wasm_bytes: module::prepare(workspace)?, cases, ..BenchReport::default() };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
-    runtime.block_on(LocalSet::new().run_until(measure(workspace, modules, cases, args)))
+    runtime.block_on(LocalSet::new().run_until(measure(workspace, report, args)))
 }
 
-async fn measure(
-    workspace: &Workspace,
-    modules: BenchModules,
-    cases: Vec<BenchCase>,
-    args: &Args,
-) -> Result<()> {
-    let bench = Bench { modules, collector: Sink::start(0).await?, upstream: Upstream::start(0).await? };
-    let mut report = BenchReport::new(&bench.modules, &cases)?;
+async fn measure(workspace: &Workspace, mut report: BenchReport, args: &Args) -> Result<()> {
+    let (collector, upstream) = (Sink::start(0).await?, Upstream::start(0).await?);
+    let endpoints = Endpoints { collector: collector.address(), upstream: upstream.address() };
     if args.includes(Figure::Instructions) {
-        let run = |case: &BenchCase| {
-            let config = case.config(&bench.modules, bench.endpoints())?;
-            let config = if case.method.is_ours() { with_long_intervals(config) } else { config };
-            anyhow::Ok(InstructionRun { name: case.to_string(), case: *case, config })
-        };
-        let runs: Result<Vec<_>> = cases.iter().map(run).collect();
-        report.instructions = count_instructions(runs?, args.jobs, &mut report.failures).await?;
+        let runs = report.cases.iter().map(|case| (case.to_string(), *case, case.config(endpoints)));
+        report.instructions = count_instructions(runs, args.jobs, &mut report.failures).await?;
     }
     if args.includes(Figure::Items) {
-        report.items = count_items(&bench, args, &mut report.failures).await?;
+        report.items = count_items(endpoints, args, &mut report.failures).await?;
     }
     if args.includes(Figure::Parts) {
         callgrind::ensure_valgrind()?;
         report.parts = part::count(workspace)?;
     }
     if args.includes(Figure::Scaling) {
-        measure_scaling(&bench, args, &mut report).await?;
+        measure_scaling(endpoints, args, &mut report).await?;
     }
     if args.includes(Figure::Cpu) || args.includes(Figure::Latency) {
-        // One connection per request would use up the ports of the machine.
-        let http: Vec<_> = cases.iter().filter(|case| !case.is_tcp()).copied().collect();
-        measure_cpu(&bench, &http, args, &mut report).await?;
+        measure_cpu(endpoints, args, &mut report).await?;
     }
     output::print(&report, args.json.then(|| report.summary()).as_ref())?;
     report.check()
@@ -145,71 +125,54 @@ impl Args {
     }
 }
 
-impl Bench {
-    fn endpoints(&self) -> Endpoints {
-        Endpoints { collector: self.collector.address(), upstream: self.upstream.address() }
-    }
-}
-
 /// CPU time, memory and latency, with the Envoys of all cases running at once.
-async fn measure_cpu(
-    bench: &Bench,
-    cases: &[BenchCase],
-    args: &Args,
-    report: &mut BenchReport,
-) -> Result<()> {
+async fn measure_cpu(endpoints: Endpoints, args: &Args, report: &mut BenchReport) -> Result<()> {
     cpu::ensure_wrk()?;
-    let start = async |case: &BenchCase| {
-        cpu::Session::start(&case.config(&bench.modules, bench.endpoints())?, case::LISTENER).await
+    // One TCP connection per request would use up the ports of the machine.
+    let cases: Vec<_> = report.cases.iter().filter(|case| !case.is_tcp()).copied().collect();
+    let failures = &mut report.failures;
+    let start = async |case: &BenchCase| cpu::Session::start(&case.config(endpoints)?, 1, 1, None).await;
+    let sessions = in_rounds("starting", &cases, 1, failures, start).await;
+    let session = |case: &BenchCase| {
+        sessions.get(&case.to_string()).and_then(|started| started.first()).context("it does not run")
     };
-    let mut sessions = BTreeMap::new();
-    for (name, mut started) in in_rounds("starting", cases, 1, &mut report.failures, start).await {
-        sessions.extend(started.pop().map(|session| (name, session)));
-    }
-    let session = |case: &BenchCase| sessions.get(&case.to_string()).context("it does not run");
     if args.includes(Figure::Cpu) {
-        let measure = async |case: &BenchCase| session(case)?.measure().await;
-        report.cpu = in_rounds("CPU time", cases, args.rounds, &mut report.failures, measure).await;
+        let measure = async |case: &BenchCase| session(case)?.measure(1).await;
+        report.cpu = in_rounds("CPU time", &cases, args.rounds, failures, measure).await;
     }
     if args.includes(Figure::Latency) {
-        let measure = async |case: &BenchCase| latency::measure(session(case)?.target()).await;
+        let measure = async |case: &BenchCase| latency::measure(session(case)?.target).await;
         let compared: Vec<_> = cases.iter().filter(|case| case.has_latency()).copied().collect();
-        report.latency = in_rounds("latency", &compared, args.rounds, &mut report.failures, measure).await;
+        report.latency = in_rounds("latency", &compared, args.rounds, failures, measure).await;
     }
     let verify = async |case: &BenchCase| session(case)?.verify(case).await;
-    in_rounds("verifying the counts", cases, 1, &mut report.failures, verify).await;
+    in_rounds("verifying the counts", &cases, 1, failures, verify).await;
     Ok(())
 }
 
 /// Cost by series and by workers, and, unless `--quick`, instructions by dimensions.
-async fn measure_scaling(bench: &Bench, args: &Args, report: &mut BenchReport) -> Result<()> {
+async fn measure_scaling(endpoints: Endpoints, args: &Args, report: &mut BenchReport) -> Result<()> {
     cpu::ensure_wrk()?;
-    let ours = |worker: &serde_json::Value| case::ACCESS_LOG.ours(worker, &bench.modules, bench.endpoints());
+    let configs = ScalingConfigs::load()?;
     let series = scaling::SERIES.map(|series| (series, 1));
     let workers = scaling::WORKERS.map(|workers| (scaling::SERIES_OF_WORKERS, workers));
     let activity = Activity::with_steps("scaling", series.len() + workers.len());
     for (series, workers) in series.into_iter().chain(workers) {
-        let scale =
-            scaling::measure(ours(&scaling::worker_by_path())?, case::LISTENER, series, workers).await;
-        let scale = scale.with_context(|| format!("{series} series, {workers} workers"))?;
-        activity
-            .step_done(&format!("{series} series, {workers} workers: {:.2} us per request", scale.worker_us));
+        let name = format!("{series} series, {workers} workers");
+        let config = case::ACCESS_LOG.ours(&configs.by_path, endpoints)?;
+        let scale = scaling::measure(config, series, workers).await.with_context(|| name.clone())?;
+        activity.step_done(&format!("{name}: {:.2} us per request", scale.worker_us));
         report.scaling.push(scale);
     }
     drop(activity);
     if args.quick {
         return Ok(());
     }
-    let run = |dimensions: usize| {
-        let config = with_long_intervals(ours(&scaling::worker_by_dimensions(dimensions))?);
-        anyhow::Ok(InstructionRun {
-            name: format!("{dimensions:2} dimensions"),
-            case: case::ACCESS_LOG,
-            config,
-        })
-    };
-    let runs: Result<Vec<_>> = scaling::DIMENSIONS.into_iter().map(run).collect();
-    report.dimensions = count_instructions(runs?, args.jobs, &mut report.failures).await?;
+    let runs = scaling::DIMENSIONS.into_iter().map(|count| {
+        let config = case::ACCESS_LOG.ours(&configs.by_dimensions(count), endpoints);
+        (format!("{count:2} dimensions"), case::ACCESS_LOG, config)
+    });
+    report.dimensions = count_instructions(runs, args.jobs, &mut report.failures).await?;
     Ok(())
 }
 
@@ -242,23 +205,9 @@ async fn in_rounds<T>(
     found
 }
 
-/// Makes flushes and exports rarer. Valgrind slows requests down about fifty times, but not the clock, so
-/// with the usual intervals fifty times more of them would be charged to a request.
-fn with_long_intervals(config: EnvoyConfig) -> EnvoyConfig {
-    let config = config.plugin(attachment::WORKER_FILTER, "flush.interval", "5s");
-    config.plugin(attachment::SERVICE, "interval", "50s")
-}
-
-/// A configuration of Envoy to run under valgrind.
-struct InstructionRun {
-    name: String,
-    case: BenchCase,
-    config: EnvoyConfig,
-}
-
 /// Instructions per request of each run, by name; the reason of a failed run goes to `failures`.
 async fn count_instructions(
-    runs: Vec<InstructionRun>,
+    runs: impl ExactSizeIterator<Item = (String, BenchCase, Result<EnvoyConfig>)>,
     jobs: u32,
     failures: &mut BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Instructions>> {
@@ -266,7 +215,13 @@ async fn count_instructions(
     let activity = Activity::with_steps("counting instructions", runs.len());
     let permits = Arc::new(Semaphore::new(jobs.try_into()?));
     let mut running = JoinSet::new();
-    for InstructionRun { name, case, config } in runs {
+    for (name, case, config) in runs {
+        let mut config = config?;
+        if case.method.is_ours() {
+            // Makes flushes and exports rarer. Valgrind slows requests down about fifty times, but not the
+            // clock, so with the usual intervals fifty times more of them would be charged to a request.
+            config = config.worker("flush.interval", "5s").service("interval", "50s");
+        }
         let (callgrind, permits) = (Arc::clone(&callgrind), Arc::clone(&permits));
         running.spawn_local(async move {
             let Ok(_permit) = permits.acquire().await else { bail!("the measurements were cancelled") };
@@ -293,19 +248,21 @@ async fn count_instructions(
 
 /// The instructions that each item adds to a list without it.
 async fn count_items(
-    bench: &Bench,
+    endpoints: Endpoints,
     args: &Args,
     failures: &mut BTreeMap<String, String>,
 ) -> Result<Vec<(CelItem, f64)>> {
-    let custom: Vec<_> = args.items.iter().map(|cel| CelItem::custom(cel)).collect();
-    let items = if custom.is_empty() { CelItem::defaults() } else { custom };
-    let run = |item: Option<&CelItem>| {
-        let config = case::ACCESS_LOG.ours(&item::worker(item), &bench.modules, bench.endpoints())?;
+    let custom = |cel: &String| CelItem { name: cel.clone(), cel: cel.clone() };
+    let mut items: Vec<_> = args.items.iter().map(custom).collect();
+    if items.is_empty() {
+        items = CelItem::defaults()?;
+    }
+    let all: Vec<_> = [None].into_iter().chain(items.iter().map(Some)).collect();
+    let runs = all.into_iter().map(|item| {
         let name = item.map_or("no item", |item| &item.name).to_owned();
-        anyhow::Ok(InstructionRun { name, case: case::ACCESS_LOG, config: with_long_intervals(config) })
-    };
-    let runs: Result<Vec<_>> = [None].into_iter().chain(items.iter().map(Some)).map(run).collect();
-    let found = count_instructions(runs?, args.jobs, failures).await?;
+        (name, case::ACCESS_LOG, case::ACCESS_LOG.ours(&item::worker(item), endpoints))
+    });
+    let found = count_instructions(runs, args.jobs, failures).await?;
     let total = |name: &str| found.get(name).map(|instructions| instructions.total.median);
     let added = |item: CelItem| Some((total(&item.name)? - total("no item")?, item));
     Ok(items.into_iter().filter_map(added).map(|(added, item)| (item, added)).collect())

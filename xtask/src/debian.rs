@@ -26,12 +26,17 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     }
     which::which("apt-get").context("apt-get is not installed")?;
     let _activity = Activity::start(format!("installing {}", packages.join(" ")));
+    let install = || apt_get(&[&["install", "--yes", "--no-install-recommends"], packages].concat());
     // A new container has no package lists, but most machines need no update.
-    if install(packages).is_ok() {
+    install().or_else(|_| apt_get(&["update"]).and_then(|()| install()))
+}
+
+/// Makes sure that these programs, all of one package, are in PATH.
+pub(crate) fn ensure_programs(programs: &[&str], package: &str) -> Result<()> {
+    if programs.iter().all(|program| which::which(program).is_ok()) {
         return Ok(());
     }
-    update()?;
-    install(packages)
+    ensure(&[package])
 }
 
 /// Installs the first of these packages that this release has.
@@ -41,21 +46,12 @@ pub(crate) fn ensure_first(candidates: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn update() -> Result<()> {
-    process::capture(&mut apt_get(&["update"])?, INSTALL_TIMEOUT).map(drop)
-}
-
-fn install(packages: &[&str]) -> Result<()> {
-    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"])?;
-    process::capture(command.args(packages), INSTALL_TIMEOUT).map(drop)
-}
-
-/// An apt-get that asks nothing and waits for its lock.
-fn apt_get(words: &[&str]) -> Result<Command> {
+/// Runs an apt-get that asks nothing and waits for its lock.
+fn apt_get(words: &[&str]) -> Result<()> {
     let mut command = env_as_root()?;
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
     command.args(["--option", "DPkg::Lock::Timeout=120"]).args(words);
-    Ok(command)
+    process::capture(&mut command, INSTALL_TIMEOUT).map(drop)
 }
 
 /// An `env` that runs as root, by `sudo` if need be; a password prompt is an error.

@@ -37,10 +37,7 @@ impl Optimiser {
     /// It keeps what it optimises in this folder of results.
     pub(crate) fn find(results: &Path) -> Result<Self> {
         let program = Self::choose(env::var_os("WASM_OPT").as_deref(), || {
-            if let Ok(program) = which::which("wasm-opt") {
-                return Ok(program);
-            }
-            debian::ensure(&["binaryen"])?;
+            debian::ensure_programs(&["wasm-opt"], "binaryen")?;
             which::which("wasm-opt").context("binaryen was installed without wasm-opt")
         })?;
         Ok(Self { program, results: results.to_owned() })

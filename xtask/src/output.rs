@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Row, Table, presets};
 use serde::Serialize;
 
 /// Prints a result on the standard output. With `json`, prints only that there, as one line, and the text on
@@ -20,23 +20,14 @@ pub(crate) fn print(text: &impl Display, json: Option<&impl Serialize>) -> Resul
 }
 
 /// A table without borders; all columns are aligned to the left.
-pub(crate) fn text_table<const N: usize>(
-    header: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> Table {
+pub(crate) fn text_table(header: impl Into<Row>, rows: impl IntoIterator<Item = impl Into<Row>>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
-    for row in rows {
-        table.add_row(row);
-    }
+    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
     table
 }
 
 /// A table without borders; all columns but the first are aligned to the right.
-pub(crate) fn number_table<const N: usize>(
-    header: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> Table {
+pub(crate) fn number_table(header: impl Into<Row>, rows: impl IntoIterator<Item = impl Into<Row>>) -> Table {
     let mut table = text_table(header, rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

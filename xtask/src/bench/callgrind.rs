@@ -78,10 +78,7 @@ struct Session<'a> {
 
 /// Installs valgrind unless it is present.
 pub(crate) fn ensure_valgrind() -> Result<()> {
-    if which::which("valgrind").is_ok() && which::which("vgdb").is_ok() {
-        return Ok(());
-    }
-    debian::ensure(&["valgrind"]).context(
+    debian::ensure_programs(&["valgrind", "vgdb"], "valgrind").context(
         "counting instructions needs valgrind: install it with `sudo apt-get install valgrind`, or use --quick",
     )
 }
@@ -96,7 +93,7 @@ impl Callgrind {
     }
 
     /// The addresses of the binary in a process.
-    fn in_memory(&self, pid: u32) -> Result<Binary<'_>> {
+    fn in_memory(&self, pid: u32) -> Result<Binary> {
         let maps =
             fs::read_to_string(format!("/proc/{pid}/maps")).context("cannot read Envoy's memory map")?;
         let name = self.envoy.to_str().context("the path of Envoy is not UTF-8")?;
@@ -105,8 +102,7 @@ impl Callgrind {
         let code = mappings.into_iter().find(|(executable, _)| *executable);
         let (start, (_, code)) =
             start.zip(code).with_context(|| format!("{name} is not in the memory of process {pid}"))?;
-        let allocator = start + self.allocator.start..start + self.allocator.end;
-        Ok(Binary { name, code, allocator })
+        Ok(Binary { code, allocator: start + self.allocator.start..start + self.allocator.end })
     }
 
     /// Measures one configuration, and verifies its counts.
@@ -120,15 +116,9 @@ impl Callgrind {
         };
         let envoy = Envoy::start(config, &options).await?;
         let mut session = Session { callgrind: self, envoy, case: *case, folder, dumps: 0 };
-        let mut measured = session.run().await;
-        if measured.is_ok()
-            && let Err(error) = verify::verify(case, session.envoy.admin()).await
-        {
-            measured = Err(error);
-        }
-        let ended = session.envoy.process().kill().await;
-        let costs = measured?;
-        ended?;
+        let costs = session.run().await?;
+        verify::verify(case, session.envoy.admin()).await?;
+        session.envoy.kill().await?;
         Ok(summary(&costs))
     }
 }
@@ -152,7 +142,7 @@ impl Session<'_> {
         self.control(&["dump"]).await?;
         self.dumps += 1;
         let prefix = format!("out.{}-", self.dumps);
-        let pid = self.envoy.process().id().context("Envoy has exited")?;
+        let pid = self.envoy.id().context("Envoy has exited")?;
         let binary = self.callgrind.in_memory(pid)?;
         let mut threads = Threads::new();
         for entry in fs::read_dir(self.folder.path())? {
@@ -163,11 +153,10 @@ impl Session<'_> {
             let cost = profile::read(&text, &binary).with_context(|| format!("callgrind's file {name}"))?;
             threads.insert(thread.to_owned(), cost);
         }
-        let all = sum(&threads);
         ensure!(
-            all.allocator > 0,
+            sum(&threads).allocator > 0,
             "callgrind found no allocator: {} is a different build of Envoy",
-            binary.name
+            self.callgrind.envoy.display()
         );
         Ok(threads)
     }
@@ -195,8 +184,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn control(&mut self, words: &[&str]) -> Result<()> {
-        let pid = self.envoy.process().id().context("Envoy has exited")?;
+    async fn control(&self, words: &[&str]) -> Result<()> {
+        let pid = self.envoy.id().context("Envoy has exited")?;
         let mut command = Command::new("vgdb");
         command.arg(format!("--pid={pid}")).args(words);
         tokio::task::spawn_blocking(move || process::capture(&mut command, CONTROL_LIMIT)).await?.map(drop)
@@ -204,20 +193,11 @@ impl Session<'_> {
 }
 
 fn launcher(folder: &Path) -> Vec<OsString> {
-    let mut out = OsString::from("--callgrind-out-file=");
-    out.push(folder.join("out"));
-    let words = [
-        "valgrind",
-        "--tool=callgrind",
-        // V8 writes code at run time.
-        "--smc-check=all-non-file",
-        "--instr-atstart=no",
-        "--separate-threads=yes",
-        "--dump-instr=yes",
-        "--dump-line=no",
-        "--compress-pos=no",
-    ];
-    words.into_iter().map(OsString::from).chain([out]).collect()
+    let out = format!("--callgrind-out-file={}", folder.join("out").display());
+    // V8 writes code at run time, so valgrind has to notice changed code.
+    let words = "valgrind --tool=callgrind --smc-check=all-non-file --instr-atstart=no --separate-threads=yes \
+                 --dump-instr=yes --dump-line=no --compress-pos=no";
+    words.split(' ').chain([out.as_str()]).map(OsString::from).collect()
 }
 
 /// The addresses of the allocator's code in Envoy's binary, relative to the file.
@@ -225,18 +205,10 @@ fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     let bytes = fs::read(envoy).with_context(|| format!("cannot read {}", envoy.display()))?;
     let file = object::File::parse(bytes.as_slice()).with_context(|| format!("{}", envoy.display()))?;
     let sections = ALLOCATOR_SECTIONS.iter().filter_map(|name| file.section_by_name(name));
-    let ranges: Vec<_> =
-        sections.map(|section| section.address()..section.address() + section.size()).collect();
-    let start = ranges.iter().map(|range| range.start).min();
-    let end = ranges.iter().map(|range| range.end).max();
-    let both = start.zip(end).with_context(|| {
-        format!(
-            "cannot find the allocator: {} has no section {}",
-            envoy.display(),
-            ALLOCATOR_SECTIONS.join(" or ")
-        )
-    })?;
-    Ok(both.0..both.1)
+    let range = |section: object::Section<'_, '_>| section.address()..section.address() + section.size();
+    let both = sections.map(range).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+    let names = ALLOCATOR_SECTIONS.join(" or ");
+    both.with_context(|| format!("cannot find the allocator: {} has no section {names}", envoy.display()))
 }
 
 /// The mappings of a file in a process's memory map: whether each is executable, and its addresses.
@@ -278,9 +250,9 @@ mod tests {
 
     #[test]
     fn the_cost_of_a_request_is_the_slope_between_two_loads() {
-        let threads = |envoy, main| {
-            let cost = |envoy| Cost { envoy, allocator: 7, ..Cost::default() };
-            Threads::from([("06".to_owned(), cost(envoy)), (MAIN_THREAD.to_owned(), cost(main))])
+        let threads = |worker, main| {
+            let cost = |other| Cost { other, allocator: 7, ..Cost::default() };
+            Threads::from([("06".to_owned(), cost(worker)), (MAIN_THREAD.to_owned(), cost(main))])
         };
         // 5,000 for the connection, 300 for each request on the worker, and 10 on the main thread.
         let pair = (threads(5_000 + 300 * SHORT, 10 * SHORT), threads(5_000 + 300 * LONG, 10 * LONG));

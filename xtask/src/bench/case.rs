@@ -4,15 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
 
-use super::attachment::{
-    access_log, extension, http_filter, json_access_log, log_stream, lua, network_filter, structure, text,
-    textbook, wasm_access_log, wasm_http_filter, wasm_network_filter, with_service,
-};
+use super::extension::{attach, configure};
 use super::metric_set::{self, MetricSet};
-use super::module::BenchModules;
 
 /// One configuration of Envoy to measure.
 #[derive(Clone, Copy)]
@@ -32,7 +29,8 @@ pub(crate) struct Endpoints {
 }
 
 /// A way to count requests, or a baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum CountingMethod {
     /// Envoy alone, the baseline of all others.
     None,
@@ -57,6 +55,7 @@ pub(crate) enum CountingMethod {
     /// Tributary as an HTTP filter.
     HttpFilter,
     /// Tributary as a TCP filter.
+    #[serde(rename = "filter")]
     TcpFilter,
     /// Tributary as a simple HTTP filter: one host call per value, one message and one counter update per
     /// request.
@@ -65,49 +64,13 @@ pub(crate) enum CountingMethod {
 
 /// The listener of every case.
 pub(crate) const LISTENER: &str = "ingress";
-const BASE: &str = include_str!("base.yaml");
-const TCP_BASE: &str = include_str!("tcp.yaml");
-/// The cluster of the TCP proxy.
-const UPSTREAM: &str = "upstream";
 /// Tributary as an access logger, with a configuration of the worker filter that belongs to no set.
 pub(crate) const ACCESS_LOG: BenchCase = BenchCase { method: CountingMethod::AccessLog, set: None };
+/// The configuration of the only access logger of HTTP.
+const LOGGER: &str =
+    "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
 
 impl CountingMethod {
-    /// Methods that count one set or nothing.
-    const SINGLE: [Self; 5] =
-        [Self::None, Self::EmptyAccessLog, Self::EmptyHttpFilter, Self::Json, Self::Lua];
-    /// Methods that are measured with every set.
-    const BY_SET: [Self; 7] = [
-        Self::Native,
-        Self::LogStream,
-        Self::AccessLog,
-        Self::HttpFilter,
-        Self::ListAccessLog,
-        Self::ListHttpFilter,
-        Self::Textbook,
-    ];
-    /// Methods that are measured with TCP connections.
-    const TCP: [Self; 4] = [Self::None, Self::Native, Self::AccessLog, Self::TcpFilter];
-
-    /// Its name on the command line and in reports.
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::EmptyAccessLog => "empty-access-log",
-            Self::EmptyHttpFilter => "empty-http-filter",
-            Self::ListAccessLog => "list-access-log",
-            Self::ListHttpFilter => "list-http-filter",
-            Self::Json => "json",
-            Self::Lua => "lua",
-            Self::Native => "native",
-            Self::AccessLog => "access-log",
-            Self::LogStream => "log-stream",
-            Self::HttpFilter => "http-filter",
-            Self::TcpFilter => "filter",
-            Self::Textbook => "textbook",
-        }
-    }
-
     /// Whether its cost is compared with that of Envoy's StatsAccessLogger for the same set.
     pub(crate) fn is_compared(self) -> bool {
         self.is_ours() || matches!(self, Self::ListAccessLog | Self::ListHttpFilter)
@@ -122,38 +85,39 @@ impl CountingMethod {
     }
 }
 
+/// Its name on the command line and in reports.
+impl fmt::Display for CountingMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl fmt::Display for BenchCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (CountingMethod::BY_SET.contains(&self.method) || self.is_tcp(), self.set) {
-            (true, Some(set)) => write!(f, "{}-{}", self.method.name(), set.name),
-            _ => f.write_str(self.method.name()),
+        match self.set.filter(|_| self.method != CountingMethod::Json) {
+            Some(set) => write!(f, "{}-{}", self.method, set.name),
+            None => self.method.fmt(f),
         }
     }
 }
 
-/// All cases.
-pub(crate) fn all() -> Vec<BenchCase> {
-    let full = MetricSet::named("full");
-    let single = CountingMethod::SINGLE
-        .map(|method| BenchCase { method, set: full.filter(|_| method == CountingMethod::Json) });
-    let by_set = metric_set::ALL
-        .into_iter()
-        .flat_map(|set| {
-            let methods: &[CountingMethod] =
-                if set.is_tcp { &CountingMethod::TCP } else { &CountingMethod::BY_SET };
-            methods.iter().map(|&method| BenchCase { method, set: Some(set) })
-        })
-        .filter(|case| {
-            case.method != CountingMethod::Textbook || case.set.is_some_and(|set| set.has_textbook)
-        });
-    single.into_iter().chain(by_set).collect()
+/// All cases: those that count one set or nothing, then each set with its methods.
+pub(crate) fn all() -> Result<Vec<BenchCase>> {
+    use CountingMethod::{EmptyAccessLog, EmptyHttpFilter, Json, Lua, None};
+    let sets = metric_set::all()?;
+    let full = sets.iter().find(|set| set.name == "full");
+    let single = [None, EmptyAccessLog, EmptyHttpFilter, Json, Lua];
+    let single = single.map(|method| BenchCase { method, set: full.filter(|_| method == Json) });
+    let of_set =
+        |set: &'static MetricSet| set.methods.iter().map(|&method| BenchCase { method, set: Some(set) });
+    Ok(single.into_iter().chain(sets.iter().flat_map(of_set)).collect())
 }
 
 /// The cases with these names and the cases that they are compared with; all cases if `names` is empty.
 ///
 /// A name is that of a case, a method or a set: `native` selects every `native-…`, and `full` every `…-full`.
 pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
-    let all = all();
+    let all = all()?;
     if names.is_empty() {
         return Ok(all);
     }
@@ -164,18 +128,19 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
             all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         );
     }
-    let asked = |case: &BenchCase| names.iter().any(|name| case.matches_name(name));
-    let is_counterpart = |native: &BenchCase| {
-        let of_same_set = |other: &BenchCase| native.set.is_some_and(|set| other.is(other.method, set.name));
-        native.method == CountingMethod::Native
-            && all.iter().any(|other| other.method.is_compared() && asked(other) && of_same_set(other))
+    let asked: Vec<_> =
+        all.iter().filter(|case| names.iter().any(|name| case.matches_name(name))).copied().collect();
+    let is_wanted = |case: &BenchCase| {
+        asked.iter().any(|other| match case.method {
+            _ if case.to_string() == other.to_string() => true,
+            CountingMethod::None => other.is_tcp() == case.is_tcp(),
+            CountingMethod::Native => {
+                other.method.is_compared() && case.set.is_some_and(|set| other.is(other.method, &set.name))
+            }
+            _ => false,
+        })
     };
-    let is_base = |base: &BenchCase| {
-        base.method == CountingMethod::None
-            && all.iter().any(|other| asked(other) && other.is_tcp() == base.is_tcp())
-    };
-    let wanted = |case: &&BenchCase| is_base(case) || asked(case) || is_counterpart(case);
-    Ok(all.iter().filter(wanted).copied().collect())
+    Ok(all.into_iter().filter(is_wanted).collect())
 }
 
 impl BenchCase {
@@ -192,80 +157,76 @@ impl BenchCase {
 
     /// Whether it counts TCP connections.
     pub(crate) fn is_tcp(&self) -> bool {
-        self.set.is_some_and(|set| set.is_tcp)
+        self.set.is_some_and(MetricSet::is_tcp)
     }
 
     /// Whether a name on the command line selects it.
     fn matches_name(&self, name: &str) -> bool {
-        let own = self.to_string();
-        let method = self.method.name();
+        let (own, method) = (self.to_string(), self.method.to_string());
         own == name || method == name || own == format!("{method}-{name}")
     }
 
-    /// The configuration of the baseline, on free ports.
-    fn base(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
-        let base = if self.is_tcp() { TCP_BASE } else { BASE };
-        let config = EnvoyConfig::parse("the benchmark's configuration", base)?.free_ports();
-        Ok(if self.is_tcp() { config.static_cluster(UPSTREAM, endpoints.upstream) } else { config })
-    }
-
     /// The configuration of its Envoy, on free ports.
-    pub(crate) fn config(&self, modules: &BenchModules, endpoints: Endpoints) -> Result<EnvoyConfig> {
-        let config = self.base(endpoints)?;
+    pub(crate) fn config(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         let set = || self.set.with_context(|| format!("{self} has no metric set"));
         Ok(match self.method {
-            CountingMethod::None => config,
-            CountingMethod::EmptyAccessLog => {
-                access_log(config, &wasm_access_log(&modules.empty, &structure(&json!({}))))
+            CountingMethod::None => self.base(endpoints)?,
+            CountingMethod::EmptyAccessLog | CountingMethod::EmptyHttpFilter | CountingMethod::Lua => {
+                self.attached(endpoints)?
             }
-            CountingMethod::EmptyHttpFilter => {
-                http_filter(config, &wasm_http_filter(&modules.empty, &structure(&json!({}))))
+            CountingMethod::ListAccessLog | CountingMethod::ListHttpFilter => {
+                configure(self.attached(endpoints)?, &set()?.list()?)
             }
-            CountingMethod::ListAccessLog => {
-                access_log(config, &wasm_access_log(&modules.list, &text(&set()?.list()?)))
+            CountingMethod::Json => {
+                let format = json!({"json_format": set()?.json_format()});
+                self.attached(endpoints)?.set(&format!("{LOGGER}.log_format"), format)
             }
-            CountingMethod::ListHttpFilter => {
-                http_filter(config, &wasm_http_filter(&modules.list, &text(&set()?.list()?)))
-            }
-            CountingMethod::Json => access_log(config, &json_access_log(&set()?.json_format())),
-            CountingMethod::Lua => http_filter(config, &lua()),
             CountingMethod::Native => {
-                access_log(config, &extension("envoy.access_loggers.stats", &set()?.native()))
+                let metrics = set()?.native().into_iter();
+                metrics.fold(self.attached(endpoints)?, |config, (kind, metrics)| {
+                    config.set(&format!("{LOGGER}.{kind}"), metrics)
+                })
             }
             CountingMethod::AccessLog | CountingMethod::HttpFilter | CountingMethod::TcpFilter => {
-                return self.ours(&set()?.worker(), modules, endpoints);
+                self.ours(&set()?.worker(), endpoints)?
             }
+            CountingMethod::Textbook => self
+                .ours(&set()?.worker(), endpoints)?
+                .worker("flush.max_requests", 1)
+                .worker("counters", json!([{"key": "requests", "when": "request"}])),
             CountingMethod::LogStream => {
-                let (record, module) = (set()?.log_record(), &modules.worker_filter);
-                let config = with_service(config, modules, endpoints);
-                log_stream(config, &record, module, &set()?.worker())?
-            }
-            CountingMethod::Textbook => {
-                let filter = wasm_http_filter(&modules.textbook, &structure(&textbook(set()?.worker())));
-                with_service(http_filter(config, &filter), modules, endpoints)
+                let record = set()?.log_record();
+                self.ours(&set()?.worker(), endpoints)?
+                    .as_log_stream()
+                    .set(&format!("{LOGGER}.tag"), record.tag)
+                    .set(&format!("{LOGGER}.record"), record.fields)
+                    .set(&format!("{LOGGER}.buffer_flush_interval"), "1s")
+                    // More than Envoy logs in that interval.
+                    .set(&format!("{LOGGER}.buffer_size_bytes"), 4 << 20)
             }
         })
     }
 
-    /// An Envoy with Tributary as an access logger or filter, with this configuration of the worker filter.
-    pub(crate) fn ours(
-        &self,
-        worker: &Value,
-        modules: &BenchModules,
-        endpoints: Endpoints,
-    ) -> Result<EnvoyConfig> {
-        let config = self.base(endpoints)?;
-        let worker = &structure(worker);
-        let config = match self.method {
-            CountingMethod::TcpFilter => {
-                network_filter(config, &wasm_network_filter(&modules.worker_filter, worker))
-            }
-            CountingMethod::HttpFilter => {
-                http_filter(config, &wasm_http_filter(&modules.worker_filter, worker))
-            }
-            _ => access_log(config, &wasm_access_log(&modules.worker_filter, worker)),
-        };
-        Ok(with_service(config, modules, endpoints))
+    /// An Envoy with Tributary, with this configuration of the worker filter.
+    pub(crate) fn ours(&self, worker: &Value, endpoints: Endpoints) -> Result<EnvoyConfig> {
+        let config = attach(self.attached(endpoints)?, "service")?;
+        Ok(configure(config, worker).static_cluster("collector", endpoints.collector))
+    }
+
+    /// The baseline with the extension of its method.
+    fn attached(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
+        attach(self.base(endpoints)?, &self.method.to_string())
+    }
+
+    /// The configuration of the baseline, on free ports.
+    fn base(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
+        let parse =
+            |base| anyhow::Ok(EnvoyConfig::parse("the benchmark's configuration", base)?.free_ports());
+        Ok(if self.is_tcp() {
+            parse(include_str!("tcp.yaml"))?.static_cluster("upstream", endpoints.upstream)
+        } else {
+            parse(include_str!("base.yaml"))?
+        })
     }
 }
 
@@ -305,20 +266,12 @@ mod tests {
 
     #[test]
     fn every_configuration_is_complete() {
-        let path = || std::path::PathBuf::from("target/x.wasm");
-        let modules = BenchModules {
-            worker_filter: path(),
-            service: path(),
-            empty: path(),
-            list: path(),
-            textbook: path(),
-        };
         let address = ([127, 0, 0, 1], 4318).into();
         let endpoints = Endpoints { collector: address, upstream: address };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _entered = runtime.enter();
-        for case in all() {
-            let yaml = case.config(&modules, endpoints).and_then(|config| config.to_yaml());
+        for case in all().unwrap() {
+            let yaml = case.config(endpoints).and_then(|config| config.to_yaml());
             let yaml = yaml.unwrap_or_else(|error| panic!("{case}: {error:#}"));
             assert_eq!(yaml.contains("envoy.bootstrap.wasm"), case.method.is_ours(), "{case}");
             let last =

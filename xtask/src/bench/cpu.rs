@@ -6,23 +6,22 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::metrics::to_f64;
 
-use super::case::BenchCase;
+use super::case::{self, BenchCase};
 use super::metric_set::HEADER;
 use super::verify;
 use crate::debian;
 use crate::process;
 
-const WARM_S: u64 = 1;
-const MEASURED_S: u64 = 1;
+const MIB: f64 = 1024.0 * 1024.0;
 const CONNECTIONS: u32 = 16;
 const LIMIT: Duration = Duration::from_secs(60);
 /// The start of the names of Envoy's worker threads.
@@ -42,40 +41,33 @@ pub(crate) struct CpuTime {
 
 /// One running Envoy.
 pub(crate) struct Session {
-    envoy: Envoy,
-    target: SocketAddr,
-    pid: u32,
-}
-
-/// CPU time of all workers and of the main thread, in nanoseconds.
-pub(super) struct ThreadTimes {
-    pub(super) worker_ns: u64,
-    pub(super) main_ns: u64,
+    pub(crate) envoy: Envoy,
+    pub(crate) target: SocketAddr,
+    /// A script of wrk that selects the requests.
+    script: Option<PathBuf>,
 }
 
 /// Installs wrk unless it is present.
 pub(crate) fn ensure_wrk() -> Result<()> {
-    if which::which("wrk").is_ok() {
-        return Ok(());
-    }
-    debian::ensure(&["wrk"])
+    debian::ensure_programs(&["wrk"], "wrk")
         .context("measuring CPU time needs wrk: install it with `sudo apt-get install wrk`")
 }
 
 impl Session {
-    /// Starts an Envoy with one worker and warms it up.
-    pub(crate) async fn start(config: &EnvoyConfig, listener: &str) -> Result<Self> {
-        let options =
-            EnvoyOptions { arguments: vec!["--log-level".into(), "warn".into()], ..EnvoyOptions::workers(1) };
-        let mut envoy = Envoy::start(config, &options).await?;
-        let (target, pid) = (envoy.listener(listener)?, envoy.process().id().context("Envoy has exited")?);
-        load(target, WARM_S, None).await?;
-        Ok(Self { envoy, target, pid })
-    }
-
-    /// The address of its listener.
-    pub(crate) fn target(&self) -> SocketAddr {
-        self.target
+    /// Starts an Envoy and warms it up for some seconds.
+    pub(crate) async fn start(
+        config: &EnvoyConfig,
+        workers: u32,
+        warm_s: u64,
+        script: Option<PathBuf>,
+    ) -> Result<Self> {
+        let arguments = vec!["--log-level".into(), "warn".into()];
+        let options = EnvoyOptions { arguments, ..EnvoyOptions::workers(workers) };
+        let envoy = Envoy::start(config, &options).await?;
+        let target = envoy.listener(case::LISTENER)?;
+        let session = Self { envoy, target, script };
+        session.load(warm_s).await?;
+        Ok(session)
     }
 
     /// Verifies that the case counted every request so far.
@@ -83,76 +75,60 @@ impl Session {
         verify::verify(case, self.envoy.admin()).await
     }
 
-    /// Measures under a load that saturates the worker.
-    pub(crate) async fn measure(&self) -> Result<CpuTime> {
-        let before = ThreadTimes::read(self.pid)?;
-        let requests = load(self.target, MEASURED_S, None).await?;
-        let spent = ThreadTimes::read(self.pid)?.since(&before);
-        let us_per_request = |ns: u64| to_f64(ns) / 1_000.0 / to_f64(requests);
+    /// Measures for some seconds under a load that saturates the worker.
+    pub(crate) async fn measure(&self, seconds: u64) -> Result<CpuTime> {
+        let pid = self.envoy.id().context("Envoy has exited")?;
+        let before = thread_ns(pid)?;
+        let requests = self.load(seconds).await?;
+        let after = thread_ns(pid)?;
+        let us = |after: u64, before| to_f64(after.saturating_sub(before)) / 1_000.0 / to_f64(requests);
         Ok(CpuTime {
-            worker_us: us_per_request(spent.worker_ns),
-            main_us: us_per_request(spent.main_ns),
-            rss_mib: rss_mib(self.pid)?,
-            requests_per_s: to_f64(requests) / to_f64(MEASURED_S),
+            worker_us: us(after.0, before.0),
+            main_us: us(after.1, before.1),
+            rss_mib: to_f64(self.envoy.resident_bytes()?) / MIB,
+            requests_per_s: to_f64(requests) / to_f64(seconds),
         })
     }
-}
 
-/// Saturates a worker and returns the number of responses. A script of wrk may select the requests.
-pub(super) async fn load(target: SocketAddr, seconds: u64, script: Option<&Path>) -> Result<u64> {
-    let mut wrk = Command::new("wrk");
-    wrk.arg("--threads=1").arg(format!("--connections={CONNECTIONS}")).arg(format!("--duration={seconds}s"));
-    script.map(|script| wrk.arg("--script").arg(script));
-    wrk.arg("--header").arg(format!("{}: {}", HEADER.0, HEADER.1)).arg(format!("http://{target}/"));
-    let output = tokio::task::spawn_blocking(move || process::capture(&mut wrk, LIMIT)).await??;
-    requests(&output)
+    /// Saturates a worker and returns the number of responses.
+    async fn load(&self, seconds: u64) -> Result<u64> {
+        let mut wrk = Command::new("wrk");
+        wrk.args(["--threads=1", &format!("--connections={CONNECTIONS}"), &format!("--duration={seconds}s")]);
+        if let Some(script) = &self.script {
+            wrk.arg("--script").arg(script);
+        }
+        wrk.args(["--header", &format!("{}: {}", HEADER.0, HEADER.1), &format!("http://{}/", self.target)]);
+        let output = tokio::task::spawn_blocking(move || process::capture(&mut wrk, LIMIT)).await??;
+        requests(&output)
+    }
 }
 
 /// The number of requests in wrk's output; failed requests are an error.
 fn requests(output: &str) -> Result<u64> {
     let failed = output.lines().find(|line| line.contains("Socket errors") || line.contains("Non-2xx"));
-    if let Some(line) = failed {
-        anyhow::bail!("wrk reports: {}", line.trim());
-    }
+    ensure!(failed.is_none(), "wrk reports: {}", failed.unwrap_or_default().trim());
     let line = output.lines().find_map(|line| line.trim().split_once(" requests in "));
     let number = line.and_then(|(number, _)| number.parse().ok());
     number.with_context(|| format!("wrk reports no number of requests:\n{output}"))
 }
 
-impl ThreadTimes {
-    /// The difference to an earlier reading.
-    pub(super) fn since(&self, before: &Self) -> Self {
-        Self {
-            worker_ns: self.worker_ns.saturating_sub(before.worker_ns),
-            main_ns: self.main_ns.saturating_sub(before.main_ns),
+/// CPU time of all workers and of the main thread, in nanoseconds.
+fn thread_ns(pid: u32) -> Result<(u64, u64)> {
+    let (mut workers, mut main) = (0, 0);
+    for task in fs::read_dir(format!("/proc/{pid}/task")).context("Envoy has exited")? {
+        let folder = task?.path();
+        let read = |name: &str| fs::read_to_string(folder.join(name));
+        // The thread may have exited.
+        let (Ok(name), Ok(schedstat)) = (read("comm"), read("schedstat")) else { continue };
+        let ns = schedstat.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok());
+        let ns = ns.with_context(|| format!("{} has no CPU time", folder.display()))?;
+        if name.starts_with(WORKER_THREAD) {
+            workers += ns;
+        } else if folder.ends_with(pid.to_string()) {
+            main += ns;
         }
     }
-
-    pub(super) fn read(pid: u32) -> Result<Self> {
-        let mut spent = Self { worker_ns: 0, main_ns: 0 };
-        for task in fs::read_dir(format!("/proc/{pid}/task")).context("Envoy has exited")? {
-            let folder = task?.path();
-            let read = |name: &str| fs::read_to_string(folder.join(name));
-            // The thread may have exited.
-            let (Ok(name), Ok(schedstat)) = (read("comm"), read("schedstat")) else { continue };
-            let ns = schedstat.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok());
-            let ns = ns.with_context(|| format!("{} has no CPU time", folder.display()))?;
-            if name.starts_with(WORKER_THREAD) {
-                spent.worker_ns += ns;
-            } else if folder.ends_with(pid.to_string()) {
-                spent.main_ns += ns;
-            }
-        }
-        Ok(spent)
-    }
-}
-
-/// Resident memory of a process, in MiB.
-pub(super) fn rss_mib(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("Envoy has exited")?;
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
-    Ok(to_f64(kib.context("/proc has no VmRSS of Envoy")?) / 1024.0)
+    Ok((workers, main))
 }
 
 #[cfg(test)]
@@ -175,9 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_memory_and_time_on_its_main_thread() {
-        let pid = std::process::id();
-        assert!(rss_mib(pid).unwrap() > 1.0);
-        assert_eq!(ThreadTimes::read(pid).unwrap().worker_ns, 0);
+    fn a_process_without_workers_has_no_time_of_workers() {
+        assert_eq!(thread_ns(std::process::id()).unwrap().0, 0);
     }
 }

@@ -1,9 +1,11 @@
 //! Items of the worker filter's CEL list, whose costs are measured one by one.
 
+use anyhow::{Context, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// An item whose cost is the difference to a list without it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct CelItem {
     /// Its name in reports.
     pub(crate) name: String,
@@ -14,27 +16,10 @@ pub(crate) struct CelItem {
 /// A cheap item of every list.
 const BASE: &str = "1";
 
-/// The kinds of items that the worker filter generates.
-const ITEMS: [(&str, &str); 8] = [
-    ("constant", "2"),
-    ("text", "request.method"),
-    ("integer", "response.code"),
-    ("duration", "request.duration"),
-    ("guarded, present", "has(xds.route_name) ? xds.route_name : ''"),
-    ("guarded, absent", "has(xds.cluster_name) ? xds.cluster_name : ''"),
-    ("header, present", "'x-tenant' in request.headers ? request.headers['x-tenant'] : ''"),
-    ("header, absent", "'x-absent' in request.headers ? request.headers['x-absent'] : ''"),
-];
-
 impl CelItem {
     /// The kinds of items that the worker filter generates.
-    pub(crate) fn defaults() -> Vec<Self> {
-        ITEMS.iter().map(|(name, cel)| Self { name: (*name).to_owned(), cel: (*cel).to_owned() }).collect()
-    }
-
-    /// An item from the command line.
-    pub(crate) fn custom(cel: &str) -> Self {
-        Self { name: cel.to_owned(), cel: cel.to_owned() }
+    pub(crate) fn defaults() -> Result<Vec<Self>> {
+        serde_yaml_ng::from_str(include_str!("items.yaml")).context("items.yaml")
     }
 }
 

@@ -2,83 +2,43 @@
 //! and a worker filter without CEL.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use serde::Serialize;
 use walrus::ModuleConfig;
 
 use crate::workspace::Workspace;
 
-/// The smallest module that Envoy loads and calls when a stream ends.
-const EMPTY: &str = r#"(module
-    (memory (export "memory") 1)
-    (func (export "proxy_abi_version_0_2_1"))
-    (func (export "malloc") (param i32) (result i32) i32.const 1024)
-    (func (export "proxy_on_log") (param i32)))"#;
-
-/// The smallest module that evaluates a CEL list when a stream ends. Its configuration is the list. It counts
-/// failures.
-const LIST: &str = r#"(module
-    (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
-    (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
-    (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
-    (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
-    (memory (export "memory") 1)
-    (data (i32.const 64) "expr_create" "expr_evaluate" "lists_failed")
-    (func (export "proxy_abi_version_0_2_1"))
-    ;; Returns the same memory each time: the previous result is not used any more.
-    (func (export "malloc") (param i32) (result i32) i32.const 4096)
-    (func (export "proxy_on_configure") (param i32 i32) (result i32)
-        ;; 7: the plugin's configuration.
-        (if (call $buffer (i32.const 7) (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 4))
-            (then unreachable))
-        (if (call $call (i32.const 64) (i32.const 11) (i32.load (i32.const 0)) (i32.load (i32.const 4))
-                (i32.const 8) (i32.const 12))
-            (then unreachable))
-        (i32.store (i32.const 16) (i32.load (i32.load (i32.const 8))))
-        (if (call $define (i32.const 0) (i32.const 88) (i32.const 12) (i32.const 20)) (then unreachable))
-        i32.const 1)
-    (func (export "proxy_on_log") (param i32)
-        (if (call $call (i32.const 75) (i32.const 13) (i32.const 16) (i32.const 4) (i32.const 8) (i32.const 12))
-            (then (drop (call $increment (i32.load (i32.const 20)) (i64.const 1)))))))"#;
-
+const EMPTY: &str = include_str!("empty.wat");
+const LIST: &str = include_str!("list.wat");
 /// The Proxy-Wasm status for a function that the host does not have.
 const NOT_FOUND: i32 = 1;
 
-/// The files that Envoy loads.
-pub(crate) struct BenchModules {
-    pub(crate) worker_filter: PathBuf,
-    pub(crate) service: PathBuf,
-    /// Does nothing.
-    pub(crate) empty: PathBuf,
-    /// Evaluates a CEL list and ignores the result.
-    pub(crate) list: PathBuf,
-    /// The worker filter without CEL: it reads each attribute by one host call.
-    pub(crate) textbook: PathBuf,
+/// The sizes of the shipped modules, in bytes.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct WasmBytes {
+    pub(crate) worker_filter: usize,
+    pub(crate) service: usize,
 }
 
-impl BenchModules {
-    /// Finds the modules of `cargo xtask build`, and writes the others to `target/bench`.
-    pub(crate) fn prepare(workspace: &Workspace) -> Result<Self> {
-        let built = |name: &str| {
-            let path = workspace.modules().join(name);
-            ensure!(path.is_file(), "{} is missing; run `cargo xtask build`", path.display());
-            Ok(path)
-        };
-        let (worker_filter, service) = (built("worker_filter.wasm")?, built("service.wasm")?);
-        let folder = workspace.target().join("bench");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let empty = write(&folder.join("empty.wasm"), &wat::parse_str(EMPTY)?)?;
-        let list = write(&folder.join("list.wasm"), &wat::parse_str(LIST)?)?;
-        let textbook = without_foreign_functions(&fs::read(&worker_filter)?)?;
-        let textbook = write(&folder.join("worker_filter_textbook.wasm"), &textbook)?;
-        Ok(Self { worker_filter, service, empty, list, textbook })
+/// Reads the modules of `cargo xtask build`, and writes the others to `target/bench`, where `extensions.yaml`
+/// expects them.
+pub(crate) fn prepare(workspace: &Workspace) -> Result<WasmBytes> {
+    let built = |name: &str| {
+        let path = workspace.modules().join(name);
+        fs::read(&path).with_context(|| format!("cannot read {}; run `cargo xtask build`", path.display()))
+    };
+    let (worker_filter, service) = (built("worker_filter.wasm")?, built("service.wasm")?);
+    let folder = workspace.target().join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (name, wasm) in [
+        ("empty.wasm", wat::parse_str(EMPTY)?),
+        ("list.wasm", wat::parse_str(LIST)?),
+        ("worker_filter_textbook.wasm", without_foreign_functions(&worker_filter)?),
+    ] {
+        fs::write(folder.join(name), wasm).with_context(|| format!("cannot write {name}"))?;
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path.to_owned())
+    Ok(WasmBytes { worker_filter: worker_filter.len(), service: service.len() })
 }
 
 /// Replaces the import of foreign functions by one that is not found, so that the module works without them.

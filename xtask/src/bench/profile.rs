@@ -8,21 +8,17 @@ use anyhow::{Context, Result, bail};
 /// Executed instructions, by the origin of the code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// Envoy's own code, without the allocator.
-    pub(crate) envoy: u64,
     /// The allocator in Envoy's binary.
     pub(crate) allocator: u64,
     /// Code generated at run time: compiled Wasm and Lua.
     pub(crate) generated: u64,
-    /// System libraries.
-    pub(crate) libraries: u64,
+    /// Envoy's own code, without the allocator, and system libraries.
+    pub(crate) other: u64,
 }
 
 /// Envoy's binary in the memory of a process.
 #[derive(Clone, Debug)]
-pub(crate) struct Binary<'a> {
-    /// Its name in callgrind's files.
-    pub(crate) name: &'a str,
+pub(crate) struct Binary {
     /// The addresses of its executable code.
     pub(crate) code: Range<u64>,
     /// The addresses of the allocator, a part of `code`.
@@ -37,16 +33,15 @@ impl Cost {
     /// The sum without the allocator. Valgrind has no restartable sequences, so Envoy's tcmalloc takes a slow
     /// path that it takes only there.
     pub(crate) fn without_allocator(&self) -> u64 {
-        self.envoy + self.generated + self.libraries
+        self.generated + self.other
     }
 
     /// The sum of two costs.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         Self {
-            envoy: self.envoy + other.envoy,
             allocator: self.allocator + other.allocator,
             generated: self.generated + other.generated,
-            libraries: self.libraries + other.libraries,
+            other: self.other + other.other,
         }
     }
 }
@@ -55,7 +50,7 @@ impl Cost {
 ///
 /// # Errors
 /// The file has another format, or its lines do not add up to its total.
-pub(crate) fn read(text: &str, binary: &Binary<'_>) -> Result<Cost> {
+pub(crate) fn read(text: &str, binary: &Binary) -> Result<Cost> {
     let mut objects: HashMap<&str, &str> = HashMap::new();
     let mut cost = Cost::default();
     let mut total = 0;
@@ -87,17 +82,21 @@ pub(crate) fn read(text: &str, binary: &Binary<'_>) -> Result<Cost> {
             match object {
                 NO_OBJECT if binary.allocator.contains(&address) => cost.allocator += count,
                 NO_OBJECT if !binary.code.contains(&address) => cost.generated += count,
-                name if name == binary.name || name == NO_OBJECT => cost.envoy += count,
-                _ => cost.libraries += count,
+                _ => cost.other += count,
             }
         }
     }
-    let expected = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    let expected: u64 = expected.context("the file has no total: is the dump complete?")?.trim().parse()?;
+    let expected = self::total(text)?;
     if expected != total {
         bail!("the lines add up to {total} instructions, but the total is {expected}");
     }
     Ok(cost)
+}
+
+/// The total of a file that callgrind wrote.
+pub(super) fn total(text: &str) -> Result<u64> {
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.context("callgrind's file has no total: is the dump complete?")?.trim().parse()?)
 }
 
 #[cfg(test)]
@@ -111,14 +110,14 @@ mod tests {
         ob=(3)\nfn=(4) 0x210\n0x210 64\n\n\
         ob=(1)\nfn=(1)\n0x11 128\n\ntotals: 255\n";
 
-    fn binary() -> Binary<'static> {
-        Binary { name: "/bin/envoy", code: 0x100..0x200, allocator: 0x120..0x130 }
+    fn binary() -> Binary {
+        Binary { code: 0x100..0x200, allocator: 0x120..0x130 }
     }
 
     #[test]
     fn instructions_are_grouped_by_the_origin_of_the_code() {
         let cost = read(FILE, &binary()).unwrap();
-        assert_eq!(cost, Cost { envoy: 1 + 2 + 4 + 32 + 128, allocator: 16, generated: 64, libraries: 8 });
+        assert_eq!(cost, Cost { allocator: 16, generated: 64, other: 1 + 2 + 4 + 8 + 32 + 128 });
         assert_eq!(cost.without_allocator(), 255 - 16);
     }
 

@@ -2,10 +2,8 @@
 //! for people.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::callgrind::Instructions;
@@ -13,7 +11,7 @@ use super::case::{BenchCase, CountingMethod};
 use super::cpu::CpuTime;
 use super::item::CelItem;
 use super::latency::Latency;
-use super::module::BenchModules;
+use super::module::WasmBytes;
 use super::scaling::{self, Scale};
 use super::statistic::Spread;
 
@@ -27,7 +25,7 @@ pub(crate) struct BenchReport {
     /// The instructions that each item of the worker filter's CEL list adds to a request.
     pub(super) items: Vec<(CelItem, f64)>,
     /// The instructions of single operations.
-    pub(super) parts: Vec<(&'static str, f64)>,
+    pub(super) parts: Vec<(String, f64)>,
     /// One value per round.
     pub(super) cpu: BTreeMap<String, Vec<CpuTime>>,
     /// One value per round.
@@ -40,13 +38,6 @@ pub(crate) struct BenchReport {
     pub(super) failures: BTreeMap<String, String>,
 }
 
-/// The sizes of the modules, in bytes.
-#[derive(Clone, Copy, Default, Serialize)]
-pub(super) struct WasmBytes {
-    pub(super) worker_filter: u64,
-    pub(super) service: u64,
-}
-
 /// The JSON object of `--json`. A ratio is `null` if one of its figures was not measured.
 #[derive(Serialize)]
 pub(crate) struct Summary {
@@ -56,7 +47,7 @@ pub(crate) struct Summary {
     wasm_bytes: WasmBytes,
     instructions: BTreeMap<String, InstructionsFigure>,
     item_instructions: BTreeMap<String, f64>,
-    part_instructions: BTreeMap<&'static str, f64>,
+    part_instructions: BTreeMap<String, f64>,
     cpu: BTreeMap<String, CpuFigure>,
     latency: BTreeMap<String, LatencyFigure>,
     scaling: Vec<Scale>,
@@ -121,39 +112,26 @@ impl<T> Rounds<'_, T> {
 }
 
 impl BenchReport {
-    /// A report without measurements.
-    pub(crate) fn new(modules: &BenchModules, cases: &[BenchCase]) -> Result<Self> {
-        let bytes = |path: &Path| Ok(fs::metadata(path).with_context(|| path.display().to_string())?.len());
-        let bytes: [Result<u64>; 2] = [bytes(&modules.worker_filter), bytes(&modules.service)];
-        let [worker_filter, service] = bytes;
-        let wasm_bytes = WasmBytes { worker_filter: worker_filter?, service: service? };
-        Ok(Self { cases: cases.to_vec(), wasm_bytes, ..Self::default() })
-    }
-
     /// Fails if a case could not be measured.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.failures.is_empty() {
-            return Ok(());
-        }
         let names: Vec<_> = self.failures.keys().map(String::as_str).collect();
-        bail!("{} cases could not be measured: {}", names.len(), names.join(", "));
+        ensure!(names.is_empty(), "{} cases could not be measured: {}", names.len(), names.join(", "));
+        Ok(())
     }
 
     pub(crate) fn summary(&self) -> Summary {
+        let by_dimensions = self.dimensions.iter();
+        let by_dimensions = by_dimensions.map(|(name, found)| (name.trim().to_owned(), found.total.median));
         Summary {
             ratios: self.ratios(),
             wasm_bytes: self.wasm_bytes,
-            instructions: self.by_case(|case| self.instructions_figure(case)),
+            instructions: self.by_case(|case| self.instructions_figure(case)).collect(),
             item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
-            part_instructions: self.parts.iter().copied().collect(),
-            cpu: self.by_case(|case| self.cpu_figure(case)),
-            latency: self.by_case(|case| self.latency_figure(case)),
+            part_instructions: self.parts.iter().cloned().collect(),
+            cpu: self.by_case(|case| self.cpu_figure(case)).collect(),
+            latency: self.by_case(|case| self.latency_figure(case)).collect(),
             scaling: self.scaling.clone(),
-            instructions_by_dimensions: self
-                .dimensions
-                .iter()
-                .map(|(name, found)| (name.trim().to_owned(), found.total.median))
-                .collect(),
+            instructions_by_dimensions: by_dimensions.collect(),
             failed: self.failures.clone(),
         }
     }
@@ -185,24 +163,27 @@ impl BenchReport {
         ])
     }
 
-    fn by_case<T>(&self, figure: impl Fn(&BenchCase) -> Option<T>) -> BTreeMap<String, T> {
-        self.cases.iter().filter_map(|case| Some((case.to_string(), figure(case)?))).collect()
+    /// A figure of each case that was measured, in the order of the tables.
+    pub(super) fn by_case<T>(
+        &self,
+        figure: impl Fn(&BenchCase) -> Option<T>,
+    ) -> impl Iterator<Item = (String, T)> {
+        self.cases.iter().filter_map(move |case| Some((case.to_string(), figure(case)?)))
     }
 
     pub(super) fn instructions_figure(&self, case: &BenchCase) -> Option<InstructionsFigure> {
-        let found = self.instructions.get(&case.to_string())?;
-        let added = |case: &BenchCase| {
-            let of = |case: &BenchCase| Some(self.instructions.get(&case.to_string())?.total.median);
-            Some(of(case)? - of(self.baseline(case)?)?)
-        };
+        let found = |case: &BenchCase| self.instructions.get(&case.to_string());
+        let added =
+            |case: &BenchCase| Some(found(case)?.total.median - found(self.baseline(case)?)?.total.median);
+        let Instructions { total, generated, main, allocator } = found(case)?;
         Some(InstructionsFigure {
-            total: found.total.median,
-            spread: found.total.half_width(),
+            total: total.median,
+            spread: total.half_width(),
             added: added(case),
             vs_native: self.vs_native(case, added),
-            generated: found.generated.median,
-            main: found.main.median,
-            allocator: found.allocator.median,
+            generated: generated.median,
+            main: main.median,
+            allocator: allocator.median,
         })
     }
 
@@ -233,7 +214,7 @@ impl BenchReport {
     /// A cost, divided by that of Envoy's StatsAccessLogger with the same set.
     fn vs_native(&self, case: &BenchCase, cost: impl Fn(&BenchCase) -> Option<f64>) -> Option<f64> {
         let set = case.set.filter(|_| case.method.is_compared())?;
-        let native = self.cases.iter().find(|other| other.is(CountingMethod::Native, set.name))?;
+        let native = self.cases.iter().find(|other| other.is(CountingMethod::Native, &set.name))?;
         Some(cost(case)? / cost(native)?)
     }
 

@@ -4,15 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tributary_tests::admin::Admin;
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::metrics::to_f64;
 use tributary_tests::poll::{self, Seen};
 
-use super::cpu::{self, ThreadTimes};
+use super::cpu::{self, CpuTime};
 
 /// Numbers of series, with one worker.
 pub(crate) const SERIES: [u64; 5] = [10, 100, 1_000, 10_000, 100_000];
@@ -33,26 +31,6 @@ const LOOP_DURATION: &str = "server.dispatcher.loop_duration_us";
 const MERGE_TIME: Duration = Duration::from_millis(500);
 const TABLE: &str = "wasmcustom.tributary_series";
 
-/// Attributes of every stream of the benchmark.
-const ATTRIBUTES: [&str; 16] = [
-    "request.method",
-    "response.code",
-    "xds.route_name",
-    "request.scheme",
-    "response.flags",
-    "request.protocol",
-    "request.host",
-    "request.path",
-    "request.url_path",
-    "response.code_details",
-    "request.total_size",
-    "response.total_size",
-    "source.address",
-    "destination.address",
-    "xds.virtual_host_name",
-    "response.size",
-];
-
 /// The cost with one number of series and workers.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Scale {
@@ -67,69 +45,56 @@ pub(crate) struct Scale {
     pub(crate) rss_mib: f64,
 }
 
-/// The worker filter's configuration with one series per path.
-pub(crate) fn worker_by_path() -> Value {
-    json!({
-        "preset": "none",
-        "counters": [],
-        "dimensions": [
-            {"name": "http.request.method", "attribute": "request.method"},
-            {"name": "http.response.status_code", "attribute": "response.code"},
-            {"name": "http.route", "attribute": "xds.route_name"},
-            {"name": "url.scheme", "attribute": "request.scheme"},
-            {"name": "url.path", "attribute": "request.path"},
-        ],
-        "metrics": [{"name": "duration", "kind": "histogram", "value": "request.duration"}],
-        "limits": {"series": SERIES_MAX},
-    })
+/// The worker filter's configurations: `scaling.yaml`.
+#[derive(Deserialize)]
+pub(crate) struct ScalingConfigs {
+    /// The one with one series per path.
+    pub(crate) by_path: Value,
+    attributes: Vec<String>,
 }
 
-/// The worker filter's configuration with `count` dimensions, whose values are the same in each stream.
-pub(crate) fn worker_by_dimensions(count: usize) -> Value {
-    let dimension = |attribute: &&str| json!({"name": attribute, "attribute": attribute});
-    let dimensions: Vec<_> = ATTRIBUTES.iter().take(count).map(dimension).collect();
-    json!({
-        "preset": "none",
-        "counters": [],
-        "dimensions": dimensions,
-        "metrics": [{"name": "requests", "kind": "counter"}],
-    })
+impl ScalingConfigs {
+    pub(crate) fn load() -> Result<Self> {
+        serde_yaml_ng::from_str(include_str!("scaling.yaml")).context("scaling.yaml")
+    }
+
+    /// The one with `count` dimensions, whose values are the same in each stream.
+    pub(crate) fn by_dimensions(&self, count: usize) -> Value {
+        let dimension = |attribute| json!({"name": attribute, "attribute": attribute});
+        let dimensions: Vec<_> = self.attributes.iter().take(count).map(dimension).collect();
+        let metrics = json!([{"name": "requests", "kind": "counter"}]);
+        json!({"preset": "none", "counters": [], "dimensions": dimensions, "metrics": metrics})
+    }
 }
 
 /// Measures an Envoy whose worker filter has one series per path.
-pub(crate) async fn measure(config: EnvoyConfig, listener: &str, series: u64, workers: u32) -> Result<Scale> {
+pub(crate) async fn measure(config: EnvoyConfig, series: u64, workers: u32) -> Result<Scale> {
     let config = config
-        .plugin(super::attachment::SERVICE, "limits.series", SERIES_MAX)
+        .service("limits.series", SERIES_MAX)
         .set("enable_dispatcher_stats", true)
         .set("stats_flush_on_admin", true);
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("paths.lua");
     fs::write(&script, paths(series)).context("cannot write wrk's script")?;
-    let options = EnvoyOptions {
-        arguments: vec!["--log-level".into(), "warn".into()],
-        ..EnvoyOptions::workers(workers)
-    };
-    let mut envoy = Envoy::start(&config, &options).await?;
-    let (target, pid) = (envoy.listener(listener)?, envoy.process().id().context("Envoy has exited")?);
     // At least twice each path.
-    cpu::load(target, 1 + 2 * series / SLOWEST_PER_S, Some(&script)).await?;
+    let warm_s = 1 + 2 * series / SLOWEST_PER_S;
+    let session = cpu::Session::start(&config, workers, warm_s, Some(script)).await?;
+    let admin = session.envoy.admin();
     poll::until("the table to contain every series", LIMIT, async || {
-        let found = envoy.admin().stats().await?.gauge(TABLE)?;
+        let found = admin.stats().await?.gauge(TABLE)?;
         Ok(Seen::when(found >= series, found))
     })
     .await?;
-    longest_turn_ms(envoy.admin()).await?;
-    let before = ThreadTimes::read(pid)?;
-    let requests = cpu::load(target, MEASURED_S, Some(&script)).await?;
-    let spent = ThreadTimes::read(pid)?.since(&before);
+    longest_turn_ms(admin).await?;
+    let CpuTime { worker_us, main_us, rss_mib, .. } = session.measure(MEASURED_S).await?;
     Ok(Scale {
         series,
         workers,
-        worker_us: to_f64(spent.worker_ns) / 1e3 / to_f64(requests),
-        main_us: to_f64(spent.main_ns) / 1e3 / to_f64(requests),
-        main_thread_share: to_f64(spent.main_ns) / to_f64(spent.worker_ns),
-        longest_main_turn_ms: longest_turn_ms(envoy.admin()).await?,
-        rss_mib: cpu::rss_mib(pid)?,
+        worker_us,
+        main_us,
+        main_thread_share: main_us / worker_us,
+        longest_main_turn_ms: longest_turn_ms(admin).await?,
+        rss_mib,
     })
 }
 

@@ -5,140 +5,100 @@ use std::fmt;
 use comfy_table::Table;
 
 use super::latency;
-use super::report::{BenchReport, WasmBytes};
+use super::module::WasmBytes;
+use super::report::{BenchReport, CpuFigure, InstructionsFigure, LatencyFigure};
+use super::scaling::Scale;
 use crate::output::{number_table, text_table};
 
-impl BenchReport {
-    fn instructions_table(&self) -> Table {
-        let header =
-            ["instructions per request", "total", "±", "added", "x native", "Wasm/Lua", "main", "allocator"];
-        let rows = self.cases.iter().filter_map(|case| {
-            let figure = self.instructions_figure(case)?;
-            Some([
-                case.to_string(),
-                format!("{:.0}", figure.total),
-                format!("{:.0}", figure.spread),
-                figure.added.map_or_else(String::new, |added| format!("{added:+.0}")),
-                ratio(figure.vs_native),
-                format!("{:.0}", figure.generated),
-                format!("{:.0}", figure.main),
-                format!("{:.0}", figure.allocator),
-            ])
-        });
-        number_table(header, rows)
-    }
+/// A column of numbers: its title, and its cell in the row of a figure.
+type Column<T> = (&'static str, fn(&T) -> String);
 
-    fn items_table(&self) -> Table {
-        let rows = self.items.iter();
-        let rows = rows.map(|(item, added)| [item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
-        text_table(["item of the CEL list", "instructions", "CEL"], rows)
-    }
+const INSTRUCTIONS: [Column<InstructionsFigure>; 7] = [
+    ("total", |figure| format!("{:.0}", figure.total)),
+    ("±", |figure| format!("{:.0}", figure.spread)),
+    ("added", |figure| figure.added.map_or_else(String::new, |added| format!("{added:+.0}"))),
+    ("x native", |figure| ratio(figure.vs_native)),
+    ("Wasm/Lua", |figure| format!("{:.0}", figure.generated)),
+    ("main", |figure| format!("{:.0}", figure.main)),
+    ("allocator", |figure| format!("{:.0}", figure.allocator)),
+];
 
-    fn parts_table(&self) -> Table {
-        let rows = self.parts.iter().map(|(name, count)| [(*name).to_owned(), format!("{count:.0}")]);
-        number_table(["operation, as native code", "instructions"], rows)
-    }
+const CPU: [Column<CpuFigure>; 8] = [
+    ("worker", |figure| format!("{:.2}", figure.worker_us.median)),
+    ("main", |figure| format!("{:.3}", figure.main_us.median)),
+    ("added", |figure| format!("{:+.2}", figure.added_us.median)),
+    ("±", |figure| format!("{:.2}", figure.added_us.half_width())),
+    ("x native", |figure| ratio(figure.vs_native)),
+    ("requests/s", |figure| format!("{:.0}", figure.requests_per_s.median)),
+    ("RSS MiB", |figure| format!("{:.1}", figure.rss_mib.median)),
+    ("added MiB", |figure| format!("{:+.1}", figure.rss_added_mib.median)),
+];
 
-    fn cpu_table(&self) -> Table {
-        let header = [
-            "CPU time per request, us",
-            "worker",
-            "main",
-            "added",
-            "±",
-            "x native",
-            "requests/s",
-            "RSS MiB",
-            "added MiB",
-        ];
-        let rows = self.cases.iter().filter_map(|case| {
-            let figure = self.cpu_figure(case)?;
-            Some([
-                case.to_string(),
-                format!("{:.2}", figure.worker_us.median),
-                format!("{:.3}", figure.main_us.median),
-                format!("{:+.2}", figure.added_us.median),
-                format!("{:.2}", figure.added_us.half_width()),
-                ratio(figure.vs_native),
-                format!("{:.0}", figure.requests_per_s.median),
-                format!("{:.1}", figure.rss_mib.median),
-                format!("{:+.1}", figure.rss_added_mib.median),
-            ])
-        });
-        number_table(header, rows)
-    }
+const LATENCY: [Column<LatencyFigure>; 6] = [
+    ("p50", |figure| format!("{:.1}", figure.p50_us.median)),
+    ("added", |figure| format!("{:+.1}", figure.added_p50_us.median)),
+    ("±", |figure| format!("{:.1}", figure.added_p50_us.half_width())),
+    ("p99", |figure| format!("{:.1}", figure.p99_us.median)),
+    ("added", |figure| format!("{:+.1}", figure.added_p99_us.median)),
+    ("±", |figure| format!("{:.1}", figure.added_p99_us.half_width())),
+];
 
-    fn latency_table(&self) -> Table {
-        let rows = self.cases.iter().filter_map(|case| {
-            let figure = self.latency_figure(case)?;
-            Some([
-                case.to_string(),
-                format!("{:.1}", figure.p50_us.median),
-                format!("{:+.1}", figure.added_p50_us.median),
-                format!("{:.1}", figure.added_p50_us.half_width()),
-                format!("{:.1}", figure.p99_us.median),
-                format!("{:+.1}", figure.added_p99_us.median),
-                format!("{:.1}", figure.added_p99_us.half_width()),
-            ])
-        });
-        number_table(["latency, us", "p50", "added", "±", "p99", "added", "±"], rows)
-    }
+const SCALING: [Column<Scale>; 6] = [
+    ("workers", |scale| scale.workers.to_string()),
+    ("worker us/request", |scale| format!("{:.2}", scale.worker_us)),
+    ("main us/request", |scale| format!("{:.3}", scale.main_us)),
+    ("main/worker", |scale| format!("{:.2} %", scale.main_thread_share * 100.0)),
+    ("longest main turn ms", |scale| format!("{:.1}", scale.longest_main_turn_ms)),
+    ("RSS MiB", |scale| format!("{:.1}", scale.rss_mib)),
+];
 
-    fn scaling_table(&self) -> Table {
-        let header = [
-            "series",
-            "workers",
-            "worker us/request",
-            "main us/request",
-            "main/worker",
-            "longest main turn ms",
-            "RSS MiB",
-        ];
-        let rows = self.scaling.iter().map(|scale| {
-            [
-                scale.series.to_string(),
-                scale.workers.to_string(),
-                format!("{:.2}", scale.worker_us),
-                format!("{:.3}", scale.main_us),
-                format!("{:.2} %", scale.main_thread_share * 100.0),
-                format!("{:.1}", scale.longest_main_turn_ms),
-                format!("{:.1}", scale.rss_mib),
-            ]
-        });
-        number_table(header, rows)
-    }
-
-    fn dimensions_table(&self) -> Table {
-        let rows = self.dimensions.iter();
-        let rows = rows.map(|(name, found)| [name.clone(), format!("{:.0}", found.total.median)]);
-        number_table(["instructions per request", "total"], rows)
-    }
+/// A table with a row for each named figure.
+fn figures<T>(title: &str, rows: impl IntoIterator<Item = (String, T)>, columns: &[Column<T>]) -> Table {
+    let row = |(name, figure)| {
+        let cells = columns.iter().map(|(_, cell)| cell(&figure));
+        [name].into_iter().chain(cells).collect::<Vec<_>>()
+    };
+    let titles = columns.iter().map(|(title, _)| *title);
+    number_table([title].into_iter().chain(titles), rows.into_iter().map(row))
 }
 
 fn ratio(ratio: Option<f64>) -> String {
     ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
 }
 
-impl fmt::Display for BenchReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl BenchReport {
+    /// All tables, each with a note below it; those without measurements are empty.
+    fn tables(&self) -> [(Table, String); 7] {
+        let items = self.items.iter();
+        let items = items.map(|(item, added)| [item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
+        let parts = self.parts.iter().map(|(name, count)| [name.clone(), format!("{count:.0}")]);
+        let dimensions = self.dimensions.iter();
+        let dimensions = dimensions.map(|(name, of)| [name.clone(), format!("{:.0}", of.total.median)]);
+        let instructions = self.by_case(|case| self.instructions_figure(case));
+        let cpu = self.by_case(|case| self.cpu_figure(case));
+        let latency = self.by_case(|case| self.latency_figure(case));
+        let scaling = self.scaling.iter().map(|scale| (scale.series.to_string(), *scale));
+        let allocator_note =
+            "All threads, without the allocator, which is slower under valgrind and has its own column.\n";
+        let cpu_note =
+            "One saturated worker. Added: both threads, relative to the first row in the same round.\n";
         let latency_note =
             format!("At {} requests per second, from when each request was due.\n", latency::RATE);
-        let tables = [
-            (
-                self.instructions_table(),
-                "All threads, without the allocator, which is slower under valgrind and has its own column.\n",
-            ),
-            (self.items_table(), ""),
-            (self.parts_table(), ""),
-            (
-                self.cpu_table(),
-                "One saturated worker. Added: both threads, relative to the first row in the same round.\n",
-            ),
-            (self.latency_table(), &latency_note),
-            (self.scaling_table(), ""),
-            (self.dimensions_table(), ""),
-        ];
-        for (table, note) in tables.iter().filter(|(table, _)| !table.is_empty()) {
+        [
+            (figures("instructions per request", instructions, &INSTRUCTIONS), allocator_note.to_owned()),
+            (text_table(["item of the CEL list", "instructions", "CEL"], items), String::new()),
+            (number_table(["operation, as native code", "instructions"], parts), String::new()),
+            (figures("CPU time per request, us", cpu, &CPU), cpu_note.to_owned()),
+            (figures("latency, us", latency, &LATENCY), latency_note),
+            (figures("series", scaling, &SCALING), String::new()),
+            (number_table(["instructions per request", "total"], dimensions), String::new()),
+        ]
+    }
+}
+
+impl fmt::Display for BenchReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (table, note) in self.tables().iter().filter(|(table, _)| !table.is_empty()) {
             write!(f, "\n{table}\n\n{note}")?;
         }
         let WasmBytes { worker_filter, service } = self.wasm_bytes;

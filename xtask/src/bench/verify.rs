@@ -21,18 +21,10 @@ const ONE_BY_ONE: &str = "wasmcustom.tributary_read_one_by_one";
 /// Checks that every request that Envoy completed was counted, by the method of the case.
 pub(crate) async fn verify(case: &BenchCase, admin: &Admin) -> Result<()> {
     match case.method {
-        CountingMethod::None
-        | CountingMethod::EmptyAccessLog
-        | CountingMethod::EmptyHttpFilter
-        | CountingMethod::Json
-        | CountingMethod::Lua => Ok(()),
         CountingMethod::ListAccessLog | CountingMethod::ListHttpFilter => verify_list(admin).await,
         CountingMethod::Native => verify_native(case, admin).await,
-        CountingMethod::LogStream
-        | CountingMethod::AccessLog
-        | CountingMethod::HttpFilter
-        | CountingMethod::TcpFilter => verify_ours(case, admin, false).await,
-        CountingMethod::Textbook => verify_ours(case, admin, true).await,
+        method if method.is_ours() => verify_ours(case, admin).await,
+        _ => Ok(()),
     }
     .with_context(|| format!("{case} did not count as it should"))
 }
@@ -42,19 +34,18 @@ fn stream_stat(case: &BenchCase) -> &'static str {
     if case.is_tcp() { CONNECTIONS } else { COMPLETED }
 }
 
-/// Checks that the service aggregated every request, read by one host call, or by one call per value if
-/// `one_by_one`.
-async fn verify_ours(case: &BenchCase, admin: &Admin, one_by_one: bool) -> Result<()> {
-    poll::until("the service to aggregate every request", LIMIT, async || {
+/// Checks that the service aggregated every request, read by one host call, or by one call per value with
+/// the textbook method.
+async fn verify_ours(case: &BenchCase, admin: &Admin) -> Result<()> {
+    let (completed, _) = poll::until("the service to aggregate every request", LIMIT, async || {
         let stats = admin.stats().await?;
-        let counted = (stats.counter(stream_stat(case))?, stats.counter(AGGREGATED)?);
-        Ok(Seen::when(counted.0 > 0 && counted.0 == counted.1, counted))
+        let (completed, aggregated) = (stats.counter(stream_stat(case))?, stats.counter(AGGREGATED)?);
+        Ok(Seen::when(completed > 0 && completed == aggregated, (completed, aggregated)))
     })
     .await?;
-    let stats = admin.stats().await?;
-    let (completed, read) = (stats.counter(stream_stat(case))?, stats.counter(ONE_BY_ONE)?);
+    let read = admin.counter(ONE_BY_ONE).await?;
     ensure!(
-        read == if one_by_one { completed } else { 0 },
+        read == if case.method == CountingMethod::Textbook { completed } else { 0 },
         "{read} of {completed} requests were read by one host call per value"
     );
     Ok(())
