@@ -82,19 +82,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 
 /// Runs the tests that need no Envoy, with and without debug assertions.
 pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, checklist: &mut Checklist) {
-    checklist.run("native tests", || {
-        let mut cargo = cargo_test(workspace, &NATIVE);
-        process::run(cargo.arg("--").args(selection.filter))
-    });
-    checklist.run("native tests of the tools and the full module", || {
-        let mut cargo = cargo_test(workspace, &TOOLS_AND_FULL);
-        process::run(cargo.arg("--").args(selection.filter))
-    });
-    checklist.run("native tests without debug assertions", || {
-        let mut cargo = cargo_test(workspace, &SHIPPED);
-        cargo.envs(WITHOUT_ASSERTIONS);
-        process::run(cargo.arg("--").args(selection.filter))
-    });
+    for (name, packages, variables) in [
+        ("native tests", &NATIVE[..], &[][..]),
+        ("native tests of the tools and the full module", &TOOLS_AND_FULL, &[]),
+        ("native tests without debug assertions", &SHIPPED, &WITHOUT_ASSERTIONS),
+    ] {
+        checklist.run(name, || {
+            let mut cargo = cargo_test(workspace, packages);
+            process::run(cargo.envs(variables.iter().copied()).arg("--").args(selection.filter))
+        });
+    }
 }
 
 /// Builds the modules and runs the tests that put them into a real Envoy.
@@ -120,10 +117,8 @@ pub(crate) fn end_to_end(
         checklist.run(&run.name(), || {
             run.fetch()?;
             let mut cargo = cargo_test(workspace, &[END_TO_END]);
-            cargo.args(run.flags());
-            run.set_envoy(&mut cargo);
-            // Three at a time: tests spend most of their time waiting.
-            process::run(cargo.args(["--", "--test-threads=3"]).args(run.filters()))
+            run.select(&mut cargo);
+            process::run(&mut cargo)
         });
     }
 }

@@ -44,51 +44,36 @@ const SMOKE: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"
 pub(super) struct TestRun<'a> {
     /// `None` for the version that the environment selects, else the newest.
     version: Option<String>,
-    tests: Tests<'a>,
-}
-
-/// Which tests of the package run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tests<'a> {
-    All,
-    /// Those in these files of `tests/e2e`.
-    Files(&'static [&'static str]),
-    /// Those whose name contains this text.
-    Matching(&'a str),
+    /// The files of `tests/e2e` whose tests run; without any, all tests of the package.
+    files: &'static [&'static str],
+    /// Replaces the files by the tests whose name contains this text.
+    filter: Option<&'a str>,
 }
 
 /// The runs on these versions; by default, all tests on the newest and the smoke tests on the oldest.
 ///
 /// A filter replaces the choice of tests; by default, what it selects runs on the newest version alone.
 pub(super) fn runs<'a>(versions: &[String], filter: Option<&'a str>) -> Vec<TestRun<'a>> {
-    let on = |version: &str, files| {
-        let tests = filter.map_or(Tests::Files(files), Tests::Matching);
-        TestRun { version: Some(version.to_owned()), tests }
-    };
+    let run = |version: Option<&str>, files| TestRun { version: version.map(str::to_owned), files, filter };
     if versions.is_empty() {
-        if let Some(filter) = filter {
-            return vec![TestRun { version: None, tests: Tests::Matching(filter) }];
-        }
-        let oldest = SUPPORTED.first().copied().unwrap_or(DEFAULT_VERSION);
-        return vec![TestRun { version: None, tests: Tests::All }, on(oldest, &SMOKE)];
+        let oldest = run(SUPPORTED.first().copied(), &SMOKE);
+        return [run(None, &[])].into_iter().chain(filter.is_none().then_some(oldest)).collect();
     }
-    let mut runs = Vec::new();
-    for version in versions {
-        let named = [version.as_str()];
-        let named: &[&str] = if version == "all" { &SUPPORTED } else { &named };
-        runs.extend(named.iter().map(|version| on(version, &BEHAVIOUR)));
-    }
-    runs
+    let named = |version: &'_ String| match version.as_str() {
+        "all" => SUPPORTED.to_vec().into_iter().map(|version| run(Some(version), &BEHAVIOUR)).collect(),
+        version => vec![run(Some(version), &BEHAVIOUR)],
+    };
+    versions.iter().flat_map(named).collect()
 }
 
 impl fmt::Display for TestRun<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tests = match self.tests {
-            Tests::All => "all".to_owned(),
-            Tests::Files(files) => files.join(", "),
-            Tests::Matching(filter) => format!("those whose name contains {filter}"),
-        };
-        write!(out, "{}: {tests}", self.name())
+        write!(out, "{}: ", self.name())?;
+        match (self.filter, self.files) {
+            (Some(filter), _) => write!(out, "those whose name contains {filter}"),
+            (None, []) => out.write_str("all"),
+            (None, files) => out.write_str(&files.join(", ")),
+        }
     }
 }
 
@@ -101,24 +86,7 @@ impl TestRun<'_> {
         }
     }
 
-    /// The flags of cargo that restrict it to the programs of its tests.
-    pub(super) fn flags(&self) -> &'static [&'static str] {
-        match self.tests {
-            Tests::Files(_) => &["--test", "e2e"],
-            Tests::All | Tests::Matching(_) => &[],
-        }
-    }
-
-    /// The filters of the test programs: a test runs if its name contains any of them.
-    pub(super) fn filters(&self) -> Vec<String> {
-        match self.tests {
-            Tests::All => Vec::new(),
-            Tests::Files(files) => files.iter().map(|file| format!("{file}::")).collect(),
-            Tests::Matching(filter) => vec![filter.to_owned()],
-        }
-    }
-
-    /// Fetches its Envoy, unless the tests select it.
+    /// Fetches its Envoy, unless the environment selects it.
     ///
     /// # Errors
     /// The version does not exist, or it cannot run the modules.
@@ -132,10 +100,19 @@ impl TestRun<'_> {
         }
     }
 
-    /// Makes the tests that this command runs use its Envoy.
-    pub(super) fn set_envoy(&self, command: &mut Command) {
+    /// Restricts `cargo test` to these tests, on this Envoy.
+    pub(super) fn select(&self, cargo: &mut Command) {
         if let Some(version) = &self.version {
-            command.env_remove(BINARY_VARIABLE).env(VERSION_VARIABLE, version);
+            cargo.env_remove(BINARY_VARIABLE).env(VERSION_VARIABLE, version);
+        }
+        if self.filter.is_none() && !self.files.is_empty() {
+            cargo.args(["--test", "e2e"]);
+        }
+        // Three at a time: tests spend most of their time waiting.
+        cargo.args(["--", "--test-threads=3"]).args(self.filter);
+        // A test runs if its name contains any of the filters.
+        if self.filter.is_none() {
+            cargo.args(self.files.iter().map(|file| format!("{file}::")));
         }
     }
 }
@@ -147,7 +124,11 @@ mod tests {
     fn described(versions: &[&str], filter: Option<&str>) -> Vec<String> {
         let versions: Vec<String> = versions.iter().map(|version| (*version).to_owned()).collect();
         let described = |run: &TestRun<'_>| {
-            format!("{}: {}, {} filters", run.name(), run.flags().join(" "), run.filters().len())
+            let mut cargo = Command::new("cargo");
+            run.select(&mut cargo);
+            let words: Vec<_> = cargo.get_args().map(|word| word.to_str().unwrap()).collect();
+            let at = words.iter().position(|word| *word == "--").unwrap();
+            format!("{}: {}, {} filters", run.name(), words[..at].join(" "), words.len() - at - 2)
         };
         runs(&versions, filter).iter().map(described).collect()
     }
