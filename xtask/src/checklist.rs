@@ -2,31 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 
 /// The checks that ran so far.
 pub(crate) struct Checklist {
-    checks: Vec<Check>,
+    /// The outcome of each check, as printed.
+    lines: Vec<String>,
+    /// The names of the checks that failed, with their errors.
+    failed: Vec<(String, String)>,
     started: Instant,
-}
-
-struct Check {
-    name: String,
-    status: Status,
-    elapsed: Duration,
-}
-
-enum Status {
-    Passed,
-    /// The error.
-    Failed(String),
-    /// The reason why it did not run.
-    Skipped(String),
 }
 
 impl Checklist {
     pub(crate) fn new() -> Self {
-        Self { checks: Vec::new(), started: Instant::now() }
+        Self { lines: Vec::new(), failed: Vec::new(), started: Instant::now() }
     }
 
     /// Runs a check and returns its value, or `None` after printing its error.
@@ -35,64 +24,49 @@ impl Checklist {
         let started = Instant::now();
         let result = check();
         let elapsed = started.elapsed();
-        let (status, value) = match result {
-            Ok(value) => (Status::Passed, Some(value)),
+        let (outcome, value) = match result {
+            Ok(value) => ("ok", Some(value)),
             Err(error) => {
-                let error = format!("{error:#}");
-                println!("error: {error}");
-                (Status::Failed(error), None)
+                println!("error: {error:#}");
+                self.failed.push((name.to_owned(), format!("{error:#}")));
+                ("FAILED", None)
             }
         };
-        let check = Check { name: name.to_owned(), status, elapsed };
-        println!("<== {}", check.line());
-        self.checks.push(check);
+        let line = line(outcome, elapsed, name);
+        println!("<== {line}");
+        self.lines.push(line);
         value
     }
 
     /// Records a check that cannot run, which does not count as failed.
     pub(crate) fn skip(&mut self, name: &str, reason: &str) {
-        let status = Status::Skipped(reason.to_owned());
-        self.checks.push(Check { name: name.to_owned(), status, elapsed: Duration::ZERO });
+        self.lines.push(line("skipped", Duration::ZERO, &format!("{name} ({reason})")));
     }
 
     /// Prints the errors, then one line for each check; the error names those that failed.
     pub(crate) fn finish(self) -> Result<()> {
         print!("\n{}", self.summary());
-        let failed: Vec<_> = self.failed().map(|(name, _)| name).collect();
-        if !failed.is_empty() {
-            bail!("{} of {} failed: {}", failed.len(), self.checks.len(), failed.join(", "));
-        }
+        let failed: Vec<_> = self.failed.iter().map(|(name, _)| name.as_str()).collect();
+        let count = failed.len();
+        ensure!(count == 0, "{count} of {} failed: {}", self.lines.len(), failed.join(", "));
         Ok(())
     }
 
-    /// The names of the checks that failed, with their errors.
-    fn failed(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.checks.iter().filter_map(|check| match &check.status {
-            Status::Failed(error) => Some((check.name.as_str(), error.as_str())),
-            Status::Passed | Status::Skipped(_) => None,
-        })
-    }
-
     fn summary(&self) -> String {
-        let errors: String = self.failed().map(|(name, error)| format!("{name}: {error}\n\n")).collect();
-        let lines: String = self.checks.iter().map(|check| check.line() + "\n").collect();
-        format!("{errors}{lines}{:<8}{:>7.1} s\n", "total", self.started.elapsed().as_secs_f64())
+        let errors: String = self.failed.iter().map(|(name, error)| format!("{name}: {error}\n\n")).collect();
+        let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        format!("{errors}{lines}{}\n", line("total", self.started.elapsed(), "").trim_end())
     }
 }
 
-impl Check {
-    fn line(&self) -> String {
-        let time = format!("{:>7.1} s", self.elapsed.as_secs_f64());
-        match &self.status {
-            Status::Passed => format!("ok      {time}  {}", self.name),
-            Status::Failed(_) => format!("FAILED  {time}  {}", self.name),
-            Status::Skipped(reason) => format!("skipped {time}  {} ({reason})", self.name),
-        }
-    }
+fn line(outcome: &str, elapsed: Duration, name: &str) -> String {
+    format!("{outcome:<8}{:>7.1} s  {name}", elapsed.as_secs_f64())
 }
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
 
     #[test]
