@@ -24,12 +24,13 @@ pub(crate) struct Compiler {
 }
 
 /// The fields of `rustc -vV` that are used here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RustVersion {
     /// As in `1.95.0` or `1.97.0-nightly`.
     pub(crate) release: String,
-    /// The start of the commit's hash; `None` for a distribution that builds from a tarball.
-    pub(crate) commit: Option<String>,
+    /// A name for folders of files that only this version can use: the release, and the start of the commit's
+    /// hash. A distribution that builds from a tarball has no hash.
+    pub(crate) id: String,
     /// The major version of LLVM, which the linker must match.
     pub(crate) llvm_major: Option<u32>,
 }
@@ -45,37 +46,26 @@ impl Compiler {
         let output = process::capture(Command::new(&self.path).args(["--print", "sysroot"]), TIMEOUT)?;
         Ok(PathBuf::from(output.trim()))
     }
-
-    /// Whether the compiled standard library of [`TARGET`] is in the sysroot.
-    pub(crate) fn has_wasm_std(&self) -> Result<bool> {
-        let mut command = Command::new(&self.path);
-        command.args(["--print", "target-libdir", "--target", TARGET]);
-        let output = process::capture(&mut command, TIMEOUT)?;
-        Ok(has_std(Path::new(output.trim())))
-    }
 }
 
 impl RustVersion {
     /// Parses the output of `rustc -vV`.
-    pub(crate) fn parse(output: &str) -> Result<Self> {
+    fn parse(output: &str) -> Result<Self> {
         let field = |name: &str| {
             output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim)
         };
         let release = field("release").with_context(|| format!("no line `release: ...` in {output:?}"))?;
-        let commit = field("commit-hash")
-            .filter(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .map(|hash| hash.chars().take(COMMIT_DIGITS).collect());
+        let hash = field("commit-hash").filter(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let commit = hash.and_then(|hash| hash.get(..COMMIT_DIGITS));
+        let id = [release].into_iter().chain(commit).collect::<Vec<_>>().join("-");
         let llvm_major = field("LLVM version").and_then(|version| version.split('.').next()?.parse().ok());
-        Ok(Self { release: release.to_owned(), commit, llvm_major })
+        Ok(Self { release: release.to_owned(), id, llvm_major })
     }
+}
 
-    /// A name for folders of files that only this version can use.
-    pub(crate) fn id(&self) -> String {
-        match &self.commit {
-            Some(commit) => format!("{}-{commit}", self.release),
-            None => self.release.clone(),
-        }
-    }
+/// The folder of the libraries for [`TARGET`] in a sysroot.
+pub(crate) fn libraries_of(sysroot: &Path) -> PathBuf {
+    sysroot.join("lib/rustlib").join(TARGET).join("lib")
 }
 
 /// Whether a folder of libraries contains the standard library.
@@ -102,15 +92,14 @@ mod tests {
     #[test]
     fn an_id_has_release_and_commit() {
         let version = RustVersion::parse(STABLE).unwrap();
-        assert_eq!(version.id(), "1.95.0-59807616e");
+        assert_eq!(version.id, "1.95.0-59807616e");
         assert_eq!(version.llvm_major, Some(22));
     }
 
     #[test]
     fn an_id_without_commit_is_the_release() {
         let version = RustVersion::parse(DISTRIBUTION).unwrap();
-        assert_eq!(version.commit, None);
-        assert_eq!(version.id(), "1.85.0");
+        assert_eq!(version.id, "1.85.0");
         assert_eq!(version.llvm_major, Some(19));
     }
 

@@ -3,14 +3,15 @@
 
 use std::env;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use serde::Serialize;
 
-use crate::compiler::{Compiler, TARGET};
+use crate::compiler::{Compiler, TARGET, has_std, libraries_of};
 use crate::progress::Activity;
 use crate::workspace::{self, Workspace};
 use crate::{debian, process, wasm_std};
@@ -22,9 +23,12 @@ const RUSTUP_TIMEOUT: Duration = Duration::from_secs(120);
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// The oldest LLVM whose linker reads the objects of a current rustc.
 const OLDEST_LLD: u32 = 16;
+/// Newer than any LLVM that Debian has.
+const NEWEST_LLD: u32 = 99;
 
 /// A source of a Rust standard library for Wasm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ToolchainSource {
     /// The target that this rustc already has.
     Installed,
@@ -88,7 +92,7 @@ impl Toolchain {
     /// The target folder, one for each compiler and standard library: their objects are not compatible.
     pub(crate) fn target_dir(&self, workspace: &Workspace) -> PathBuf {
         let origin = if self.source == ToolchainSource::Debian { "debian" } else { "prebuilt" };
-        workspace.target().join("wasm-build").join(format!("{}-{origin}", self.compiler.version.id()))
+        workspace.target().join("wasm-build").join(format!("{}-{origin}", self.compiler.version.id))
     }
 
     /// The flags of rustc; they keep paths of this machine out of the panic messages of a module.
@@ -106,7 +110,7 @@ impl Toolchain {
 
 impl fmt::Display for Toolchain {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "rustc {} ({})", self.compiler.version.id(), self.source)
+        write!(formatter, "rustc {} ({})", self.compiler.version.id, self.source)
     }
 }
 
@@ -130,17 +134,13 @@ impl ToolchainSource {
 
 impl fmt::Display for ToolchainSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Installed => "installed",
-            Self::Rustup => "rustup",
-            Self::Debian => "debian",
-        })
+        self.serialize(formatter)
     }
 }
 
 fn installed() -> Result<Toolchain> {
     let compiler = Compiler::inspect(workspace::rustc())?;
-    if !compiler.has_wasm_std()? {
+    if !has_std(&libraries_of(&compiler.sysroot()?)) {
         bail!("rustc {} has no library for the target", compiler.version.release);
     }
     let source = ToolchainSource::Installed;
@@ -149,10 +149,9 @@ fn installed() -> Result<Toolchain> {
 
 fn rustup() -> Result<Toolchain> {
     let rustup = which::which("rustup").context("rustup is not installed")?;
-    {
-        let _activity = Activity::start(format!("rustup target add {TARGET}"));
-        process::capture(Command::new(rustup).args(["target", "add", TARGET]), RUSTUP_TIMEOUT)?;
-    }
+    let activity = Activity::start(format!("rustup target add {TARGET}"));
+    process::capture(Command::new(rustup).args(["target", "add", TARGET]), RUSTUP_TIMEOUT)?;
+    drop(activity);
     let toolchain = installed().context("rustup added the target to another rustc than cargo's")?;
     Ok(Toolchain { source: ToolchainSource::Rustup, ..toolchain })
 }
@@ -165,13 +164,8 @@ fn debian() -> Result<Toolchain> {
     if !library.join("std/Cargo.toml").is_file() {
         bail!("rust-web-src has no standard library at {}", library.display());
     }
-    let linker = match wasm_ld() {
-        Ok(linker) => linker,
-        Err(_) => {
-            debian::ensure_first(&lld_packages(compiler.version.llvm_major))?;
-            wasm_ld()?
-        }
-    };
+    let install = || debian::ensure_first(&lld_packages(compiler.version.llvm_major));
+    let linker = wasm_ld().or_else(|_| install().and_then(|()| wasm_ld()))?;
     let sysroot = wasm_std::sysroot(&cargo, &compiler, &library)?;
     let built_std = Some(BuiltStd { sysroot, linker });
     Ok(Toolchain { source: ToolchainSource::Debian, compiler, cargo, built_std })
@@ -183,23 +177,11 @@ fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
-/// LLVM's linker: `wasm-ld`, else the newest `wasm-ld-VERSION` in PATH.
+/// LLVM's linker: `wasm-ld`, else the newest `wasm-ld-VERSION` in PATH that is new enough.
 fn wasm_ld() -> Result<PathBuf> {
-    if let Ok(linker) = which::which("wasm-ld") {
-        return Ok(linker);
-    }
-    let folders = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
-    let entries = folders.into_iter().flatten().filter_map(|folder| folder.read_dir().ok()).flatten();
-    let paths = entries.flatten().map(|entry| entry.path());
-    let versioned = paths.filter_map(|path| Some((linker_version(&path)?, path)));
-    let (_, newest) = versioned.max().context("there is no wasm-ld in PATH")?;
-    Ok(newest)
-}
-
-/// The version in a name such as `wasm-ld-19`, if it is new enough.
-fn linker_version(path: &Path) -> Option<u32> {
-    let version = path.file_name()?.to_str()?.strip_prefix("wasm-ld-")?.parse().ok()?;
-    (version >= OLDEST_LLD).then_some(version)
+    let versioned = (OLDEST_LLD..=NEWEST_LLD).rev().map(|version| format!("wasm-ld-{version}"));
+    let mut names = ["wasm-ld".to_owned()].into_iter().chain(versioned);
+    names.find_map(|name| which::which(name).ok()).context("there is no wasm-ld in PATH")
 }
 
 /// The packages that may contain the linker, from the compiler's own LLVM to older ones.
@@ -220,13 +202,6 @@ mod tests {
             source.to_string()
         });
         assert_eq!(names.collect::<Vec<_>>(), ["installed", "rustup", "debian"]);
-    }
-
-    #[test]
-    fn linkers_that_are_too_old_are_ignored() {
-        assert_eq!(linker_version(Path::new("bin/wasm-ld-19")), Some(19));
-        assert_eq!(linker_version(Path::new("bin/wasm-ld-14")), None);
-        assert_eq!(linker_version(Path::new("bin/ld.lld-19")), None);
     }
 
     #[test]

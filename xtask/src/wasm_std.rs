@@ -8,34 +8,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::compiler::{Compiler, TARGET, has_std};
+use crate::compiler::{Compiler, TARGET, has_std, libraries_of};
 use crate::process;
 use crate::progress::Activity;
 
 /// Ten times what two cores take.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(900);
 /// An empty crate: cargo builds the standard library only as a dependency.
-const MANIFEST: &str = r#"[package]
-name = "empty"
-version = "0.0.0"
-edition = "2021"
-
-[lib]
-path = "empty.rs"
-
-[profile.release]
-codegen-units = 1
-opt-level = 3
-panic = "abort"
-
-[workspace]
-"#;
+const MANIFEST: &str = include_str!("wasm_std/empty_crate.toml");
 
 /// Returns a sysroot with this compiler's standard library for Wasm; builds it from `library` unless it is
 /// cached.
 pub(crate) fn sysroot(cargo: &Path, compiler: &Compiler, library: &Path) -> Result<PathBuf> {
     let cache = cache_folder()?;
-    let sysroot = cache.join(compiler.version.id());
+    let sysroot = cache.join(&compiler.version.id);
     if has_std(&libraries_of(&sysroot)) {
         return Ok(sysroot);
     }
@@ -66,10 +52,6 @@ fn cache_folder() -> Result<PathBuf> {
             .join(".cache"),
     };
     Ok(base.join("tributary").join("wasm-std"))
-}
-
-fn libraries_of(sysroot: &Path) -> PathBuf {
-    sysroot.join("lib/rustlib").join(TARGET).join("lib")
 }
 
 /// Builds the library in `scratch` and returns the folder there that can serve as a sysroot.
