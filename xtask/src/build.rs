@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::artefact::{ALL, Artefact, linked_file};
 use crate::compiler::TARGET;
@@ -61,44 +63,26 @@ pub(crate) struct BuiltModule {
     exports_removed: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Summary<'a> {
-    artefacts: &'a [BuiltModule],
-    toolchain: String,
-    optimised: bool,
-    elapsed_s: f64,
-}
-
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let started = Instant::now();
     let toolchain = Toolchain::find(args.options.toolchain)?;
     if let Some(package) = &args.plugin {
-        return plugin(package, workspace, &toolchain);
+        let file = linked_file(package);
+        replace(&workspace.modules().join(&file), &link(package, &[], workspace, &toolchain)?)?;
+        println!("target/wasm/{file}");
+        return Ok(());
     }
     let modules = modules(workspace, &toolchain, &args.options)?;
     println!("{}", table(&modules));
     if args.json {
-        let summary = Summary {
-            artefacts: &modules,
-            toolchain: toolchain.to_string(),
-            optimised: !args.options.no_opt,
-            elapsed_s: started.elapsed().as_secs_f64(),
-        };
-        println!("{}", serde_json::to_string(&summary)?);
+        let summary = json!({
+            "artefacts": modules,
+            "toolchain": toolchain.to_string(),
+            "optimised": !args.options.no_opt,
+            "elapsed_s": started.elapsed().as_secs_f64(),
+        });
+        println!("{summary}");
     }
-    Ok(())
-}
-
-/// Builds the module of a package that Tributary does not ship.
-fn plugin(package: &str, workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
-    link(package, &[], workspace, toolchain)?;
-    let file = linked_file(package);
-    let linked = toolchain.target_dir(workspace).join(TARGET).join("release").join(&file);
-    let wasm =
-        fs::read(&linked).with_context(|| format!("cargo linked no {file}; is {package} a cdylib?"))?;
-    fs::create_dir_all(workspace.modules())?;
-    replace(&workspace.modules().join(&file), &wasm)?;
-    println!("target/wasm/{file}");
     Ok(())
 }
 
@@ -112,17 +96,12 @@ pub(crate) fn modules(
     let optimiser = if options.no_opt { None } else { Some(Optimiser::find(&optimised)?) };
     eprintln!("compiling with {toolchain}");
     let folder = workspace.modules();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    let linked = toolchain.target_dir(workspace).join(TARGET).join("release");
     let (mut modules, mut violations) = (Vec::new(), Vec::new());
     for artefact in &ALL {
-        link(artefact.package, artefact.features, workspace, toolchain)?;
-        match finish(artefact, &linked, &folder, optimiser.as_ref(), options)? {
-            Ok(module) => modules.push(module),
-            Err(lines) => {
-                violations.extend(lines.into_iter().map(|line| format!("\n  {} {line}", artefact.file())))
-            }
-        }
+        let linked = link(artefact.package, artefact.features, workspace, toolchain)?;
+        let (module, found) = finish(artefact, &linked, &folder, optimiser.as_ref(), options)?;
+        modules.push(module);
+        violations.extend(found.into_iter().map(|line| format!("\n  {} {line}", artefact.file())));
     }
     if !violations.is_empty() {
         bail!("modules were rejected (they are in target/wasm/rejected):{}", violations.concat());
@@ -130,59 +109,53 @@ pub(crate) fn modules(
     Ok(modules)
 }
 
-/// Links one package. Linked together, each package would get the features of the others.
-fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+/// Links one package and returns its module. Linked together, each package would get the features of the
+/// others.
+fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Toolchain) -> Result<Vec<u8>> {
     let mut cargo = toolchain.cargo(workspace);
     cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", package]);
     if !features.is_empty() {
         cargo.args(["--features", &features.join(",")]);
     }
-    process::run(&mut cargo)
+    process::run(&mut cargo)?;
+    let file = linked_file(package);
+    fs::read(toolchain.target_dir(workspace).join(TARGET).join("release").join(&file))
+        .with_context(|| format!("cargo linked no {file}; is {package} a cdylib?"))
 }
 
-/// Writes the file of an artefact, or returns its violations.
+/// Writes the file of an artefact, or, if it has violations, a file in the folder of rejected ones.
 fn finish(
     artefact: &Artefact,
-    linked: &Path,
+    linked: &[u8],
     folder: &Path,
     optimiser: Option<&Optimiser>,
     options: &Options,
-) -> Result<Result<BuiltModule, Vec<String>>> {
-    let source = linked.join(linked_file(artefact.package));
-    let wasm = fs::read(&source).with_context(|| {
-        format!("cargo linked no {}; is {} a cdylib?", linked_file(artefact.package), artefact.package)
-    })?;
-    let stripped = strip(&wasm, artefact.exports(), options.debug_names)
+) -> Result<(BuiltModule, Vec<String>)> {
+    let stripped = strip(linked, artefact.exports(), options.debug_names)
         .with_context(|| format!("cannot strip {}", linked_file(artefact.package)))?;
     let finished = match optimiser {
         Some(optimiser) => optimiser.optimise(&stripped.wasm, options.debug_names)?,
         None => stripped.wasm.clone(),
     };
     let surface = Surface::read(&finished)?;
-    let shipped = optimiser.is_some() && !options.debug_names;
-    let violations = surface.violations(artefact, shipped);
-    let path = folder.join(artefact.file());
-    let rejected = folder.join("rejected");
-    remove(&rejected.join(artefact.file()))?;
-    if !violations.is_empty() {
-        // An older module must not be mistaken for this one.
-        remove(&path)?;
-        fs::create_dir_all(&rejected)?;
-        fs::write(rejected.join(artefact.file()), &finished)?;
-        return Ok(Err(violations));
-    }
+    let violations = surface.violations(artefact, optimiser.is_some() && !options.debug_names);
+    let (accepted, rejected) = (folder.join(artefact.file()), folder.join("rejected").join(artefact.file()));
+    // An older module must not be mistaken for this one.
+    let (path, other) = if violations.is_empty() { (accepted, rejected) } else { (rejected, accepted) };
+    remove(&other)?;
     replace(&path, &finished).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Ok(BuiltModule {
+    let module = BuiltModule {
         name: artefact.name,
         path: format!("target/wasm/{}", artefact.file()),
-        linked_bytes: wasm.len(),
+        linked_bytes: linked.len(),
         stripped_bytes: stripped.wasm.len(),
         bytes: finished.len(),
         budget_bytes: artefact.budget_bytes,
         exports: surface.exports.into_iter().collect(),
         imports: surface.imports.into_iter().map(|(module, name)| format!("{module}.{name}")).collect(),
         exports_removed: stripped.removed,
-    }))
+    };
+    Ok((module, violations))
 }
 
 /// Replaces a file atomically: an Envoy that starts meanwhile reads the old or the new one.
@@ -191,9 +164,11 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     let folder = path.parent().context("the path has no folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     let file = tempfile::Builder::new().suffix(".wasm").tempfile_in(folder)?;
     fs::write(file.path(), bytes)?;
-    readable_by_all(file.as_file())?;
+    // Envoy often runs as another user.
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     file.persist(path)?;
     Ok(())
 }
@@ -205,18 +180,6 @@ fn remove(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Envoy often runs as another user.
-#[cfg(unix)]
-fn readable_by_all(file: &fs::File) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(file.set_permissions(fs::Permissions::from_mode(0o644))?)
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_: &fs::File) -> Result<()> {
-    Ok(())
 }
 
 /// The modules and their sizes.

@@ -51,7 +51,8 @@ impl Surface {
             ));
         }
         for name in self.exports.iter().filter(|name| !expected.contains(name.as_str())) {
-            lines.push(format!("exports {name}: allowed are only {} (list: {LISTS})", join(expected.iter())));
+            let allowed = expected.iter().copied().collect::<Vec<_>>().join(", ");
+            lines.push(format!("exports {name}: allowed are only {allowed} (list: {LISTS})"));
         }
         if check_size && self.size_bytes > artefact.budget_bytes {
             lines.push(format!(
@@ -64,10 +65,6 @@ impl Surface {
         }
         lines
     }
-}
-
-fn join<'a>(names: impl Iterator<Item = &'a &'a str>) -> String {
-    names.copied().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

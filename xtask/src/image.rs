@@ -10,6 +10,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::artefact::ALL;
 use crate::output;
@@ -36,12 +37,6 @@ struct Image {
     /// The module's path, relative to the repository's root.
     module: String,
     module_sha256: String,
-}
-
-#[derive(Serialize)]
-struct Summary {
-    layout: &'static str,
-    images: Vec<Image>,
 }
 
 const FOLDER: &str = "target/oci";
@@ -74,13 +69,13 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         "  skopeo copy oci:{FOLDER}:worker_filter docker://registry.example.com/tributary/worker_filter:0.1.0"
     );
     if args.json {
-        println!("{}", serde_json::to_string(&Summary { layout: FOLDER, images })?);
+        println!("{}", json!({"layout": FOLDER, "images": images}));
     }
     Ok(())
 }
 
 fn table(images: &[Image]) -> comfy_table::Table {
     let rows = images.iter();
-    let rows = rows.map(|image| [image.tag.clone(), image.format.name().to_owned(), image.digest.clone()]);
+    let rows = rows.map(|image| [image.tag.clone(), image.format.to_string(), image.digest.clone()]);
     output::text_table(["image", "format", "digest"], rows)
 }

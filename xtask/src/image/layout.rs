@@ -2,6 +2,7 @@
 //!
 //! The result is reproducible: it contains no time, user or file mode of this machine.
 
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,12 +34,9 @@ pub(super) enum Format {
     Artifact,
 }
 
-impl Format {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Compat => "compat",
-            Self::Artifact => "artifact",
-        }
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
     }
 }
 
@@ -170,7 +168,8 @@ mod tests {
     fn layout(folder: &Path) -> Vec<String> {
         let mut layout = Layout::create(folder).unwrap();
         let formats = [Format::Compat, Format::Artifact];
-        let digests = formats.map(|format| layout.add(format.name(), "module", format, MODULE).unwrap());
+        let digests =
+            formats.map(|format| layout.add(&format.to_string(), "module", format, MODULE).unwrap());
         layout.finish().unwrap();
         digests.to_vec()
     }
