@@ -19,7 +19,7 @@ mod ledger;
 mod report;
 
 use environment::SoakEnvironment;
-use faults::{FaultMode, FaultSchedule};
+use faults::FaultSchedule;
 use ledger::LedgerMonitor;
 use report::{MemorySamples, SoakReport};
 
@@ -55,14 +55,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     if args.list {
-        println!("{}", FaultMode::table());
+        println!("{}", faults::table());
         return Ok(());
     }
     let time = Duration::try_from_secs_f64(args.minutes * 60.0).ok().filter(|time| !time.is_zero());
     let time =
         time.with_context(|| format!("--minutes {} is out of range: use a number above 0", args.minutes))?;
-    let toolchain = Toolchain::find(args.build.toolchain)?;
-    build::modules(workspace, &toolchain, &args.build)?;
+    build::modules(workspace, &Toolchain::find(args.build.toolchain)?, &args.build)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
     let report = runtime.block_on(soak(args, time))?;
     output::print(&report, args.json.then_some(&report))?;
@@ -106,7 +105,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
         totals: counts,
         ledger_looks: monitor.checks,
         ledger_gap_max: monitor.gap_max,
-        faults: schedule.drawn(),
+        faults: schedule.drawn,
         exports,
         resident_mib: memory.mib(),
     })

@@ -1,10 +1,8 @@
 //! Faults of collectors: random, independent of each other, and temporary.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use fastrand::Rng;
 use tributary_tests::sink::{Fault, Sink};
 
@@ -19,98 +17,55 @@ const SLOW_DELAY: Duration = Duration::from_millis(800);
 const FLOOD_BYTES: usize = 33 << 20;
 
 /// A behaviour of a collector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(super) enum FaultMode {
-    /// Accepts everything.
-    Healthy,
-    /// Answers 503.
-    #[value(name = "503")]
-    Unavailable,
-    /// Answers 429 with `Retry-After: 1`.
-    #[value(name = "429")]
-    TooMany,
-    /// Answers 502, like a proxy without upstream.
-    #[value(name = "502")]
-    BadGateway,
-    /// Answers 400, which forbids a retry.
-    #[value(name = "400")]
-    BadRequest,
-    /// Answers 500, which forbids a retry.
-    #[value(name = "500")]
-    InternalError,
-    /// Closes the connection without a response.
-    Closes,
-    /// Never answers one request.
-    Hangs,
-    /// Accepts everything, with a delay.
-    Slow,
-    /// Accepts everything, and answers with an invalid message.
-    Garbage,
-    /// Truncates its response.
-    Truncates,
-    /// Answers one request with 33 MiB.
-    Floods,
-    /// Accepts everything, and reports one rejected point.
-    #[value(name = "partial_success")]
-    PartialSuccess,
+pub(super) struct FaultMode {
+    /// Its name in reports.
+    name: &'static str,
+    /// Its probability, relative to the other modes.
+    weight: u64,
+    /// Whether deltas are lost. The collector's sums are then too low, and the ledger reports by how much in
+    /// total, but not by metric.
+    loses_deltas: bool,
+    apply: fn(&Sink),
 }
+
+/// A mode that loses no deltas, with the usual probability.
+const fn mode(name: &'static str, apply: fn(&Sink)) -> FaultMode {
+    FaultMode { name, weight: 1, loses_deltas: false, apply }
+}
+
+/// All modes. A 400 and a 500 forbid a retry.
+static MODES: [FaultMode; 13] = [
+    FaultMode { weight: 8, ..mode("healthy", |_| ()) },
+    mode("503", |sink| sink.fail_always(Fault::status(503))),
+    mode("429", |sink| sink.fail_always(Fault::status(429).header("retry-after", "1"))),
+    mode("502", |sink| sink.fail_always(Fault::status(502))),
+    FaultMode { loses_deltas: true, ..mode("400", |sink| sink.fail_always(Fault::status(400))) },
+    FaultMode { loses_deltas: true, ..mode("500", |sink| sink.fail_always(Fault::status(500))) },
+    mode("closes", |sink| sink.fail_always(Fault::Close)),
+    mode("hangs", |sink| sink.fail_next(1, &Fault::Hang)),
+    mode("slow", |sink| sink.fail_always(Fault::Slow { delay: SLOW_DELAY })),
+    mode("garbage", |sink| sink.fail_always(Fault::Garbage)),
+    mode("truncates", |sink| sink.fail_always(Fault::Truncate)),
+    mode("floods", |sink| sink.fail_next(1, &Fault::Flood { bytes: FLOOD_BYTES })),
+    mode("partial_success", |sink| {
+        sink.fail_always(Fault::PartialSuccess { rejected: 1, message: "fault mode".to_owned() });
+    }),
+];
 
 /// The random fault modes of all collectors.
 pub(super) struct FaultSchedule {
     random: Rng,
     /// For each collector, the steps that its fault mode still lasts.
     steps_left: Vec<u64>,
-    drawn: BTreeMap<FaultMode, u64>,
+    /// How often each mode was drawn.
+    pub(super) drawn: BTreeMap<&'static str, u64>,
 }
 
-impl FaultMode {
-    /// Its name in reports.
-    fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
-    /// Its probability, relative to the other modes.
-    fn weight(self) -> u64 {
-        if self == Self::Healthy { 8 } else { 1 }
-    }
-
-    /// Whether deltas are lost. The collector's sums are then too low, and the ledger reports by how much in
-    /// total, but not by metric.
-    fn loses_deltas(self) -> bool {
-        matches!(self, Self::BadRequest | Self::InternalError)
-    }
-
-    fn apply(self, sink: &Sink) {
-        sink.heal();
-        match self {
-            Self::Healthy => {}
-            Self::Unavailable => sink.fail_always(Fault::status(503)),
-            Self::TooMany => sink.fail_always(Fault::status(429).header("retry-after", "1")),
-            Self::BadGateway => sink.fail_always(Fault::status(502)),
-            Self::BadRequest => sink.fail_always(Fault::status(400)),
-            Self::InternalError => sink.fail_always(Fault::status(500)),
-            Self::Closes => sink.fail_always(Fault::Close),
-            Self::Hangs => sink.fail_next(1, &Fault::Hang),
-            Self::Slow => sink.fail_always(Fault::Slow { delay: SLOW_DELAY }),
-            Self::Garbage => sink.fail_always(Fault::Garbage),
-            Self::Truncates => sink.fail_always(Fault::Truncate),
-            Self::Floods => sink.fail_next(1, &Fault::Flood { bytes: FLOOD_BYTES }),
-            Self::PartialSuccess => {
-                sink.fail_always(Fault::PartialSuccess { rejected: 1, message: "fault mode".to_owned() });
-            }
-        }
-    }
-
-    /// All modes with their probabilities.
-    pub(super) fn table() -> String {
-        let total: u64 = Self::value_variants().iter().copied().map(Self::weight).sum();
-        let mut table = String::new();
-        for mode in Self::value_variants() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(table, "{:<16} {} of {total}", mode.name(), mode.weight());
-        }
-        table.trim_end().to_owned()
-    }
+/// All modes with their probabilities, for people.
+pub(super) fn table() -> String {
+    let total: u64 = MODES.iter().map(|mode| mode.weight).sum();
+    let line = |mode: &FaultMode| format!("{:<16} {} of {total}", mode.name, mode.weight);
+    MODES.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl FaultSchedule {
@@ -129,29 +84,24 @@ impl FaultSchedule {
             }
             *steps_left = self.random.u64(0..STEPS_MAX);
             let mode = draw(&mut self.random, collector.is_cumulative);
-            mode.apply(&collector.sink);
-            *self.drawn.entry(mode).or_default() += 1;
+            collector.sink.heal();
+            (mode.apply)(&collector.sink);
+            *self.drawn.entry(mode.name).or_default() += 1;
         }
-    }
-
-    /// How often each mode was drawn.
-    pub(super) fn drawn(&self) -> BTreeMap<String, u64> {
-        self.drawn.iter().map(|(mode, count)| (mode.name(), *count)).collect()
     }
 }
 
-fn draw(random: &mut Rng, is_cumulative: bool) -> FaultMode {
-    let allowed =
-        FaultMode::value_variants().iter().copied().filter(|mode| is_cumulative || !mode.loses_deltas());
-    let total = allowed.clone().map(FaultMode::weight).sum();
-    let mut at = random.u64(0..total);
-    for mode in allowed {
-        match at.checked_sub(mode.weight()) {
-            Some(rest) => at = rest,
-            None => return mode,
+fn draw(random: &mut Rng, is_cumulative: bool) -> &'static FaultMode {
+    let allowed = || MODES.iter().filter(|mode| is_cumulative || !mode.loses_deltas);
+    let mut at = random.u64(0..allowed().map(|mode| mode.weight).sum());
+    let drawn = allowed().find(|mode| match at.checked_sub(mode.weight) {
+        Some(rest) => {
+            at = rest;
+            false
         }
-    }
-    FaultMode::Healthy
+        None => true,
+    });
+    drawn.unwrap_or(&MODES[0])
 }
 
 #[cfg(test)]
@@ -162,16 +112,16 @@ mod tests {
     fn a_seed_draws_the_same_faults_and_eventually_all_of_them() {
         let drawn = |seed, is_cumulative| {
             let mut random = Rng::with_seed(seed);
-            (0..500).map(|_| draw(&mut random, is_cumulative)).collect::<Vec<_>>()
+            (0..500).map(|_| draw(&mut random, is_cumulative).name).collect::<Vec<_>>()
         };
         assert_eq!(drawn(1, true), drawn(1, true));
         assert_ne!(drawn(1, true), drawn(2, true));
-        assert!(FaultMode::value_variants().iter().all(|mode| drawn(1, true).contains(mode)));
-        assert!(drawn(1, false).iter().all(|mode| !mode.loses_deltas()));
+        assert!(MODES.iter().all(|mode| drawn(1, true).contains(&mode.name)));
+        assert!(drawn(1, false).iter().all(|name| !["400", "500"].contains(name)));
     }
 
     #[test]
     fn the_table_has_every_mode() {
-        assert_eq!(FaultMode::table().lines().count(), FaultMode::value_variants().len());
+        assert_eq!(table().lines().count(), MODES.len());
     }
 }

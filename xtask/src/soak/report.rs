@@ -32,7 +32,7 @@ pub(super) struct SoakReport {
     /// The most observations that were in flight at a time.
     pub(super) ledger_gap_max: u64,
     /// How often each fault mode was drawn.
-    pub(super) faults: BTreeMap<String, u64>,
+    pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) exports: ExportStats,
     /// Envoy's memory after 10 %, 50 % and 100 % of the time.
     pub(super) resident_mib: [u64; 3],
