@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tributary_tests::admin::Admin;
 use tributary_tests::ledger::Ledger;
 use tributary_tests::load::{Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
@@ -59,8 +58,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let toolchain = Toolchain::find(args.build.toolchain)?;
-    build::modules(workspace, &toolchain, &args.build)?;
+    build::modules(workspace, &Toolchain::find(args.build.toolchain)?, &args.build)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the threads of the load generator")?;
     runtime.block_on(demo(args))
 }
@@ -138,12 +136,13 @@ async fn await_counts(sent: u64, environment: &DemoEnvironment) -> Result<(Reque
 }
 
 async fn read_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, Ledger)> {
-    let admin: &Admin = environment.envoy.admin();
+    let admin = environment.envoy.admin();
+    let durations = environment.collector.durations().await?;
     let counts = RequestCounts {
         requests_sent: sent,
         requests_envoy: admin.counter(COMPLETED).await?,
         requests_counter: environment.collector.counter().await?,
-        requests_exported: environment.collector.exported().await?,
+        requests_exported: durations.iter().map(|point| point.histogram.count).sum(),
     };
     Ok((counts, Ledger::read(admin).await?))
 }

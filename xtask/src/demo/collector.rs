@@ -70,14 +70,6 @@ impl Collector {
         }
     }
 
-    /// The number of requests in the exported histograms.
-    pub(crate) async fn exported(&self) -> Result<u64> {
-        match self {
-            Self::Embedded(sink) => Ok(sink.total_count(DURATION)),
-            Self::VictoriaMetrics(server) => server.total_count(DURATION).await,
-        }
-    }
-
     /// The exported histograms.
     pub(crate) async fn durations(&self) -> Result<Vec<HistogramPoint>> {
         match self {

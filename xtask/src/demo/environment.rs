@@ -42,12 +42,12 @@ impl DemoEnvironment {
         let mut ports = DemoPorts::lock();
 
         let own = config.cluster_address(UPSTREAM_CLUSTER)?.port();
-        let upstream = ports.server(own, Upstream::start).await?;
+        let upstream = Upstream::start(ports.own_or_any(own)).await?;
         config = config.cluster_port(UPSTREAM_CLUSTER, upstream.port());
         note_port("upstream", own, upstream.port());
 
         let own = config.cluster_address(COLLECTOR_CLUSTER)?.port();
-        let collector = ports.server(own, |port| Collector::start(kind, port)).await?;
+        let collector = Collector::start(kind, ports.own_or_any(own)).await?;
         config = config.cluster_port(COLLECTOR_CLUSTER, collector.port());
         note_port(&format!("collector ({})", kind.name()), own, collector.port());
 
@@ -110,18 +110,9 @@ impl DemoPorts {
         self.is_first && ports::is_free(own)
     }
 
-    /// Starts a server on its own port, or on any free one if another process has it or takes it meanwhile.
-    async fn server<Server, Starting: Future<Output = Result<Server>>>(
-        &self,
-        own: u16,
-        start: impl Fn(u16) -> Starting,
-    ) -> Result<Server> {
-        if self.is_free(own)
-            && let Ok(server) = start(own).await
-        {
-            return Ok(server);
-        }
-        start(0).await
+    /// The port if it is free, else 0, with which a server takes any free one.
+    fn own_or_any(&self, own: u16) -> u16 {
+        if self.is_free(own) { own } else { 0 }
     }
 
     /// The port if it is free, else another one, which stays reserved.
