@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use pulldown_cmark::{Event, Parser, Tag};
 
 use crate::process;
@@ -52,9 +52,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         let found = found.into_iter().chain(language(extension, &text));
         violations.extend(found.map(|(line, text)| format!("{name}:{line}: {text}")));
     }
-    if !violations.is_empty() {
-        bail!("{} lines break a rule of this repository:\n  {}", violations.len(), violations.join("\n  "));
-    }
+    let count = violations.len();
+    ensure!(count == 0, "{count} lines break a rule of this repository:\n  {}", violations.join("\n  "));
     Ok(())
 }
 
@@ -87,11 +86,7 @@ fn unsafe_overrides(file: &Path, text: &str) -> Vec<Violation> {
     if UNSAFE_FILES.iter().any(|allowed| file == Path::new(allowed)) {
         return Vec::new();
     }
-    let message = format!("unsafe code is allowed only in {}", UNSAFE_FILES.join(", "));
-    lines_of_code(text)
-        .filter(|(_, code)| has_identifier(code, UNSAFE_LINT))
-        .map(|(line, _)| (line, message.clone()))
-        .collect()
+    lines_with(&[UNSAFE_LINT], text, &format!("unsafe code is allowed only in {}", UNSAFE_FILES.join(", ")))
 }
 
 /// Makes sure that each crate is checked by the lints of the workspace.
@@ -108,11 +103,7 @@ fn sleeps(file: &Path, text: &str) -> Vec<Violation> {
     if !file.starts_with(END_TO_END) {
         return Vec::new();
     }
-    let message = "wait for a state with `tributary_tests::poll`, which has a deadline";
-    lines_of_code(text)
-        .filter(|(_, code)| SLEEPS.iter().any(|name| has_identifier(code, name)))
-        .map(|(line, _)| (line, message.to_owned()))
-        .collect()
+    lines_with(&SLEEPS, text, "wait for a state with `tributary_tests::poll`, which has a deadline")
 }
 
 /// Finds links in a document to files that do not exist. Checks no URL, so that the result depends on no
@@ -169,14 +160,15 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The lines of a Rust file with their numbers, without the comments at their ends.
-fn lines_of_code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let code = |line: &str| line.find("//").unwrap_or(line.len());
-    text.lines().enumerate().map(move |(index, line)| (index + 1, line.split_at(code(line)).0))
-}
-
-fn has_identifier(code: &str, name: &str) -> bool {
-    code.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').any(|word| word == name)
+/// The lines of a Rust file with one of these identifiers outside the comments at their ends.
+fn lines_with(identifiers: &[&str], text: &str, message: &str) -> Vec<Violation> {
+    let is_found = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        let mut words = code.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        words.any(|word| identifiers.contains(&word))
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| is_found(line));
+    lines.map(|(index, _)| (index + 1, message.to_owned())).collect()
 }
 
 /// Whether a link begins with a scheme such as `https:` or `mailto:`.
