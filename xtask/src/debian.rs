@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::process;
 use crate::progress::Activity;
@@ -60,9 +60,8 @@ fn env_as_root() -> Result<Command> {
     if user.trim() == "0" {
         return Ok(Command::new("env"));
     }
-    if process::capture(Command::new("sudo").args(["-n", "true"]), QUERY_TIMEOUT).is_err() {
-        bail!("installing packages needs root, and `sudo` asks for a password");
-    }
+    let may_sudo = process::capture(Command::new("sudo").args(["-n", "true"]), QUERY_TIMEOUT).is_ok();
+    ensure!(may_sudo, "installing packages needs root, and `sudo` asks for a password");
     let mut command = Command::new("sudo");
     command.args(["-n", "env"]);
     Ok(command)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -61,11 +61,20 @@ impl Toolchain {
             source.map_or_else(|| ToolchainSource::value_variants().to_vec(), |source| vec![source]);
         let mut failures = String::new();
         for source in sources {
-            match source.open() {
-                Ok(toolchain) => return Ok(toolchain),
-                Err(error) => {
-                    failures.push_str(&format!("\n  {source}: {error:#}\n    to fix it, {}", source.remedy()))
+            let (found, remedy) = match source {
+                ToolchainSource::Installed => {
+                    (installed(), "run cargo with a rustc that has the target: set PATH or RUSTC")
                 }
+                ToolchainSource::Rustup => {
+                    (rustup(), "run `rustup target add wasm32-unknown-unknown` with access to the network")
+                }
+                ToolchainSource::Debian => {
+                    (debian(), "run `apt-get install rustc-web cargo-web rust-web-src lld` as root")
+                }
+            };
+            match found {
+                Ok(toolchain) => return Ok(toolchain),
+                Err(error) => failures.push_str(&format!("\n  {source}: {error:#}\n    to fix it, {remedy}")),
             }
         }
         bail!("no standard library for {TARGET}:{failures}")
@@ -114,24 +123,6 @@ impl fmt::Display for Toolchain {
     }
 }
 
-impl ToolchainSource {
-    fn open(self) -> Result<Toolchain> {
-        match self {
-            Self::Installed => installed(),
-            Self::Rustup => rustup(),
-            Self::Debian => debian(),
-        }
-    }
-
-    fn remedy(self) -> &'static str {
-        match self {
-            Self::Installed => "run cargo with a rustc that has the target: set PATH or RUSTC",
-            Self::Rustup => "run `rustup target add wasm32-unknown-unknown` with access to the network",
-            Self::Debian => "run `apt-get install rustc-web cargo-web rust-web-src lld` as root",
-        }
-    }
-}
-
 impl fmt::Display for ToolchainSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)
@@ -140,9 +131,8 @@ impl fmt::Display for ToolchainSource {
 
 fn installed() -> Result<Toolchain> {
     let compiler = Compiler::inspect(workspace::rustc())?;
-    if !has_std(&libraries_of(&compiler.sysroot()?)) {
-        bail!("rustc {} has no library for the target", compiler.version.release);
-    }
+    let has_std = has_std(&libraries_of(&compiler.sysroot()?));
+    ensure!(has_std, "rustc {} has no library for the target", compiler.version.release);
     let source = ToolchainSource::Installed;
     Ok(Toolchain { source, compiler, cargo: workspace::cargo(), built_std: None })
 }
@@ -161,9 +151,8 @@ fn debian() -> Result<Toolchain> {
     let cargo = PathBuf::from("/usr/bin/cargo");
     let compiler = Compiler::inspect(PathBuf::from("/usr/bin/rustc"))?;
     let library = compiler.sysroot()?.join("lib/rustlib/src/rust/library");
-    if !library.join("std/Cargo.toml").is_file() {
-        bail!("rust-web-src has no standard library at {}", library.display());
-    }
+    let has_source = library.join("std/Cargo.toml").is_file();
+    ensure!(has_source, "rust-web-src has no standard library at {}", library.display());
     let install = || debian::ensure_first(&lld_packages(compiler.version.llvm_major));
     let linker = wasm_ld().or_else(|_| install().and_then(|()| wasm_ld()))?;
     let sysroot = wasm_std::sysroot(&cargo, &compiler, &library)?;
@@ -173,8 +162,8 @@ fn debian() -> Result<Toolchain> {
 
 /// Where cargo keeps its downloads.
 fn cargo_home() -> Option<PathBuf> {
-    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
-    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
+    let default = || Some(env::home_dir()?.join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(default)
 }
 
 /// LLVM's linker: `wasm-ld`, else the newest `wasm-ld-VERSION` in PATH that is new enough.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use crate::compiler::{Compiler, TARGET, has_std, libraries_of};
 use crate::process;
@@ -45,12 +45,10 @@ pub(crate) fn sysroot(cargo: &Path, compiler: &Compiler, library: &Path) -> Resu
 }
 
 fn cache_folder() -> Result<PathBuf> {
-    let base = match env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
-        // The XDG base directory specification demands that a relative path is ignored.
-        Some(folder) if folder.is_absolute() => folder,
-        _ => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
-            .join(".cache"),
-    };
+    // The XDG base directory specification demands that a relative path is ignored.
+    let given = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let default = || Some(env::home_dir()?.join(".cache"));
+    let base = given.or_else(default).context("neither XDG_CACHE_HOME nor HOME is set")?;
     Ok(base.join("tributary").join("wasm-std"))
 }
 
@@ -81,9 +79,7 @@ fn build(cargo: &Path, compiler: &Compiler, library: &Path, scratch: &Path) -> R
             fs::copy(&path, libraries.join(name))?;
         }
     }
-    if !has_std(&libraries) {
-        bail!("cargo built no libstd in {}", made.display());
-    }
+    ensure!(has_std(&libraries), "cargo built no libstd in {}", made.display());
     Ok(sysroot)
 }
 
