@@ -4,14 +4,14 @@ use std::process::Command;
 
 use anyhow::Result;
 
-mod envoys;
+pub(crate) mod envoys;
 
-use self::envoys::TestRun;
 use crate::build::{self, Options};
 use crate::checklist::Checklist;
 use crate::process;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
+use envoys::TestRun;
 
 /// The packages of the product; their tests need no Envoy.
 const NATIVE: [&str; 6] = [
@@ -56,32 +56,26 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// The tests to run.
-pub(crate) struct Selection<'a> {
-    filter: Option<&'a str>,
-    envoys: Vec<TestRun<'a>>,
-}
-
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let filter = args.filter.as_deref();
-    let selection = Selection { filter, envoys: envoys::runs(&args.envoy, filter) };
+    let runs = envoys::runs(&args.envoy, filter);
     if args.list {
-        selection.envoys.iter().for_each(|run| println!("{run}"));
+        runs.iter().for_each(|run| println!("{run}"));
         return Ok(());
     }
     let mut checklist = Checklist::new();
     if !args.e2e {
-        native(workspace, &selection, &mut checklist);
+        native(workspace, filter, &mut checklist);
     }
     if !args.native {
         let toolchain = checklist.run("Wasm toolchain", || Toolchain::find(args.options.toolchain));
-        end_to_end(workspace, &selection, toolchain.as_ref(), &args.options, &mut checklist);
+        end_to_end(workspace, &runs, toolchain.as_ref(), &args.options, &mut checklist);
     }
     checklist.finish()
 }
 
 /// Runs the tests that need no Envoy, with and without debug assertions.
-pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, checklist: &mut Checklist) {
+pub(crate) fn native(workspace: &Workspace, filter: Option<&str>, checklist: &mut Checklist) {
     for (name, packages, variables) in [
         ("native tests", &NATIVE[..], &[][..]),
         ("native tests of the tools and the full module", &TOOLS_AND_FULL, &[]),
@@ -89,7 +83,7 @@ pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, checklist
     ] {
         checklist.run(name, || {
             let mut cargo = cargo_test(workspace, packages);
-            process::run(cargo.envs(variables.iter().copied()).arg("--").args(selection.filter))
+            process::run(cargo.envs(variables.iter().copied()).arg("--").args(filter))
         });
     }
 }
@@ -97,7 +91,7 @@ pub(crate) fn native(workspace: &Workspace, selection: &Selection<'_>, checklist
 /// Builds the modules and runs the tests that put them into a real Envoy.
 pub(crate) fn end_to_end(
     workspace: &Workspace,
-    selection: &Selection<'_>,
+    runs: &[TestRun<'_>],
     toolchain: Option<&Toolchain>,
     options: &Options,
     checklist: &mut Checklist,
@@ -113,20 +107,13 @@ pub(crate) fn end_to_end(
         checklist.skip("end-to-end tests", "the Wasm modules were not built");
         return;
     }
-    for run in &selection.envoys {
+    for run in runs {
         checklist.run(&run.name(), || {
             run.fetch()?;
             let mut cargo = cargo_test(workspace, &[END_TO_END]);
             run.select(&mut cargo);
             process::run(&mut cargo)
         });
-    }
-}
-
-impl Selection<'static> {
-    /// All tests, on the default versions of Envoy.
-    pub(crate) fn everything() -> Self {
-        Self { filter: None, envoys: envoys::runs(&[], None) }
     }
 }
 

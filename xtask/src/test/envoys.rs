@@ -41,7 +41,7 @@ const SMOKE: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"
 
 /// One run of end-to-end tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TestRun<'a> {
+pub(crate) struct TestRun<'a> {
     /// `None` for the version that the environment selects, else the newest.
     version: Option<String>,
     /// The files of `tests/e2e` whose tests run; without any, all tests of the package.
@@ -53,7 +53,7 @@ pub(super) struct TestRun<'a> {
 /// The runs on these versions; by default, all tests on the newest and the smoke tests on the oldest.
 ///
 /// A filter replaces the choice of tests; by default, what it selects runs on the newest version alone.
-pub(super) fn runs<'a>(versions: &[String], filter: Option<&'a str>) -> Vec<TestRun<'a>> {
+pub(crate) fn runs<'a>(versions: &[String], filter: Option<&'a str>) -> Vec<TestRun<'a>> {
     let run = |version: Option<&str>, files| TestRun { version: version.map(str::to_owned), files, filter };
     if versions.is_empty() {
         let oldest = run(SUPPORTED.first().copied(), &SMOKE);
@@ -79,7 +79,7 @@ impl fmt::Display for TestRun<'_> {
 
 impl TestRun<'_> {
     /// Its name in the checklist.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match &self.version {
             None => "end-to-end tests".to_owned(),
             Some(version) => format!("end-to-end tests on Envoy {version}"),
@@ -90,7 +90,7 @@ impl TestRun<'_> {
     ///
     /// # Errors
     /// The version does not exist, or it cannot run the modules.
-    pub(super) fn fetch(&self) -> Result<()> {
+    pub(crate) fn fetch(&self) -> Result<()> {
         let Some(version) = &self.version else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let binary = runtime.block_on(envoy::fetched(version)).with_context(|| format!("Envoy {version}"))?;
@@ -101,7 +101,7 @@ impl TestRun<'_> {
     }
 
     /// Restricts `cargo test` to these tests, on this Envoy.
-    pub(super) fn select(&self, cargo: &mut Command) {
+    pub(crate) fn select(&self, cargo: &mut Command) {
         if let Some(version) = &self.version {
             cargo.env_remove(BINARY_VARIABLE).env(VERSION_VARIABLE, version);
         }
