@@ -21,7 +21,7 @@ mod report;
 use environment::SoakEnvironment;
 use faults::FaultSchedule;
 use ledger::LedgerMonitor;
-use report::{MemorySamples, SoakReport};
+use report::SoakReport;
 
 /// Enough to keep both workers busy.
 const CONNECTIONS: usize = 32;
@@ -74,7 +74,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
     let load = send(&environment, time)?;
     let mut schedule = FaultSchedule::new(args.seed);
     let mut monitor = LedgerMonitor::default();
-    let mut memory = MemorySamples::default();
+    let mut memory = Vec::new();
     let mut counter = Counter::start(time.as_secs().max(1), "seconds");
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
     while !load.is_finished() {
@@ -82,7 +82,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
         schedule.advance(&environment.collectors);
         let status =
             monitor.check(&environment).await.with_context(|| environment.envoy.process().log_tail())?;
-        memory.sample(environment.envoy.resident_bytes()?);
+        memory.push(environment.envoy.resident_bytes()?);
         counter.update(started.elapsed().as_secs(), &status);
     }
     drop(counter);
@@ -91,7 +91,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
     environment.collectors.iter().for_each(|collector| collector.sink.heal());
     eprintln!("no more faults: waiting for every count to arrive");
     let counts = ledger::await_counts(tally.sent(), &environment).await?;
-    memory.sample(environment.envoy.resident_bytes()?);
+    memory.push(environment.envoy.resident_bytes()?);
     let exports = ledger::exports(&environment).await?;
     let status = environment.envoy.terminate(EXIT_LIMIT).await?;
     ensure!(status.success(), "Envoy exited with {status}:\n{}", environment.envoy.process().log_tail());
@@ -107,7 +107,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
         ledger_gap_max: monitor.gap_max,
         faults: schedule.drawn,
         exports,
-        resident_mib: memory.mib(),
+        resident_mib: report::resident_mib(&memory),
     })
 }
 

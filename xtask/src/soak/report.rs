@@ -10,10 +10,6 @@ use super::ledger::{ExportStats, SoakCounts};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Envoy's resident memory each second, in bytes.
-#[derive(Debug, Default)]
-pub(super) struct MemorySamples(Vec<u64>);
-
 /// The result of a soak; `--json` prints it.
 #[derive(Debug, Serialize)]
 pub(super) struct SoakReport {
@@ -38,17 +34,10 @@ pub(super) struct SoakReport {
     pub(super) resident_mib: [u64; 3],
 }
 
-impl MemorySamples {
-    /// Adds a sample.
-    pub(super) fn sample(&mut self, bytes: u64) {
-        self.0.push(bytes);
-    }
-
-    /// The memory after 10 %, 50 % and 100 % of the time, in MiB.
-    pub(super) fn mib(&self) -> [u64; 3] {
-        let last = self.0.len().saturating_sub(1);
-        [10, 50, 100].map(|percent| self.0.get(last * percent / 100).copied().unwrap_or(0) / MIB)
-    }
+/// Envoy's memory after 10 %, 50 % and 100 % of the time, in MiB, by its bytes each second.
+pub(super) fn resident_mib(bytes: &[u64]) -> [u64; 3] {
+    let last = bytes.len().saturating_sub(1);
+    [10, 50, 100].map(|percent| bytes.get(last * percent / 100).copied().unwrap_or(0) / MIB)
 }
 
 impl SoakReport {
@@ -134,8 +123,7 @@ mod tests {
 
     #[test]
     fn memory_is_reported_at_three_times() {
-        let mut memory = MemorySamples::default();
-        (0..=100).for_each(|second| memory.sample(second * MIB));
-        assert_eq!(memory.mib(), [10, 50, 100]);
+        let memory: Vec<_> = (0..=100).map(|second| second * MIB).collect();
+        assert_eq!(resident_mib(&memory), [10, 50, 100]);
     }
 }
