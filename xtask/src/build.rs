@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use comfy_table::Table;
 use serde::Serialize;
 use serde_json::json;
@@ -103,9 +103,8 @@ pub(crate) fn modules(
         modules.push(module);
         violations.extend(found.into_iter().map(|line| format!("\n  {} {line}", artefact.file())));
     }
-    if !violations.is_empty() {
-        bail!("modules were rejected (they are in target/wasm/rejected):{}", violations.concat());
-    }
+    let lines = violations.concat();
+    ensure!(lines.is_empty(), "modules were rejected (they are in target/wasm/rejected):{lines}");
     Ok(modules)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use crate::image::sha256;
 use crate::{debian, process};
@@ -46,9 +46,8 @@ impl Optimiser {
     fn choose(named: Option<&OsStr>, found: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
         if let Some(named) = named.filter(|named| !named.is_empty()) {
             let program = PathBuf::from(named);
-            if !program.is_file() {
-                bail!("WASM_OPT is {}, which is not a file: fix it or unset it", program.display());
-            }
+            let name = program.display();
+            ensure!(program.is_file(), "WASM_OPT is {name}, which is not a file: fix it or unset it");
             return Ok(program);
         }
         found().context(
@@ -96,6 +95,8 @@ fn flags(debug_names: bool) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 /// Executed instructions, by the origin of the code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,9 +87,7 @@ pub(crate) fn read(text: &str, binary: &Binary) -> Result<Cost> {
         }
     }
     let expected = self::total(text)?;
-    if expected != total {
-        bail!("the lines add up to {total} instructions, but the total is {expected}");
-    }
+    ensure!(expected == total, "the lines add up to {total} instructions, but the total is {expected}");
     Ok(cost)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 use tributary_tests::ledger::Ledger;
 
@@ -54,16 +54,14 @@ impl DemoReport {
     pub(crate) fn check(&self) -> Result<()> {
         let RequestCounts { requests_sent, requests_envoy, requests_counter, requests_exported } =
             self.counts;
-        if !self.counts.agree() {
-            bail!(
-                "the counts differ: sent {requests_sent}, counted by Envoy {requests_envoy}, counted in shared \
-                 data {requests_counter}, exported {requests_exported}; the ledger:\n{}",
-                self.ledger
-            );
-        }
-        if !self.ledger.is_settled() {
-            bail!("by the ledger, not everything is exported:\n{}", self.ledger);
-        }
+        ensure!(
+            self.counts.agree(),
+            "the counts differ: sent {requests_sent}, counted by Envoy {requests_envoy}, counted in shared \
+             data {requests_counter}, exported {requests_exported}; the ledger:\n{}",
+            self.ledger
+        );
+        let is_settled = self.ledger.is_settled();
+        ensure!(is_settled, "by the ledger, not everything is exported:\n{}", self.ledger);
         self.ledger.check()
     }
 }
@@ -72,11 +70,8 @@ impl fmt::Display for DemoReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RequestCounts { requests_sent, requests_envoy, requests_counter, requests_exported } =
             self.counts;
-        writeln!(
-            formatter,
-            " requests sent                {requests_sent:>10}   in {:.1} s",
-            self.elapsed_s
-        )?;
+        let elapsed_s = self.elapsed_s;
+        writeln!(formatter, " requests sent                {requests_sent:>10}   in {elapsed_s:.1} s")?;
         writeln!(formatter, " counted by Envoy's own stats {requests_envoy:>10}")?;
         writeln!(formatter, " counted in shared data       {requests_counter:>10}")?;
         writeln!(formatter, " exported to the collector    {requests_exported:>10}   {}", self.collector)?;
