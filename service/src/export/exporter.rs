@@ -25,7 +25,7 @@ use super::slice::{SliceLimits, View, slice};
 use crate::aggregate::{Cursor, DestinationId, Table};
 use crate::budget::Budget;
 use crate::checkpoint::{CounterBaselines, EXPORT_TIME, ExportCheckpoint};
-use crate::http_calls::HttpCalls;
+use crate::http_calls::{HttpCalls, refusal};
 use crate::stats::{DropReason, ServiceStats};
 
 /// The maximum number of rows that are encoded at once.
@@ -319,9 +319,10 @@ impl Exporter {
                 self.delivery.sent(now, next);
                 self.in_flight = Some(InFlight { call, points, start, next, sent_unix_nano: now });
             }
-            Err(error) => {
+            Err(status) => {
                 self.delivery.unsendable(now, random::number().unwrap_or(0));
-                let reason = format!("{error}: check cluster {}", quoted(&self.destination.cluster));
+                let cluster = quoted(&self.destination.cluster);
+                let reason = format!("{}: check cluster {cluster}", refusal(status));
                 self.status.record_unsent(&reason, context.stats, now);
             }
         }
