@@ -10,13 +10,13 @@ use tributary_host::{attributes, clock, counter, memory, random};
 use tributary_proto::config::quoted;
 use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::duration::as_ns;
-use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::exports::{self, Export};
 use tributary_proto::heartbeat;
+use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 
 use crate::aggregate::{DestinationId, STEP_NS, Table, TableLimits};
 use crate::budget::Budget;
-use crate::checkpoint::{self, EXPORT_TIME, Instance};
+use crate::checkpoint::{self, Instance};
 use crate::config::ServiceConfig;
 use crate::export::snapshot::Snapshots;
 use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics};
@@ -86,7 +86,7 @@ impl Service {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
         // The clock may have been set back since then.
-        let exported = EXPORT_TIME.load().valid().unwrap_or(0);
+        let exported = checkpoint::export_time();
         let instance = Instance::of_process(now, exported);
         let exported = if checkpoint::is_plausible(exported, now) { exported } else { 0 };
         let start_unix_nano = now.max(instance.started_unix_nano).max(exported);

@@ -24,7 +24,7 @@ use super::shutdown;
 use super::slice::{SliceLimits, View, slice};
 use crate::aggregate::{Cursor, DestinationId, Table};
 use crate::budget::Budget;
-use crate::checkpoint::{CounterBaselines, EXPORT_TIME, ExportCheckpoint};
+use crate::checkpoint::{CounterBaselines, ExportCheckpoint, save_export_time};
 use crate::http_calls::{HttpCalls, refusal};
 use crate::stats::{DropReason, ServiceStats};
 
@@ -286,8 +286,7 @@ impl Exporter {
     ) {
         let (start, points) = (request.start(), request.points());
         if points > 0 {
-            // A failed write is retried with the next request.
-            let _ = EXPORT_TIME.save(&context.table.last_export_unix_nano());
+            save_export_time(context.table.last_export_unix_nano());
             self.send(&request.finish(), points, start, next, context, now);
         } else {
             self.ledger.export(context.table.confirm(self.id, start, next));
