@@ -15,7 +15,7 @@ use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
 use tributary_service::aggregate::{Cursor, DestinationId, Table, TableLimits};
 use tributary_service::export::{
-    Compression, Compressor, Encoding, ExportRequest, PART_ROWS, Resource, SizeHint, SliceLimits, View, slice,
+    Compression, Compressor, Encoding, ExportRequest, PART_ROWS, Resource, SizeHint, SliceLimits, slice,
 };
 
 /// Series in the table before a step.
@@ -133,9 +133,14 @@ fn write(
     let mut run = || {
         let mut request = ExportRequest::new(*encoding, Compressor::new(*compression), Cursor::default());
         for _ in 0..rows.div_ceil(PART_ROWS) {
-            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size };
+            let limits = SliceLimits {
+                rows_max: PART_ROWS,
+                bytes_max: usize::MAX,
+                size: &size,
+                skips_confirmed: false,
+            };
             let from = request.end();
-            let slice = slice(&table, View::Export(DESTINATION), from, &limits, 5);
+            let slice = slice(&table, DESTINATION, from, &limits, 5);
             let next = slice.next;
             request.push(&resource, &slice, next.unwrap_or(from));
             table.mark_sent(DESTINATION, from, next, 5);

@@ -9,10 +9,8 @@ use tributary_proto::attributes;
 use tributary_proto::batch::{Batch, BatchWriter, Point};
 use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
-use tributary_service::aggregate::{Table, TableLimits};
-use tributary_service::export::{
-    Compression, Compressor, DataPoint, Encoding, MetricPoints, PointValue, Resource, Temporality,
-};
+use tributary_service::aggregate::{DataPoint, Table, TableLimits};
+use tributary_service::export::{Compression, Compressor, Encoding, MetricPoints, Resource, Temporality};
 
 /// The bounds of the semantic conventions, in milliseconds.
 const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
@@ -34,14 +32,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("unknown step {other}").into()),
     };
     let metric = metric();
-    let histogram = histogram();
+    let histogram = Point::Histogram(histogram());
     let resource = Resource::new(vec![attributes::text("service.name", "edge")]);
     let attributes: Vec<_> = (0..count).map(series).collect();
     let point = |attributes| DataPoint {
         attributes,
         start_unix_nano: 1,
         time_unix_nano: 2,
-        value: PointValue::Histogram(Cow::Borrowed(&histogram)),
+        value: Some(Cow::Borrowed(&histogram)),
         exemplar: None,
     };
     let points = attributes.iter().map(|attributes| point(attributes)).collect();

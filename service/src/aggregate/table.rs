@@ -121,7 +121,7 @@ impl Table {
         let first = Cursor { metric: METRICS_PER_ORIGIN_MAX, row: 0 };
         let rows = self.rows(first);
         let rows = rows.take_while(|(at, ..)| MetricOrigin::at(at.metric) == Some(MetricOrigin::SharedData));
-        rows.filter_map(move |(_, _, row)| Some((row.attributes(), row.baseline(destination)?)))
+        rows.filter_map(move |(_, _, row)| Some((&*row.attributes, row.baseline(destination)?)))
     }
 
     /// Returns the latest time that was exported to any destination.

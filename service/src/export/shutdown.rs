@@ -7,7 +7,7 @@ use super::compress::{Compression, Compressor};
 use super::encode::{Encoding, SizeHint};
 use super::request::ExportRequest;
 use super::resource::Resource;
-use super::slice::{SliceLimits, View, slice};
+use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, DestinationId, Table};
 
 /// The start of a line; the name of the destination in quotes and an ExportMetricsServiceRequest in OTLP/JSON
@@ -32,11 +32,12 @@ pub fn log_unexported(
 ) -> u64 {
     let (encoding, mut at) = (Encoding::OtlpJson, Some(Cursor::default()));
     let size = SizeHint::new(encoding, resource);
-    let limits = SliceLimits { rows_max: usize::MAX, bytes_max: LINE_BYTES, size: &size };
+    let limits =
+        SliceLimits { rows_max: usize::MAX, bytes_max: LINE_BYTES, size: &size, skips_confirmed: true };
     let time_unix_nano = table.export_time(destination, Cursor::default(), now_unix_nano);
     let (mut lines, mut logged, mut left_out) = (0_usize, 0_u64, 0_u64);
     while let Some(from) = at {
-        let slice = slice(table, View::Unconfirmed(destination), from, &limits, time_unix_nano);
+        let slice = slice(table, destination, from, &limits, time_unix_nano);
         at = slice.next;
         let mut request = ExportRequest::new(encoding, Compressor::new(Compression::None), from);
         request.push(resource, &slice, from);
