@@ -15,7 +15,7 @@ use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
 use tributary_service::aggregate::{Cursor, DestinationId, Table, TableLimits};
 use tributary_service::export::{
-    Compression, Compressor, Encoding, ExportRequest, PART_ROWS, Resource, SizeHint, SliceLimits, slice,
+    Compression, Encoding, ExportRequest, PART_ROWS, Resource, SizeHint, SliceLimits, slice,
 };
 
 /// Series in the table before a step.
@@ -131,7 +131,7 @@ fn write(
     let size = SizeHint::new(*encoding, &resource);
     let mut table = table(series);
     let mut run = || {
-        let mut request = ExportRequest::new(*encoding, Compressor::new(*compression), Cursor::default());
+        let mut request = ExportRequest::new(*encoding, *compression, Cursor::default());
         for _ in 0..rows.div_ceil(PART_ROWS) {
             let limits = SliceLimits {
                 rows_max: PART_ROWS,
@@ -139,7 +139,7 @@ fn write(
                 size: &size,
                 skips_confirmed: false,
             };
-            let from = request.end();
+            let from = request.end;
             let slice = slice(&table, DESTINATION, from, &limits, 5);
             let next = slice.next;
             request.push(&resource, &slice, next.unwrap_or(from));

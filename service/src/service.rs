@@ -19,7 +19,7 @@ use crate::budget::Budget;
 use crate::checkpoint::{self, Instance};
 use crate::config::ServiceConfig;
 use crate::export::snapshot::Snapshots;
-use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics};
+use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics, shutdown};
 use crate::http_calls::HttpCalls;
 use crate::intake::{Intake, QueueState};
 use crate::stats::{DropReason, ServiceStats};
@@ -160,7 +160,7 @@ impl Service {
             self.read_counters(now);
             if self.self_metrics {
                 let (table, start) = (&mut self.table, self.start_unix_nano);
-                self_metrics::write(table, &self.stats, &mut self.exporters, start, now);
+                self_metrics::write(table, &self.stats, &self.exporters, start, now);
             }
         }
         self.export(calls, budget, now);
@@ -199,8 +199,9 @@ impl Service {
         }
         self.publish_ledgers();
         self.read_counters(clock::now_unix_nano());
-        let exporters = self.exporters.iter();
-        let points = exporters.map(|exporter| exporter.log_unexported(&self.table, &self.resource));
+        let points = self.exporters.iter().map(|exporter| {
+            shutdown::log_unexported(exporter, &self.table, &self.resource, clock::now_unix_nano())
+        });
         let points = points.fold(0, u64::saturating_add);
         let level = if points == 0 { Level::Info } else { Level::Warn };
         let observations = self.intake.observations();
@@ -230,8 +231,8 @@ impl Service {
         let aggregated = self.stats.observations_aggregated.of_process();
         for exporter in &mut self.exporters {
             let name = quoted(&exporter.state().name);
-            let lost = exporter.ledger().waiting(aggregated);
-            exporter.ledger().drop(DropReason::Trap, lost);
+            let lost = exporter.ledger.waiting(aggregated);
+            exporter.ledger.drop(DropReason::Trap, lost);
             warn!(
                 "the service was restarted after a trap: {lost} observations are lost for destination {name}"
             );
@@ -315,9 +316,9 @@ impl Service {
     fn publish_ledgers(&mut self) {
         let (dropped, unmeasured) = (self.intake.take_dropped(), self.intake.take_unmeasured());
         for exporter in &mut self.exporters {
-            exporter.ledger().drop(DropReason::Table, dropped);
+            exporter.ledger.drop(DropReason::Table, dropped);
             // Unmeasured observations have nothing to export, so they count as exported.
-            exporter.ledger().export(unmeasured);
+            exporter.ledger.export(unmeasured);
             exporter.publish_ledger(&self.stats);
         }
     }

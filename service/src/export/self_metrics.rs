@@ -27,7 +27,7 @@ struct MetricWriter<'a> {
 pub fn write(
     table: &mut Table,
     stats: &ServiceStats,
-    exporters: &mut [Exporter],
+    exporters: &[Exporter],
     start_unix_nano: u64,
     now_unix_nano: u64,
 ) {
@@ -66,20 +66,19 @@ type About = (&'static str, &'static str, &'static str);
 impl MetricWriter<'_> {
     /// Writes the metrics of an exporter (OpenTelemetry semantic conventions 1.37,
     /// `docs/otel/sdk-metrics.md`).
-    fn exporter(&mut self, exporter: &mut Exporter) {
-        let component = exporter.component();
-        let ledger = exporter.ledger();
+    fn exporter(&mut self, exporter: &Exporter) {
+        let (component, ledger) = (exporter.destination.component(), &exporter.ledger);
         let about =
             ("tributary.observations.exported", "{observation}", "Observations that the collector accepted.");
-        self.count(about, component.clone(), ledger.exported().since_start());
+        self.count(about, component.clone(), ledger.exported.since_start());
         for (reason, count) in ledger.dropped() {
             let about = (
                 "tributary.observations.dropped",
                 "{observation}",
                 "Observations that the collector will never get, by reason.",
             );
-            let mut attributes = component.clone();
-            attributes.push(text("tributary.reason", reason.name()));
+            let reason = text("tributary.reason", reason.name());
+            let attributes = component.iter().cloned().chain([reason]).collect();
             self.count(about, attributes, count.since_start());
         }
         let waiting = ledger.waiting(self.stats.observations_aggregated.of_process());
@@ -88,22 +87,22 @@ impl MetricWriter<'_> {
             "{observation}",
             "Observations that the collector does not have yet.",
         );
-        self.level(about, component, waiting);
-        for (error, points) in exporter.totals().points() {
+        self.level(about, component.clone(), waiting);
+        for (error, points) in &exporter.totals().points {
             let about = (
                 "otel.sdk.exporter.metric_data_point.exported",
                 "{data_point}",
                 "Data points for which the export has finished, with or without success.",
             );
-            self.count(about, with(exporter.component(), error), *points);
+            self.count(about, with(&component, error), *points);
         }
         let about = (
             "otel.sdk.exporter.metric_data_point.inflight",
             "{data_point}",
             "Data points in the request that has no response yet.",
         );
-        self.level(about, exporter.component(), exporter.points_in_flight());
-        for (error, durations) in exporter.totals().durations() {
+        self.level(about, component.clone(), exporter.points_in_flight());
+        for (error, durations) in &exporter.totals().durations {
             let metric = Metric {
                 divisor: 1_000_000_000,
                 kind: Kind::Histogram { bounds: DURATION_BOUNDS_NS.into() },
@@ -112,7 +111,7 @@ impl MetricWriter<'_> {
                     Kind::Counter,
                 )
             };
-            self.set(&metric, with(exporter.component(), error), Point::Histogram(durations.clone()));
+            self.set(&metric, with(&component, error), Point::Histogram(durations.clone()));
         }
     }
 
@@ -140,7 +139,6 @@ fn metric((name, unit, description): About, kind: Kind) -> Metric {
     Metric { name, unit, description, divisor: 1, kind }
 }
 
-fn with(mut attributes: Vec<KeyValue>, error: &Option<ErrorType>) -> Vec<KeyValue> {
-    attributes.extend(error.as_ref().map(|error| text("error.type", error)));
-    attributes
+fn with(attributes: &[KeyValue], error: &Option<ErrorType>) -> Vec<KeyValue> {
+    attributes.iter().cloned().chain(error.as_ref().map(|error| text("error.type", error))).collect()
 }

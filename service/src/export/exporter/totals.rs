@@ -4,15 +4,13 @@ use std::borrow::Cow;
 
 use tributary_proto::histogram::Histogram;
 
-use crate::export::response::ResponseClass;
-
 /// The maximum number of error types; further ones count as [`OTHER`].
 const ERROR_TYPES_MAX: usize = 16;
 /// The `error.type` of all others (OpenTelemetry semantic conventions, `error.type`).
 const OTHER: &str = "_OTHER";
 /// The `error.type` of points that a collector rejected in an otherwise successful response (the same,
 /// `otel.sdk.exporter.*`).
-const REJECTED: &str = "rejected";
+pub(super) const REJECTED: &str = "rejected";
 /// The `error.type` of a call without a response.
 pub const NO_ANSWER: &str = "no_answer";
 
@@ -40,8 +38,10 @@ pub type ErrorType = Cow<'static, str>;
 /// Points and calls by their result: `None` for success, otherwise an error type.
 #[derive(Debug, Default)]
 pub struct ExportTotals {
-    points: Vec<(Option<ErrorType>, u64)>,
-    durations: Vec<(Option<ErrorType>, Histogram)>,
+    /// The number of points by result.
+    pub points: Vec<(Option<ErrorType>, u64)>,
+    /// The durations of calls by result.
+    pub durations: Vec<(Option<ErrorType>, Histogram)>,
 }
 
 impl ExportTotals {
@@ -56,16 +56,6 @@ impl ExportTotals {
     pub fn call_ended(&mut self, error: Option<ErrorType>, duration_ns: u64) {
         let new = || Histogram::new(DURATION_BOUNDS_NS.len());
         count(&mut self.durations, error, new, |all| all.record(duration_ns, &DURATION_BOUNDS_NS));
-    }
-
-    /// Returns the number of points by result.
-    pub fn points(&self) -> &[(Option<ErrorType>, u64)] {
-        &self.points
-    }
-
-    /// Returns the durations of calls by result.
-    pub fn durations(&self) -> &[(Option<ErrorType>, Histogram)] {
-        &self.durations
     }
 }
 
@@ -89,16 +79,10 @@ fn count<T>(
     }
 }
 
-/// Returns the error type of a response, if it is an error.
-pub(super) fn error_type(class: &ResponseClass, status: Option<&[u8]>) -> Option<ErrorType> {
-    match class {
-        ResponseClass::Accepted { rejected: 0, .. } => None,
-        ResponseClass::Accepted { .. } => Some(REJECTED.into()),
-        ResponseClass::Retryable { .. } | ResponseClass::Rejected { .. } => {
-            let status = std::str::from_utf8(status.unwrap_or_default()).ok().filter(|text| !text.is_empty());
-            Some(status.map_or(NO_ANSWER.into(), |status| status.to_owned().into()))
-        }
-    }
+/// Returns the error type of a response that is not a success.
+pub(super) fn error_type(status: Option<&[u8]>) -> ErrorType {
+    let status = std::str::from_utf8(status.unwrap_or_default()).ok().filter(|text| !text.is_empty());
+    status.map_or(NO_ANSWER.into(), |status| status.to_owned().into())
 }
 
 #[cfg(test)]
@@ -113,16 +97,13 @@ mod tests {
             totals.call_ended(Some(status.to_string().into()), 1);
         }
         totals.points_ended(None, 0);
-        assert_eq!(
-            (totals.points().len(), totals.durations().len()),
-            (ERROR_TYPES_MAX + 1, ERROR_TYPES_MAX + 1)
-        );
+        assert_eq!((totals.points.len(), totals.durations.len()), (ERROR_TYPES_MAX + 1, ERROR_TYPES_MAX + 1));
         let count = |error: &str| {
-            let found = totals.points().iter().find(|(present, _)| present.as_deref() == Some(error));
+            let found = totals.points.iter().find(|(present, _)| present.as_deref() == Some(error));
             found.map(|(_, count)| *count)
         };
         assert_eq!((count("400"), count(OTHER), count("499")), (Some(2), Some(168), None));
-        assert_eq!(totals.points().iter().map(|(_, count)| count).sum::<u64>(), 200);
+        assert_eq!(totals.points.iter().map(|(_, count)| count).sum::<u64>(), 200);
     }
 
     #[test]
@@ -132,7 +113,7 @@ mod tests {
         totals.call_ended(None, 30_000_000);
         totals.call_ended(Some(NO_ANSWER.into()), 10_000_000_000);
         let counts: Vec<_> =
-            totals.durations().iter().map(|(error, all)| (error.as_deref(), all.count())).collect();
+            totals.durations.iter().map(|(error, all)| (error.as_deref(), all.count())).collect();
         assert_eq!(counts, [(None, 2), (Some(NO_ANSWER), 1)]);
     }
 }
