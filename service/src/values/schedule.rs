@@ -40,15 +40,11 @@ pub struct FetchPolicy {
 }
 
 impl FetchSchedule {
-    /// Creates a schedule whose first fetch is due.
-    pub fn new(policy: FetchPolicy, now_unix_nano: u64) -> Self {
+    /// Creates a schedule whose first fetch is due. A value that a previous service has fetched counts as
+    /// fetched now.
+    pub fn new(policy: FetchPolicy, is_stored: bool, now_unix_nano: u64) -> Self {
         let attempt = Attempt::after(Duration::ZERO, now_unix_nano);
-        Self { policy, attempt, failures: 0, fetched_unix_nano: None }
-    }
-
-    /// Records a value that a previous service has fetched.
-    pub fn found(&mut self, now_unix_nano: u64) {
-        self.fetched_unix_nano = Some(now_unix_nano);
+        Self { policy, attempt, failures: 0, fetched_unix_nano: is_stored.then_some(now_unix_nano) }
     }
 
     /// Returns whether to fetch now. A missing response counts as a failure, with a backoff.
@@ -79,9 +75,8 @@ impl FetchSchedule {
     }
 
     /// Records a fetched value and its expiry, if that is known. The next fetch is up to a tenth earlier, so
-    /// that not all Envoys fetch at the same time.
-    pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) {
-        self.failures = 0;
+    /// that not all Envoys fetch at the same time. Returns the number of failures in a row before.
+    pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) -> u32 {
         self.fetched_unix_nano = Some(now_unix_nano);
         let FetchPolicy { every, refresh_before, .. } = self.policy;
         let lifetime = expires_unix_nano.map(|at| Duration::from_nanos(at.saturating_sub(now_unix_nano)));
@@ -90,11 +85,7 @@ impl FetchSchedule {
         let early = Duration::from_nanos(jitter.checked_rem(tenth_ns).unwrap_or(0));
         let wait = wait.saturating_sub(early).max(INTERVAL_MIN);
         self.attempt.schedule(wait, now_unix_nano);
-    }
-
-    /// Returns the number of failures in a row.
-    pub fn failures(&self) -> u32 {
-        self.failures
+        std::mem::take(&mut self.failures)
     }
 
     /// Returns whether fetching has failed for so long that the value must be removed.
@@ -125,7 +116,7 @@ mod tests {
             keep_on_failure: Duration::from_secs(100),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
         };
-        FetchSchedule::new(policy, 0)
+        FetchSchedule::new(policy, false, 0)
     }
 
     /// Returns the first second from `from` on at which it is due.
@@ -154,7 +145,7 @@ mod tests {
         let mut schedule = schedule();
         schedule.sent(0);
         assert_eq!(due(&mut schedule, 0), Some(11), "10 s of timeout and grace, 1 s of backoff");
-        assert_eq!(schedule.failures(), 1);
+        assert_eq!(schedule.failures, 1);
         assert_eq!(schedule.failed(0, 0), Duration::from_secs(2));
     }
 
@@ -188,7 +179,7 @@ mod tests {
         let mut schedule = schedule();
         schedule.sent(0);
         assert!(!schedule.is_due(3_600 * SECOND, 0));
-        assert_eq!(schedule.failures(), 0, "the response may still arrive");
+        assert_eq!(schedule.failures, 0, "the response may still arrive");
         assert_eq!(due(&mut schedule, 3_601), Some(3_611));
     }
 
@@ -203,7 +194,7 @@ mod tests {
                 match what {
                     0 => schedule.sent(now),
                     1 => { schedule.failed(now, jitter); }
-                    2 => schedule.fetched(now, expires, jitter),
+                    2 => { schedule.fetched(now, expires, jitter); }
                     _ => now = now.saturating_add(jitter % (100 * SECOND)),
                 }
             }
