@@ -21,7 +21,7 @@ use crate::config::ServiceConfig;
 use crate::export::snapshot::Snapshots;
 use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics, shutdown};
 use crate::http_calls::HttpCalls;
-use crate::intake::{Intake, QueueState};
+use crate::intake::Intake;
 use crate::stats::{DropReason, ServiceStats};
 use crate::values::SharedValues;
 
@@ -181,8 +181,7 @@ impl Service {
             if exporter.handle_response(call, has_headers, table, stats) {
                 // Continues with the next slice of the same cycle; the next cycle starts with a tick.
                 let mut context = ExportContext { calls, table, resource, stats };
-                let is_unfinished = exporter.export(&mut context, budget, CycleStart::Deferred);
-                self.backlog.exports = self.backlog.exports || is_unfinished;
+                self.backlog.exports |= exporter.export(&mut context, budget, CycleStart::Deferred);
                 break;
             }
         }
@@ -204,7 +203,7 @@ impl Service {
         });
         let points = points.fold(0, u64::saturating_add);
         let level = if points == 0 { Level::Info } else { Level::Warn };
-        let observations = self.intake.observations();
+        let observations = self.stats.observations_aggregated.since_start();
         log!(
             level,
             "the service shuts down: {observations} observations aggregated, {points} points not exported"
@@ -243,14 +242,13 @@ impl Service {
     fn drain(&mut self, budget: Budget) {
         self.backlog.queues = false;
         for queue in &self.queues {
-            let state = self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
-            self.backlog.queues = self.backlog.queues || state == QueueState::Backlog;
+            self.backlog.queues |= self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
         }
     }
 
     /// Counts batches as taken that were enqueued but are in no queue, because workers would wait for them
-    /// for ever: with each heartbeat, by which workers know that the service runs. A hot restart passes the statistics on, but not the queues; and some items are not valid
-    /// batches.
+    /// for ever: with each heartbeat, by which workers know that the service runs. A hot restart passes the
+    /// statistics on, but not the queues; and some items are not valid batches.
     fn reconcile(&self, enqueued: u64) {
         if !self.backlog.queues {
             let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());
@@ -293,7 +291,7 @@ impl Service {
             } else {
                 exporter.export(&mut context, budget, CycleStart::Allowed)
             };
-            self.backlog.exports = self.backlog.exports || is_unfinished;
+            self.backlog.exports |= is_unfinished;
         }
         if self.backlog.exports {
             self.turn = self.turn.wrapping_add(1);
@@ -314,7 +312,8 @@ impl Service {
 
     /// Publishes the ledgers after each callback that may have changed them, so that they always add up.
     fn publish_ledgers(&mut self) {
-        let (dropped, unmeasured) = (self.intake.take_dropped(), self.intake.take_unmeasured());
+        let dropped = std::mem::take(&mut self.intake.observations_dropped);
+        let unmeasured = std::mem::take(&mut self.intake.observations_unmeasured);
         for exporter in &mut self.exporters {
             exporter.ledger.drop(DropReason::Table, dropped);
             // Unmeasured observations have nothing to export, so they count as exported.
