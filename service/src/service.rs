@@ -146,7 +146,7 @@ impl Service {
     pub fn on_tick(&mut self, calls: &dyn HttpCalls) {
         let is_first = self.start();
         let budget = Budget::start();
-        let has_beaten = self.write_heartbeat(budget.started_unix_nano());
+        let has_beaten = self.write_heartbeat(budget.started_unix_nano);
         let enqueued = (is_first || has_beaten).then(|| self.stats.batches_enqueued.value());
         self.drain(budget);
         if let Some(enqueued) = enqueued {
@@ -225,11 +225,11 @@ impl Service {
         self.intake.resume();
         let started = self.instance.started_unix_nano;
         for (destination, baselines) in self.exporters.iter().filter_map(Exporter::load_checkpoint) {
-            self.intake.counters().resume(&mut self.table, destination, &baselines, started);
+            self.intake.counters.resume(&mut self.table, destination, &baselines, started);
         }
         let aggregated = self.stats.observations_aggregated.of_process();
         for exporter in &mut self.exporters {
-            let name = quoted(&exporter.state().name);
+            let name = quoted(&exporter.status.state.name);
             let lost = exporter.ledger.waiting(aggregated);
             exporter.ledger.drop(DropReason::Trap, lost);
             warn!(
@@ -324,7 +324,7 @@ impl Service {
 
     /// Publishes the state of the exports in shared data, if it changed.
     fn publish_exports(&mut self) {
-        let states = self.exporters.iter().map(Exporter::state);
+        let states = self.exporters.iter().map(|exporter| &exporter.status.state);
         if states.clone().ne(&self.published_exports)
             && HostSharedData.set(exports::KEY, &exports::encode(states.clone()), Version::ANY).is_ok()
         {
@@ -343,7 +343,7 @@ impl Service {
 
     fn read_counters(&mut self, now_unix_nano: u64) {
         let started = self.instance.started_unix_nano;
-        self.intake.counters().read(&mut self.table, &self.stats, started, now_unix_nano);
+        self.intake.counters.read(&mut self.table, &self.stats, started, now_unix_nano);
     }
 }
 

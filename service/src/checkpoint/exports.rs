@@ -45,8 +45,7 @@ impl ExportCheckpoint {
         let mut bytes = Vec::new();
         for (attributes, DeltaBaseline { value, end_unix_nano }) in baselines.take(COUNTERS_MAX) {
             let Ok(length) = u16::try_from(attributes.len()) else { continue };
-            bytes.extend_from_slice(&end_unix_nano.to_le_bytes());
-            bytes.extend_from_slice(&value.to_le_bytes());
+            bytes.extend_from_slice([end_unix_nano, value].map(u64::to_le_bytes).as_flattened());
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(attributes);
         }

@@ -1,15 +1,13 @@
 //! The exporter of one destination: writes requests from the table, sends them, and handles the responses.
 
-mod status;
+pub mod status;
 pub mod totals;
 
 use tributary_host::http_call::{self, Call};
 use tributary_host::{clock, random};
 use tributary_proto::config::quoted;
-use tributary_proto::exports::Export;
 
 use self::status::ExporterStatus;
-use self::totals::ExportTotals;
 use super::delivery::Delivery;
 use super::destination::DestinationConfig;
 use super::encode::SizeHint;
@@ -38,7 +36,8 @@ pub struct Exporter {
     /// The request that is being written.
     request: Option<ExportRequest>,
     in_flight: Option<InFlight>,
-    status: ExporterStatus,
+    /// The results of its exports.
+    pub status: ExporterStatus,
     flush: Flush,
     /// What became of the aggregated observations.
     pub ledger: Ledger,
@@ -120,16 +119,6 @@ impl Exporter {
         self.checkpoint.as_ref().map(|checkpoint| (self.id, checkpoint.load()))
     }
 
-    /// Returns the state of the exports, which other plugins can read.
-    pub fn state(&self) -> &Export {
-        &self.status.state
-    }
-
-    /// Returns the results of the exports.
-    pub fn totals(&self) -> &ExportTotals {
-        &self.status.totals
-    }
-
     /// Publishes the ledger.
     pub fn publish_ledger(&mut self, stats: &ServiceStats) {
         self.ledger.publish(stats.observations_aggregated.of_process(), &mut self.status.state);
@@ -206,21 +195,18 @@ impl Exporter {
             return false;
         };
         let header = |name| if has_headers { http_call::answer_header(name) } else { None };
-        let (status, content_type, retry_after) =
-            (header(":status"), header("content-type"), header("retry-after"));
-        let body = if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() };
-        let now = clock::now_unix_nano();
         let response = CollectorResponse {
-            status: status.as_deref(),
-            content_type: content_type.as_deref(),
-            retry_after: retry_after.as_deref(),
-            body: &body,
+            status: header(":status"),
+            content_type: header("content-type"),
+            retry_after: header("retry-after"),
+            body: if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() },
         };
+        let (now, status) = (clock::now_unix_nano(), response.status.as_deref());
         let InFlight { start, next, .. } = in_flight;
         match response.classify(self.destination.encoding, now) {
             ResponseClass::Retryable { after } => {
                 let retry = self.delivery.failed(now, after, random::number().unwrap_or(0));
-                self.status.record_retry(&in_flight, response.status, retry, stats, now);
+                self.status.record_retry(&in_flight, status, retry, stats, now);
                 return true;
             }
             ResponseClass::Accepted { rejected, message } => {
@@ -228,9 +214,9 @@ impl Exporter {
                 self.status.record_accepted(&in_flight, (rejected, &message), failures, stats, now);
                 self.ledger.export(table.confirm(self.id, start, next));
             }
-            ResponseClass::Rejected { status } => {
+            ResponseClass::Rejected { status: code } => {
                 self.delivery.proceed(now, next);
-                self.status.record_rejected(&in_flight, (status, response.status), stats, now);
+                self.status.record_rejected(&in_flight, (code, status), stats, now);
                 self.flush.is_rejected = true;
                 self.ledger.drop(DropReason::Collector, table.discard(self.id, start, next));
             }

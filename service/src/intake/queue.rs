@@ -24,7 +24,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Intake {
     producers: Producers,
-    counters: SharedCounters,
+    /// The counters in shared data that batches named.
+    pub counters: SharedCounters,
     /// Observations without room in the table, since the service last took them over.
     pub observations_dropped: u64,
     /// Observations without any metric, since the service last took them over.
@@ -69,11 +70,6 @@ impl Intake {
             }
         }
         false
-    }
-
-    /// Returns the counters in shared data that batches named.
-    pub fn counters(&self) -> &SharedCounters {
-        &self.counters
     }
 
     fn take(&mut self, item: Vec<u8>, table: &mut Table, stats: &ServiceStats) {

@@ -24,12 +24,12 @@ const NOTHING_LOST: &str = "nothing is lost";
 
 /// The status of one destination.
 #[derive(Debug)]
-pub(super) struct ExporterStatus {
+pub struct ExporterStatus {
     temporality: Temporality,
     /// The state that other plugins can read.
-    pub(super) state: Export,
+    pub state: Export,
     /// The results of the exports.
-    pub(super) totals: ExportTotals,
+    pub totals: ExportTotals,
     faults: RateLimit,
 }
 

@@ -14,23 +14,8 @@ pub(super) const REJECTED: &str = "rejected";
 /// The `error.type` of a call without a response.
 pub const NO_ANSWER: &str = "no_answer";
 
-/// The bounds of [`ExportTotals::durations`], in nanoseconds: those of the conventions for HTTP calls.
-pub const DURATION_BOUNDS_NS: [u64; 14] = [
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    75_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    750_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    7_500_000_000,
-    10_000_000_000,
-];
+/// The bounds of [`ExportTotals::durations`], in milliseconds: those of the conventions for HTTP calls.
+const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
 
 /// A value of `error.type`.
 pub type ErrorType = Cow<'static, str>;
@@ -54,9 +39,15 @@ impl ExportTotals {
 
     /// Counts a call.
     pub fn call_ended(&mut self, error: Option<ErrorType>, duration_ns: u64) {
-        let new = || Histogram::new(DURATION_BOUNDS_NS.len());
-        count(&mut self.durations, error, new, |all| all.record(duration_ns, &DURATION_BOUNDS_NS));
+        let bounds = duration_bounds_ns();
+        let new = || Histogram::new(bounds.len());
+        count(&mut self.durations, error, new, |all| all.record(duration_ns, &bounds));
     }
+}
+
+/// Returns the bounds of [`ExportTotals::durations`], in nanoseconds.
+pub fn duration_bounds_ns() -> [u64; 14] {
+    BOUNDS_MS.map(|ms| ms * 1_000_000)
 }
 
 /// Adds to the count of a result. A collector may respond with any status, so the number of error types is
@@ -69,14 +60,12 @@ fn count<T>(
 ) {
     let is_known = counts.iter().any(|(present, _)| *present == error);
     let error = if is_known || counts.len() < ERROR_TYPES_MAX { error } else { Some(OTHER.into()) };
-    match counts.iter_mut().find(|(present, _)| *present == error) {
-        Some((_, counted)) => add(counted),
-        None => {
-            let mut counted = new();
-            add(&mut counted);
-            counts.push((error, counted));
-        }
+    if let Some((_, counted)) = counts.iter_mut().find(|(present, _)| *present == error) {
+        return add(counted);
     }
+    let mut counted = new();
+    add(&mut counted);
+    counts.push((error, counted));
 }
 
 /// Returns the error type of a response that is not a success.
