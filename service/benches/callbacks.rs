@@ -113,16 +113,12 @@ fn write(
 ) {
     let resource = Resource::new(vec![text("service.name", "edge"), text("service.instance.id", "one")]);
     let size = SizeHint::new(*encoding, &resource);
+    let limits =
+        SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size, skips_confirmed: false };
     let mut table = table(series);
     let mut run = || {
         let mut request = ExportRequest::new(*encoding, *compression, Cursor::default());
         for _ in 0..rows.div_ceil(PART_ROWS) {
-            let limits = SliceLimits {
-                rows_max: PART_ROWS,
-                bytes_max: usize::MAX,
-                size: &size,
-                skips_confirmed: false,
-            };
             let from = request.end;
             let slice = slice(&table, DESTINATION, from, &limits, 5);
             let next = slice.next;

@@ -107,7 +107,7 @@ impl SharedValues {
             if value.schedule.is_due(now, jitter()) {
                 value.fetch(calls, self.failed, now);
             }
-            if value.schedule.is_stale(now) {
+            if value.schedule.take_stale(now) {
                 value.remove(now);
             }
             missing = missing.saturating_add(u64::from(stored(&value.config.name).is_empty()));
@@ -208,7 +208,6 @@ impl SharedValue {
     }
 
     fn remove(&mut self, now_unix_nano: u64) {
-        self.schedule.removed();
         if write(&self.config.name, b"").is_ok() {
             self.written = Some(Vec::new());
             if self.log.permit(now_unix_nano).is_some() {

@@ -108,12 +108,14 @@ impl Row {
         if !self.has_update(destination) {
             return None;
         }
+        // Each destination gets an exemplar once.
+        let kept = self.exemplar.as_deref().filter(|kept| !kept.confirmed.contains(destination.number));
         let mut point = DataPoint {
             attributes: &self.attributes,
             start_unix_nano: self.start_unix_nano,
             time_unix_nano,
             value: Some(Cow::Borrowed(&self.point)),
-            exemplar: self.exemplar_for(destination),
+            exemplar: kept.map(|kept| &kept.exemplar),
         };
         if let Some(delta) = destination.delta {
             let Delta { since_unix_nano, baseline, .. } = self.deltas.get(delta)?;
@@ -132,12 +134,6 @@ impl Row {
     /// Returns whether a destination has confirmed its current value or its end.
     pub fn is_confirmed(&self, destination: DestinationId) -> bool {
         self.confirmed.contains(destination.number)
-    }
-
-    /// Returns the exemplar that a destination gets with a value.
-    fn exemplar_for(&self, destination: DestinationId) -> Option<&Exemplar> {
-        let kept = self.exemplar.as_deref()?;
-        (!kept.confirmed.contains(destination.number)).then_some(&kept.exemplar)
     }
 }
 
@@ -209,7 +205,8 @@ impl Row {
 
     /// Keeps the greater of two exemplars, or the new one if a destination has the old one.
     fn offer(&mut self, exemplar: Exemplar) {
-        let stays = |kept: &KeptExemplar| kept.confirmed.is_empty() && kept.exemplar >= exemplar;
+        let stays =
+            |kept: &KeptExemplar| kept.confirmed == DestinationSet::default() && kept.exemplar >= exemplar;
         if !self.exemplar.as_deref().is_some_and(stays) {
             let (sent, confirmed) = (DestinationSet::default(), DestinationSet::default());
             self.exemplar = Some(Box::new(KeptExemplar { exemplar, sent, confirmed }));
@@ -322,10 +319,6 @@ impl DestinationSet {
 
     fn contains(self, number: usize) -> bool {
         self.0 & Self::bit(number) != 0
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == 0
     }
 
     fn has_all(self, count: usize) -> bool {

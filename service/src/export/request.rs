@@ -42,7 +42,7 @@ impl ExportRequest {
 
     /// Returns its length before compression, in bytes.
     pub fn bytes(&self) -> usize {
-        usize::try_from(self.body.bytes()).unwrap_or(usize::MAX)
+        self.body.bytes
     }
 
     /// Returns the compressed body.

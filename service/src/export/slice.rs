@@ -40,7 +40,7 @@ pub fn slice<'a>(
     time_unix_nano: u64,
 ) -> Slice<'a> {
     let mut slice = Slice { metrics: Vec::new(), time_unix_nano, next: None, is_full: false };
-    let (mut rows_left, mut bytes, mut last_metric) = (limits.rows_max, limits.size.request(), None);
+    let (mut rows_left, mut bytes, mut last_metric) = (limits.rows_max, limits.size.request, None);
     for (at, metric, row) in table.rows(from) {
         let destination = destination.for_kind(&metric.kind);
         if last_metric.replace(at.metric) != Some(at.metric) {

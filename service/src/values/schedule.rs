@@ -88,15 +88,11 @@ impl FetchSchedule {
         std::mem::take(&mut self.failures)
     }
 
-    /// Returns whether fetching has failed for so long that the value must be removed.
-    pub fn is_stale(&self, now_unix_nano: u64) -> bool {
-        let is_over = |fetched| now_unix_nano.saturating_sub(fetched) >= as_ns(self.policy.keep_on_failure);
-        self.failures > 0 && self.fetched_unix_nano.is_some_and(is_over)
-    }
-
-    /// Records that the value was removed.
-    pub fn removed(&mut self) {
-        self.fetched_unix_nano = None;
+    /// Returns once whether fetching has failed for so long that the value must be removed.
+    pub fn take_stale(&mut self, now_unix_nano: u64) -> bool {
+        let keep_ns = as_ns(self.policy.keep_on_failure);
+        let is_over = |fetched: &mut u64| now_unix_nano.saturating_sub(*fetched) >= keep_ns;
+        self.failures > 0 && self.fetched_unix_nano.take_if(is_over).is_some()
     }
 }
 
@@ -153,12 +149,11 @@ mod tests {
     fn the_last_good_value_is_kept_for_a_limited_time() {
         let mut schedule = schedule();
         schedule.fetched(0, None, 0);
-        assert!(!schedule.is_stale(500 * SECOND), "nothing failed");
+        assert!(!schedule.take_stale(500 * SECOND), "nothing failed");
         schedule.failed(60 * SECOND, 0);
-        assert!(!schedule.is_stale(99 * SECOND));
-        assert!(schedule.is_stale(100 * SECOND));
-        schedule.removed();
-        assert!(!schedule.is_stale(200 * SECOND), "once");
+        assert!(!schedule.take_stale(99 * SECOND));
+        assert!(schedule.take_stale(100 * SECOND));
+        assert!(!schedule.take_stale(200 * SECOND), "once");
     }
 
     #[test]
@@ -171,7 +166,7 @@ mod tests {
         assert_eq!(due(&mut schedule, 6), Some(6));
         schedule.sent(AHEAD * SECOND);
         assert_eq!(due(&mut schedule, 7), Some(19), "10 s of timeout and grace, 2 s of backoff");
-        assert!(!schedule.is_stale(104 * SECOND) && schedule.is_stale(105 * SECOND));
+        assert!(!schedule.take_stale(104 * SECOND) && schedule.take_stale(105 * SECOND));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn part(notation: Notation, resource: &Resource, metrics: &[MetricPoi
         out.object(1, "resource", |out| out.attributes(1, resource.canonical()));
         out.list("scopeMetrics", |out| out.item(2, |out| scope_metrics(out, metrics, &mut counted)));
     });
-    Encoded { bytes: out.finish(), ..counted }
+    Encoded { bytes: out.out, ..counted }
 }
 
 fn scope_metrics(out: &mut Writer, metrics: &[MetricPoints<'_>], counted: &mut Encoded) {

@@ -62,11 +62,8 @@ pub(super) fn part(
     }
     if let (Some(info), Some(time), true) = (&target.info, first_unix_nano, counted.points > 0) {
         request.set_time(time);
-        request.sample(
-            &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
-            1.0,
-            &[],
-        );
+        let name = &encoded_label("__name__", TARGET_INFO);
+        request.sample(&Series { labels: info, name, le: &[] }, 1.0, &[]);
     }
     Encoded { bytes: request.out, ..counted }
 }

@@ -17,12 +17,13 @@ use crate::export::resource::Resource;
 const NUMBER_TEXT: usize = 24;
 
 /// Upper bounds for sizes in one encoding with one resource. The size of a request is at most
-/// [`request`](Self::request), plus [`metric`](Self::metric) for each metric in it, plus
+/// [`request`](Self#structfield.request), plus [`metric`](Self::metric) for each metric in it, plus
 /// [`point`](Self::point) for each point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeHint {
     encoding: Encoding,
-    request: usize,
+    /// The maximum number of bytes of a request without its metrics.
+    pub request: usize,
     /// The bytes that the resource adds to each series.
     per_series: usize,
 }
@@ -49,11 +50,6 @@ impl SizeHint {
             ),
         };
         Self { encoding, request: request.saturating_add(per_series), per_series }
-    }
-
-    /// Returns the maximum number of bytes of a request without its metrics.
-    pub fn request(&self) -> usize {
-        self.request
     }
 
     /// Returns the maximum number of bytes of a metric without its points.

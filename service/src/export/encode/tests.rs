@@ -280,11 +280,11 @@ proptest! {
             let points: Vec<_> = stock.points().into_iter().filter(|of| !of.points.is_empty()).collect();
             let of_points: usize =
                 points.iter().flat_map(|of| of.points.iter().map(|point| size.point(of.metric, point))).sum();
-            let bound = size.request() + points.iter().map(|of| size.metric(of.metric)).sum::<usize>() + of_points;
+            let bound = size.request + points.iter().map(|of| size.metric(of.metric)).sum::<usize>() + of_points;
             let encoded = stock.encode(encoding);
             prop_assert!(encoded.bytes.len() <= bound, "{:?}: {} bytes, bound {}", encoding, encoded.bytes.len(), bound);
             if encoded.left_out == 0 && encoded.points > 0 {
-                let least = (bound - size.request()) / 8;
+                let least = (bound - size.request) / 8;
                 prop_assert!(encoded.bytes.len() >= least, "{:?}: {} bytes, bound {}", encoding, encoded.bytes.len(), bound);
             }
         }

@@ -23,7 +23,8 @@ pub(in crate::export::encode) enum Notation {
 #[derive(Debug)]
 pub(super) struct Writer {
     notation: Notation,
-    out: Vec<u8>,
+    /// The bytes.
+    pub(super) out: Vec<u8>,
 }
 
 impl AsMut<Vec<u8>> for Writer {
@@ -37,11 +38,6 @@ impl Writer {
     /// Creates an empty message.
     pub(super) fn new(notation: Notation) -> Self {
         Self { notation, out: Vec::new() }
-    }
-
-    /// Returns the bytes.
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.out
     }
 
     /// Writes a field that is a message.
@@ -184,7 +180,7 @@ impl Writer {
     pub(super) fn separately(&self, fields: impl FnOnce(&mut Self)) -> Vec<u8> {
         let mut out = Self::new(self.notation);
         fields(&mut out);
-        out.finish()
+        out.out
     }
 
     /// Writes encoded fields, if there are any.
