@@ -311,3 +311,6 @@ impl InFlight {
         now_unix_nano.saturating_sub(self.sent_unix_nano)
     }
 }
+
+#[cfg(test)]
+mod tests;
