@@ -10,13 +10,14 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use tributary_host::random;
 use tributary_proto::attributes::{self, integer, text};
-use tributary_proto::batch::{Batch, BatchWriter, Point};
-use tributary_proto::histogram::Histogram;
-use tributary_proto::metric::{Kind, Metric};
+use tributary_proto::batch::Batch;
 use tributary_service::aggregate::{Cursor, DestinationId, Table, TableLimits};
 use tributary_service::export::{
-    Compression, Compressor, Encoding, ExportRequest, PART_ROWS, Resource, SizeHint, SliceLimits, View, slice,
+    Compression, Encoding, ExportRequest, PART_ROWS, Resource, SizeHint, SliceLimits, slice,
 };
+
+#[path = "../examples/service_parts/fixture.rs"]
+mod fixture;
 
 /// Series in the table before a step.
 const SERIES: [usize; 3] = [0, 10_000, 100_000];
@@ -28,19 +29,7 @@ fn main() {
 
 /// Returns batches with `count` series of one histogram with 15 buckets and five attributes.
 fn batches(first: usize, count: usize) -> Vec<Vec<u8>> {
-    let bounds: Box<[u64]> = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000]
-        .map(|ms| ms * 1_000_000)
-        .into();
-    let metric = Metric {
-        name: "http.server.request.duration".into(),
-        unit: "s".into(),
-        description: "Duration of HTTP server requests.".into(),
-        divisor: 1_000_000_000,
-        kind: Kind::Histogram { bounds: bounds.clone() },
-    };
-    let mut writer = BatchWriter::new(1, vec![], &[metric]);
-    let mut batches = Vec::new();
-    for number in first..first + count {
+    fixture::batches((first..first + count).map(|number| {
         let attributes = attributes::encode(vec![
             text("http.request.method", "GET"),
             integer("http.response.status_code", 200),
@@ -48,14 +37,9 @@ fn batches(first: usize, count: usize) -> Vec<Vec<u8>> {
             text("url.scheme", "http"),
             text("tenant", &format!("tenant-{number:06}")),
         ]);
-        let mut histogram = Histogram::new(bounds.len());
-        for value in 1..4 {
-            histogram.record(u64::try_from(number).unwrap() * 7_919 * value % 3_000_000_000, &bounds);
-        }
-        batches.extend(writer.push(&attributes, 3, &[Point::Histogram(histogram)], &[]));
-    }
-    batches.extend(writer.finish());
-    batches
+        let value = u64::try_from(number).unwrap() * 7_919;
+        (attributes, 3, [1, 2, 3].map(|times| value * times % 3_000_000_000))
+    }))
 }
 
 fn table(series: usize) -> Table {
@@ -129,13 +113,14 @@ fn write(
 ) {
     let resource = Resource::new(vec![text("service.name", "edge"), text("service.instance.id", "one")]);
     let size = SizeHint::new(*encoding, &resource);
+    let limits =
+        SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size, skips_confirmed: false };
     let mut table = table(series);
     let mut run = || {
-        let mut request = ExportRequest::new(*encoding, Compressor::new(*compression), Cursor::default());
+        let mut request = ExportRequest::new(*encoding, *compression, Cursor::default());
         for _ in 0..rows.div_ceil(PART_ROWS) {
-            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max: usize::MAX, size: &size };
-            let from = request.end();
-            let slice = slice(&table, View::Export(DESTINATION), from, &limits, 5);
+            let from = request.end;
+            let slice = slice(&table, DESTINATION, from, &limits, 5);
             let next = slice.next;
             request.push(&resource, &slice, next.unwrap_or(from));
             table.mark_sent(DESTINATION, from, next, 5);

@@ -12,18 +12,14 @@ const CALLBACK: Duration = Duration::from_millis(1);
 /// The time budget of a callback.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    started_unix_nano: u64,
+    /// When the callback started.
+    pub started_unix_nano: u64,
 }
 
 impl Budget {
     /// Starts the budget of a callback.
     pub fn start() -> Self {
         Self { started_unix_nano: clock::now_unix_nano() }
-    }
-
-    /// Returns when the callback started.
-    pub fn started_unix_nano(self) -> u64 {
-        self.started_unix_nano
     }
 
     /// Returns whether it is spent. A clock that goes backwards spends it.

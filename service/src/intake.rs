@@ -11,4 +11,4 @@ pub mod producers;
 pub mod queue;
 
 pub use counters::SharedCounters;
-pub use queue::{Intake, QueueState};
+pub use queue::Intake;

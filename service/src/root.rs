@@ -2,14 +2,13 @@
 
 use log::error;
 use proxy_wasm::traits::{Context, RootContext, StreamContext};
-use proxy_wasm::types::ContextType;
+use proxy_wasm::types::{ContextType, Status};
 use tributary_host::http_call::{self, Call, Request};
 use tributary_host::stream::ContextId;
-use tributary_host::{buffer, callbacks, capability, clock, logging};
-use tributary_proto::limits::CONFIGURATION_BYTES_MAX;
+use tributary_host::{callbacks, capability, clock, configuration, logging};
 
 use crate::config::ServiceConfig;
-use crate::http_calls::{CallError, HttpCalls};
+use crate::http_calls::HttpCalls;
 use crate::service::{self, Service};
 
 /// The callbacks that `service.wasm` exports. The build strips all others, and `tributary check` requires
@@ -39,8 +38,8 @@ impl ServiceRoot {
 struct Dispatcher;
 
 impl HttpCalls for Dispatcher {
-    fn send(&self, request: &Request<'_>) -> Result<Call, CallError> {
-        Ok(http_call::send(request)?)
+    fn send(&self, request: &Request<'_>) -> Result<Call, Status> {
+        http_call::send(request)
     }
 }
 
@@ -114,20 +113,10 @@ fn log_misattached() {
 
 /// Creates the service from its configuration, or logs all problems.
 fn configure(root: ContextId) -> Option<Service> {
-    // One byte more than the limit, so that a longer configuration is rejected.
-    let bytes = buffer::plugin_configuration(CONFIGURATION_BYTES_MAX + 1)
-        .inspect_err(|_| capability::log_withheld("proxy_get_buffer_bytes", "no configuration can be read"))
-        .ok()?;
-    let config = match ServiceConfig::parse(&bytes) {
-        Ok(config) => config,
-        Err(problems) => {
-            problems.iter().for_each(|problem| error!("configuration of the service: {problem}"));
-            return None;
-        }
-    };
+    let config = configuration::read("service", ServiceConfig::parse)?;
     let is_allowed = capability::are_allowed(&[
         ("proxy_get_current_time_nanoseconds", clock::probe(), "the time is unknown"),
-        // Before a response, the SDK enters the root context, and panics if the host withholds that.
+        // Before a response, the SDK enters the root context, and panics if Envoy withholds that.
         ("proxy_set_effective_context", root.enter(), "no response can be handled"),
         ("proxy_set_tick_period_milliseconds", clock::tick_every(service::TICK), "nothing is exported"),
     ]);

@@ -10,18 +10,18 @@ use tributary_host::{attributes, clock, counter, memory, random};
 use tributary_proto::config::quoted;
 use tributary_proto::console::FLUSH_KEY;
 use tributary_proto::duration::as_ns;
-use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::exports::{self, Export};
 use tributary_proto::heartbeat;
+use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 
 use crate::aggregate::{DestinationId, STEP_NS, Table, TableLimits};
 use crate::budget::Budget;
-use crate::checkpoint::{self, EXPORT_TIME, Instance};
+use crate::checkpoint::{self, Instance};
 use crate::config::ServiceConfig;
 use crate::export::snapshot::Snapshots;
-use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics};
+use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics, shutdown};
 use crate::http_calls::HttpCalls;
-use crate::intake::{Intake, QueueState};
+use crate::intake::Intake;
 use crate::stats::{DropReason, ServiceStats};
 use crate::values::SharedValues;
 
@@ -86,7 +86,7 @@ impl Service {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
         // The clock may have been set back since then.
-        let exported = EXPORT_TIME.load().valid().unwrap_or(0);
+        let exported = checkpoint::export_time();
         let instance = Instance::of_process(now, exported);
         let exported = if checkpoint::is_plausible(exported, now) { exported } else { 0 };
         let start_unix_nano = now.max(instance.started_unix_nano).max(exported);
@@ -146,7 +146,7 @@ impl Service {
     pub fn on_tick(&mut self, calls: &dyn HttpCalls) {
         let is_first = self.start();
         let budget = Budget::start();
-        let has_beaten = self.write_heartbeat(budget.started_unix_nano());
+        let has_beaten = self.write_heartbeat(budget.started_unix_nano);
         let enqueued = (is_first || has_beaten).then(|| self.stats.batches_enqueued.value());
         self.drain(budget);
         if let Some(enqueued) = enqueued {
@@ -160,7 +160,7 @@ impl Service {
             self.read_counters(now);
             if self.self_metrics {
                 let (table, start) = (&mut self.table, self.start_unix_nano);
-                self_metrics::write(table, &self.stats, &mut self.exporters, start, now);
+                self_metrics::write(table, &self.stats, &self.exporters, start, now);
             }
         }
         self.export(calls, budget, now);
@@ -181,8 +181,7 @@ impl Service {
             if exporter.handle_response(call, has_headers, table, stats) {
                 // Continues with the next slice of the same cycle; the next cycle starts with a tick.
                 let mut context = ExportContext { calls, table, resource, stats };
-                let is_unfinished = exporter.export(&mut context, budget, CycleStart::Deferred);
-                self.backlog.exports = self.backlog.exports || is_unfinished;
+                self.backlog.exports |= exporter.export(&mut context, budget, CycleStart::Deferred);
                 break;
             }
         }
@@ -199,11 +198,12 @@ impl Service {
         }
         self.publish_ledgers();
         self.read_counters(clock::now_unix_nano());
-        let exporters = self.exporters.iter();
-        let points = exporters.map(|exporter| exporter.log_unexported(&self.table, &self.resource));
+        let points = self.exporters.iter().map(|exporter| {
+            shutdown::log_unexported(exporter, &self.table, &self.resource, clock::now_unix_nano())
+        });
         let points = points.fold(0, u64::saturating_add);
         let level = if points == 0 { Level::Info } else { Level::Warn };
-        let observations = self.intake.observations();
+        let observations = self.stats.observations_aggregated.since_start();
         log!(
             level,
             "the service shuts down: {observations} observations aggregated, {points} points not exported"
@@ -225,13 +225,13 @@ impl Service {
         self.intake.resume();
         let started = self.instance.started_unix_nano;
         for (destination, baselines) in self.exporters.iter().filter_map(Exporter::load_checkpoint) {
-            self.intake.counters().resume(&mut self.table, destination, &baselines, started);
+            self.intake.counters.resume(&mut self.table, destination, &baselines, started);
         }
         let aggregated = self.stats.observations_aggregated.of_process();
         for exporter in &mut self.exporters {
-            let name = quoted(&exporter.state().name);
-            let lost = exporter.ledger().waiting(aggregated);
-            exporter.ledger().drop(DropReason::Trap, lost);
+            let name = quoted(&exporter.status.state.name);
+            let lost = exporter.ledger.waiting(aggregated);
+            exporter.ledger.drop(DropReason::Trap, lost);
             warn!(
                 "the service was restarted after a trap: {lost} observations are lost for destination {name}"
             );
@@ -242,14 +242,13 @@ impl Service {
     fn drain(&mut self, budget: Budget) {
         self.backlog.queues = false;
         for queue in &self.queues {
-            let state = self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
-            self.backlog.queues = self.backlog.queues || state == QueueState::Backlog;
+            self.backlog.queues |= self.intake.drain(*queue, &mut self.table, &self.stats, Some(budget));
         }
     }
 
     /// Counts batches as taken that were enqueued but are in no queue, because workers would wait for them
-    /// for ever: with each heartbeat, by which workers know that the service runs. A hot restart passes the statistics on, but not the queues; and some items are not valid
-    /// batches.
+    /// for ever: with each heartbeat, by which workers know that the service runs. A hot restart passes the
+    /// statistics on, but not the queues; and some items are not valid batches.
     fn reconcile(&self, enqueued: u64) {
         if !self.backlog.queues {
             let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());
@@ -292,7 +291,7 @@ impl Service {
             } else {
                 exporter.export(&mut context, budget, CycleStart::Allowed)
             };
-            self.backlog.exports = self.backlog.exports || is_unfinished;
+            self.backlog.exports |= is_unfinished;
         }
         if self.backlog.exports {
             self.turn = self.turn.wrapping_add(1);
@@ -313,18 +312,19 @@ impl Service {
 
     /// Publishes the ledgers after each callback that may have changed them, so that they always add up.
     fn publish_ledgers(&mut self) {
-        let (dropped, unmeasured) = (self.intake.take_dropped(), self.intake.take_unmeasured());
+        let dropped = std::mem::take(&mut self.intake.observations_dropped);
+        let unmeasured = std::mem::take(&mut self.intake.observations_unmeasured);
         for exporter in &mut self.exporters {
-            exporter.ledger().drop(DropReason::Table, dropped);
+            exporter.ledger.drop(DropReason::Table, dropped);
             // Unmeasured observations have nothing to export, so they count as exported.
-            exporter.ledger().export(unmeasured);
+            exporter.ledger.export(unmeasured);
             exporter.publish_ledger(&self.stats);
         }
     }
 
     /// Publishes the state of the exports in shared data, if it changed.
     fn publish_exports(&mut self) {
-        let states = self.exporters.iter().map(Exporter::state);
+        let states = self.exporters.iter().map(|exporter| &exporter.status.state);
         if states.clone().ne(&self.published_exports)
             && HostSharedData.set(exports::KEY, &exports::encode(states.clone()), Version::ANY).is_ok()
         {
@@ -343,7 +343,7 @@ impl Service {
 
     fn read_counters(&mut self, now_unix_nano: u64) {
         let started = self.instance.started_unix_nano;
-        self.intake.counters().read(&mut self.table, &self.stats, started, now_unix_nano);
+        self.intake.counters.read(&mut self.table, &self.stats, started, now_unix_nano);
     }
 }
 

@@ -64,11 +64,6 @@ pub struct ValueConfig {
 #[derive(Debug)]
 pub struct SharedValues {
     values: Vec<SharedValue>,
-    stats: ValueStats,
-}
-
-#[derive(Debug)]
-struct ValueStats {
     fetched: Counter,
     failed: Counter,
     /// Values that are currently missing.
@@ -89,24 +84,17 @@ impl SharedValues {
     /// Creates the values of a configuration. Those that a previous service of this process wrote are kept.
     pub fn new(configs: Vec<ValueConfig>, now_unix_nano: u64) -> Self {
         let shared = |config: ValueConfig| {
-            let mut schedule = FetchSchedule::new(config.policy, now_unix_nano);
-            if !stored(&config.name).is_empty() {
-                schedule.found(now_unix_nano);
-            }
-            SharedValue {
-                config,
-                schedule,
-                in_flight: None,
-                written: None,
-                log: RateLimit::new(LOG_INTERVAL),
-            }
+            let is_stored = !stored(&config.name).is_empty();
+            let schedule = FetchSchedule::new(config.policy, is_stored, now_unix_nano);
+            let log = RateLimit::new(LOG_INTERVAL);
+            SharedValue { config, schedule, in_flight: None, written: None, log }
         };
-        let stats = ValueStats {
+        Self {
+            values: configs.into_iter().map(shared).collect(),
             fetched: Counter::define("tributary_values_fetched"),
             failed: Counter::define("tributary_values_failed"),
             missing: Gauge::define("tributary_values_missing"),
-        };
-        Self { values: configs.into_iter().map(shared).collect(), stats }
+        }
     }
 
     /// Fetches values that are due, and removes those that are too old.
@@ -114,18 +102,17 @@ impl SharedValues {
         if self.values.is_empty() {
             return;
         }
-        let (now, stats) = (clock::now_unix_nano(), &self.stats);
-        let mut missing: u64 = 0;
+        let (now, mut missing) = (clock::now_unix_nano(), 0_u64);
         for value in &mut self.values {
             if value.schedule.is_due(now, jitter()) {
-                value.fetch(calls, now, stats);
+                value.fetch(calls, self.failed, now);
             }
-            if value.schedule.is_stale(now) {
+            if value.schedule.take_stale(now) {
                 value.remove(now);
             }
             missing = missing.saturating_add(u64::from(stored(&value.config.name).is_empty()));
         }
-        stats.missing.set(missing);
+        self.missing.set(missing);
     }
 
     /// Handles the response to `call`, if it is a call of a value. `has_headers` is false if the response
@@ -137,27 +124,22 @@ impl SharedValues {
         value.in_flight = None;
         let now = clock::now_unix_nano();
         let result = if has_headers { value.read(now) } else { Err(ValueError::Incomplete) };
-        let stats = &self.stats;
         match result {
             Ok((bytes, expires)) => {
-                stats.fetched.add(1);
-                if value.schedule.failures() > 0 {
+                self.fetched.add(1);
+                if value.schedule.fetched(now, expires, jitter()) > 0 {
                     info!("value {}: fetched again after failures", quoted(&value.config.name));
                 }
-                value.schedule.fetched(now, expires, jitter());
                 value.publish(bytes, now);
             }
-            Err(error) => {
-                stats.failed.add(1);
-                value.fail(&error, now);
-            }
+            Err(error) => value.fail(&error, self.failed, now),
         }
         true
     }
 }
 
 impl SharedValue {
-    fn fetch(&mut self, calls: &dyn HttpCalls, now_unix_nano: u64, stats: &ValueStats) {
+    fn fetch(&mut self, calls: &dyn HttpCalls, failed: Counter, now_unix_nano: u64) {
         let ValueConfig { cluster, method, path, authority, headers, body, .. } = &self.config;
         let request = Request {
             cluster,
@@ -173,10 +155,7 @@ impl SharedValue {
                 self.in_flight = Some(call);
                 self.schedule.sent(now_unix_nano);
             }
-            Err(error) => {
-                stats.failed.add(1);
-                self.fail(&ValueError::Call(error), now_unix_nano);
-            }
+            Err(status) => self.fail(&ValueError::Call(status), failed, now_unix_nano),
         }
     }
 
@@ -200,7 +179,8 @@ impl SharedValue {
         Ok((value, expires))
     }
 
-    fn fail(&mut self, error: &ValueError, now_unix_nano: u64) {
+    fn fail(&mut self, error: &ValueError, failed: Counter, now_unix_nano: u64) {
+        failed.add(1);
         let wait = self.schedule.failed(now_unix_nano, jitter());
         if let Some(suppressed) = self.log.permit(now_unix_nano) {
             let (name, cluster) = (quoted(&self.config.name), quoted(&self.config.cluster));
@@ -228,7 +208,6 @@ impl SharedValue {
     }
 
     fn remove(&mut self, now_unix_nano: u64) {
-        self.schedule.removed();
         if write(&self.config.name, b"").is_ok() {
             self.written = Some(Vec::new());
             if self.log.permit(now_unix_nano).is_some() {

@@ -1,6 +1,8 @@
 //! Where metrics come from, and in which order they are exported.
 
+use tributary_host::random::Hasher;
 use tributary_proto::limits::METRICS_PER_ORIGIN_MAX;
+use tributary_proto::metric::Metric;
 
 use super::metric_table::MetricTable;
 
@@ -18,51 +20,47 @@ pub enum MetricOrigin {
 
 /// All metrics by their origin. No origin takes the places of another.
 #[derive(Debug, Default)]
-pub(super) struct Metrics {
-    workers: Vec<MetricTable>,
-    shared_data: Vec<MetricTable>,
-    service: Vec<MetricTable>,
-}
+pub(super) struct Metrics([Vec<MetricTable>; MetricOrigin::ALL.len()]);
 
 impl Metrics {
     /// Returns the metrics of one origin.
     pub(super) fn of(&self, origin: MetricOrigin) -> &[MetricTable] {
-        match origin {
-            MetricOrigin::Workers => &self.workers,
-            MetricOrigin::SharedData => &self.shared_data,
-            MetricOrigin::Service => &self.service,
-        }
+        self.0.get(origin as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the metrics of one origin for changes.
-    pub(super) fn of_mut(&mut self, origin: MetricOrigin) -> &mut Vec<MetricTable> {
-        match origin {
-            MetricOrigin::Workers => &mut self.workers,
-            MetricOrigin::SharedData => &mut self.shared_data,
-            MetricOrigin::Service => &mut self.service,
+    /// Returns the place of a metric, which is added if there is room. A linear search is enough: there are
+    /// few metrics, and all series of a group share them.
+    pub(super) fn place(&mut self, origin: MetricOrigin, metric: &Metric, hasher: &Hasher) -> Option<usize> {
+        let metrics = self.0.get_mut(origin as usize)?;
+        let known = metrics.iter().position(|present| present.metric == *metric);
+        let number = known.unwrap_or(metrics.len());
+        if number >= METRICS_PER_ORIGIN_MAX {
+            return None;
         }
+        if known.is_none() {
+            metrics.push(MetricTable::new(metric.clone(), hasher.clone()));
+        }
+        (origin as usize).checked_mul(METRICS_PER_ORIGIN_MAX)?.checked_add(number)
     }
 
     /// Returns the metric at a place, if there is one. Places never change; each origin has
     /// [`METRICS_PER_ORIGIN_MAX`] of them, in the order of export.
     pub(super) fn at(&self, place: usize) -> Option<&MetricTable> {
-        self.of(MetricOrigin::at(place)?).get(place % METRICS_PER_ORIGIN_MAX)
+        self.0.get(place / METRICS_PER_ORIGIN_MAX)?.get(place % METRICS_PER_ORIGIN_MAX)
     }
 
     /// Returns the metric at a place for changes.
     pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut MetricTable> {
-        self.of_mut(MetricOrigin::at(place)?).get_mut(place % METRICS_PER_ORIGIN_MAX)
+        self.0.get_mut(place / METRICS_PER_ORIGIN_MAX)?.get_mut(place % METRICS_PER_ORIGIN_MAX)
     }
 }
 
 impl MetricOrigin {
+    /// All origins in the order of export.
+    const ALL: [Self; 3] = [Self::Workers, Self::SharedData, Self::Service];
+
     /// Returns the origin of the metric at a place; `None` after the last place.
     pub(super) fn at(place: usize) -> Option<Self> {
-        match place / METRICS_PER_ORIGIN_MAX {
-            0 => Some(Self::Workers),
-            1 => Some(Self::SharedData),
-            2 => Some(Self::Service),
-            _ => None,
-        }
+        Self::ALL.get(place / METRICS_PER_ORIGIN_MAX).copied()
     }
 }

@@ -7,6 +7,8 @@ use tributary_proto::batch::Point;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::metric::Kind;
 
+use super::data_point::DataPoint;
+
 /// The maximum number of destinations: a set of them has 16 bits.
 pub const DESTINATIONS_CAPACITY: usize = 16;
 
@@ -17,6 +19,12 @@ pub struct DestinationId {
     pub number: usize,
     /// Its place among the destinations with delta temporality, if it is one of them.
     pub delta: Option<usize>,
+}
+
+impl DestinationId {
+    /// A reader that is no destination, such as the console: it gets all cumulative values and confirms
+    /// nothing.
+    pub const READER: Self = Self { number: DESTINATIONS_CAPACITY, delta: None };
 }
 
 /// One series.
@@ -93,74 +101,39 @@ struct DestinationSet(u16);
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Option<Row>>() == 64, "there may be a million rows");
 
-/// What a row has to export.
-#[derive(Debug, PartialEq)]
-pub enum RowUpdate<'a> {
-    /// The cumulative value.
-    Value(&'a Point),
-    /// The increase since the start of a window.
-    Delta {
-        /// The start of the window.
-        start_unix_nano: u64,
-        /// The increase.
-        point: Cow<'a, Point>,
-    },
-    /// The end of the series.
-    End {
-        /// The time of the end. It must not be later, because the series may start again from there.
-        time_unix_nano: u64,
-    },
-}
-
 // What a row has, for everyone.
 impl Row {
-    /// Returns the attributes in canonical bytes.
-    pub fn attributes(&self) -> &[u8] {
-        &self.attributes
-    }
-
-    /// Returns the start of its counts.
-    pub fn start_unix_nano(&self) -> u64 {
-        self.start_unix_nano
-    }
-
-    /// Returns its cumulative value or its end.
-    pub fn current(&self) -> RowUpdate<'_> {
-        if self.has_ended {
-            RowUpdate::End { time_unix_nano: self.changed_unix_nano }
-        } else {
-            RowUpdate::Value(&self.point)
-        }
-    }
-
-    /// Returns what a destination gets of it in the next export, if anything.
-    pub fn update(&self, destination: DestinationId) -> Option<RowUpdate<'_>> {
-        let Some(delta) = destination.delta else { return Some(self.current()) };
+    /// Returns what a destination gets of it in an export at this time, if anything.
+    pub fn point(&self, destination: DestinationId, time_unix_nano: u64) -> Option<DataPoint<'_>> {
         if !self.has_update(destination) {
             return None;
         }
-        let Delta { since_unix_nano, baseline, .. } = self.deltas.get(delta)?;
-        let point = match baseline {
-            Some(baseline) => Cow::Owned(self.point.since(baseline)),
-            None => Cow::Borrowed(&self.point),
+        // Each destination gets an exemplar once.
+        let kept = self.exemplar.as_deref().filter(|kept| !kept.confirmed.contains(destination.number));
+        let mut point = DataPoint {
+            attributes: &self.attributes,
+            start_unix_nano: self.start_unix_nano,
+            time_unix_nano,
+            value: Some(Cow::Borrowed(&self.point)),
+            exemplar: kept.map(|kept| &kept.exemplar),
         };
-        Some(RowUpdate::Delta { start_unix_nano: *since_unix_nano, point })
+        if let Some(delta) = destination.delta {
+            let Delta { since_unix_nano, baseline, .. } = self.deltas.get(delta)?;
+            point.start_unix_nano = *since_unix_nano;
+            if let Some(baseline) = baseline {
+                point.value = Some(Cow::Owned(self.point.since(baseline)));
+            }
+        } else if self.has_ended {
+            // Not later, because the series may start again from there.
+            point.time_unix_nano = self.changed_unix_nano.max(self.start_unix_nano);
+            point.value = None;
+        }
+        Some(point)
     }
 
     /// Returns whether a destination has confirmed its current value or its end.
     pub fn is_confirmed(&self, destination: DestinationId) -> bool {
         self.confirmed.contains(destination.number)
-    }
-
-    /// Returns its exemplar.
-    pub fn exemplar(&self) -> Option<&Exemplar> {
-        self.exemplar.as_deref().map(|kept| &kept.exemplar)
-    }
-
-    /// Returns the exemplar that a destination gets with a value.
-    pub fn exemplar_for(&self, destination: DestinationId) -> Option<&Exemplar> {
-        let kept = self.exemplar.as_deref()?;
-        (!kept.confirmed.contains(destination.number)).then_some(&kept.exemplar)
     }
 }
 
@@ -232,7 +205,8 @@ impl Row {
 
     /// Keeps the greater of two exemplars, or the new one if a destination has the old one.
     fn offer(&mut self, exemplar: Exemplar) {
-        let stays = |kept: &KeptExemplar| kept.confirmed.is_empty() && kept.exemplar >= exemplar;
+        let stays =
+            |kept: &KeptExemplar| kept.confirmed == DestinationSet::default() && kept.exemplar >= exemplar;
         if !self.exemplar.as_deref().is_some_and(stays) {
             let (sent, confirmed) = (DestinationSet::default(), DestinationSet::default());
             self.exemplar = Some(Box::new(KeptExemplar { exemplar, sent, confirmed }));
@@ -345,10 +319,6 @@ impl DestinationSet {
 
     fn contains(self, number: usize) -> bool {
         self.0 & Self::bit(number) != 0
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == 0
     }
 
     fn has_all(self, count: usize) -> bool {

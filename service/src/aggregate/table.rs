@@ -8,7 +8,7 @@ use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::limits::METRICS_PER_ORIGIN_MAX;
 use tributary_proto::metric::{Kind, Metric};
 
-use super::metric_table::{MetricTable, NewRow};
+use super::metric_table::NewRow;
 use super::origin::{MetricOrigin, Metrics};
 use super::row::{DeltaBaseline, DestinationId, Row};
 use super::timeline::Timeline;
@@ -121,7 +121,7 @@ impl Table {
         let first = Cursor { metric: METRICS_PER_ORIGIN_MAX, row: 0 };
         let rows = self.rows(first);
         let rows = rows.take_while(|(at, ..)| MetricOrigin::at(at.metric) == Some(MetricOrigin::SharedData));
-        rows.filter_map(move |(_, _, row)| Some((row.attributes(), row.baseline(destination)?)))
+        rows.filter_map(move |(_, _, row)| Some((&*row.attributes, row.baseline(destination)?)))
     }
 
     /// Returns the latest time that was exported to any destination.
@@ -140,7 +140,8 @@ impl Table {
         let now_unix_nano = self.timeline.advance(now_unix_nano);
         for _ in 0..rows_max {
             // Series of other origins never end.
-            let Some(metric) = self.metrics.of_mut(MetricOrigin::Workers).get_mut(self.sweep.metric) else {
+            let is_worker = MetricOrigin::at(self.sweep.metric) == Some(MetricOrigin::Workers);
+            let Some(metric) = self.metrics.at_mut(self.sweep.metric).filter(|_| is_worker) else {
                 self.sweep = Cursor::default();
                 return;
             };
@@ -164,8 +165,8 @@ impl Table {
                 observations.fold(merged.observations_unmeasured, u64::saturating_add);
             return;
         }
-        let places: Vec<Option<usize>> =
-            group.metrics.iter().map(|metric| self.place(MetricOrigin::Workers, metric)).collect();
+        let place = |metric| self.metrics.place(MetricOrigin::Workers, metric, &self.hasher);
+        let places: Vec<Option<usize>> = group.metrics.iter().map(place).collect();
         let start_unix_nano = self.epoch_unix_nano;
         let new = NewRow { series_max: self.limits.series_max, deltas: self.limits.deltas, start_unix_nano };
         // One row of a series carries its observations: the first of a kind that has deltas.
@@ -178,8 +179,7 @@ impl Table {
             let mut shared: Option<Rc<[u8]>> = None;
             for (number, (place, point)) in places.iter().zip(points).enumerate() {
                 let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);
-                let metrics = self.metrics.of_mut(MetricOrigin::Workers);
-                let metric = place.and_then(|place| metrics.get_mut(place));
+                let metric = place.and_then(|place| self.metrics.at_mut(place));
                 let row = metric.and_then(|metric| metric.row(&attributes, hash, &mut shared, new));
                 let observations = if number == carrier { observations } else { 0 };
                 let is_added = row.is_some_and(|row| {
@@ -203,23 +203,9 @@ impl Table {
         start_unix_nano: u64,
     ) -> Option<&mut Row> {
         let new = NewRow { series_max: usize::MAX, deltas: self.limits.deltas, start_unix_nano };
-        let (place, hash) = (self.place(origin, metric)?, self.hasher.hash_one(attributes));
-        let metric = self.metrics.of_mut(origin).get_mut(place)?;
-        metric.row(attributes, hash, &mut None, new)
-    }
-
-    /// Returns the place of a metric, which is added if there is room. A linear search is enough: there are
-    /// few metrics, and all series of a group share them.
-    fn place(&mut self, origin: MetricOrigin, metric: &Metric) -> Option<usize> {
-        let metrics = self.metrics.of_mut(origin);
-        if let Some(place) = metrics.iter().position(|present| present.metric == *metric) {
-            return Some(place);
-        }
-        if metrics.len() >= METRICS_PER_ORIGIN_MAX {
-            return None;
-        }
-        metrics.push(MetricTable::new(metric.clone(), self.hasher.clone()));
-        Some(metrics.len().saturating_sub(1))
+        let place = self.metrics.place(origin, metric, &self.hasher)?;
+        let hash = self.hasher.hash_one(attributes);
+        self.metrics.at_mut(place)?.row(attributes, hash, &mut None, new)
     }
 }
 

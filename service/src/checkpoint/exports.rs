@@ -1,31 +1,43 @@
 //! What destinations have: the latest exported time, and counters in shared data.
 
+use tributary_host::counter;
+use tributary_host::shared_data::HostSharedData;
 use tributary_proto::limits::COUNTERS_MAX;
 
-use super::{Key, Record};
+use super::{load, save};
 use crate::aggregate::DeltaBaseline;
 
-/// The latest time that was exported to any destination.
-pub const EXPORT_TIME: Key<u64> = Key::new("tributary.export_time");
+/// The key of the latest exported time: Unix nanoseconds, 8 bytes little-endian.
+const EXPORT_TIME: &str = "tributary.export_time";
 
 /// How much of the counters in shared data one destination with delta temporality has.
 #[derive(Debug)]
 pub struct ExportCheckpoint {
-    key: Key<CounterBaselines>,
-    saved: CounterBaselines,
+    key: String,
+    saved: Vec<u8>,
 }
 
 /// What a destination has of each counter, by the attributes of its series, in the wire form.
 ///
 /// For each counter: the end of the window, the value, both in 8 bytes, the length of the attributes in 2
 /// bytes, all little-endian, and the attributes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct CounterBaselines(Vec<u8>);
+
+/// Returns the latest time that was exported to any destination; 0 if none is stored.
+pub fn export_time() -> u64 {
+    counter::read(&mut HostSharedData, EXPORT_TIME).ok().flatten().unwrap_or(0)
+}
+
+/// Writes the latest exported time. A failed write is retried with the next request.
+pub fn save_export_time(unix_nano: u64) {
+    save(EXPORT_TIME, &unix_nano.to_le_bytes());
+}
 
 impl ExportCheckpoint {
     /// Creates the checkpoint of the destination with this name.
     pub fn new(destination: &str) -> Self {
-        Self { key: Key::with_suffix("tributary.exported", destination), saved: CounterBaselines::default() }
+        Self { key: format!("tributary.exported.{destination}"), saved: Vec::new() }
     }
 
     /// Writes what the destination has, unless nothing changed. A failed write is retried with the next one.
@@ -33,20 +45,18 @@ impl ExportCheckpoint {
         let mut bytes = Vec::new();
         for (attributes, DeltaBaseline { value, end_unix_nano }) in baselines.take(COUNTERS_MAX) {
             let Ok(length) = u16::try_from(attributes.len()) else { continue };
-            bytes.extend_from_slice(&end_unix_nano.to_le_bytes());
-            bytes.extend_from_slice(&value.to_le_bytes());
+            bytes.extend_from_slice([end_unix_nano, value].map(u64::to_le_bytes).as_flattened());
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(attributes);
         }
-        let baselines = CounterBaselines(bytes);
-        if baselines != self.saved && self.key.save(&baselines).is_ok() {
-            self.saved = baselines;
+        if bytes != self.saved && save(&self.key, &bytes) {
+            self.saved = bytes;
         }
     }
 
     /// Reads what the destination had when the previous service trapped.
     pub fn load(&self) -> CounterBaselines {
-        self.key.load().valid().unwrap_or_default()
+        CounterBaselines(load(&self.key).unwrap_or_default())
     }
 }
 
@@ -66,16 +76,6 @@ impl CounterBaselines {
             }
             rest = bytes;
         }
-    }
-}
-
-impl Record for CounterBaselines {
-    fn encode(&self) -> Vec<u8> {
-        self.0.clone()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        Some(Self(bytes.to_vec()))
     }
 }
 
@@ -99,11 +99,11 @@ mod tests {
     #[test]
     fn absent_and_foreign_values_are_ignored() {
         fake::reset();
-        assert_eq!((EXPORT_TIME.load().valid(), loaded("d", b"a")), (None, None));
+        assert_eq!((export_time(), loaded("d", b"a")), (0, None));
         for key in ["tributary.export_time", KEY] {
             fake::with(|host| host.store.set(key, b"garbage", 0)).unwrap();
         }
-        assert_eq!((EXPORT_TIME.load().valid(), loaded("d", b"a")), (None, None));
+        assert_eq!((export_time(), loaded("d", b"a")), (0, None));
     }
 
     proptest! {
@@ -142,8 +142,8 @@ mod tests {
         #[test]
         fn a_saved_time_is_loaded(unix_nano in any::<u64>()) {
             fake::reset();
-            EXPORT_TIME.save(&unix_nano).unwrap();
-            prop_assert_eq!(EXPORT_TIME.load().valid(), Some(unix_nano));
+            save_export_time(unix_nano);
+            prop_assert_eq!(export_time(), unix_nano);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tributary_host::random;
 use tributary_proto::duration::as_ns;
 
-use super::{Key, Record, Stored};
+use super::{load, save};
 
 /// The value is the start time, 8 bytes little-endian, then the id.
-const KEY: Key<Instance> = Key::new("tributary.instance");
+const KEY: &str = "tributary.instance";
 
 /// How far in the future a stored time may be: further than clocks are set back. A later time comes from a
 /// clock that was wrong, or from another plugin, and is ignored.
@@ -35,24 +35,16 @@ impl Instance {
     /// If a stored time is not plausible, the process gets a new id: under the old one, no point may be older
     /// than the latest exported time.
     pub fn of_process(now_unix_nano: u64, export_unix_nano: u64) -> Self {
-        if let Stored::Valid(instance) = KEY.load()
+        if let Some(instance) = load(KEY).and_then(|bytes| Self::decode(&bytes))
             && is_plausible(instance.started_unix_nano.max(export_unix_nano), now_unix_nano)
         {
             return instance;
         }
         let id = random::uuid().unwrap_or_else(|_| now_unix_nano.to_string());
         let instance = Self { id, started_unix_nano: now_unix_nano };
-        // If the host refuses, the id is still unique.
-        let _ = KEY.save(&instance);
+        // If Envoy refuses, the id is still unique.
+        save(KEY, &[now_unix_nano.to_le_bytes().as_slice(), instance.id.as_bytes()].concat());
         instance
-    }
-}
-
-impl Record for Instance {
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.started_unix_nano.to_le_bytes().to_vec();
-        bytes.extend_from_slice(self.id.as_bytes());
-        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {

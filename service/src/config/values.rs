@@ -49,15 +49,11 @@ fn read_one(section: &mut Section<'_>) -> Option<ValueConfig> {
     check_headers(section, &headers, &[]);
     let body = section.text("body", 0..=VALUE_BYTES_MAX).unwrap_or_default();
     let from = section.text("from", 1..=1024);
-    let source = match from.as_deref().map(ValueSource::parse) {
-        None => ValueSource::Body,
-        Some(Some(source)) => source,
-        Some(None) => {
-            let found = quoted(from.as_deref().unwrap_or_default());
-            section.note("from", &found, "body, header:NAME in lower case, or json:/POINTER");
-            ValueSource::Body
-        }
-    };
+    let from = from.as_deref().unwrap_or("body");
+    let source = ValueSource::parse(from).unwrap_or_else(|| {
+        section.note("from", &quoted(from), "body, header:NAME in lower case, or json:/POINTER");
+        ValueSource::Body
+    });
     let expiry = match section.word("expires_by", &["nothing", "jwt", "max_age"]) {
         Some("jwt") => Expiry::Jwt,
         Some("max_age") => Expiry::MaxAge,

@@ -25,11 +25,6 @@ impl Backoff {
         let half_ns = as_ns(whole) / 2;
         whole.saturating_sub(Duration::from_nanos(jitter.checked_rem(half_ns).unwrap_or(0)))
     }
-
-    /// Returns the longest wait.
-    pub fn longest(&self) -> Duration {
-        self.longest
-    }
 }
 
 #[cfg(test)]
@@ -52,7 +47,7 @@ mod tests {
             let backoff = Backoff::new(Duration::from_millis(first), Duration::from_millis(longest));
             let whole = backoff.wait(failures, 0);
             let shortened = backoff.wait(failures, jitter);
-            prop_assert!(whole >= Duration::from_millis(first) && whole <= backoff.longest());
+            prop_assert!(whole >= Duration::from_millis(first) && whole <= backoff.longest);
             prop_assert!(shortened <= whole && shortened > whole / 2);
         }
     }

@@ -35,7 +35,8 @@ pub enum Compression {
 
 /// Compresses a body part by part.
 pub struct Compressor {
-    bytes: u64,
+    /// The number of uncompressed bytes.
+    pub(super) bytes: usize,
     out: Vec<u8>,
     method: Method,
 }
@@ -74,7 +75,7 @@ impl Compressor {
 
     /// Appends a part.
     pub fn push(&mut self, part: &[u8]) {
-        self.bytes = self.bytes.saturating_add(as_u64(part.len()));
+        self.bytes = self.bytes.saturating_add(part.len());
         match &mut self.method {
             Method::None => self.out.extend_from_slice(part),
             Method::Gzip { deflate, crc } => {
@@ -93,14 +94,10 @@ impl Compressor {
         }
     }
 
-    /// Returns the number of uncompressed bytes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// Returns the compressed body.
     pub fn finish(self) -> Vec<u8> {
         let Self { bytes, mut out, method } = self;
+        let bytes = as_u64(bytes);
         match method {
             Method::None => out,
             Method::Gzip { mut deflate, crc } => {
@@ -162,7 +159,7 @@ mod tests {
     fn compress(compression: Compression, parts: &[&[u8]]) -> Vec<u8> {
         let mut compressor = Compressor::new(compression);
         parts.iter().for_each(|part| compressor.push(part));
-        assert_eq!(compressor.bytes(), parts.iter().map(|part| part.len() as u64).sum::<u64>());
+        assert_eq!(compressor.bytes, parts.iter().map(|part| part.len()).sum::<usize>());
         compressor.finish()
     }
 

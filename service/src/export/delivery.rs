@@ -2,10 +2,10 @@
 //! no clock and sends nothing: callers pass the time and the events.
 //!
 //! A cycle sends the whole table in slices, with one call in flight. [`due`](Delivery::due) returns whether
-//! and from where to send. Then exactly one of [`sent`](Delivery::sent), [`unsendable`](Delivery::unsendable)
+//! and from where to send. Then exactly one of [`sent`](Delivery::sent), [`failed`](Delivery::failed)
 //! and [`proceed`](Delivery::proceed) is called. After `sent` follows exactly one of
-//! [`handle_response`](Delivery::handle_response) and, if no response arrives, a later `due` that gives it
-//! up.
+//! [`accepted`](Delivery::accepted), [`failed`](Delivery::failed), [`proceed`](Delivery::proceed) for a slice
+//! that was rejected, and, if no response arrives, a later `due` that gives it up.
 //!
 //! The table keeps what was not confirmed, so there is no backlog: a retried slice is encoded again, with
 //! newer data.
@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::backoff::Backoff;
-use super::response::ResponseClass;
 use crate::aggregate::Cursor;
 
 /// How long after its timeout a call is given up. Envoy responds at the timeout itself, so this happens only
@@ -30,40 +29,16 @@ pub struct Delivery {
     attempt: Attempt,
     /// Where the slice starts that is in flight or due.
     at: Cursor,
-    /// Where the next slice starts, while this one is in flight.
-    next: Option<Cursor>,
     cycle_start_unix_nano: u64,
     failures: u32,
-}
-
-/// The result of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The slice was accepted.
-    Accepted {
-        /// Failures in a row before.
-        failures: u32,
-    },
-    /// The slice is sent again.
-    Retry {
-        /// Failures in a row.
-        failures: u32,
-        /// The time until then.
-        wait: Duration,
-    },
-    /// The slice is not sent again. Its sums are in the next cycle.
-    Dropped {
-        /// The status of the response.
-        status: u16,
-    },
 }
 
 impl Delivery {
     /// Creates a delivery whose first cycle starts one interval from now.
     pub fn new(interval: Duration, timeout: Duration, backoff: Backoff, now_unix_nano: u64) -> Self {
         let attempt = Attempt::after(interval, now_unix_nano);
-        let (at, next, cycle_start_unix_nano) = (Cursor::default(), None, now_unix_nano);
-        Self { interval, timeout, backoff, attempt, at, next, cycle_start_unix_nano, failures: 0 }
+        let (at, cycle_start_unix_nano) = (Cursor::default(), now_unix_nano);
+        Self { interval, timeout, backoff, attempt, at, cycle_start_unix_nano, failures: 0 }
     }
 
     /// Returns where to send from, if it is time to send.
@@ -84,51 +59,30 @@ impl Delivery {
         }
     }
 
-    /// Records that the slice was sent; the next one starts at `next`.
-    pub fn sent(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
-        self.next = next;
+    /// Records that the slice was sent.
+    pub fn sent(&mut self, now_unix_nano: u64) {
         self.attempt.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
     }
 
-    /// Records that Envoy refused the call.
-    pub fn unsendable(&mut self, now_unix_nano: u64, jitter: u64) -> Outcome {
-        self.retry(now_unix_nano, None, jitter)
+    /// Records that the slice was accepted; the next one starts at `next`. Returns the number of failures in
+    /// a row before.
+    pub fn accepted(&mut self, now_unix_nano: u64, next: Option<Cursor>) -> u32 {
+        self.proceed(now_unix_nano, next);
+        std::mem::take(&mut self.failures)
     }
 
-    /// Records a response. Returns `None` if nothing was in flight: the call was given up before.
-    pub fn handle_response(
-        &mut self,
-        now_unix_nano: u64,
-        class: &ResponseClass,
-        jitter: u64,
-    ) -> Option<Outcome> {
-        if !self.attempt.is_in_flight() {
-            return None;
-        }
-        Some(match class {
-            ResponseClass::Retryable { after } => self.retry(now_unix_nano, *after, jitter),
-            ResponseClass::Accepted { .. } => {
-                let failures = std::mem::take(&mut self.failures);
-                self.proceed(now_unix_nano, self.next);
-                Outcome::Accepted { failures }
-            }
-            ResponseClass::Rejected { status } => {
-                self.proceed(now_unix_nano, self.next);
-                Outcome::Dropped { status: *status }
-            }
-        })
-    }
-
-    /// Waits for the backoff, or for what the collector asked for if that is longer.
-    fn retry(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> Outcome {
+    /// Records that the slice must be sent again, because Envoy refused the call or the collector asks for
+    /// it. Returns the number of failures in a row and the wait: the backoff, or what the collector asked for
+    /// if that is longer.
+    pub fn failed(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> (u32, Duration) {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter).max(asked.unwrap_or_default());
         self.attempt.schedule(wait, now_unix_nano);
-        Outcome::Retry { failures: self.failures, wait }
+        (self.failures, wait)
     }
 
     /// Proceeds to the slice at `next` at once, or after the last to a new cycle, one interval after this one
-    /// started. Called instead of [`sent`](Self::sent) if the slice was empty.
+    /// started. Called if the slice was empty or rejected.
     pub fn proceed(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         self.at = next.unwrap_or_default();
         let wait = match next {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tributary_proto::attributes::text;
+use tributary_proto::otlp::KeyValue;
+
 use super::backoff::Backoff;
 use super::compress::Compression;
 use super::encode::Encoding;
@@ -34,6 +37,41 @@ pub struct DestinationConfig {
     pub timeout: Duration,
     /// The waits before retries.
     pub backoff: Backoff,
+}
+
+impl DestinationConfig {
+    /// Returns the headers of requests: those of the configuration, and those of the encoding and the
+    /// compression unless the configuration has the same.
+    pub fn request_headers(&self) -> Vec<(String, String)> {
+        let own = [
+            ("content-type", Some(self.encoding.content_type())),
+            ("content-encoding", self.compression.content_encoding()),
+            ("user-agent", Some(concat!("tributary/", env!("CARGO_PKG_VERSION")))),
+            ("x-prometheus-remote-write-version", self.encoding.protocol_version()),
+        ];
+        let mut headers = self.headers.clone();
+        for (name, value) in own.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            if !headers.iter().any(|(given, _)| given == name) {
+                headers.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        headers
+    }
+
+    /// Returns the attributes of the exporter in metrics about it: `otel.component.*` (OpenTelemetry semantic
+    /// conventions), and `server.address` if it is known.
+    pub fn component(&self) -> Vec<KeyValue> {
+        let Self { name, encoding, cluster, authority, .. } = self;
+        let mut attributes =
+            vec![text("otel.component.name", name), text("otel.component.type", encoding.component_type())];
+        // Envoy does not expose the address of a cluster; an authority other than the cluster's name is an
+        // address.
+        if authority != cluster {
+            let address = authority.rsplit_once(':').map_or(authority.as_str(), |(address, _)| address);
+            attributes.push(text("server.address", address));
+        }
+        attributes
+    }
 }
 
 /// Returns a name as a part of a statistic's name: characters that separate parts, in Envoy or where

@@ -106,16 +106,9 @@ impl Encoding {
         }
     }
 
-    /// Returns the headers of a request, except `content-encoding`, which depends on [`Compression`].
-    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::OtlpProtobuf => &[("content-type", CONTENT_TYPE_PROTOBUF)],
-            Self::OtlpJson => &[("content-type", CONTENT_TYPE_JSON)],
-            Self::RemoteWrite => &[
-                ("content-type", remote_write_1::CONTENT_TYPE),
-                ("x-prometheus-remote-write-version", remote_write_1::VERSION),
-            ],
-        }
+    /// Returns the version of remote write, which is a header of its requests.
+    pub fn protocol_version(self) -> Option<&'static str> {
+        (self == Self::RemoteWrite).then_some(remote_write_1::VERSION)
     }
 }
 

@@ -1,31 +1,25 @@
 //! The exporter of one destination: writes requests from the table, sends them, and handles the responses.
 
-mod identity;
-mod status;
+pub mod status;
 pub mod totals;
 
 use tributary_host::http_call::{self, Call};
 use tributary_host::{clock, random};
 use tributary_proto::config::quoted;
-use tributary_proto::exports::Export;
-use tributary_proto::otlp::KeyValue;
 
 use self::status::ExporterStatus;
-use self::totals::ExportTotals;
-use super::compress::{Compression, Compressor};
-use super::delivery::{Delivery, Outcome};
+use super::delivery::Delivery;
 use super::destination::DestinationConfig;
 use super::encode::SizeHint;
 use super::ledger::Ledger;
 use super::request::ExportRequest;
 use super::resource::Resource;
-use super::response::{BODY_BYTES_MAX, CollectorResponse};
-use super::shutdown;
-use super::slice::{SliceLimits, View, slice};
+use super::response::{BODY_BYTES_MAX, CollectorResponse, ResponseClass};
+use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, DestinationId, Table};
 use crate::budget::Budget;
-use crate::checkpoint::{CounterBaselines, EXPORT_TIME, ExportCheckpoint};
-use crate::http_calls::HttpCalls;
+use crate::checkpoint::{CounterBaselines, ExportCheckpoint, save_export_time};
+use crate::http_calls::{HttpCalls, refusal};
 use crate::stats::{DropReason, ServiceStats};
 
 /// The maximum number of rows that are encoded at once.
@@ -34,19 +28,19 @@ pub const PART_ROWS: usize = 100;
 /// The exporter of one destination.
 #[derive(Debug)]
 pub struct Exporter {
-    destination: DestinationConfig,
-    id: DestinationId,
-    /// The headers of the destination and of its encoding.
-    headers: Vec<(String, String)>,
-    compression: Compression,
+    /// The destination, with all headers of its requests and their compression.
+    pub destination: DestinationConfig,
+    pub(super) id: DestinationId,
     size: SizeHint,
     delivery: Delivery,
     /// The request that is being written.
     request: Option<ExportRequest>,
     in_flight: Option<InFlight>,
-    status: ExporterStatus,
+    /// The results of its exports.
+    pub status: ExporterStatus,
     flush: Flush,
-    ledger: Ledger,
+    /// What became of the aggregated observations.
+    pub ledger: Ledger,
     /// With delta temporality.
     checkpoint: Option<ExportCheckpoint>,
 }
@@ -97,20 +91,17 @@ struct Flush {
 impl Exporter {
     /// Creates an exporter whose first cycle starts one interval from now.
     pub fn new(
-        destination: DestinationConfig,
+        mut destination: DestinationConfig,
         id: DestinationId,
         resource: &Resource,
         now_unix_nano: u64,
     ) -> Self {
-        let encoding = destination.encoding;
-        let compression = encoding.compression(destination.compression);
-        let headers = identity::headers(&destination, compression);
+        destination.compression = destination.encoding.compression(destination.compression);
+        destination.headers = destination.request_headers();
         let (interval, timeout, backoff) = (destination.interval, destination.timeout, destination.backoff);
         Self {
             id,
-            headers,
-            compression,
-            size: SizeHint::new(encoding, resource),
+            size: SizeHint::new(destination.encoding, resource),
             delivery: Delivery::new(interval, timeout, backoff, now_unix_nano),
             request: None,
             in_flight: None,
@@ -128,29 +119,9 @@ impl Exporter {
         self.checkpoint.as_ref().map(|checkpoint| (self.id, checkpoint.load()))
     }
 
-    /// Returns its attributes in metrics about it (OpenTelemetry semantic conventions, `otel.component.*`).
-    pub fn component(&self) -> Vec<KeyValue> {
-        identity::component(&self.destination)
-    }
-
-    /// Returns the state of the exports, which other plugins can read.
-    pub fn state(&self) -> &Export {
-        self.status.state()
-    }
-
-    /// Returns the results of the exports.
-    pub fn totals(&self) -> &ExportTotals {
-        self.status.totals()
-    }
-
-    /// Returns the ledger, for results that other modules know.
-    pub fn ledger(&mut self) -> &mut Ledger {
-        &mut self.ledger
-    }
-
     /// Publishes the ledger.
     pub fn publish_ledger(&mut self, stats: &ServiceStats) {
-        self.ledger.publish(stats.observations_aggregated.of_process(), self.status.state_mut());
+        self.ledger.publish(stats.observations_aggregated.of_process(), &mut self.status.state);
     }
 
     /// Returns the number of points in the request that has no response yet.
@@ -198,12 +169,12 @@ impl Exporter {
                 (self.flush.in_cycle, self.flush.is_rejected) = (self.flush.requested, false);
                 self.ledger.cycle_started(context.stats.observations_aggregated.of_process());
             }
-            let (encoding, compression) = (self.destination.encoding, self.compression);
-            let new = || ExportRequest::new(encoding, Compressor::new(compression), from);
+            let DestinationConfig { encoding, compression, .. } = self.destination;
+            let new = || ExportRequest::new(encoding, compression, from);
             let mut request = self.request.take().unwrap_or_else(new);
             match self.write(&mut request, context, now) {
-                Progress::Complete { next } => self.complete(request, next, context, now),
-                Progress::Partial => self.request = Some(request),
+                (next, true) => self.send(request, next, context, now),
+                (_, false) => self.request = Some(request),
             }
             if budget.is_spent() {
                 return self.is_due(now);
@@ -220,27 +191,32 @@ impl Exporter {
         table: &mut Table,
         stats: &ServiceStats,
     ) -> bool {
-        let Some(in_flight) = self.in_flight.filter(|in_flight| in_flight.call == call) else { return false };
-        self.in_flight = None;
-        let header = |name| if has_headers { http_call::answer_header(name) } else { None };
-        let (status, content_type, retry_after) =
-            (header(":status"), header("content-type"), header("retry-after"));
-        let body = if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() };
-        let (now, jitter) = (clock::now_unix_nano(), random::number().unwrap_or(0));
-        let response = CollectorResponse {
-            status: status.as_deref(),
-            content_type: content_type.as_deref(),
-            retry_after: retry_after.as_deref(),
-            body: &body,
+        let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.call == call) else {
+            return false;
         };
-        let class = response.classify(self.destination.encoding, now);
-        let Some(outcome) = self.delivery.handle_response(now, &class, jitter) else { return true };
-        self.status.record_response(&in_flight, &class, &outcome, status.as_deref(), stats, now);
+        let header = |name| if has_headers { http_call::answer_header(name) } else { None };
+        let response = CollectorResponse {
+            status: header(":status"),
+            content_type: header("content-type"),
+            retry_after: header("retry-after"),
+            body: if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() },
+        };
+        let (now, status) = (clock::now_unix_nano(), response.status.as_deref());
         let InFlight { start, next, .. } = in_flight;
-        match outcome {
-            Outcome::Retry { .. } => return true,
-            Outcome::Accepted { .. } => self.ledger.export(table.confirm(self.id, start, next)),
-            Outcome::Dropped { .. } => {
+        match response.classify(self.destination.encoding, now) {
+            ResponseClass::Retryable { after } => {
+                let retry = self.delivery.failed(now, after, random::number().unwrap_or(0));
+                self.status.record_retry(&in_flight, status, retry, stats, now);
+                return true;
+            }
+            ResponseClass::Accepted { rejected, message } => {
+                let failures = self.delivery.accepted(now, next);
+                self.status.record_accepted(&in_flight, (rejected, &message), failures, stats, now);
+                self.ledger.export(table.confirm(self.id, start, next));
+            }
+            ResponseClass::Rejected { status: code } => {
+                self.delivery.proceed(now, next);
+                self.status.record_rejected(&in_flight, (code, status), stats, now);
                 self.flush.is_rejected = true;
                 self.ledger.drop(DropReason::Collector, table.discard(self.id, start, next));
             }
@@ -252,76 +228,61 @@ impl Exporter {
         true
     }
 
-    /// Logs what was not exported: the last step of a shutdown. Returns the number of points.
-    pub fn log_unexported(&self, table: &Table, resource: &Resource) -> u64 {
-        shutdown::log_unexported(table, self.id, &self.destination.name, resource, clock::now_unix_nano())
-    }
-
-    /// Appends a part to a request.
-    fn write(&self, request: &mut ExportRequest, context: &mut ExportContext<'_>, now: u64) -> Progress {
+    /// Appends a part to a request. Returns where in the table the next part starts, unless this is the last of
+    /// a cycle, and whether the request is complete.
+    fn write(
+        &self,
+        request: &mut ExportRequest,
+        context: &mut ExportContext<'_>,
+        now: u64,
+    ) -> (Option<Cursor>, bool) {
         let ExportContext { table, resource, stats, .. } = context;
-        let (from, request_bytes_max) = (request.end(), self.destination.max_bytes);
+        let (from, request_bytes_max) = (request.end, self.destination.max_bytes);
         let bytes_max = request_bytes_max.saturating_sub(request.bytes());
-        let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size };
+        let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size, skips_confirmed: false };
         let time_unix_nano = table.export_time(self.id, from, now);
-        let slice = slice(table, View::Export(self.id), from, &limits, time_unix_nano);
+        let slice = slice(table, self.id, from, &limits, time_unix_nano);
         let (next, is_full) = (slice.next, slice.is_full);
         let left_out = request.push(resource, &slice, next.unwrap_or(from));
         stats.drop_points(DropReason::Encoding, left_out);
         table.mark_sent(self.id, from, next, time_unix_nano);
-        if next.is_none() || is_full || request.bytes() >= request_bytes_max {
-            Progress::Complete { next }
-        } else {
-            Progress::Partial
-        }
+        (next, next.is_none() || is_full || request.bytes() >= request_bytes_max)
     }
 
     /// Sends a request, or skips an empty one.
-    fn complete(
+    fn send(
         &mut self,
         request: ExportRequest,
         next: Option<Cursor>,
         context: &mut ExportContext<'_>,
         now: u64,
     ) {
-        let (start, points) = (request.start(), request.points());
-        if points > 0 {
-            // A failed write is retried with the next request.
-            let _ = EXPORT_TIME.save(&context.table.last_export_unix_nano());
-            self.send(&request.finish(), points, start, next, context, now);
-        } else {
+        let ExportRequest { points, start, .. } = request;
+        if points == 0 {
             self.ledger.export(context.table.confirm(self.id, start, next));
             self.delivery.proceed(now, next);
-            self.slice_done(now, next);
+            return self.slice_done(now, next);
         }
-    }
-
-    fn send(
-        &mut self,
-        body: &[u8],
-        points: u64,
-        start: Cursor,
-        next: Option<Cursor>,
-        context: &ExportContext<'_>,
-        now: u64,
-    ) {
+        save_export_time(context.table.last_export_unix_nano());
+        let DestinationConfig { cluster, path, authority, headers, timeout, .. } = &self.destination;
         let sent = context.calls.send(&http_call::Request {
-            cluster: &self.destination.cluster,
+            cluster,
             method: "POST",
-            path: &self.destination.path,
-            authority: &self.destination.authority,
-            headers: &self.headers,
-            body,
-            timeout: self.destination.timeout,
+            path,
+            authority,
+            headers,
+            body: &request.finish(),
+            timeout: *timeout,
         });
         match sent {
             Ok(call) => {
-                self.delivery.sent(now, next);
+                self.delivery.sent(now);
                 self.in_flight = Some(InFlight { call, points, start, next, sent_unix_nano: now });
             }
-            Err(error) => {
-                self.delivery.unsendable(now, random::number().unwrap_or(0));
-                let reason = format!("{error}: check cluster {}", quoted(&self.destination.cluster));
+            Err(status) => {
+                self.delivery.failed(now, None, random::number().unwrap_or(0));
+                let cluster = quoted(&self.destination.cluster);
+                let reason = format!("{}: check cluster {cluster}", refusal(status));
                 self.status.record_unsent(&reason, context.stats, now);
             }
         }
@@ -336,7 +297,8 @@ impl Exporter {
             if self.id.delta.is_none() {
                 self.ledger.cycle_accepted();
             }
-            self.status.cycle_complete(now_unix_nano, self.flush.in_cycle);
+            let state = &mut self.status.state;
+            (state.complete_unix_nano, state.flushed) = (now_unix_nano, self.flush.in_cycle);
         }
         if self.flush.in_cycle < self.flush.requested {
             self.delivery.schedule_now(now_unix_nano);
@@ -344,16 +306,11 @@ impl Exporter {
     }
 }
 
-/// How far a request is written.
-enum Progress {
-    /// More parts follow.
-    Partial,
-    /// It can be sent; the next one starts at `next`, unless this is the last of a cycle.
-    Complete { next: Option<Cursor> },
-}
-
 impl InFlight {
     fn duration_ns(&self, now_unix_nano: u64) -> u64 {
         now_unix_nano.saturating_sub(self.sent_unix_nano)
     }
 }
+
+#[cfg(test)]
+mod tests;

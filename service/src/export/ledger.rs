@@ -13,7 +13,8 @@ use crate::stats::{DropReason, ProcessCounter};
 /// What became of the aggregated observations, for one destination.
 #[derive(Debug)]
 pub struct Ledger {
-    exported: ProcessCounter,
+    /// The exported observations.
+    pub exported: ProcessCounter,
     dropped: [ProcessCounter; DropReason::OBSERVATIONS.len()],
     waiting: Gauge,
     /// Exported or dropped by all services of the process.
@@ -71,11 +72,6 @@ impl Ledger {
         export.exported = self.exported.of_process();
         export.waiting = waiting;
         export.dropped = self.dropped().fold(0, |sum, (_, counter)| sum.saturating_add(counter.of_process()));
-    }
-
-    /// Returns the exported observations.
-    pub fn exported(&self) -> &ProcessCounter {
-        &self.exported
     }
 
     /// Iterates over the dropped observations by reason.

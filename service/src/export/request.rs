@@ -1,6 +1,6 @@
 //! A request to a collector while it is written, slice by slice.
 
-use super::compress::Compressor;
+use super::compress::{Compression, Compressor};
 use super::encode::{Encoded, Encoding};
 use super::resource::Resource;
 use super::slice::Slice;
@@ -11,15 +11,18 @@ use crate::aggregate::Cursor;
 pub struct ExportRequest {
     encoding: Encoding,
     body: Compressor,
-    points: u64,
-    start: Cursor,
-    end: Cursor,
+    /// The number of points in it.
+    pub points: u64,
+    /// Where in the table it starts.
+    pub start: Cursor,
+    /// Where in the table the next slice starts.
+    pub end: Cursor,
 }
 
 impl ExportRequest {
     /// Creates an empty request for the rows from `start` on.
-    pub fn new(encoding: Encoding, body: Compressor, start: Cursor) -> Self {
-        Self { encoding, body, points: 0, start, end: start }
+    pub fn new(encoding: Encoding, compression: Compression, start: Cursor) -> Self {
+        Self { encoding, body: Compressor::new(compression), points: 0, start, end: start }
     }
 
     /// Appends a slice, which ends at `end`. Returns the number of points that the encoding cannot represent.
@@ -37,24 +40,9 @@ impl ExportRequest {
         left_out
     }
 
-    /// Returns the number of points in it.
-    pub fn points(&self) -> u64 {
-        self.points
-    }
-
     /// Returns its length before compression, in bytes.
     pub fn bytes(&self) -> usize {
-        usize::try_from(self.body.bytes()).unwrap_or(usize::MAX)
-    }
-
-    /// Returns where in the table it starts.
-    pub fn start(&self) -> Cursor {
-        self.start
-    }
-
-    /// Returns where in the table the next slice starts.
-    pub fn end(&self) -> Cursor {
-        self.end
+        self.body.bytes
     }
 
     /// Returns the compressed body.

@@ -16,16 +16,16 @@ use super::encode::Encoding;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A response as it arrived: untrusted bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CollectorResponse<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct CollectorResponse {
     /// `:status`; `None` if the response ended before its headers.
-    pub status: Option<&'a [u8]>,
+    pub status: Option<Vec<u8>>,
     /// `content-type`.
-    pub content_type: Option<&'a [u8]>,
+    pub content_type: Option<Vec<u8>>,
     /// `retry-after`.
-    pub retry_after: Option<&'a [u8]>,
+    pub retry_after: Option<Vec<u8>>,
     /// The start of the body.
-    pub body: &'a [u8],
+    pub body: Vec<u8>,
 }
 
 /// What a response means for the request.
@@ -50,22 +50,20 @@ pub enum ResponseClass {
     },
 }
 
-impl CollectorResponse<'_> {
+impl CollectorResponse {
     /// Classifies the response to a request in this encoding. `now_unix_nano` is for a `retry-after` that is
     /// a date.
     ///
     /// Envoy itself responds with 503 or 504 if the collector does not, and without a status if a response
     /// ends early. These are retryable.
     pub fn classify(&self, encoding: Encoding, now_unix_nano: u64) -> ResponseClass {
-        let Some(status) =
-            self.status.and_then(|status| std::str::from_utf8(status).ok()?.parse::<u16>().ok())
-        else {
-            return ResponseClass::Retryable { after: None };
-        };
+        let status = self.status.as_deref().and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        let Some(status) = status else { return ResponseClass::Retryable { after: None } };
         match status {
             200..=299 => self.accepted(),
             _ if encoding.is_retryable(status) => {
-                let after = self.retry_after.and_then(|text| retry_after::parse(text, now_unix_nano));
+                let after =
+                    self.retry_after.as_deref().and_then(|text| retry_after::parse(text, now_unix_nano));
                 ResponseClass::Retryable { after }
             }
             _ => ResponseClass::Rejected { status },
@@ -74,11 +72,12 @@ impl CollectorResponse<'_> {
 
     /// Reads a success. An empty or invalid body is a full success: the collector has the data.
     fn accepted(&self) -> ResponseClass {
-        let is = |kind: &str| self.content_type.is_some_and(|given| given.starts_with(kind.as_bytes()));
+        let is =
+            |kind: &str| self.content_type.as_ref().is_some_and(|given| given.starts_with(kind.as_bytes()));
         let partial = if is(CONTENT_TYPE_PROTOBUF) {
-            partial_success_in_protobuf(self.body)
+            partial_success_in_protobuf(&self.body)
         } else if is(CONTENT_TYPE_JSON) {
-            partial_success_in_json(self.body)
+            partial_success_in_json(&self.body)
         } else {
             None
         };
@@ -131,7 +130,7 @@ mod tests {
             (None, retry.clone()),
         ] {
             let response =
-                CollectorResponse { status: status.map(str::as_bytes), ..CollectorResponse::default() };
+                CollectorResponse { status: status.map(Into::into), ..CollectorResponse::default() };
             assert_eq!(
                 both.map(|encoding| response.classify(encoding, 0)),
                 [expected.clone(), expected],
@@ -140,8 +139,7 @@ mod tests {
         }
         // The encodings differ in these.
         for (text, status) in [("500", 500), ("501", 501), ("599", 599)] {
-            let response =
-                CollectorResponse { status: Some(text.as_bytes()), ..CollectorResponse::default() };
+            let response = CollectorResponse { status: Some(text.into()), ..CollectorResponse::default() };
             let expected = [ResponseClass::Rejected { status }, retry.clone()];
             assert_eq!(both.map(|encoding| response.classify(encoding, 0)), expected, "{status}");
         }
@@ -149,9 +147,9 @@ mod tests {
 
     #[test]
     fn retry_after_counts_for_retryable_statuses_only() {
-        let response = |status: &'static [u8]| CollectorResponse {
-            status: Some(status),
-            retry_after: Some(b"7"),
+        let response = |status: &[u8]| CollectorResponse {
+            status: Some(status.to_vec()),
+            retry_after: Some(b"7".to_vec()),
             ..CollectorResponse::default()
         };
         assert_eq!(
@@ -167,7 +165,8 @@ mod tests {
             ExportMetricsPartialSuccess { rejected_data_points: 3, error_message: "too old".into() };
         let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
         let classified = |content_type: &str, body: &[u8]| {
-            let (status, content_type) = (Some(&b"200"[..]), Some(content_type.as_bytes()));
+            let (status, content_type, body) =
+                (Some(b"200".to_vec()), Some(content_type.into()), body.to_vec());
             CollectorResponse { status, content_type, retry_after: None, body }
                 .classify(Encoding::OtlpJson, 0)
         };

@@ -10,7 +10,7 @@ use tributary_proto::metric::{Kind, Metric};
 use tributary_proto::otlp::KeyValue;
 
 use super::exporter::Exporter;
-use super::exporter::totals::{DURATION_BOUNDS_NS, ErrorType};
+use super::exporter::totals::{ErrorType, duration_bounds_ns};
 use crate::aggregate::{MetricOrigin, Table};
 use crate::stats::{DropReason, ServiceStats};
 
@@ -27,7 +27,7 @@ struct MetricWriter<'a> {
 pub fn write(
     table: &mut Table,
     stats: &ServiceStats,
-    exporters: &mut [Exporter],
+    exporters: &[Exporter],
     start_unix_nano: u64,
     now_unix_nano: u64,
 ) {
@@ -40,21 +40,21 @@ pub fn write(
         ("missing", &stats.batches_missing),
     ] {
         let about = ("tributary.batches", "{batch}", "Batches from workers, by outcome.");
-        writer.count(about, vec![text("tributary.outcome", outcome)], count.since_start());
+        writer.count(about, &[], Some(text("tributary.outcome", outcome)), count.since_start());
     }
     let about =
         ("tributary.observations.aggregated", "{observation}", "Observations that the service aggregated.");
-    writer.count(about, Vec::new(), stats.observations_aggregated.since_start());
+    writer.count(about, &[], None, stats.observations_aggregated.since_start());
     let about =
         ("tributary.observations.missing", "{observation}", "Observations in batches that never arrived.");
-    writer.count(about, Vec::new(), stats.observations_missing.since_start());
+    writer.count(about, &[], None, stats.observations_missing.since_start());
     for (reason, points) in stats.points_dropped() {
         let about = ("tributary.points.dropped", "{data_point}", "Dropped data points, by reason.");
-        writer.count(about, vec![text("tributary.reason", reason.name())], points);
+        writer.count(about, &[], Some(text("tributary.reason", reason.name())), points);
     }
-    writer.level(("tributary.series", "{series}", "Series in the table."), Vec::new(), series);
+    writer.level(("tributary.series", "{series}", "Series in the table."), &[], series);
     let about = ("tributary.memory", "By", "Memory of the service's module.");
-    writer.level(about, Vec::new(), memory::bytes());
+    writer.level(about, &[], memory::bytes());
     for exporter in exporters {
         writer.exporter(exporter);
     }
@@ -66,21 +66,19 @@ type About = (&'static str, &'static str, &'static str);
 impl MetricWriter<'_> {
     /// Writes the metrics of an exporter (OpenTelemetry semantic conventions 1.37,
     /// `docs/otel/sdk-metrics.md`).
-    fn exporter(&mut self, exporter: &mut Exporter) {
-        let component = exporter.component();
-        let ledger = exporter.ledger();
+    fn exporter(&mut self, exporter: &Exporter) {
+        let (component, ledger) = (&exporter.destination.component(), &exporter.ledger);
         let about =
             ("tributary.observations.exported", "{observation}", "Observations that the collector accepted.");
-        self.count(about, component.clone(), ledger.exported().since_start());
+        self.count(about, component, None, ledger.exported.since_start());
         for (reason, count) in ledger.dropped() {
             let about = (
                 "tributary.observations.dropped",
                 "{observation}",
                 "Observations that the collector will never get, by reason.",
             );
-            let mut attributes = component.clone();
-            attributes.push(text("tributary.reason", reason.name()));
-            self.count(about, attributes, count.since_start());
+            let reason = text("tributary.reason", reason.name());
+            self.count(about, component, Some(reason), count.since_start());
         }
         let waiting = ledger.waiting(self.stats.observations_aggregated.of_process());
         let about = (
@@ -89,45 +87,41 @@ impl MetricWriter<'_> {
             "Observations that the collector does not have yet.",
         );
         self.level(about, component, waiting);
-        for (error, points) in exporter.totals().points() {
+        for (error, points) in &exporter.status.totals.points {
             let about = (
                 "otel.sdk.exporter.metric_data_point.exported",
                 "{data_point}",
                 "Data points for which the export has finished, with or without success.",
             );
-            self.count(about, with(exporter.component(), error), *points);
+            self.count(about, component, error_type(error), *points);
         }
         let about = (
             "otel.sdk.exporter.metric_data_point.inflight",
             "{data_point}",
             "Data points in the request that has no response yet.",
         );
-        self.level(about, exporter.component(), exporter.points_in_flight());
-        for (error, durations) in exporter.totals().durations() {
-            let metric = Metric {
-                divisor: 1_000_000_000,
-                kind: Kind::Histogram { bounds: DURATION_BOUNDS_NS.into() },
-                ..metric(
-                    ("otel.sdk.exporter.operation.duration", "s", "Durations of requests."),
-                    Kind::Counter,
-                )
-            };
-            self.set(&metric, with(exporter.component(), error), Point::Histogram(durations.clone()));
+        self.level(about, component, exporter.points_in_flight());
+        for (error, durations) in &exporter.status.totals.durations {
+            let about = ("otel.sdk.exporter.operation.duration", "s", "Durations of requests.");
+            let metric = metric(about, Kind::Histogram { bounds: duration_bounds_ns().into() });
+            let metric = Metric { divisor: 1_000_000_000, ..metric };
+            self.set(&metric, component, error_type(error), Point::Histogram(durations.clone()));
         }
     }
 
-    fn count(&mut self, about: About, attributes: Vec<KeyValue>, count: u64) {
-        self.set(&metric(about, Kind::Counter), attributes, Point::Counter(count));
+    fn count(&mut self, about: About, component: &[KeyValue], other: Option<KeyValue>, count: u64) {
+        self.set(&metric(about, Kind::Counter), component, other, Point::Counter(count));
     }
 
     /// Writes a number that may decrease.
-    fn level(&mut self, about: About, attributes: Vec<KeyValue>, level: u64) {
+    fn level(&mut self, about: About, component: &[KeyValue], level: u64) {
         let level = i64::try_from(level).unwrap_or(i64::MAX);
-        self.set(&metric(about, Kind::UpDownCounter), attributes, Point::UpDownCounter(level));
+        self.set(&metric(about, Kind::UpDownCounter), component, None, Point::UpDownCounter(level));
     }
 
-    fn set(&mut self, metric: &Metric, attributes: Vec<KeyValue>, point: Point) {
-        let attributes = attributes::encode(attributes);
+    /// Writes a point with the attributes of a component and another one.
+    fn set(&mut self, metric: &Metric, component: &[KeyValue], other: Option<KeyValue>, point: Point) {
+        let attributes = attributes::encode(component.iter().cloned().chain(other).collect());
         let (start, now) = (self.start_unix_nano, self.now_unix_nano);
         if !self.table.set(MetricOrigin::Service, metric, &attributes, point, start, now) {
             self.stats.drop_points(DropReason::Table, 1);
@@ -140,7 +134,6 @@ fn metric((name, unit, description): About, kind: Kind) -> Metric {
     Metric { name, unit, description, divisor: 1, kind }
 }
 
-fn with(mut attributes: Vec<KeyValue>, error: &Option<ErrorType>) -> Vec<KeyValue> {
-    attributes.extend(error.as_ref().map(|error| text("error.type", error)));
-    attributes
+fn error_type(error: &Option<ErrorType>) -> Option<KeyValue> {
+    error.as_ref().map(|error| text("error.type", error))
 }

@@ -3,12 +3,13 @@
 
 use log::warn;
 
-use super::compress::{Compression, Compressor};
+use super::compress::Compression;
 use super::encode::{Encoding, SizeHint};
+use super::exporter::Exporter;
 use super::request::ExportRequest;
 use super::resource::Resource;
-use super::slice::{SliceLimits, View, slice};
-use crate::aggregate::{Cursor, DestinationId, Table};
+use super::slice::{SliceLimits, slice};
+use crate::aggregate::{Cursor, Table};
 
 /// The start of a line; the name of the destination in quotes and an ExportMetricsServiceRequest in OTLP/JSON
 /// follow.
@@ -21,26 +22,22 @@ const LINE_BYTES: usize = 48 * 1024;
 /// The maximum number of lines for one destination: 48 MiB. Further points are counted.
 const LINES_MAX: usize = 1_000;
 
-/// Logs what the destination with this name has not confirmed, and returns the number of points. Logs it as a
+/// Logs what the destination of an exporter has not confirmed, and returns the number of points. Logs it as a
 /// warning, because Istio and Envoy Gateway make Envoy log nothing below.
-pub fn log_unexported(
-    table: &Table,
-    destination: DestinationId,
-    name: &str,
-    resource: &Resource,
-    now_unix_nano: u64,
-) -> u64 {
+pub fn log_unexported(exporter: &Exporter, table: &Table, resource: &Resource, now_unix_nano: u64) -> u64 {
+    let (destination, name) = (exporter.id, &exporter.destination.name);
     let (encoding, mut at) = (Encoding::OtlpJson, Some(Cursor::default()));
     let size = SizeHint::new(encoding, resource);
-    let limits = SliceLimits { rows_max: usize::MAX, bytes_max: LINE_BYTES, size: &size };
+    let limits =
+        SliceLimits { rows_max: usize::MAX, bytes_max: LINE_BYTES, size: &size, skips_confirmed: true };
     let time_unix_nano = table.export_time(destination, Cursor::default(), now_unix_nano);
     let (mut lines, mut logged, mut left_out) = (0_usize, 0_u64, 0_u64);
     while let Some(from) = at {
-        let slice = slice(table, View::Unconfirmed(destination), from, &limits, time_unix_nano);
+        let slice = slice(table, destination, from, &limits, time_unix_nano);
         at = slice.next;
-        let mut request = ExportRequest::new(encoding, Compressor::new(Compression::None), from);
+        let mut request = ExportRequest::new(encoding, Compression::None, from);
         request.push(resource, &slice, from);
-        let points = request.points();
+        let points = request.points;
         if points == 0 {
             continue;
         }

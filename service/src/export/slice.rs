@@ -1,21 +1,8 @@
 //! A slice of the table as points: what fits into one part of a request.
 
-use std::borrow::Cow;
-
 use super::encode::SizeHint;
-use super::points::{DataPoint, MetricPoints, PointValue, Temporality};
-use crate::aggregate::{Cursor, DestinationId, Row, RowUpdate, Table};
-
-/// Which rows a slice has, and what of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
-    /// All rows, with their cumulative values.
-    All,
-    /// What a destination gets of each row.
-    Export(DestinationId),
-    /// The same, without rows whose current value it has confirmed.
-    Unconfirmed(DestinationId),
-}
+use super::points::{MetricPoints, Temporality};
+use crate::aggregate::{Cursor, DestinationId, Table};
 
 /// The limits of a slice.
 #[derive(Debug)]
@@ -27,6 +14,8 @@ pub struct SliceLimits<'a> {
     pub bytes_max: usize,
     /// The sizes of points.
     pub size: &'a SizeHint,
+    /// Whether rows are skipped whose current value the destination has confirmed.
+    pub skips_confirmed: bool,
 }
 
 /// A part of the table as points.
@@ -42,22 +31,22 @@ pub struct Slice<'a> {
     pub is_full: bool,
 }
 
-/// Returns a slice of the table from `from` on, whose points get the time `time_unix_nano`.
+/// Returns what a destination gets of the table from `from` on, in points of the time `time_unix_nano`.
 pub fn slice<'a>(
     table: &'a Table,
-    view: View,
+    destination: DestinationId,
     from: Cursor,
     limits: &SliceLimits<'_>,
     time_unix_nano: u64,
 ) -> Slice<'a> {
     let mut slice = Slice { metrics: Vec::new(), time_unix_nano, next: None, is_full: false };
-    let (mut rows_left, mut bytes, mut last_metric) = (limits.rows_max, limits.size.request(), None);
+    let (mut rows_left, mut bytes, mut last_metric) = (limits.rows_max, limits.size.request, None);
     for (at, metric, row) in table.rows(from) {
-        let destination = view.destination().map(|destination| destination.for_kind(&metric.kind));
+        let destination = destination.for_kind(&metric.kind);
         if last_metric.replace(at.metric) != Some(at.metric) {
             bytes = bytes.saturating_add(limits.size.metric(metric));
-            let has_deltas = destination.is_some_and(|destination| destination.delta.is_some());
-            let temporality = if has_deltas { Temporality::Delta } else { Temporality::Cumulative };
+            let is_delta = destination.delta.is_some();
+            let temporality = if is_delta { Temporality::Delta } else { Temporality::Cumulative };
             slice.metrics.push(MetricPoints { metric, temporality, points: Vec::new() });
         }
         let is_full = bytes >= limits.bytes_max;
@@ -66,8 +55,8 @@ pub fn slice<'a>(
             break;
         }
         rows_left = rows_left.saturating_sub(1);
-        let is_skipped = matches!(view, View::Unconfirmed(destination) if row.is_confirmed(destination));
-        if !is_skipped && let Some(point) = point(row, destination, time_unix_nano) {
+        let is_skipped = limits.skips_confirmed && row.is_confirmed(destination);
+        if !is_skipped && let Some(point) = row.point(destination, time_unix_nano) {
             bytes = bytes.saturating_add(limits.size.point(metric, &point));
             if let Some(last) = slice.metrics.last_mut() {
                 last.points.push(point);
@@ -76,30 +65,6 @@ pub fn slice<'a>(
     }
     slice.metrics.retain(|metric| !metric.points.is_empty());
     slice
-}
-
-impl View {
-    fn destination(self) -> Option<DestinationId> {
-        match self {
-            Self::All => None,
-            Self::Export(destination) | Self::Unconfirmed(destination) => Some(destination),
-        }
-    }
-}
-
-/// Returns what a destination gets of a row, or its current value without a destination.
-fn point(row: &Row, destination: Option<DestinationId>, time_unix_nano: u64) -> Option<DataPoint<'_>> {
-    let (update, exemplar) = match destination {
-        None => (row.current(), row.exemplar()),
-        Some(destination) => (row.update(destination)?, row.exemplar_for(destination)),
-    };
-    let start = row.start_unix_nano();
-    let (start_unix_nano, time_unix_nano, value) = match update {
-        RowUpdate::Value(point) => (start, time_unix_nano, Cow::Borrowed(point).into()),
-        RowUpdate::Delta { start_unix_nano, point } => (start_unix_nano, time_unix_nano, point.into()),
-        RowUpdate::End { time_unix_nano } => (start, time_unix_nano.max(start), PointValue::NoRecordedValue),
-    };
-    Some(DataPoint { attributes: row.attributes(), start_unix_nano, time_unix_nano, value, exemplar })
 }
 
 #[cfg(test)]
@@ -129,14 +94,14 @@ mod tests {
     }
 
     fn limits(size: &SizeHint, bytes_max: usize) -> SliceLimits<'_> {
-        SliceLimits { rows_max: usize::MAX, bytes_max, size }
+        SliceLimits { rows_max: usize::MAX, bytes_max, size, skips_confirmed: false }
     }
 
     #[test]
     fn a_slice_ends_with_the_point_that_exceeds_its_bytes() {
         let table = table(Kind::Counter, &Point::Counter(1), 50);
         let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
-        let slice = slice(&table, View::Export(CUMULATIVE), Cursor::default(), &limits(&size, 1_000), 10);
+        let slice = slice(&table, CUMULATIVE, Cursor::default(), &limits(&size, 1_000), 10);
         let points = slice.metrics[0].points.len();
         let mut rest = table.rows(slice.next.unwrap());
         assert!((2..30).contains(&points) && slice.is_full, "{points}");
@@ -153,9 +118,9 @@ mod tests {
         ] {
             let table = table(kind, &point, 1);
             let limits = limits(&size, usize::MAX);
-            let exported = slice(&table, View::Export(DELTA), Cursor::default(), &limits, 10);
+            let exported = slice(&table, DELTA, Cursor::default(), &limits, 10);
             assert_eq!(exported.metrics[0].temporality, expected);
-            let all = slice(&table, View::All, Cursor::default(), &limits, 10);
+            let all = slice(&table, DestinationId::READER, Cursor::default(), &limits, 10);
             assert_eq!(all.metrics[0].temporality, Temporality::Cumulative);
         }
     }
@@ -166,13 +131,14 @@ mod tests {
         let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
         table.mark_sent(CUMULATIVE, Cursor::default(), None, 10);
         table.confirm(CUMULATIVE, Cursor::default(), None);
-        for (view, points) in [
-            (View::All, 3),
-            (View::Export(CUMULATIVE), 3),
-            (View::Unconfirmed(CUMULATIVE), 0),
-            (View::Unconfirmed(DELTA), 3),
+        for (destination, skips_confirmed, points) in [
+            (DestinationId::READER, true, 3),
+            (CUMULATIVE, false, 3),
+            (CUMULATIVE, true, 0),
+            (DELTA, true, 3),
         ] {
-            let slice = slice(&table, view, Cursor::default(), &limits(&size, usize::MAX), 10);
+            let limits = SliceLimits { skips_confirmed, ..limits(&size, usize::MAX) };
+            let slice = slice(&table, destination, Cursor::default(), &limits, 10);
             assert_eq!(slice.metrics.iter().map(|metric| metric.points.len()).sum::<usize>(), points);
         }
     }

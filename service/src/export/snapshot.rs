@@ -3,19 +3,20 @@
 
 use prost::Message;
 use prost::bytes::Bytes;
+use tributary_host::counter;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_proto::console::{
     ASKED_KEY, PART_BYTES, SNAPSHOT_BYTES_MAX, SNAPSHOT_INTERVAL_NS, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY,
     SnapshotPart,
 };
-use tributary_proto::generated::batch::{Group, Point, Series, point};
+use tributary_proto::generated::batch::{Group, Series};
 
 use super::encode::{Encoding, SizeHint};
 use super::exporter::PART_ROWS;
-use super::points::{DataPoint, MetricPoints, PointValue};
+use super::points::MetricPoints;
 use super::resource::Resource;
-use super::slice::{SliceLimits, View, slice};
-use crate::aggregate::{Cursor, Table};
+use super::slice::{SliceLimits, slice};
+use crate::aggregate::{Cursor, DataPoint, DestinationId, Table};
 use crate::budget::Budget;
 
 /// The bytes of [`SNAPSHOT_BYTES_MAX`] that are reserved for the last part, which marks a snapshot as cut.
@@ -44,8 +45,7 @@ impl Snapshots {
         if self.in_progress.is_some() {
             return false;
         }
-        let asked = HostSharedData.get(ASKED_KEY).ok().flatten();
-        let asked = asked.and_then(|(bytes, _)| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+        let asked = counter::read(&mut HostSharedData, ASKED_KEY).ok().flatten();
         let since = now_unix_nano.checked_sub(self.start_unix_nano);
         // A clock that went backwards must neither block a snapshot nor cause one that nobody asked for.
         let is_asked = asked.is_some_and(|asked| {
@@ -72,8 +72,9 @@ impl Snapshots {
         loop {
             let bytes_left = SNAPSHOT_BYTES_MAX.saturating_sub(END_BYTES_MAX).saturating_sub(bytes.len());
             let bytes_max = bytes_left.min(PART_BYTES);
-            let limits = SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size };
-            let slice = slice(table, View::All, at, &limits, self.start_unix_nano);
+            let limits =
+                SliceLimits { rows_max: PART_ROWS, bytes_max, size: &self.size, skips_confirmed: false };
+            let slice = slice(table, DestinationId::READER, at, &limits, self.start_unix_nano);
             let part = part(&slice.metrics).encode_length_delimited_to_vec();
             let fits = part.len() <= bytes_left;
             if fits {
@@ -118,17 +119,10 @@ fn part(metrics: &[MetricPoints<'_>]) -> SnapshotPart {
 
 /// Returns one series, unless it has ended.
 fn series(point: &DataPoint<'_>) -> Option<Series> {
-    let value = match &point.value {
-        PointValue::Counter(count) => point::Value::Counter(*count),
-        PointValue::UpDown(sum) => point::Value::UpDownCounter(*sum),
-        PointValue::Histogram(histogram) => point::Value::Histogram(histogram.to_wire()),
-        PointValue::Exponential(histogram) => point::Value::ExponentialHistogram(histogram.to_wire()),
-        PointValue::NoRecordedValue => return None,
-    };
     Some(Series {
         attributes: Bytes::copy_from_slice(point.attributes),
         observations: 0,
-        points: vec![Point { value: Some(value) }],
+        points: vec![point.value.as_deref()?.to_wire()],
         exemplars: point.exemplar.map(|exemplar| exemplar.to_wire(0)).into_iter().collect(),
     })
 }

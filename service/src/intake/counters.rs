@@ -12,7 +12,7 @@ use tributary_proto::limits::COUNTERS_MAX;
 use tributary_proto::metric::{Kind, Metric};
 
 use crate::aggregate::{DestinationId, MetricOrigin, Table};
-use crate::checkpoint::{COUNTER_KEYS, CounterBaselines, CounterKeys};
+use crate::checkpoint::{CounterBaselines, counter_keys, save_counter_keys};
 use crate::stats::{DropReason, ServiceStats};
 
 /// The metric of all counters; their key is the attribute `key`.
@@ -22,7 +22,7 @@ pub const METRIC: &str = "tributary.counter";
 #[derive(Debug)]
 pub struct SharedCounters {
     metric: Metric,
-    keys: CounterKeys,
+    keys: Vec<String>,
     /// How many of the keys are saved.
     saved: usize,
 }
@@ -36,14 +36,14 @@ impl Default for SharedCounters {
             divisor: 1,
             kind: Kind::Counter,
         };
-        Self { metric, keys: CounterKeys::default(), saved: 0 }
+        Self { metric, keys: Vec::new(), saved: 0 }
     }
 }
 
 impl SharedCounters {
     /// Registers the key of a counter. Invalid keys, and those beyond the limit, are ignored.
     pub fn register(&mut self, key: &str) {
-        let keys = &mut self.keys.0;
+        let keys = &mut self.keys;
         if keys.len() < COUNTERS_MAX && is_key(key) && !keys.iter().any(|known| known == key) {
             keys.push(key.to_owned());
         }
@@ -51,15 +51,14 @@ impl SharedCounters {
 
     /// Saves the keys if there are new ones. A failed write is retried with the next batch.
     pub fn save(&mut self) {
-        if self.saved < self.keys.0.len() && COUNTER_KEYS.save(&self.keys).is_ok() {
-            self.saved = self.keys.0.len();
+        if self.saved < self.keys.len() && save_counter_keys(&self.keys) {
+            self.saved = self.keys.len();
         }
     }
 
     /// Registers the keys that a previous service of this process saved.
     pub fn load(&mut self) {
-        let keys = COUNTER_KEYS.load().valid().unwrap_or_default();
-        keys.0.iter().for_each(|key| self.register(key));
+        counter_keys().iter().for_each(|key| self.register(key));
     }
 
     /// Makes the deltas of a destination continue from what it has.
@@ -70,7 +69,7 @@ impl SharedCounters {
         baselines: &CounterBaselines,
         start_unix_nano: u64,
     ) {
-        for key in &self.keys.0 {
+        for key in &self.keys {
             let attributes = attributes_of(key);
             if let Some(baseline) = baselines.get(&attributes) {
                 table.resume(&self.metric, &attributes, destination, baseline, start_unix_nano);
@@ -81,7 +80,7 @@ impl SharedCounters {
     /// Reads the counters into the table; all of them start at `start_unix_nano`. Values that are not
     /// counters are ignored.
     pub fn read(&self, table: &mut Table, stats: &ServiceStats, start_unix_nano: u64, now_unix_nano: u64) {
-        for key in &self.keys.0 {
+        for key in &self.keys {
             let Ok(Some(value)) = counter::read(&mut HostSharedData, &shared_key(key)) else { continue };
             let (attributes, point) = (attributes_of(key), Point::Counter(value));
             let origin = MetricOrigin::SharedData;
@@ -108,15 +107,15 @@ mod tests {
         let mut first = SharedCounters::default();
         ["b", "a", "b", "no key", "", "c"].into_iter().for_each(|key| first.register(key));
         first.save();
-        assert_eq!(first.keys.0, ["b", "a", "c"]);
+        assert_eq!(first.keys, ["b", "a", "c"]);
         let mut second = SharedCounters::default();
         second.load();
         assert_eq!(second.keys, first.keys);
         (0..2 * COUNTERS_MAX).for_each(|number| second.register(&number.to_string()));
-        assert_eq!(second.keys.0.len(), COUNTERS_MAX);
+        assert_eq!(second.keys.len(), COUNTERS_MAX);
         fake::with(|host| host.store.set("tributary.counters", b"\xff\n\na\n", 0)).unwrap();
         let mut third = SharedCounters::default();
         third.load();
-        assert_eq!(third.keys.0, ["a"]);
+        assert_eq!(third.keys, ["a"]);
     }
 }

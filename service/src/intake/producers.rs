@@ -5,7 +5,7 @@
 
 use tributary_proto::batch::Batch;
 
-use crate::checkpoint::{ProducerPosition, Stored};
+use crate::checkpoint::ProducerPosition;
 
 /// The maximum number of producers. An Envoy has one per worker and configuration of a filter; a changed
 /// configuration leaves its producers behind, so the one that was quiet longest is replaced.
@@ -50,9 +50,9 @@ impl Producers {
     pub fn load() -> Self {
         let mut producers = Self::default();
         for slot in 0..PRODUCERS_MAX {
-            let stored = ProducerPosition::key(slot).load();
-            producers.is_complete = stored == Stored::Absent;
-            let Some(position) = stored.valid() else { break };
+            let stored = ProducerPosition::load(slot);
+            producers.is_complete = stored == Ok(None);
+            let Ok(Some(position)) = stored else { break };
             producers.slots.push(Slot { position, turn: 0 });
         }
         producers
@@ -62,7 +62,7 @@ impl Producers {
     /// [`PRODUCERS_MAX`] keys; a failed write is retried with the producer's next batch.
     pub fn save(&self) {
         if let Some(Slot { position, .. }) = self.slots.get(self.last) {
-            let _ = ProducerPosition::key(self.last).save(position);
+            position.save(self.last);
         }
     }
 

@@ -24,20 +24,13 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Intake {
     producers: Producers,
-    counters: SharedCounters,
-    observations: u64,
-    observations_dropped: u64,
-    observations_unmeasured: u64,
+    /// The counters in shared data that batches named.
+    pub counters: SharedCounters,
+    /// Observations without room in the table, since the service last took them over.
+    pub observations_dropped: u64,
+    /// Observations without any metric, since the service last took them over.
+    pub observations_unmeasured: u64,
     invalid: RateLimit,
-}
-
-/// Whether a queue may have more items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueueState {
-    /// It is empty.
-    Empty,
-    /// The budget was spent before it was empty.
-    Backlog,
 }
 
 impl Default for Intake {
@@ -45,7 +38,6 @@ impl Default for Intake {
         Self {
             producers: Producers::default(),
             counters: SharedCounters::default(),
-            observations: 0,
             observations_dropped: 0,
             observations_unmeasured: 0,
             invalid: RateLimit::new(LOG_INTERVAL),
@@ -60,43 +52,24 @@ impl Intake {
         self.counters.load();
     }
 
-    /// Takes at least one item, and more as far as `budget` allows; without a budget, all of them.
+    /// Takes at least one item, and more as far as `budget` allows; without a budget, all of them. Returns
+    /// whether the queue may have more.
     pub fn drain(
         &mut self,
         queue: Queue,
         table: &mut Table,
         stats: &ServiceStats,
         budget: Option<Budget>,
-    ) -> QueueState {
+    ) -> bool {
         for taken in 1_usize.. {
             // The service registered the queue, so a failure means that it is gone.
-            let Ok(Some(item)) = queue.dequeue() else { return QueueState::Empty };
+            let Ok(Some(item)) = queue.dequeue() else { return false };
             self.take(item, table, stats);
             if budget.is_some_and(|budget| taken >= ITEMS_MAX || budget.is_spent()) {
-                return QueueState::Backlog;
+                return true;
             }
         }
-        QueueState::Empty
-    }
-
-    /// Returns the counters in shared data that batches named.
-    pub fn counters(&self) -> &SharedCounters {
-        &self.counters
-    }
-
-    /// Returns how many observations had no room in the table since the last call.
-    pub fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.observations_dropped)
-    }
-
-    /// Returns how many observations had no metric since the last call.
-    pub fn take_unmeasured(&mut self) -> u64 {
-        std::mem::take(&mut self.observations_unmeasured)
-    }
-
-    /// Returns the number of observations of all batches.
-    pub fn observations(&self) -> u64 {
-        self.observations
+        false
     }
 
     fn take(&mut self, item: Vec<u8>, table: &mut Table, stats: &ServiceStats) {
@@ -125,7 +98,6 @@ impl Intake {
         self.observations_dropped = self.observations_dropped.saturating_add(merged.observations_dropped);
         self.observations_unmeasured =
             self.observations_unmeasured.saturating_add(merged.observations_unmeasured);
-        self.observations = self.observations.saturating_add(merged.observations);
         stats.batches_received.add(1);
         stats.observations_aggregated.add(merged.observations);
         stats.drop_points(DropReason::Table, merged.points_dropped);

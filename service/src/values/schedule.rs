@@ -40,15 +40,11 @@ pub struct FetchPolicy {
 }
 
 impl FetchSchedule {
-    /// Creates a schedule whose first fetch is due.
-    pub fn new(policy: FetchPolicy, now_unix_nano: u64) -> Self {
+    /// Creates a schedule whose first fetch is due. A value that a previous service has fetched counts as
+    /// fetched now.
+    pub fn new(policy: FetchPolicy, is_stored: bool, now_unix_nano: u64) -> Self {
         let attempt = Attempt::after(Duration::ZERO, now_unix_nano);
-        Self { policy, attempt, failures: 0, fetched_unix_nano: None }
-    }
-
-    /// Records a value that a previous service has fetched.
-    pub fn found(&mut self, now_unix_nano: u64) {
-        self.fetched_unix_nano = Some(now_unix_nano);
+        Self { policy, attempt, failures: 0, fetched_unix_nano: is_stored.then_some(now_unix_nano) }
     }
 
     /// Returns whether to fetch now. A missing response counts as a failure, with a backoff.
@@ -79,9 +75,8 @@ impl FetchSchedule {
     }
 
     /// Records a fetched value and its expiry, if that is known. The next fetch is up to a tenth earlier, so
-    /// that not all Envoys fetch at the same time.
-    pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) {
-        self.failures = 0;
+    /// that not all Envoys fetch at the same time. Returns the number of failures in a row before.
+    pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) -> u32 {
         self.fetched_unix_nano = Some(now_unix_nano);
         let FetchPolicy { every, refresh_before, .. } = self.policy;
         let lifetime = expires_unix_nano.map(|at| Duration::from_nanos(at.saturating_sub(now_unix_nano)));
@@ -90,22 +85,14 @@ impl FetchSchedule {
         let early = Duration::from_nanos(jitter.checked_rem(tenth_ns).unwrap_or(0));
         let wait = wait.saturating_sub(early).max(INTERVAL_MIN);
         self.attempt.schedule(wait, now_unix_nano);
+        std::mem::take(&mut self.failures)
     }
 
-    /// Returns the number of failures in a row.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// Returns whether fetching has failed for so long that the value must be removed.
-    pub fn is_stale(&self, now_unix_nano: u64) -> bool {
-        let is_over = |fetched| now_unix_nano.saturating_sub(fetched) >= as_ns(self.policy.keep_on_failure);
-        self.failures > 0 && self.fetched_unix_nano.is_some_and(is_over)
-    }
-
-    /// Records that the value was removed.
-    pub fn removed(&mut self) {
-        self.fetched_unix_nano = None;
+    /// Returns once whether fetching has failed for so long that the value must be removed.
+    pub fn take_stale(&mut self, now_unix_nano: u64) -> bool {
+        let keep_ns = as_ns(self.policy.keep_on_failure);
+        let is_over = |fetched: &mut u64| now_unix_nano.saturating_sub(*fetched) >= keep_ns;
+        self.failures > 0 && self.fetched_unix_nano.take_if(is_over).is_some()
     }
 }
 
@@ -125,7 +112,7 @@ mod tests {
             keep_on_failure: Duration::from_secs(100),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
         };
-        FetchSchedule::new(policy, 0)
+        FetchSchedule::new(policy, false, 0)
     }
 
     /// Returns the first second from `from` on at which it is due.
@@ -154,7 +141,7 @@ mod tests {
         let mut schedule = schedule();
         schedule.sent(0);
         assert_eq!(due(&mut schedule, 0), Some(11), "10 s of timeout and grace, 1 s of backoff");
-        assert_eq!(schedule.failures(), 1);
+        assert_eq!(schedule.failures, 1);
         assert_eq!(schedule.failed(0, 0), Duration::from_secs(2));
     }
 
@@ -162,12 +149,11 @@ mod tests {
     fn the_last_good_value_is_kept_for_a_limited_time() {
         let mut schedule = schedule();
         schedule.fetched(0, None, 0);
-        assert!(!schedule.is_stale(500 * SECOND), "nothing failed");
+        assert!(!schedule.take_stale(500 * SECOND), "nothing failed");
         schedule.failed(60 * SECOND, 0);
-        assert!(!schedule.is_stale(99 * SECOND));
-        assert!(schedule.is_stale(100 * SECOND));
-        schedule.removed();
-        assert!(!schedule.is_stale(200 * SECOND), "once");
+        assert!(!schedule.take_stale(99 * SECOND));
+        assert!(schedule.take_stale(100 * SECOND));
+        assert!(!schedule.take_stale(200 * SECOND), "once");
     }
 
     #[test]
@@ -180,7 +166,7 @@ mod tests {
         assert_eq!(due(&mut schedule, 6), Some(6));
         schedule.sent(AHEAD * SECOND);
         assert_eq!(due(&mut schedule, 7), Some(19), "10 s of timeout and grace, 2 s of backoff");
-        assert!(!schedule.is_stale(104 * SECOND) && schedule.is_stale(105 * SECOND));
+        assert!(!schedule.take_stale(104 * SECOND) && schedule.take_stale(105 * SECOND));
     }
 
     #[test]
@@ -188,7 +174,7 @@ mod tests {
         let mut schedule = schedule();
         schedule.sent(0);
         assert!(!schedule.is_due(3_600 * SECOND, 0));
-        assert_eq!(schedule.failures(), 0, "the response may still arrive");
+        assert_eq!(schedule.failures, 0, "the response may still arrive");
         assert_eq!(due(&mut schedule, 3_601), Some(3_611));
     }
 
@@ -203,7 +189,7 @@ mod tests {
                 match what {
                     0 => schedule.sent(now),
                     1 => { schedule.failed(now, jitter); }
-                    2 => schedule.fetched(now, expires, jitter),
+                    2 => { schedule.fetched(now, expires, jitter); }
                     _ => now = now.saturating_add(jitter % (100 * SECOND)),
                 }
             }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde_json::Value;
+use tributary_host::Status;
 use tributary_proto::json;
 use tributary_proto::value::is_header_value;
 
-use crate::http_calls::CallError;
+use crate::http_calls::refusal;
 
 /// Where a value is in a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum ValueSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
     /// Envoy refused the call.
-    Call(CallError),
+    Call(Status),
     /// The response ended early.
     Incomplete,
     /// The status of the response is not a success.
@@ -47,7 +48,7 @@ impl std::error::Error for ValueError {}
 impl fmt::Display for ValueError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Call(error) => return fmt::Display::fmt(error, out),
+            Self::Call(status) => refusal(*status),
             Self::Status(status) => return write!(out, "HTTP {status}"),
             Self::Incomplete => "the response ended early",
             Self::Absent => "the response has no value where `from` points",

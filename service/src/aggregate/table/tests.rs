@@ -8,7 +8,6 @@ use tributary_proto::attributes;
 use tributary_proto::exemplar::Exemplar;
 
 use super::*;
-use crate::aggregate::RowUpdate;
 
 const CUMULATIVE: DestinationId = DestinationId { number: 0, delta: None };
 const DELTA: DestinationId = DestinationId { number: 1, delta: Some(0) };
@@ -77,14 +76,10 @@ fn export_rows(
             break;
         }
         rows_left -= 1;
-        let Some(update) = row.update(destination.for_kind(&metric.kind)) else { continue };
-        let (window, count) = match update {
-            RowUpdate::Value(point) => ((row.start_unix_nano(), time), Some(count(point))),
-            RowUpdate::Delta { start_unix_nano, point } => ((start_unix_nano, time), Some(count(&point))),
-            RowUpdate::End { time_unix_nano } => ((row.start_unix_nano(), time_unix_nano), None),
-        };
-        let series = (metric.name.clone(), row.attributes().to_vec());
-        let exemplar = row.exemplar_for(destination).map(Exemplar::value);
+        let Some(point) = row.point(destination.for_kind(&metric.kind), time) else { continue };
+        let window = (point.start_unix_nano, point.time_unix_nano);
+        let series = (metric.name.clone(), point.attributes.to_vec());
+        let (count, exemplar) = (point.value.as_deref().map(count), point.exemplar.map(Exemplar::value));
         exported.push(Exported { series, window, count, exemplar });
     }
     table.mark_sent(destination, from, next, time);

@@ -5,8 +5,6 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
-const RETRY: ResponseClass = ResponseClass::Retryable { after: None };
-const ACCEPTED: ResponseClass = ResponseClass::Accepted { rejected: 0, message: String::new() };
 
 fn delivery() -> Delivery {
     from(0)
@@ -26,9 +24,9 @@ fn cycles_start_one_interval_apart_even_after_slow_responses() {
     let mut delivery = delivery();
     assert_eq!(delivery.due(9 * SECOND), None);
     assert_eq!(delivery.due(10 * SECOND), Some(Cursor::default()));
-    delivery.sent(10 * SECOND, None);
+    delivery.sent(10 * SECOND);
     assert_eq!(delivery.due(12 * SECOND), None, "one call in flight");
-    assert_eq!(delivery.handle_response(13 * SECOND, &ACCEPTED, 0), Some(Outcome::Accepted { failures: 0 }));
+    assert_eq!(delivery.accepted(13 * SECOND, None), 0);
     assert_eq!(delivery.due(20 * SECOND - 1), None);
     assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()));
 }
@@ -37,11 +35,11 @@ fn cycles_start_one_interval_apart_even_after_slow_responses() {
 fn slices_follow_each_other_without_a_wait() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
-    delivery.sent(10 * SECOND, Some(cursor(5)));
-    delivery.handle_response(11 * SECOND, &ACCEPTED, 0);
+    delivery.sent(10 * SECOND);
+    delivery.accepted(11 * SECOND, Some(cursor(5)));
     assert_eq!(delivery.due(11 * SECOND), Some(cursor(5)));
-    delivery.sent(11 * SECOND, None);
-    delivery.handle_response(12 * SECOND, &ACCEPTED, 0);
+    delivery.sent(11 * SECOND);
+    delivery.accepted(12 * SECOND, None);
     assert_eq!(delivery.due(12 * SECOND), None);
     assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()), "the interval applies to whole cycles");
 }
@@ -50,25 +48,21 @@ fn slices_follow_each_other_without_a_wait() {
 fn a_failed_slice_is_sent_again_from_its_start_after_growing_waits() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
-    delivery.sent(10 * SECOND, Some(cursor(5)));
-    delivery.handle_response(10 * SECOND, &ACCEPTED, 0);
+    delivery.sent(10 * SECOND);
+    delivery.accepted(10 * SECOND, Some(cursor(5)));
     let mut now = 10 * SECOND;
     for (failures, wait) in [(1, 1), (2, 2), (3, 4)] {
         assert_eq!(delivery.due(now), Some(cursor(5)));
-        delivery.sent(now, None);
-        let retry = Outcome::Retry { failures, wait: Duration::from_secs(wait) };
-        assert_eq!(delivery.handle_response(now, &RETRY, 0), Some(retry));
+        delivery.sent(now);
+        assert_eq!(delivery.failed(now, None, 0), (failures, Duration::from_secs(wait)));
         assert_eq!(delivery.due(now + wait * SECOND - 1), None);
         now += wait * SECOND;
     }
     assert_eq!(delivery.due(now), Some(cursor(5)));
-    assert_eq!(delivery.unsendable(now, 0), Outcome::Retry { failures: 4, wait: Duration::from_secs(8) });
+    assert_eq!(delivery.failed(now, None, 0), (4, Duration::from_secs(8)), "Envoy refused the call");
     delivery.due(now + 8 * SECOND);
-    delivery.sent(now + 8 * SECOND, None);
-    assert_eq!(
-        delivery.handle_response(now + 8 * SECOND, &ACCEPTED, 0),
-        Some(Outcome::Accepted { failures: 4 })
-    );
+    delivery.sent(now + 8 * SECOND);
+    assert_eq!(delivery.accepted(now + 8 * SECOND, None), 4);
 }
 
 #[test]
@@ -77,11 +71,8 @@ fn a_retry_waits_for_the_longer_of_backoff_and_retry_after() {
     for (asked, expected) in [(7, 7), (1, 2)] {
         let now = delivery.cycle_start_unix_nano + 1_000 * SECOND;
         delivery.due(now);
-        delivery.sent(now, None);
-        let class = ResponseClass::Retryable { after: Some(Duration::from_secs(asked)) };
-        let Some(Outcome::Retry { wait, .. }) = delivery.handle_response(now, &class, 0) else {
-            panic!("not a retry")
-        };
+        delivery.sent(now);
+        let (_, wait) = delivery.failed(now, Some(Duration::from_secs(asked)), 0);
         assert_eq!(wait, Duration::from_secs(expected));
     }
 }
@@ -90,20 +81,17 @@ fn a_retry_waits_for_the_longer_of_backoff_and_retry_after() {
 fn a_rejected_slice_does_not_delay_the_next() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
-    delivery.sent(10 * SECOND, Some(cursor(5)));
-    let refused = ResponseClass::Rejected { status: 400 };
-    assert_eq!(delivery.handle_response(10 * SECOND, &refused, 0), Some(Outcome::Dropped { status: 400 }));
+    delivery.sent(10 * SECOND);
+    delivery.proceed(10 * SECOND, Some(cursor(5)));
     assert_eq!(delivery.due(10 * SECOND), Some(cursor(5)));
 }
 
 #[test]
-fn a_missing_response_is_given_up_and_a_late_one_ignored() {
+fn a_missing_response_is_given_up() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
-    delivery.sent(10 * SECOND, None);
+    delivery.sent(10 * SECOND);
     assert_eq!(first_due(&mut delivery, 10 * SECOND), 45 * SECOND);
-    delivery.proceed(45 * SECOND, None);
-    assert_eq!(delivery.handle_response(46 * SECOND, &ACCEPTED, 0), None);
 }
 
 #[test]
@@ -111,14 +99,11 @@ fn a_clock_that_leaps_forward_gives_up_no_response() {
     const LEAPT: u64 = 3_600 * SECOND;
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
-    delivery.sent(10 * SECOND, None);
+    delivery.sent(10 * SECOND);
     assert_eq!(delivery.due(LEAPT + 11 * SECOND), None);
-    assert_eq!(
-        delivery.handle_response(LEAPT + 12 * SECOND, &ACCEPTED, 0),
-        Some(Outcome::Accepted { failures: 0 })
-    );
+    assert_eq!(delivery.accepted(LEAPT + 12 * SECOND, None), 0);
     assert_eq!(delivery.due(LEAPT + 12 * SECOND), Some(Cursor::default()), "the interval has passed");
-    delivery.sent(LEAPT + 12 * SECOND, None);
+    delivery.sent(LEAPT + 12 * SECOND);
     assert_eq!(delivery.due(2 * LEAPT + 13 * SECOND), None);
     assert_eq!(first_due(&mut delivery, 14 * SECOND), 49 * SECOND, "the same if it goes back");
 }
@@ -134,8 +119,8 @@ fn first_due(delivery: &mut Delivery, mut now: u64) -> u64 {
 fn delivery_that_failed_at(now: u64) -> Delivery {
     let mut delivery = from(now - 10 * SECOND);
     assert_eq!(delivery.due(now), Some(Cursor::default()));
-    delivery.sent(now, None);
-    delivery.handle_response(now, &RETRY, 0);
+    delivery.sent(now);
+    delivery.failed(now, None, 0);
     delivery
 }
 
@@ -143,7 +128,7 @@ fn delivery_that_failed_at(now: u64) -> Delivery {
 fn a_clock_that_goes_backwards_does_not_stop_the_export() {
     let mut delivery = from(5_000 * SECOND);
     assert_eq!(delivery.due(100 * SECOND), Some(Cursor::default()));
-    delivery.sent(100 * SECOND, None);
+    delivery.sent(100 * SECOND);
     assert_eq!(delivery.due(60 * SECOND), None, "a response may still come");
     let given_up = first_due(&mut delivery, 60 * SECOND);
     assert_eq!(given_up, 95 * SECOND, "after its whole patience");
@@ -152,8 +137,8 @@ fn a_clock_that_goes_backwards_does_not_stop_the_export() {
     assert_eq!(delivery.due(99 * SECOND), Some(Cursor::default()));
     let mut delivery = delivery_that_failed_at(100 * SECOND);
     delivery.due(100 * SECOND);
-    delivery.sent(101 * SECOND, None);
-    delivery.handle_response(50 * SECOND, &ACCEPTED, 0);
+    delivery.sent(101 * SECOND);
+    delivery.accepted(50 * SECOND, None);
     assert_eq!(delivery.due(60 * SECOND), Some(Cursor::default()), "an interval after the clock went back");
 }
 
@@ -168,13 +153,16 @@ proptest! {
             now += seconds * SECOND;
             if delivery.due(now).is_some() {
                 match event {
-                    0 => drop(delivery.unsendable(now, jitter)),
+                    0 => drop(delivery.failed(now, None, jitter)),
                     1 => delivery.proceed(now, None),
-                    _ => delivery.sent(now, None),
+                    _ => delivery.sent(now),
                 }
-            } else {
-                let class = [ACCEPTED, RETRY, ResponseClass::Rejected { status: 400 }][usize::from(event % 3)].clone();
-                delivery.handle_response(now, &class, jitter);
+            } else if delivery.attempt.is_in_flight() {
+                match event % 3 {
+                    0 => drop(delivery.accepted(now, None)),
+                    1 => drop(delivery.failed(now, None, jitter)),
+                    _ => delivery.proceed(now, None),
+                }
             }
             let mut later = delivery.clone();
             prop_assert!(first_due(&mut later, now) <= now + 60 * SECOND);

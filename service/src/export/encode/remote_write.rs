@@ -10,15 +10,17 @@ mod native;
 
 use prost::encoding::{int64, message};
 use tributary_proto::attributes;
+use tributary_proto::batch::Point;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::histogram::Histogram;
-use tributary_proto::metric::Metric;
+use tributary_proto::metric::{Kind, Metric};
 use tributary_proto::remote_write::{self as wire, STALE_BITS, metric_metadata::MetricType};
 use tributary_proto::{decimal, hex, prometheus};
 
 use self::labels::{Labels, Target, encoded_label};
 use super::{Encoded, protobuf};
-use crate::export::points::{DataPoint, MetricPoints, PointKind, PointValue, Temporality};
+use crate::aggregate::DataPoint;
+use crate::export::points::{MetricPoints, Temporality};
 use crate::export::resource::Resource;
 
 // Field numbers in `schema/remote_write.proto`.
@@ -44,12 +46,11 @@ pub(super) fn part(
     let mut request = Request::default();
     let mut counted = Encoded::default();
     for points in metrics {
-        let kind = points.kind();
         let is_cumulative = points.temporality == Temporality::Cumulative;
         let before = counted.points;
-        let family = Family::new(points.metric, kind);
+        let family = Family::new(points.metric);
         for point in &points.points {
-            if is_cumulative && point.value.fits(kind) && request.point(&family, &target, point) {
+            if is_cumulative && point.fits(&points.metric.kind) && request.point(&family, &target, point) {
                 counted.points = counted.points.saturating_add(1);
             } else {
                 counted.left_out = counted.left_out.saturating_add(1);
@@ -61,11 +62,8 @@ pub(super) fn part(
     }
     if let (Some(info), Some(time), true) = (&target.info, first_unix_nano, counted.points > 0) {
         request.set_time(time);
-        request.sample(
-            &Series { labels: info, name: &encoded_label("__name__", TARGET_INFO), le: &[] },
-            1.0,
-            &[],
-        );
+        let name = &encoded_label("__name__", TARGET_INFO);
+        request.sample(&Series { labels: info, name, le: &[] }, 1.0, &[]);
     }
     Encoded { bytes: request.out, ..counted }
 }
@@ -74,7 +72,6 @@ pub(super) fn part(
 #[derive(Debug)]
 struct Family<'a> {
     metric: &'a Metric,
-    kind: PointKind<'a>,
     name: String,
     /// The label `__name__` of the sample itself, encoded.
     label: Vec<u8>,
@@ -104,18 +101,14 @@ struct Request {
 }
 
 impl<'a> Family<'a> {
-    fn new(metric: &'a Metric, kind: PointKind<'a>) -> Self {
-        let name = prometheus::metric_name(&metric.name, &metric.unit, kind == PointKind::Sum);
+    fn new(metric: &'a Metric) -> Self {
+        let name = prometheus::metric_name(&metric.name, &metric.unit, metric.kind == Kind::Counter);
         let label = |suffix: &str| encoded_label("__name__", &format!("{name}{suffix}"));
-        let bounds = match kind {
-            PointKind::Histogram { bounds } => bounds,
-            PointKind::Sum | PointKind::UpDown | PointKind::Exponential => &[],
-        };
+        let bounds = if let Kind::Histogram { bounds } = &metric.kind { &**bounds } else { &[] };
         let les = bounds.iter().map(|bound| decimal::text(metric.in_unit((*bound).into())));
         let les = les.chain(["+Inf".to_owned()]).map(|le| encoded_label("le", &le)).collect();
         Self {
             metric,
-            kind,
             label: label(""),
             bucket_label: label("_bucket"),
             sum_label: label("_sum"),
@@ -134,21 +127,21 @@ impl Request {
         let series = Series { labels, name: &family.label, le: &[] };
         self.set_time(point.time_unix_nano);
         let time = millis(point.time_unix_nano);
-        match &point.value {
-            PointValue::Counter(count) => {
+        match point.value.as_deref() {
+            Some(Point::Counter(count)) => {
                 let exemplar = encoded_exemplar(metric, point.exemplar);
                 self.sample(&series, metric.in_unit((*count).into()), &exemplar);
             }
-            PointValue::UpDown(value) => self.sample(&series, metric.in_unit_signed(*value), &[]),
-            PointValue::Histogram(histogram) => self.classic(family, labels, Some(histogram), point),
-            PointValue::Exponential(histogram) => {
+            Some(Point::UpDownCounter(value)) => self.sample(&series, metric.in_unit_signed(*value), &[]),
+            Some(Point::Histogram(histogram)) => self.classic(family, labels, Some(histogram), point),
+            Some(Point::Exponential(histogram)) => {
                 let Some(native) = native::histogram(histogram, metric, time) else { return false };
                 self.native(&series, &native, &encoded_exemplar(metric, point.exemplar));
             }
-            PointValue::NoRecordedValue => match family.kind {
-                PointKind::Sum | PointKind::UpDown => self.sample(&series, stale(), &[]),
-                PointKind::Histogram { .. } => self.classic(family, labels, None, point),
-                PointKind::Exponential => self.native(&series, &native::stale(time), &[]),
+            None => match metric.kind {
+                Kind::Counter | Kind::UpDownCounter => self.sample(&series, stale(), &[]),
+                Kind::Histogram { .. } => self.classic(family, labels, None, point),
+                Kind::Exponential { .. } => self.native(&series, &native::stale(time), &[]),
             },
         }
         true
@@ -162,7 +155,7 @@ impl Request {
         histogram: Option<&Histogram>,
         point: &DataPoint<'_>,
     ) {
-        let PointKind::Histogram { bounds } = family.kind else { return };
+        let Kind::Histogram { bounds } = &family.metric.kind else { return };
         // It belongs to the bucket that counted its value.
         let exemplar_at =
             point.exemplar.map(|exemplar| bounds.partition_point(|bound| *bound < exemplar.value()));
@@ -212,10 +205,10 @@ impl Request {
     }
 
     fn metadata(&mut self, family: &Family<'_>) {
-        let r#type = match family.kind {
-            PointKind::Sum => MetricType::Counter,
-            PointKind::UpDown => MetricType::Gauge,
-            PointKind::Histogram { .. } | PointKind::Exponential => MetricType::Histogram,
+        let r#type = match family.metric.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::UpDownCounter => MetricType::Gauge,
+            Kind::Histogram { .. } | Kind::Exponential { .. } => MetricType::Histogram,
         };
         let metadata = wire::MetricMetadata {
             r#type: r#type.into(),

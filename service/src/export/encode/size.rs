@@ -6,22 +6,24 @@
 
 use prost::encoding::encoded_len_varint;
 use tributary_proto::attributes::{self, AttributeValue as Attribute};
+use tributary_proto::batch::Point;
 use tributary_proto::metric::{Kind, Metric};
 
 use super::Encoding;
-use crate::export::points::{DataPoint, PointValue};
+use crate::aggregate::DataPoint;
 use crate::export::resource::Resource;
 
 /// The longest text of a number: 20 digits and a sign, or a double's 17 digits, point, signs and exponent.
 const NUMBER_TEXT: usize = 24;
 
 /// Upper bounds for sizes in one encoding with one resource. The size of a request is at most
-/// [`request`](Self::request), plus [`metric`](Self::metric) for each metric in it, plus
+/// [`request`](Self#structfield.request), plus [`metric`](Self::metric) for each metric in it, plus
 /// [`point`](Self::point) for each point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeHint {
     encoding: Encoding,
-    request: usize,
+    /// The maximum number of bytes of a request without its metrics.
+    pub request: usize,
     /// The bytes that the resource adds to each series.
     per_series: usize,
 }
@@ -50,11 +52,6 @@ impl SizeHint {
         Self { encoding, request: request.saturating_add(per_series), per_series }
     }
 
-    /// Returns the maximum number of bytes of a request without its metrics.
-    pub fn request(&self) -> usize {
-        self.request
-    }
-
     /// Returns the maximum number of bytes of a metric without its points.
     pub fn metric(&self, metric: &Metric) -> usize {
         let texts = [&metric.name, &metric.description, &metric.unit];
@@ -81,22 +78,16 @@ impl SizeHint {
         // A label is longer than its attribute by a prefix and the text of a number.
         let labels = point.attributes.len() + count(point.attributes) * 48 + self.per_series;
         let series = 96 + metric.name.len() + metric.unit.len() + labels;
-        let own = match (&point.value, &metric.kind) {
+        let own = match (point.value.as_deref(), &metric.kind) {
             // Each bucket has a sample and a bound as text; sum and count are two more series.
-            (PointValue::Histogram(_) | PointValue::NoRecordedValue, Kind::Histogram { bounds }) => {
+            (Some(Point::Histogram(_)) | None, Kind::Histogram { bounds }) => {
                 (bounds.len() + 3) * (series + 2 * NUMBER_TEXT)
             }
-            (PointValue::Exponential(histogram), _) => {
+            (Some(Point::Exponential(histogram)), _) => {
                 let (buckets, delta) = (histogram.buckets().len(), 1 + encoded_len_varint(histogram.count()));
                 series + 96 + buckets * delta + (buckets / 3 + 1) * 16
             }
-            (
-                PointValue::Counter(_)
-                | PointValue::UpDown(_)
-                | PointValue::Histogram(_)
-                | PointValue::NoRecordedValue,
-                _,
-            ) => series + 96,
+            _ => series + 96,
         };
         own + usize::from(point.exemplar.is_some()) * 112
     }
@@ -106,10 +97,10 @@ fn protobuf(point: &DataPoint<'_>) -> usize {
     // Times, flags, and the length of the point.
     let common = 32 + point.attributes.len() + usize::from(point.exemplar.is_some()) * 56;
     common
-        + match &point.value {
-            PointValue::Counter(_) | PointValue::UpDown(_) | PointValue::NoRecordedValue => 16,
-            PointValue::Histogram(histogram) => 64 + histogram.buckets().len() * 16,
-            PointValue::Exponential(histogram) => {
+        + match point.value.as_deref() {
+            None | Some(Point::Counter(_) | Point::UpDownCounter(_)) => 16,
+            Some(Point::Histogram(histogram)) => 64 + histogram.buckets().len() * 16,
+            Some(Point::Exponential(histogram)) => {
                 80 + histogram.buckets().iter().map(|count| encoded_len_varint(*count)).sum::<usize>()
             }
         }
@@ -120,12 +111,12 @@ fn json(point: &DataPoint<'_>) -> usize {
     let common = 192 + attributes + usize::from(point.exemplar.is_some()) * 176;
     let counts = |buckets: &[u64]| buckets.iter().map(|count| digits(*count) + 3).sum::<usize>();
     common
-        + match &point.value {
-            PointValue::Counter(_) | PointValue::UpDown(_) | PointValue::NoRecordedValue => 0,
-            PointValue::Histogram(histogram) => {
+        + match point.value.as_deref() {
+            None | Some(Point::Counter(_) | Point::UpDownCounter(_)) => 0,
+            Some(Point::Histogram(histogram)) => {
                 192 + counts(histogram.buckets()) + histogram.buckets().len() * (NUMBER_TEXT + 1)
             }
-            PointValue::Exponential(histogram) => 256 + counts(histogram.buckets()),
+            Some(Point::Exponential(histogram)) => 256 + counts(histogram.buckets()),
         }
 }
 

@@ -10,11 +10,9 @@ use tributary_proto::duration::{self, as_ns};
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use super::InFlight;
-use super::totals::{ExportTotals, NO_ANSWER, error_type};
-use crate::export::delivery::Outcome;
+use super::totals::{ExportTotals, NO_ANSWER, REJECTED, error_type};
 use crate::export::destination::DestinationConfig;
 use crate::export::points::Temporality;
-use crate::export::response::ResponseClass;
 use crate::stats::{DropReason, ServiceStats};
 
 /// The number of failed cycles in a row after which a destination counts as stuck.
@@ -26,10 +24,12 @@ const NOTHING_LOST: &str = "nothing is lost";
 
 /// The status of one destination.
 #[derive(Debug)]
-pub(super) struct ExporterStatus {
+pub struct ExporterStatus {
     temporality: Temporality,
-    state: Export,
-    totals: ExportTotals,
+    /// The state that other plugins can read.
+    pub state: Export,
+    /// The results of the exports.
+    pub totals: ExportTotals,
     faults: RateLimit,
 }
 
@@ -48,26 +48,6 @@ impl ExporterStatus {
         Self { temporality: destination.temporality, state, totals, faults }
     }
 
-    /// Returns the state that other plugins can read.
-    pub(super) fn state(&self) -> &Export {
-        &self.state
-    }
-
-    /// Returns the same, for the ledger.
-    pub(super) fn state_mut(&mut self) -> &mut Export {
-        &mut self.state
-    }
-
-    /// Returns the results of the exports.
-    pub(super) fn totals(&self) -> &ExportTotals {
-        &self.totals
-    }
-
-    /// Records that the destination accepted a cycle, which serves the flush of this number.
-    pub(super) fn cycle_complete(&mut self, now_unix_nano: u64, flushed: u64) {
-        (self.state.complete_unix_nano, self.state.flushed) = (now_unix_nano, flushed);
-    }
-
     /// Records that Envoy refused to send a request.
     pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
@@ -81,70 +61,77 @@ impl ExporterStatus {
         self.fault(now_unix_nano, "no response arrived", NOTHING_LOST);
     }
 
-    /// Records the response to a call.
-    pub(super) fn record_response(
+    /// Records that the collector accepted a request except for `rejected` points, after so many failures in a
+    /// row.
+    pub(super) fn record_accepted(
         &mut self,
         call: &InFlight,
-        class: &ResponseClass,
-        outcome: &Outcome,
-        status: Option<&[u8]>,
+        (rejected, message): (u64, &str),
+        failures: u32,
         stats: &ServiceStats,
         now_unix_nano: u64,
     ) {
-        let error = error_type(class, status);
+        let error = (rejected > 0).then_some(REJECTED.into());
+        let rejected = call.points.min(rejected);
+        let accepted = call.points.saturating_sub(rejected);
+        stats.exports_succeeded.add(1);
+        stats.points_rejected.add(rejected);
+        stats.points_exported.add(accepted);
         self.totals.call_ended(error.clone(), call.duration_ns(now_unix_nano));
-        match class {
-            ResponseClass::Accepted { rejected, message } => {
-                let rejected = call.points.min(*rejected);
-                let accepted = call.points.saturating_sub(rejected);
-                stats.exports_succeeded.add(1);
-                stats.points_rejected.add(rejected);
-                stats.points_exported.add(accepted);
-                self.totals.points_ended(error, rejected);
-                self.totals.points_ended(None, accepted);
-                self.state.succeeded = self.state.succeeded.saturating_add(1);
-                self.state.failures = 0;
-                self.state.fault.clear();
-                if rejected > 0 || !message.is_empty() {
-                    let reason = format!("the collector rejected {rejected} points: {}", quoted(message));
-                    self.fault(now_unix_nano, &reason, self.loss());
-                }
-            }
-            // The points are sent again.
-            ResponseClass::Retryable { .. } => self.count_failure(stats),
-            ResponseClass::Rejected { .. } => {
-                self.count_failure(stats);
-                stats.drop_points(DropReason::Collector, call.points);
-                self.totals.points_ended(error, call.points);
-            }
+        self.totals.points_ended(error, rejected);
+        self.totals.points_ended(None, accepted);
+        self.state.succeeded = self.state.succeeded.saturating_add(1);
+        self.state.failures = 0;
+        self.state.fault.clear();
+        if rejected > 0 || !message.is_empty() {
+            let reason = format!("the collector rejected {rejected} points: {}", quoted(message));
+            self.fault(now_unix_nano, &reason, self.loss());
         }
-        self.log(outcome, status, now_unix_nano);
+        if failures > 0 {
+            let name = quoted(&self.state.name);
+            info!("destination {name}: accepts exports again after {failures} failures");
+        }
+    }
+
+    /// Records a response after which the points are sent again, with the number of failures in a row and the
+    /// wait.
+    pub(super) fn record_retry(
+        &mut self,
+        call: &InFlight,
+        status: Option<&[u8]>,
+        (failures, wait): (u32, Duration),
+        stats: &ServiceStats,
+        now_unix_nano: u64,
+    ) {
+        self.count_failure(stats);
+        self.totals.call_ended(Some(error_type(status)), call.duration_ns(now_unix_nano));
+        let status =
+            status.map_or("no status".into(), |status| format!("HTTP {}", String::from_utf8_lossy(status)));
+        let wait = duration::format(wait);
+        let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
+        self.fault(now_unix_nano, &reason, NOTHING_LOST);
+    }
+
+    /// Records that the collector rejected a request permanently.
+    pub(super) fn record_rejected(
+        &mut self,
+        call: &InFlight,
+        (code, status): (u16, Option<&[u8]>),
+        stats: &ServiceStats,
+        now_unix_nano: u64,
+    ) {
+        self.count_failure(stats);
+        let error = Some(error_type(status));
+        self.totals.call_ended(error.clone(), call.duration_ns(now_unix_nano));
+        self.totals.points_ended(error, call.points);
+        stats.drop_points(DropReason::Collector, call.points);
+        self.fault(now_unix_nano, &format!("HTTP {code}, which is not retryable"), self.loss());
     }
 
     fn count_failure(&mut self, stats: &ServiceStats) {
         stats.exports_failed.add(1);
         self.state.failed = self.state.failed.saturating_add(1);
         self.state.failures = self.state.failures.saturating_add(1);
-    }
-
-    fn log(&mut self, outcome: &Outcome, status: Option<&[u8]>, now_unix_nano: u64) {
-        match outcome {
-            Outcome::Accepted { failures: 0 } => {}
-            Outcome::Accepted { failures } => {
-                let name = quoted(&self.state.name);
-                info!("destination {name}: accepts exports again after {failures} failures");
-            }
-            Outcome::Retry { failures, wait } => {
-                let status = status
-                    .map_or("no status".into(), |status| format!("HTTP {}", String::from_utf8_lossy(status)));
-                let wait = duration::format(*wait);
-                let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
-                self.fault(now_unix_nano, &reason, NOTHING_LOST);
-            }
-            Outcome::Dropped { status } => {
-                self.fault(now_unix_nano, &format!("HTTP {status}, which is not retryable"), self.loss());
-            }
-        }
     }
 
     /// Logs a fault at a bounded rate, with what it means for the data.

@@ -4,35 +4,18 @@ use std::borrow::Cow;
 
 use tributary_proto::histogram::Histogram;
 
-use crate::export::response::ResponseClass;
-
 /// The maximum number of error types; further ones count as [`OTHER`].
 const ERROR_TYPES_MAX: usize = 16;
 /// The `error.type` of all others (OpenTelemetry semantic conventions, `error.type`).
 const OTHER: &str = "_OTHER";
 /// The `error.type` of points that a collector rejected in an otherwise successful response (the same,
 /// `otel.sdk.exporter.*`).
-const REJECTED: &str = "rejected";
+pub(super) const REJECTED: &str = "rejected";
 /// The `error.type` of a call without a response.
 pub const NO_ANSWER: &str = "no_answer";
 
-/// The bounds of [`ExportTotals::durations`], in nanoseconds: those of the conventions for HTTP calls.
-pub const DURATION_BOUNDS_NS: [u64; 14] = [
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    75_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    750_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    7_500_000_000,
-    10_000_000_000,
-];
+/// The bounds of [`ExportTotals::durations`], in milliseconds: those of the conventions for HTTP calls.
+const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
 
 /// A value of `error.type`.
 pub type ErrorType = Cow<'static, str>;
@@ -40,8 +23,10 @@ pub type ErrorType = Cow<'static, str>;
 /// Points and calls by their result: `None` for success, otherwise an error type.
 #[derive(Debug, Default)]
 pub struct ExportTotals {
-    points: Vec<(Option<ErrorType>, u64)>,
-    durations: Vec<(Option<ErrorType>, Histogram)>,
+    /// The number of points by result.
+    pub points: Vec<(Option<ErrorType>, u64)>,
+    /// The durations of calls by result.
+    pub durations: Vec<(Option<ErrorType>, Histogram)>,
 }
 
 impl ExportTotals {
@@ -54,19 +39,15 @@ impl ExportTotals {
 
     /// Counts a call.
     pub fn call_ended(&mut self, error: Option<ErrorType>, duration_ns: u64) {
-        let new = || Histogram::new(DURATION_BOUNDS_NS.len());
-        count(&mut self.durations, error, new, |all| all.record(duration_ns, &DURATION_BOUNDS_NS));
+        let bounds = duration_bounds_ns();
+        let new = || Histogram::new(bounds.len());
+        count(&mut self.durations, error, new, |all| all.record(duration_ns, &bounds));
     }
+}
 
-    /// Returns the number of points by result.
-    pub fn points(&self) -> &[(Option<ErrorType>, u64)] {
-        &self.points
-    }
-
-    /// Returns the durations of calls by result.
-    pub fn durations(&self) -> &[(Option<ErrorType>, Histogram)] {
-        &self.durations
-    }
+/// Returns the bounds of [`ExportTotals::durations`], in nanoseconds.
+pub fn duration_bounds_ns() -> [u64; 14] {
+    BOUNDS_MS.map(|ms| ms * 1_000_000)
 }
 
 /// Adds to the count of a result. A collector may respond with any status, so the number of error types is
@@ -79,26 +60,18 @@ fn count<T>(
 ) {
     let is_known = counts.iter().any(|(present, _)| *present == error);
     let error = if is_known || counts.len() < ERROR_TYPES_MAX { error } else { Some(OTHER.into()) };
-    match counts.iter_mut().find(|(present, _)| *present == error) {
-        Some((_, counted)) => add(counted),
-        None => {
-            let mut counted = new();
-            add(&mut counted);
-            counts.push((error, counted));
-        }
+    if let Some((_, counted)) = counts.iter_mut().find(|(present, _)| *present == error) {
+        return add(counted);
     }
+    let mut counted = new();
+    add(&mut counted);
+    counts.push((error, counted));
 }
 
-/// Returns the error type of a response, if it is an error.
-pub(super) fn error_type(class: &ResponseClass, status: Option<&[u8]>) -> Option<ErrorType> {
-    match class {
-        ResponseClass::Accepted { rejected: 0, .. } => None,
-        ResponseClass::Accepted { .. } => Some(REJECTED.into()),
-        ResponseClass::Retryable { .. } | ResponseClass::Rejected { .. } => {
-            let status = std::str::from_utf8(status.unwrap_or_default()).ok().filter(|text| !text.is_empty());
-            Some(status.map_or(NO_ANSWER.into(), |status| status.to_owned().into()))
-        }
-    }
+/// Returns the error type of a response that is not a success.
+pub(super) fn error_type(status: Option<&[u8]>) -> ErrorType {
+    let status = std::str::from_utf8(status.unwrap_or_default()).ok().filter(|text| !text.is_empty());
+    status.map_or(NO_ANSWER.into(), |status| status.to_owned().into())
 }
 
 #[cfg(test)]
@@ -113,16 +86,13 @@ mod tests {
             totals.call_ended(Some(status.to_string().into()), 1);
         }
         totals.points_ended(None, 0);
-        assert_eq!(
-            (totals.points().len(), totals.durations().len()),
-            (ERROR_TYPES_MAX + 1, ERROR_TYPES_MAX + 1)
-        );
+        assert_eq!((totals.points.len(), totals.durations.len()), (ERROR_TYPES_MAX + 1, ERROR_TYPES_MAX + 1));
         let count = |error: &str| {
-            let found = totals.points().iter().find(|(present, _)| present.as_deref() == Some(error));
+            let found = totals.points.iter().find(|(present, _)| present.as_deref() == Some(error));
             found.map(|(_, count)| *count)
         };
         assert_eq!((count("400"), count(OTHER), count("499")), (Some(2), Some(168), None));
-        assert_eq!(totals.points().iter().map(|(_, count)| count).sum::<u64>(), 200);
+        assert_eq!(totals.points.iter().map(|(_, count)| count).sum::<u64>(), 200);
     }
 
     #[test]
@@ -132,7 +102,7 @@ mod tests {
         totals.call_ended(None, 30_000_000);
         totals.call_ended(Some(NO_ANSWER.into()), 10_000_000_000);
         let counts: Vec<_> =
-            totals.durations().iter().map(|(error, all)| (error.as_deref(), all.count())).collect();
+            totals.durations.iter().map(|(error, all)| (error.as_deref(), all.count())).collect();
         assert_eq!(counts, [(None, 2), (Some(NO_ANSWER), 1)]);
     }
 }

@@ -7,6 +7,7 @@
 mod json;
 
 use prost::encoding::{bool, int32, sint32, uint64};
+use serde::Serialize;
 use tributary_proto::{attributes, decimal, hex};
 
 use crate::export::encode::protobuf;
@@ -22,7 +23,8 @@ pub(in crate::export::encode) enum Notation {
 #[derive(Debug)]
 pub(super) struct Writer {
     notation: Notation,
-    out: Vec<u8>,
+    /// The bytes.
+    pub(super) out: Vec<u8>,
 }
 
 impl AsMut<Vec<u8>> for Writer {
@@ -36,11 +38,6 @@ impl Writer {
     /// Creates an empty message.
     pub(super) fn new(notation: Notation) -> Self {
         Self { notation, out: Vec::new() }
-    }
-
-    /// Returns the bytes.
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.out
     }
 
     /// Writes a field that is a message.
@@ -90,15 +87,10 @@ impl Writer {
 impl Writer {
     /// Writes text, unless it is empty.
     pub(super) fn text(&mut self, field: u32, key: &str, text: &str) {
-        if text.is_empty() {
-            return;
-        }
         match self.notation {
+            _ if text.is_empty() => {}
             Notation::Protobuf => protobuf::bytes(&mut self.out, field, text.as_bytes()),
-            Notation::Json => {
-                self.key(key);
-                self.value(text);
-            }
+            Notation::Json => self.member(key, text),
         }
     }
 
@@ -117,27 +109,14 @@ impl Writer {
 
     /// Writes an unsigned integer of 64 bits and fixed width, unless it is 0.
     pub(super) fn fixed64(&mut self, field: u32, key: &str, value: u64) {
-        if value == 0 {
-            return;
-        }
-        match self.notation {
-            Notation::Protobuf => protobuf::fixed64(&mut self.out, field, value.to_le_bytes()),
-            Notation::Json => {
-                self.key(key);
-                self.quoted(value);
-            }
+        if value != 0 {
+            self.integer(field, key, value.to_le_bytes(), value);
         }
     }
 
     /// Writes a signed integer of 64 bits and fixed width, even if it is 0.
     pub(super) fn sfixed64(&mut self, field: u32, key: &str, value: i64) {
-        match self.notation {
-            Notation::Protobuf => protobuf::fixed64(&mut self.out, field, value.to_le_bytes()),
-            Notation::Json => {
-                self.key(key);
-                self.quoted(value);
-            }
-        }
+        self.integer(field, key, value.to_le_bytes(), value);
     }
 
     /// Writes a double, even if it is 0.
@@ -155,10 +134,7 @@ impl Writer {
     pub(super) fn boolean(&mut self, field: u32, key: &str, value: bool) {
         match self.notation {
             Notation::Protobuf => bool::encode(field, &value, &mut self.out),
-            Notation::Json => {
-                self.key(key);
-                self.out.extend_from_slice(if value { b"true" } else { b"false" });
-            }
+            Notation::Json => self.member(key, &value),
         }
     }
 
@@ -178,7 +154,7 @@ impl Writer {
             Notation::Protobuf => {
                 protobuf::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
             }
-            Notation::Json => self.json_integers(key, values),
+            Notation::Json => self.members(key, values, |out, value| out.quoted(value)),
         }
     }
 
@@ -186,7 +162,7 @@ impl Writer {
     pub(super) fn uint64s(&mut self, field: u32, key: &str, values: &[u64]) {
         match self.notation {
             Notation::Protobuf => uint64::encode_packed(field, values, &mut self.out),
-            Notation::Json => self.json_integers(key, values),
+            Notation::Json => self.members(key, values, |out, value| out.quoted(value)),
         }
     }
 
@@ -196,13 +172,7 @@ impl Writer {
             Notation::Protobuf => {
                 protobuf::fixed64s(&mut self.out, field, values.iter().map(|value| value.to_le_bytes()));
             }
-            Notation::Json if values.is_empty() => {}
-            Notation::Json => self.list(key, |out| {
-                for value in values {
-                    out.separate();
-                    decimal::write(&mut out.out, *value);
-                }
-            }),
+            Notation::Json => self.members(key, values, |out, value| decimal::write(&mut out.out, value)),
         }
     }
 
@@ -210,7 +180,7 @@ impl Writer {
     pub(super) fn separately(&self, fields: impl FnOnce(&mut Self)) -> Vec<u8> {
         let mut out = Self::new(self.notation);
         fields(&mut out);
-        out.finish()
+        out.out
     }
 
     /// Writes encoded fields, if there are any.
@@ -237,14 +207,21 @@ impl Writer {
         }
     }
 
+    fn integer(&mut self, field: u32, key: &str, bytes: [u8; 8], value: impl Serialize) {
+        match self.notation {
+            Notation::Protobuf => protobuf::fixed64(&mut self.out, field, bytes),
+            Notation::Json => {
+                self.key(key);
+                self.quoted(value);
+            }
+        }
+    }
+
     fn small(&mut self, key: &str, value: i32, protobuf: impl FnOnce(&mut Vec<u8>)) {
         match self.notation {
             _ if value == 0 => {}
             Notation::Protobuf => protobuf(&mut self.out),
-            Notation::Json => {
-                self.key(key);
-                self.value(&value);
-            }
+            Notation::Json => self.member(key, &value),
         }
     }
 }

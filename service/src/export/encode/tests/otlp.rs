@@ -143,9 +143,9 @@ proptest! {
                 Data::Sum(sum) => vec![0; sum.data_points.len()],
                 Data::Gauge(_) | Data::Summary(_) => panic!("never exported"),
             };
-            let expected: Vec<u64> = points.iter().map(|point| match &point.value {
-                crate::export::points::PointValue::Histogram(histogram) => histogram.count(),
-                crate::export::points::PointValue::Exponential(histogram) => histogram.count(),
+            let expected: Vec<u64> = points.iter().map(|point| match point.value.as_ref() {
+                Some(Point::Histogram(histogram)) => histogram.count(),
+                Some(Point::Exponential(histogram)) => histogram.count(),
                 _ => 0,
             }).collect();
             prop_assert_eq!(counts, expected);

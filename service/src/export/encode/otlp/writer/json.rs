@@ -10,30 +10,33 @@ impl Writer {
     pub(super) fn json_attribute(&mut self, key: &str, value: Value<'_>) {
         self.text(1, "key", key);
         self.object(2, "value", |out| match value {
-            Value::Text(text) => {
-                out.key("stringValue");
-                out.value(text);
-            }
+            Value::Text(text) => out.member("stringValue", text),
             Value::Bool(truth) => out.boolean(2, "boolValue", truth),
             Value::Integer(number) => out.sfixed64(3, "intValue", number),
         });
     }
 
-    /// Writes a member that is a list of integers of 64 bits, unless it is empty.
-    pub(super) fn json_integers(&mut self, key: &str, values: &[u64]) {
+    /// Writes a member that is a list, unless it is empty.
+    pub(super) fn members<T: Copy>(&mut self, key: &str, values: &[T], write: impl Fn(&mut Self, T)) {
         if values.is_empty() {
             return;
         }
         self.list(key, |out| {
             for value in values {
                 out.separate();
-                out.quoted(*value);
+                write(out, *value);
             }
         });
     }
 
-    /// Writes text in quotes, or a number.
-    pub(super) fn value(&mut self, value: &(impl Serialize + ?Sized)) {
+    /// Writes a member that is text in quotes, a number or a boolean.
+    pub(super) fn member(&mut self, key: &str, value: &(impl Serialize + ?Sized)) {
+        self.key(key);
+        self.value(value);
+    }
+
+    /// Writes text in quotes, a number or a boolean.
+    fn value(&mut self, value: &(impl Serialize + ?Sized)) {
         // Writing to memory never fails.
         let _ = serde_json::to_writer(&mut self.out, value);
     }

@@ -22,5 +22,5 @@ fn commas_are_only_between_items() {
     let expected = "{\"a\":[{\"n\":1},{\"n\":2}],\"b\":[\"1\",\"18446744073709551615\"],\
         \"c\":[0.5,1e+30,-2],\"d\":{},\"g\":\"\\\"\\\\\\u0001é{[\",\
         \"h\":\"00ab\",\"i\":false,\"j\":\"-1\",\"l\":-7}";
-    assert_eq!(String::from_utf8(json.finish()).unwrap(), expected);
+    assert_eq!(String::from_utf8(json.out).unwrap(), expected);
 }

@@ -1,21 +1,21 @@
 //! Repeats one step of the service: `cargo xtask bench --figures parts` counts its instructions.
 
+mod fixture;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::hint::black_box;
 
 use tributary_host::random;
 use tributary_proto::attributes;
-use tributary_proto::batch::{Batch, BatchWriter, Point};
-use tributary_proto::histogram::Histogram;
-use tributary_proto::metric::{Kind, Metric};
-use tributary_service::aggregate::{Table, TableLimits};
-use tributary_service::export::{
-    Compression, Compressor, DataPoint, Encoding, MetricPoints, PointValue, Resource, Temporality,
-};
+use tributary_proto::batch::{Batch, Point};
+use tributary_service::aggregate::{DataPoint, Table, TableLimits};
+use tributary_service::export::{Compression, Compressor, Encoding, MetricPoints, Resource, Temporality};
 
-/// The bounds of the semantic conventions, in milliseconds.
-const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
+use fixture::{histogram, metric};
+
+/// The values of a series, in nanoseconds.
+const VALUES: [u64; 4] = [1_000_000, 7_000_000, 80_000_000, 900_000_000];
 /// Series of a batch.
 const BATCH: usize = 100;
 
@@ -34,14 +34,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("unknown step {other}").into()),
     };
     let metric = metric();
-    let histogram = histogram();
+    let histogram = Point::Histogram(histogram(&VALUES));
     let resource = Resource::new(vec![attributes::text("service.name", "edge")]);
     let attributes: Vec<_> = (0..count).map(series).collect();
     let point = |attributes| DataPoint {
         attributes,
         start_unix_nano: 1,
         time_unix_nano: 2,
-        value: PointValue::Histogram(Cow::Borrowed(&histogram)),
+        value: Some(Cow::Borrowed(&histogram)),
         exemplar: None,
     };
     let points = attributes.iter().map(|attributes| point(attributes)).collect();
@@ -63,12 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Returns batches with this many series.
 fn batches(series_count: usize) -> Vec<Vec<u8>> {
-    let mut writer = BatchWriter::new(1, Vec::new(), &[metric()]);
-    let mut batches: Vec<_> = (0..series_count)
-        .filter_map(|number| writer.push(&series(number), 4, &[Point::Histogram(histogram())], &[]))
-        .collect();
-    batches.extend(writer.finish());
-    batches
+    fixture::batches((0..series_count).map(|number| (series(number), 4, VALUES)))
 }
 
 /// Decodes batches.
@@ -94,27 +89,6 @@ fn merge(times: usize) -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
-}
-
-fn metric() -> Metric {
-    Metric {
-        name: "http.server.request.duration".to_owned(),
-        unit: "s".to_owned(),
-        description: "Duration of HTTP server requests.".to_owned(),
-        divisor: 1_000_000_000,
-        kind: Kind::Histogram { bounds: bounds() },
-    }
-}
-
-fn bounds() -> Box<[u64]> {
-    BOUNDS_MS.iter().map(|ms| ms * 1_000_000).collect()
-}
-
-fn histogram() -> Histogram {
-    let bounds = bounds();
-    let mut histogram = Histogram::new(bounds.len());
-    [1, 7, 80, 900].iter().for_each(|ms| histogram.record(ms * 1_000_000, &bounds));
-    histogram
 }
 
 /// Returns the four attributes of a series.

@@ -1,0 +1,39 @@
+//! A series as a destination gets it.
+
+use std::borrow::Cow;
+
+use tributary_proto::batch::Point;
+use tributary_proto::exemplar::Exemplar;
+use tributary_proto::metric::Kind;
+
+/// One series at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataPoint<'a> {
+    /// Canonical bytes ([`tributary_proto::attributes::decode`]).
+    pub attributes: &'a [u8],
+    /// The start of its counts.
+    pub start_unix_nano: u64,
+    /// The end of its counts.
+    pub time_unix_nano: u64,
+    /// What it counted, as integers that [`Metric::divisor`](tributary_proto::metric::Metric::divisor) scales;
+    /// `None` if the series has ended.
+    pub value: Option<Cow<'a, Point>>,
+    /// One of the counted observations.
+    pub exemplar: Option<&'a Exemplar>,
+}
+
+impl DataPoint<'_> {
+    /// Returns whether a metric of this kind has such points. The end of a series fits every kind.
+    pub fn fits(&self, kind: &Kind) -> bool {
+        match (self.value.as_deref(), kind) {
+            (None, _)
+            | (Some(Point::Counter(_)), Kind::Counter)
+            | (Some(Point::UpDownCounter(_)), Kind::UpDownCounter)
+            | (Some(Point::Exponential(_)), Kind::Exponential { .. }) => true,
+            (Some(Point::Histogram(histogram)), Kind::Histogram { bounds }) => {
+                histogram.buckets().len() == bounds.len().saturating_add(1)
+            }
+            _ => false,
+        }
+    }
+}
