@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tributary_check::command;
 use tributary_check::finding::Rule;
-use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
+use tributary_tests::config::{AttachPoint, AttachedPlugin, EnvoyConfig};
 use tributary_tests::echo::{CLOSE, EchoClient};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
@@ -54,8 +54,8 @@ impl Case {
         Self { name, module, configuration, kind }
     }
 
-    fn plugin(&self) -> Result<Plugin> {
-        Ok(Plugin::new(self.name, self.module, &serde_json::from_str(self.configuration)?))
+    fn plugin(&self) -> Result<AttachedPlugin> {
+        Ok(AttachedPlugin::new(self.name, self.module, &serde_json::from_str(self.configuration)?))
     }
 }
 
@@ -88,8 +88,8 @@ impl Kind {
 const REQUESTS: u64 = 42;
 
 /// A filter that is at its place.
-fn ingress() -> Plugin {
-    Plugin::new("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
+fn ingress() -> AttachedPlugin {
+    AttachedPlugin::new("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
 }
 
 /// Everything that runs.

@@ -13,7 +13,7 @@ use tributary_check::command;
 use tributary_check::finding::Rule;
 use tributary_check::plugin::ModuleKind;
 use tributary_check::rules::needed;
-use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
+use tributary_tests::config::{AttachPoint, AttachedPlugin, EnvoyConfig};
 use tributary_tests::echo::EchoClient;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape};
@@ -86,7 +86,8 @@ impl Restricted {
         let (servers, mut seen) = (Servers::start().await?, JoinSet::new());
         let mut config = servers.config()?;
         for capability in &capabilities {
-            let plugin = Plugin::new(capability, file, &self.configuration).vm_configuration(capability);
+            let plugin =
+                AttachedPlugin::new(capability, file, &self.configuration).vm_configuration(capability);
             let plugin = plugin.allow(all_but(capability, self.module));
             config = config.attach(self.point, capability, &plugin);
         }
@@ -209,7 +210,7 @@ async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
 async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_says_so() -> Result<()> {
     const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
     let servers = Servers::start().await?;
-    let logger = Plugin::new("logger", "worker_filter", &json!({}));
+    let logger = AttachedPlugin::new("logger", "worker_filter", &json!({}));
     let logger = logger.allow(needed(ModuleKind::Worker).into_iter().filter(|name| !BOTH.contains(name)));
     let config = servers.config()?.attach(AttachPoint::HttpLogger, "logger", &logger).free_ports();
     assert_eq!(missing(&config)?, [BOTH.join(", ")]);
@@ -270,9 +271,9 @@ const SERVICE_SILENT: [&str; 4] =
     ["proxy_dequeue_shared_queue", "proxy_http_call", "proxy_on_configure", "proxy_on_tick"];
 
 /// The plugin of a service that lacks a capability.
-fn service_without(capability: &str) -> Plugin {
+fn service_without(capability: &str) -> AttachedPlugin {
     let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
-    let service = Plugin::new(capability, "service", &configuration).vm_id(capability);
+    let service = AttachedPlugin::new(capability, "service", &configuration).vm_id(capability);
     service.allow(all_but(capability, ModuleKind::Service))
 }
 
@@ -314,7 +315,7 @@ async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
     for capability in &taken {
         let named = json!([{"name": "without", "value": capability}]);
         let configuration = json!({"flush": {"interval": "200ms"}, "dimensions": named});
-        let logger = Plugin::new(capability, "worker_filter", &configuration).vm_id(capability);
+        let logger = AttachedPlugin::new(capability, "worker_filter", &configuration).vm_id(capability);
         config = config.attach(AttachPoint::HttpLogger, capability, &logger);
         config = config.attach(SERVICE, capability, &service_without(capability));
     }

@@ -8,7 +8,7 @@ use tributary_tests::poll::Seen;
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::repository;
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
-use tributary_tests::sink::{Encoding, Sink, Store};
+use tributary_tests::sink::{RequestEncoding, Sink, Store};
 use tributary_tests::trap;
 use tributary_tests::upstream::Upstream;
 
@@ -111,7 +111,10 @@ async fn each_destination_gets_the_same_in_its_own_encoding() -> Result<()> {
 
     let received = tenant.received();
     let first = received.first().context("a request of the tenant")?;
-    assert_eq!((first.path.as_str(), first.encoding), ("/tenant/v1/metrics", Some(Encoding::OtlpJson)));
+    assert_eq!(
+        (first.path.as_str(), first.encoding),
+        ("/tenant/v1/metrics", Some(RequestEncoding::OtlpJson))
+    );
     let header = |name: &str| first.headers.get(name).and_then(|value| value.to_str().ok());
     assert_eq!((header("host"), header("x-tenant")), (Some("metrics.example.com"), Some("shop")));
     for sink in [&scene.sink, &deltas, &tenant, &prometheus] {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::{Ending, Shape};
-use tributary_tests::metrics::AttributeValue;
+use tributary_tests::metrics::ReceivedAttribute;
 use tributary_tests::scene::{COUNTER, DURATION, Scene};
 use tributary_tests::upstream::UpstreamFault;
 
@@ -50,8 +50,8 @@ async fn two_hundred_thousand_requests_of_all_kinds_agree_with_envoys_own_counte
     let store = scene.sink.store();
     let points = store.histogram_points(DURATION);
     let by_status = |matches: &dyn Fn(Option<i64>) -> bool| -> u64 {
-        let status = |value: Option<&AttributeValue>| match value {
-            Some(AttributeValue::Int(status)) => Some(*status),
+        let status = |value: Option<&ReceivedAttribute>| match value {
+            Some(ReceivedAttribute::Int(status)) => Some(*status),
             _ => None,
         };
         let key = "http.response.status_code";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tributary_tests::admin::Stats;
+use tributary_tests::admin::AdminStats;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The three independent counts of one load.
 struct Run {
     tally: Tally,
-    stats: Stats,
+    stats: AdminStats,
     served: ServedRequests,
 }
 

@@ -9,7 +9,7 @@ use tributary_proto::limits::QUEUE_HTTP;
 
 /// All batches that were ever in the queue, and the counts that the service must report.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct QueueLedger {
     producers: BTreeMap<u64, Producer>,
     pub(crate) enqueued: u64,
     pub(crate) aggregated: u64,
@@ -28,7 +28,7 @@ struct Producer {
     last: u64,
 }
 
-impl Ledger {
+impl QueueLedger {
     /// Records that a worker enqueued an item; returns its observations.
     pub(crate) fn put(&mut self, item: &[u8]) -> u64 {
         let batch = Batch::decode(item.to_vec()).unwrap();

@@ -5,7 +5,7 @@ use tributary_host::fake::{self, FakeAnswer};
 use tributary_proto::heartbeat;
 use tributary_service::root::ServiceRoot;
 
-use crate::ledger::Ledger;
+use crate::ledger::QueueLedger;
 
 /// How long one read of the clock takes while the main thread is slow: the time budget of a callback.
 const SLOW_NS: u64 = 1_000_000;
@@ -37,7 +37,7 @@ impl ServiceVm {
     }
 
     /// Delivers pending queue notifications, and a tick if it is due.
-    pub(crate) fn run(&mut self, now: u64, ledger: &mut Ledger) {
+    pub(crate) fn run(&mut self, now: u64, ledger: &mut QueueLedger) {
         while fake::with(|host| host.queues.next_notification()).is_some() {
             self.call(ledger, Vm::queue_ready);
         }
@@ -48,12 +48,12 @@ impl ServiceVm {
     }
 
     /// Delivers the answer to an HTTP call.
-    pub(crate) fn answer(&mut self, call: u32, answer: Option<FakeAnswer>, ledger: &mut Ledger) {
+    pub(crate) fn answer(&mut self, call: u32, answer: Option<FakeAnswer>, ledger: &mut QueueLedger) {
         self.call(ledger, |vm| vm.answer(call, answer));
     }
 
     /// Shuts the service down.
-    pub(crate) fn end(self, ledger: &mut Ledger) {
+    pub(crate) fn end(self, ledger: &mut QueueLedger) {
         fake::with(|host| host.queues.taken = Some(Vec::new()));
         ledger.is_restarted = self.is_restarted;
         self.vm.delete();
@@ -66,7 +66,7 @@ impl ServiceVm {
     }
 
     /// Calls into the VM, and records the items that it took from the queue.
-    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&Vm)) {
+    fn call(&mut self, ledger: &mut QueueLedger, act: impl FnOnce(&Vm)) {
         fake::with(|host| {
             host.queues.taken = Some(Vec::new());
             host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 };
