@@ -91,23 +91,16 @@ impl SimulatedCollector {
             CollectorFault::Healthy | CollectorFault::Garbage | CollectorFault::PartialSuccess => true,
             CollectorFault::Late | CollectorFault::Truncated | CollectorFault::Lost => self.is_cumulative,
         };
-        let status = |status: u16| vec![(":status".to_owned(), status.to_string().into_bytes())];
-        let with_body = |body: Vec<u8>| {
-            let mut headers = status(200);
-            headers.push(("content-type".to_owned(), b"application/x-protobuf".to_vec()));
-            (headers, body)
-        };
+        let status = |status: &str| Some(FakeAnswer::new(status, &[], Vec::new()));
+        let with_body =
+            |body| Some(FakeAnswer::new("200", &[("content-type", "application/x-protobuf")], body));
         let call = post.token;
-        let (headers, body) = match self.fault_mode {
-            CollectorFault::Healthy => (status(200), Vec::new()),
-            CollectorFault::Status(429) => {
-                let mut headers = status(429);
-                headers.push(("retry-after".to_owned(), b"1".to_vec()));
-                (headers, Vec::new())
-            }
-            CollectorFault::Status(other) => (status(other), Vec::new()),
-            CollectorFault::Late => (status(504), Vec::new()),
-            CollectorFault::Truncated | CollectorFault::Lost => (Vec::new(), Vec::new()),
+        let answer = match self.fault_mode {
+            CollectorFault::Healthy => status("200"),
+            CollectorFault::Status(429) => Some(FakeAnswer::new("429", &[("retry-after", "1")], Vec::new())),
+            CollectorFault::Status(other) => status(&other.to_string()),
+            CollectorFault::Late => status("504"),
+            CollectorFault::Truncated | CollectorFault::Lost => None,
             CollectorFault::Garbage => with_body((0..random.usize(0..40)).map(|_| random.u8(..)).collect()),
             // ExportMetricsPartialSuccess { rejected_data_points: 1 }.
             CollectorFault::PartialSuccess => with_body(vec![0x0a, 0x02, 0x08, 0x01]),
@@ -118,8 +111,6 @@ impl SimulatedCollector {
         }
         let wait = if self.fault_mode == CollectorFault::Late { timeout } else { latency };
         let due_ns = if self.fault_mode == CollectorFault::Lost { u64::MAX } else { now + wait };
-        let answer = FakeAnswer { headers: headers.into_iter().collect(), body };
-        let answer = (self.fault_mode != CollectorFault::Truncated).then_some(answer);
         let post = ((is_stored || is_refused) && !self.is_cumulative).then_some(post);
         self.calls.push(Pending { call, due_ns, answer, post, is_refused });
     }

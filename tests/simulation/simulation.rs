@@ -1,6 +1,7 @@
 //! The simulation: random steps, and the invariants that hold after each.
 
 use fastrand::Rng;
+use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::{Status, fake};
 use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
@@ -8,8 +9,8 @@ use tributary_tests::scene::DURATION;
 
 use crate::collector::{CollectorFault, SimulatedCollector};
 use crate::events::{Event, EventCounts};
-use crate::ledger::{self, Account, QueueLedger, stat};
-use crate::service::ServiceVm;
+use crate::ledger::{self, Account, QueueLedger};
+use crate::service::{SLOW_NS, ServiceVm};
 use crate::worker::{self, SimulatedWorker, WorkerOptions};
 
 const MS: u64 = 1_000_000;
@@ -33,8 +34,6 @@ pub(crate) struct Simulation {
     service: Option<ServiceVm>,
     collectors: [SimulatedCollector; 3],
     ledger: QueueLedger,
-    /// The number of HTTP calls of the service that were delivered to a collector.
-    posts: usize,
     /// The monotonic time, for the host's timers and the network.
     elapsed_ns: u64,
     /// The number of steps for which the main thread still hangs.
@@ -70,7 +69,6 @@ impl Simulation {
             collectors: collectors
                 .map(|(cluster, is_cumulative)| SimulatedCollector::new(cluster, is_cumulative)),
             ledger: QueueLedger::default(),
-            posts: 0,
             elapsed_ns: 0,
             hang_steps: 0,
             seen: 0,
@@ -225,7 +223,7 @@ impl Simulation {
     fn untrusted_plugin(&mut self) {
         match self.random.u32(0..5) {
             0 => {
-                if let Some(item) = ledger::steal() {
+                if let Ok(item) = main_thread::dequeue(QUEUE_HTTP) {
                     self.stolen.push(item);
                     self.has_stolen_items = true;
                 }
@@ -285,22 +283,26 @@ impl Simulation {
         let Some(service) = &mut self.service else { return };
         // Delivers answers first: Envoy answers a call that timed out before the service could give up.
         let mut has_run = false;
-        loop {
-            while let Some(post) = fake::with(|host| host.posts.get(self.posts).cloned()) {
-                self.posts += 1;
-                let collector = self.collectors.iter_mut().find(|it| it.cluster == post.cluster).unwrap();
-                collector.arrived(post, self.elapsed_ns, &mut self.random);
+        fake::with(|host| host.clock_step_ns = if service.is_slow { SLOW_NS } else { 0 });
+        self.ledger.observe(service.is_restarted, || {
+            loop {
+                while let Some(post) = main_thread::next_post() {
+                    let collector = self.collectors.iter_mut().find(|it| it.cluster == post.cluster).unwrap();
+                    collector.arrived(post, self.elapsed_ns, &mut self.random);
+                }
+                let answer =
+                    self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
+                if let Some((call, answer)) = answer {
+                    service.vm.answer(call, answer);
+                } else if has_run {
+                    return;
+                } else {
+                    service.run(self.elapsed_ns);
+                    has_run = true;
+                }
             }
-            let answer = self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
-            if let Some((call, answer)) = answer {
-                service.answer(call, answer, &mut self.ledger);
-            } else if has_run {
-                return;
-            } else {
-                service.run(self.elapsed_ns, &mut self.ledger);
-                has_run = true;
-            }
-        }
+        });
+        fake::with(|host| host.clock_step_ns = 0);
     }
 
     /// Checks the invariants that hold at every moment.
@@ -362,7 +364,7 @@ impl Simulation {
             collector.cut_off();
         }
         if let Some(service) = self.service.take() {
-            service.end(&mut self.ledger);
+            self.ledger.observe(service.is_restarted, || service.vm.delete());
         }
         self.check();
         let log = fake::with(|host| std::mem::take(&mut host.log));
