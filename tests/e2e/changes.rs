@@ -145,10 +145,7 @@ async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests
 /// By default a trapped service is not restarted, and the queue fills up to its limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_restart_replaces_a_service_that_has_trapped() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let module = directory.path().join("service.wasm");
-    std::fs::write(&module, trap::service()?)?;
-    let (options, module) = (EnvoyOptions::fast_drain(2), module.display().to_string());
+    let (options, module) = (EnvoyOptions::fast_drain(2), trap::service()?);
     let (scene, config) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, |config| {
         config.worker("flush.max_requests", 1).module(SERVICE_PLUGIN, &module)
     })

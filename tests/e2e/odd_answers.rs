@@ -226,8 +226,7 @@ async fn modules_work_where_envoy_logs_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service_on_fault()?, folder.path())?;
+    let module = trap::service_on_fault()?;
     let deltas = Sink::start(0).await?.allowing_gaps();
     let mut scene = Scene::of("envoy/self_healing.yaml", "otlp_collector", 1, |config| {
         config
@@ -274,8 +273,8 @@ async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_outlive_their_vm_end_without_a_trap_in_the_next_one() -> Result<()> {
     for module in ["worker_filter", "worker_filter_full"] {
-        let (servers, folder) = (Servers::start().await?, tempfile::tempdir()?);
-        let file = trap::write(&trap::worker(&format!("{module}.wasm"))?, folder.path())?;
+        let servers = Servers::start().await?;
+        let file = trap::worker(&format!("{module}.wasm"))?;
         let http = AttachedPlugin::new("http", module, &at("http", json!({}))).file(&file);
         let tcp = AttachedPlugin::new("tcp", module, &json!({"preset": "tcp", "report_interval": "200ms"}))
             .file(&file);

@@ -87,8 +87,7 @@ async fn load_and_fail(scene: &Scene, deltas: &Sink) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_service_counts_exactly_what_was_lost() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service_on_fault()?, folder.path())?;
+    let module = trap::service_on_fault()?;
     let deltas = Sink::start(0).await?.allowing_gaps();
     let scene = Scene::of("envoy/self_healing.yaml", SUMS, 2, |config| {
         let destination = serde_json::json!({"cluster": DELTAS, "temporality": "delta"});
@@ -132,8 +131,7 @@ async fn a_restarted_service_counts_exactly_what_was_lost() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_not_restarted_affects_no_request_and_workers_stay_within_their_limits()
 -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service()?, folder.path())?;
+    let module = trap::service()?;
     let mut scene = Scene::start(2, |config| config.module(SERVICE_PLUGIN, &module)).await?;
     let tally = scene.load(REQUESTS, shapes()).await?;
     assert_eq!(tally.answered(), REQUESTS);
@@ -153,8 +151,7 @@ async fn a_service_that_is_not_restarted_affects_no_request_and_workers_stay_wit
 /// statistics.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_trap_of_a_service_under_another_vm_id_the_queue_stays_within_its_limit() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service()?, folder.path())?;
+    let module = trap::service()?;
     let mut scene = Scene::start(2, |config| {
         let vm_id = "bootstrap_extensions[0].typed_config.config.vm_config.vm_id";
         let each = json!({"interval": "200ms", "max_requests": 1});
@@ -185,8 +182,7 @@ async fn load_with_traps(scene: &Scene) -> Result<Tally> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn losses_of_a_trapped_worker_are_counted_exactly() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::worker_filter()?, folder.path())?;
+    let module = trap::worker("worker_filter.wasm")?;
     for policy in ["FAIL_RELOAD", "FAIL_OPEN"] {
         for is_logger in [true, false] {
             let case = format!("{policy}, {}", if is_logger { "access logger" } else { "HTTP filter" });
