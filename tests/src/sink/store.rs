@@ -66,31 +66,26 @@ impl Store {
 
     /// Every series of the sum or gauge `name`.
     pub fn number_points(&self, name: &str) -> Vec<NumberPoint> {
-        let point = |(key, value): (&Key, ReceivedValue)| {
+        self.points(name, |instance, attributes, value| {
             let value = value.number()?;
-            Some(NumberPoint { instance: key.instance.clone(), attributes: key.attributes.clone(), value })
-        };
-        self.totals(name).filter_map(point).collect()
+            Some(NumberPoint { instance, attributes, value })
+        })
     }
 
     /// Every series of the histogram `name` with explicit bounds.
     pub fn histogram_points(&self, name: &str) -> Vec<HistogramPoint> {
-        let point = |(key, value): (&Key, ReceivedValue)| {
+        self.points(name, |instance, attributes, value| {
             let ReceivedValue::Histogram(histogram) = value else { return None };
-            let (instance, attributes) = (key.instance.clone(), key.attributes.clone());
             Some(HistogramPoint { instance, attributes, histogram })
-        };
-        self.totals(name).filter_map(point).collect()
+        })
     }
 
     /// Every series of the exponential histogram `name`.
     pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
-        let point = |(key, value): (&Key, ReceivedValue)| {
+        self.points(name, |instance, attributes, value| {
             let ReceivedValue::Exponential(histogram) = value else { return None };
-            let (instance, attributes) = (key.instance.clone(), key.attributes.clone());
             Some(ExponentialPoint { instance, attributes, histogram })
-        };
-        self.totals(name).filter_map(point).collect()
+        })
     }
 
     /// Every series of the metric `name` that has exemplars.
@@ -111,6 +106,16 @@ impl Store {
             *metrics.entry(key.metric.as_str()).or_default() += 1;
         }
         metrics
+    }
+
+    /// Makes a point of each series that `point` accepts, from its instance, its attributes and its total.
+    fn points<P>(
+        &self,
+        name: &str,
+        point: impl Fn(String, Attributes, ReceivedValue) -> Option<P>,
+    ) -> Vec<P> {
+        let point = |(key, value): (&Key, _)| point(key.instance.clone(), key.attributes.clone(), value);
+        self.totals(name).filter_map(point).collect()
     }
 
     fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Key, &'a ReceivedSeries)> {
