@@ -4,4 +4,4 @@
 use libfuzzer_sys::fuzz_target;
 use tributary_fuzz::target::FuzzTarget;
 
-fuzz_target!(|input: &[u8]| FuzzTarget::Attributes.run(input));
+fuzz_target!(|input: &[u8]| FuzzTarget::ATTRIBUTES.run(input));

@@ -4,4 +4,4 @@
 use libfuzzer_sys::fuzz_target;
 use tributary_fuzz::target::FuzzTarget;
 
-fuzz_target!(|input: &[u8]| FuzzTarget::Configuration.run(input));
+fuzz_target!(|input: &[u8]| FuzzTarget::CONFIGURATION.run(input));

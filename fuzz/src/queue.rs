@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use tributary_host::fake;
+use tributary_host::fake::main_thread::{self, stat};
 use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
 
 use crate::frames;
-use crate::service_harness::{ENCODINGS, ServiceHarness, stat};
+use crate::service_harness::{DESTINATIONS, NARROW, ServiceHarness};
 
 /// The maximum number of items in one input.
 const ITEMS_MAX: usize = 16;
@@ -27,17 +28,13 @@ struct Expected {
 /// received, refused or a duplicate, and exports what was received.
 pub fn check(input: &[u8]) {
     let [choice, input @ ..] = input else { return };
-    let Some(config) = ENCODINGS.get(usize::from(*choice) % ENCODINGS.len()) else { return };
+    let Some(destination) = DESTINATIONS.get(usize::from(*choice) % DESTINATIONS.len()) else { return };
     fake::reset();
-    let mut service = ServiceHarness::start(config);
+    let service = ServiceHarness::start(destination, NARROW);
     let mut expected = Expected::default();
     for item in frames::split(input, ITEMS_MAX) {
         expected.add(item);
-        let enqueued = fake::with(|host| {
-            let token = host.queues.resolve(QUEUE_HTTP)?;
-            host.queues.enqueue(token, item)
-        });
-        assert!(enqueued.is_ok(), "the queue exists");
+        assert_eq!(main_thread::enqueue(QUEUE_HTTP, item), Ok(()));
         service.drain();
     }
     let found = Expected {

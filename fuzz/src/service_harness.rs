@@ -1,77 +1,81 @@
 //! A service on the fake host, with collectors that decode its exports independently.
 
+use std::time::Duration;
+
 use prost::Message;
 use serde::de::IgnoredAny;
+use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::fake::vm::Vm;
 use tributary_host::fake::{self, FakeAnswer};
+use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::otlp::ExportMetricsServiceRequest;
 use tributary_proto::remote_write::WriteRequest;
 use tributary_service::root::ServiceRoot;
 
-/// The export interval of all configurations here, in nanoseconds.
-const INTERVAL_NS: u64 = 1_000_000_000;
+/// The export interval of the service.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// One configuration per encoding, with so few series that they overflow, and so short an idle time that they
-/// end.
-pub const ENCODINGS: [&str; 4] = [
-    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"},
-        "destinations": [{"cluster": "a", "temporality": "delta"}]}"#,
-    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"},
-        "destinations": [{"cluster": "b", "encoding": "remote_write"}]}"#,
-    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"},
-        "destinations": [{"cluster": "c", "encoding": "otlp_json"}]}"#,
-    r#"{"interval": "1s", "self_metrics": false, "limits": {"series": 3, "idle": "1s"}, "destinations": []}"#,
+/// One destination per encoding, and none.
+pub const DESTINATIONS: [&str; 4] = [
+    r#"{"cluster": "a", "temporality": "delta"}"#,
+    r#"{"cluster": "b", "encoding": "remote_write"}"#,
+    r#"{"cluster": "c", "encoding": "otlp_json"}"#,
+    "",
 ];
 
-/// A configuration with one encoding, for targets that do not test encodings.
-pub const ONE_ENCODING: &str =
-    r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "a"}]}"#;
+/// Limits with so few series that they overflow, and so short an idle time that they end.
+pub const NARROW: &str = r#"{"series": 3, "idle": "1s"}"#;
 
 /// The maximum number of requests answered in one export: far more than an export has.
 const POSTS_MAX: usize = 1_000;
 
 /// A running service with its collectors.
 #[derive(Debug)]
-pub struct ServiceHarness {
-    vm: Vm,
-    answered: usize,
-}
+pub struct ServiceHarness(Vm);
 
 impl ServiceHarness {
-    /// Starts a service with one of the configurations above.
+    /// Starts a service with one of the destinations above and these limits.
     #[expect(clippy::expect_used, reason = "a target fails by a panic")]
-    pub fn start(json: &str) -> Self {
-        let vm =
-            Vm::start(ServiceRoot::boxed, json.as_bytes()).expect("the service accepts its configuration");
-        Self { vm, answered: 0 }
+    pub fn start(destination: &str, limits: &str) -> Self {
+        let json = format!(
+            r#"{{"interval": "1s", "self_metrics": false, "limits": {limits}, "destinations": [{destination}]}}"#
+        );
+        Self(Vm::start(ServiceRoot::boxed, json.as_bytes()).expect("the service accepts its configuration"))
+    }
+
+    /// Starts a service for targets that do not test encodings and limits.
+    pub fn start_any() -> Self {
+        Self::start(r#"{"cluster": "a"}"#, "{}")
     }
 
     /// Makes the service read its queues.
     pub fn drain(&self) {
-        self.vm.queue_ready();
+        self.0.queue_ready();
+    }
+
+    /// Makes the service read what workers enqueued. Checks that it accepts every batch and aggregates every
+    /// observation. Returns the number of observations.
+    pub fn drain_workers(&self) -> u64 {
+        self.drain();
+        let waiting = fake::with(|host| [QUEUE_HTTP, QUEUE_TCP].map(|queue| host.queues.len(queue)));
+        assert_eq!((stat("batches_invalid"), waiting), (0, [0, 0]), "the service accepts every batch");
+        assert_eq!(stat("observations_aggregated"), stat("observations_total"));
+        stat("observations_total")
     }
 
     /// Lets one interval pass, and makes collectors accept every request.
-    pub fn export(&mut self) {
-        fake::with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(INTERVAL_NS));
-        self.vm.tick();
-        for _ in 0..POSTS_MAX {
-            let Some(token) = fake::with(|host| {
-                let post = host.posts.get(self.answered)?;
-                check_body(&post.cluster, &post.body);
-                Some(post.token)
-            }) else {
-                return;
-            };
-            self.answered = self.answered.saturating_add(1);
-            let headers = [(":status".to_owned(), b"200".to_vec())].into();
-            self.vm.answer(token, Some(FakeAnswer { headers, body: Vec::new() }));
+    pub fn export(&self) {
+        main_thread::advance(INTERVAL);
+        self.0.tick();
+        for post in std::iter::from_fn(main_thread::next_post).take(POSTS_MAX) {
+            check_body(&post.cluster, &post.body);
+            self.0.answer(post.token, Some(FakeAnswer::new("200", &[], Vec::new())));
         }
     }
 
     /// Shuts the service down. Checks that the unexported metrics in the log are JSON.
     pub fn end(self) {
-        self.vm.delete();
+        self.0.delete();
         fake::with(|host| {
             for (_, line) in &host.log {
                 let Some(json) =
@@ -83,11 +87,6 @@ impl ServiceHarness {
             }
         });
     }
-}
-
-/// Reads a statistic of the modules.
-pub fn stat(name: &str) -> u64 {
-    fake::with(|host| host.stat(&format!("tributary_{name}")))
 }
 
 /// Checks that a decoder that shares no code with the encoder can read the body.

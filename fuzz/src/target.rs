@@ -12,40 +12,36 @@ const REPORT_INTERVAL: u64 = 100_000;
 pub const COUNT_MARK: &str = "inputs so far: ";
 
 /// An untrusted input of the modules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FuzzTarget {
-    /// Items of the queue, which any plugin with the same `vm_id` can put there.
-    Queue,
-    /// Configurations of the worker filter and of the service.
-    Configuration,
-    /// Attributes of streams: answers to lists, single values, headers, bytes.
-    Attributes,
-    /// Records of Envoy's access logger in a log stream.
-    LogStream,
+#[derive(Clone, Copy, Debug)]
+pub struct FuzzTarget {
+    name: &'static str,
+    check: fn(&[u8]),
+    seeds: fn() -> Vec<Vec<u8>>,
 }
 
 impl FuzzTarget {
+    /// Items of the queue, which any plugin with the same `vm_id` can put there.
+    pub const QUEUE: Self = Self { name: "queue", check: queue::check, seeds: seeds::queue };
+    /// Configurations of the worker filter and of the service.
+    pub const CONFIGURATION: Self =
+        Self { name: "configuration", check: configuration::check, seeds: seeds::configuration };
+    /// Attributes of streams: answers to lists, single values, headers, bytes.
+    pub const ATTRIBUTES: Self =
+        Self { name: "attributes", check: attributes::check, seeds: seeds::attributes };
+    /// Records of Envoy's access logger in a log stream.
+    pub const LOG_STREAM: Self =
+        Self { name: "log_stream", check: log_stream::check, seeds: seeds::log_stream };
     /// All targets.
-    pub const ALL: [Self; 4] = [Self::Queue, Self::Configuration, Self::Attributes, Self::LogStream];
+    pub const ALL: [Self; 4] = [Self::QUEUE, Self::CONFIGURATION, Self::ATTRIBUTES, Self::LOG_STREAM];
 
     /// The name, as in the names of the programs for libFuzzer.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Configuration => "configuration",
-            Self::Attributes => "attributes",
-            Self::LogStream => "log_stream",
-        }
+        self.name
     }
 
     /// Passes an input to the target. Panics if an invariant does not hold.
     pub fn check(self, input: &[u8]) {
-        match self {
-            Self::Queue => queue::check(input),
-            Self::Configuration => configuration::check(input),
-            Self::Attributes => attributes::check(input),
-            Self::LogStream => log_stream::check(input),
-        }
+        (self.check)(input);
     }
 
     /// As [`FuzzTarget::check`], for the programs for libFuzzer: reports the number of inputs at intervals.
@@ -63,11 +59,6 @@ impl FuzzTarget {
 
     /// The initial inputs, most of them valid.
     pub fn seeds(self) -> Vec<Vec<u8>> {
-        match self {
-            Self::Queue => seeds::queue(),
-            Self::Configuration => seeds::configuration(),
-            Self::Attributes => seeds::attributes(),
-            Self::LogStream => seeds::log_stream(),
-        }
+        (self.seeds)()
     }
 }

@@ -40,20 +40,20 @@ fn found(target: FuzzTarget) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
 
 #[test]
 fn no_queue_item_breaks_an_invariant() {
-    check(FuzzTarget::Queue).unwrap();
+    check(FuzzTarget::QUEUE).unwrap();
 }
 
 #[test]
 fn no_configuration_breaks_an_invariant() {
-    check(FuzzTarget::Configuration).unwrap();
+    check(FuzzTarget::CONFIGURATION).unwrap();
 }
 
 #[test]
 fn no_attribute_breaks_an_invariant() {
-    check(FuzzTarget::Attributes).unwrap();
+    check(FuzzTarget::ATTRIBUTES).unwrap();
 }
 
 #[test]
 fn no_log_stream_breaks_an_invariant() {
-    check(FuzzTarget::LogStream).unwrap();
+    check(FuzzTarget::LOG_STREAM).unwrap();
 }

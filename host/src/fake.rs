@@ -1,11 +1,13 @@
 //! An in-memory Envoy for native tests, one per thread. `abi` defines the functions that the SDK and `raw`
 //! import, and [`vm`] calls the callbacks that the SDK exports, so that tests run the code that ships.
+//! [`main_thread`] has what tests of the service need besides.
 //!
 //! It has Envoy's surprising semantics: any write creates an absent key, each enqueue sends one notification
 //! to the last VM that registered, an item can be empty, an absent attribute fails a whole expression.
 
 mod abi;
 mod cel;
+pub mod main_thread;
 pub mod queues;
 pub mod store;
 pub mod streams;
@@ -58,6 +60,10 @@ pub struct FakeHost {
     pub bytes: Vec<u8>,
     /// The calls that were sent.
     pub posts: Vec<FakePost>,
+    /// How many of them [`main_thread::next_post`] has returned.
+    delivered: usize,
+    /// The tokens of the calls that have no response yet.
+    unanswered: BTreeSet<u32>,
     /// If set, the status with which calls fail.
     pub refuse_calls: Option<Status>,
     /// The response to a call whose callback is running.

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tributary_check::command;
 use tributary_check::finding::Rule;
-use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
+use tributary_tests::config::{AttachPoint, AttachedPlugin, EnvoyConfig};
 use tributary_tests::echo::{CLOSE, EchoClient};
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::envoy::{Envoy, EnvoyOptions, messages_of};
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{DURATION, LIMIT};
@@ -54,8 +54,8 @@ impl Case {
         Self { name, module, configuration, kind }
     }
 
-    fn plugin(&self) -> Result<Plugin> {
-        Ok(Plugin::new(self.name, self.module, &serde_json::from_str(self.configuration)?))
+    fn plugin(&self) -> Result<AttachedPlugin> {
+        Ok(AttachedPlugin::new(self.name, self.module, &serde_json::from_str(self.configuration)?))
     }
 }
 
@@ -88,8 +88,8 @@ impl Kind {
 const REQUESTS: u64 = 42;
 
 /// A filter that is at its place.
-fn ingress() -> Plugin {
-    Plugin::new("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
+fn ingress() -> AttachedPlugin {
+    AttachedPlugin::new("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
 }
 
 /// Everything that runs.
@@ -193,7 +193,7 @@ impl Stage {
     /// Waits until each plugin has logged this number of lines about its attach point. Checks that no more
     /// follow until Envoy has ended, and that no VM trapped.
     async fn end(mut self, lines: impl Fn(&Case) -> RangeInclusive<usize>) -> Result<()> {
-        let all = |log: &str| CASES.iter().all(|case| lines(case).contains(&said(log, case)));
+        let all = |log: &str| CASES.iter().all(|case| lines(case).contains(&reports(log, case)));
         poll::until("a line for each plugin at a wrong place", LIMIT, async || {
             let log = self.envoy.log()?;
             Ok(Seen::when(all(&log), log))
@@ -205,17 +205,16 @@ impl Stage {
         ensure!(traps.is_empty(), "{traps:#?}");
         let log = self.envoy.log()?;
         for case in &CASES {
-            let said = said(&log, case);
-            ensure!(lines(case).contains(&said), "{}: {said} lines\n{log}", case.name);
+            let reports = reports(&log, case);
+            ensure!(lines(case).contains(&reports), "{}: {reports} lines\n{log}", case.name);
         }
         Ok(())
     }
 }
 
-/// How many lines of a plugin in a log say that it is at a wrong place.
-fn said(log: &str, case: &Case) -> usize {
-    let own = format!("wasm log {} ", case.name);
-    log.lines().filter(|line| line.contains(&own) && line.contains(case.kind.line())).count()
+/// How many messages of a plugin report a wrong attach point.
+fn reports(log: &str, case: &Case) -> usize {
+    messages_of(log, case.name).filter(|message| message.contains(case.kind.line())).count()
 }
 
 /// Whether the check finds that a plugin is at a wrong place.

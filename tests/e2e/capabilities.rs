@@ -13,9 +13,9 @@ use tributary_check::command;
 use tributary_check::finding::Rule;
 use tributary_check::plugin::ModuleKind;
 use tributary_check::rules::needed;
-use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
+use tributary_tests::config::{AttachPoint, AttachedPlugin, EnvoyConfig};
 use tributary_tests::echo::EchoClient;
-use tributary_tests::envoy::{Envoy, EnvoyOptions};
+use tributary_tests::envoy::{Envoy, EnvoyOptions, messages_of};
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::Seen;
 use tributary_tests::scene::{DURATION, LIMIT};
@@ -47,13 +47,13 @@ fn missing(config: &EnvoyConfig) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether a log says for which capability a plugin was refused.
-fn says_why(log: &str, plugin: &str, capability: &str) -> bool {
-    let own = format!("wasm log {plugin}: ");
-    let mut lines = log.lines().filter_map(|line| Some(line.split_once(&own)?.1));
+/// Whether a log reports for which capability the plugin of this name was refused.
+fn reports_cause(log: &str, capability: &str) -> bool {
+    // The plugin's messages begin with the id of its VM.
+    let mut messages = messages_of(log, capability).filter_map(|message| Some(message.split_once(": ")?.1));
     match capability {
-        CONTEXTS => lines.any(|line| line.contains("panicked at")) && log.contains("\ninvalid context_id"),
-        _ => lines.any(|line| line.contains(capability)),
+        CONTEXTS => messages.any(|text| text.contains("panicked at")) && log.contains("\ninvalid context_id"),
+        _ => messages.any(|text| text.contains(capability)),
     }
 }
 
@@ -86,7 +86,8 @@ impl Restricted {
         let (servers, mut seen) = (Servers::start().await?, JoinSet::new());
         let mut config = servers.config()?;
         for capability in &capabilities {
-            let plugin = Plugin::new(capability, file, &self.configuration).vm_configuration(capability);
+            let plugin =
+                AttachedPlugin::new(capability, file, &self.configuration).vm_configuration(capability);
             let plugin = plugin.allow(all_but(capability, self.module));
             config = config.attach(self.point, capability, &plugin);
         }
@@ -100,10 +101,7 @@ impl Restricted {
         let log = envoy.log()?;
         assert_eq!(refused, self.refused_without);
         for capability in &refused {
-            ensure!(
-                says_why(&log, &format!("{capability} tributary"), capability),
-                "nothing says why without {capability}\n{log}"
-            );
+            ensure!(reports_cause(&log, capability), "no message for {capability}\n{log}");
         }
         for capability in capabilities.into_iter().filter(|name| !refused.contains(name)) {
             seen.spawn(streams(capability, envoy.listener(capability)?));
@@ -209,7 +207,7 @@ async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
 async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_says_so() -> Result<()> {
     const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
     let servers = Servers::start().await?;
-    let logger = Plugin::new("logger", "worker_filter", &json!({}));
+    let logger = AttachedPlugin::new("logger", "worker_filter", &json!({}));
     let logger = logger.allow(needed(ModuleKind::Worker).into_iter().filter(|name| !BOTH.contains(name)));
     let config = servers.config()?.attach(AttachPoint::HttpLogger, "logger", &logger).free_ports();
     assert_eq!(missing(&config)?, [BOTH.join(", ")]);
@@ -270,9 +268,9 @@ const SERVICE_SILENT: [&str; 4] =
     ["proxy_dequeue_shared_queue", "proxy_http_call", "proxy_on_configure", "proxy_on_tick"];
 
 /// The plugin of a service that lacks a capability.
-fn service_without(capability: &str) -> Plugin {
+fn service_without(capability: &str) -> AttachedPlugin {
     let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
-    let service = Plugin::new(capability, "service", &configuration).vm_id(capability);
+    let service = AttachedPlugin::new(capability, "service", &configuration).vm_id(capability);
     service.allow(all_but(capability, ModuleKind::Service))
 }
 
@@ -283,7 +281,7 @@ async fn refused_service(capability: &'static str) -> Result<()> {
     let mut envoy = Envoy::spawn(&config, &EnvoyOptions::workers(1)).await?;
     ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took it");
     let log = envoy.log()?;
-    ensure!(says_why(&log, &format!("{capability} {capability}"), capability), "nothing says why\n{log}");
+    ensure!(reports_cause(&log, capability), "no message\n{log}");
     no_traps(&envoy, usize::from(capability == CONTEXTS))
 }
 
@@ -314,7 +312,7 @@ async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
     for capability in &taken {
         let named = json!([{"name": "without", "value": capability}]);
         let configuration = json!({"flush": {"interval": "200ms"}, "dimensions": named});
-        let logger = Plugin::new(capability, "worker_filter", &configuration).vm_id(capability);
+        let logger = AttachedPlugin::new(capability, "worker_filter", &configuration).vm_id(capability);
         config = config.attach(AttachPoint::HttpLogger, capability, &logger);
         config = config.attach(SERVICE, capability, &service_without(capability));
     }

@@ -8,7 +8,7 @@ use tributary_tests::cargo::replay;
 use tributary_tests::clock::BackwardClockJump;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::ledger::Ledger;
+use tributary_tests::ledger::EnvoyLedger;
 use tributary_tests::load::{Load, Mix, RunningLoad, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -64,7 +64,7 @@ async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Resu
     ensure!(tally.failed() == 0, "{:?}", tally.first_failure);
     ensure!(tally.connections > 16, "{} connections: Envoy drained none", tally.connections);
     wait_for(&scene.sink, tally.sent()).await?;
-    Ledger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
+    EnvoyLedger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
     let total = scene.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
     assert_eq!(total, tally.sent());
 
@@ -136,7 +136,7 @@ async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests
     scene.load(late, [Shape::get("users", "/users/1")]).await?;
     wait_for(&scene.sink, late).await?;
     // Envoy passes its statistics on to the next process, including the requests that no service received.
-    let ledger = Ledger::read(scene.envoy.admin()).await?;
+    let ledger = EnvoyLedger::read(scene.envoy.admin()).await?;
     let (pending, aggregated) = (ledger.pending, ledger.aggregated);
     assert_eq!((ledger.observed, pending, aggregated, ledger.missing), (early + late, early, late, 0));
     Ok(())
@@ -145,10 +145,7 @@ async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests
 /// By default a trapped service is not restarted, and the queue fills up to its limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_restart_replaces_a_service_that_has_trapped() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let module = directory.path().join("service.wasm");
-    std::fs::write(&module, trap::service()?)?;
-    let (options, module) = (EnvoyOptions::fast_drain(2), module.display().to_string());
+    let (options, module) = (EnvoyOptions::fast_drain(2), trap::service()?);
     let (scene, config) = Scene::with(EnvoyConfig::minimal()?, "otlp_collector", &options, |config| {
         config.worker("flush.max_requests", 1).module(SERVICE_PLUGIN, &module)
     })
@@ -179,7 +176,7 @@ async fn a_hot_restart_replaces_a_service_that_has_trapped() -> Result<()> {
     scene.sink.wait_until_equal("the exported requests", 10 + late, exported).await?;
     // The items in the first Envoy's queue do not block workers: they are lost, and the ledger reports how
     // many.
-    let ledger = Ledger::read(scene.envoy.admin()).await?;
+    let ledger = EnvoyLedger::read(scene.envoy.admin()).await?;
     assert_eq!((ledger.observed, ledger.aggregated), (sent + late, 10 + late));
     Ok(())
 }
@@ -217,7 +214,7 @@ async fn a_clock_that_goes_back_an_hour_delays_and_changes_nothing() -> Result<(
         wait_for(sink, tally.sent()).await?;
         assert_eq!(sink.problems(), Vec::<String>::new());
     }
-    Ledger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
+    EnvoyLedger::wait_until_settled(scene.envoy.admin(), tally.sent()).await?;
     Ok(())
 }
 

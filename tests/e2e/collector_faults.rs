@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tributary_tests::ledger::Ledger;
+use tributary_tests::ledger::EnvoyLedger;
 use tributary_tests::load::Shape;
 use tributary_tests::non_http_server::NonHttpServer;
 use tributary_tests::poll::{self, Seen};
@@ -122,7 +122,7 @@ async fn collectors_with_faults_get_everything_in_the_end() -> Result<()> {
         wait_for(sink, 3 * REQUESTS).await.context(case.name)?;
         ensure!(sink.problems().is_empty(), "{}: {:?}", case.name, sink.problems());
     }
-    Ledger::wait_until_settled(scene.envoy.admin(), 3 * REQUESTS).await?;
+    EnvoyLedger::wait_until_settled(scene.envoy.admin(), 3 * REQUESTS).await?;
 
     let (stats, log) = (scene.stats().await?, scene.envoy.log()?);
     for case in &cases {
@@ -174,7 +174,7 @@ async fn permanently_refused_deltas_are_counted_exactly() -> Result<()> {
     assert_eq!(refusing.total_count(DURATION), counted.accepted_requests);
     let dropped = scene.envoy.admin().counter("wasmcustom.tributary_points_dropped").await?;
     assert_eq!(dropped, counted.refused_points);
-    let ledger = Ledger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
+    let ledger = EnvoyLedger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
     let refusing = ledger.destination("refusing")?;
     assert_eq!((refusing.lost(), refusing.exported), (counted.refused_requests, counted.accepted_requests));
     assert_eq!(refusing.dropped.get("collector"), Some(&counted.refused_requests));
@@ -253,7 +253,7 @@ async fn unreachable_collectors_delay_no_other_and_get_everything_once_reachable
         Seen::when(count == 2 * REQUESTS, count)
     };
     sink.wait_until("the requests during its absence", LIMIT, all).await?;
-    let ledger = Ledger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
+    let ledger = EnvoyLedger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
     for (name, exported) in [("good", 2 * REQUESTS), ("late", 2 * REQUESTS), ("empty", 0), ("nowhere", 0)] {
         let destination = ledger.destination(name)?;
         let parts = (destination.exported, destination.waiting, destination.lost());

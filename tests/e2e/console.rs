@@ -246,8 +246,7 @@ async fn a_stuck_export_is_unhealthy() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_service_is_unhealthy() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let module = trap::write(&trap::service()?, directory.path())?;
+    let module = trap::service()?;
     let stage = ConsoleScene::start(|config| {
         config.failure_policy(SERVICE_PLUGIN, "FAIL_CLOSED").module(SERVICE_PLUGIN, &module)
     })

@@ -8,7 +8,7 @@ use tributary_tests::poll::Seen;
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::repository;
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
-use tributary_tests::sink::{Encoding, Sink, Store};
+use tributary_tests::sink::{RequestEncoding, Sink, Store};
 use tributary_tests::trap;
 use tributary_tests::upstream::Upstream;
 
@@ -111,7 +111,10 @@ async fn each_destination_gets_the_same_in_its_own_encoding() -> Result<()> {
 
     let received = tenant.received();
     let first = received.first().context("a request of the tenant")?;
-    assert_eq!((first.path.as_str(), first.encoding), ("/tenant/v1/metrics", Some(Encoding::OtlpJson)));
+    assert_eq!(
+        (first.path.as_str(), first.encoding),
+        ("/tenant/v1/metrics", Some(RequestEncoding::OtlpJson))
+    );
     let header = |name: &str| first.headers.get(name).and_then(|value| value.to_str().ok());
     assert_eq!((header("host"), header("x-tenant")), (Some("metrics.example.com"), Some("shop")));
     for sink in [&scene.sink, &deltas, &tenant, &prometheus] {
@@ -173,8 +176,7 @@ async fn a_credential_reaches_the_collector_without_being_in_a_plugin() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trapped_service_is_restarted_without_effect_on_requests() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let module = trap::write(&trap::service()?, directory.path())?;
+    let module = trap::service()?;
     let scene = start("self_healing.yaml", "otlp_collector", |config| {
         // Without self metrics: the answer to their export would make the service trap before the first load.
         config

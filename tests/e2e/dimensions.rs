@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::Envoy;
 use tributary_tests::load::{Load, Mix, Shape};
-use tributary_tests::metrics::AttributeValue::{self, Bool, Int};
+use tributary_tests::metrics::ReceivedAttribute::{self, Bool, Int};
 use tributary_tests::scene::{COUNTER, DURATION, Scene};
 use tributary_tests::sink::Store;
 
 const REQUESTS: u64 = 2_000;
 
 /// The distinct values of an attribute in the series of a histogram; `None` for series without it.
-fn values(store: &Store, metric: &str, key: &str) -> BTreeSet<Option<AttributeValue>> {
+fn values(store: &Store, metric: &str, key: &str) -> BTreeSet<Option<ReceivedAttribute>> {
     store.histogram_points(metric).into_iter().map(|point| point.attributes.get(key).cloned()).collect()
 }
 

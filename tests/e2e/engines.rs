@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde_json::json;
 use tributary_tests::load::Shape;
-use tributary_tests::metrics::{Histogram, HistogramPoint};
+use tributary_tests::metrics::{HistogramPoint, ReceivedHistogram};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::rotel::{self, Rotel};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene, wait_for, with_destinations};
@@ -26,7 +26,7 @@ fn shapes() -> [Shape; 5] {
 }
 
 /// Groups histograms by route and status.
-fn by_series(points: Vec<HistogramPoint>) -> Result<BTreeMap<(String, String), Histogram>> {
+fn by_series(points: Vec<HistogramPoint>) -> Result<BTreeMap<(String, String), ReceivedHistogram>> {
     let of = |point: &HistogramPoint, key: &str| {
         let value = point.attributes.get(key).with_context(|| format!("{point:?} has no {key}"))?;
         Ok::<_, anyhow::Error>(value.to_string())

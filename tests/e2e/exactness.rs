@@ -3,24 +3,29 @@
 use anyhow::Result;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::load::{Ending, Shape};
-use tributary_tests::metrics::AttributeValue;
+use tributary_tests::metrics::ReceivedAttribute;
 use tributary_tests::scene::{COUNTER, DURATION, Scene};
 use tributary_tests::upstream::UpstreamFault;
 
 const REQUESTS: u64 = 200_000;
 
-/// Requests with all kinds of clients and upstream failures.
-fn all_kinds() -> Vec<Shape> {
-    vec![
+/// Requests that get a complete response.
+pub(crate) fn answered() -> [Shape; 8] {
+    [
         Shape::get("users", "/users/1").weight(40),
         Shape::new("create", "POST", "/users").body("name=x").status(201).weight(10),
-        Shape::new("strange method", "PROPFIND", "/users").weight(2),
         Shape::get("missing", "/orders/3").status(404).weight(10),
         Shape::get("declined", "/payments").status(500).weight(5),
         Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
         Shape::get("no route", "/nowhere").weight(5),
         Shape::get("health", "/health").weight(10),
         Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),
+    ]
+}
+
+/// Requests that their clients abort, and one that is no HTTP.
+pub(crate) fn broken() -> [Shape; 5] {
+    [
         Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeAnswer).weight(2),
         Shape::get("reset", "/orders/1").delay_ms(60_000).ending(Ending::ResetBeforeAnswer).weight(2),
         Shape::get("half a header", "/orders/2").ending(Ending::HalfHeader).weight(1),
@@ -30,6 +35,12 @@ fn all_kinds() -> Vec<Shape> {
             .weight(2),
         Shape::raw("malformed", "GET /users HTTP/1.1\r\nno colon\r\n\r\n").weight(1),
     ]
+}
+
+/// Requests with all kinds of clients and upstream failures.
+fn all_kinds() -> impl Iterator<Item = Shape> {
+    let strange = Shape::new("strange method", "PROPFIND", "/users").weight(2);
+    answered().into_iter().chain(broken()).chain([strange])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,8 +61,8 @@ async fn two_hundred_thousand_requests_of_all_kinds_agree_with_envoys_own_counte
     let store = scene.sink.store();
     let points = store.histogram_points(DURATION);
     let by_status = |matches: &dyn Fn(Option<i64>) -> bool| -> u64 {
-        let status = |value: Option<&AttributeValue>| match value {
-            Some(AttributeValue::Int(status)) => Some(*status),
+        let status = |value: Option<&ReceivedAttribute>| match value {
+            Some(ReceivedAttribute::Int(status)) => Some(*status),
             _ => None,
         };
         let key = "http.response.status_code";

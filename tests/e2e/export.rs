@@ -10,7 +10,7 @@ use tributary_tests::poll::Seen;
 use tributary_tests::prometheus::{self, Prometheus};
 use tributary_tests::rotel::{self, Rotel};
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
-use tributary_tests::sink::{Encoding, Fault, Sink, Store};
+use tributary_tests::sink::{Fault, RequestEncoding, Sink, Store};
 
 const REQUESTS: u64 = 4_000;
 
@@ -56,8 +56,8 @@ async fn every_encoding_and_temporality_exports_the_same_and_survives_an_outage(
     }
     let encodings =
         |sink: &Sink| sink.received().iter().filter_map(|received| received.encoding).collect::<Vec<_>>();
-    assert!(encodings(&protobuf).iter().all(|encoding| *encoding == Encoding::OtlpProtobuf));
-    assert!(encodings(&json).iter().all(|encoding| *encoding == Encoding::OtlpJson));
+    assert!(encodings(&protobuf).iter().all(|encoding| *encoding == RequestEncoding::OtlpProtobuf));
+    assert!(encodings(&json).iter().all(|encoding| *encoding == RequestEncoding::OtlpJson));
     Ok(())
 }
 

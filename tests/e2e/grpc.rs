@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::task::JoinSet;
-use tributary_tests::admin::Stats;
+use tributary_tests::admin::AdminStats;
 use tributary_tests::config::EnvoyConfig;
-use tributary_tests::grpc::{Answer, GrpcClient, GrpcServer, MESSAGE, method};
+use tributary_tests::grpc::{GrpcClient, GrpcResponse, GrpcServer, MESSAGE, method};
 use tributary_tests::metrics::to_count;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::{ReservedPort, localhost};
@@ -51,7 +51,7 @@ struct Case {
     status: i64,
     error: Option<&'static str>,
     /// Checks the answer that the client received.
-    seen: fn(&Answer) -> bool,
+    seen: fn(&GrpcResponse) -> bool,
 }
 
 /// A case whose `rpc.method` is the path.
@@ -59,7 +59,7 @@ fn case(
     path: &'static str,
     client: Client,
     (status, error): (i64, Option<&'static str>),
-    seen: fn(&Answer) -> bool,
+    seen: fn(&GrpcResponse) -> bool,
 ) -> Case {
     Case { path, client, method: path.trim_start_matches('/'), status, error, seen }
 }
@@ -70,7 +70,7 @@ fn answered() -> Vec<Case> {
     let (ok, internal, unavailable) = ((0, None), (13, Some("INTERNAL")), (14, Some("UNAVAILABLE")));
     let unimplemented = |path| {
         // Clients can send any method, so unknown methods are not values.
-        let seen: fn(&Answer) -> bool = |answer| answer.status == Some(12);
+        let seen: fn(&GrpcResponse) -> bool = |answer| answer.status == Some(12);
         Case { method: "_OTHER", ..case(path, one, (12, Some("UNIMPLEMENTED")), seen) }
     };
     vec![
@@ -106,7 +106,7 @@ fn without_status() -> Vec<Case> {
     let (cancelled, unknown, unavailable) = ((1, None), (2, Some("UNKNOWN")), (14, Some("UNAVAILABLE")));
     vec![
         case(method::WATCH, Client::Cancel, cancelled, |answer| answer.messages == 1),
-        case(method::IGNORE, Client::CancelEarly, cancelled, |answer| *answer == Answer::default()),
+        case(method::IGNORE, Client::CancelEarly, cancelled, |answer| *answer == GrpcResponse::default()),
         case(method::BREAK, Client::InTurn(1), unknown, |answer| answer.reset && answer.status.is_none()),
         case(method::PAGE, Client::Send(1), unavailable, |answer| answer.http_status == Some(503)),
     ]
@@ -183,7 +183,7 @@ impl GrpcScene {
     }
 
     /// Waits until Envoy has finished `total` calls and the collector has all of them in each of `metrics`.
-    async fn wait_for(&self, total: u64, metrics: &[&str]) -> Result<(Stats, Store)> {
+    async fn wait_for(&self, total: u64, metrics: &[&str]) -> Result<(AdminStats, Store)> {
         poll::until("every call to be finished and counted", LIMIT, async || {
             let (stats, store) = (self.scene.stats().await?, self.scene.sink.store());
             let of_envoy = stats.counter("http.ingress.downstream_rq_total")?;
@@ -203,7 +203,7 @@ impl GrpcScene {
 }
 
 /// Makes call number `round` of a case.
-async fn call(case: Case, client: &GrpcClient, server: &GrpcServer, round: u64) -> Result<Answer> {
+async fn call(case: Case, client: &GrpcClient, server: &GrpcServer, round: u64) -> Result<GrpcResponse> {
     let timeout: &[_] =
         if matches!(case.client, Client::Deadline) { &[("grpc-timeout", "100m")] } else { &[] };
     let mut call = client.call(case.path, timeout).await?;
@@ -242,7 +242,7 @@ fn counted(store: &Store) -> BTreeMap<Series, u64> {
 }
 
 /// Sums a statistic of Envoy's grpc_stats filter over all clusters.
-fn grpc_stat(stats: &Stats, name: &str) -> u64 {
+fn grpc_stat(stats: &AdminStats, name: &str) -> u64 {
     let clusters = stats.counters("cluster.").into_iter();
     clusters.filter(|(key, _)| key.ends_with(&format!(".grpc.{name}"))).map(|(_, value)| value).sum()
 }

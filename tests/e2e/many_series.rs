@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tributary_tests::event_loop::EventLoopMonitor;
 use tributary_tests::load::{Mix, Shape};
-use tributary_tests::metrics::AttributeValue;
+use tributary_tests::metrics::ReceivedAttribute;
 use tributary_tests::scene::{DURATION, Scene};
 use tributary_tests::sink::Store;
 
@@ -41,7 +41,7 @@ async fn memory(scene: &Scene) -> Result<u64> {
 fn counts(store: &Store) -> BTreeMap<String, u64> {
     let points = store.histogram_points(DURATION).into_iter();
     let tenant =
-        |attributes: &BTreeMap<String, AttributeValue>| attributes.get(TENANT).map(ToString::to_string);
+        |attributes: &BTreeMap<String, ReceivedAttribute>| attributes.get(TENANT).map(ToString::to_string);
     points.filter_map(|point| Some((tenant(&point.attributes)?, point.histogram.count))).collect()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin, SERVICE_PLUGIN};
+use tributary_tests::config::{AttachPoint, AttachedPlugin, EnvoyConfig, SERVICE_PLUGIN};
 use tributary_tests::echo::EchoClient;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::load::{Load, Mix, Shape, Tally};
@@ -92,9 +92,9 @@ async fn header_values_that_are_no_text_pass_and_are_counted() -> Result<()> {
     ];
     let mut config = servers.config()?;
     for (name, point, module, more) in &points {
-        config = config.attach(*point, name, &Plugin::new(name, module, &at(name, more.clone())));
+        config = config.attach(*point, name, &AttachedPlugin::new(name, module, &at(name, more.clone())));
     }
-    let console = Plugin::new("console", "console", &json!({}));
+    let console = AttachedPlugin::new("console", "console", &json!({}));
     let config = config.attach(AttachPoint::HttpFilter, "console", &console).free_ports();
     let envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
 
@@ -132,7 +132,7 @@ async fn header_values_that_are_no_text_pass_and_are_counted() -> Result<()> {
 async fn a_collector_whose_headers_are_no_text_gets_everything_in_the_end() -> Result<()> {
     let servers = Servers::start().await?;
     let retry = json!({"initial_interval": "100ms", "max_interval": "200ms"});
-    let filter = Plugin::new("filter", "worker_filter", &at("filter", json!({})));
+    let filter = AttachedPlugin::new("filter", "worker_filter", &at("filter", json!({})));
     let config = servers.config()?.service("destinations[0].retry", retry).free_ports();
     let envoy = Envoy::start(
         &config.attach(AttachPoint::HttpFilter, "filter", &filter).free_ports(),
@@ -172,26 +172,34 @@ async fn modules_work_where_envoy_logs_nothing() -> Result<()> {
             .attach(
                 AttachPoint::HttpFilter,
                 "filter",
-                &Plugin::new("filter", "worker_filter", &at("filter", json!({}))),
+                &AttachedPlugin::new("filter", "worker_filter", &at("filter", json!({}))),
             )
             .attach(
                 AttachPoint::HttpLogger,
                 "logger",
-                &Plugin::new("logger", "worker_filter", &at("logger", json!({}))),
+                &AttachedPlugin::new("logger", "worker_filter", &at("logger", json!({}))),
             )
-            .attach(AttachPoint::HttpFilter, "full", &Plugin::new("full", "worker_filter_full", &tap))
+            .attach(AttachPoint::HttpFilter, "full", &AttachedPlugin::new("full", "worker_filter_full", &tap))
             .attach(
                 AttachPoint::NetworkFilter,
                 "tcp",
-                &Plugin::new(
+                &AttachedPlugin::new(
                     "tcp",
                     "worker_filter_full",
                     &json!({"preset": "tcp", "flush": {"interval": "200ms"}}),
                 ),
             )
             // At a wrong place, of which the log would tell.
-            .attach(AttachPoint::NetworkFilter, "wrong", &Plugin::new("wrong", "worker_filter", &json!({})))
-            .attach(AttachPoint::HttpFilter, "console", &Plugin::new("console", "console", &json!({})));
+            .attach(
+                AttachPoint::NetworkFilter,
+                "wrong",
+                &AttachedPlugin::new("wrong", "worker_filter", &json!({})),
+            )
+            .attach(
+                AttachPoint::HttpFilter,
+                "console",
+                &AttachedPlugin::new("console", "console", &json!({})),
+            );
         let options =
             EnvoyOptions { arguments: arguments.map(str::to_owned).into(), ..EnvoyOptions::workers(1) };
         let envoy = Envoy::start(&config.free_ports(), &options).await?;
@@ -218,8 +226,7 @@ async fn modules_work_where_envoy_logs_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service_on_fault()?, folder.path())?;
+    let module = trap::service_on_fault()?;
     let deltas = Sink::start(0).await?.allowing_gaps();
     let mut scene = Scene::of("envoy/self_healing.yaml", "otlp_collector", 1, |config| {
         config
@@ -266,11 +273,11 @@ async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_outlive_their_vm_end_without_a_trap_in_the_next_one() -> Result<()> {
     for module in ["worker_filter", "worker_filter_full"] {
-        let (servers, folder) = (Servers::start().await?, tempfile::tempdir()?);
-        let file = trap::write(&trap::worker(&format!("{module}.wasm"))?, folder.path())?;
-        let http = Plugin::new("http", module, &at("http", json!({}))).file(&file);
-        let tcp =
-            Plugin::new("tcp", module, &json!({"preset": "tcp", "report_interval": "200ms"})).file(&file);
+        let servers = Servers::start().await?;
+        let file = trap::worker(&format!("{module}.wasm"))?;
+        let http = AttachedPlugin::new("http", module, &at("http", json!({}))).file(&file);
+        let tcp = AttachedPlugin::new("tcp", module, &json!({"preset": "tcp", "report_interval": "200ms"}))
+            .file(&file);
         let config = servers
             .config()?
             .attach(AttachPoint::HttpFilter, "filter", &http)
@@ -331,11 +338,11 @@ async fn a_refused_configuration_that_is_tried_again_changes_nothing() -> Result
     for module in ["worker_filter", "worker_filter_full"] {
         let servers = Servers::start().await?;
         let base = servers.config()?;
-        let with = |base: &EnvoyConfig, plugin: Plugin| {
+        let with = |base: &EnvoyConfig, plugin: AttachedPlugin| {
             base.clone().attach(AttachPoint::HttpFilter, "ingress", &plugin)
         };
-        let plugin = |phase: &str| Plugin::new("worker", module, &at(phase, json!({})));
-        let wrong = |more: Value| Plugin::new("worker", module, &at("wrong", more));
+        let plugin = |phase: &str| AttachedPlugin::new("worker", module, &at(phase, json!({})));
+        let wrong = |more: Value| AttachedPlugin::new("worker", module, &at("wrong", more));
         let refused = [
             wrong(json!({"flsh": 1})),
             wrong(json!({"metrics": [{"name": "x", "value": "request.size +", "kind": "counter"}]})),
@@ -350,7 +357,7 @@ async fn a_refused_configuration_that_is_tried_again_changes_nothing() -> Result
         let first = with(&base, plugin("first")).free_ports().listeners_in_file();
         let mut envoy = Envoy::start(&first, &EnvoyOptions::fast_drain(1)).await?;
         let port = first.listener_address("ingress")?.port();
-        let update = async |envoy: &Envoy, plugin: Plugin, outcome: &str| {
+        let update = async |envoy: &Envoy, plugin: AttachedPlugin, outcome: &str| {
             let name = format!("listener_manager.lds.update_{outcome}");
             let before = envoy.admin().counter(&name).await?;
             let config = with(&base, plugin).listener_port("ingress", port);

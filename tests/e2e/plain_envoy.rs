@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tributary_tests::admin::Stats;
+use tributary_tests::admin::AdminStats;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
-use tributary_tests::load::{Ending, Load, Mix, Shape, Tally};
+use tributary_tests::load::{Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::upstream::{ServedRequests, Upstream, UpstreamFault};
+
+use crate::exactness::{answered, broken};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The three independent counts of one load.
 struct Run {
     tally: Tally,
-    stats: Stats,
+    stats: AdminStats,
     served: ServedRequests,
 }
 
@@ -47,18 +49,10 @@ async fn run(requests: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<R
 async fn answers_agree_with_envoys_counters_of_each_class() -> Result<()> {
     let Run { tally, stats, served } = run(
         50_000,
-        [
-            Shape::get("users", "/users/1").weight(40),
-            Shape::new("create", "POST", "/users").body("name=x").status(201).weight(10),
+        answered().into_iter().chain([
             Shape::new("head", "HEAD", "/orders/1").weight(5),
             Shape::get("moved", "/orders/2").status(301).weight(5),
-            Shape::get("missing", "/orders/3").status(404).weight(10),
-            Shape::get("declined", "/payments").status(500).weight(5),
-            Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
-            Shape::get("no route", "/nowhere").weight(5),
-            Shape::get("health", "/health").weight(10),
-            Shape::get("not UTF-8", "/users/2").header("x-name", b"caf\xff").weight(5),
-        ],
+        ]),
     )
     .await?;
     let counter = |name: &str| stats.counter(&format!("http.ingress.downstream_{name}"));
@@ -88,18 +82,10 @@ async fn answers_agree_with_envoys_counters_of_each_class() -> Result<()> {
 async fn envoy_never_completes_aborted_requests() -> Result<()> {
     let Run { tally, stats, .. } = run(
         20_000,
-        [
-            Shape::get("users", "/users/1").weight(70),
-            Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeAnswer).weight(5),
-            Shape::get("reset", "/orders/1").delay_ms(60_000).ending(Ending::ResetBeforeAnswer).weight(5),
-            Shape::get("half a header", "/orders/2").ending(Ending::HalfHeader).weight(5),
-            Shape::get("reset later", "/orders/3")
-                .body_bytes(100_000)
-                .ending(Ending::ResetDuringAnswer)
-                .weight(5),
-            Shape::raw("malformed", "GET /users HTTP/1.1\r\nno colon\r\n\r\n").weight(5),
-            Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(5),
-        ],
+        broken().into_iter().chain([
+            Shape::get("users", "/users/1").weight(25),
+            Shape::get("failing upstream", "/payments").fault(UpstreamFault::Reset).weight(2),
+        ]),
     )
     .await?;
     let counter = |name: &str| stats.counter(&format!("http.ingress.downstream_{name}"));

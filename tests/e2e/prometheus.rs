@@ -24,7 +24,7 @@ fn now() -> Result<i64> {
 
 async fn send(prometheus: &Prometheus, timeseries: Vec<TimeSeries>) -> Result<()> {
     let metadata = MetricMetadata {
-        r#type: 1,
+        kind: 1,
         metric_family_name: TOTAL.to_owned(),
         help: "Requests.".to_owned(),
         unit: String::new(),

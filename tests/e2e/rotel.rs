@@ -11,10 +11,10 @@ use opentelemetry_proto::tonic::metrics::v1::{
     HistogramDataPoint, Metric, NumberDataPoint, Sum, exemplar, metric::Data, number_data_point,
 };
 use prost::Message as _;
-use tributary_tests::metrics::{self, AttributeValue};
+use tributary_tests::metrics::{self, ReceivedAttribute};
 use tributary_tests::otlp::{attribute, request, text};
 use tributary_tests::rotel::{OTLP_PATH, Rotel};
-use tributary_tests::sink::{Encoding, Sink, Store};
+use tributary_tests::sink::{RequestEncoding, Sink, Store};
 
 const COUNTER: &str = "tributary.counter";
 const DURATION: &str = "http.server.request.duration";
@@ -143,22 +143,22 @@ async fn both_encodings_are_decoded_and_forwarded_unchanged() -> Result<()> {
         let messages = received.iter().filter_map(|received| received.message.as_ref()?.otlp());
         ensure!(messages.clone().any(|found| found == sent), "{sent:?} is not among {received:?}");
     }
-    assert!(received.iter().all(|received| received.encoding == Some(Encoding::OtlpProtobuf)));
+    assert!(received.iter().all(|received| received.encoding == Some(RequestEncoding::OtlpProtobuf)));
     assert_eq!(sink.problems(), Vec::<String>::new());
 
     let store = sink.store();
     let points = store.exponential_points(SIZE);
     let [point] = &points[..] else { panic!("{points:?}") };
-    assert_eq!(point.attributes["http.response.status_code"], AttributeValue::Int(200));
-    let expected = metrics::ExponentialHistogram {
+    assert_eq!(point.attributes["http.response.status_code"], ReceivedAttribute::Int(200));
+    let expected = metrics::ReceivedExponentialHistogram {
         count: 7,
         sum: 20.5,
         min: Some(0.0),
         max: Some(1.0),
         scale: 3,
         zero_count: 1,
-        positive: metrics::Buckets { offset: -4, counts: vec![1, 0, 2, 3] },
-        ..metrics::ExponentialHistogram::default()
+        positive: metrics::ReceivedBuckets { offset: -4, counts: vec![1, 0, 2, 3] },
+        ..metrics::ReceivedExponentialHistogram::default()
     };
     assert_eq!(point.histogram, expected);
     for name in [DURATION, SIZE] {
@@ -184,7 +184,10 @@ async fn deltas_add_up_behind_rotel() -> Result<()> {
         sink.wait_until_equal("the sums of the deltas", (3 * second, 7 * second), counts).await?;
     }
     let points = sink.store().exponential_points(SIZE);
-    assert_eq!(points[0].histogram.positive, metrics::Buckets { offset: -4, counts: vec![3, 0, 6, 9] });
+    assert_eq!(
+        points[0].histogram.positive,
+        metrics::ReceivedBuckets { offset: -4, counts: vec![3, 0, 6, 9] }
+    );
     assert_eq!(sink.problems(), Vec::<String>::new());
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tributary_tests::config::{EnvoyConfig, Plugin};
+use tributary_tests::config::{AttachedPlugin, EnvoyConfig};
 use tributary_tests::echo::{CLOSE, EchoClient, EchoServer, RESET};
 use tributary_tests::front_proxy::{FrontProxy, HttpVersion, Identity};
 use tributary_tests::load::{Load, Mix, Shape};
@@ -190,7 +190,7 @@ async fn a_network_filter_in_front_of_an_identical_http_filter_never_traps() -> 
     let identity = Identity { certificate: signed.cert.pem(), key: signed.signing_key.serialize_pem() };
     let filters = "static_resources.listeners[0].filter_chains[0].filters";
     for module in ["worker_filter", "worker_filter_full"] {
-        let plugin = serde_json::to_value(Plugin::new("tributary", module, &json!({})))?;
+        let plugin = serde_json::to_value(AttachedPlugin::new("tributary", module, &json!({})))?;
         for version in HttpVersion::ALL {
             let mut scene = Scene::start(1, |config| {
                 let http_filter = format!("{filters}[0].typed_config.http_filters[0].typed_config.config");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN, WORKER_PLUGIN};
-use tributary_tests::ledger::{Destination, Ledger};
+use tributary_tests::ledger::{Destination, EnvoyLedger};
 use tributary_tests::load::{Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION, LIMIT, Scene};
@@ -26,14 +26,14 @@ fn shapes() -> [Shape; 2] {
     [Shape::get("users", "/users/1").weight(3), Shape::get("orders", "/orders/7").status(404)]
 }
 
-async fn ledger(scene: &Scene) -> Result<Ledger> {
-    let ledger = Ledger::read(scene.envoy.admin()).await?;
+async fn ledger(scene: &Scene) -> Result<EnvoyLedger> {
+    let ledger = EnvoyLedger::read(scene.envoy.admin()).await?;
     ledger.check_destinations()?;
     Ok(ledger)
 }
 
 /// Waits until `holds` is true for the ledger, and checks every ledger on the way.
-async fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Ledger) -> bool) -> Result<Ledger> {
+async fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&EnvoyLedger) -> bool) -> Result<EnvoyLedger> {
     poll::until(what, LIMIT, async || {
         let ledger = ledger(scene).await?;
         Ok(Seen::when(holds(&ledger), ledger))
@@ -42,8 +42,8 @@ async fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Ledger) -> bool) ->
 }
 
 /// Waits until the ledger has not changed for [`UNCHANGED`], and checks it.
-async fn at_rest(scene: &Scene) -> Result<Ledger> {
-    let mut last = (Instant::now(), Ledger::default());
+async fn at_rest(scene: &Scene) -> Result<EnvoyLedger> {
+    let mut last = (Instant::now(), EnvoyLedger::default());
     let ledger = poll::until("the ledger to stop changing", LIMIT, async || {
         let ledger = ledger(scene).await?;
         if ledger != last.1 {
@@ -57,8 +57,8 @@ async fn at_rest(scene: &Scene) -> Result<Ledger> {
 }
 
 /// Waits until all `sent` requests are exported or lost for every destination.
-async fn wait_for_all(scene: &Scene, sent: u64) -> Result<Ledger> {
-    let is_settled = |ledger: &Ledger| {
+async fn wait_for_all(scene: &Scene, sent: u64) -> Result<EnvoyLedger> {
+    let is_settled = |ledger: &EnvoyLedger| {
         let mut destinations = ledger.destinations.values();
         ledger.aggregated == sent && destinations.all(|destination| destination.waiting == 0)
     };
@@ -76,7 +76,7 @@ async fn load_and_fail(scene: &Scene, deltas: &Sink) -> Result<()> {
     })
     .await?;
     let fail = async {
-        let waits = |ledger: &Ledger| ledger.destination(SUMS).is_ok_and(|sums| sums.waiting > 0);
+        let waits = |ledger: &EnvoyLedger| ledger.destination(SUMS).is_ok_and(|sums| sums.waiting > 0);
         wait_for(scene, "requests to wait", waits).await?;
         deltas.fail_next(1, &Fault::status(503));
         Ok(())
@@ -87,8 +87,7 @@ async fn load_and_fail(scene: &Scene, deltas: &Sink) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_service_counts_exactly_what_was_lost() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service_on_fault()?, folder.path())?;
+    let module = trap::service_on_fault()?;
     let deltas = Sink::start(0).await?.allowing_gaps();
     let scene = Scene::of("envoy/self_healing.yaml", SUMS, 2, |config| {
         let destination = serde_json::json!({"cluster": DELTAS, "temporality": "delta"});
@@ -111,7 +110,7 @@ async fn a_restarted_service_counts_exactly_what_was_lost() -> Result<()> {
         let ledger = wait_for_all(&scene, sent).await?;
         ledger.check()?;
         // No cumulative export of this load was accepted before the trap.
-        let lost = |ledger: &Ledger| ledger.destination(SUMS).map(Destination::lost);
+        let lost = |ledger: &EnvoyLedger| ledger.destination(SUMS).map(Destination::lost);
         ensure!(lost(&ledger)? > lost(&before)?, "round {round} lost nothing: {ledger:?}");
         for (name, sink) in [(SUMS, &scene.sink), (DELTAS, &deltas)] {
             let destination = ledger.destination(name)?;
@@ -132,8 +131,7 @@ async fn a_restarted_service_counts_exactly_what_was_lost() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_not_restarted_affects_no_request_and_workers_stay_within_their_limits()
 -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service()?, folder.path())?;
+    let module = trap::service()?;
     let mut scene = Scene::start(2, |config| config.module(SERVICE_PLUGIN, &module)).await?;
     let tally = scene.load(REQUESTS, shapes()).await?;
     assert_eq!(tally.answered(), REQUESTS);
@@ -153,8 +151,7 @@ async fn a_service_that_is_not_restarted_affects_no_request_and_workers_stay_wit
 /// statistics.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_trap_of_a_service_under_another_vm_id_the_queue_stays_within_its_limit() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::service()?, folder.path())?;
+    let module = trap::service()?;
     let mut scene = Scene::start(2, |config| {
         let vm_id = "bootstrap_extensions[0].typed_config.config.vm_config.vm_id";
         let each = json!({"interval": "200ms", "max_requests": 1});
@@ -185,8 +182,7 @@ async fn load_with_traps(scene: &Scene) -> Result<Tally> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn losses_of_a_trapped_worker_are_counted_exactly() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let module = trap::write(&trap::worker_filter()?, folder.path())?;
+    let module = trap::worker("worker_filter.wasm")?;
     for policy in ["FAIL_RELOAD", "FAIL_OPEN"] {
         for is_logger in [true, false] {
             let case = format!("{policy}, {}", if is_logger { "access logger" } else { "HTTP filter" });

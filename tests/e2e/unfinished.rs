@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tributary_tests::config::{AttachPoint, EnvoyConfig, Plugin};
+use tributary_tests::config::{AttachPoint, AttachedPlugin, EnvoyConfig};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::repository;
 use tributary_tests::scene::LIMIT;
@@ -24,7 +24,7 @@ fn linked(package: &str) -> Result<Vec<PathBuf>> {
 
 async fn is_refused(file: &Path, point: AttachPoint) -> Result<()> {
     let file = file.display().to_string();
-    let plugin = Plugin::new("unfinished", "", &json!({})).file(&file);
+    let plugin = AttachedPlugin::new("unfinished", "", &json!({})).file(&file);
     let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?.attach(point, "unfinished", &plugin);
     let mut envoy = Envoy::spawn(&config.free_ports(), &EnvoyOptions::workers(1)).await?;
     ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy runs {file}");

@@ -9,7 +9,7 @@ use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::metric::{Kind, Metric};
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::envoy::Envoy;
-use tributary_tests::ledger::Ledger;
+use tributary_tests::ledger::EnvoyLedger;
 use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for};
@@ -82,7 +82,7 @@ async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Resu
     assert_eq!(scene.sink.problems(), Vec::<String>::new());
     let forged = scene.sink.store().sum(FORGED, &[]);
     assert_eq!(forged, FORGERS + 2, "each was accepted once");
-    let ledger = Ledger::read(scene.envoy.admin()).await?;
+    let ledger = EnvoyLedger::read(scene.envoy.admin()).await?;
     assert_eq!((ledger.observed, ledger.pending), (tally.sent(), 0));
     assert_eq!(
         ledger.aggregated,
@@ -113,7 +113,7 @@ async fn unique_values_stay_within_their_limit_and_are_all_counted() -> Result<(
         let tally = scene.load(requests, [unique]).await?;
         assert_eq!(tally.answered_in_class(2), requests);
         wait_for(&scene.sink, 1_000 + requests).await?;
-        Ledger::wait_until_settled(scene.envoy.admin(), 1_000 + requests).await?;
+        EnvoyLedger::wait_until_settled(scene.envoy.admin(), 1_000 + requests).await?;
 
         let store = scene.sink.store();
         let (series, past) = (store.histogram_points(DURATION).len(), store.count(DURATION, &[overflow]));

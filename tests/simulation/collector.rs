@@ -8,12 +8,12 @@ use tributary_tests::scene::{COUNTER, DURATION};
 use tributary_tests::sink::Store;
 
 /// A collector and the network between it and Envoy.
-pub(crate) struct Collector {
+pub(crate) struct SimulatedCollector {
     pub(crate) cluster: &'static str,
     /// Whether it gets cumulative points, which it may get again after an unconfirmed request.
     pub(crate) is_cumulative: bool,
     pub(crate) store: Store,
-    pub(crate) fault_mode: FaultMode,
+    pub(crate) fault_mode: CollectorFault,
     /// Exports without an answer so far.
     calls: Vec<Pending>,
     /// Observations in deltas that it refused permanently, which are not sent again.
@@ -24,7 +24,7 @@ pub(crate) struct Collector {
 
 /// How the collector and the network behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FaultMode {
+pub(crate) enum CollectorFault {
     /// Stores everything and answers 200.
     Healthy,
     /// Answers with this status, and stores nothing.
@@ -41,7 +41,7 @@ pub(crate) enum FaultMode {
     Lost,
 }
 
-impl FaultMode {
+impl CollectorFault {
     const ALL: [Self; 14] = [
         Self::Healthy,
         Self::Healthy,
@@ -76,9 +76,9 @@ struct Pending {
     is_refused: bool,
 }
 
-impl Collector {
+impl SimulatedCollector {
     pub(crate) fn new(cluster: &'static str, is_cumulative: bool) -> Self {
-        let (store, fault_mode, calls) = (Store::with_gaps(), FaultMode::Healthy, Vec::new());
+        let (store, fault_mode, calls) = (Store::with_gaps(), CollectorFault::Healthy, Vec::new());
         Self { cluster, is_cumulative, store, fault_mode, calls, refused: 0, lost: 0 }
     }
 
@@ -87,39 +87,30 @@ impl Collector {
         let timeout = u64::try_from(post.timeout.as_nanos()).unwrap();
         let latency = random.u64(0..timeout / 2);
         let is_stored = match self.fault_mode {
-            FaultMode::Status(_) => false,
-            FaultMode::Healthy | FaultMode::Garbage | FaultMode::PartialSuccess => true,
-            FaultMode::Late | FaultMode::Truncated | FaultMode::Lost => self.is_cumulative,
+            CollectorFault::Status(_) => false,
+            CollectorFault::Healthy | CollectorFault::Garbage | CollectorFault::PartialSuccess => true,
+            CollectorFault::Late | CollectorFault::Truncated | CollectorFault::Lost => self.is_cumulative,
         };
-        let status = |status: u16| vec![(":status".to_owned(), status.to_string().into_bytes())];
-        let with_body = |body: Vec<u8>| {
-            let mut headers = status(200);
-            headers.push(("content-type".to_owned(), b"application/x-protobuf".to_vec()));
-            (headers, body)
-        };
+        let status = |status: &str| Some(FakeAnswer::new(status, &[], Vec::new()));
+        let with_body =
+            |body| Some(FakeAnswer::new("200", &[("content-type", "application/x-protobuf")], body));
         let call = post.token;
-        let (headers, body) = match self.fault_mode {
-            FaultMode::Healthy => (status(200), Vec::new()),
-            FaultMode::Status(429) => {
-                let mut headers = status(429);
-                headers.push(("retry-after".to_owned(), b"1".to_vec()));
-                (headers, Vec::new())
-            }
-            FaultMode::Status(other) => (status(other), Vec::new()),
-            FaultMode::Late => (status(504), Vec::new()),
-            FaultMode::Truncated | FaultMode::Lost => (Vec::new(), Vec::new()),
-            FaultMode::Garbage => with_body((0..random.usize(0..40)).map(|_| random.u8(..)).collect()),
+        let answer = match self.fault_mode {
+            CollectorFault::Healthy => status("200"),
+            CollectorFault::Status(429) => Some(FakeAnswer::new("429", &[("retry-after", "1")], Vec::new())),
+            CollectorFault::Status(other) => status(&other.to_string()),
+            CollectorFault::Late => status("504"),
+            CollectorFault::Truncated | CollectorFault::Lost => None,
+            CollectorFault::Garbage => with_body((0..random.usize(0..40)).map(|_| random.u8(..)).collect()),
             // ExportMetricsPartialSuccess { rejected_data_points: 1 }.
-            FaultMode::PartialSuccess => with_body(vec![0x0a, 0x02, 0x08, 0x01]),
+            CollectorFault::PartialSuccess => with_body(vec![0x0a, 0x02, 0x08, 0x01]),
         };
-        let is_refused = matches!(self.fault_mode, FaultMode::Status(400 | 500));
+        let is_refused = matches!(self.fault_mode, CollectorFault::Status(400 | 500));
         if is_stored && self.is_cumulative {
             self.take(&post).unwrap();
         }
-        let wait = if self.fault_mode == FaultMode::Late { timeout } else { latency };
-        let due_ns = if self.fault_mode == FaultMode::Lost { u64::MAX } else { now + wait };
-        let answer = FakeAnswer { headers: headers.into_iter().collect(), body };
-        let answer = (self.fault_mode != FaultMode::Truncated).then_some(answer);
+        let wait = if self.fault_mode == CollectorFault::Late { timeout } else { latency };
+        let due_ns = if self.fault_mode == CollectorFault::Lost { u64::MAX } else { now + wait };
         let post = ((is_stored || is_refused) && !self.is_cumulative).then_some(post);
         self.calls.push(Pending { call, due_ns, answer, post, is_refused });
     }

@@ -4,20 +4,19 @@
 use std::collections::BTreeMap;
 
 use tributary_host::fake;
+use tributary_host::fake::main_thread::{self, stat};
 use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
 
 /// All batches that were ever in the queue, and the counts that the service must report.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct QueueLedger {
     producers: BTreeMap<u64, Producer>,
     pub(crate) enqueued: u64,
     pub(crate) aggregated: u64,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
     missing: u64,
-    /// Whether the service was restarted after a trap.
-    pub(crate) is_restarted: bool,
 }
 
 /// The batches of one producer.
@@ -28,7 +27,7 @@ struct Producer {
     last: u64,
 }
 
-impl Ledger {
+impl QueueLedger {
     /// Records that a worker enqueued an item; returns its observations.
     pub(crate) fn put(&mut self, item: &[u8]) -> u64 {
         let batch = Batch::decode(item.to_vec()).unwrap();
@@ -45,13 +44,16 @@ impl Ledger {
         observations
     }
 
-    /// Records the items that the service took since [`fake`] started to note them.
-    pub(crate) fn took_all(&mut self) {
+    /// Records the items that a service takes in `calls`. `is_restarted` is whether it was restarted after a
+    /// trap.
+    pub(crate) fn observe(&mut self, is_restarted: bool, calls: impl FnOnce()) {
+        fake::with(|host| host.queues.taken = Some(Vec::new()));
+        calls();
         let taken = fake::with(|host| host.queues.taken.take()).unwrap_or_default();
-        taken.iter().for_each(|item| self.took(item));
+        taken.iter().for_each(|item| self.took(item, is_restarted));
     }
 
-    fn took(&mut self, item: &[u8]) {
+    fn took(&mut self, item: &[u8], is_restarted: bool) {
         let Ok(batch) = Batch::decode(item.to_vec()) else {
             self.refused += 1;
             return;
@@ -63,7 +65,7 @@ impl Ledger {
         }
         // The service detects missing batches between two batches of a producer, and before the first if it
         // was restarted.
-        if producer.last > 0 || self.is_restarted {
+        if producer.last > 0 || is_restarted {
             let between = producer.batches.range(producer.last + 1..batch.sequence);
             self.missing += between.map(|(_, observations)| observations).sum::<u64>();
         }
@@ -123,24 +125,7 @@ pub(crate) fn items(skipped: usize) -> Vec<Vec<u8>> {
     fake::with(|host| host.queues.items(QUEUE_HTTP).skip(skipped).map(<[u8]>::to_vec).collect())
 }
 
-/// Enqueues an item as an untrusted plugin.
+/// Enqueues an item as an untrusted plugin; does nothing before the first service.
 pub(crate) fn forge(item: &[u8]) {
-    fake::with(|host| {
-        if let Ok(token) = host.queues.resolve(QUEUE_HTTP) {
-            host.queues.enqueue(token, item).unwrap();
-        }
-    });
-}
-
-/// Takes the first item out of the queue as an untrusted plugin.
-pub(crate) fn steal() -> Option<Vec<u8>> {
-    fake::with(|host| {
-        let token = host.queues.resolve(QUEUE_HTTP).ok()?;
-        host.queues.dequeue(token).ok()
-    })
-}
-
-/// Reads a statistic of the modules.
-pub(crate) fn stat(name: &str) -> u64 {
-    fake::with(|host| host.stat(&format!("tributary_{name}")))
+    let _ = main_thread::enqueue(QUEUE_HTTP, item);
 }

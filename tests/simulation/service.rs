@@ -1,14 +1,12 @@
 //! The service on the simulated main thread.
 
+use tributary_host::fake;
 use tributary_host::fake::vm::Vm;
-use tributary_host::fake::{self, FakeAnswer};
 use tributary_proto::heartbeat;
 use tributary_service::root::ServiceRoot;
 
-use crate::ledger::Ledger;
-
 /// How long one read of the clock takes while the main thread is slow: the time budget of a callback.
-const SLOW_NS: u64 = 1_000_000;
+pub(crate) const SLOW_NS: u64 = 1_000_000;
 
 /// All encodings and temporalities, few series, and a short idle time.
 const CONFIG: &str = r#"{"interval": "500ms", "limits": {"series": 6, "idle": "3s"}, "destinations": [
@@ -18,11 +16,11 @@ const CONFIG: &str = r#"{"interval": "500ms", "limits": {"series": 6, "idle": "3
 
 /// The running VM of the service.
 pub(crate) struct ServiceVm {
-    vm: Vm,
-    pub(crate) next_tick: u64,
+    pub(crate) vm: Vm,
+    next_tick: u64,
     pub(crate) is_slow: bool,
     /// Whether it was restarted after a trap.
-    is_restarted: bool,
+    pub(crate) is_restarted: bool,
 }
 
 impl ServiceVm {
@@ -31,49 +29,21 @@ impl ServiceVm {
         fake::with(|host| host.vm = "service".to_owned());
         let vm = Vm::start(ServiceRoot::boxed, CONFIG.as_bytes()).expect("the configuration is valid");
         let is_restarted = fake::with(|host| host.store.get(heartbeat::KEY).is_ok());
-        let mut this = Self { vm, next_tick: now, is_slow: false, is_restarted };
-        this.schedule_tick(now);
-        this
+        Self { vm, next_tick: now + tick_period(), is_slow: false, is_restarted }
     }
 
     /// Delivers pending queue notifications, and a tick if it is due.
-    pub(crate) fn run(&mut self, now: u64, ledger: &mut Ledger) {
-        while fake::with(|host| host.queues.next_notification()).is_some() {
-            self.call(ledger, Vm::queue_ready);
-        }
+    pub(crate) fn run(&mut self, now: u64) {
+        self.vm.deliver_notifications();
         if now >= self.next_tick {
-            self.call(ledger, Vm::tick);
-            self.schedule_tick(now);
+            self.vm.tick();
+            self.next_tick = now + tick_period();
         }
     }
+}
 
-    /// Delivers the answer to an HTTP call.
-    pub(crate) fn answer(&mut self, call: u32, answer: Option<FakeAnswer>, ledger: &mut Ledger) {
-        self.call(ledger, |vm| vm.answer(call, answer));
-    }
-
-    /// Shuts the service down.
-    pub(crate) fn end(self, ledger: &mut Ledger) {
-        fake::with(|host| host.queues.taken = Some(Vec::new()));
-        ledger.is_restarted = self.is_restarted;
-        self.vm.delete();
-        ledger.took_all();
-    }
-
-    fn schedule_tick(&mut self, now: u64) {
-        let period = fake::with(|host| host.tick_period);
-        self.next_tick = now + u64::try_from(period.unwrap_or_default().as_nanos()).unwrap();
-    }
-
-    /// Calls into the VM, and records the items that it took from the queue.
-    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&Vm)) {
-        fake::with(|host| {
-            host.queues.taken = Some(Vec::new());
-            host.clock_step_ns = if self.is_slow { SLOW_NS } else { 0 };
-        });
-        ledger.is_restarted = self.is_restarted;
-        act(&self.vm);
-        fake::with(|host| host.clock_step_ns = 0);
-        ledger.took_all();
-    }
+/// The period that the service has set, in nanoseconds.
+fn tick_period() -> u64 {
+    let period = fake::with(|host| host.tick_period);
+    u64::try_from(period.unwrap_or_default().as_nanos()).unwrap()
 }

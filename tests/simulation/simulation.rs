@@ -1,16 +1,17 @@
 //! The simulation: random steps, and the invariants that hold after each.
 
 use fastrand::Rng;
+use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::{Status, fake};
 use tributary_proto::batch::Batch;
 use tributary_proto::limits::QUEUE_HTTP;
 use tributary_tests::scene::DURATION;
 
-use crate::collector::{Collector, FaultMode};
+use crate::collector::{CollectorFault, SimulatedCollector};
 use crate::events::{Event, EventCounts};
-use crate::ledger::{self, Account, Ledger, stat};
-use crate::service::ServiceVm;
-use crate::worker::{self, Worker, WorkerOptions};
+use crate::ledger::{self, Account, QueueLedger};
+use crate::service::{SLOW_NS, ServiceVm};
+use crate::worker::{self, SimulatedWorker, WorkerOptions};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -29,12 +30,10 @@ const ROUNDS_MAX: u32 = 1_000;
 pub(crate) struct Simulation {
     random: Rng,
     options: WorkerOptions,
-    workers: Vec<Worker>,
+    workers: Vec<SimulatedWorker>,
     service: Option<ServiceVm>,
-    collectors: [Collector; 3],
-    ledger: Ledger,
-    /// The number of HTTP calls of the service that were delivered to a collector.
-    posts: usize,
+    collectors: [SimulatedCollector; 3],
+    ledger: QueueLedger,
     /// The monotonic time, for the host's timers and the network.
     elapsed_ns: u64,
     /// The number of steps for which the main thread still hangs.
@@ -63,13 +62,13 @@ impl Simulation {
         let service = random.bool().then(|| ServiceVm::begin(0));
         let options = WorkerOptions { counts: random.bool(), flushes_each: false };
         Self {
-            workers: (0..random.usize(1..=3)).map(|_| Worker::begin(options, 0)).collect(),
+            workers: (0..random.usize(1..=3)).map(|_| SimulatedWorker::begin(options, 0)).collect(),
             random,
             options,
             service,
-            collectors: collectors.map(|(cluster, is_cumulative)| Collector::new(cluster, is_cumulative)),
-            ledger: Ledger::default(),
-            posts: 0,
+            collectors: collectors
+                .map(|(cluster, is_cumulative)| SimulatedCollector::new(cluster, is_cumulative)),
+            ledger: QueueLedger::default(),
             elapsed_ns: 0,
             hang_steps: 0,
             seen: 0,
@@ -88,7 +87,7 @@ impl Simulation {
             0..50 => self.requests(),
             50..68 => {
                 let at = self.random.usize(0..self.collectors.len());
-                self.collectors[at].fault_mode = FaultMode::draw(&mut self.random);
+                self.collectors[at].fault_mode = CollectorFault::draw(&mut self.random);
             }
             68..72 => {
                 let refused = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
@@ -120,7 +119,7 @@ impl Simulation {
 
     /// Ends all faults and waits until every request has reached every collector or is known to be lost.
     pub(crate) fn end(mut self) -> EventCounts {
-        self.collectors.iter_mut().for_each(|collector| collector.fault_mode = FaultMode::Healthy);
+        self.collectors.iter_mut().for_each(|collector| collector.fault_mode = CollectorFault::Healthy);
         fake::with(|host| host.refuse_calls = None);
         self.hang_steps = 0;
         self.service.get_or_insert_with(|| ServiceVm::begin(self.elapsed_ns)).is_slow = false;
@@ -173,7 +172,8 @@ impl Simulation {
 
     /// Sends many requests through a new worker that flushes after each.
     fn burst(&mut self) {
-        let mut worker = Worker::begin(WorkerOptions { flushes_each: true, ..self.options }, self.elapsed_ns);
+        let mut worker =
+            SimulatedWorker::begin(WorkerOptions { flushes_each: true, ..self.options }, self.elapsed_ns);
         for _ in 0..BURST {
             worker.request("burst", 1, &mut self.ledger);
             self.seen += 1;
@@ -184,7 +184,7 @@ impl Simulation {
     /// Starts a worker, or ends one by a shutdown or a trap.
     fn replace_worker(&mut self) {
         if self.workers.len() < WORKERS_MAX && self.random.bool() {
-            self.workers.push(Worker::begin(self.options, self.elapsed_ns));
+            self.workers.push(SimulatedWorker::begin(self.options, self.elapsed_ns));
         } else if !self.workers.is_empty() {
             let worker = self.workers.swap_remove(self.random.usize(0..self.workers.len()));
             let traps = self.random.u32(0..3) == 0;
@@ -223,7 +223,7 @@ impl Simulation {
     fn untrusted_plugin(&mut self) {
         match self.random.u32(0..5) {
             0 => {
-                if let Some(item) = ledger::steal() {
+                if let Ok(item) = main_thread::dequeue(QUEUE_HTTP) {
                     self.stolen.push(item);
                     self.has_stolen_items = true;
                 }
@@ -283,28 +283,32 @@ impl Simulation {
         let Some(service) = &mut self.service else { return };
         // Delivers answers first: Envoy answers a call that timed out before the service could give up.
         let mut has_run = false;
-        loop {
-            while let Some(post) = fake::with(|host| host.posts.get(self.posts).cloned()) {
-                self.posts += 1;
-                let collector = self.collectors.iter_mut().find(|it| it.cluster == post.cluster).unwrap();
-                collector.arrived(post, self.elapsed_ns, &mut self.random);
+        fake::with(|host| host.clock_step_ns = if service.is_slow { SLOW_NS } else { 0 });
+        self.ledger.observe(service.is_restarted, || {
+            loop {
+                while let Some(post) = main_thread::next_post() {
+                    let collector = self.collectors.iter_mut().find(|it| it.cluster == post.cluster).unwrap();
+                    collector.arrived(post, self.elapsed_ns, &mut self.random);
+                }
+                let answer =
+                    self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
+                if let Some((call, answer)) = answer {
+                    service.vm.answer(call, answer);
+                } else if has_run {
+                    return;
+                } else {
+                    service.run(self.elapsed_ns);
+                    has_run = true;
+                }
             }
-            let answer = self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
-            if let Some((call, answer)) = answer {
-                service.answer(call, answer, &mut self.ledger);
-            } else if has_run {
-                return;
-            } else {
-                service.run(self.elapsed_ns, &mut self.ledger);
-                has_run = true;
-            }
-        }
+        });
+        fake::with(|host| host.clock_step_ns = 0);
     }
 
     /// Checks the invariants that hold at every moment.
     fn check(&self) {
         self.ledger.check();
-        let pending: u64 = self.workers.iter().map(Worker::pending).sum();
+        let pending: u64 = self.workers.iter().map(SimulatedWorker::pending).sum();
         assert_eq!(self.seen, pending + self.lost + self.ledger.enqueued, "seen");
         if !self.has_stolen_items && fake::with(|host| host.queues.len(QUEUE_HTTP)) < READ_MAX {
             let in_queue: u64 = ledger::items(0).iter().map(|item| observations(item)).sum();
@@ -360,7 +364,7 @@ impl Simulation {
             collector.cut_off();
         }
         if let Some(service) = self.service.take() {
-            service.end(&mut self.ledger);
+            self.ledger.observe(service.is_restarted, || service.vm.delete());
         }
         self.check();
         let log = fake::with(|host| std::mem::take(&mut host.log));
@@ -380,7 +384,7 @@ impl Simulation {
             .iter()
             .map(|it| (it.cluster, it.counts(), it.refused, it.lost, Account::of(it.cluster)))
             .collect();
-        let pending: u64 = self.workers.iter().map(Worker::pending).sum();
+        let pending: u64 = self.workers.iter().map(SimulatedWorker::pending).sum();
         format!(
             "{} seen, {pending} pending, {} lost, {} not counted, {} in shared data, {} batches in the queue, {} aggregated, \
              collectors with (requests, counter), refused and lost: {counts:?}",

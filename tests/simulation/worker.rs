@@ -6,7 +6,7 @@ use tributary_proto::counter::shared_key;
 use tributary_proto::limits::QUEUE_HTTP;
 use tributary_worker_filter::root::WorkerRoot;
 
-use crate::ledger::{Ledger, items};
+use crate::ledger::{QueueLedger, items};
 
 /// The configuration of a worker.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ impl WorkerOptions {
 pub(crate) const TICK_NS: u64 = 200_000_000;
 
 /// A worker's VM with the counts that it should have.
-pub(crate) struct Worker {
+pub(crate) struct SimulatedWorker {
     /// `None` once it has ended.
     vm: Option<Vm>,
     /// Requests that it observed.
@@ -44,7 +44,7 @@ pub(crate) struct Worker {
     pub(crate) next_tick: u64,
 }
 
-impl Worker {
+impl SimulatedWorker {
     /// Starts a worker.
     pub(crate) fn begin(options: WorkerOptions, now: u64) -> Self {
         let vm = Vm::start(WorkerRoot::boxed, options.config().as_bytes());
@@ -53,7 +53,7 @@ impl Worker {
     }
 
     /// Logs a request.
-    pub(crate) fn request(&mut self, route: &str, duration_ns: i64, ledger: &mut Ledger) {
+    pub(crate) fn request(&mut self, route: &str, duration_ns: i64, ledger: &mut QueueLedger) {
         let number = |number: i64| number.to_le_bytes().to_vec();
         let attributes = [
             ("request.method", b"GET".to_vec()),
@@ -70,13 +70,13 @@ impl Worker {
         self.call(ledger, |vm| vm.as_ref().unwrap().log());
     }
 
-    pub(crate) fn tick(&mut self, now: u64, ledger: &mut Ledger) {
+    pub(crate) fn tick(&mut self, now: u64, ledger: &mut QueueLedger) {
         self.call(ledger, |vm| vm.as_ref().unwrap().tick());
         self.next_tick = now + TICK_NS;
     }
 
     /// Shuts the worker down, which makes it flush.
-    pub(crate) fn end(mut self, ledger: &mut Ledger) -> Self {
+    pub(crate) fn end(mut self, ledger: &mut QueueLedger) -> Self {
         self.call(ledger, |vm| vm.take().unwrap().delete());
         self
     }
@@ -87,7 +87,7 @@ impl Worker {
     }
 
     /// Calls into the VM, and records the changes of the queue and of the shared counter.
-    fn call(&mut self, ledger: &mut Ledger, act: impl FnOnce(&mut Option<Vm>)) {
+    fn call(&mut self, ledger: &mut QueueLedger, act: impl FnOnce(&mut Option<Vm>)) {
         let (in_queue, counted) = (fake::with(|host| host.queues.len(QUEUE_HTTP)), counter());
         act(&mut self.vm);
         for item in items(in_queue) {

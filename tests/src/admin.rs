@@ -21,7 +21,7 @@ pub struct Admin {
 
 /// The counters and gauges of one moment, by their full names.
 #[derive(Debug, Clone, Default)]
-pub struct Stats {
+pub struct AdminStats {
     counters: BTreeMap<String, u64>,
     gauges: BTreeMap<String, u64>,
 }
@@ -107,8 +107,8 @@ impl Admin {
     }
 
     /// Reads every counter and gauge, in two requests.
-    pub async fn stats(&self) -> Result<Stats> {
-        Ok(Stats { counters: self.read("Counters").await?, gauges: self.read("Gauges").await? })
+    pub async fn stats(&self) -> Result<AdminStats> {
+        Ok(AdminStats { counters: self.read("Counters").await?, gauges: self.read("Gauges").await? })
     }
 
     /// Reads the counters and gauges of the modules in one request, so that all are of the same moment.
@@ -165,7 +165,7 @@ impl Admin {
     }
 }
 
-impl Stats {
+impl AdminStats {
     /// The value of a counter.
     ///
     /// # Errors
@@ -213,10 +213,10 @@ fn with_prefix<'a>(stats: &'a BTreeMap<String, u64>, prefix: &str) -> BTreeMap<&
 mod tests {
     use super::*;
 
-    fn stats() -> Stats {
+    fn stats() -> AdminStats {
         let counters = [("http.a.rq_2xx", 4), ("http.a.rq_5xx", 1), ("http.b.rq_2xx", 7)];
         let counters = counters.map(|(name, value)| (name.to_owned(), value)).into();
-        Stats { counters, gauges: BTreeMap::new() }
+        AdminStats { counters, gauges: BTreeMap::new() }
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod path;
 mod tree;
 
 pub use attach::ACCESS_LOGGER;
-pub use attach_point::{AttachPoint, Plugin};
+pub use attach_point::{AttachPoint, AttachedPlugin};
 
 /// The name of the filter's plugin in the configurations of this repository.
 pub const WORKER_PLUGIN: &str = "tributary_worker_filter";

@@ -230,6 +230,12 @@ impl DerefMut for Envoy {
     }
 }
 
+/// Returns the messages of a plugin in a log of Envoy.
+pub fn messages_of<'a>(log: &'a str, plugin: &str) -> impl Iterator<Item = &'a str> {
+    let own = format!("wasm log {plugin} ");
+    log.lines().filter_map(move |line| Some(line.split_once(&own)?.1))
+}
+
 fn directory() -> Result<TempDir> {
     tempfile::tempdir().context("cannot make a directory for Envoy's configuration")
 }

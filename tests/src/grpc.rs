@@ -9,7 +9,7 @@ mod client;
 mod message;
 mod server;
 
-pub use client::{Answer, Call, GrpcClient};
+pub use client::{GrpcCall, GrpcClient, GrpcResponse};
 pub use server::{GrpcServer, ServedCalls, method};
 
 /// The metadata key with the status of the call.

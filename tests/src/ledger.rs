@@ -13,7 +13,7 @@ const PREFIX: &str = "wasmcustom.tributary_observations_";
 
 /// The ledger at one moment; all fields count observations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Ledger {
+pub struct EnvoyLedger {
     /// Streams that ended, as reported by the workers.
     pub observed: u64,
     /// Of those: waiting in a worker, or lost with a worker that failed.
@@ -39,7 +39,7 @@ pub struct Destination {
     pub dropped: BTreeMap<String, u64>,
 }
 
-impl Ledger {
+impl EnvoyLedger {
     /// Reads the ledger from the admin interface.
     pub async fn read(admin: &Admin) -> Result<Self> {
         Self::of(&admin.module_stats().await?)
@@ -93,7 +93,7 @@ impl Ledger {
         self.check_destinations()
     }
 
-    /// Checks the part of [`Ledger::check`] that holds at any moment.
+    /// Checks the part of [`EnvoyLedger::check`] that holds at any moment.
     pub fn check_destinations(&self) -> Result<()> {
         for (name, destination) in &self.destinations {
             let sum = destination.exported + destination.waiting + destination.lost();
@@ -123,7 +123,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// As [`Ledger::wait_until_aggregated`], and waits until every destination has all of them.
+    /// As [`EnvoyLedger::wait_until_aggregated`], and waits until every destination has all of them.
     pub async fn wait_until_settled(admin: &Admin, streams: u64) -> Result<Self> {
         Self::wait_until_aggregated(admin, streams).await?;
         poll::until("every destination to have everything", LIMIT, async || {
@@ -153,7 +153,7 @@ impl Destination {
     }
 }
 
-impl fmt::Display for Ledger {
+impl fmt::Display for EnvoyLedger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, " observed by the workers      {:>10}", self.observed)?;
         writeln!(formatter, "   pending in a worker        {:>10}", self.pending)?;
@@ -191,7 +191,7 @@ mod tests {
             ("dropped.a.table", 2),
             ("dropped.a.trap", 3),
         ];
-        let ledger = Ledger::of(&stats(&whole)).unwrap();
+        let ledger = EnvoyLedger::of(&stats(&whole)).unwrap();
         assert_eq!((ledger.pending, ledger.in_queue), (10, 6));
         assert_eq!(ledger.destination("a").unwrap().lost(), 5);
         ledger.check().unwrap();
@@ -200,11 +200,11 @@ mod tests {
             let mut values = whole;
             values[changed].1 += 1000;
             assert!(
-                Ledger::of(&stats(&values)).unwrap().check().is_err() || changed == 0,
+                EnvoyLedger::of(&stats(&values)).unwrap().check().is_err() || changed == 0,
                 "{:?}",
                 values[changed]
             );
         }
-        assert!(Ledger::of(&stats(&whole[..3])).is_err());
+        assert!(EnvoyLedger::of(&stats(&whole[..3])).is_err());
     }
 }

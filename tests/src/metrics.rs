@@ -9,14 +9,14 @@ mod classic;
 mod exponential;
 
 pub use classic::classic_histograms;
-pub use exponential::{Buckets, ExponentialHistogram, ExponentialPoint, MAX_BUCKETS};
+pub use exponential::{ExponentialPoint, MAX_BUCKETS, ReceivedBuckets, ReceivedExponentialHistogram};
 
 /// The attributes of one series, by key.
-pub type Attributes = BTreeMap<String, AttributeValue>;
+pub type Attributes = BTreeMap<String, ReceivedAttribute>;
 
 /// The value of an attribute, with its type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AttributeValue {
+pub enum ReceivedAttribute {
     /// A string.
     Text(String),
     /// An integer.
@@ -46,12 +46,12 @@ pub struct HistogramPoint {
     /// The attributes of the series.
     pub attributes: Attributes,
     /// The recorded values.
-    pub histogram: Histogram,
+    pub histogram: ReceivedHistogram,
 }
 
 /// A histogram with explicit bounds.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Histogram {
+pub struct ReceivedHistogram {
     /// The number of recorded values.
     pub count: u64,
     /// The sum of the recorded values, in the unit of the metric.
@@ -64,7 +64,7 @@ pub struct Histogram {
 
 /// One recorded value, kept as an example of those in its series.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Exemplar {
+pub struct ReceivedExemplar {
     /// The value, in the unit of the metric.
     pub value: f64,
     /// The time, in nanoseconds since 1970.
@@ -85,10 +85,10 @@ pub struct ExemplarPoint {
     /// The attributes of the series.
     pub attributes: Attributes,
     /// The distinct exemplars in order of arrival.
-    pub exemplars: Vec<Exemplar>,
+    pub exemplars: Vec<ReceivedExemplar>,
 }
 
-impl fmt::Display for AttributeValue {
+impl fmt::Display for ReceivedAttribute {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) | Self::Other(text) => formatter.write_str(text),
@@ -98,13 +98,13 @@ impl fmt::Display for AttributeValue {
     }
 }
 
-impl From<&str> for AttributeValue {
+impl From<&str> for ReceivedAttribute {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 }
 
-impl From<i64> for AttributeValue {
+impl From<i64> for ReceivedAttribute {
     fn from(number: i64) -> Self {
         Self::Int(number)
     }
@@ -115,7 +115,7 @@ pub fn matches(attributes: &Attributes, wanted: &[(&str, &str)]) -> bool {
     wanted.iter().all(|(key, value)| attributes.get(*key).is_some_and(|found| found.to_string() == *value))
 }
 
-impl Histogram {
+impl ReceivedHistogram {
     /// Adds a histogram with the same bounds; an empty histogram takes the bounds of the other.
     ///
     /// # Errors
@@ -176,9 +176,9 @@ pub fn to_count(number: f64) -> u64 {
 mod tests {
     use super::*;
 
-    fn histogram(buckets: [u64; 4]) -> Histogram {
+    fn histogram(buckets: [u64; 4]) -> ReceivedHistogram {
         let count = buckets.iter().sum();
-        Histogram { count, sum: 1.0, bounds: vec![1.0, 2.0, 4.0], buckets: buckets.to_vec() }
+        ReceivedHistogram { count, sum: 1.0, bounds: vec![1.0, 2.0, 4.0], buckets: buckets.to_vec() }
     }
 
     #[test]
@@ -194,11 +194,13 @@ mod tests {
 
     #[test]
     fn histograms_add_up_if_their_bounds_agree() {
-        let mut sum = Histogram::default();
+        let mut sum = ReceivedHistogram::default();
         sum.add(&histogram([1, 2, 3, 4])).unwrap();
         sum.add(&histogram([1, 0, 0, 1])).unwrap();
         assert_eq!((sum.count, sum.sum, sum.buckets.as_slice()), (12, 2.0, [2, 2, 3, 5].as_slice()));
-        assert!(sum.add(&Histogram { bounds: vec![9.0], buckets: vec![0, 0], ..sum.clone() }).is_err());
+        assert!(
+            sum.add(&ReceivedHistogram { bounds: vec![9.0], buckets: vec![0, 0], ..sum.clone() }).is_err()
+        );
     }
 
     #[test]

@@ -8,16 +8,16 @@ use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 
 use crate::metrics::{
-    AttributeValue, Attributes, Exemplar, ExemplarPoint, HistogramPoint, NumberPoint, classic_histograms,
-    matches, to_count,
+    Attributes, ExemplarPoint, HistogramPoint, NumberPoint, ReceivedAttribute, ReceivedExemplar,
+    classic_histograms, matches, to_count,
 };
 use crate::poll::{self, LIMIT, Seen};
 use crate::remote_write::NAME_LABEL;
 
 mod answer;
 
-use answer::{Answer, QueryResult, Row, RowExemplar, SeriesExemplars, element};
 pub use answer::{Element, ElementValue, NativeBucket, NativeHistogram};
+use answer::{QueryAnswer, QueryExemplar, QueryResult, QueryRow, SeriesExemplars, element};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const TRACE_LABEL: &str = "trace_id";
@@ -161,7 +161,7 @@ impl PromQl {
         Ok(body)
     }
 
-    async fn instant(&self, query: &str, at: Option<i64>, result_type: &str) -> Result<Vec<Row>> {
+    async fn instant(&self, query: &str, at: Option<i64>, result_type: &str) -> Result<Vec<QueryRow>> {
         let at = at.map(seconds);
         let mut parameters = vec![("query", query)];
         parameters.extend(at.as_deref().map(|at| ("time", at)));
@@ -172,18 +172,18 @@ impl PromQl {
 
     async fn read<T: DeserializeOwned>(&self, path: &str, parameters: &[(&str, &str)]) -> Result<T> {
         let body = self.get(path, parameters).await?;
-        let answer: Answer<T> =
+        let answer: QueryAnswer<T> =
             serde_json::from_str(&body).with_context(|| format!("{path} {parameters:?} answered {body}"))?;
         Ok(answer.data)
     }
 
     fn exemplar_point(&self, series: SeriesExemplars) -> Result<ExemplarPoint> {
-        let exemplar = |mut row: RowExemplar| -> Result<Exemplar> {
+        let exemplar = |mut row: QueryExemplar| -> Result<ReceivedExemplar> {
             let mut take = |label: &str| row.labels.remove(label).unwrap_or_default();
             let (trace_id, span_id) = (take(TRACE_LABEL), take(SPAN_LABEL));
             let time_unix_nano = to_count(row.timestamp * 1e3) * NANOS_PER_MS;
             let (value, attributes) = (row.value.parse()?, attributes(row.labels));
-            Ok(Exemplar { value, time_unix_nano, trace_id, span_id, attributes })
+            Ok(ReceivedExemplar { value, time_unix_nano, trace_id, span_id, attributes })
         };
         let exemplars = series.exemplars.into_iter().map(exemplar).collect::<Result<_>>()?;
         let instance = series.series_labels.get(self.instance_label).cloned().unwrap_or_default();
@@ -222,7 +222,7 @@ fn seconds(unix_ms: i64) -> String {
 
 fn attributes(labels: BTreeMap<String, String>) -> Attributes {
     let labels = labels.into_iter().filter(|(name, _)| name != NAME_LABEL);
-    labels.map(|(name, value)| (name, AttributeValue::Text(value))).collect()
+    labels.map(|(name, value)| (name, ReceivedAttribute::Text(value))).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use crate::admin::Stats;
+use crate::admin::AdminStats;
 use crate::config::EnvoyConfig;
 use crate::envoy::{Envoy, EnvoyOptions};
 use crate::load::{Load, Mix, Shape, Tally};
@@ -109,7 +109,7 @@ impl Scene {
     }
 
     /// Reads Envoy's statistics.
-    pub async fn stats(&self) -> Result<Stats> {
+    pub async fn stats(&self) -> Result<AdminStats> {
         self.envoy.admin().stats().await
     }
 }

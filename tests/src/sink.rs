@@ -28,9 +28,9 @@ mod sample;
 mod series;
 mod store;
 
-pub use encoding::{Encoding, Message};
+pub use encoding::{Message, RequestEncoding};
 pub use fault::Fault;
-pub use remote_write::{Labels, RemoteSeries, RemoteWriteStore};
+pub use remote_write::{RemoteSeries, RemoteWriteStore, SeriesLabels};
 pub use store::Store;
 
 /// The body of an answer with the status of a [`Fault`].
@@ -58,7 +58,7 @@ pub struct Received {
     /// The size of the body on the wire, in bytes.
     pub wire_bytes: usize,
     /// The encoding; `None` if the headers name no known one.
-    pub encoding: Option<Encoding>,
+    pub encoding: Option<RequestEncoding>,
     /// The content; `None` if it could not be decoded.
     pub message: Option<Message>,
     /// The status of the answer; `None` if the connection was closed or left hanging on purpose.
@@ -188,7 +188,7 @@ async fn answer(
 ) -> Result<Response<AnswerBody>, CloseConnection> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| CloseConnection)?.to_bytes();
-    let encoding = check(&head.method).and_then(|()| Encoding::of(&head.headers));
+    let encoding = check(&head.method).and_then(|()| RequestEncoding::of(&head.headers));
     let (encoding, decoded) = match encoding {
         Ok(encoding) => {
             let message = encoding.decode(&head.headers, &body);
@@ -236,7 +236,7 @@ enum Answer {
 }
 
 impl State {
-    fn answer(&mut self, encoding: Encoding, message: &Message) -> Answer {
+    fn answer(&mut self, encoding: RequestEncoding, message: &Message) -> Answer {
         let fault = self.next_faults.pop_front().or_else(|| self.standing_fault.clone());
         let (mut delay, mut is_garbage) = (None, false);
         let partial_success = match fault {

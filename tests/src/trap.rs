@@ -2,32 +2,56 @@
 //!
 //! They are made from the modules in target/wasm, so that the product contains no code for this.
 
-use std::path::Path;
+use std::ops::Deref;
 
 use anyhow::{Context, Result};
+use tempfile::TempPath;
 use walrus::ir::{BinaryOp, Value};
 use walrus::{ConstExpr, DataKind, FunctionBuilder, FunctionId, ImportKind, LocalId, Module};
 
 use crate::repository;
 use crate::sink;
 
-/// The request header that makes the VM of [`worker_filter`] trap after it has logged the request.
+/// The request header that makes the VM of [`worker`] trap after it has logged the request.
 pub const HEADER: &str = "x-trap";
 
 /// The size of a page of WebAssembly memory.
 const PAGE_BYTES: u64 = 65_536;
 
+/// A module that traps, by the name of its file. Dropping it removes the file.
+#[derive(Debug)]
+pub struct TrapModule {
+    name: String,
+    _file: TempPath,
+}
+
+impl TrapModule {
+    fn write(module: &mut Module) -> Result<Self> {
+        let file = tempfile::Builder::new().prefix("trap").suffix(".wasm").tempfile()?.into_temp_path();
+        std::fs::write(&file, module.emit_wasm())?;
+        Ok(Self { name: file.display().to_string(), _file: file })
+    }
+}
+
+impl Deref for TrapModule {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Builds a service that traps whenever a collector answers.
-pub fn service() -> Result<Vec<u8>> {
+pub fn service() -> Result<TrapModule> {
     let mut module = module("service.wasm")?;
     replace(&mut module, "proxy_on_http_call_response", |builder, _, _| {
         builder.func_body().unreachable();
     })?;
-    Ok(module.emit_wasm())
+    TrapModule::write(&mut module)
 }
 
 /// Builds a service that traps when a sink answers with the status of a [`sink::Fault`].
-pub fn service_on_fault() -> Result<Vec<u8>> {
+pub fn service_on_fault() -> Result<TrapModule> {
     let size = i32::try_from(sink::FAULT_TEXT.len())?;
     let mut module = module("service.wasm")?;
     replace(&mut module, "proxy_on_http_call_response", |builder, arguments, original| {
@@ -40,19 +64,15 @@ pub fn service_on_fault() -> Result<Vec<u8>> {
             body.call(original);
         }
     })?;
-    Ok(module.emit_wasm())
+    TrapModule::write(&mut module)
 }
 
-/// Builds a worker filter that traps after it has logged a request with the header [`HEADER`].
-pub fn worker_filter() -> Result<Vec<u8>> {
-    worker("worker_filter.wasm")
-}
-
-/// The same for a module of either kind of worker.
+/// Builds a worker filter from the module `file`, which traps after it has logged a request with the header
+/// [`HEADER`].
 ///
 /// # Errors
 /// The module is not built.
-pub fn worker(file: &str) -> Result<Vec<u8>> {
+pub fn worker(file: &str) -> Result<TrapModule> {
     let mut module = module(file)?;
     let import =
         module.imports.find("env", "proxy_get_property").context("no import of proxy_get_property")?;
@@ -75,12 +95,12 @@ pub fn worker(file: &str) -> Result<Vec<u8>> {
         body.call(get_property).i32_const(0).binop(BinaryOp::I32Eq);
         body.if_else(None, |then| _ = then.unreachable(), |_| ());
     })?;
-    Ok(module.emit_wasm())
+    TrapModule::write(&mut module)
 }
 
 /// Builds a worker filter that traps after it has received more than 20,000 bytes of a log stream at
 /// once.
-pub fn log_stream() -> Result<Vec<u8>> {
+pub fn log_stream() -> Result<TrapModule> {
     let mut module = module("worker_filter.wasm")?;
     replace(&mut module, "proxy_on_downstream_data", |builder, arguments, original| {
         // The context, the number of bytes, whether they are the last.
@@ -92,14 +112,7 @@ pub fn log_stream() -> Result<Vec<u8>> {
             body.if_else(None, |then| _ = then.unreachable(), |_| ());
         }
     })?;
-    Ok(module.emit_wasm())
-}
-
-/// Writes a module into a directory and returns its path.
-pub fn write(module: &[u8], folder: &Path) -> Result<String> {
-    let file = folder.join("trap.wasm");
-    std::fs::write(&file, module).with_context(|| file.display().to_string())?;
-    Ok(file.display().to_string())
+    TrapModule::write(&mut module)
 }
 
 fn module(file: &str) -> Result<Module> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::metrics::{
-    AttributeValue, Attributes, HistogramPoint, NumberPoint, classic_histograms, matches, to_count,
+    Attributes, HistogramPoint, NumberPoint, ReceivedAttribute, classic_histograms, matches, to_count,
 };
 use crate::promql::{PromQl, selector};
 use crate::remote_write::NAME_LABEL;
@@ -115,7 +115,7 @@ fn number_point(line: &str) -> Result<Option<NumberPoint>> {
     // Skips null, which marks a series as ended.
     let Some(value) = exported.values.into_iter().flatten().next_back() else { return Ok(None) };
     let labels = exported.metric.into_iter().filter(|(key, _)| key != NAME_LABEL);
-    let attributes: Attributes = labels.map(|(key, label)| (key, AttributeValue::Text(label))).collect();
+    let attributes: Attributes = labels.map(|(key, label)| (key, ReceivedAttribute::Text(label))).collect();
     let instance = attributes.get(INSTANCE_LABEL).map(ToString::to_string).unwrap_or_default();
     Ok(Some(NumberPoint { instance, attributes, value }))
 }

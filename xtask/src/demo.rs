@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tributary_tests::ledger::Ledger;
+use tributary_tests::ledger::EnvoyLedger;
 use tributary_tests::load::{Load, Mix, Shape, Tally};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::upstream::UpstreamFault;
@@ -122,7 +122,7 @@ fn mix() -> Result<Mix> {
 }
 
 /// The four counts and the ledger, as soon as they agree or after the time limit.
-async fn await_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, Ledger)> {
+async fn await_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, EnvoyLedger)> {
     let agreed = poll::until("the four counts and the ledger to agree", ARRIVAL_LIMIT, async || {
         let (counts, ledger) = read_counts(sent, environment).await?;
         let agree = counts.agree() && ledger.is_settled();
@@ -135,7 +135,7 @@ async fn await_counts(sent: u64, environment: &DemoEnvironment) -> Result<(Reque
     }
 }
 
-async fn read_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, Ledger)> {
+async fn read_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, EnvoyLedger)> {
     let admin = environment.envoy.admin();
     let durations = environment.collector.durations().await?;
     let counts = RequestCounts {
@@ -144,5 +144,5 @@ async fn read_counts(sent: u64, environment: &DemoEnvironment) -> Result<(Reques
         requests_counter: environment.collector.counter().await?,
         requests_exported: durations.iter().map(|point| point.histogram.count).sum(),
     };
-    Ok((counts, Ledger::read(admin).await?))
+    Ok((counts, EnvoyLedger::read(admin).await?))
 }

@@ -254,6 +254,7 @@ host_function!(proxy_http_call(cluster: *const u8, cluster_size: usize, headers:
         unsafe { (text(cluster, cluster_size), bytes(headers, headers_size), bytes(body, body_size).to_vec()) };
     let timeout = Duration::from_millis(timeout_ms.into());
     let number = super::next_call_token();
+    host.unanswered.insert(number);
     host.posts.push(FakePost { token: number, cluster, headers: texts(headers), body, timeout });
     // SAFETY: the module passes a pointer to a number.
     unsafe { token.write(number) };

@@ -81,8 +81,12 @@ impl Vm {
         proxy_on_log(self.0);
     }
 
-    /// Calls `on_http_call_response`. `None` is a response that was reset after its headers.
+    /// Calls `on_http_call_response`. `None` is a response that was reset after its headers. Does nothing if
+    /// the call has a response already: Envoy gives each call one.
     pub fn answer(&self, token: u32, answer: Option<FakeAnswer>) {
+        if !with(|host| host.unanswered.remove(&token)) {
+            return;
+        }
         let (headers, body) =
             answer.as_ref().map_or((0, 0), |answer| (answer.headers.len(), answer.body.len()));
         with(|host| host.answer = answer);

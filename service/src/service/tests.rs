@@ -4,17 +4,21 @@ mod lasting;
 mod self_metrics;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{
+    self as otlp, NumberDataPoint, metric::Data, number_data_point,
+};
 use prost::Message;
 use proxy_wasm::types::LogLevel;
+use tributary_host::fake::main_thread::{self, stat};
+use tributary_host::fake::vm::Vm;
 use tributary_host::fake::{self, FakeAnswer};
 use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::counter::shared_key;
 use tributary_proto::metric::{Kind, Metric};
 
 use super::*;
-use crate::http_calls::FakeCalls;
 use crate::intake::counters;
+use crate::root::ServiceRoot;
 
 mod console;
 mod ledger;
@@ -25,17 +29,15 @@ const SECOND: u64 = 1_000_000_000;
 const CALLBACK_NS: u64 = 1_000_000;
 
 /// A service without metrics about itself.
-fn service(json: &str) -> Service {
-    let config = ServiceConfig::parse(json.as_bytes()).unwrap();
-    start(ServiceConfig { self_metrics: false, ..config })
+fn service(json: &str) -> Vm {
+    start(&json.replacen('{', r#"{"self_metrics": false, "#, 1))
 }
 
-fn start(config: ServiceConfig) -> Service {
-    tributary_host::logging::install();
-    Service::new(config).unwrap()
+fn start(json: &str) -> Vm {
+    Vm::start(ServiceRoot::boxed, json.as_bytes()).unwrap()
 }
 
-fn one_destination() -> Service {
+fn one_destination() -> Vm {
     fake::reset();
     service(r#"{"interval": "1s", "destinations": [{"cluster": "collector"}]}"#)
 }
@@ -71,39 +73,27 @@ fn many(count: usize) -> Vec<u8> {
 }
 
 fn enqueue(item: &[u8]) {
-    fake::with(|host| {
-        let token = host.queues.resolve(QUEUE_HTTP).unwrap();
-        host.queues.enqueue(token, item).unwrap();
-    });
+    main_thread::enqueue(QUEUE_HTTP, item).unwrap();
 }
 
-fn tick_at(service: &mut Service, seconds: u64) {
-    fake::with(|host| host.now_unix_nano = seconds * SECOND);
-    service.on_tick(&FakeCalls);
+fn tick_at(service: &Vm, seconds: u64) {
+    service.tick_at(seconds * SECOND);
 }
 
-fn answer(service: &mut Service, status: &str) {
+fn answer(service: &Vm, status: &str) {
     answer_with(service, status, vec![]);
 }
 
 /// Answers the last request with a protobuf body.
-fn answer_with(service: &mut Service, status: &str, body: Vec<u8>) {
+fn answer_with(service: &Vm, status: &str, body: Vec<u8>) {
     answer_to(service, posts(), status, body);
 }
 
-/// Answers the request with this number.
-fn answer_to(service: &mut Service, number: usize, status: &str, body: Vec<u8>) {
-    let headers = [(":status", status), ("content-type", "application/x-protobuf")];
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into();
-    fake::with(|host| host.answer = Some(FakeAnswer { headers, body }));
-    service.on_http_call_response(&FakeCalls, call(number), true);
-    fake::with(|host| host.answer = None);
-}
-
-/// The call of the request with this number, from 1, or an unknown call.
-fn call(number: usize) -> Call {
-    let token = fake::with(|host| host.posts.get(number.wrapping_sub(1)).map(|post| post.token));
-    Call::from_token(token.unwrap_or(u32::MAX))
+/// Answers the request with this number, from 1, unless it has been answered.
+fn answer_to(service: &Vm, number: usize, status: &str, body: Vec<u8>) {
+    let token = fake::with(|host| host.posts[number - 1].token);
+    let headers = [("content-type", "application/x-protobuf")];
+    service.answer(token, Some(FakeAnswer::new(status, &headers, body)));
 }
 
 /// Sets the counter in shared data.
@@ -117,54 +107,67 @@ fn posts() -> usize {
 
 /// The sums of the last request: metric and value.
 fn last_sums() -> Vec<(String, i64)> {
-    sums(&fake::with(|host| host.posts.last().unwrap().body.clone()))
+    sums(&last_body())
 }
 
 fn sums(body: &[u8]) -> Vec<(String, i64)> {
-    let request = <ExportMetricsServiceRequest as Message>::decode(body).unwrap();
+    sums_of(&decode(body)).map(|(name, point)| (name.to_owned(), integer(point))).collect()
+}
+
+fn decode(body: &[u8]) -> ExportMetricsServiceRequest {
+    <ExportMetricsServiceRequest as Message>::decode(body).unwrap()
+}
+
+fn metrics(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = &otlp::Metric> {
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-    let metrics = scopes.flat_map(|scope| &scope.metrics);
-    let points = metrics.flat_map(|metric| {
-        let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
-        sum.data_points.iter().map(|point| match point.value {
-            Some(number_data_point::Value::AsInt(value)) => (metric.name.clone(), value),
-            other => panic!("an integer, not {other:?}"),
-        })
-    });
-    points.collect()
+    scopes.flat_map(|scope| &scope.metrics)
+}
+
+/// The points of a request without other metrics than sums, with the names of the metrics.
+fn sums_of(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = (&str, &NumberDataPoint)> {
+    metrics(request).flat_map(|metric| {
+        let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum, not {metric:?}") };
+        sum.data_points.iter().map(|point| (metric.name.as_str(), point))
+    })
+}
+
+fn integer(point: &NumberDataPoint) -> i64 {
+    let Some(number_data_point::Value::AsInt(value)) = point.value else { panic!("an integer: {point:?}") };
+    value
+}
+
+/// The body of the last request.
+fn last_body() -> Vec<u8> {
+    fake::with(|host| host.posts.last().unwrap().body.clone())
 }
 
 /// The windows of the points in the body of a request: start and end.
 fn windows(body: &[u8]) -> Vec<(u64, u64)> {
-    let request = <ExportMetricsServiceRequest as Message>::decode(body).unwrap();
-    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-    let points = scopes.flat_map(|scope| &scope.metrics).flat_map(|metric| {
-        let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
-        sum.data_points.iter()
-    });
-    points.map(|point| (point.start_time_unix_nano, point.time_unix_nano)).collect()
+    let window = |(_, point): (_, &NumberDataPoint)| (point.start_time_unix_nano, point.time_unix_nano);
+    sums_of(&decode(body)).map(window).collect()
 }
 
-fn stat(name: &str) -> u64 {
-    fake::with(|host| host.stat(&format!("tributary_{name}")))
+/// The messages at a log level, one a line.
+fn logged(level: LogLevel) -> String {
+    fake::with(|host| host.logged(level).join("\n"))
 }
 
 #[test]
 fn batches_are_aggregated_and_exported_once_per_interval() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&batch(1, &[("a", 2), ("b", 1)]));
     enqueue(&batch(2, &[("a", 3)]));
     count(6);
-    service.on_queue_ready();
-    tick_at(&mut service, 0);
+    service.queue_ready();
+    tick_at(&service, 0);
     assert_eq!(posts(), 0, "nothing is due yet");
-    tick_at(&mut service, 1);
-    tick_at(&mut service, 2);
+    tick_at(&service, 1);
+    tick_at(&service, 2);
     assert_eq!(posts(), 1, "one call in flight");
     let sum = |name: &str, value| (name.to_owned(), value);
     assert_eq!(last_sums(), [sum("requests", 5), sum("requests", 1), sum("tributary.counter", 6)]);
-    answer(&mut service, "200");
-    tick_at(&mut service, 3);
+    answer(&service, "200");
+    tick_at(&service, 3);
     assert_eq!((posts(), stat("points_exported"), stat("observations_aggregated")), (2, 3, 6));
 }
 
@@ -173,9 +176,9 @@ fn a_request_has_the_configured_headers() {
     fake::reset();
     let json = r#"{"interval": "1s", "destinations": [{"cluster": "c", "path": "/p", "authority": "h",
         "headers": {"x-tenant": "t"}, "timeout": "2s"}]}"#;
-    let mut service = service(json);
+    let service = service(json);
     enqueue(&batch(1, &[("a", 1)]));
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     let post = fake::with(|host| host.posts[0].clone());
     assert_eq!((post.cluster.as_str(), post.timeout), ("c", Duration::from_secs(2)));
     let headers: Vec<_> = post.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -196,14 +199,14 @@ fn a_request_has_the_configured_headers() {
 fn a_large_table_is_exported_slice_by_slice() {
     fake::reset();
     let json = r#"{"interval": "1s", "destinations": [{"cluster": "c", "max_bytes": 16384}]}"#;
-    let mut service = service(json);
+    let service = service(json);
     enqueue(&many(1_000));
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     let mut points = Vec::new();
     while posts() > points.len() {
         assert!(fake::with(|host| host.posts.last().unwrap().body.len()) <= 16_384 + 100);
         points.push(last_sums().len());
-        answer(&mut service, "200");
+        answer(&service, "200");
     }
     assert!(points.len() > 2, "{points:?}");
     assert_eq!(points.iter().sum::<usize>(), 1_001, "all series and the shared counter, each once");
@@ -212,13 +215,13 @@ fn a_large_table_is_exported_slice_by_slice() {
 
 #[test]
 fn a_request_is_written_part_by_part() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&many(1_000));
-    service.on_queue_ready();
+    service.queue_ready();
     fake::with(|host| (host.now_unix_nano, host.clock_step_ns) = (SECOND, CALLBACK_NS / 3));
     let mut ticks = 0;
     while posts() == 0 {
-        service.on_tick(&FakeCalls);
+        service.tick();
         ticks += 1;
         assert_eq!(
             fake::with(|host| host.tick_period),
@@ -233,13 +236,13 @@ fn a_request_is_written_part_by_part() {
 #[test]
 fn destinations_take_turns_when_the_budget_is_short() {
     fake::reset();
-    let mut service = service(
+    let service = service(
         r#"{"interval": "1s", "destinations": [{"cluster": "a"}, {"cluster": "b"}, {"cluster": "c"}]}"#,
     );
     enqueue(&many(300));
-    service.on_queue_ready();
+    service.queue_ready();
     fake::with(|host| (host.now_unix_nano, host.clock_step_ns) = (SECOND, CALLBACK_NS));
-    (0..100).for_each(|_| service.on_tick(&FakeCalls));
+    (0..100).for_each(|_| service.tick());
     let mut clusters =
         fake::with(|host| host.posts.iter().map(|post| post.cluster.clone()).collect::<Vec<_>>());
     clusters.sort();
@@ -248,122 +251,113 @@ fn destinations_take_turns_when_the_budget_is_short() {
 
 #[test]
 fn an_outage_loses_nothing_and_is_logged_once() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&batch(1, &[("a", 1)]));
     for seconds in 1..50 {
-        tick_at(&mut service, seconds);
-        answer(&mut service, "503");
+        tick_at(&service, seconds);
+        answer(&service, "503");
     }
     let tried = posts();
     assert!((4..10).contains(&tried), "waits grow: {tried} tries in 50 seconds");
     enqueue(&batch(2, &[("a", 1)]));
-    tick_at(&mut service, 200);
+    tick_at(&service, 200);
     assert_eq!(last_sums()[0].1, 2);
-    answer(&mut service, "200");
-    assert_eq!(fake::with(|host| host.logged(LogLevel::Warn).len()), 1);
-    assert_eq!(fake::with(|host| host.logged(LogLevel::Info).len()), 1, "one line when it is over");
+    answer(&service, "200");
+    assert_eq!(logged(LogLevel::Warn).lines().count(), 1);
+    assert_eq!(logged(LogLevel::Info).lines().count(), 1, "one line when it is over");
     assert_eq!(stat("exports_failed"), tried as u64);
 }
 
 #[test]
 fn a_missing_cluster_is_retried() {
-    let mut service = one_destination();
+    let service = one_destination();
     fake::with(|host| host.refuse_calls = Some(tributary_host::Status::BadArgument));
     enqueue(&batch(1, &[("a", 1)]));
-    tick_at(&mut service, 1);
-    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    tick_at(&service, 1);
+    let log = logged(LogLevel::Warn);
     assert!(log.contains("the cluster does not exist: check cluster \"collector\""), "{log}");
     fake::with(|host| host.refuse_calls = None);
-    tick_at(&mut service, 3);
+    tick_at(&service, 3);
     assert_eq!(last_sums()[0].1, 1);
 }
 
 #[test]
 fn a_rejected_request_is_not_retried() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&batch(1, &[("a", 1)]));
-    tick_at(&mut service, 1);
-    answer(&mut service, "400");
+    tick_at(&service, 1);
+    answer(&service, "400");
     assert_eq!((posts(), stat("points_dropped")), (1, 2));
-    tick_at(&mut service, 2);
+    tick_at(&service, 2);
     assert_eq!(posts(), 2, "the next cycle starts as usual");
 }
 
 #[test]
 fn destinations_do_not_wait_for_each_other() {
     fake::reset();
-    let mut service = service(r#"{"interval": "1s", "destinations": [{"cluster": "a"}, {"cluster": "b"}]}"#);
+    let service = service(r#"{"interval": "1s", "destinations": [{"cluster": "a"}, {"cluster": "b"}]}"#);
     enqueue(&batch(1, &[("a", 1)]));
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     let clusters =
         || fake::with(|host| host.posts.iter().map(|post| post.cluster.clone()).collect::<Vec<_>>());
     assert_eq!(clusters(), ["a", "b"]);
-    answer(&mut service, "200");
-    tick_at(&mut service, 2);
+    answer(&service, "200");
+    tick_at(&service, 2);
     assert_eq!(clusters(), ["a", "b", "b"], "b was answered, a was not");
 }
 
 #[test]
 fn invalid_items_gaps_and_duplicates_are_counted() {
-    let mut service = one_destination();
+    let service = one_destination();
     for item in
         [b"".as_slice(), b"garbage", &batch(1, &[("a", 1)]), &batch(1, &[("a", 1)]), &batch(4, &[("a", 1)])]
     {
         enqueue(item);
     }
-    service.on_queue_ready();
+    service.queue_ready();
     let stats = ["batches_invalid", "batches_received", "batches_duplicate", "batches_missing"].map(stat);
     assert_eq!(stats, [2, 2, 1, 2]);
     let reasons = ["batches_invalid.sequence", "batches_invalid.malformed"].map(stat);
     assert_eq!(reasons, [1, 1]);
-    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    let log = logged(LogLevel::Warn);
     assert_eq!(log.matches("from the shared queue, which are not a valid batch").count(), 1, "{log}");
 }
 
 #[test]
 fn a_callback_takes_a_bounded_part_and_the_shutdown_takes_all() {
-    let mut service = one_destination();
+    let service = one_destination();
     let received = || stat("batches_received");
     (1..=1_000).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
     fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
-    service.on_queue_ready();
+    service.queue_ready();
     assert!((2..50).contains(&received()), "{}", received());
     let before = received();
-    (0..100).for_each(|_| service.on_queue_ready());
+    (0..100).for_each(|_| service.queue_ready());
     assert_eq!(received(), before, "the other notifications leave the rest to the next tick");
     assert_eq!(fake::with(|host| host.tick_period), Some(Duration::from_millis(1)));
-    service.on_tick(&FakeCalls);
+    service.tick();
     assert!((before + 2..100).contains(&received()), "{}", received());
-    service.shut_down();
+    service.delete();
     assert_eq!((received(), posts()), (1_000, 0), "nothing is sent");
 }
 
 #[test]
 fn ticks_are_rare_again_without_a_backlog() {
-    let mut service = one_destination();
+    let service = one_destination();
     (1..=100).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
     fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
-    service.on_queue_ready();
-    (0..100).for_each(|_| service.on_tick(&FakeCalls));
+    service.queue_ready();
+    (0..100).for_each(|_| service.tick());
     assert_eq!((stat("batches_received"), fake::with(|host| host.tick_period)), (100, Some(TICK)));
 }
 
 /// The points in the log lines for a destination.
-fn unexported(name: &str) -> Vec<(String, u64)> {
+fn unexported(name: &str) -> Vec<(String, i64)> {
     let mark = format!("{} \"{name}\" ", crate::export::shutdown::MARK);
-    let lines =
-        fake::with(|host| host.logged(LogLevel::Warn).into_iter().map(str::to_owned).collect::<Vec<_>>());
-    let lines = lines.iter().filter_map(|line| Some(line.split_once(&mark)?.1));
     let mut points = Vec::new();
-    for line in lines {
+    for line in logged(LogLevel::Warn).lines().filter_map(|line| Some(line.split_once(&mark)?.1)) {
         let request: ExportMetricsServiceRequest = serde_json::from_str(line).unwrap();
-        for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
-            let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
-            points.extend(sum.data_points.iter().map(|point| match point.value {
-                Some(number_data_point::Value::AsInt(value)) => (metric.name.clone(), value.cast_unsigned()),
-                other => panic!("{other:?}"),
-            }));
-        }
+        points.extend(sums_of(&request).map(|(name, point)| (name.to_owned(), integer(point))));
     }
     points.retain(|(name, _)| name == "requests");
     points
@@ -372,19 +366,17 @@ fn unexported(name: &str) -> Vec<(String, u64)> {
 #[test]
 fn the_shutdown_logs_what_was_not_exported() {
     fake::reset();
-    let mut service = service(
-        r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "one"}, {"cluster": "two", "temporality": "delta"}]}"#,
+    let service = service(
+        r#"{"interval": "1s", "destinations": [{"cluster": "one"}, {"cluster": "two", "temporality": "delta"}]}"#,
     );
     enqueue(&batch(1, &[("a", 5), ("b", 1)]));
-    tick_at(&mut service, 1);
-    tick_at(&mut service, 2);
+    tick_at(&service, 1);
+    tick_at(&service, 2);
     // The first destination accepts it, the second does not respond.
-    let headers = [(":status".to_owned(), b"200".to_vec())].into();
-    fake::with(|host| host.answer = Some(FakeAnswer { headers, body: vec![] }));
-    service.on_http_call_response(&FakeCalls, call(1), true);
+    answer_to(&service, 1, "200", vec![]);
     enqueue(&batch(2, &[("a", 2)]));
     let sent = fake::with(|host| host.posts.len());
-    service.shut_down();
+    service.delete();
     assert_eq!(fake::with(|host| host.posts.len()), sent, "nothing is sent");
     let requests = |value| ("requests".to_owned(), value);
     assert_eq!(unexported("one"), [requests(7)], "the series that changed, in full");

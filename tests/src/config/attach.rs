@@ -19,20 +19,8 @@ impl EnvoyConfig {
     /// Moves the worker filter from the HTTP filters to the access loggers of its connection manager.
     #[must_use]
     pub fn as_access_logger(self) -> Self {
-        self.edit(|document| {
-            let mut result = Ok(0);
-            tree::visit(document, &mut |node| {
-                let filters = node.get_mut("http_filters").and_then(Value::as_sequence_mut);
-                let filter = filters.and_then(|filters| {
-                    let at = filters.iter().position(tree::is_wasm_extension)?;
-                    Some(filters.remove(at))
-                });
-                if let (Some(filter), Ok(moved)) = (filter, &result) {
-                    result = attach_as_access_logger(node, filter).map(|()| moved + 1);
-                }
-            });
-            ensure!(result? > 0, "no connection manager has a Wasm filter");
-            Ok(())
+        self.move_filters("http_filters", |connection_manager, logger| {
+            path::set(connection_manager, "access_log", Value::Sequence(vec![logger]))
         })
     }
 
@@ -43,12 +31,7 @@ impl EnvoyConfig {
         self.edit(|document| {
             let mut filters = Vec::new();
             tree::visit(document, &mut |node| {
-                let http_filters = node.get_mut("http_filters").and_then(Value::as_sequence_mut);
-                if let Some(http_filters) = http_filters
-                    && let Some(at) = http_filters.iter().position(tree::is_wasm_extension)
-                {
-                    filters.push(http_filters.remove(at));
-                }
+                filters.extend(tree::remove_wasm_extension(node, "http_filters"));
             });
             let [filter] = &filters[..] else {
                 bail!("{} connection managers have a Wasm filter, not one", filters.len())
@@ -90,7 +73,7 @@ impl EnvoyConfig {
     /// Moves the worker filter from the network filters to the access loggers of the TCP proxy behind it.
     #[must_use]
     pub fn as_tcp_proxy_logger(self) -> Self {
-        self.move_network_filters(|chain, logger| {
+        self.move_filters("filters", |chain, logger| {
             let proxy = chain.get_mut("filters").and_then(|filters| filters.get_mut(0));
             let proxy = proxy.and_then(|proxy| proxy.get_mut("typed_config")).context("no filter is left")?;
             path::set(proxy, "access_log", Value::Sequence(vec![logger]))
@@ -101,7 +84,7 @@ impl EnvoyConfig {
     #[must_use]
     pub fn as_listener_logger(self) -> Self {
         let mut loggers = Vec::new();
-        let moved = self.move_network_filters(|_, logger| {
+        let moved = self.move_filters("filters", |_, logger| {
             loggers.push(logger);
             Ok(())
         });
@@ -113,24 +96,20 @@ impl EnvoyConfig {
         })
     }
 
-    /// Removes the Wasm filter from every filter chain that has one, and passes it to `attach` as an access
-    /// logger.
-    fn move_network_filters(self, mut attach: impl FnMut(&mut Value, Value) -> Result<()>) -> Self {
+    /// Removes the Wasm filter from every list of filters that has one, and passes it to `attach` as an access
+    /// logger, with the node of the list.
+    fn move_filters(self, list: &str, mut attach: impl FnMut(&mut Value, Value) -> Result<()>) -> Self {
         self.edit(|document| {
             let mut result = Ok(0);
             tree::visit(document, &mut |node| {
-                let filters = node.get_mut("filters").and_then(Value::as_sequence_mut);
-                let filter = filters.and_then(|filters| {
-                    let at = filters.iter().position(tree::is_wasm_extension)?;
-                    Some(filters.remove(at))
-                });
+                let filter = tree::remove_wasm_extension(node, list);
                 if let (Some(mut filter), Ok(moved)) = (filter, &result) {
                     result = path::set(&mut filter, "typed_config.@type", ACCESS_LOGGER.into())
                         .and_then(|()| attach(node, filter))
                         .map(|()| moved + 1);
                 }
             });
-            ensure!(result? > 0, "no filter chain has a Wasm filter");
+            ensure!(result? > 0, "no {list} have a Wasm filter");
             Ok(())
         })
     }
@@ -152,11 +131,6 @@ impl EnvoyConfig {
         })?;
         Ok(found)
     }
-}
-
-fn attach_as_access_logger(connection_manager: &mut Value, mut filter: Value) -> Result<()> {
-    path::set(&mut filter, "typed_config.@type", ACCESS_LOGGER.into())?;
-    path::set(connection_manager, "access_log", Value::Sequence(vec![filter]))
 }
 
 /// Adds the parts of `envoy/log_stream.yaml` that lead the access log to a worker filter, with `plugin` as

@@ -45,7 +45,7 @@ struct Listener {
 ///
 /// Envoy's log has its name before each of its lines.
 #[derive(Debug, Clone, Serialize)]
-pub struct Plugin {
+pub struct AttachedPlugin {
     name: String,
     root_id: String,
     failure_policy: &'static str,
@@ -55,7 +55,7 @@ pub struct Plugin {
     capability_restriction_config: Option<Value>,
 }
 
-impl Plugin {
+impl AttachedPlugin {
     /// A plugin of the module `target/wasm/MODULE.wasm`.
     pub fn new(name: &str, module: &str, configuration: &Value) -> Self {
         let file = format!("target/wasm/{module}.wasm");
@@ -110,7 +110,7 @@ impl EnvoyConfig {
     /// Attaches a plugin. Its streams arrive at the listener `name`. An upstream HTTP filter also gets TCP
     /// connections, tunnelled over HTTP, from the listener `name-tunnel`.
     #[must_use]
-    pub fn attach(self, point: AttachPoint, name: &str, plugin: &Plugin) -> Self {
+    pub fn attach(self, point: AttachPoint, name: &str, plugin: &AttachedPlugin) -> Self {
         let wasm = |kind: &str| vec![extension("tributary", kind, &json!({"config": plugin}))];
         let http_filter = || wasm("filters.http.wasm.v3.Wasm");
         let logger = || wasm("access_loggers.wasm.v3.WasmAccessLog");

@@ -76,6 +76,13 @@ pub(super) fn is_wasm_extension(item: &Value) -> bool {
     kind.is_some_and(|kind| kind.contains(".wasm.v3."))
 }
 
+/// Removes the first Wasm extension from the list `list` of a node.
+pub(super) fn remove_wasm_extension(node: &mut Value, list: &str) -> Option<Value> {
+    let extensions = node.get_mut(list)?.as_sequence_mut()?;
+    let at = extensions.iter().position(is_wasm_extension)?;
+    Some(extensions.remove(at))
+}
+
 fn items<'a>(document: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     let resources = document.get("static_resources").and_then(|resources| resources.get(kind));
     resources.and_then(Value::as_sequence).into_iter().flatten()

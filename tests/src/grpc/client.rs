@@ -22,16 +22,16 @@ pub struct GrpcClient {
 
 /// A call in progress.
 #[derive(Debug)]
-pub struct Call {
+pub struct GrpcCall {
     outgoing: SendStream<Bytes>,
     response: Option<ResponseFuture>,
     incoming: Option<Incoming>,
-    answer: Answer,
+    answer: GrpcResponse,
 }
 
 /// How a call ended for the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct GrpcResponse {
     /// The HTTP status; `None` if the stream was reset before.
     pub http_status: Option<u16>,
     /// The gRPC status, from the trailers or the headers.
@@ -53,7 +53,7 @@ impl GrpcClient {
     }
 
     /// Starts a call of the method at `path` with additional metadata.
-    pub async fn call(&self, path: &str, metadata: &[(&str, &str)]) -> Result<Call> {
+    pub async fn call(&self, path: &str, metadata: &[(&str, &str)]) -> Result<GrpcCall> {
         let request = Request::post(format!("http://localhost{path}"))
             .version(http::Version::HTTP_2)
             .header("content-type", CONTENT_TYPE)
@@ -61,7 +61,7 @@ impl GrpcClient {
         let request = metadata.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let mut requests = in_time("room for a stream", self.requests.clone().ready()).await??;
         let (response, outgoing) = requests.send_request(request.body(())?, false)?;
-        Ok(Call { outgoing, response: Some(response), incoming: None, answer: Answer::default() })
+        Ok(GrpcCall { outgoing, response: Some(response), incoming: None, answer: GrpcResponse::default() })
     }
 }
 
@@ -71,7 +71,7 @@ impl Drop for GrpcClient {
     }
 }
 
-impl Call {
+impl GrpcCall {
     /// Sends a message.
     pub fn send(&mut self, message: &[u8]) -> Result<()> {
         message::send(&mut self.outgoing, message)
@@ -86,7 +86,7 @@ impl Call {
     }
 
     /// Ends the request and waits for the end of the response.
-    pub async fn finish(mut self) -> Result<Answer> {
+    pub async fn finish(mut self) -> Result<GrpcResponse> {
         // Fails if the response has already ended.
         let _ = self.outgoing.send_data(Bytes::new(), true);
         while self.receive().await?.is_some() {}
@@ -102,7 +102,7 @@ impl Call {
     }
 
     /// Cancels the call and returns what was received so far.
-    pub fn cancel(mut self) -> Answer {
+    pub fn cancel(mut self) -> GrpcResponse {
         self.outgoing.send_reset(Reason::CANCEL);
         self.answer
     }
@@ -151,7 +151,8 @@ mod tests {
     async fn the_client_reports_how_each_call_ended() {
         let server = GrpcServer::start().await.unwrap();
         let client = GrpcClient::connect(server.address()).await.unwrap();
-        let answer = |http_status, status, messages, reset| Answer { http_status, status, messages, reset };
+        let answer =
+            |http_status, status, messages, reset| GrpcResponse { http_status, status, messages, reset };
         for (path, message, expected) in [
             (method::GET, "a", answer(Some(200), Some(0), 1, false)),
             (method::UPLOAD, "a", answer(Some(200), Some(0), 1, false)),
@@ -182,7 +183,7 @@ mod tests {
         let mut call = client.call(method::BREAK, &[]).await.unwrap();
         call.send(b"a").unwrap();
         assert_eq!(call.receive().await.unwrap().unwrap(), "a");
-        let expected = Answer { http_status: Some(200), status: None, messages: 1, reset: true };
+        let expected = GrpcResponse { http_status: Some(200), status: None, messages: 1, reset: true };
         assert_eq!(call.finish().await.unwrap(), expected);
         let mut call = client.call(method::GET, &[]).await.unwrap();
         call.send(b"a").unwrap();

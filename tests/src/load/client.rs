@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::mix::{Ending, Shape};
-use super::tally::Outcome;
+use super::tally::LoadOutcome;
 
 /// More headers than any response in the tests has.
 const MAX_HEADERS: usize = 64;
@@ -55,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// The request ended in another way than its shape expects; the connection is closed.
-    pub(super) async fn send(&mut self, shape: &Shape, index: u64) -> Result<Outcome> {
+    pub(super) async fn send(&mut self, shape: &Shape, index: u64) -> Result<LoadOutcome> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -67,15 +67,15 @@ impl Client {
         match shape.expected_ending() {
             Ending::Answer => {}
             // Dropping the stream sends FIN, because no byte is unread.
-            Ending::CloseBeforeAnswer | Ending::HalfHeader => return Ok(Outcome::Aborted),
+            Ending::CloseBeforeAnswer | Ending::HalfHeader => return Ok(LoadOutcome::Aborted),
             Ending::ResetBeforeAnswer => {
                 connection.stream.set_zero_linger()?;
-                return Ok(Outcome::Aborted);
+                return Ok(LoadOutcome::Aborted);
             }
             Ending::ResetDuringAnswer => {
                 let head = connection.read_head().await?;
                 connection.stream.set_zero_linger()?;
-                return Ok(Outcome::Truncated(head.status));
+                return Ok(LoadOutcome::Truncated(head.status));
             }
         }
         let mut head = connection.read_head().await?;
@@ -84,12 +84,12 @@ impl Client {
         }
         let has_body = !shape.is_head() && head.status != 204 && head.status != 304;
         if has_body && !connection.skip_body(head.length).await? {
-            return Ok(Outcome::Truncated(head.status));
+            return Ok(LoadOutcome::Truncated(head.status));
         }
         if head.keep_alive && !(has_body && head.length == Length::UntilClose) {
             self.connection = Some(connection);
         }
-        Ok(Outcome::Answered(head.status))
+        Ok(LoadOutcome::Answered(head.status))
     }
 }
 

@@ -31,7 +31,7 @@ pub struct ShapeTally {
 
 /// The outcome of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum LoadOutcome {
     Answered(u16),
     Truncated(u16),
     Aborted,
@@ -112,11 +112,11 @@ impl ShapeTally {
     }
 
     /// Counts one outcome; `None` is a failure.
-    pub(super) fn add(&mut self, outcome: Option<Outcome>) {
+    pub(super) fn add(&mut self, outcome: Option<LoadOutcome>) {
         match outcome {
-            Some(Outcome::Answered(status)) => *self.answered.entry(status).or_default() += 1,
-            Some(Outcome::Truncated(status)) => *self.truncated.entry(status).or_default() += 1,
-            Some(Outcome::Aborted) => self.aborted += 1,
+            Some(LoadOutcome::Answered(status)) => *self.answered.entry(status).or_default() += 1,
+            Some(LoadOutcome::Truncated(status)) => *self.truncated.entry(status).or_default() += 1,
+            Some(LoadOutcome::Aborted) => self.aborted += 1,
             None => self.failed += 1,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Attributes, Histogram, HistogramPoint, NumberPoint, to_count};
+use super::{Attributes, HistogramPoint, NumberPoint, ReceivedHistogram, to_count};
 
 const BOUND_LABEL: &str = "le";
 
@@ -37,9 +37,9 @@ pub fn classic_histograms(buckets: Vec<NumberPoint>, sums: Vec<NumberPoint>) -> 
 }
 
 /// Assembles a histogram from its cumulative buckets: upper bound and number of values.
-fn histogram(mut buckets: Vec<(f64, u64)>) -> Result<Histogram> {
+fn histogram(mut buckets: Vec<(f64, u64)>) -> Result<ReceivedHistogram> {
     buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let mut histogram = Histogram::default();
+    let mut histogram = ReceivedHistogram::default();
     for (bound, up_to) in buckets {
         let count =
             up_to.checked_sub(histogram.count).context("a bucket has fewer values than the one before")?;

@@ -21,12 +21,12 @@ pub struct ExponentialPoint {
     /// The series' attributes.
     pub attributes: Attributes,
     /// What was measured.
-    pub histogram: ExponentialHistogram,
+    pub histogram: ReceivedExponentialHistogram,
 }
 
 /// A histogram whose bounds are powers of `2^(2^-scale)`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ExponentialHistogram {
+pub struct ReceivedExponentialHistogram {
     /// How many values were measured.
     pub count: u64,
     /// Their sum, in the metric's unit.
@@ -37,26 +37,26 @@ pub struct ExponentialHistogram {
     pub max: Option<f64>,
     /// The scale: one more halves the width of the buckets.
     pub scale: i32,
-    /// The number of values within [`ExponentialHistogram::zero_threshold`] of zero.
+    /// The number of values within [`ReceivedExponentialHistogram::zero_threshold`] of zero.
     pub zero_count: u64,
     /// The largest distance from zero that counts as zero.
     pub zero_threshold: f64,
     /// The buckets above zero.
-    pub positive: Buckets,
+    pub positive: ReceivedBuckets,
     /// The buckets below zero, by distance from it.
-    pub negative: Buckets,
+    pub negative: ReceivedBuckets,
 }
 
 /// Consecutive buckets: bucket `i` counts the values in `(2^(i * 2^-scale), 2^((i + 1) * 2^-scale)]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Buckets {
+pub struct ReceivedBuckets {
     /// The index of the first bucket.
     pub offset: i32,
     /// The number of values in each bucket.
     pub counts: Vec<u64>,
 }
 
-impl ExponentialHistogram {
+impl ReceivedExponentialHistogram {
     /// Checks that the fields are consistent.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl ExponentialHistogram {
     }
 }
 
-impl Buckets {
+impl ReceivedBuckets {
     /// The number of values in all buckets.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()

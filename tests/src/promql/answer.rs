@@ -46,7 +46,7 @@ pub struct NativeBucket {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Answer<T> {
+pub(super) struct QueryAnswer<T> {
     pub(super) data: T,
 }
 
@@ -54,19 +54,19 @@ pub(super) struct Answer<T> {
 pub(super) struct QueryResult {
     #[serde(rename = "resultType")]
     pub(super) result_type: String,
-    pub(super) result: Vec<Row>,
+    pub(super) result: Vec<QueryRow>,
 }
 
 /// Numbers are text, because JSON has no infinity.
 #[derive(Deserialize)]
-pub(super) struct Row {
+pub(super) struct QueryRow {
     pub(super) metric: BTreeMap<String, String>,
     value: Option<(f64, String)>,
-    histogram: Option<(f64, RowHistogram)>,
+    histogram: Option<(f64, QueryHistogram)>,
 }
 
 #[derive(Deserialize)]
-struct RowHistogram {
+struct QueryHistogram {
     count: String,
     sum: String,
     /// Which bounds are inclusive, the lower and the upper bound, and the count.
@@ -78,11 +78,11 @@ struct RowHistogram {
 #[serde(rename_all = "camelCase")]
 pub(super) struct SeriesExemplars {
     pub(super) series_labels: BTreeMap<String, String>,
-    pub(super) exemplars: Vec<RowExemplar>,
+    pub(super) exemplars: Vec<QueryExemplar>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct RowExemplar {
+pub(super) struct QueryExemplar {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) value: String,
     /// In seconds since 1970.
@@ -90,7 +90,7 @@ pub(super) struct RowExemplar {
 }
 
 /// Parses a row.
-pub(super) fn element(row: Row) -> Result<Element> {
+pub(super) fn element(row: QueryRow) -> Result<Element> {
     let value = match (row.value, row.histogram) {
         (Some((_, number)), None) => ElementValue::Number(number.parse()?),
         (None, Some((_, histogram))) => ElementValue::Histogram(native_histogram(histogram)?),
@@ -99,7 +99,7 @@ pub(super) fn element(row: Row) -> Result<Element> {
     Ok(Element { labels: row.metric, value })
 }
 
-fn native_histogram(row: RowHistogram) -> Result<NativeHistogram> {
+fn native_histogram(row: QueryHistogram) -> Result<NativeHistogram> {
     let bucket = |(_, lower, upper, count): (u8, String, String, String)| -> Result<NativeBucket> {
         Ok(NativeBucket { lower: lower.parse()?, upper: upper.parse()?, count: count.parse()? })
     };

@@ -23,7 +23,7 @@ pub(super) const JSON: &str = "application/json";
 
 /// The encoding of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Encoding {
+pub enum RequestEncoding {
     /// OTLP/HTTP in protobuf.
     OtlpProtobuf,
     /// OTLP/HTTP in JSON.
@@ -93,7 +93,7 @@ fn points(data: &Data) -> usize {
     }
 }
 
-impl Encoding {
+impl RequestEncoding {
     /// Detects the encoding from the headers.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self> {
         let content_type = headers.get(CONTENT_TYPE);

@@ -9,14 +9,17 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Metric, NumberDataPoint, exponential_histogram_data_point, metric::Data, number_data_point,
 };
 
-use crate::metrics::{AttributeValue, Attributes, Buckets, Exemplar, ExponentialHistogram, Histogram};
+use crate::metrics::{
+    Attributes, ReceivedAttribute, ReceivedBuckets, ReceivedExemplar, ReceivedExponentialHistogram,
+    ReceivedHistogram,
+};
 
 const TRACE_ID_BYTES: usize = 16;
 const SPAN_ID_BYTES: usize = 8;
 
 /// How consecutive points of a metric relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SeriesKind {
     Gauge,
     Delta { monotonic: bool },
     Cumulative { monotonic: bool },
@@ -30,21 +33,21 @@ pub(super) struct Window {
 }
 
 #[derive(Debug)]
-pub(super) struct Point {
+pub(super) struct ReceivedPoint {
     pub(super) attributes: Attributes,
     pub(super) window: Window,
     /// Whether it has the flag `NO_RECORDED_VALUE`.
     pub(super) is_flagged: bool,
-    pub(super) value: Option<Value>,
-    pub(super) exemplars: Vec<Exemplar>,
+    pub(super) value: Option<ReceivedValue>,
+    pub(super) exemplars: Vec<ReceivedExemplar>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(super) enum ReceivedValue {
     Int(i64),
     Double(f64),
-    Histogram(Histogram),
-    Exponential(ExponentialHistogram),
+    Histogram(ReceivedHistogram),
+    Exponential(ReceivedExponentialHistogram),
 }
 
 impl fmt::Display for Window {
@@ -53,13 +56,13 @@ impl fmt::Display for Window {
     }
 }
 
-impl Value {
+impl ReceivedValue {
     /// Checks that the value is consistent.
     pub(super) fn check(&self) -> Result<()> {
         match self {
             Self::Int(_) | Self::Double(_) => Ok(()),
             Self::Exponential(histogram) => histogram.check(),
-            Self::Histogram(Histogram { count, bounds, buckets, .. }) => {
+            Self::Histogram(ReceivedHistogram { count, bounds, buckets, .. }) => {
                 ensure!(bounds.is_sorted_by(|a, b| a < b), "the bounds {bounds:?} do not ascend");
                 let (bounds, counts) = (bounds.len(), buckets.len());
                 ensure!(counts == bounds + 1, "{counts} buckets for {bounds} bounds");
@@ -128,14 +131,14 @@ impl Value {
 }
 
 /// Converts all points of a metric.
-pub(super) fn points(metric: &Metric) -> Result<(Kind, Vec<Point>)> {
+pub(super) fn points(metric: &Metric) -> Result<(SeriesKind, Vec<ReceivedPoint>)> {
     let kind = |temporality, monotonic| match AggregationTemporality::try_from(temporality) {
-        Ok(AggregationTemporality::Cumulative) => Ok(Kind::Cumulative { monotonic }),
-        Ok(AggregationTemporality::Delta) => Ok(Kind::Delta { monotonic }),
+        Ok(AggregationTemporality::Cumulative) => Ok(SeriesKind::Cumulative { monotonic }),
+        Ok(AggregationTemporality::Delta) => Ok(SeriesKind::Delta { monotonic }),
         _ => bail!("temporality {temporality} is neither delta nor cumulative"),
     };
     let (kind, points) = match metric.data.as_ref().context("it has no data")? {
-        Data::Gauge(gauge) => (Kind::Gauge, gauge.data_points.iter().map(number).collect()),
+        Data::Gauge(gauge) => (SeriesKind::Gauge, gauge.data_points.iter().map(number).collect()),
         Data::Sum(sum) => {
             let kind = kind(sum.aggregation_temporality, sum.is_monotonic)?;
             (kind, sum.data_points.iter().map(number).collect())
@@ -148,7 +151,7 @@ pub(super) fn points(metric: &Metric) -> Result<(Kind, Vec<Point>)> {
         }
         other @ Data::Summary(_) => bail!("the sink does not support {other:?}"),
     };
-    let points: Result<Vec<Point>> = points;
+    let points: Result<Vec<ReceivedPoint>> = points;
     Ok((kind, points?))
 }
 
@@ -157,10 +160,10 @@ pub(super) fn attributes(list: &[KeyValue]) -> Result<Attributes> {
     let mut attributes = Attributes::new();
     for attribute in list {
         let value = match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
-            Some(any_value::Value::StringValue(text)) => AttributeValue::Text(text.clone()),
-            Some(any_value::Value::IntValue(number)) => AttributeValue::Int(*number),
-            Some(any_value::Value::BoolValue(truth)) => AttributeValue::Bool(*truth),
-            other => AttributeValue::Other(format!("{other:?}")),
+            Some(any_value::Value::StringValue(text)) => ReceivedAttribute::Text(text.clone()),
+            Some(any_value::Value::IntValue(number)) => ReceivedAttribute::Int(*number),
+            Some(any_value::Value::BoolValue(truth)) => ReceivedAttribute::Bool(*truth),
+            other => ReceivedAttribute::Other(format!("{other:?}")),
         };
         let previous = attributes.insert(attribute.key.clone(), value);
         ensure!(previous.is_none(), "duplicate attribute {:?}", attribute.key);
@@ -168,22 +171,22 @@ pub(super) fn attributes(list: &[KeyValue]) -> Result<Attributes> {
     Ok(attributes)
 }
 
-fn number(point: &NumberDataPoint) -> Result<Point> {
-    Ok(Point {
+fn number(point: &NumberDataPoint) -> Result<ReceivedPoint> {
+    Ok(ReceivedPoint {
         attributes: attributes(&point.attributes)?,
         window: Window { start: point.start_time_unix_nano, time: point.time_unix_nano },
         is_flagged: is_flagged(point.flags),
         value: point.value.map(|value| match value {
-            number_data_point::Value::AsInt(value) => Value::Int(value),
-            number_data_point::Value::AsDouble(value) => Value::Double(value),
+            number_data_point::Value::AsInt(value) => ReceivedValue::Int(value),
+            number_data_point::Value::AsDouble(value) => ReceivedValue::Double(value),
         }),
         exemplars: exemplars(&point.exemplars)?,
     })
 }
 
-fn histogram(point: &HistogramDataPoint) -> Result<Point> {
+fn histogram(point: &HistogramDataPoint) -> Result<ReceivedPoint> {
     let is_empty = point.count == 0 && point.bucket_counts.is_empty();
-    let histogram = Histogram {
+    let histogram = ReceivedHistogram {
         count: point.count,
         sum: point.sum.unwrap_or_default(),
         bounds: point.explicit_bounds.clone(),
@@ -194,23 +197,23 @@ fn histogram(point: &HistogramDataPoint) -> Result<Point> {
         min.zip(max).is_none_or(|(min, max)| min <= max),
         "the minimum {min:?} is above the maximum {max:?}"
     );
-    Ok(Point {
+    Ok(ReceivedPoint {
         attributes: attributes(&point.attributes)?,
         window: Window { start: point.start_time_unix_nano, time: point.time_unix_nano },
         is_flagged: is_flagged(point.flags),
-        value: (!is_empty).then_some(Value::Histogram(histogram)),
+        value: (!is_empty).then_some(ReceivedValue::Histogram(histogram)),
         exemplars: exemplars(&point.exemplars)?,
     })
 }
 
-fn exponential(point: &ExponentialHistogramDataPoint) -> Result<Point> {
+fn exponential(point: &ExponentialHistogramDataPoint) -> Result<ReceivedPoint> {
     let buckets = |buckets: Option<&exponential_histogram_data_point::Buckets>| {
-        buckets.map_or_else(Buckets::default, |buckets| Buckets {
+        buckets.map_or_else(ReceivedBuckets::default, |buckets| ReceivedBuckets {
             offset: buckets.offset,
             counts: buckets.bucket_counts.clone(),
         })
     };
-    let histogram = ExponentialHistogram {
+    let histogram = ReceivedExponentialHistogram {
         count: point.count,
         sum: point.sum.unwrap_or_default(),
         min: point.min,
@@ -226,11 +229,11 @@ fn exponential(point: &ExponentialHistogramDataPoint) -> Result<Point> {
     let is_missing = is_flagged && histogram.count == 0 && histogram.zero_count == 0;
     let is_missing =
         is_missing && histogram.positive.counts.is_empty() && histogram.negative.counts.is_empty();
-    Ok(Point {
+    Ok(ReceivedPoint {
         attributes: attributes(&point.attributes)?,
         window: Window { start: point.start_time_unix_nano, time: point.time_unix_nano },
         is_flagged,
-        value: (!is_missing).then_some(Value::Exponential(histogram)),
+        value: (!is_missing).then_some(ReceivedValue::Exponential(histogram)),
         exemplars: exemplars(&point.exemplars)?,
     })
 }
@@ -239,18 +242,18 @@ fn is_flagged(flags: u32) -> bool {
     flags & u32::from(DataPointFlags::NoRecordedValueMask as u16) != 0
 }
 
-fn exemplars(list: &[otlp::Exemplar]) -> Result<Vec<Exemplar>> {
+fn exemplars(list: &[otlp::Exemplar]) -> Result<Vec<ReceivedExemplar>> {
     list.iter().map(exemplar).collect()
 }
 
-fn exemplar(exemplar: &otlp::Exemplar) -> Result<Exemplar> {
+fn exemplar(exemplar: &otlp::Exemplar) -> Result<ReceivedExemplar> {
     #[expect(clippy::cast_precision_loss, reason = "values in tests are far below 2^53")]
     let value = match exemplar.value.context("an exemplar has no value")? {
         otlp::exemplar::Value::AsDouble(value) => value,
         otlp::exemplar::Value::AsInt(value) => value as f64,
     };
     ensure!(exemplar.time_unix_nano > 0, "an exemplar has no time");
-    Ok(Exemplar {
+    Ok(ReceivedExemplar {
         value,
         time_unix_nano: exemplar.time_unix_nano,
         trace_id: hex(&exemplar.trace_id, TRACE_ID_BYTES).context("the trace id of an exemplar")?,

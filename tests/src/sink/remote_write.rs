@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use anyhow::{Context, Result, ensure};
 
 use crate::metrics::{
-    AttributeValue, Attributes, Buckets, ExponentialHistogram, ExponentialPoint, HistogramPoint, NumberPoint,
-    classic_histograms, matches, to_count,
+    Attributes, ExponentialPoint, HistogramPoint, NumberPoint, ReceivedAttribute, ReceivedBuckets,
+    ReceivedExponentialHistogram, classic_histograms, matches, to_count,
 };
 use crate::remote_write::{BucketSpan, Exemplar, Histogram, Label, MetricMetadata, NAME_LABEL, Sample};
 use crate::remote_write::{TimeSeries, WriteRequest, is_stale};
@@ -21,12 +21,12 @@ const MAX_EXEMPLAR_CHARACTERS: usize = 128;
 /// All series that were received by remote write and accepted.
 #[derive(Debug, Clone, Default)]
 pub struct RemoteWriteStore {
-    series: BTreeMap<Labels, RemoteSeries>,
+    series: BTreeMap<SeriesLabels, RemoteSeries>,
     metadata: BTreeMap<String, MetricMetadata>,
 }
 
 /// The labels of a series, including the metric name.
-pub type Labels = BTreeMap<String, String>;
+pub type SeriesLabels = BTreeMap<String, String>;
 
 /// One series with everything that was sent, in order of time.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,11 +41,11 @@ pub struct RemoteSeries {
 
 impl RemoteWriteStore {
     /// Every series of the metric `name` with the labels `wanted`, including ended ones.
-    pub fn series(&self, name: &str, wanted: &[(&str, &str)]) -> Vec<(&Labels, &RemoteSeries)> {
-        let has = |labels: &Labels, (key, value): &(&str, &str)| {
+    pub fn series(&self, name: &str, wanted: &[(&str, &str)]) -> Vec<(&SeriesLabels, &RemoteSeries)> {
+        let has = |labels: &SeriesLabels, (key, value): &(&str, &str)| {
             labels.get(*key).is_some_and(|found| found == value)
         };
-        let is_wanted = |labels: &Labels| {
+        let is_wanted = |labels: &SeriesLabels| {
             has(labels, &(NAME_LABEL, name)) && wanted.iter().all(|label| has(labels, label))
         };
         self.series.iter().filter(|(labels, _)| is_wanted(labels)).collect()
@@ -65,7 +65,7 @@ impl RemoteWriteStore {
     /// Every active series of the metric `name` with its latest value; all labels are text.
     pub fn number_points(&self, name: &str) -> Vec<NumberPoint> {
         let active = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
-        let point = |(labels, series): (&Labels, &RemoteSeries)| {
+        let point = |(labels, series): (&SeriesLabels, &RemoteSeries)| {
             let value = series.samples.last()?.value;
             Some(NumberPoint { instance: instance(labels), attributes: attributes(labels), value })
         };
@@ -82,7 +82,7 @@ impl RemoteWriteStore {
     /// histogram.
     pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
         let active = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
-        let point = |(labels, series): (&Labels, &RemoteSeries)| {
+        let point = |(labels, series): (&SeriesLabels, &RemoteSeries)| {
             // Invalid histograms were refused on arrival.
             let histogram = native(series.histograms.last()?).ok()?;
             Some(ExponentialPoint { instance: instance(labels), attributes: attributes(labels), histogram })
@@ -106,7 +106,7 @@ impl RemoteWriteStore {
 
     /// Stores a whole request, or nothing: the error names the first invalid series.
     pub(super) fn take(&mut self, request: &WriteRequest) -> Result<()> {
-        let mut changed: BTreeMap<Labels, RemoteSeries> = BTreeMap::new();
+        let mut changed: BTreeMap<SeriesLabels, RemoteSeries> = BTreeMap::new();
         for incoming in &request.timeseries {
             let labels = labels(&incoming.labels).with_context(|| format!("{:?}", incoming.labels))?;
             let Entry::Vacant(entry) = changed.entry(labels) else {
@@ -161,7 +161,7 @@ fn follows(last: Option<i64>, next: i64) -> Result<()> {
 }
 
 /// Converts labels, and checks them by the rules of the protocol.
-fn labels(list: &[Label]) -> Result<Labels> {
+fn labels(list: &[Label]) -> Result<SeriesLabels> {
     ensure!(list.is_sorted_by(|a, b| a.name < b.name), "the labels are not sorted, or one is a duplicate");
     for Label { name, value } in list {
         ensure!(
@@ -170,7 +170,7 @@ fn labels(list: &[Label]) -> Result<Labels> {
         );
         ensure!(!value.is_empty(), "the label {name:?} is empty");
     }
-    let labels: Labels = list.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
+    let labels: SeriesLabels = list.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
     let name = labels.get(NAME_LABEL).context("the metric name is missing")?;
     ensure!(
         is_name(name, "_:"),
@@ -200,9 +200,9 @@ fn check_exemplar(exemplar: &Exemplar) -> Result<()> {
 }
 
 /// Converts a native histogram to an OpenTelemetry histogram.
-fn native(histogram: &Histogram) -> Result<ExponentialHistogram> {
+fn native(histogram: &Histogram) -> Result<ReceivedExponentialHistogram> {
     ensure!(SCHEMAS.contains(&histogram.schema), "the schema {} is not in {SCHEMAS:?}", histogram.schema);
-    Ok(ExponentialHistogram {
+    Ok(ReceivedExponentialHistogram {
         count: histogram.count_int.context("a native histogram without an integer count")?,
         sum: histogram.sum,
         min: None,
@@ -215,7 +215,7 @@ fn native(histogram: &Histogram) -> Result<ExponentialHistogram> {
     })
 }
 
-fn buckets(spans: &[BucketSpan], deltas: &[i64]) -> Result<Buckets> {
+fn buckets(spans: &[BucketSpan], deltas: &[i64]) -> Result<ReceivedBuckets> {
     let length: u64 = spans.iter().map(|span| u64::from(span.length)).sum();
     ensure!(length == u64::try_from(deltas.len())?, "{} deltas for {length} buckets", deltas.len());
     let mut deltas = deltas.iter();
@@ -233,16 +233,16 @@ fn buckets(spans: &[BucketSpan], deltas: &[i64]) -> Result<Buckets> {
     }
     // Prometheus numbers buckets by their upper bound, OpenTelemetry by the lower.
     let offset = spans.first().map_or(0, |span| span.offset.saturating_sub(1));
-    Ok(Buckets { offset, counts })
+    Ok(ReceivedBuckets { offset, counts })
 }
 
-fn instance(labels: &Labels) -> String {
+fn instance(labels: &SeriesLabels) -> String {
     labels.get(INSTANCE_LABEL).cloned().unwrap_or_default()
 }
 
-fn attributes(labels: &Labels) -> Attributes {
+fn attributes(labels: &SeriesLabels) -> Attributes {
     let labels = labels.iter().filter(|(name, _)| *name != NAME_LABEL);
-    labels.map(|(name, value)| (name.clone(), AttributeValue::Text(value.clone()))).collect()
+    labels.map(|(name, value)| (name.clone(), ReceivedAttribute::Text(value.clone()))).collect()
 }
 
 #[cfg(test)]

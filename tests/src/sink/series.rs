@@ -2,32 +2,32 @@
 
 use anyhow::{Result, ensure};
 
-use super::point::{Kind, Point, Value, Window};
-use crate::metrics::Exemplar;
+use super::point::{ReceivedPoint, ReceivedValue, SeriesKind, Window};
+use crate::metrics::ReceivedExemplar;
 
 /// The state of a series after all its points.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Series {
+pub(super) struct ReceivedSeries {
     /// The sum of all deltas, and of the last cumulative points of earlier start times.
-    finished: Option<Value>,
+    finished: Option<ReceivedValue>,
     /// The latest cumulative point, or the latest value of a gauge.
-    current: Option<Value>,
+    current: Option<ReceivedValue>,
     /// The kind and the window of the latest point.
-    latest: Option<(Kind, Window)>,
+    latest: Option<(SeriesKind, Window)>,
     /// Whether the latest point marked the series as ended.
     ended: bool,
     allows_gaps: bool,
-    exemplars: Vec<Exemplar>,
+    exemplars: Vec<ReceivedExemplar>,
 }
 
-impl Series {
+impl ReceivedSeries {
     /// An empty series; `allows_gaps` accepts deltas with gaps between their times.
     pub(super) fn with_gaps(allows_gaps: bool) -> Self {
         Self { allows_gaps, ..Self::default() }
     }
 
     /// The total of all points; `None` without a value.
-    pub(super) fn total(&self) -> Option<Value> {
+    pub(super) fn total(&self) -> Option<ReceivedValue> {
         match (&self.finished, &self.current) {
             // Values that cannot be added were refused on arrival.
             (Some(finished), Some(current)) => finished.clone().plus(current).ok(),
@@ -39,7 +39,7 @@ impl Series {
         self.ended
     }
 
-    pub(super) fn exemplars(&self) -> &[Exemplar] {
+    pub(super) fn exemplars(&self) -> &[ReceivedExemplar] {
         &self.exemplars
     }
 
@@ -47,7 +47,7 @@ impl Series {
     ///
     /// # Errors
     /// The point is invalid, by itself or after the previous points; the series must then be discarded.
-    pub(super) fn take(&mut self, kind: Kind, point: Point) -> Result<()> {
+    pub(super) fn take(&mut self, kind: SeriesKind, point: ReceivedPoint) -> Result<()> {
         let window = point.window;
         ensure!(window.time >= window.start, "its time {} is before its start {}", window.time, window.start);
         ensure!(
@@ -75,14 +75,14 @@ impl Series {
         Ok(())
     }
 
-    fn follow(&mut self, kind: Kind, window: Window, value: Value) -> Result<()> {
+    fn follow(&mut self, kind: SeriesKind, window: Window, value: ReceivedValue) -> Result<()> {
         let earlier = self.latest.map(|(_, earlier)| earlier);
         if let Some(earlier) = earlier {
             ensure!(window.time >= earlier.time, "its window {window} is older than the previous {earlier}");
         }
         match kind {
-            Kind::Gauge => self.current = Some(value),
-            Kind::Delta { monotonic } => {
+            SeriesKind::Gauge => self.current = Some(value),
+            SeriesKind::Delta { monotonic } => {
                 ensure!(
                     !monotonic || !value.is_negative(),
                     "the delta {value:?} of a monotonic sum is negative"
@@ -100,7 +100,7 @@ impl Series {
                 }
                 self.finish(value)?;
             }
-            Kind::Cumulative { monotonic } => {
+            SeriesKind::Cumulative { monotonic } => {
                 match (earlier, self.current.take()) {
                     (Some(earlier), current) if window.start != earlier.start => {
                         ensure!(
@@ -126,7 +126,7 @@ impl Series {
         Ok(())
     }
 
-    fn end(&mut self, kind: Kind, window: Window) -> Result<()> {
+    fn end(&mut self, kind: SeriesKind, window: Window) -> Result<()> {
         let start = match self.latest {
             Some((_, earlier)) => {
                 ensure!(window.time >= earlier.time, "it ends before the end of its window {earlier}");
@@ -134,7 +134,7 @@ impl Series {
             }
             None => window.start,
         };
-        if let Some(current) = self.current.take().filter(|_| kind != Kind::Gauge) {
+        if let Some(current) = self.current.take().filter(|_| kind != SeriesKind::Gauge) {
             self.finish(current)?;
         }
         self.latest = Some((kind, Window { start, time: window.time }));
@@ -142,7 +142,7 @@ impl Series {
         Ok(())
     }
 
-    fn finish(&mut self, value: Value) -> Result<()> {
+    fn finish(&mut self, value: ReceivedValue) -> Result<()> {
         self.finished = Some(match self.finished.take() {
             Some(finished) => finished.plus(&value)?,
             None => value,

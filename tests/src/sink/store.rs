@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 use hyper::header::HeaderMap;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
-use super::encoding::{Encoding, Message};
-use super::point::{self, Value};
+use super::encoding::{Message, RequestEncoding};
+use super::point::{self, ReceivedValue};
 use super::remote_write::RemoteWriteStore;
-use super::series::Series;
+use super::series::ReceivedSeries;
 use crate::metrics::{
     Attributes, ExemplarPoint, ExponentialPoint, HistogramPoint, NumberPoint, matches, to_count,
 };
@@ -22,7 +22,7 @@ const INSTANCE_KEY: &str = "service.instance.id";
 /// with a new start time is added to it, and deltas are added up. An ended series keeps its total.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
-    series: BTreeMap<Key, Series>,
+    series: BTreeMap<Key, ReceivedSeries>,
     remote_write: RemoteWriteStore,
     allows_gaps: bool,
 }
@@ -66,37 +66,32 @@ impl Store {
 
     /// Every series of the sum or gauge `name`.
     pub fn number_points(&self, name: &str) -> Vec<NumberPoint> {
-        let point = |(key, value): (&Key, Value)| {
+        self.points(name, |instance, attributes, value| {
             let value = value.number()?;
-            Some(NumberPoint { instance: key.instance.clone(), attributes: key.attributes.clone(), value })
-        };
-        self.totals(name).filter_map(point).collect()
+            Some(NumberPoint { instance, attributes, value })
+        })
     }
 
     /// Every series of the histogram `name` with explicit bounds.
     pub fn histogram_points(&self, name: &str) -> Vec<HistogramPoint> {
-        let point = |(key, value): (&Key, Value)| {
-            let Value::Histogram(histogram) = value else { return None };
-            let (instance, attributes) = (key.instance.clone(), key.attributes.clone());
+        self.points(name, |instance, attributes, value| {
+            let ReceivedValue::Histogram(histogram) = value else { return None };
             Some(HistogramPoint { instance, attributes, histogram })
-        };
-        self.totals(name).filter_map(point).collect()
+        })
     }
 
     /// Every series of the exponential histogram `name`.
     pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
-        let point = |(key, value): (&Key, Value)| {
-            let Value::Exponential(histogram) = value else { return None };
-            let (instance, attributes) = (key.instance.clone(), key.attributes.clone());
+        self.points(name, |instance, attributes, value| {
+            let ReceivedValue::Exponential(histogram) = value else { return None };
             Some(ExponentialPoint { instance, attributes, histogram })
-        };
-        self.totals(name).filter_map(point).collect()
+        })
     }
 
     /// Every series of the metric `name` that has exemplars.
     pub fn exemplars(&self, name: &str) -> Vec<ExemplarPoint> {
         let with_exemplars = self.named(name).filter(|(_, series)| !series.exemplars().is_empty());
-        let point = |(key, series): (&Key, &Series)| ExemplarPoint {
+        let point = |(key, series): (&Key, &ReceivedSeries)| ExemplarPoint {
             instance: key.instance.clone(),
             attributes: key.attributes.clone(),
             exemplars: series.exemplars().to_vec(),
@@ -113,17 +108,27 @@ impl Store {
         metrics
     }
 
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Key, &'a Series)> {
+    /// Makes a point of each series that `point` accepts, from its instance, its attributes and its total.
+    fn points<P>(
+        &self,
+        name: &str,
+        point: impl Fn(String, Attributes, ReceivedValue) -> Option<P>,
+    ) -> Vec<P> {
+        let point = |(key, value): (&Key, _)| point(key.instance.clone(), key.attributes.clone(), value);
+        self.totals(name).filter_map(point).collect()
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Key, &'a ReceivedSeries)> {
         self.series.iter().filter(move |(key, _)| key.metric == name)
     }
 
-    fn totals<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Key, Value)> {
+    fn totals<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Key, ReceivedValue)> {
         self.named(name).filter_map(|(key, series)| Some((key, series.total()?)))
     }
 
     /// Decodes and stores a request.
     pub fn take_request(&mut self, headers: &HeaderMap, body: &[u8]) -> Result<()> {
-        self.take(&Encoding::of(headers)?.decode(headers, body)?)
+        self.take(&RequestEncoding::of(headers)?.decode(headers, body)?)
     }
 
     /// Stores all points of a request, or none: the error names the first invalid point.
@@ -135,7 +140,7 @@ impl Store {
     }
 
     fn take_otlp(&mut self, request: &ExportMetricsServiceRequest) -> Result<()> {
-        let mut changed: BTreeMap<Key, Series> = BTreeMap::new();
+        let mut changed: BTreeMap<Key, ReceivedSeries> = BTreeMap::new();
         for resource_metrics in &request.resource_metrics {
             let resource = resource_metrics.resource.as_ref();
             let resource = point::attributes(
@@ -150,7 +155,7 @@ impl Store {
                     let key = Key { metric, instance, attributes: point.attributes.clone() };
                     ensure!(!changed.contains_key(&key), "duplicate series {key:?} in one request");
                     let series = self.series.get(&key).cloned();
-                    let mut series = series.unwrap_or_else(|| Series::with_gaps(self.allows_gaps));
+                    let mut series = series.unwrap_or_else(|| ReceivedSeries::with_gaps(self.allows_gaps));
                     series.take(kind, point).with_context(|| format!("{key:?}"))?;
                     changed.insert(key, series);
                 }

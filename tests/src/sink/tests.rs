@@ -9,7 +9,7 @@ use prost::Message as _;
 use super::encoding::{JSON, PROTOBUF};
 use super::sample::{COUNTER, CUMULATIVE, DURATION, counter, duration, request};
 use super::*;
-use crate::metrics::AttributeValue;
+use crate::metrics::ReceivedAttribute;
 
 async fn post(sink: &Sink, message: &ExportMetricsServiceRequest) -> reqwest::Result<reqwest::Response> {
     post_bytes(sink, message.encode_to_vec(), PROTOBUF, "identity").await
@@ -51,8 +51,8 @@ async fn histograms_are_read_with_typed_attributes() {
     assert_eq!(store.count(DURATION, &[("http.response.status_code", "404")]), 1);
     let points = store.histogram_points(DURATION);
     let ok = &points[0];
-    assert_eq!(ok.attributes["http.response.status_code"], AttributeValue::Int(200));
-    assert_eq!(ok.attributes["http.route"], AttributeValue::Text("users".to_owned()));
+    assert_eq!(ok.attributes["http.response.status_code"], ReceivedAttribute::Int(200));
+    assert_eq!(ok.attributes["http.route"], ReceivedAttribute::Text("users".to_owned()));
     assert_eq!((ok.instance.as_str(), ok.histogram.count), ("a", 9));
     assert_eq!(
         (ok.histogram.bounds.as_slice(), ok.histogram.buckets.as_slice()),
@@ -92,7 +92,7 @@ async fn json_and_protobuf_are_equal_and_distinguished() {
     let [a, b] = &store.histogram_points(DURATION)[..] else { panic!("{:?}", store.metrics()) };
     assert_eq!((&a.attributes, &a.histogram), (&b.attributes, &b.histogram));
     let encodings: Vec<_> = sink.received().iter().map(|received| received.encoding).collect();
-    assert_eq!(encodings, [Some(Encoding::OtlpProtobuf), Some(Encoding::OtlpJson)]);
+    assert_eq!(encodings, [Some(RequestEncoding::OtlpProtobuf), Some(RequestEncoding::OtlpJson)]);
 
     sink.fail_next(1, &Fault::PartialSuccess { rejected: 2, message: "too old".to_owned() });
     let body = serde_json::to_vec(&request("c", vec![counter(CUMULATIVE, 1, 2, 3)])).unwrap();

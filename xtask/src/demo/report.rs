@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use tributary_tests::ledger::Ledger;
+use tributary_tests::ledger::EnvoyLedger;
 
 /// The same requests, by four independent counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,7 +28,7 @@ pub(crate) struct DemoReport {
     pub(crate) counts: RequestCounts,
     pub(crate) lost: u64,
     /// The ledger, by the modules' own statistics.
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: EnvoyLedger,
     /// The time from the first request to the last answer, in seconds.
     pub(crate) elapsed_s: f64,
 }
@@ -93,11 +93,11 @@ mod tests {
     ) -> DemoReport {
         let counts = RequestCounts { requests_sent, requests_envoy, requests_counter, requests_exported };
         let destination = Destination { exported: requests_sent, ..Destination::default() };
-        let ledger = Ledger {
+        let ledger = EnvoyLedger {
             observed: requests_sent,
             aggregated: requests_sent,
             destinations: [("collector".to_owned(), destination)].into(),
-            ..Ledger::default()
+            ..EnvoyLedger::default()
         };
         DemoReport { workers: 2, collector: "embedded", counts, lost: counts.lost(), ledger, elapsed_s: 1.5 }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use comfy_table::Table;
-use tributary_tests::metrics::{Histogram, HistogramPoint, to_f64};
+use tributary_tests::metrics::{HistogramPoint, ReceivedHistogram, to_f64};
 
 use crate::output;
 
@@ -19,7 +19,7 @@ const FIRST_SERVER_ERROR: u16 = 500;
 
 #[derive(Debug, Default)]
 struct Route {
-    durations: Histogram,
+    durations: ReceivedHistogram,
     errors: u64,
 }
 
@@ -66,7 +66,8 @@ mod tests {
         let mut attributes = tributary_tests::metrics::Attributes::from([(STATUS.to_owned(), status.into())]);
         attributes.extend(route.map(|route| (ROUTE.to_owned(), route.into())));
         let count = buckets.iter().sum();
-        let histogram = Histogram { count, sum: 1.0, bounds: vec![0.01, 0.1], buckets: buckets.to_vec() };
+        let histogram =
+            ReceivedHistogram { count, sum: 1.0, bounds: vec![0.01, 0.1], buckets: buckets.to_vec() };
         HistogramPoint { instance: String::new(), attributes, histogram }
     }
 

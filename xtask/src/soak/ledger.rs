@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use tributary_tests::admin::Stats;
+use tributary_tests::admin::AdminStats;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{COUNTER, DURATION};
 
@@ -61,7 +61,7 @@ pub(super) struct ExportStats {
     pub(super) points_rejected: u64,
 }
 
-fn module_stat(stats: &Stats, name: &str) -> u64 {
+fn module_stat(stats: &AdminStats, name: &str) -> u64 {
     // Envoy shows a statistic only after its first change.
     stats.counter(&format!("wasmcustom.tributary_{name}")).unwrap_or(0)
 }

@@ -53,34 +53,34 @@ fn exports() -> Vec<Export> {
 
 #[test]
 fn a_snapshot_is_written_on_request_and_at_most_once_a_second() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&batch(1, &[("a", 3), ("b", 4)]));
-    tick_at(&mut service, 10);
+    tick_at(&service, 10);
     assert_eq!(snapshot_time(), None, "no request");
     ask(ASKED_KEY, 10 * SECOND + 1);
-    tick_at(&mut service, 11);
+    tick_at(&service, 11);
     assert_eq!((snapshot_time(), snapshot()), (Some(11 * SECOND), vec![3, 4]));
     let first = parts().remove(0);
-    assert_eq!((first.time_unix_nano, &*first.resource), (11 * SECOND, service.resource.canonical()));
+    let exported = decode(&last_body()).resource_metrics.remove(0).resource.unwrap();
+    assert_eq!((first.time_unix_nano, &*first.resource), (11 * SECOND, &*exported.encode_to_vec()));
     enqueue(&batch(2, &[("a", 3), ("b", 4)]));
-    tick_at(&mut service, 20);
+    tick_at(&service, 20);
     assert_eq!(snapshot_time(), Some(11 * SECOND), "no new request");
     ask(ASKED_KEY, 20 * SECOND);
-    tick_at(&mut service, 20);
+    tick_at(&service, 20);
     assert_eq!((snapshot_time(), snapshot()), (Some(20 * SECOND), vec![6, 8]));
     ask(ASKED_KEY, 20 * SECOND + 5);
-    fake::with(|host| host.now_unix_nano = 20 * SECOND + SECOND / 2);
-    service.on_tick(&FakeCalls);
+    service.tick_at(20 * SECOND + SECOND / 2);
     assert_eq!(snapshot_time(), Some(20 * SECOND), "at most once a second");
 }
 
 #[test]
 fn a_snapshot_takes_several_callbacks_and_is_published_as_a_whole() {
     fake::reset();
-    let mut service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
+    let service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
     enqueue(&many(5_000));
     for second in 1..20 {
-        tick_at(&mut service, second);
+        tick_at(&service, second);
     }
     ask(ASKED_KEY, 20 * SECOND);
     fake::with(|host| {
@@ -89,7 +89,7 @@ fn a_snapshot_takes_several_callbacks_and_is_published_as_a_whole() {
     });
     let mut ticks = 0;
     while snapshot_time().is_none() {
-        service.on_tick(&FakeCalls);
+        service.tick();
         ticks += 1;
         assert!(ticks < 100, "it is never complete");
     }
@@ -103,17 +103,17 @@ fn a_snapshot_takes_several_callbacks_and_is_published_as_a_whole() {
 #[test]
 fn a_snapshot_that_is_too_large_is_cut_and_marked() {
     fake::reset();
-    let mut service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
+    let service = service(r#"{"destinations": [], "limits": {"series": 9000}}"#);
     let long = "x".repeat(1_000);
     for sequence in 1..=50 {
         let series: Vec<_> = (0..100).map(|number| format!("{sequence}-{number}-{long}")).collect();
         let series: Vec<_> = series.iter().map(|route| (route.as_str(), 1)).collect();
         enqueue(&batch(sequence, &series));
-        tick_at(&mut service, sequence);
+        tick_at(&service, sequence);
     }
     ask(ASKED_KEY, 100 * SECOND);
     while snapshot_time().is_none() {
-        tick_at(&mut service, 100);
+        tick_at(&service, 100);
     }
     let (length, series) = (shared(SNAPSHOT_KEY).unwrap().len(), snapshot().len());
     assert!(length <= SNAPSHOT_BYTES_MAX && length > SNAPSHOT_BYTES_MAX - 250_000, "{length} bytes");
@@ -124,14 +124,12 @@ fn a_snapshot_that_is_too_large_is_cut_and_marked() {
 #[test]
 fn a_snapshot_has_the_metrics_of_the_service() {
     fake::reset();
-    let config = ServiceConfig::parse(br#"{"destinations": [{"cluster": "collector"}]}"#).unwrap();
-    let mut service = start(config);
+    let service = start(r#"{"destinations": [{"cluster": "collector"}]}"#);
     count(6);
     enqueue(&batch(1, &[("a", 3)]));
     for second in 1..5 {
         ask(ASKED_KEY, second * SECOND);
-        tick_at(&mut service, second);
-        answer(&mut service, "200");
+        tick_at(&service, second);
     }
     assert_eq!(snapshot(), [3]);
     let groups = parts().into_iter().flat_map(|part| part.groups);
@@ -142,15 +140,15 @@ fn a_snapshot_has_the_metrics_of_the_service() {
 #[test]
 fn a_series_that_has_ended_is_not_in_the_snapshot() {
     fake::reset();
-    let mut service = service(r#"{"destinations": [], "limits": {"idle": "60s"}}"#);
+    let service = service(r#"{"destinations": [], "limits": {"idle": "60s"}}"#);
     enqueue(&batch(1, &[("a", 3)]));
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     enqueue(&batch(2, &[("b", 4)]));
-    tick_at(&mut service, 50);
+    tick_at(&service, 50);
     for (now, expected) in [(50, vec![3, 4]), (70, vec![4])] {
         ask(ASKED_KEY, now * SECOND);
-        tick_at(&mut service, now);
-        tick_at(&mut service, now);
+        tick_at(&service, now);
+        tick_at(&service, now);
         assert_eq!(snapshot(), expected, "after {now} s");
     }
 }
@@ -158,45 +156,45 @@ fn a_series_that_has_ended_is_not_in_the_snapshot() {
 #[test]
 fn a_snapshot_changes_nothing_for_destinations() {
     fake::reset();
-    let mut service = service(r#"{"interval": "10s", "destinations": [{"cluster": "collector"}]}"#);
+    let service = service(r#"{"interval": "10s", "destinations": [{"cluster": "collector"}]}"#);
     enqueue(&batch(1, &[("a", 3)]));
     ask(ASKED_KEY, 5 * SECOND);
-    tick_at(&mut service, 5);
+    tick_at(&service, 5);
     assert_eq!((snapshot(), posts()), (vec![3], 0));
-    tick_at(&mut service, 10);
+    tick_at(&service, 10);
     assert_eq!(posts(), 1, "the destination still gets its export");
 }
 
 #[test]
 fn a_flush_is_confirmed_when_a_later_cycle_is_complete() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&batch(1, &[("a", 3)]));
-    tick_at(&mut service, 1);
-    answer(&mut service, "200");
+    tick_at(&service, 1);
+    answer(&service, "200");
     assert_eq!((posts(), exports()[0].flushed), (1, 0));
     // During a cycle.
     enqueue(&batch(2, &[("a", 3)]));
-    tick_at(&mut service, 2);
+    tick_at(&service, 2);
     assert_eq!(posts(), 2);
     enqueue(&batch(3, &[("a", 3)]));
     ask(FLUSH_KEY, 1);
-    tick_at(&mut service, 2);
+    tick_at(&service, 2);
     assert_eq!(posts(), 2, "one call in flight");
-    answer(&mut service, "200");
+    answer(&service, "200");
     assert_eq!(exports()[0].flushed, 0, "that cycle started before");
-    tick_at(&mut service, 2);
+    tick_at(&service, 2);
     assert_eq!(posts(), 3, "at once, not in a second");
-    answer(&mut service, "503");
+    answer(&service, "503");
     let export = exports().remove(0);
     assert_eq!((export.flushed, export.failures, export.failed, export.succeeded), (0, 1, 1, 2));
     assert!(export.fault.contains("503"), "{}", export.fault);
-    tick_at(&mut service, 2);
+    tick_at(&service, 2);
     assert_eq!(posts(), 3, "the backoff applies");
     // A new request skips the backoff.
     ask(FLUSH_KEY, 2);
-    tick_at(&mut service, 2);
+    tick_at(&service, 2);
     assert_eq!(posts(), 4);
-    answer(&mut service, "200");
+    answer(&service, "200");
     let export = exports().remove(0);
     assert_eq!((export.flushed, export.failures, export.fault.as_str()), (2, 0, ""));
     assert_eq!(export.complete_unix_nano, 2 * SECOND);
@@ -204,11 +202,11 @@ fn a_flush_is_confirmed_when_a_later_cycle_is_complete() {
 
 #[test]
 fn a_rejected_export_confirms_no_flush() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&batch(1, &[("a", 3)]));
     ask(FLUSH_KEY, 1);
-    tick_at(&mut service, 1);
-    answer(&mut service, "400");
+    tick_at(&service, 1);
+    answer(&service, "400");
     let export = exports().remove(0);
     assert_eq!((export.flushed, export.complete_unix_nano), (0, 0));
     assert!(export.is_stuck(export.patience_ns + 1), "{}", export.fault);

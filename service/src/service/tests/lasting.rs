@@ -10,37 +10,37 @@ use super::*;
 /// The table is large, or the collector is slow.
 #[test]
 fn a_cycle_after_a_long_one_has_the_current_counters() {
-    let mut service = one_destination();
+    let service = one_destination();
     enqueue(&batch(1, &[("a", 1)]));
     for value in 1..5 {
         count(value);
-        tick_at(&mut service, 10 * value);
+        tick_at(&service, 10 * value);
         assert_eq!(posts() as u64, value);
         let exported = last_sums().into_iter().find(|(name, _)| name == counters::METRIC);
         assert_eq!(exported, Some((counters::METRIC.to_owned(), value.cast_signed())));
-        fake::with(|host| host.now_unix_nano += 5 * SECOND);
-        answer(&mut service, "200");
+        main_thread::advance(Duration::from_secs(5));
+        answer(&service, "200");
     }
 }
 
 /// After a hot restart, an Envoy has the statistics of its predecessor, but not its queue.
 #[test]
 fn batches_of_a_lost_queue_do_not_count_as_waiting() {
-    let mut service = one_destination();
+    let service = one_destination();
     let enqueued = tributary_host::stats::Counter::define(BATCHES_ENQUEUED);
     let stats = || (stat("batches_enqueued"), stat("batches_dequeued"), stat("batches_received"));
     enqueued.add(700);
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     assert_eq!(stats(), (700, 700, 0));
     // Waiting batches are taken first. A worker counts a batch after it is in the queue, so there may be one
     // more.
     (1..=101).for_each(|sequence| enqueue(&batch(sequence, &[("a", 1)])));
     enqueued.add(100);
     fake::with(|host| host.clock_step_ns = CALLBACK_NS / 20);
-    service.on_tick(&FakeCalls);
+    service.tick();
     let (_, taken, received) = stats();
     assert!(received < 100 && taken == 700 + received, "{taken} with {received} received");
-    (0..100).for_each(|_| service.on_tick(&FakeCalls));
+    (0..100).for_each(|_| service.tick());
     assert_eq!(stats(), (800, 801, 101));
 }
 
@@ -51,13 +51,13 @@ fn a_clock_that_goes_back_delays_nothing_and_times_never_decrease() {
         fake::reset();
         fake::with(|host| host.now_unix_nano = 10_000 * SECOND);
         let destination = format!(r#"{{"cluster": "c", "temporality": "{temporality}"}}"#);
-        let mut service = service(&format!(r#"{{"interval": "1s", "destinations": [{destination}]}}"#));
+        let service = service(&format!(r#"{{"interval": "1s", "destinations": [{destination}]}}"#));
         let (mut latest, mut total) = (0, 0);
         for (sequence, seconds) in (1..).zip([10_001, 10_002, 6_400, 6_401, 6_402, 10_003, 10_004]) {
             enqueue(&batch(sequence, &[("a", 1)]));
-            tick_at(&mut service, seconds);
+            tick_at(&service, seconds);
             assert_eq!(posts() as u64, sequence, "{temporality}: no export at {seconds}");
-            let body = fake::with(|host| host.posts.last().unwrap().body.clone());
+            let body = last_body();
             for (start, end) in windows(&body) {
                 assert!(start <= end && end > latest, "{temporality} at {seconds}: {start} {end} {latest}");
             }
@@ -65,7 +65,7 @@ fn a_clock_that_goes_back_delays_nothing_and_times_never_decrease() {
             let (_, sum) = last_sums().remove(0);
             total = if temporality == "delta" { total + sum } else { sum };
             assert_eq!(total.cast_unsigned(), sequence);
-            answer(&mut service, "200");
+            answer(&service, "200");
         }
     }
 }
@@ -76,17 +76,17 @@ fn no_series_of_remote_write_goes_back_in_time() {
     fake::reset();
     let json = r#"{"interval": "1s", "limits": {"idle": "2s"}, "resource": {"region": "eu"}, "destinations": [
         {"cluster": "prometheus", "encoding": "remote_write", "max_bytes": 16384}, {"cluster": "down"}]}"#;
-    let mut service = service(json);
+    let service = service(json);
     let (mut answered, mut latest) = (0, HashMap::new());
     for seconds in 1..9 {
         let names: Vec<String> = (0..200).map(|number| format!("{}{number}", seconds > 1)).collect();
         enqueue(&batch(seconds, &names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>()));
-        tick_at(&mut service, seconds);
+        tick_at(&service, seconds);
         while posts() > answered {
             let post = fake::with(|host| host.posts[answered].clone());
             answered += 1;
             let is_taken = seconds < 3 || post.cluster == "prometheus";
-            answer_to(&mut service, answered, if is_taken { "200" } else { "503" }, vec![]);
+            answer_to(&service, answered, if is_taken { "200" } else { "503" }, vec![]);
             if post.cluster == "down" {
                 continue;
             }
@@ -107,15 +107,15 @@ fn a_large_resource_stops_neither_exports_nor_the_shutdown() {
     fake::reset();
     let resource: Vec<String> =
         (0..32).map(|number| format!(r#""{number}{}": "{}""#, "k".repeat(900), "v".repeat(1_000))).collect();
-    let mut service = service(&format!(
+    let service = service(&format!(
         r#"{{"interval": "1s", "resource": {{{}}}, "destinations": [{{"cluster": "c", "max_bytes": 16384}}]}}"#,
         resource.join(", ")
     ));
     enqueue(&batch(1, &[("a", 5), ("b", 1)]));
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     assert_eq!((posts(), last_sums().len()), (1, 1));
-    answer(&mut service, "200");
-    service.shut_down();
+    answer(&service, "200");
+    service.delete();
     assert_eq!(unexported("c"), [("requests".to_owned(), 1)]);
 }
 
@@ -123,14 +123,14 @@ fn a_large_resource_stops_neither_exports_nor_the_shutdown() {
 #[test]
 fn nothing_is_exported_twice_after_a_clock_leaps_forward() {
     fake::reset();
-    let mut service =
+    let service =
         service(r#"{"interval": "1s", "destinations": [{"cluster": "c", "temporality": "delta"}]}"#);
     enqueue(&batch(1, &[("a", 5)]));
-    tick_at(&mut service, 1);
-    tick_at(&mut service, 3_600);
+    tick_at(&service, 1);
+    tick_at(&service, 3_600);
     assert_eq!(posts(), 1, "the response may still come");
-    answer(&mut service, "200");
+    answer(&service, "200");
     enqueue(&batch(2, &[("a", 2)]));
-    tick_at(&mut service, 3_601);
+    tick_at(&service, 3_601);
     assert_eq!((posts(), last_sums()[0].1), (2, 2));
 }

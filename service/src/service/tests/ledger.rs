@@ -10,7 +10,7 @@ fn ledger(destination: &str) -> [u64; 5] {
     parts
 }
 
-fn of(destinations: &str) -> Service {
+fn of(destinations: &str) -> Vm {
     service(&format!(r#"{{"interval": "1s", "destinations": [{destinations}]}}"#))
 }
 
@@ -23,23 +23,23 @@ fn last_requests() -> i64 {
 fn observations_wait_until_a_cycle_is_accepted() {
     for more in ["", r#", "temporality": "delta""#] {
         fake::reset();
-        let mut service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
+        let service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
         enqueue(&batch(1, &[("a", 5)]));
-        service.on_queue_ready();
+        service.queue_ready();
         assert_eq!(ledger("c"), [0, 5, 0, 0, 0]);
-        tick_at(&mut service, 1);
+        tick_at(&service, 1);
         enqueue(&batch(2, &[("a", 5)]));
-        service.on_queue_ready();
+        service.queue_ready();
         assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it is in flight");
-        answer(&mut service, "503");
+        answer(&service, "503");
         assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it is retried");
-        tick_at(&mut service, 3);
+        tick_at(&service, 3);
         enqueue(&batch(3, &[("a", 5)]));
-        answer(&mut service, "200");
-        service.on_queue_ready();
+        answer(&service, "200");
+        service.queue_ready();
         assert_eq!(ledger("c"), [10, 5, 0, 0, 0], "newer observations wait");
-        tick_at(&mut service, 5);
-        answer(&mut service, "200");
+        tick_at(&service, 5);
+        answer(&service, "200");
         assert_eq!(ledger("c"), [15, 0, 0, 0, 0]);
     }
 }
@@ -47,13 +47,13 @@ fn observations_wait_until_a_cycle_is_accepted() {
 #[test]
 fn rejected_sums_wait_and_rejected_deltas_are_dropped() {
     fake::reset();
-    let mut service = of(r#"{"cluster": "sums"}, {"cluster": "deltas", "temporality": "delta"}"#);
+    let service = of(r#"{"cluster": "sums"}, {"cluster": "deltas", "temporality": "delta"}"#);
     for (seconds, status) in [(1, "400"), (2, "200")] {
         enqueue(&batch(seconds, &[("a", 5)]));
         let first = posts() + 1;
-        tick_at(&mut service, seconds);
+        tick_at(&service, seconds);
         for token in first..=posts() {
-            answer_to(&mut service, token, status, vec![]);
+            answer_to(&service, token, status, vec![]);
         }
         let (sums, deltas) = (ledger("sums"), ledger("deltas"));
         let expected = if status == "400" {
@@ -69,14 +69,14 @@ fn rejected_sums_wait_and_rejected_deltas_are_dropped() {
 fn a_large_table_is_exported_with_its_last_slice() {
     for more in ["", r#", "temporality": "delta""#] {
         fake::reset();
-        let mut service = of(&format!(r#"{{"cluster": "c", "max_bytes": 16384{more}}}"#));
+        let service = of(&format!(r#"{{"cluster": "c", "max_bytes": 16384{more}}}"#));
         enqueue(&many(1_000));
-        tick_at(&mut service, 1);
+        tick_at(&service, 1);
         let mut answered = 0;
         while posts() > answered {
             answered += 1;
             let before = ledger("c")[0];
-            answer(&mut service, "200");
+            answer(&service, "200");
             let [exported, waiting, ..] = ledger("c");
             assert!(exported >= before && exported + waiting == 1_000);
         }
@@ -90,27 +90,27 @@ fn a_large_table_is_exported_with_its_last_slice() {
 fn unmeasured_observations_count_as_exported() {
     for more in ["", r#", "temporality": "delta""#] {
         fake::reset();
-        let mut service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
+        let service = of(&format!(r#"{{"cluster": "c"{more}}}"#));
         let mut item = Batch::decode(batch(1, &[("a", 3)])).unwrap();
         item.groups[0].metrics.clear();
         item.groups[0].series[0].points.clear();
         enqueue(&item.encode());
-        tick_at(&mut service, 1);
-        answer(&mut service, "200");
+        tick_at(&service, 1);
+        answer(&service, "200");
         assert_eq!(ledger("c"), [3, 0, 0, 0, 0], "{more}");
     }
 }
 
 #[test]
 fn observations_without_room_in_the_table_are_dropped_for_all_destinations() {
-    let mut service = one_destination();
+    let service = one_destination();
     for number in 0..tributary_proto::limits::METRICS_PER_ORIGIN_MAX + 2 {
         let mut item = Batch::decode(batch(1, &[("a", 3)])).unwrap();
         item.groups[0].metrics[0].name = format!("m{number}");
         (item.producer, item.counters) = (u64::try_from(number).unwrap(), vec![]);
         enqueue(&item.encode());
     }
-    service.on_queue_ready();
+    service.queue_ready();
     let placed = 3 * u64::try_from(tributary_proto::limits::METRICS_PER_ORIGIN_MAX).unwrap();
     assert_eq!(ledger("collector"), [0, placed, 6, 0, 0]);
 }
@@ -119,17 +119,14 @@ fn observations_without_room_in_the_table_are_dropped_for_all_destinations() {
 #[test]
 fn a_first_batch_that_is_lost_in_a_trap_is_missing() {
     fake::reset();
-    let mut first = of(r#"{"cluster": "c"}"#);
-    tick_at(&mut first, 1);
+    let first = of(r#"{"cluster": "c"}"#);
+    tick_at(&first, 1);
     enqueue(&batch(1, &[("a", 5)]));
-    fake::with(|host| {
-        let token = host.queues.resolve(QUEUE_HTTP).unwrap();
-        host.queues.dequeue(token).unwrap();
-    });
+    main_thread::dequeue(QUEUE_HTTP).unwrap();
     drop(first);
-    let mut second = of(r#"{"cluster": "c"}"#);
+    let second = of(r#"{"cluster": "c"}"#);
     enqueue(&batch(2, &[("a", 5)]));
-    second.on_queue_ready();
+    second.queue_ready();
     assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5));
 }
 
@@ -137,29 +134,26 @@ fn a_first_batch_that_is_lost_in_a_trap_is_missing() {
 fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
     fake::reset();
     let destination = r#"{"cluster": "c"}"#;
-    let mut first = of(destination);
+    let first = of(destination);
     enqueue(&batch(1, &[("a", 5)]));
-    tick_at(&mut first, 1);
-    answer(&mut first, "200");
+    tick_at(&first, 1);
+    answer(&first, "200");
     enqueue(&batch(2, &[("a", 5)]));
-    first.on_queue_ready();
+    first.queue_ready();
     assert_eq!(ledger("c"), [5, 5, 0, 0, 0]);
     // It traps while it has a batch.
     enqueue(&batch(3, &[("a", 5)]));
-    fake::with(|host| {
-        let token = host.queues.resolve(QUEUE_HTTP).unwrap();
-        host.queues.dequeue(token).unwrap();
-    });
+    main_thread::dequeue(QUEUE_HTTP).unwrap();
     enqueue(&batch(4, &[("a", 5)]));
-    let mut second = of(destination);
+    let second = of(destination);
     drop(first);
     assert_eq!(stat("observations_dropped.c.trap"), 0, "it may be in a canary VM");
-    second.on_queue_ready();
+    second.queue_ready();
     assert_eq!(ledger("c"), [5, 5, 0, 0, 5]);
     assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5), "the batch in the trap");
-    tick_at(&mut second, 3);
+    tick_at(&second, 3);
     assert_eq!(last_requests(), 5, "only newer observations");
-    answer(&mut second, "200");
+    answer(&second, "200");
     assert_eq!(ledger("c"), [10, 0, 0, 0, 5]);
-    assert_eq!(fake::with(|host| host.logged(LogLevel::Warn).len()), 1);
+    assert_eq!(logged(LogLevel::Warn).lines().count(), 1);
 }

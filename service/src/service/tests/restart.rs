@@ -3,20 +3,20 @@
 use super::*;
 
 /// A service with a delta destination and a cumulative one.
-fn both() -> Service {
+fn both() -> Vm {
     let destinations = r#"{"cluster": "deltas", "temporality": "delta"}, {"cluster": "sums"}"#;
     service(&format!(r#"{{"interval": "1s", "destinations": [{destinations}]}}"#))
 }
 
 /// A process whose services trap and are restarted.
-fn process() -> Service {
+fn process() -> Vm {
     fake::reset();
     fake::with(|host| host.now_unix_nano = SECOND);
     both()
 }
 
 /// Exports, and returns the counter in shared data for each destination: start, time and value.
-fn export(service: &mut Service, seconds: u64) -> [Option<(u64, u64, i64)>; 2] {
+fn export(service: &Vm, seconds: u64) -> [Option<(u64, u64, i64)>; 2] {
     let before = posts();
     tick_at(service, seconds);
     let exported = |cluster: &str| {
@@ -32,7 +32,7 @@ fn export(service: &mut Service, seconds: u64) -> [Option<(u64, u64, i64)>; 2] {
 }
 
 /// Answers the last request of each destination.
-fn answer_both(service: &mut Service, status: &str) {
+fn answer_both(service: &Vm, status: &str) {
     for token in [posts() - 1, posts()] {
         answer_to(service, token, status, vec![]);
     }
@@ -40,37 +40,37 @@ fn answer_both(service: &mut Service, status: &str) {
 
 #[test]
 fn a_counter_continues_from_what_each_destination_has() {
-    let mut first = process();
+    let first = process();
     enqueue(&batch(1, &[("a", 1)]));
     count(6);
-    assert_eq!(export(&mut first, 2), [Some((1, 2, 6)), Some((1, 2, 6))]);
-    answer_both(&mut first, "200");
+    assert_eq!(export(&first, 2), [Some((1, 2, 6)), Some((1, 2, 6))]);
+    answer_both(&first, "200");
     count(7);
-    assert_eq!(export(&mut first, 3), [Some((2, 3, 1)), Some((1, 3, 7))]);
+    assert_eq!(export(&first, 3), [Some((2, 3, 1)), Some((1, 3, 7))]);
     drop(first);
     // It is unknown whether the last export arrived, so it is exported again.
-    let mut second = both();
+    let second = both();
     count(9);
-    assert_eq!(export(&mut second, 5), [Some((2, 5, 3)), Some((1, 5, 9))], "no worker sends a batch");
-    answer_both(&mut second, "200");
+    assert_eq!(export(&second, 5), [Some((2, 5, 3)), Some((1, 5, 9))], "no worker sends a batch");
+    answer_both(&second, "200");
     drop(second);
-    let mut third = both();
-    assert_eq!(export(&mut third, 7), [None, Some((1, 7, 9))], "no update");
-    answer_both(&mut third, "200");
+    let third = both();
+    assert_eq!(export(&third, 7), [None, Some((1, 7, 9))], "no update");
+    answer_both(&third, "200");
     count(10);
-    assert_eq!(export(&mut third, 8), [Some((5, 8, 1)), Some((1, 8, 10))]);
+    assert_eq!(export(&third, 8), [Some((5, 8, 1)), Some((1, 8, 10))]);
 }
 
 #[test]
 fn the_next_service_does_not_export_what_was_rejected() {
-    let mut first = process();
+    let first = process();
     enqueue(&batch(1, &[("a", 1)]));
     count(6);
-    export(&mut first, 2);
-    answer_both(&mut first, "400");
-    let mut second = both();
+    export(&first, 2);
+    answer_both(&first, "400");
+    let second = both();
     count(7);
-    assert_eq!(export(&mut second, 4), [Some((2, 4, 1)), Some((1, 4, 7))]);
+    assert_eq!(export(&second, 4), [Some((2, 4, 1)), Some((1, 4, 7))]);
 }
 
 #[test]
@@ -83,29 +83,29 @@ fn each_delta_destination_continues_from_its_own_checkpoint() {
     let all = Some((0, 4, 6));
     for (answered, expected) in [(1, [None, all]), (2, [all, None])] {
         fake::reset();
-        let mut first = both();
+        let first = both();
         enqueue(&batch(1, &[("a", 1)]));
         count(6);
-        export(&mut first, 2);
+        export(&first, 2);
         assert_eq!(posts(), 2);
-        answer_to(&mut first, answered, "200", vec![]);
+        answer_to(&first, answered, "200", vec![]);
         drop(first);
-        let mut second = both();
-        assert_eq!(export(&mut second, 4), expected);
+        let second = both();
+        assert_eq!(export(&second, 4), expected);
     }
 }
 
 #[test]
 fn the_next_service_logs_the_counter_when_it_shuts_down() {
-    let mut first = process();
+    let first = process();
     enqueue(&batch(1, &[("a", 1)]));
     count(6);
-    export(&mut first, 2);
-    answer_both(&mut first, "200");
+    export(&first, 2);
+    answer_both(&first, "200");
     count(8);
-    let mut second = both();
-    second.shut_down();
-    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    let second = both();
+    second.delete();
+    let log = logged(LogLevel::Warn);
     for (name, value) in [("deltas", 2), ("sums", 8)] {
         let line = log.lines().find(|line| line.contains(&format!("unexported for \"{name}\""))).unwrap();
         assert!(line.contains(counters::METRIC) && line.contains(&format!(r#""asInt":"{value}""#)), "{line}");
@@ -118,20 +118,20 @@ fn a_saved_time_that_is_years_ahead_is_ignored() {
     for (key, began) in
         [("tributary.export_time", 2), ("tributary.instance", 2), ("tributary.exported.deltas", 1)]
     {
-        let mut first = process();
+        let first = process();
         enqueue(&batch(1, &[("a", 1)]));
         count(6);
-        export(&mut first, 2);
-        answer_both(&mut first, "200");
+        export(&first, 2);
+        answer_both(&first, "200");
         drop(first);
         fake::with(|host| {
             let (mut bytes, _) = host.store.get(key).unwrap();
             bytes[..8].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
             host.store.set(key, &bytes, 0).unwrap();
         });
-        let mut second = both();
+        let second = both();
         count(9);
-        assert_eq!(export(&mut second, 5), [Some((2, 5, 3)), Some((began, 5, 9))], "{key}");
+        assert_eq!(export(&second, 5), [Some((2, 5, 3)), Some((began, 5, 9))], "{key}");
     }
 }
 
@@ -144,7 +144,7 @@ fn no_point_is_older_than_the_exports_of_the_previous_service() {
         enqueue(&batch(sequence, &[("a", 1)]));
         count(sequence);
         let before = posts();
-        tick_at(&mut service, seconds);
+        tick_at(&service, seconds);
         assert_eq!(posts(), before + 2, "no export at {seconds}");
         for (latest, post) in latest.iter_mut().zip(before..) {
             let body = fake::with(|host| host.posts[post].body.clone());
@@ -155,7 +155,7 @@ fn no_point_is_older_than_the_exports_of_the_previous_service() {
             }
             *latest = windows(&body).iter().map(|(_, end)| *end).max().unwrap();
         }
-        answer_both(&mut service, "200");
+        answer_both(&service, "200");
         // Early enough that its first export is due at the next step.
         fake::with(|host| host.now_unix_nano = 0);
         service = both();
@@ -168,10 +168,10 @@ fn no_counter_ends_before_its_start_although_nothing_was_exported() {
     fake::with(|host| host.now_unix_nano = 10_000 * SECOND);
     drop(both());
     fake::with(|host| host.now_unix_nano = SECOND);
-    let mut second = both();
+    let second = both();
     enqueue(&batch(1, &[("a", 1)]));
     count(6);
-    tick_at(&mut second, 2);
+    tick_at(&second, 2);
     for (start, end) in windows(&fake::with(|host| host.posts[0].body.clone())) {
         assert!(10_000 * SECOND <= start && start < end, "{start} {end}");
     }
@@ -179,9 +179,14 @@ fn no_counter_ends_before_its_start_although_nothing_was_exported() {
 
 #[test]
 fn a_restarted_service_is_the_same_instance() {
-    fake::reset();
-    let first = both();
-    fake::with(|host| host.now_unix_nano = 9 * SECOND);
+    let resource = |service: &Vm, seconds| {
+        enqueue(&batch(seconds, &[("a", 1)]));
+        tick_at(service, seconds);
+        decode(&last_body()).resource_metrics.remove(0).resource
+    };
+    let first = process();
+    let before = resource(&first, 2);
     let second = both();
-    assert_eq!(first.resource, second.resource);
+    assert_eq!(resource(&second, 9), before);
+    assert!(before.is_some_and(|resource| !resource.attributes.is_empty()));
 }

@@ -9,29 +9,21 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 
 use super::*;
 
-fn with_self_metrics(more: &str) -> Service {
+fn with_self_metrics(more: &str) -> Vm {
     fake::reset();
     let json = format!(r#"{{"interval": "1s", "destinations": [{{"cluster": "collector"{more}}}]}}"#);
-    start(ServiceConfig::parse(json.as_bytes()).unwrap())
+    start(&json)
 }
 
 /// Each series of the last request as `name{key=value}`, and its value, which is the count for a histogram.
 fn last_values() -> BTreeMap<String, i64> {
-    let body = fake::with(|host| host.posts.last().unwrap().body.clone());
-    let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
+    let request = decode(&last_body());
     let mut values = BTreeMap::new();
-    for metric in
-        request.resource_metrics.iter().flat_map(|all| &all.scope_metrics).flat_map(|all| &all.metrics)
-    {
+    for metric in metrics(&request) {
         let points: Vec<(&Vec<KeyValue>, i64)> = match metric.data.as_ref().unwrap() {
-            Data::Sum(sum) => sum
-                .data_points
-                .iter()
-                .map(|point| match point.value {
-                    Some(number_data_point::Value::AsInt(value)) => (&point.attributes, value),
-                    other => panic!("an integer, not {other:?}"),
-                })
-                .collect(),
+            Data::Sum(sum) => {
+                sum.data_points.iter().map(|point| (&point.attributes, integer(point))).collect()
+            }
             Data::Histogram(all) => all
                 .data_points
                 .iter()
@@ -69,12 +61,12 @@ fn with_error(error: &str) -> String {
 
 #[test]
 fn batches_and_exports_are_in_the_next_cycle() {
-    let mut service = with_self_metrics("");
+    let service = with_self_metrics("");
     enqueue(&batch(1, &[("a", 2)]));
     enqueue(&batch(1, &[("a", 2)]));
     enqueue(&batch(4, &[("b", 3)]));
     enqueue(b"garbage");
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     let values = last_values();
     for (name, expected) in [
         ("tributary.batches{tributary.outcome=received}", 2),
@@ -90,8 +82,8 @@ fn batches_and_exports_are_in_the_next_cycle() {
     }
     assert!(!values.contains_key(&exported("")), "nothing was exported yet");
     let points = i64::try_from(values.len()).unwrap();
-    answer(&mut service, "200");
-    tick_at(&mut service, 2);
+    answer(&service, "200");
+    tick_at(&service, 2);
     let values = last_values();
     assert_eq!((values[&exported("")], values[&durations("")]), (points, 1));
     assert_eq!(values[&format!("otel.sdk.exporter.metric_data_point.inflight{{{COMPONENT}}}")], 0);
@@ -100,16 +92,13 @@ fn batches_and_exports_are_in_the_next_cycle() {
 /// A service that trapped at each response would export only the start of each cycle.
 #[test]
 fn metrics_of_workers_precede_those_of_the_service() {
-    let mut service = with_self_metrics("");
-    tick_at(&mut service, 1);
-    answer(&mut service, "200");
+    let service = with_self_metrics("");
+    tick_at(&service, 1);
+    answer(&service, "200");
     enqueue(&batch(1, &[("a", 2)]));
-    tick_at(&mut service, 2);
-    let body = fake::with(|host| host.posts.last().unwrap().body.clone());
-    let request = <ExportMetricsServiceRequest as Message>::decode(body.as_slice()).unwrap();
-    let metrics =
-        request.resource_metrics.iter().flat_map(|all| &all.scope_metrics).flat_map(|all| &all.metrics);
-    let names: Vec<&str> = metrics.map(|metric| metric.name.as_str()).collect();
+    tick_at(&service, 2);
+    let request = decode(&last_body());
+    let names: Vec<&str> = metrics(&request).map(|metric| metric.name.as_str()).collect();
     assert_eq!(
         names.get(..3),
         Some(["requests", "tributary.counter", "tributary.batches"].as_slice()),
@@ -119,19 +108,18 @@ fn metrics_of_workers_precede_those_of_the_service() {
 
 #[test]
 fn failures_are_counted_by_error_type() {
-    let mut service = with_self_metrics(r#", "retry": {"initial_interval": "10ms", "max_interval": "10ms"}"#);
-    tick_at(&mut service, 1);
-    answer(&mut service, "503");
-    tick_at(&mut service, 2);
-    answer(&mut service, "400");
+    let service = with_self_metrics(r#", "retry": {"initial_interval": "10ms", "max_interval": "10ms"}"#);
+    tick_at(&service, 1);
+    answer(&service, "503");
+    tick_at(&service, 2);
+    answer(&service, "400");
     let dropped = stat("points_dropped");
-    tick_at(&mut service, 3);
+    tick_at(&service, 3);
     let partial = ExportMetricsPartialSuccess { rejected_data_points: 3, error_message: String::new() };
     let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    answer_with(&mut service, "200", body);
-    tick_at(&mut service, 4);
-    fake::with(|host| host.now_unix_nano = 100 * SECOND);
-    service.on_tick(&FakeCalls);
+    answer_with(&service, "200", body);
+    tick_at(&service, 4);
+    tick_at(&service, 100);
     let values = last_values();
     assert_eq!(values.get(&exported("503")), None, "a retried export has not finished");
     assert_eq!(values[&exported("400")], i64::try_from(dropped).unwrap());
@@ -147,29 +135,29 @@ fn failures_are_counted_by_error_type() {
 
 #[test]
 fn a_collector_cannot_reject_more_than_it_was_sent() {
-    let mut service = with_self_metrics("");
-    tick_at(&mut service, 1);
+    let service = with_self_metrics("");
+    tick_at(&service, 1);
     let sent = u64::try_from(last_values().len()).unwrap();
     let partial = ExportMetricsPartialSuccess { rejected_data_points: i64::MAX, error_message: "all".into() };
     let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    answer_with(&mut service, "200", body);
+    answer_with(&service, "200", body);
     assert_eq!((stat("points_rejected"), stat("points_exported")), (sent, 0));
 }
 
 #[test]
 fn a_missing_response_is_counted() {
-    let mut service = with_self_metrics("");
-    (1..50).for_each(|seconds| tick_at(&mut service, seconds));
+    let service = with_self_metrics("");
+    (1..50).for_each(|seconds| tick_at(&service, seconds));
     assert_eq!(posts(), 2);
-    answer(&mut service, "200");
-    tick_at(&mut service, 50);
+    answer(&service, "200");
+    tick_at(&service, 50);
     assert_eq!(last_values()[&durations("no_answer")], 1);
 }
 
 #[test]
 fn a_known_address_is_an_attribute() {
-    let mut service = with_self_metrics(r#", "authority": "otel.example.com:4318""#);
-    tick_at(&mut service, 1);
+    let service = with_self_metrics(r#", "authority": "otel.example.com:4318""#);
+    tick_at(&service, 1);
     let inflight = format!(
         "otel.sdk.exporter.metric_data_point.inflight{{{COMPONENT},server.address=otel.example.com}}"
     );
@@ -178,12 +166,12 @@ fn a_known_address_is_an_attribute() {
 
 #[test]
 fn the_metrics_of_an_export_do_not_cause_another_one() {
-    let mut service = with_self_metrics(r#", "temporality": "delta""#);
+    let service = with_self_metrics(r#", "temporality": "delta""#);
     enqueue(&batch(1, &[("a", 1)]));
     for second in 1..10 {
-        tick_at(&mut service, second);
-        answer(&mut service, "200");
-        (0..50).for_each(|_| service.on_tick(&FakeCalls));
+        tick_at(&service, second);
+        answer(&service, "200");
+        (0..50).for_each(|_| service.tick());
         assert_eq!(posts() as u64, second, "one request a cycle");
     }
 }
@@ -191,10 +179,10 @@ fn the_metrics_of_an_export_do_not_cause_another_one() {
 #[test]
 fn they_can_be_turned_off() {
     fake::reset();
-    let json = r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "collector"}]}"#;
-    let mut service = start(ServiceConfig::parse(json.as_bytes()).unwrap());
+    let service =
+        start(r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "collector"}]}"#);
     enqueue(&batch(1, &[("a", 1)]));
-    tick_at(&mut service, 1);
+    tick_at(&service, 1);
     assert_eq!(
         last_values().keys().collect::<Vec<_>>(),
         ["requests{route=a}", "tributary.counter{key=requests}"]

@@ -1,11 +1,11 @@
 use super::*;
 
-fn histogram(scale: i32, offset: i32, counts: &[u64]) -> ExponentialHistogram {
-    ExponentialHistogram {
+fn histogram(scale: i32, offset: i32, counts: &[u64]) -> ReceivedExponentialHistogram {
+    ReceivedExponentialHistogram {
         count: counts.iter().sum(),
         scale,
-        positive: Buckets { offset, counts: counts.to_vec() },
-        ..ExponentialHistogram::default()
+        positive: ReceivedBuckets { offset, counts: counts.to_vec() },
+        ..ReceivedExponentialHistogram::default()
     }
 }
 
@@ -14,11 +14,11 @@ fn coarser_buckets_hold_what_the_finer_ones_did() {
     let mut fine = histogram(1, -3, &[1, 2, 4, 8, 16]);
     // Indices -3..=1 become -2, -1, -1, 0, 0.
     fine.downscale(0);
-    assert_eq!(fine.positive, Buckets { offset: -2, counts: vec![1, 6, 24] });
+    assert_eq!(fine.positive, ReceivedBuckets { offset: -2, counts: vec![1, 6, 24] });
     fine.downscale(5);
     assert_eq!(fine.scale, 0, "buckets cannot become finer");
     fine.downscale(-10);
-    assert_eq!(fine.positive, Buckets { offset: -1, counts: vec![7, 24] });
+    assert_eq!(fine.positive, ReceivedBuckets { offset: -1, counts: vec![7, 24] });
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_sum_is_as_fine_as_its_width_allows() {
     let mut sum = histogram(3, 0, &[1, 1]);
     sum.add(&histogram(1, 5, &[2])).unwrap();
     assert_eq!((sum.scale, sum.count), (1, 4));
-    assert_eq!(sum.positive, Buckets { offset: 0, counts: vec![2, 0, 0, 0, 0, 2] });
+    assert_eq!(sum.positive, ReceivedBuckets { offset: 0, counts: vec![2, 0, 0, 0, 0, 2] });
 
     let mut wide = histogram(2, 0, &[1]);
     wide.add(&histogram(2, 160, &[1])).unwrap();
@@ -47,9 +47,9 @@ fn inconsistent_histograms_are_refused() {
         (histogram(-10, 1, &[1]), "no double"),
         (histogram(20, 1 << 30, &[1]), "no double"),
         (histogram(21, 0, &[1]), "the scale 21"),
-        (ExponentialHistogram { count: 2, ..histogram(0, 0, &[1]) }, "in all buckets"),
+        (ReceivedExponentialHistogram { count: 2, ..histogram(0, 0, &[1]) }, "in all buckets"),
         (
-            ExponentialHistogram { min: Some(2.0), max: Some(1.0), ..histogram(0, 0, &[1]) },
+            ReceivedExponentialHistogram { min: Some(2.0), max: Some(1.0), ..histogram(0, 0, &[1]) },
             "is above the maximum",
         ),
     ] {

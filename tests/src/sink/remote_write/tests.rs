@@ -1,6 +1,6 @@
 use super::*;
 use crate::remote_write::{Histogram, VERSION, VERSION_HEADER, encode, post, stale_marker};
-use crate::sink::{Encoding, Sink};
+use crate::sink::{RequestEncoding, Sink};
 
 const TOTAL: &str = "requests_total";
 const SECONDS: &str = "duration_seconds";
@@ -58,7 +58,7 @@ fn a_native_histogram_is_converted_to_opentelemetry() {
     let mut store = store([series.clone().exemplar(999, 0.5, ("trace_id", "ab"))]);
     let histogram = &store.exponential_points(SECONDS)[0].histogram;
     assert_eq!((histogram.count, histogram.zero_count, histogram.scale), (9, 2, 1));
-    assert_eq!(histogram.positive, Buckets { offset: -2, counts: vec![1, 2, 0, 4] });
+    assert_eq!(histogram.positive, ReceivedBuckets { offset: -2, counts: vec![1, 2, 0, 4] });
     assert_eq!(store.series(SECONDS, &[])[0].1.exemplars[0].value, 0.5);
     let end = Histogram { sum: stale_marker(), timestamp: 2000, ..Histogram::default() };
     store.take(&request([TimeSeries::new(SECONDS, &[]).histogram(end)])).unwrap();
@@ -117,7 +117,7 @@ async fn a_sink_requires_all_headers_of_remote_write() {
     post(sink.address(), "/api/v1/write", &message).await.unwrap();
     assert_eq!(sink.store().remote_write().sum(TOTAL, &[]), 3);
     let received = &sink.received()[0];
-    assert_eq!((received.encoding, received.answered), (Some(Encoding::RemoteWrite), Some(204)));
+    assert_eq!((received.encoding, received.answered), (Some(RequestEncoding::RemoteWrite), Some(204)));
     assert_eq!(received.message.as_ref().and_then(|message| message.remote_write()), Some(&message));
     assert!(sink.problems().is_empty());
 

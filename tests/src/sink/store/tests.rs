@@ -5,7 +5,7 @@ use super::super::sample::{
     COUNTER, CUMULATIVE, DELTA, DURATION, SIZE, counter, duration, ended, request, size,
 };
 use super::*;
-use crate::metrics::Buckets;
+use crate::metrics::ReceivedBuckets;
 
 fn store(metrics: impl IntoIterator<Item = Metric>) -> Store {
     let mut store = Store::default();
@@ -118,7 +118,7 @@ fn exponential_histograms_are_read_in_both_temporalities() {
         let points = store.exponential_points(SIZE);
         let histogram = &points[0].histogram;
         assert_eq!((histogram.count, histogram.zero_count, histogram.scale), (count, zero_count, 1));
-        assert_eq!(histogram.positive, Buckets { offset: -1, counts: vec![1, 2, 5] });
+        assert_eq!(histogram.positive, ReceivedBuckets { offset: -1, counts: vec![1, 2, 5] });
         assert_eq!((histogram.min, histogram.max), (Some(0.0), Some(4.0)));
         assert_eq!(points[0].attributes["http.route"], "users".into());
         assert_eq!(store.count(SIZE, &[]), count);
