@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use serde_json::json;
-use tributary_tests::config::{ACCESS_LOGGER, EnvoyConfig, Plugin};
+use tributary_tests::config::{ACCESS_LOGGER, EnvoyConfig, AttachedPlugin};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::scene::with_destinations;
 use tributary_tests::sink::Sink;
@@ -85,5 +85,5 @@ fn counting(name: &str, metric: &str) -> Plugin {
         "counters": [],
         "flush": {"interval": "500ms"},
     });
-    Plugin::new(name, "worker_filter", &configuration)
+    AttachedPlugin::new(name, "worker_filter", &configuration)
 }
