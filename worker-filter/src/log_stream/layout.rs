@@ -31,8 +31,9 @@ pub struct Values<'a> {
 impl RecordLayout {
     /// Finds the values of a schema in records with this tag.
     pub fn new(schema: &LogSchema, tag: &[u8]) -> Self {
-        let named = schema.all().map(|(name, field)| (name.as_bytes().into(), field));
-        Self { columns: schema.columns(tag), named: named.collect() }
+        let named = schema.fields.iter().map(|(name, field)| (name.as_bytes().into(), *field));
+        let columns = tag.split(|byte| *byte == SEPARATOR).map(|name| schema.named(name).collect());
+        Self { columns: columns.collect(), named: named.collect() }
     }
 
     /// Reads a record of so many pairs into `values`, which must be empty.

@@ -36,7 +36,7 @@ fn read(schema: &LogSchema, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>
     let is_complete = layout.read(record.len(), &mut reader, &mut values).unwrap();
     assert_eq!(reader.rest(), b"");
     let observation = values.observation();
-    ((0..schema.sources()).map(|source| observation.bytes(source).to_vec()).collect(), is_complete)
+    ((0..schema.sources).map(|source| observation.bytes(source).to_vec()).collect(), is_complete)
 }
 
 fn number(number: i64) -> Vec<u8> {
