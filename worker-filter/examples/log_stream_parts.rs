@@ -7,7 +7,7 @@ use tributary_plan::config::WorkerConfig;
 use tributary_plan::log_schema::LogSchema;
 use tributary_worker_filter::log_stream::forward::{MessageHandler, Messages};
 use tributary_worker_filter::log_stream::layout::{RecordLayout, Values};
-use tributary_worker_filter::log_stream::message_pack::{ReadError, Reader};
+use tributary_worker_filter::log_stream::message_pack::{ReadError, RecordReader};
 
 /// The number of records in a message.
 const RECORDS: u8 = 100;
@@ -21,7 +21,7 @@ struct Records(RecordLayout);
 impl MessageHandler for Records {
     fn message(&mut self, _: &[u8]) {}
 
-    fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+    fn record(&mut self, pairs: usize, reader: &mut RecordReader<'_>) -> Result<(), ReadError> {
         let mut values = Values::default();
         black_box(self.0.read(pairs, reader, &mut values)?);
         black_box(values.observation());
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let message = message()?;
     let mut messages = Messages::default();
     for _ in 0..times.parse()? {
-        messages.read(black_box(&message), &mut records)?;
+        messages.read(black_box(&message), &mut records).map_err(|error| format!("{error:?}"))?;
     }
     Ok(())
 }
