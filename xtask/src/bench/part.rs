@@ -24,14 +24,13 @@ struct Part {
 }
 
 const WORKER: &str = "worker_parts";
-const LOG_STREAM: &str = "log_stream_parts";
 const SERVICE: &str = "service_parts";
 
 const PARTS: [Part; 14] = [
     part("record one observation into a known series", WORKER, &["record"], 2_000),
     part("record 1,000 observations and flush 1,000 series", WORKER, &["flush"], 4),
     part("decode batches of 1,000 series", SERVICE, &["decode", "1000"], 4),
-    part("read 100 records of a log stream", LOG_STREAM, &["read"], 200),
+    part("read 100 records of a log stream", WORKER, &["read"], 200),
     part("merge a batch of 100 known series", SERVICE, &["merge", "0"], 20),
     part("encode 1,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "1000"], 4),
     part("encode 10,000 points, otlp_protobuf", SERVICE, &["otlp_protobuf", "10000"], 2),
@@ -55,11 +54,7 @@ const fn part(
 
 /// The instructions of each part.
 pub(crate) fn count(workspace: &Workspace) -> Result<Vec<(&'static str, f64)>> {
-    for (package, program) in [
-        ("tributary-worker-filter", WORKER),
-        ("tributary-worker-filter", LOG_STREAM),
-        ("tributary-service", SERVICE),
-    ] {
+    for (package, program) in [("tributary-worker-filter", WORKER), ("tributary-service", SERVICE)] {
         let mut cargo = workspace.cargo();
         cargo.args(["build", "--quiet", "--release", "--package", package, "--example", program]);
         process::run(&mut cargo)?;
