@@ -2,30 +2,19 @@
 
 use proxy_wasm::types::Status;
 
-use crate::raw;
+pub use crate::raw::property;
+use crate::{raw, status};
 
 /// A CEL expression that Envoy has compiled, valid in the root context that was current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expression(u32);
-
-/// Reads the attribute at `path`, whose segments are separated by NUL (`request\0method`), in Envoy's wire
-/// format: text as it is; integers, durations and times as 8 bytes little-endian.
-///
-/// Costs about 6,000 instructions in Envoy 1.40, because Envoy calls the VM to allocate memory for the value.
-pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
-    raw::property(path)
-}
 
 /// Returns whether the current stream is an HTTP stream and not a TCP connection.
 ///
 /// # Errors
 /// Envoy withholds properties.
 pub fn is_http() -> Result<bool, Status> {
-    match property(b"request\0protocol") {
-        Ok(_) => Ok(true),
-        Err(Status::NotFound) => Ok(false),
-        Err(status) => Err(status),
-    }
+    Ok(status::optional(property(b"request\0protocol"), Status::NotFound)?.is_some())
 }
 
 /// Compiles a CEL expression.

@@ -2,17 +2,13 @@
 
 use proxy_wasm::types::{BufferType, Status};
 
-use crate::raw;
+pub use crate::raw::drain_buffer as drain;
+use crate::{raw, status};
 
 /// Reads at most `bytes_max` bytes of a buffer from `start`. Returns nothing in a callback without the
 /// buffer.
 pub fn read(buffer: BufferType, start: usize, bytes_max: usize) -> Vec<u8> {
     raw::buffer(buffer, start, bytes_max).unwrap_or_default()
-}
-
-/// Removes the first `size` bytes of a buffer, so that later filters do not receive them.
-pub fn drain(buffer: BufferType, size: usize) -> Result<(), Status> {
-    raw::drain_buffer(buffer, size)
 }
 
 /// Reads at most `bytes_max` bytes of the plugin's configuration, in `on_configure`. It is empty for a plugin
@@ -21,9 +17,7 @@ pub fn drain(buffer: BufferType, size: usize) -> Result<(), Status> {
 /// # Errors
 /// Envoy withholds buffers.
 pub fn plugin_configuration(bytes_max: usize) -> Result<Vec<u8>, Status> {
-    match raw::buffer(BufferType::PluginConfiguration, 0, bytes_max) {
-        // A plugin without a configuration has no buffer (Envoy 1.40).
-        Err(Status::NotFound) => Ok(Vec::new()),
-        other => other,
-    }
+    let answer = raw::buffer(BufferType::PluginConfiguration, 0, bytes_max);
+    // A plugin without a configuration has no buffer (Envoy 1.40).
+    status::optional(answer, Status::NotFound).map(Option::unwrap_or_default)
 }

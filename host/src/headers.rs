@@ -4,6 +4,7 @@ use proxy_wasm::types::{MapType, Status};
 use tributary_proto::pairs::Pairs;
 
 use crate::raw;
+pub use crate::raw::{append_header as append, remove_header as remove, respond, set_header as set};
 
 /// Returns at most `headers_max` headers of a map; none in a callback without the map.
 pub fn all(map: MapType, headers_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -18,27 +19,6 @@ pub fn all(map: MapType, headers_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// [`Status::InternalFailure`] if Envoy withholds them.
 pub fn probe() -> Result<(), Status> {
     raw::headers(MapType::HttpRequestHeaders).map(drop)
-}
-
-/// Adds a header to others of its name.
-pub fn append(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
-    raw::append_header(map, name, value)
-}
-
-/// Replaces all headers of a name.
-pub fn set(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
-    raw::set_header(map, name, value)
-}
-
-/// Removes all headers of a name.
-pub fn remove(map: MapType, name: &str) -> Result<(), Status> {
-    raw::remove_header(map, name)
-}
-
-/// Responds to the request in place of the upstream. Envoy's access log has `details` as
-/// `%RESPONSE_CODE_DETAILS%`.
-pub fn respond(status: u16, headers: &[(&str, &str)], body: &[u8], details: &str) -> Result<(), Status> {
-    raw::respond(status, headers, body, details)
 }
 
 /// Tests in a root context whether responses can be sent. Envoy does nothing there (1.36.4, 1.40.0).

@@ -1,12 +1,10 @@
 //! The memory of a module.
 
-/// The size of a Wasm page in bytes (WebAssembly specification, "Memory Instances").
-#[cfg(target_arch = "wasm32")]
-const PAGE_BYTES: u64 = 64 * 1024;
-
 /// Returns the size of the module's memory in bytes. It only grows.
 #[cfg(target_arch = "wasm32")]
 pub fn bytes() -> u64 {
+    // WebAssembly specification, "Memory Instances".
+    const PAGE_BYTES: u64 = 64 * 1024;
     u64::try_from(core::arch::wasm32::memory_size::<0>()).unwrap_or(0).saturating_mul(PAGE_BYTES)
 }
 

@@ -6,7 +6,7 @@
 
 use proxy_wasm::types::Status;
 
-use crate::raw;
+use crate::{raw, status};
 
 /// A queue. Its number is valid for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,6 @@ impl Queue {
     /// Removes the first item. It can be empty if another plugin enqueued it. Returns `None` if the queue is
     /// empty.
     pub fn dequeue(self) -> Result<Option<Vec<u8>>, Status> {
-        match raw::dequeue(self.0) {
-            Ok(item) => Ok(Some(item)),
-            Err(Status::Empty) => Ok(None),
-            Err(status) => Err(status),
-        }
+        status::optional(raw::dequeue(self.0), Status::Empty)
     }
 }

@@ -21,16 +21,12 @@ pub fn hasher() -> Hasher {
 
 /// Returns a random number.
 pub fn number() -> Result<u64, Status> {
-    let mut bytes = [0; 8];
-    raw::random(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+    raw::random().map(u64::from_le_bytes)
 }
 
 /// Returns a random UUID (RFC 9562, version 4) as text.
 pub fn uuid() -> Result<String, Status> {
-    let mut bytes = [0; 16];
-    raw::random(&mut bytes)?;
-    let bits = u128::from_be_bytes(bytes);
+    let bits = u128::from_be_bytes(raw::random()?);
     let bits = bits & !(0xf << 76) | 4 << 76; // the version
     let bits = bits & !(0x3 << 62) | 2 << 62; // the variant
     Ok(format!(

@@ -94,29 +94,19 @@ pub(crate) extern "C" fn tributary_on_new_connection(context: u32) -> Action {
 }
 
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn tributary_on_downstream_data(
-    context: u32,
-    size: usize,
-    end_of_stream: bool,
-) -> Action {
-    if kind::has_connections() {
-        proxy_on_downstream_data(context, size, end_of_stream)
-    } else {
-        Action::Continue
+pub(crate) extern "C" fn tributary_on_downstream_data(context: u32, size: usize, is_end: bool) -> Action {
+    if !kind::has_connections() {
+        return Action::Continue;
     }
+    proxy_on_downstream_data(context, size, is_end)
 }
 
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn tributary_on_upstream_data(
-    context: u32,
-    size: usize,
-    end_of_stream: bool,
-) -> Action {
-    if kind::has_connections() {
-        proxy_on_upstream_data(context, size, end_of_stream)
-    } else {
-        Action::Continue
+pub(crate) extern "C" fn tributary_on_upstream_data(context: u32, size: usize, is_end: bool) -> Action {
+    if !kind::has_connections() {
+        return Action::Continue;
     }
+    proxy_on_upstream_data(context, size, is_end)
 }
 
 /// Makes the SDK replace the context of a stream.
@@ -131,20 +121,19 @@ pub(crate) fn log(level: LogLevel, message: &str) {
 }
 
 pub(crate) fn log_level() -> Result<u32, Status> {
-    let mut level = 0;
     // SAFETY: the host writes one number.
-    status::check(unsafe { proxy_get_log_level(&mut level) }).map(|()| level)
+    number(|level| unsafe { proxy_get_log_level(level) })
 }
 
 pub(crate) fn now_unix_nano() -> Result<u64, Status> {
-    let mut time = 0;
     // SAFETY: the host writes one number.
-    status::check(unsafe { proxy_get_current_time_nanoseconds(&mut time) }).map(|()| time)
+    number(|time| unsafe { proxy_get_current_time_nanoseconds(time) })
 }
 
-pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Status> {
-    // SAFETY: the host writes `bytes.len()` bytes.
-    status::check(unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) })
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Status> {
+    let mut bytes = [0; N];
+    // SAFETY: the host writes `N` bytes.
+    status::check(unsafe { random_get(bytes.as_mut_ptr(), N) }).map(|()| bytes)
 }
 
 pub(crate) fn set_tick_period(period_ms: u32) -> Result<(), Status> {
@@ -158,16 +147,9 @@ pub(crate) fn buffer(buffer: BufferType, start: usize, bytes_max: usize) -> Resu
 }
 
 pub(crate) fn http_call_header(name: &str) -> Result<Vec<u8>, Status> {
+    let map = MapType::HttpCallResponseHeaders as u32;
     // SAFETY: the host reads the name and writes a pointer and a size.
-    returned(|data, size| unsafe {
-        proxy_get_header_map_value(
-            MapType::HttpCallResponseHeaders as u32,
-            name.as_ptr(),
-            name.len(),
-            data,
-            size,
-        )
-    })
+    returned(|data, size| unsafe { proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size) })
 }
 
 pub(crate) fn headers(map: MapType) -> Result<Vec<u8>, Status> {
@@ -175,31 +157,31 @@ pub(crate) fn headers(map: MapType) -> Result<Vec<u8>, Status> {
     returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
 }
 
-pub(crate) fn append_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
+/// Adds a header to others of its name.
+pub fn append_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host copies name and value.
     status::check(unsafe {
         proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 
-pub(crate) fn set_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
+/// Replaces all headers of a name.
+pub fn set_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host copies name and value.
     status::check(unsafe {
         proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 
-pub(crate) fn remove_header(map: MapType, name: &str) -> Result<(), Status> {
+/// Removes all headers of a name.
+pub fn remove_header(map: MapType, name: &str) -> Result<(), Status> {
     // SAFETY: the host reads the name.
     status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
-pub(crate) fn respond(
-    status: u16,
-    headers: &[(&str, &str)],
-    body: &[u8],
-    details: &str,
-) -> Result<(), Status> {
+/// Responds to the request in place of the upstream. Envoy's access log has `details` as
+/// `%RESPONSE_CODE_DETAILS%`.
+pub fn respond(status: u16, headers: &[(&str, &str)], body: &[u8], details: &str) -> Result<(), Status> {
     let headers = pairs::encode(headers);
     // SAFETY: the host copies details, body and headers.
     status::check(unsafe {
@@ -216,45 +198,39 @@ pub(crate) fn respond(
     })
 }
 
-/// Removes the first `size` bytes of a buffer.
-pub(crate) fn drain_buffer(buffer: BufferType, size: usize) -> Result<(), Status> {
+/// Removes the first `size` bytes of a buffer, so that later filters do not receive them.
+pub fn drain_buffer(buffer: BufferType, size: usize) -> Result<(), Status> {
     // SAFETY: the host reads no data, because its size is 0.
     status::check(unsafe { proxy_set_buffer_bytes(buffer as u32, 0, size, null_mut(), 0) })
 }
 
-pub(crate) fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
+/// Reads the attribute at `path`, whose segments are separated by NUL (`request\0method`), in Envoy's wire
+/// format: text as it is; integers, durations and times as 8 bytes little-endian.
+///
+/// Costs about 6,000 instructions in Envoy 1.40, because Envoy calls the VM to allocate memory for the value.
+pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
     // SAFETY: the host reads the path and writes a pointer and a size.
     returned(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
 pub(crate) fn foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+    let (bytes, length) = (arguments.as_ptr(), arguments.len());
     // SAFETY: the host reads name and arguments and writes a pointer and a size.
     returned(|data, size| unsafe {
-        proxy_call_foreign_function(
-            name.as_ptr(),
-            name.len(),
-            arguments.as_ptr(),
-            arguments.len(),
-            data,
-            size,
-        )
+        proxy_call_foreign_function(name.as_ptr(), name.len(), bytes, length, data, size)
     })
 }
 
 pub(crate) fn register_queue(name: &str) -> Result<u32, Status> {
-    let mut token = 0;
     // SAFETY: the host reads the name and writes one number.
-    status::check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &mut token) })
-        .map(|()| token)
+    number(|token| unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), token) })
 }
 
 pub(crate) fn resolve_queue(vm_id: &str, name: &str) -> Result<u32, Status> {
-    let mut token = 0;
     // SAFETY: the host reads both names and writes one number.
-    status::check(unsafe {
-        proxy_resolve_shared_queue(vm_id.as_ptr(), vm_id.len(), name.as_ptr(), name.len(), &mut token)
+    number(|token| unsafe {
+        proxy_resolve_shared_queue(vm_id.as_ptr(), vm_id.len(), name.as_ptr(), name.len(), token)
     })
-    .map(|()| token)
 }
 
 pub(crate) fn enqueue(token: u32, item: &[u8]) -> Result<(), Status> {
@@ -282,10 +258,8 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), S
 }
 
 pub(crate) fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status> {
-    let mut id = 0;
     // SAFETY: the host reads the name and writes one number.
-    status::check(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) })
-        .map(|()| id)
+    number(|id| unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), id) })
 }
 
 pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
@@ -299,14 +273,19 @@ pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
 }
 
 pub(crate) fn metric(id: u32) -> Result<u64, Status> {
-    let mut value = 0;
     // SAFETY: the host writes one number.
-    status::check(unsafe { proxy_get_metric(id, &mut value) }).map(|()| value)
+    number(|value| unsafe { proxy_get_metric(id, value) })
 }
 
 pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
     // SAFETY: numbers only.
     status::check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Returns the number that a call writes.
+fn number<T: Default>(call: impl FnOnce(*mut T) -> u32) -> Result<T, Status> {
+    let mut number = T::default();
+    status::check(call(&mut number)).map(|()| number)
 }
 
 /// Returns the bytes that a call gives through a pointer and a size.

@@ -6,7 +6,7 @@
 
 use proxy_wasm::types::Status;
 
-use crate::raw;
+use crate::{raw, status};
 
 /// The version of a shared value, which changes with each write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,8 @@ pub struct HostSharedData;
 
 impl SharedData for HostSharedData {
     fn get(&mut self, key: &str) -> Result<Option<(Vec<u8>, Version)>, Status> {
-        match raw::shared_data(key) {
-            Ok((value, version)) => Ok(Some((value, Version(version)))),
-            Err(Status::NotFound) => Ok(None),
-            Err(status) => Err(status),
-        }
+        let found = status::optional(raw::shared_data(key), Status::NotFound)?;
+        Ok(found.map(|(value, version)| (value, Version(version))))
     }
 
     fn set(&mut self, key: &str, value: &[u8], version: Version) -> Result<(), Status> {

@@ -2,35 +2,38 @@
 
 use proxy_wasm::types::Status;
 
-/// Returns the ABI's name of a status, for a log line.
+/// The statuses with their number and name in the ABI (proxy-wasm-cpp-host f2db56af,
+/// `include/proxy-wasm/word.h`). Others count as [`Status::InternalFailure`].
+const STATUSES: [(u32, Status, &str); 6] = [
+    (1, Status::NotFound, "NotFound"),
+    (2, Status::BadArgument, "BadArgument"),
+    (3, Status::SerializationFailure, "SerializationFailure"),
+    (4, Status::ParseFailure, "ParseFailure"),
+    (7, Status::Empty, "Empty"),
+    (8, Status::CasMismatch, "CasMismatch"),
+];
+
+/// Returns the ABI's name of a status that is not [`Status::Ok`], for a log line.
 pub fn name(status: Status) -> &'static str {
-    match status {
-        Status::Ok => "Ok",
-        Status::NotFound => "NotFound",
-        Status::BadArgument => "BadArgument",
-        Status::SerializationFailure => "SerializationFailure",
-        Status::ParseFailure => "ParseFailure",
-        Status::Empty => "Empty",
-        Status::CasMismatch => "CasMismatch",
-        // The enum is not exhaustive; `check` creates no other status.
-        _ => "InternalFailure",
-    }
+    STATUSES.iter().find(|(_, known, _)| *known == status).map_or("InternalFailure", |(_, _, name)| name)
 }
 
-/// Converts the number that Envoy answers a call with (proxy-wasm-cpp-host f2db56af,
-/// `include/proxy-wasm/word.h`).
+/// Converts the number that Envoy answers a call with.
 ///
 /// Raw calls return a number: the SDK's enum lacks some of Envoy's statuses (`Unimplemented` is 12), and a
-/// value without a variant would be undefined behaviour. These become [`Status::InternalFailure`].
+/// value without a variant would be undefined behaviour.
 pub(crate) fn check(number: u32) -> Result<(), Status> {
-    Err(match number {
-        0 => return Ok(()),
-        1 => Status::NotFound,
-        2 => Status::BadArgument,
-        3 => Status::SerializationFailure,
-        4 => Status::ParseFailure,
-        7 => Status::Empty,
-        8 => Status::CasMismatch,
-        _ => Status::InternalFailure,
-    })
+    if number == 0 {
+        return Ok(());
+    }
+    let known = STATUSES.iter().find(|(known, _, _)| *known == number);
+    Err(known.map_or(Status::InternalFailure, |(_, status, _)| *status))
+}
+
+/// Returns `None` for an answer that only reports that something does not exist.
+pub(crate) fn optional<T>(answer: Result<T, Status>, absent: Status) -> Result<Option<T>, Status> {
+    match answer {
+        Err(status) if status == absent => Ok(None),
+        answer => answer.map(Some),
+    }
 }

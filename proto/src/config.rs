@@ -23,6 +23,9 @@ use crate::{decimal, duration, json};
 /// A JSON object.
 type Object = Map<String, Value>;
 
+/// A key that the configuration may have.
+type Key = &'static str;
+
 /// A problem in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -61,11 +64,9 @@ pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result
     let values = match object(bytes) {
         Ok(values) => values,
         Err(found) => {
-            problems.note(
-                "",
-                &found,
-                &format!("a Struct, or text of a JSON object, of at most {CONFIGURATION_BYTES_MAX} bytes"),
-            );
+            let allowed =
+                format!("a Struct, or text of a JSON object, of at most {CONFIGURATION_BYTES_MAX} bytes");
+            problems.note("", &found, &allowed);
             return Err(problems);
         }
     };
@@ -101,7 +102,10 @@ fn read_section<T>(
 ) -> T {
     let mut section = Section { path, values, known: Vec::new(), required: false, problems };
     let result = read(&mut section);
-    section.finish();
+    for key in values.keys().filter(|key| !section.known.contains(&key.as_str())) {
+        let allowed = format!("one of {}", section.known.join(", "));
+        section.problems.note(&section.path_of(key), "an unknown key", &allowed);
+    }
     result
 }
 
@@ -113,29 +117,41 @@ impl<'a> Section<'a> {
     }
 
     /// Reads text with a length in this range of bytes.
-    pub fn text(&mut self, key: &'static str, bytes: RangeInclusive<usize>) -> Option<String> {
+    pub fn text(&mut self, key: Key, bytes: RangeInclusive<usize>) -> Option<String> {
         let allowed = format!("text of {} to {} bytes", bytes.start(), bytes.end());
-        self.take(key, &allowed, |value| {
-            value.as_str().filter(|text| bytes.contains(&text.len())).map(str::to_owned)
-        })
+        self.take(key, &allowed, |value| text_of(value, &bytes))
     }
 
     /// Reads one of a few words.
-    pub fn word(&mut self, key: &'static str, words: &[&'static str]) -> Option<&'static str> {
+    pub fn word(&mut self, key: Key, words: &[&'static str]) -> Option<&'static str> {
         let allowed = format!("one of {}", words.join(", "));
         self.take(key, &allowed, |value| words.iter().find(|word| value.as_str() == Some(**word)).copied())
     }
 
+    /// Reads one of a few words, and returns what it stands for.
+    pub fn choice<T: Copy>(&mut self, key: Key, choices: &[(&'static str, T)]) -> Option<T> {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        let word = self.word(key, &words)?;
+        choices.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+    }
+
     /// Reads a whole number. `5.0` is one too, because Envoy's Struct has only doubles.
-    pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+    pub fn number(&mut self, key: Key, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         self.take(key, &allowed, |value| {
             json::whole(&*numeric(value)?).filter(|number| range.contains(number))
         })
     }
 
+    /// Reads a whole number of things that fit into memory.
+    pub fn size(&mut self, key: Key, range: RangeInclusive<usize>) -> Option<usize> {
+        let [least, most] =
+            [*range.start(), *range.end()].map(|size| u64::try_from(size).unwrap_or(u64::MAX));
+        self.number(key, least..=most).and_then(|number| usize::try_from(number).ok())
+    }
+
     /// Reads a duration such as `1s` or `250ms`.
-    pub fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub fn duration(&mut self, key: Key, range: RangeInclusive<Duration>) -> Option<Duration> {
         let (least, most) = (duration::format(*range.start()), duration::format(*range.end()));
         let allowed = format!("a duration from {least} to {most}, such as \"1s\" or \"250ms\"");
         self.take(key, &allowed, |value| {
@@ -144,28 +160,22 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a boolean.
-    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+    pub fn flag(&mut self, key: Key) -> Option<bool> {
         self.take(key, "true or false", Value::as_bool)
     }
 
     /// Reads a list of at most `count` texts, each with a length in this range of bytes.
-    pub fn list(
-        &mut self,
-        key: &'static str,
-        count: usize,
-        bytes: RangeInclusive<usize>,
-    ) -> Option<Vec<String>> {
+    pub fn list(&mut self, key: Key, count: usize, bytes: RangeInclusive<usize>) -> Option<Vec<String>> {
         let allowed =
             format!("a list of at most {count} texts of {} to {} bytes", bytes.start(), bytes.end());
-        let text = |item: &Value| item.as_str().filter(|text| bytes.contains(&text.len())).map(str::to_owned);
         self.take(key, &allowed, |value| {
             let items = value.as_array().filter(|items| items.len() <= count)?;
-            items.iter().map(text).collect::<Option<Vec<_>>>()
+            items.iter().map(|item| text_of(item, &bytes)).collect::<Option<Vec<_>>>()
         })
     }
 
     /// Reads a list of ascending numbers.
-    pub fn ascending(&mut self, key: &'static str, count: RangeInclusive<usize>) -> Option<Vec<f64>> {
+    pub fn ascending(&mut self, key: Key, count: RangeInclusive<usize>) -> Option<Vec<f64>> {
         let allowed = format!("a list of {} to {} numbers, ascending", count.start(), count.end());
         self.take(key, &allowed, |value| {
             let items = value.as_array().filter(|items| count.contains(&items.len()))?;
@@ -176,7 +186,7 @@ impl<'a> Section<'a> {
 
     /// Reads an object with `read`. An absent object is read as an empty one, so that defaults are defined in
     /// one place.
-    pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    pub fn section<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let empty = Object::new();
         let values = self.take(key, "an object", Value::as_object).unwrap_or(&empty);
         read_section(self.path_of(key), values, self.problems, read)
@@ -185,7 +195,7 @@ impl<'a> Section<'a> {
     /// Reads a list of objects, each with `read`. Returns `None` if the key is absent.
     pub fn sections<T>(
         &mut self,
-        key: &'static str,
+        key: Key,
         count: RangeInclusive<usize>,
         mut read: impl FnMut(&mut Section<'_>) -> T,
     ) -> Option<Vec<T>> {
@@ -204,17 +214,15 @@ impl<'a> Section<'a> {
     }
 
     /// Reads an object of texts, such as headers or attributes, in the order of their names.
-    pub fn texts(&mut self, key: &'static str, count: usize, bytes: usize) -> Vec<(String, String)> {
+    pub fn texts(&mut self, key: Key, count: usize, bytes: usize) -> Vec<(String, String)> {
         let allowed = format!("an object of at most {count} texts of at most {bytes} bytes");
         let taken = self.take(key, &allowed, |value| {
             let entries = value.as_object().filter(|entries| entries.len() <= count)?;
-            let texts = entries.iter().map(|(name, value)| {
-                let text = value
-                    .as_str()
-                    .filter(|text| text.len() <= bytes && name.len() <= bytes && !name.is_empty());
-                text.map(|text| (name.clone(), text.to_owned()))
+            let entries = entries.iter().map(|(name, value)| {
+                let is_valid = (1..=bytes).contains(&name.len());
+                text_of(value, &(0..=bytes)).filter(|_| is_valid).map(|text| (name.clone(), text))
             });
-            texts.collect::<Option<Vec<_>>>()
+            entries.collect::<Option<Vec<_>>>()
         });
         taken.unwrap_or_default()
     }
@@ -226,7 +234,7 @@ impl<'a> Section<'a> {
     }
 
     /// Marks the key as known and returns whether it is present.
-    pub fn known(&mut self, key: &'static str) -> bool {
+    pub fn known(&mut self, key: Key) -> bool {
         self.known.push(key);
         self.has(key)
     }
@@ -236,12 +244,7 @@ impl<'a> Section<'a> {
         self.values.get(key).is_some_and(|value| !value.is_null())
     }
 
-    fn take<T>(
-        &mut self,
-        key: &'static str,
-        allowed: &str,
-        check: impl FnOnce(&'a Value) -> Option<T>,
-    ) -> Option<T> {
+    fn take<T>(&mut self, key: Key, allowed: &str, check: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
         self.known.push(key);
         let required = std::mem::take(&mut self.required);
         let value = self.values.get(key).filter(|value| !value.is_null());
@@ -252,13 +255,6 @@ impl<'a> Section<'a> {
             self.problems.note(&path, &found, allowed);
         }
         checked
-    }
-
-    fn finish(self) {
-        for key in self.values.keys().filter(|key| !self.known.contains(&key.as_str())) {
-            let allowed = format!("one of {}", self.known.join(", "));
-            self.problems.note(&self.path_of(key), "an unknown key", &allowed);
-        }
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -283,6 +279,11 @@ impl fmt::Display for Problem {
         let path = if self.path.is_empty() { "the whole configuration" } else { &self.path };
         write!(out, "{path}: found {}, allowed: {}", self.found, self.allowed)
     }
+}
+
+/// Returns a value that is text with a length in this range of bytes.
+fn text_of(value: &Value, bytes: &RangeInclusive<usize>) -> Option<String> {
+    value.as_str().filter(|text| bytes.contains(&text.len())).map(str::to_owned)
 }
 
 /// Returns a value that is a number, also if it is text: in a Struct, Envoy converts fractions and integers

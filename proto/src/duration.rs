@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
+/// The units, with their milliseconds.
+const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
 /// Parses a duration, to the millisecond.
 pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(digits)?;
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
+    let (_, unit_ms) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let whole_ms = whole.parse::<u64>().ok()?.checked_mul(unit_ms)?;
     let scale = 10u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
@@ -26,21 +23,17 @@ pub fn as_ns(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
-/// Converts a duration to milliseconds.
-pub fn as_ms(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into())
-}
-
 /// Formats a duration so that [`parse`] can read it.
 pub fn format(duration: Duration) -> String {
     let ms = as_ms(duration);
-    match ms {
-        0 => "0s".to_owned(),
-        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
-        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
-        _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
-        _ => format!("{ms}ms"),
-    }
+    let is_whole = |(_, unit_ms): &(&str, u64)| ms > 0 && ms.is_multiple_of(*unit_ms);
+    let (unit, unit_ms) = UNITS.into_iter().find(is_whole).unwrap_or(("s", 1_000));
+    format!("{}{unit}", ms / unit_ms)
+}
+
+/// Converts a duration to milliseconds.
+fn as_ms(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into())
 }
 
 #[cfg(test)]

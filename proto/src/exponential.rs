@@ -6,7 +6,8 @@
 //! buckets, and indices are computed at [`SCALE_MAX`] and shifted. So a histogram depends only on its values,
 //! not on their order or on how they were distributed over the histograms that were merged into it.
 
-mod wire;
+use crate::generated::batch;
+use crate::histogram::halves;
 
 /// The finest scale, with 2^20 buckets for each power of two: the scale of an empty histogram (OpenTelemetry
 /// metrics SDK specification, "MaxScale").
@@ -63,14 +64,9 @@ impl ExponentialHistogram {
         }
         let finest = index(value, divisor);
         let at = finest >> self.shift();
-        if let Some(count) = self.bucket(at) {
-            *count = count.saturating_add(1);
-            return;
-        }
-        self.cover(at, at);
-        let at = finest >> self.shift();
-        if let Some(count) = self.bucket(at) {
-            *count = count.saturating_add(1);
+        if !self.add(at, 1) {
+            self.cover(at, at);
+            self.add(finest >> self.shift(), 1);
         }
     }
 
@@ -93,9 +89,7 @@ impl ExponentialHistogram {
         self.cover(other.offset >> shift, last >> shift);
         let shift = other.scale.saturating_sub(self.scale);
         for (at, more) in (other.offset..).zip(&other.buckets) {
-            if let Some(count) = self.bucket(at >> shift) {
-                *count = count.saturating_add(*more);
-            }
+            self.add(at >> shift, *more);
         }
     }
 
@@ -110,20 +104,17 @@ impl ExponentialHistogram {
             at.and_then(|at| base.buckets.get(at)).copied().unwrap_or(0)
         };
         let indices = i64::from(self.offset)..;
-        let since: Vec<u64> =
-            self.buckets.iter().zip(indices).map(|(now, index)| now.saturating_sub(then(index))).collect();
-        let first = since.iter().position(|count| *count > 0).unwrap_or(since.len());
-        let end = since.iter().rposition(|count| *count > 0).map_or(first, |last| last.saturating_add(1));
-        Self {
-            max_size: self.max_size,
+        let buckets = self.buckets.iter().zip(indices).map(|(now, index)| now.saturating_sub(then(index)));
+        let mut since = Self {
             scale: self.scale,
             zero_count: self.zero_count.saturating_sub(base.zero_count),
-            offset: i32::try_from(first).map_or(0, |first| self.offset.saturating_add(first)),
-            buckets: since.get(first..end).unwrap_or_default().to_vec(),
+            offset: self.offset,
+            buckets: buckets.collect(),
             sum: self.sum.saturating_sub(base.sum),
-            min: u64::MAX,
-            max: 0,
-        }
+            ..Self::new(self.max_size)
+        };
+        since.trim();
+        since
     }
 
     /// Removes all values and returns to the finest scale.
@@ -180,8 +171,54 @@ impl ExponentialHistogram {
         &self.buckets
     }
 
-    fn bucket(&mut self, at: i32) -> Option<&mut u64> {
-        self.buckets.get_mut(usize::try_from(at.saturating_sub(self.offset)).ok()?)
+    /// Converts the histogram to a message.
+    pub fn to_wire(&self) -> batch::ExponentialHistogram {
+        let (sum_low, sum_high) = halves(self.sum);
+        batch::ExponentialHistogram {
+            sum_low,
+            sum_high,
+            scale: self.scale,
+            zero_count: self.zero_count,
+            offset: self.offset,
+            buckets: self.buckets.clone(),
+            min: if self.count() > 0 { self.min } else { 0 },
+            max: self.max,
+        }
+    }
+
+    /// Converts a message to a histogram of at most `max_size` buckets, and checks it: any plugin in the
+    /// process can send one. Returns `None` if the scale is out of range, there are too many buckets, or one
+    /// is where no value of 64 bits can be. Counts, sum and extremes cannot be checked.
+    pub fn from_wire(wire: batch::ExponentialHistogram, max_size: usize) -> Option<Self> {
+        let mut read = Self {
+            scale: wire.scale,
+            zero_count: wire.zero_count,
+            offset: wire.offset,
+            buckets: wire.buckets,
+            sum: u128::from(wire.sum_high) << 64 | u128::from(wire.sum_low),
+            ..Self::new(max_size)
+        };
+        if !(SCALE_MIN..=SCALE_MAX).contains(&read.scale) || read.buckets.len() > read.max_size {
+            return None;
+        }
+        read.trim();
+        let indices = INDEX_LEAST >> read.shift()..=INDEX_GREATEST >> read.shift();
+        if read.buckets.is_empty() {
+            (read.scale, read.offset) = (SCALE_MAX, 0);
+        } else if !indices.contains(&read.offset) || !indices.contains(&read.last()?) {
+            return None;
+        }
+        if read.count() > 0 {
+            (read.min, read.max) = (wire.min, wire.max);
+        }
+        Some(read)
+    }
+
+    /// Adds to the count of a bucket. Returns false if there is no such bucket.
+    fn add(&mut self, at: i32, more: u64) -> bool {
+        let at = usize::try_from(at.saturating_sub(self.offset)).ok();
+        let count = at.and_then(|at| self.buckets.get_mut(at));
+        count.map(|count| *count = count.saturating_add(more)).is_some()
     }
 
     /// Returns the index of the last bucket, if there is one.
@@ -214,6 +251,16 @@ impl ExponentialHistogram {
         self.buckets.resize(size(first, last), 0);
         self.buckets.rotate_right(before);
         self.offset = first;
+    }
+
+    /// Removes the buckets before the first and after the last that are not 0.
+    fn trim(&mut self) {
+        let is_counted = |count: &u64| *count > 0;
+        let first = self.buckets.iter().position(is_counted).unwrap_or(self.buckets.len());
+        let end = self.buckets.iter().rposition(is_counted).map_or(first, |last| last.saturating_add(1));
+        self.buckets.truncate(end);
+        self.buckets.drain(..first);
+        self.offset = i32::try_from(first).map_or(0, |first| self.offset.saturating_add(first));
     }
 
     /// Makes the scale coarser by `by`: exactly 2^by adjacent buckets become one.

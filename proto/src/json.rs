@@ -12,17 +12,19 @@ pub fn read(bytes: &[u8]) -> Result<Value, Error> {
 /// Returns a value that is a non-negative whole number. `5.0` is one too, because numbers in Envoy's Struct
 /// are doubles.
 pub fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| whole_double(value.as_f64()?))
+}
+
+/// Converts a double that is a non-negative whole number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be whole and in range"
+)]
+pub fn whole_double(double: f64) -> Option<u64> {
     // 2^53: a double represents every integer up to this one.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    let of_double = |double: f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked to be whole and in range"
-        )]
-        ((0.0..=EXACT).contains(&double) && double.trunc() == double).then_some(double as u64)
-    };
-    value.as_u64().or_else(|| of_double(value.as_f64()?))
+    ((0.0..=EXACT).contains(&double) && double.trunc() == double).then_some(double as u64)
 }
 
 #[cfg(test)]

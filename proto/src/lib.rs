@@ -35,32 +35,17 @@ mod proptests;
 /// Types generated from `schema/`; `tests/generated.rs` checks that they match.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod generated {
-    /// `schema/batch.proto`.
-    pub mod batch {
-        pub use v1::*;
-        /// The path that other schemas use.
-        pub mod v1 {
-            include!("generated/tributary.batch.v1.rs");
-        }
+    /// Defines the module of each `schema/NAME.proto`, also at the path that other schemas use.
+    macro_rules! schemas {
+        ($($name:ident),*) => {$(
+            pub mod $name {
+                pub use v1::*;
+                pub mod v1 {
+                    include!(concat!("generated/tributary.", stringify!($name), ".v1.rs"));
+                }
+            }
+        )*};
     }
-    /// `schema/console.proto`.
-    pub mod console {
-        pub use v1::*;
-        /// The path that the schema itself uses.
-        pub mod v1 {
-            include!("generated/tributary.console.v1.rs");
-        }
-    }
-    /// `schema/exports.proto`.
-    pub mod exports {
-        include!("generated/tributary.exports.v1.rs");
-    }
-    /// `schema/otlp.proto`.
-    pub mod otlp {
-        include!("generated/tributary.otlp.v1.rs");
-    }
-    /// `schema/remote_write.proto`.
-    pub mod remote_write {
-        include!("generated/tributary.remote_write.v1.rs");
-    }
+
+    schemas!(batch, console, exports, otlp, remote_write);
 }

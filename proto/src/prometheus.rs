@@ -58,9 +58,9 @@ const UNITS_PER: [(&str, &str); 9] = [
 pub fn metric_name(name: &str, unit: &str, is_sum: bool) -> String {
     let is_separator = |character: char| !character.is_ascii_alphanumeric() && character != ':';
     let mut words: Vec<&str> = name.split(is_separator).filter(|word| !word.is_empty()).collect();
-    let (unit, per) = units(unit);
-    for unit in [&unit, &per] {
-        if !unit.is_empty() && !words.contains(&unit.as_str()) {
+    let units = units(unit);
+    for unit in units.iter().filter(|unit| !unit.is_empty()) {
+        if !words.contains(&unit.as_str()) {
             words.push(unit);
         }
     }
@@ -74,8 +74,7 @@ pub fn metric_name(name: &str, unit: &str, is_sum: bool) -> String {
 
 /// Returns the Prometheus name of a unit in UCUM; empty if it has none.
 pub fn unit(unit: &str) -> String {
-    let (unit, per) = units(unit);
-    [unit, per].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
+    units(unit).into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
 }
 
 /// Returns the Prometheus name of an attribute: letters, digits and single underscores.
@@ -98,10 +97,10 @@ pub fn label_name(key: &str) -> String {
 }
 
 /// Returns the names of a unit before and after the `/`. Annotations such as `{request}` are not units.
-fn units(unit: &str) -> (String, String) {
+fn units(unit: &str) -> [String; 2] {
     let (unit, per) = unit.split_once('/').unwrap_or((unit, ""));
     let per = word(per, &UNITS_PER);
-    (word(unit, &UNITS), if per.is_empty() { per } else { format!("per_{per}") })
+    [word(unit, &UNITS), if per.is_empty() { per } else { format!("per_{per}") }]
 }
 
 fn word(unit: &str, known: &[(&str, &str)]) -> String {

@@ -1,7 +1,5 @@
 //! Shared values, which the service fetches once per Envoy: their names in shared data.
 
-use crate::limits::COUNTER_KEY_BYTES_MAX;
-
 /// The key in shared data of the generation, the number of changes to any value: a `u64`, 8 bytes
 /// little-endian. Workers read the values again when it changes.
 pub const GENERATION_KEY: &str = "tributary.values";
@@ -19,7 +17,7 @@ pub fn shared_key(name: &str) -> String {
 
 /// Returns whether `name` is valid for a value: letters, digits, `_`, `.` and `-`.
 pub fn is_name(name: &str) -> bool {
-    name.len() <= COUNTER_KEY_BYTES_MAX && crate::counter::is_key(name)
+    crate::counter::is_key(name)
 }
 
 /// Returns whether bytes are valid in a header's value: visible ASCII, blanks and bytes from 0x80 (RFC 9110

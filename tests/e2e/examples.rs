@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::preset::{Options, Preset};
+use tributary_plan::preset::Preset;
 use tributary_proto::metric::Kind;
 use tributary_service::config::ServiceConfig;
 use tributary_tests::config::EnvoyConfig;
@@ -292,7 +292,7 @@ fn documented(chapter: &str) -> Result<Vec<[String; 4]>> {
 #[test]
 fn exactly_the_metrics_of_each_preset_are_documented() -> Result<()> {
     for (name, preset) in Preset::ALL.into_iter().filter(|(_, preset)| *preset != Preset::None) {
-        let plan = preset.plan(Options::default(), &|_| None);
+        let plan = preset.plan(false, &|_| None);
         let calls = plan.calls.iter().flat_map(|calls| &calls.group.measures);
         let measures = plan.main.measures.iter().chain(calls);
         let mut metrics: Vec<_> = measures

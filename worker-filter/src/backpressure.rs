@@ -26,8 +26,8 @@ pub struct Backpressure {
     /// Batches that all workers enqueued and the service dequeued. Statistics do not depend on the `vm_id`.
     enqueued: Counter,
     dequeued: Counter,
-    /// The result of the last check.
-    blocked: Option<FlushBlocked>,
+    /// Why batches may not be enqueued, as of the last check.
+    pub blocked: Option<FlushBlocked>,
     /// Batches that this worker enqueued since the last check.
     unchecked: u64,
 }
@@ -47,11 +47,9 @@ impl Backpressure {
         let beat = if self.has_heartbeat { data.get(heartbeat::KEY).ok().flatten() } else { None };
         let is_silent = beat.is_some_and(|(bytes, _)| heartbeat::is_silent(&bytes, now_unix_nano));
         let in_queue = self.enqueued.value().saturating_sub(self.dequeued.value());
-        self.blocked = match () {
-            () if is_silent => Some(FlushBlocked::Silent),
-            () if in_queue >= batches_max => Some(FlushBlocked::Behind),
-            () => None,
-        };
+        let is_behind = in_queue >= batches_max;
+        self.blocked =
+            if is_silent { Some(FlushBlocked::Silent) } else { is_behind.then_some(FlushBlocked::Behind) };
     }
 
     /// Allows further batches until the next check: a worker that shuts down would lose what it keeps.
@@ -67,11 +65,6 @@ impl Backpressure {
     /// Returns whether so many batches were enqueued since the last check that its result is outdated.
     pub fn is_outdated(&self) -> bool {
         self.unchecked >= BATCHES_UNCHECKED_MAX
-    }
-
-    /// Returns why batches may not be enqueued, as of the last check.
-    pub fn blocked(&self) -> Option<FlushBlocked> {
-        self.blocked
     }
 }
 
@@ -89,7 +82,7 @@ mod tests {
 
     fn check(backpressure: &mut Backpressure, now: u64) -> Option<FlushBlocked> {
         backpressure.check(&mut HostSharedData, now, BATCHES_MAX);
-        backpressure.blocked()
+        backpressure.blocked
     }
 
     fn write_heartbeat(now: u64) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tributary_host::stream::ContextId;
+use tributary_proto::duration::as_ns;
 
 /// Connections that can be observed while they are open. Further ones are observed only when they end.
 pub const OPEN_MAX: usize = 65_536;
@@ -31,19 +32,15 @@ pub struct Connection {
     pub counted: Vec<u64>,
 }
 
-impl Connection {
-    fn new(due_unix_nano: u64, measures: usize) -> Self {
-        Self { due_unix_nano, observed: false, counted: vec![0; measures] }
-    }
-}
-
 impl Connections {
     /// Registers a connection that was opened, unless there are too many.
     pub fn opened(&mut self, stream: ContextId, measures: usize, interval: Duration, now_unix_nano: u64) {
         if let Err(place) = self.find(stream)
             && self.open.len() < OPEN_MAX
         {
-            self.open.insert(place, (stream, Connection::new(after(now_unix_nano, interval), measures)));
+            let due_unix_nano = now_unix_nano.saturating_add(as_ns(interval));
+            let connection = Connection { due_unix_nano, observed: false, counted: vec![0; measures] };
+            self.open.insert(place, (stream, connection));
         }
     }
 
@@ -51,7 +48,7 @@ impl Connections {
     pub fn ended(&mut self, stream: ContextId, measures: usize) -> Connection {
         match self.find(stream) {
             Ok(place) => self.open.remove(place).1,
-            Err(_) => Connection::new(0, measures),
+            Err(_) => Connection { due_unix_nano: 0, observed: false, counted: vec![0; measures] },
         }
     }
 
@@ -71,15 +68,11 @@ impl Connections {
         let in_turn = after_last.iter_mut().chain(before);
         let due = in_turn.filter(move |(_, connection)| connection.due_unix_nano <= now_unix_nano);
         due.take(REPORTS_MAX).map(move |(stream, connection)| {
-            connection.due_unix_nano = after(now_unix_nano, interval);
+            connection.due_unix_nano = now_unix_nano.saturating_add(as_ns(interval));
             *last = Some(*stream);
             (*stream, connection)
         })
     }
-}
-
-fn after(unix_nano: u64, interval: Duration) -> u64 {
-    unix_nano.saturating_add(u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

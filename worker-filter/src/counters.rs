@@ -25,9 +25,8 @@ struct Pending {
 impl Counters {
     /// Creates counters as configured.
     pub fn new(counters: Vec<CounterConfig>) -> Self {
-        let pending =
-            |config: CounterConfig| Pending { shared_key: shared_key(&config.key), config, pending: 0 };
-        Self(counters.into_iter().map(pending).collect())
+        let new = |config: CounterConfig| Pending { shared_key: shared_key(&config.key), config, pending: 0 };
+        Self(counters.into_iter().map(new).collect())
     }
 
     /// Returns whether any counter counts responses and writes its value into a header of them.
@@ -83,19 +82,12 @@ impl Counters {
     ) -> Result<(), AddError> {
         // A counter that fails does not stop the others.
         let mut result = Ok(());
-        for counter in due {
-            result = counter.flush(data).and(result);
+        for counter in due.filter(|counter| counter.pending > 0) {
+            match counter::add(data, &counter.shared_key, counter.pending) {
+                Ok(_) => counter.pending = 0,
+                Err(error) => result = Err(error),
+            }
         }
         result
-    }
-}
-
-impl Pending {
-    fn flush(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
-        if self.pending > 0 {
-            counter::add(data, &self.shared_key, self.pending)?;
-            self.pending = 0;
-        }
-        Ok(())
     }
 }

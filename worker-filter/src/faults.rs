@@ -60,27 +60,22 @@ impl Faults {
     #[inline(never)]
     pub(crate) fn counter(&mut self, error: AddError) {
         if error != AddError::Contended {
-            log_limited(
-                &mut self.counter,
-                format_args!("a counter in shared data cannot be written, its count stays pending: {error}"),
-            );
+            let problem = "a counter in shared data cannot be written, its count stays pending";
+            log_limited(&mut self.counter, format_args!("{problem}: {error}"));
         }
     }
 
     /// Logs that the worker is attached where streams are of the other kind than configured.
     #[inline(never)]
     pub(crate) fn misattached(&mut self, configured: Streams) {
-        let message = match configured {
-            Streams::Http => {
-                "streams here are TCP connections, but the configuration is for HTTP requests: set preset to \"tcp\" or \
-                 \"istio_tcp\""
-            }
-            Streams::Tcp => {
-                "streams here are HTTP requests, but the configuration is for TCP connections: set preset to \"otel\" or \
-                 \"istio\""
-            }
+        let (found, expected, presets) = match configured {
+            Streams::Http => ("TCP connections", "HTTP requests", "\"tcp\" or \"istio_tcp\""),
+            Streams::Tcp => ("HTTP requests", "TCP connections", "\"otel\" or \"istio\""),
         };
-        log_limited(&mut self.misattached, format_args!("{message}"));
+        let problem = format_args!(
+            "streams here are {found}, but the configuration is for {expected}: set preset to {presets}"
+        );
+        log_limited(&mut self.misattached, problem);
     }
 }
 

@@ -152,15 +152,12 @@ impl<S: BuildHasher + Clone> Fold<S> {
 
     /// Creates the series of `self.key`, unless there are too many.
     fn insert(&mut self, hash: u64) -> Option<usize> {
-        if self.slots.len() >= self.slots_max {
-            if self.full {
-                return None;
-            }
+        if self.slots.len() >= self.slots_max && !self.full {
             self.remove_idle(1);
             self.full = self.slots.len() >= self.slots_max;
-            if self.full {
-                return None;
-            }
+        }
+        if self.full {
+            return None;
         }
         self.distinct.insert(&self.key);
         let attributes = key::attributes(&self.key, &self.group.dimensions).into_boxed_slice();

@@ -28,9 +28,9 @@ const NO_GUARD_BELOW: u32 = 32;
 #[derive(Debug)]
 pub struct Guards {
     /// The sources whose guards mark an absent value.
-    marking: SourceSet,
+    pub marking: SourceSet,
     /// Those of them that have guards in the plain list.
-    guarded: SourceSet,
+    pub guarded: SourceSet,
     streams: u32,
     /// By source.
     absent: Vec<u32>,
@@ -49,16 +49,6 @@ impl Guards {
             streams: 0,
             absent: vec![0; sources.len()],
         }
-    }
-
-    /// Returns the sources with guards in the plain list.
-    pub fn guarded(&self) -> SourceSet {
-        self.guarded
-    }
-
-    /// Returns the sources whose guards in the guarded list mark an absent value.
-    pub fn all(&self) -> SourceSet {
-        self.marking
     }
 
     /// Replaces the marks of absent values in an observation by `None`, and counts them. `guarded` are the
@@ -99,11 +89,6 @@ impl Guards {
         self.streams = 0;
         (self.guarded != guarded).then_some(guarded)
     }
-
-    /// Sets which sources have guards in the plain list.
-    pub fn set_guarded(&mut self, guarded: SourceSet) {
-        self.guarded = guarded;
-    }
 }
 
 /// Returns whether a source is in a set.
@@ -129,7 +114,7 @@ mod tests {
     }
 
     fn decide(guards: &mut Guards) -> Option<SourceSet> {
-        guards.decide().inspect(|set| guards.set_guarded(*set))
+        guards.decide().inspect(|set| guards.guarded = *set)
     }
 
     /// Reads streams of which one in `one_in` lacks the source at `at`.
@@ -140,7 +125,7 @@ mod tests {
             if number % one_in == 0 {
                 observation.values_mut()[at] = Some(ABSENT);
             }
-            guards.clear_absent(guards.all(), &mut observation);
+            guards.clear_absent(guards.marking, &mut observation);
             assert_eq!(observation.bytes(at), if number % one_in == 0 { &b""[..] } else { b"x" });
         }
     }
@@ -148,7 +133,7 @@ mod tests {
     #[test]
     fn a_value_gets_a_guard_if_it_is_often_absent_and_loses_it_if_it_is_rarely_absent() {
         let mut guards = guards();
-        assert_eq!((guards.all(), guards.guarded()), (0b11, 0b10));
+        assert_eq!((guards.marking, guards.guarded), (0b11, 0b10));
         read_streams(&mut guards, STREAMS_MIN - 1, 2, 0);
         assert_eq!(decide(&mut guards), None, "too few streams");
         read_streams(&mut guards, STREAMS_MIN, 2, 0);
@@ -164,7 +149,7 @@ mod tests {
         let mut guards = guards();
         let mut observation = Observation::default();
         observation.values_mut()[2] = Some(&[0]);
-        guards.clear_absent(guards.all(), &mut observation);
+        guards.clear_absent(guards.marking, &mut observation);
         assert!(observation.values_mut()[2].is_some());
     }
 

@@ -4,7 +4,7 @@ use proxy_wasm::types::{self, MapType};
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::{attributes, counter, headers};
-use tributary_plan::plan::{HeaderAction, HeaderRule, IfMissing, Side};
+use tributary_plan::plan::{HeaderAction, HeaderRule, Side};
 use tributary_plan::source::Type;
 use tributary_plan::template::{HeaderTemplate, Piece};
 use tributary_plan::transform;
@@ -27,15 +27,14 @@ pub struct Headers {
 impl Headers {
     /// Creates rules as configured, with the current shared values.
     pub fn new(rules: Vec<HeaderRule>) -> Self {
-        let values = CachedValues::new(rules.iter().flat_map(|rule| rule.template.values()));
-        let mut headers = Self {
+        let mut values = CachedValues::new(rules.iter().flat_map(|rule| rule.template.values()));
+        values.refresh(&mut HostSharedData);
+        Self {
             rules,
             values,
             skipped: Counter::define("tributary_headers_skipped"),
             denied: Counter::define("tributary_requests_denied"),
-        };
-        headers.refresh();
-        headers
+        }
     }
 
     /// Reads shared values that have changed.
@@ -46,7 +45,7 @@ impl Headers {
     /// Applies the rules to the current request, or rejects it.
     pub fn request(&self) -> types::Action {
         for rule in self.rules.iter().filter(|rule| rule.side == Side::Request) {
-            if !self.apply(rule, MapType::HttpRequestHeaders) && rule.missing == IfMissing::Deny {
+            if !self.apply(rule, MapType::HttpRequestHeaders) && rule.denies {
                 self.denied.add(1);
                 let body = format!("the header {} cannot be written yet: a value is missing\n", rule.name);
                 let headers = [("content-type", "text/plain; charset=utf-8")];
@@ -122,7 +121,7 @@ mod tests {
             action: HeaderAction::Set,
             name: name.to_owned(),
             template: HeaderTemplate::parse(template).unwrap(),
-            missing: IfMissing::Skip,
+            denies: false,
         }
     }
 
@@ -170,7 +169,7 @@ mod tests {
         fake::reset();
         let mut headers = Headers::new(vec![
             rule("x-id", "{attribute:request.id}"),
-            HeaderRule { missing: IfMissing::Deny, ..rule("authorization", "Bearer {value:jwt}") },
+            HeaderRule { denies: true, ..rule("authorization", "Bearer {value:jwt}") },
         ]);
         assert_eq!(headers.request(), types::Action::Pause);
         let responses = fake::with(|host| std::mem::take(&mut host.responses));

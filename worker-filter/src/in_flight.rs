@@ -1,6 +1,5 @@
 //! The number of requests in flight, sent as the change since the last flush.
 
-use tributary_proto::attributes;
 use tributary_proto::batch::{BatchWriter, Point};
 use tributary_proto::metric::{Kind, Metric};
 
@@ -10,7 +9,6 @@ use crate::outbox::{FlushOutcome, Outbox};
 #[derive(Debug)]
 pub struct InFlight {
     outbox: Outbox,
-    attributes: Vec<u8>,
     change: i64,
 }
 
@@ -29,7 +27,7 @@ pub fn metric() -> Metric {
 impl InFlight {
     /// Creates the state without requests. `outbox` writes [`metric`].
     pub fn new(outbox: Outbox) -> Self {
-        Self { outbox, attributes: attributes::encode(Vec::new()), change: 0 }
+        Self { outbox, change: 0 }
     }
 
     /// Counts a request that started.
@@ -44,10 +42,11 @@ impl InFlight {
 
     /// Enqueues the change since the last flush.
     pub fn flush(&mut self) -> FlushOutcome {
-        let (attributes, change) = (&self.attributes, &mut self.change);
+        let change = &mut self.change;
         self.outbox.flush(*change != 0, |writer: &mut BatchWriter, batches| {
             let point = Point::UpDownCounter(std::mem::take(change));
-            batches.extend(writer.push(attributes, 0, &[point], &[]));
+            // Without attributes.
+            batches.extend(writer.push(&[], 0, &[point], &[]));
         })
     }
 }

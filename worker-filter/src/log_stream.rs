@@ -10,8 +10,6 @@ pub mod forward;
 pub mod layout;
 pub mod message_pack;
 
-use std::hash::BuildHasher;
-
 use log::{error, warn};
 use proxy_wasm::types::BufferType;
 use tributary_host::buffer;
@@ -24,7 +22,7 @@ use tributary_proto::config::quoted;
 use crate::worker::Worker;
 use forward::{MessageHandler, Messages};
 use layout::{RecordLayout, Values};
-use message_pack::{ReadError, Reader};
+use message_pack::{ReadError, RecordReader};
 
 /// The most connections that are read; Envoy opens one for each access logger and worker. Bytes of further
 /// connections are dropped.
@@ -41,7 +39,7 @@ const TAG_BYTES_MAX: usize = 16_384;
 pub struct LogStream {
     /// One for each access logger that sends to this worker: a few.
     connections: Vec<(ContextId, Connection)>,
-    recorder: Recorder<Hasher>,
+    recorder: Recorder,
     logged_misattached: bool,
 }
 
@@ -56,41 +54,36 @@ struct Connection {
 
 /// Counts records in the worker.
 #[derive(Debug)]
-struct Recorder<S> {
-    worker: Worker<S>,
+struct Recorder {
+    worker: Worker<Hasher>,
     schema: LogSchema,
-    stats: Stats,
+    records_incomplete: Counter,
+    streams_invalid: Counter,
     /// Whether the values that records lack were logged.
     logged_missing: bool,
     /// Whether it was logged that Envoy passes on bytes that were read.
     logged_undrained: bool,
 }
 
-#[derive(Debug)]
-struct Stats {
-    records_incomplete: Counter,
-    streams_invalid: Counter,
-}
-
 /// A connection while its bytes are read.
-struct ConnectionReader<'a, S> {
+struct ConnectionReader<'a> {
     tag: &'a mut Vec<u8>,
     layout: &'a mut RecordLayout,
-    recorder: &'a mut Recorder<S>,
+    recorder: &'a mut Recorder,
 }
 
 impl LogStream {
     /// Counts records with these values in this worker.
     pub fn new(worker: Worker<Hasher>, schema: LogSchema) -> Self {
-        let stats = Stats {
+        let recorder = Recorder {
+            worker,
+            schema,
             records_incomplete: Counter::define("tributary_log_records_incomplete"),
             streams_invalid: Counter::define("tributary_log_streams_invalid"),
+            logged_missing: false,
+            logged_undrained: false,
         };
-        Self {
-            connections: Vec::new(),
-            recorder: Recorder { worker, schema, stats, logged_missing: false, logged_undrained: false },
-            logged_misattached: false,
-        }
+        Self { connections: Vec::new(), recorder, logged_misattached: false }
     }
 
     /// Returns the worker.
@@ -108,7 +101,7 @@ impl LogStream {
                     break;
                 }
                 start = start.saturating_add(chunk.len());
-                connection.read(&chunk, &mut self.recorder);
+                self.recorder.read(&chunk, connection);
             }
         }
         // The filters behind this one must not get them.
@@ -152,20 +145,7 @@ fn connection(connections: &mut Vec<(ContextId, Connection)>, stream: ContextId)
     connections.get_mut(at).map(|(_, connection)| connection)
 }
 
-impl Connection {
-    fn read<S: BuildHasher + Clone>(&mut self, bytes: &[u8], recorder: &mut Recorder<S>) {
-        let Self { messages, tag, layout } = self;
-        if messages.read(bytes, &mut ConnectionReader { tag, layout, recorder }).is_err() {
-            recorder.stats.streams_invalid.add(1);
-            error!(
-                "log stream: found bytes that Envoy's fluentd access logger does not write; the rest of this connection is \
-                 ignored"
-            );
-        }
-    }
-}
-
-impl<S: BuildHasher + Clone> MessageHandler for ConnectionReader<'_, S> {
+impl MessageHandler for ConnectionReader<'_> {
     fn message(&mut self, tag: &[u8]) {
         let tag = tag.get(..TAG_BYTES_MAX).unwrap_or(tag);
         if self.tag != tag {
@@ -174,11 +154,11 @@ impl<S: BuildHasher + Clone> MessageHandler for ConnectionReader<'_, S> {
         }
     }
 
-    fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+    fn record(&mut self, pairs: usize, reader: &mut RecordReader<'_>) -> Result<(), ReadError> {
         let before = *reader;
         let mut values = Values::default();
         if !self.layout.read(pairs, reader, &mut values)? {
-            self.recorder.stats.records_incomplete.add(1);
+            self.recorder.records_incomplete.add(1);
         }
         self.recorder.worker.recorded(&values.observation());
         if !std::mem::replace(&mut self.recorder.logged_missing, true) {
@@ -188,9 +168,19 @@ impl<S: BuildHasher + Clone> MessageHandler for ConnectionReader<'_, S> {
     }
 }
 
-impl<S> Recorder<S> {
+impl Recorder {
+    fn read(&mut self, bytes: &[u8], Connection { messages, tag, layout }: &mut Connection) {
+        if messages.read(bytes, &mut ConnectionReader { tag, layout, recorder: self }).is_err() {
+            self.streams_invalid.add(1);
+            error!(
+                "log stream: found bytes that Envoy's fluentd access logger does not write; the rest of this connection is \
+                 ignored"
+            );
+        }
+    }
+
     /// Logs the values of the plan that a record lacks.
-    fn log_missing(&self, tag: &[u8], pairs: usize, mut record: Reader<'_>) {
+    fn log_missing(&self, tag: &[u8], pairs: usize, mut record: RecordReader<'_>) {
         let mut keys = Vec::new();
         for _ in 0..pairs {
             let (Ok(key), Ok(_)) = (record.text(), record.value()) else { break };

@@ -10,7 +10,8 @@ use tributary_proto::batch::BatchWriter;
 #[derive(Debug)]
 pub struct Outbox {
     service_vm_id: String,
-    queue_name: &'static str,
+    /// The name of the queue.
+    pub queue_name: &'static str,
     /// `None` until the service has registered it. The number is valid for the life of the process.
     queue: Option<Queue>,
     writer: BatchWriter,
@@ -61,11 +62,6 @@ impl Outbox {
             Err(Status::NotFound) => Err(FlushBlocked::NoService),
             Err(status) => Err(FlushBlocked::Host(status)),
         }
-    }
-
-    /// Returns the name of the queue.
-    pub fn queue_name(&self) -> &'static str {
-        self.queue_name
     }
 
     /// Returns the observations in all batches that were enqueued, or `None` while batches wait here.

@@ -7,12 +7,12 @@ use tributary_plan::plan::{Measure, MeasureInput, MetricGroup};
 use crate::fold::Fold;
 use crate::observation::Observation;
 use crate::outbox::{FlushOutcome, Outbox};
-use crate::reading::{BadExpression, Reader};
+use crate::reading::{AttributeReader, BadExpression};
 
 /// Reads, folds and flushes one metric group.
 #[derive(Debug)]
 pub(crate) struct Pipeline<S> {
-    pub(crate) reader: Reader,
+    pub(crate) reader: AttributeReader,
     pub(crate) fold: Fold<S>,
     pub(crate) outbox: Outbox,
     /// Whether its batches carry the number of observations: each stream is counted by one pipeline only.
@@ -42,7 +42,7 @@ impl<S: BuildHasher + Clone> Pipeline<S> {
         series_max: usize,
         hasher: S,
     ) -> Result<Self, BadExpression> {
-        let reader = Reader::new(&group.sources)?;
+        let reader = AttributeReader::new(&group.sources)?;
         // On a worker the queue exists by now. On the main thread, where no stream ends, it may not exist yet
         // (Envoy 1.40); a tick resolves it later.
         let _ = outbox.open();

@@ -2,7 +2,7 @@
 //! stream.
 
 use log::error;
-use proxy_wasm::types::{Action, BufferType, Status};
+use proxy_wasm::types::{BufferType, Status};
 use tributary_host::random::{self, Hasher};
 use tributary_host::stream::ContextId;
 use tributary_host::{attributes, capability, clock, configuration};
@@ -29,13 +29,10 @@ impl Plugin {
     /// configuration.
     pub fn configure() -> Option<Self> {
         let config = config()?;
+        let (time, ticks) = (clock::probe(), clock::tick_every(config.flush.interval));
         let is_allowed = capability::are_allowed(&[
-            ("proxy_get_current_time_nanoseconds", clock::probe(), "no time is known"),
-            (
-                "proxy_set_tick_period_milliseconds",
-                clock::tick_every(config.flush.interval),
-                "nothing is ever done",
-            ),
+            ("proxy_get_current_time_nanoseconds", time, "no time is known"),
+            ("proxy_set_tick_period_milliseconds", ticks, "nothing is ever done"),
         ]);
         if !is_allowed {
             return None;
@@ -47,45 +44,11 @@ impl Plugin {
         worker(config).map(Box::new).map(Self::Filter)
     }
 
-    /// Handles a tick.
-    pub fn on_tick(&mut self) {
-        self.worker().tick();
-    }
-
     /// Handles a logged stream of an access logger.
     pub fn on_log_entry(&mut self) {
         match self {
             Self::Filter(worker) => worker.log_entry(),
             Self::LogStream(log) => log.misattached(),
-        }
-    }
-
-    /// Handles the start of a filter's stream.
-    pub fn on_stream_create(&mut self) {
-        if let Self::Filter(worker) = self {
-            worker.stream_created();
-        }
-    }
-
-    /// Handles the opening of a TCP connection.
-    pub fn on_new_connection(&mut self, stream: ContextId) {
-        if let Self::Filter(worker) = self {
-            worker.connection_opened(stream);
-        }
-    }
-
-    /// Handles the headers of an HTTP request.
-    pub fn on_request_headers(&mut self, stream: ContextId) -> Action {
-        match self {
-            Self::Filter(worker) => worker.request_headers(stream),
-            Self::LogStream(_) => Action::Continue,
-        }
-    }
-
-    /// Handles the headers of an HTTP response.
-    pub fn on_response_headers(&mut self, stream: ContextId) {
-        if let Self::Filter(worker) = self {
-            worker.response_headers(stream);
         }
     }
 
@@ -107,12 +70,16 @@ impl Plugin {
         }
     }
 
-    /// Flushes what the worker has: the VM ends.
-    pub fn finish(&mut self) {
-        self.worker().finish();
+    /// Returns the worker of a filter or access logger.
+    pub fn filter(&mut self) -> Option<&mut Worker<Hasher>> {
+        match self {
+            Self::Filter(worker) => Some(worker),
+            Self::LogStream(_) => None,
+        }
     }
 
-    fn worker(&mut self) -> &mut Worker<Hasher> {
+    /// Returns the worker.
+    pub fn worker(&mut self) -> &mut Worker<Hasher> {
         match self {
             Self::Filter(worker) => worker,
             Self::LogStream(log) => log.worker(),
@@ -131,19 +98,18 @@ fn config() -> Option<WorkerConfig> {
 /// Creates a worker with this configuration, unless Envoy rejects an expression in it.
 fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
     let producers = [0, 1, 2].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
-    match Worker::new(config, producers, random::hasher()) {
-        Ok(worker) => Some(worker),
-        Err(BadExpression { status: Status::InternalFailure, .. }) => {
-            capability::log_withheld("proxy_call_foreign_function", "no CEL expression can be evaluated");
-            None
-        }
-        Err(BadExpression { source, .. }) => {
-            error!(
-                "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; Envoy's log \
-                 has the reason",
-                quoted(source.written())
-            );
-            None
-        }
+    let BadExpression { source, status } = match Worker::new(config, producers, random::hasher()) {
+        Ok(worker) => return Some(worker),
+        Err(error) => error,
+    };
+    if status == Status::InternalFailure {
+        capability::log_withheld("proxy_call_foreign_function", "no CEL expression can be evaluated");
+    } else {
+        error!(
+            "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; Envoy's log has \
+             the reason",
+            quoted(source.written())
+        );
     }
+    None
 }

@@ -4,16 +4,16 @@ use log::warn;
 use tributary_host::Status;
 use tributary_host::attributes::{self, Expression};
 use tributary_proto::config::quoted;
+use tributary_proto::pairs::Pairs;
 
-use crate::expression;
 use crate::guards::{self, Guards, SourceSet};
 use crate::observation::Observation;
-use tributary_plan::fallback::FallbackChain;
+use tributary_plan::plan::SOURCES_MAX;
 use tributary_plan::source::{FallbackRead, Source};
 
 /// Reads the sources of a metric group.
 #[derive(Debug)]
-pub struct Reader {
+pub struct AttributeReader {
     sources: Vec<Source>,
     guards: Guards,
     /// The list that is cheap, but fails if a value without a guard is absent. `None` if Envoy does not
@@ -21,8 +21,10 @@ pub struct Reader {
     plain: Option<Expression>,
     /// The list in which every source has its guard: it costs more and fails less.
     guarded: Option<Expression>,
-    singles: Vec<SingleRead>,
-    penalty: PlainListPenalty,
+    /// By source, its own expression, if it is read by one and Envoy supports expressions.
+    expressions: Vec<Option<Expression>>,
+    /// The number of streams for which the guarded list is tried first.
+    penalty: u32,
     /// Whether a failed list was logged.
     warned: bool,
 }
@@ -45,64 +47,30 @@ pub struct BadExpression {
     pub status: Status,
 }
 
-/// How one source is read without a list.
-#[derive(Debug)]
-enum SingleRead {
-    Property(Vec<u8>),
-    Expression(Expression),
-    Chain(&'static FallbackChain),
-    /// An expression, but Envoy has no support for them.
-    Unsupported,
-}
+/// The penalty of a failed plain list: it costs about as much as five guarded lists cost more than plain ones.
+const PENALTY: u32 = 5;
 
-/// The number of streams for which the guarded list is tried first. It grows with each failure of the plain
-/// list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct PlainListPenalty(u32);
-
-impl PlainListPenalty {
-    /// The streams that one failure adds: a failed list costs about as much as five guarded lists cost more
-    /// than plain ones.
-    const STEP: u32 = 5;
-    const MAX: u32 = 500;
-
-    fn is_active(self) -> bool {
-        self.0 > 0
-    }
-
-    fn increase(&mut self) {
-        self.0 = self.0.saturating_add(Self::STEP).min(Self::MAX);
-    }
-
-    fn decrease(&mut self) {
-        self.0 = self.0.saturating_sub(1);
-    }
-}
-
-impl Reader {
+impl AttributeReader {
     /// Compiles the lists and each expression by itself, in the current root context.
     ///
     /// # Errors
     /// Envoy compiles expressions, but rejects one of these.
     pub fn new(sources: &[Source]) -> Result<Self, BadExpression> {
         // Before the lists: Envoy logs why it rejects an expression, and alone it reads as it was configured.
-        let mut singles = Vec::with_capacity(sources.len());
-        for source in sources {
-            singles.push(match &source.fallback {
-                FallbackRead::Property(path) => SingleRead::Property(path.clone()),
-                FallbackRead::Expression(text) => match attributes::compile(text) {
-                    Ok(expression) => SingleRead::Expression(expression),
-                    Err(Status::NotFound) => SingleRead::Unsupported,
-                    Err(status) => return Err(BadExpression { source: source.clone(), status }),
-                },
-                FallbackRead::Chain(choice) => SingleRead::Chain(choice),
-            });
-        }
+        let single = |source: &Source| match &source.fallback {
+            FallbackRead::Expression(text) => match attributes::compile(text) {
+                Err(Status::NotFound) => Ok(None),
+                Err(status) => Err(BadExpression { source: source.clone(), status }),
+                Ok(expression) => Ok(Some(expression)),
+            },
+            FallbackRead::Property(_) | FallbackRead::Chain(_) => Ok(None),
+        };
+        let expressions = sources.iter().map(single).collect::<Result<_, _>>()?;
         let guards = Guards::new(sources);
-        let plain = compile(sources, guards.guarded());
-        let guarded = attributes::compile(&expression::list(sources.iter().map(|source| &*source.guarded)));
-        let (sources, guarded, penalty) = (sources.to_vec(), guarded.ok(), PlainListPenalty::default());
-        Ok(Self { sources, guards, plain, guarded, singles, penalty, warned: false })
+        let plain = compile(sources, guards.guarded);
+        let guarded = attributes::compile(&list(sources.iter().map(|source| &*source.guarded)));
+        let (sources, guarded) = (sources.to_vec(), guarded.ok());
+        Ok(Self { sources, guards, plain, guarded, expressions, penalty: 0, warned: false })
     }
 
     /// Returns whether Envoy compiled the lists: without them a stream costs more.
@@ -119,29 +87,29 @@ impl Reader {
         {
             attributes::forget(old);
             self.plain = Some(list);
-            self.guards.set_guarded(guarded);
-            self.penalty = PlainListPenalty::default();
+            self.guards.guarded = guarded;
+            self.penalty = 0;
         }
     }
 
     /// Reads the current stream and calls `observe` with its values.
     pub fn read<T>(&mut self, observe: impl FnOnce(&Observation<'_>, ReadMode) -> T) -> T {
         let mut values = None;
-        let mut guarded = self.guards.guarded();
-        if !self.penalty.is_active() {
+        let mut guarded = self.guards.guarded;
+        if self.penalty == 0 {
             values = self.plain.and_then(|list| attributes::evaluate(list).ok());
             if values.is_none() {
-                self.penalty.increase();
+                self.penalty = PENALTY;
             }
         }
         if values.is_none() {
-            self.penalty.decrease();
-            guarded = self.guards.all();
+            self.penalty = self.penalty.saturating_sub(1);
+            guarded = self.guards.marking;
             values = self.guarded.and_then(|list| attributes::evaluate(list).ok());
         }
         let mut observation = Observation::default();
         if let Some(values) = &values
-            && expression::read(values, self.singles.len(), &mut observation)
+            && read_list(values, self.sources.len(), &mut observation)
         {
             self.guards.clear_absent(guarded, &mut observation);
             return observe(&observation, ReadMode::List);
@@ -149,35 +117,27 @@ impl Reader {
         let should_warn = self.has_lists() && !self.warned;
         self.warned |= should_warn;
         let sources = &self.sources;
-        self.read_each(
-            |expression| attributes::evaluate(expression).ok(),
-            |observation| {
-                if should_warn {
-                    warn_list_failed(sources, observation);
-                }
-                observe(observation, ReadMode::OneByOne)
-            },
-        )
+        self.read_each(true, |observation| {
+            if should_warn {
+                warn_list_failed(sources, observation);
+            }
+            observe(observation, ReadMode::OneByOne)
+        })
     }
 
     /// Reads a stream that was entered on a tick and calls `observe` with its values. Expressions are absent:
     /// Envoy evaluates them for the context that it called, which is not the stream's (1.36.4, 1.40.0).
     pub fn read_entered<T>(&self, observe: impl FnOnce(&Observation<'_>) -> T) -> T {
-        self.read_each(|_| None, observe)
+        self.read_each(false, observe)
     }
 
-    fn read_each<T>(
-        &self,
-        evaluate: impl Fn(Expression) -> Option<Vec<u8>>,
-        observe: impl FnOnce(&Observation<'_>) -> T,
-    ) -> T {
-        let read = |single: &SingleRead| match single {
-            SingleRead::Property(path) => attributes::property(path).ok(),
-            SingleRead::Expression(expression) => evaluate(*expression),
-            SingleRead::Chain(choice) => choice.read(&|path| attributes::property(path.as_bytes()).ok()),
-            SingleRead::Unsupported => None,
+    fn read_each<T>(&self, evaluates: bool, observe: impl FnOnce(&Observation<'_>) -> T) -> T {
+        let read = |(source, expression): (&Source, &Option<Expression>)| match &source.fallback {
+            FallbackRead::Property(path) => attributes::property(path).ok(),
+            FallbackRead::Expression(_) => attributes::evaluate(expression.filter(|_| evaluates)?).ok(),
+            FallbackRead::Chain(chain) => chain.read(&|path| attributes::property(path.as_bytes()).ok()),
         };
-        let values: Vec<_> = self.singles.iter().map(read).collect();
+        let values: Vec<_> = self.sources.iter().zip(&self.expressions).map(read).collect();
         let mut observation = Observation::default();
         for (place, value) in observation.values_mut().iter_mut().zip(&values) {
             *place = value.as_deref();
@@ -204,27 +164,61 @@ fn compile(sources: &[Source], guarded: SourceSet) -> Option<Expression> {
     let items = sources.iter().enumerate().map(|(at, source)| {
         if guards::has(guarded, at) { source.guarded.as_str() } else { source.item.as_str() }
     });
-    attributes::compile(&expression::list(items)).ok()
+    attributes::compile(&list(items)).ok()
+}
+
+/// Writes the list expression of `items`.
+fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// Reads the result of a list of `count` sources into an observation. Returns false if it has another format.
+///
+/// Envoy 1.40 encodes a list as pairs: their names are the items, their values are empty.
+fn read_list<'a>(result: &'a [u8], count: usize, observation: &mut Observation<'a>) -> bool {
+    let Some(mut pairs) = Pairs::read(result) else { return false };
+    if pairs.announced() != count || count > SOURCES_MAX {
+        return false;
+    }
+    observation.values_mut().iter_mut().take(count).all(|value| {
+        *value = pairs.next_name();
+        value.is_some()
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    /// The result of `['ab', 7, '']` in Envoy 1.40.
+    const RESULT: &[u8] =
+        b"\x03\0\0\0\x02\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0ab\0\0\x07\0\0\0\0\0\0\0\0\0\0\0";
+
     #[test]
-    fn the_guarded_list_is_tried_first_while_the_plain_one_fails_often() {
-        let mut penalty = PlainListPenalty::default();
-        let mut failures = 0;
-        for _ in 0..1_000 {
-            if !penalty.is_active() {
-                failures += 1;
-                penalty.increase();
-            }
-            penalty.decrease();
+    fn a_list_is_written_and_its_result_is_read() {
+        assert_eq!(list(["request.method", "7"].into_iter()), "[request.method, 7]");
+        let mut observation = Observation::default();
+        assert!(read_list(RESULT, 3, &mut observation));
+        assert_eq!(observation.bytes(0), b"ab");
+        assert_eq!(observation.integer(1), Some(7));
+        assert_eq!([observation.bytes(2), observation.bytes(3)], [b"", b""]);
+    }
+
+    #[test]
+    fn a_result_in_another_format_is_rejected() {
+        let rejected = |result, count| !read_list(result, count, &mut Observation::default());
+        assert!(rejected(RESULT, 2), "more items than sources");
+        for length in 0..RESULT.len() {
+            assert!(rejected(&RESULT[..length], 3), "cut after {length} bytes");
         }
-        assert_eq!(failures, 200, "one failure in five streams that would all have failed");
-        (0..1_000).for_each(|_| penalty.increase());
-        (0..PlainListPenalty::MAX).for_each(|_| penalty.decrease());
-        assert!(!penalty.is_active(), "the plain list is tried again");
+    }
+
+    proptest! {
+        #[test]
+        fn no_result_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0usize..60) {
+            let _ = read_list(&bytes, count, &mut Observation::default());
+        }
     }
 }

@@ -11,11 +11,13 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::{Action, BufferType, ContextType};
+use tributary_host::random::Hasher;
 use tributary_host::stream::ContextId;
 use tributary_host::{callbacks, kind, logging};
 use tributary_plan::IS_FULL;
 
 use crate::plugin::Plugin;
+use crate::worker::Worker;
 
 /// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called.
 /// The build strips all others, and `tributary-check` asks for these where capabilities are restricted.
@@ -58,7 +60,7 @@ impl WorkerRoot {
 
     fn stream(&self, context_id: u32) -> Box<FilterStream> {
         if !kind::is_changing() {
-            with(&self.plugin, Plugin::on_stream_create);
+            with_filter(&self.plugin, Worker::stream_created);
         }
         let (id, plugin) = (ContextId::new(context_id), Rc::clone(&self.plugin));
         Box::new(FilterStream { id, plugin, is_connection: false, has_ended: false })
@@ -80,7 +82,7 @@ impl RootContext for WorkerRoot {
     }
 
     fn on_tick(&mut self) {
-        with(&self.plugin, Plugin::on_tick);
+        with(&self.plugin, |plugin| plugin.worker().tick());
     }
 
     /// Handles an access log entry: the plugin is an access logger.
@@ -111,7 +113,7 @@ impl Drop for WorkerRoot {
     fn drop(&mut self) {
         let plugin = self.plugin.try_borrow_mut().ok().and_then(|mut plugin| plugin.take());
         if let Some(mut plugin) = plugin {
-            plugin.finish();
+            plugin.worker().finish();
         }
     }
 }
@@ -129,7 +131,7 @@ impl Context for FilterStream {}
 impl StreamContext for FilterStream {
     fn on_new_connection(&mut self) -> Action {
         self.is_connection = true;
-        with(&self.plugin, |plugin| plugin.on_new_connection(self.id));
+        with_filter(&self.plugin, |worker| worker.connection_opened(self.id));
         Action::Continue
     }
 
@@ -150,7 +152,7 @@ impl StreamContext for FilterStream {
 
 impl HttpContext for FilterStream {
     fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
-        with(&self.plugin, |plugin| plugin.on_request_headers(self.id)).unwrap_or(Action::Continue)
+        with_filter(&self.plugin, |worker| worker.request_headers(self.id)).unwrap_or(Action::Continue)
     }
 
     fn on_http_request_body(&mut self, size: usize, _end_of_stream: bool) -> Action {
@@ -159,7 +161,7 @@ impl HttpContext for FilterStream {
     }
 
     fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
-        with(&self.plugin, |plugin| plugin.on_response_headers(self.id));
+        with_filter(&self.plugin, |worker| worker.response_headers(self.id));
         Action::Continue
     }
 
@@ -186,6 +188,11 @@ impl Drop for FilterStream {
 /// Calls the plugin, if there is one. Envoy re-enters a VM only for memory, so it is never borrowed already.
 fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
+}
+
+/// Calls the worker of a plugin that is a filter.
+fn with_filter<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Worker<Hasher>) -> T) -> Option<T> {
+    with(plugin, |plugin| plugin.filter().map(act)).flatten()
 }
 
 #[cfg(test)]

@@ -61,21 +61,14 @@ impl<S: BuildHasher> Tap<S> {
 
     /// Logs the headers of the current stream's request or response.
     pub fn headers(&mut self, stream: ContextId, map: MapType) {
-        let Some(Tapped { number, .. }) = self.tapped(stream) else { return };
-        let number = *number;
-        let mut line = String::new();
-        for (name, value) in headers::all(map, HEADERS_MAX) {
-            let name = escaped(&name);
-            let masked = self.config.masked.contains(&name);
-            let cut = value.get(..VALUE_BYTES_MAX).unwrap_or(&value);
-            let value = if masked { "***".to_owned() } else { escaped(cut) };
-            line.push_str("; ");
-            line.push_str(&name);
-            line.push_str(": ");
-            line.push_str(&value);
-        }
+        let Some(&mut Tapped { number, .. }) = self.tapped(stream) else { return };
+        let headers = headers::all(map, HEADERS_MAX).into_iter().map(|(name, value)| {
+            let (name, cut) = (escaped(&name), value.get(..VALUE_BYTES_MAX).unwrap_or(&value));
+            let value = if self.config.masked.contains(&name) { "***".to_owned() } else { escaped(cut) };
+            format!("; {name}: {value}")
+        });
         let message = if map == MapType::HttpRequestHeaders { "request" } else { "response" };
-        info!("tap {number} {message}{line}");
+        info!("tap {number} {message}{}", headers.collect::<String>());
     }
 
     /// Logs bytes of the current stream.
@@ -83,17 +76,17 @@ impl<S: BuildHasher> Tap<S> {
         let is_tcp = matches!(buffer, BufferType::DownstreamData | BufferType::UpstreamData);
         let is_new = is_tcp && !self.streams.contains_key(&stream);
         let is_from_client = matches!(buffer, BufferType::HttpRequestBody | BufferType::DownstreamData);
-        let at = usize::from(!is_from_client);
-        let Some(Tapped { number, left }) = self.tapped(stream) else { return };
-        let Some(left) = left.get_mut(at).filter(|left| **left > 0) else { return };
+        let Some(Tapped { number, left: [from_client, from_upstream] }) = self.tapped(stream) else { return };
+        let (left, from) = if is_from_client { (from_client, "client") } else { (from_upstream, "upstream") };
+        if *left == 0 {
+            return;
+        }
         let read = buffer::read(buffer, 0, *left);
         *left = left.saturating_sub(read.len());
-        let number = *number;
         if is_new {
             info!("tap {number} connection{}", addresses());
         }
-        let from = if is_from_client { "from client" } else { "from upstream" };
-        info!("tap {number} {from}: {}", escaped(&read));
+        info!("tap {number} from {from}: {}", escaped(&read));
     }
 
     /// Forgets a stream that has ended.
@@ -109,13 +102,10 @@ impl<S: BuildHasher> Tap<S> {
             }
             // An expression that fails counts as false.
             let matches = attributes::evaluate(self.condition).is_ok_and(|value| value == [1]);
-            let tapped = if matches && self.permit(clock::now_unix_nano()) {
-                self.number = self.number.saturating_add(1);
-                Some(Tapped { number: self.number, left: [self.config.body_bytes; 2] })
-            } else {
-                None
-            };
-            self.streams.insert(stream, tapped);
+            let is_tapped = matches && self.permit(clock::now_unix_nano());
+            self.number = self.number.saturating_add(u64::from(is_tapped));
+            let tapped = Tapped { number: self.number, left: [self.config.body_bytes; 2] };
+            self.streams.insert(stream, is_tapped.then_some(tapped));
         }
         self.streams.get_mut(&stream).and_then(Option::as_mut)
     }
@@ -130,32 +120,20 @@ impl<S: BuildHasher> Tap<S> {
             }
             (self.window_unix_nano, self.in_window, self.suppressed) = (now_unix_nano, 0, 0);
         }
-        let permitted = self.in_window < self.config.per_minute;
-        if permitted {
-            self.in_window = self.in_window.saturating_add(1);
-        } else {
-            self.suppressed = self.suppressed.saturating_add(1);
-        }
-        permitted
+        let is_permitted = self.in_window < self.config.per_minute;
+        let count = if is_permitted { &mut self.in_window } else { &mut self.suppressed };
+        *count = count.saturating_add(1);
+        is_permitted
     }
 }
 
 /// Formats the addresses of the connection that are known.
 fn addresses() -> String {
-    let mut line = String::new();
-    for (name, path) in [
-        ("source", &b"source\0address"[..]),
-        ("destination", b"destination\0address"),
-        ("upstream", b"upstream\0address"),
-    ] {
-        if let Ok(address) = attributes::property(path) {
-            line.push_str("; ");
-            line.push_str(name);
-            line.push(' ');
-            line.push_str(&escaped(&address));
-        }
-    }
-    line
+    let of = |side: &str| {
+        let address = attributes::property(format!("{side}\0address").as_bytes()).ok()?;
+        Some(format!("; {side} {}", escaped(&address)))
+    };
+    ["source", "destination", "upstream"].into_iter().filter_map(of).collect()
 }
 
 /// Escapes bytes as printable ASCII, so that they cannot forge a log line.

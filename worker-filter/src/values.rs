@@ -7,24 +7,17 @@ use tributary_proto::value::{self, GENERATION_KEY};
 #[derive(Debug, Default)]
 pub struct CachedValues {
     generation: Option<Vec<u8>>,
-    values: Vec<CachedValue>,
-}
-
-#[derive(Debug)]
-struct CachedValue {
-    name: String,
-    shared_key: String,
-    bytes: Vec<u8>,
+    /// The bytes of each value, by its name.
+    values: Vec<(String, Vec<u8>)>,
 }
 
 impl CachedValues {
     /// Creates a cache of the values with these names, without reading them.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut values: Vec<CachedValue> = Vec::new();
+        let mut values: Vec<(String, Vec<u8>)> = Vec::new();
         for name in names {
-            if values.iter().all(|value| value.name != name) {
-                let shared_key = value::shared_key(name);
-                values.push(CachedValue { name: name.to_owned(), shared_key, bytes: Vec::new() });
+            if values.iter().all(|(known, _)| known != name) {
+                values.push((name.to_owned(), Vec::new()));
             }
         }
         Self { generation: None, values }
@@ -40,20 +33,18 @@ impl CachedValues {
         if self.generation.as_ref() == Some(&generation) {
             return;
         }
-        for value in &mut self.values {
+        for (name, bytes) in &mut self.values {
             // If a value cannot be read, the old generation stays, so that the next call tries again.
-            match data.get(&value.shared_key) {
-                Ok(found) => value.bytes = found.map_or_else(Vec::new, |(bytes, _)| bytes),
-                Err(_) => return,
-            }
+            let Ok(found) = data.get(&value::shared_key(name)) else { return };
+            *bytes = found.map(|(bytes, _)| bytes).unwrap_or_default();
         }
         self.generation = Some(generation);
     }
 
     /// Returns a value, or `None` if it is not published or not valid in a header.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let bytes = &*self.values.iter().find(|value| value.name == name)?.bytes;
-        (!bytes.is_empty() && value::is_header_value(bytes)).then_some(bytes)
+        let (_, bytes) = self.values.iter().find(|(known, _)| known == name)?;
+        (!bytes.is_empty() && value::is_header_value(bytes)).then_some(&**bytes)
     }
 }
 

@@ -29,7 +29,7 @@ use crate::stats::Stats;
 use crate::tap::Tap;
 use tributary_plan::IS_FULL;
 use tributary_plan::config::WorkerConfig;
-use tributary_plan::plan::{MetricGroup, Streams, When};
+use tributary_plan::plan::{GrpcCalls, MetricGroup, Streams, When};
 use tributary_plan::source::Source;
 
 /// Streams that can be remembered as counted at their response. Further ones are counted when they end, and
@@ -103,29 +103,21 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let in_flight =
             plan.in_flight.then(|| InFlight::new(outbox(in_flight, Vec::new(), &[in_flight::metric()])));
         let main = pipeline(plan.main, main, keys, true)?;
-        let grpc = match plan.calls {
-            Some(plan) => {
-                let pipeline = pipeline(plan.group, grpc, Vec::new(), false)?;
-                Some(GrpcPipeline {
-                    pipeline,
-                    method: plan.method,
-                    status: plan.status,
-                    indicator: plan.indicator,
-                })
-            }
-            None => None,
-        };
-        let tap = match plan.tap.filter(|_| IS_FULL) {
-            Some(tap) => {
-                let source = Source::expression(&tap.condition);
-                Some(Tap::new(tap, hasher.clone()).map_err(|status| BadExpression { source, status })?)
-            }
-            None => None,
-        };
+        let grpc = plan.calls.map(|GrpcCalls { group, method, status, indicator }| {
+            let pipeline = pipeline(group, grpc, Vec::new(), false);
+            pipeline.map(|pipeline| GrpcPipeline { pipeline, method, status, indicator })
+        });
+        let grpc = grpc.transpose()?;
+        let tap = plan.tap.filter(|_| IS_FULL).map(|tap| {
+            let source = Source::expression(&tap.condition);
+            Tap::new(tap, hasher.clone()).map_err(|status| BadExpression { source, status })
+        });
+        let tap = tap.transpose()?;
         if !main.reader.has_lists() {
             info!("Envoy compiles no CEL list: attributes are read one by one, at a higher cost per request");
         }
         let (stats, has_heartbeat) = (Stats::define(), config.service_vm_id.is_empty());
+        let dequeued = Counter::define(BATCHES_DEQUEUED);
         Ok(Self {
             streams: plan.streams,
             main,
@@ -139,11 +131,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             connections: Connections::default(),
             report_interval: config.report_interval,
             max_requests: config.flush.max_requests,
-            backpressure: Backpressure::new(
-                has_heartbeat,
-                stats.batches_enqueued,
-                Counter::define(BATCHES_DEQUEUED),
-            ),
+            backpressure: Backpressure::new(has_heartbeat, stats.batches_enqueued, dequeued),
             totals: Totals { updates_each: plan.observed == When::Request, ..Totals::default() },
             stats,
             faults: Faults::default(),
@@ -335,14 +323,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
             let now_unix_nano = clock::now_unix_nano();
             self.backpressure.check(&mut HostSharedData, now_unix_nano, BATCHES_BETWEEN_TICKS_MAX);
         }
-        let blocked = self.backpressure.blocked().or_else(|| self.flush_pipelines());
+        let blocked = self.backpressure.blocked.or_else(|| self.flush_pipelines());
         if let Some(enqueued) = self.main.outbox.observations() {
             let before = std::mem::replace(&mut self.totals.enqueued_in_stats, enqueued);
             self.stats.enqueued.add(enqueued.saturating_sub(before));
         }
         if let Some(reason) = blocked {
             self.stats.flushes_blocked.add(1);
-            self.faults.flush_blocked(reason, self.main.fold.observations(), self.main.outbox.queue_name());
+            self.faults.flush_blocked(reason, self.main.fold.observations(), self.main.outbox.queue_name);
         }
     }
 

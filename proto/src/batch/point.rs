@@ -9,35 +9,24 @@ impl Point {
     /// Creates the point of a metric without observations.
     pub fn empty(kind: &Kind) -> Self {
         match kind {
-            Kind::Counter => Point::Counter(0),
-            Kind::UpDownCounter => Point::UpDownCounter(0),
-            Kind::Histogram { bounds } => Point::Histogram(Histogram::new(bounds.len())),
-            Kind::Exponential { max_size } => Point::Exponential(ExponentialHistogram::new(*max_size).into()),
+            Kind::Counter => Self::Counter(0),
+            Kind::UpDownCounter => Self::UpDownCounter(0),
+            Kind::Histogram { bounds } => Self::Histogram(Histogram::new(bounds.len())),
+            Kind::Exponential { max_size } => Self::Exponential(ExponentialHistogram::new(*max_size).into()),
         }
     }
 
     /// Adds another point. Returns false and changes nothing if its kind or its number of bounds differs.
     pub fn add(&mut self, delta: &Point) -> bool {
         match (self, delta) {
-            (Point::Counter(sum), Point::Counter(delta)) => {
-                *sum = sum.saturating_add(*delta);
-                true
-            }
+            (Self::Counter(sum), Self::Counter(delta)) => *sum = sum.saturating_add(*delta),
             // Wraps instead of saturating: a sum that fits is right even if an intermediate sum did not fit.
-            (Point::UpDownCounter(sum), Point::UpDownCounter(delta)) => {
-                *sum = sum.wrapping_add(*delta);
-                true
-            }
-            (Point::Histogram(sum), Point::Histogram(delta)) => sum.merge(delta),
-            (Point::Exponential(sum), Point::Exponential(delta)) => {
-                sum.merge(delta);
-                true
-            }
-            (
-                Point::Counter(_) | Point::UpDownCounter(_) | Point::Histogram(_) | Point::Exponential(_),
-                _,
-            ) => false,
+            (Self::UpDownCounter(sum), Self::UpDownCounter(delta)) => *sum = sum.wrapping_add(*delta),
+            (Self::Histogram(sum), Self::Histogram(delta)) => return sum.merge(delta),
+            (Self::Exponential(sum), Self::Exponential(delta)) => sum.merge(delta),
+            _ => return false,
         }
+        true
     }
 
     /// Returns the difference to an earlier state `base` of this point. The extremes of a histogram are
@@ -45,27 +34,24 @@ impl Point {
     #[must_use]
     pub fn since(&self, base: &Point) -> Point {
         match (self, base) {
-            (Point::Counter(now), Point::Counter(then)) => Point::Counter(now.saturating_sub(*then)),
-            (Point::UpDownCounter(now), Point::UpDownCounter(then)) => {
-                Point::UpDownCounter(now.wrapping_sub(*then))
+            (Self::Counter(now), Self::Counter(then)) => Self::Counter(now.saturating_sub(*then)),
+            (Self::UpDownCounter(now), Self::UpDownCounter(then)) => {
+                Self::UpDownCounter(now.wrapping_sub(*then))
             }
-            (Point::Histogram(now), Point::Histogram(then)) => Point::Histogram(now.since(then)),
-            (Point::Exponential(now), Point::Exponential(then)) => Point::Exponential(now.since(then).into()),
+            (Self::Histogram(now), Self::Histogram(then)) => Self::Histogram(now.since(then)),
+            (Self::Exponential(now), Self::Exponential(then)) => Self::Exponential(now.since(then).into()),
             // Impossible: the kind of a series does not change.
-            (
-                Point::Counter(_) | Point::UpDownCounter(_) | Point::Histogram(_) | Point::Exponential(_),
-                _,
-            ) => self.clone(),
+            _ => self.clone(),
         }
     }
 
     /// Removes all observations.
     pub fn clear(&mut self) {
         match self {
-            Point::Counter(count) => *count = 0,
-            Point::UpDownCounter(sum) => *sum = 0,
-            Point::Histogram(histogram) => histogram.clear(),
-            Point::Exponential(histogram) => histogram.clear(),
+            Self::Counter(count) => *count = 0,
+            Self::UpDownCounter(sum) => *sum = 0,
+            Self::Histogram(histogram) => histogram.clear(),
+            Self::Exponential(histogram) => histogram.clear(),
         }
     }
 }

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::attributes::{self, AttributesError};
+use crate::attributes;
 use crate::generated::batch as wire;
 use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX};
-use crate::metric::{Kind, MetricError};
+use crate::metric::Kind;
 
 fn exemplar() -> Exemplar {
     Exemplar::new(15, 1_700_000_000_000_000_000, [1; 16], [2; 8]).unwrap()
@@ -128,7 +128,7 @@ fn a_forged_batch_is_rejected() {
         (forged(|b| b.counters = vec!["k".into(); COUNTERS_MAX + 1]), BatchError::TooMany),
         (
             forged(|b| b.groups[0].series[0].attributes = vec![0xff].into()),
-            BatchError::Attributes(AttributesError::Malformed),
+            BatchError::Attributes("attributes that are not a canonical AttributeSet"),
         ),
         (forged(|b| b.groups[0].series[0].points.truncate(1)), BatchError::Points),
         (forged(|b| b.groups[0].series[0].points.swap(0, 3)), BatchError::Points),
@@ -152,7 +152,7 @@ fn a_forged_batch_is_rejected() {
             BatchError::Points,
         ),
         (forged(|b| b.groups[0].series[0].points.swap(1, 2)), BatchError::Points),
-        (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric(MetricError::Divisor)),
+        (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric("a metric with the divisor 0")),
         (Batch::decode(b"\xff".to_vec()), BatchError::Malformed),
         // Nested groups of an unknown field: prost stops at a depth of 100.
         (Batch::decode(b"\xa3\x06".repeat(100_000)), BatchError::Malformed),

@@ -4,8 +4,6 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::{Batch, BatchError, Group, Point, Series};
-use crate::attributes;
-use crate::counter;
 use crate::exemplar::Exemplar;
 use crate::exponential::ExponentialHistogram;
 use crate::generated::batch as wire;
@@ -13,6 +11,7 @@ use crate::generated::batch::point::Value;
 use crate::histogram::Histogram;
 use crate::limits::{BATCH_BYTES_MAX, COUNTERS_MAX, GROUP_METRICS_MAX, GROUPS_MAX};
 use crate::metric::{Kind, Metric};
+use crate::{attributes, counter};
 
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(
@@ -107,15 +106,13 @@ impl Series {
             points: points.collect::<Result<_, _>>()?,
             exemplars: exemplars.collect::<Option<_>>().ok_or(BatchError::Exemplars)?,
         };
-        if series.has_valid_exemplars() { Ok(series) } else { Err(BatchError::Exemplars) }
-    }
-
-    /// Returns whether exemplars belong to histograms, at most one to each, in the order of the points.
-    fn has_valid_exemplars(&self) -> bool {
+        // At most one for each histogram, in the order of the points.
         let of_histogram = |(point, _): &(usize, Exemplar)| {
-            matches!(self.points.get(*point), Some(Point::Histogram(_) | Point::Exponential(_)))
+            matches!(series.points.get(*point), Some(Point::Histogram(_) | Point::Exponential(_)))
         };
-        self.exemplars.is_sorted_by(|(a, _), (b, _)| a < b) && self.exemplars.iter().all(of_histogram)
+        let is_valid = series.exemplars.is_sorted_by(|(a, _), (b, _)| a < b)
+            && series.exemplars.iter().all(of_histogram);
+        if is_valid { Ok(series) } else { Err(BatchError::Exemplars) }
     }
 }
 

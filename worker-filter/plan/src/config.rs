@@ -7,6 +7,7 @@ mod log_stream;
 mod metric;
 mod tap;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tributary_proto::config::{self, Problems, Section, quoted};
@@ -16,8 +17,8 @@ use tributary_proto::limits::{
 use tributary_proto::metric::Kind;
 
 use crate::IS_FULL;
-use crate::plan::{Plan, SOURCES_MAX, Streams, When};
-use crate::preset::{NodeLookup, Options, Preset};
+use crate::plan::{MetricGroup, Plan, SOURCES_MAX, Streams, When};
+use crate::preset::{NodeLookup, Preset};
 use crate::source::Source;
 
 /// The configuration of a worker. Every key has a default.
@@ -49,11 +50,13 @@ pub struct FlushConfig {
 
 /// The interval at which Istio reports open TCP connections, and the limits of ours.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(100);
-const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+const REPORT_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// At least as many buckets as any two values need at scale -4, the coarsest in Prometheus.
-const EXPONENTIAL_SIZES: std::ops::RangeInclusive<u64> = 10..=256;
+const EXPONENTIAL_SIZES: RangeInclusive<usize> = 10..=256;
+
+/// When counts are updated, by its names in a configuration.
+const WHEN: [(&str, When); 2] = [("request", When::Request), ("flush", When::Flush)];
 
 /// The most names in `drop`.
 const DROPS_MAX: usize = 64;
@@ -75,10 +78,19 @@ impl WorkerConfig {
     pub fn parse_for(json: &[u8], node: &NodeLookup<'_>) -> Result<Self, Problems> {
         config::read(json, |root| {
             let mut plan = read_plan(root, node);
-            let flush = root.section("flush", FlushConfig::read);
-            let report_interval = root.duration("report_interval", REPORT_INTERVAL_MIN..=REPORT_INTERVAL_MAX);
+            let flush = root.section("flush", |flush| FlushConfig {
+                interval: flush.duration("interval", FLUSH_INTERVALS).unwrap_or(FLUSH_INTERVAL_DEFAULT),
+                max_requests: flush.number("max_requests", 1..=1_000_000_000),
+            });
+            let report_interval = root.duration("report_interval", REPORT_INTERVALS);
             plan.counters = counter::read(root, &mut plan.main);
-            read_streams_in_progress(root, &mut plan);
+            // Only the full module is called before a stream ends.
+            if IS_FULL {
+                headers::read(root, &mut plan);
+                tap::read(root, &mut plan);
+            } else {
+                ["headers", "tap"].into_iter().for_each(|key| only_in_full(root, key));
+            }
             let log_stream = root.flag("log_stream").unwrap_or(false);
             if log_stream {
                 log_stream::fit(root, &mut plan);
@@ -86,24 +98,16 @@ impl WorkerConfig {
             plan.prune();
             if plan.main.sources.len() > SOURCES_MAX {
                 let found = format!("{} values to read of each stream", plan.main.sources.len());
-                root.note(
-                    "dimensions",
-                    &found,
-                    &format!("at most {SOURCES_MAX}, with all metrics and counters"),
-                );
+                let allowed = format!("at most {SOURCES_MAX}, with all metrics and counters");
+                root.note("dimensions", &found, &allowed);
             }
-            let series_max = root.section("limits", |limits| {
-                let most = u64::try_from(SERIES_MAX).unwrap_or(u64::MAX);
-                let series = limits.number("series", 1..=most);
-                series.and_then(|series| usize::try_from(series).ok()).unwrap_or(SERIES_DEFAULT)
-            });
-            let service_vm_id = root.text("service_vm_id", 0..=255).unwrap_or_default();
+            let series_max = root.section("limits", |limits| limits.size("series", 1..=SERIES_MAX));
             Self {
                 plan,
                 flush,
                 report_interval: report_interval.unwrap_or(REPORT_INTERVAL),
-                series_max,
-                service_vm_id,
+                series_max: series_max.unwrap_or(SERIES_DEFAULT),
+                service_vm_id: root.text("service_vm_id", 0..=255).unwrap_or_default(),
                 log_stream,
             }
         })
@@ -112,17 +116,15 @@ impl WorkerConfig {
 
 /// Reads the preset, and everything that the configuration removes from it and adds to it.
 fn read_plan(root: &mut Section<'_>, node: &NodeLookup<'_>) -> Plan {
-    let names = Preset::ALL.map(|(name, _)| name);
-    let word = root.word("preset", &names);
-    let preset = Preset::ALL.iter().find(|(name, _)| Some(*name) == word).map_or(Preset::Otel, |(_, it)| *it);
+    let preset = root.choice("preset", &Preset::ALL).unwrap_or(Preset::Otel);
     let grpc_messages = root.flag("grpc_messages").unwrap_or(false);
-    let mut plan = preset.plan(Options { grpc_messages }, node);
+    let mut plan = preset.plan(grpc_messages, node);
     if grpc_messages && !plan.counts_grpc_messages() {
         root.note("grpc_messages", "true", "only with preset \"otel\" or \"istio\"");
     }
-    let streams = root.word("streams", &["http", "tcp"]);
+    let streams = root.choice("streams", &[("http", Streams::Http), ("tcp", Streams::Tcp)]);
     if preset == Preset::None {
-        plan.streams = if streams == Some("tcp") { Streams::Tcp } else { Streams::Http };
+        plan.streams = streams.unwrap_or(Streams::Http);
     } else if streams.is_some() {
         root.note("streams", "a value", "only with preset \"none\"");
     }
@@ -133,8 +135,7 @@ fn read_plan(root: &mut Section<'_>, node: &NodeLookup<'_>) -> Plan {
     }
     dimension::read(root, &mut plan);
     metric::read(root, &mut plan);
-    let exponential = root.section("histogram", read_exponential);
-    if let Some(max_size) = exponential {
+    if let Some(max_size) = root.section("histogram", read_exponential) {
         let calls = plan.calls.iter_mut().flat_map(|calls| &mut calls.group.measures);
         for measure in plan.main.measures.iter_mut().chain(calls) {
             if matches!(measure.metric.kind, Kind::Histogram { .. }) {
@@ -143,30 +144,17 @@ fn read_plan(root: &mut Section<'_>, node: &NodeLookup<'_>) -> Plan {
         }
     }
     if root.flag("exemplars").unwrap_or(false) {
-        plan.main.trace = Some(plan.main.source(Source::request_header("traceparent")));
+        plan.main.trace = Some(plan.main.source(Source::header("request", "traceparent")));
         if plan.streams == Streams::Tcp || plan.main.traced().is_none() {
             root.note("exemplars", "true", "false without a histogram of HTTP requests");
         }
     }
-    if root.word("observed", &["request", "flush"]) == Some("request") {
-        plan.observed = When::Request;
-    }
+    plan.observed = root.choice("observed", &WHEN).unwrap_or(When::Flush);
     plan.in_flight = root.flag("in_flight").unwrap_or(false);
     if plan.in_flight && plan.streams == Streams::Tcp {
         root.note("in_flight", "true", "false for TCP connections: subtract closed from opened ones instead");
     }
     plan
-}
-
-/// Reads what happens to streams before they end, which only the full module does.
-fn read_streams_in_progress(root: &mut Section<'_>, plan: &mut Plan) {
-    if IS_FULL {
-        headers::read(root, plan);
-        tap::read(root, plan);
-    } else {
-        only_in_full(root, "headers");
-        only_in_full(root, "tap");
-    }
 }
 
 /// Rejects a key of `worker_filter_full.wasm`, and names that module.
@@ -176,25 +164,43 @@ fn only_in_full(section: &mut Section<'_>, key: &'static str) {
     }
 }
 
-impl FlushConfig {
-    fn read(section: &mut Section<'_>) -> Self {
-        let interval = section.duration("interval", FLUSH_INTERVALS);
-        let max_requests = section.number("max_requests", 1..=1_000_000_000);
-        Self { interval: interval.unwrap_or(FLUSH_INTERVAL_DEFAULT), max_requests }
-    }
-}
-
 /// Reads the size of exponential histograms. `None` stands for explicit bounds.
 fn read_exponential(section: &mut Section<'_>) -> Option<usize> {
-    let kind = section.word("kind", &["explicit", "exponential"]);
-    let max_size = section.number("max_size", EXPONENTIAL_SIZES);
-    if kind != Some("exponential") {
-        if max_size.is_some() {
-            section.note("max_size", "a size of explicit histograms", "only with kind \"exponential\"");
-        }
-        return None;
+    let is_exponential = section.choice("kind", &[("explicit", false), ("exponential", true)]) == Some(true);
+    let max_size = section.size("max_size", EXPONENTIAL_SIZES);
+    if !is_exponential && max_size.is_some() {
+        section.note("max_size", "a size of explicit histograms", "only with kind \"exponential\"");
     }
-    Some(max_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(EXPONENTIAL_SIZE_DEFAULT))
+    is_exponential.then(|| max_size.unwrap_or(EXPONENTIAL_SIZE_DEFAULT))
+}
+
+/// Reads a list of named objects with `read`, which are added to the `list` of the main group. They replace
+/// those of the preset with the same name.
+fn read_named<T>(
+    root: &mut Section<'_>,
+    (key, max): (&'static str, usize),
+    main: &mut MetricGroup,
+    list: fn(&mut MetricGroup) -> &mut Vec<T>,
+    name: fn(&T) -> &str,
+    read: impl Fn(&mut Section<'_>, &mut MetricGroup) -> Option<T>,
+) {
+    let mut added: Vec<T> = Vec::new();
+    root.sections(key, 0..=max, |section| {
+        let one = read(section, main)?;
+        if added.iter().any(|other| name(other) == name(&one)) {
+            section.note("name", &format!("{} again", quoted(name(&one))), "each name once");
+        }
+        added.push(one);
+        Some(())
+    });
+    let list = list(main);
+    for one in added {
+        list.retain(|other| name(other) != name(&one));
+        list.push(one);
+    }
+    if list.len() > max {
+        root.note(key, &format!("{} with the preset's", list.len()), &format!("at most {max}"));
+    }
 }
 
 #[cfg(test)]

@@ -45,12 +45,8 @@ pub const OWN_WORKLOAD: &[u8] = &[1];
 impl FallbackChain {
     /// Writes the value as one expression; it is an empty text if no source has a value.
     pub fn expression(&self) -> String {
-        let mut text = "xds.listener_direction == 1 ? (".to_owned();
-        write_conditional(self.inbound, &mut text);
-        text.push_str(") : (");
-        write_conditional(self.outbound, &mut text);
-        text.push(')');
-        text
+        let (inbound, outbound) = (conditional(self.inbound), conditional(self.outbound));
+        format!("xds.listener_direction == 1 ? ({inbound}) : ({outbound})")
     }
 
     /// Reads the value with `property`, which takes paths with NUL between their segments.
@@ -68,18 +64,16 @@ impl FallbackChain {
     }
 }
 
-/// Writes the value of the first source that has one, as an expression.
-fn write_conditional(sources: &[&SourceSpec], text: &mut String) {
+/// Returns the value of the first source that has one, as an expression.
+fn conditional(sources: &[&SourceSpec]) -> String {
+    let mut text = String::new();
     for SourceSpec { guard, value, .. } in sources {
         if guard.is_empty() {
-            text.push_str(value);
-            return;
+            return text + value;
         }
-        for part in [*guard, " ? ", *value, " : "] {
-            text.push_str(part);
-        }
+        text.extend([*guard, " ? ", *value, " : "]);
     }
-    text.push_str("''");
+    text + "''"
 }
 
 impl Predicate {

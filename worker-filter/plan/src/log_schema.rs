@@ -13,8 +13,10 @@ pub const SEPARATOR: u8 = b' ';
 /// The values that a plan needs of each request, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LogSchema {
-    fields: Vec<(String, Field)>,
-    sources: usize,
+    /// All fields with their names.
+    pub fields: Vec<(String, Field)>,
+    /// The number of sources of the plan.
+    pub sources: usize,
 }
 
 /// A named value of a log record.
@@ -71,16 +73,6 @@ impl LogSchema {
         Self { fields, sources: group.sources.len() }
     }
 
-    /// Returns the number of sources of the plan.
-    pub fn sources(&self) -> usize {
-        self.sources
-    }
-
-    /// Returns the fields of each name in a tag, in order.
-    pub fn columns(&self, tag: &[u8]) -> Vec<Vec<Field>> {
-        tag.split(|byte| *byte == SEPARATOR).map(|name| self.named(name).collect()).collect()
-    }
-
     /// Returns the names of values that neither a tag nor the keys of a record contain.
     pub fn missing(&self, tag: &[u8], keys: &[&[u8]]) -> Vec<&str> {
         let is_named = |name: &str| {
@@ -89,11 +81,6 @@ impl LogSchema {
         let of_source = |source| self.fields.iter().filter(move |(_, field)| field.source == source);
         let missing = (0..self.sources).filter(|source| !of_source(*source).any(|(name, _)| is_named(name)));
         missing.filter_map(|source| of_source(source).next()).map(|(name, _)| &**name).collect()
-    }
-
-    /// Returns all fields with their names.
-    pub fn all(&self) -> impl Iterator<Item = (&str, Field)> {
-        self.fields.iter().map(|(name, field)| (&**name, *field))
     }
 
     /// Returns the fields of a name.
@@ -133,10 +120,8 @@ fn decoder(group: &MetricGroup, conditions: &[usize], at: usize, source: &Source
         |measure| matches!(measure.input, MeasureInput::Source(of) | MeasureInput::SourceOrZero(of) | MeasureInput::TimeSince(of) if of == at),
     );
     let is_transformed = |transform: Transform| {
-        let mut dimensions = group.dimensions.iter();
-        dimensions.any(|dimension| {
-            dimension.value == DimensionValue::Source(at) && dimension.transform == transform
-        })
+        let mut read = group.dimensions.iter().filter(|read| read.value == DimensionValue::Source(at));
+        read.any(|dimension| dimension.transform == transform)
     };
     match () {
         () if is_measured || is_transformed(Transform::Integer) => Decoder::Integer,

@@ -13,7 +13,8 @@ pub struct Paths {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate {
     text: String,
-    segments: Vec<Segment>,
+    /// `None` for a placeholder.
+    segments: Vec<Option<String>>,
     /// Whether it ends with `**`, which matches the rest of a path.
     open: bool,
 }
@@ -26,12 +27,6 @@ pub enum Unmatched {
     Other,
     /// Segments that are identifiers become `{number}`, `{uuid}` or `{id}`.
     Collapse,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Literal(String),
-    Any,
 }
 
 /// The most segments of a collapsed path; the rest becomes `**`.
@@ -52,10 +47,10 @@ impl PathTemplate {
             match segment {
                 "**" => open = true,
                 _ if segment.starts_with('{') && segment.ends_with('}') && segment.len() > 2 => {
-                    segments.push(Segment::Any);
+                    segments.push(None);
                 }
                 _ if segment.contains(['{', '}', '*', '?', '#']) => return None,
-                literal => segments.push(Segment::Literal(literal.to_owned())),
+                literal => segments.push(Some(literal.to_owned())),
             }
         }
         Some(Self { text: text.to_owned(), segments, open })
@@ -64,11 +59,11 @@ impl PathTemplate {
     fn matches(&self, path: &[u8]) -> bool {
         let Some(path) = path.strip_prefix(b"/") else { return false };
         let mut rest = path.split(|byte| *byte == b'/');
-        let matches = |segment: &Segment, part: &[u8]| match segment {
-            Segment::Literal(text) => text.as_bytes() == part,
-            Segment::Any => !part.is_empty(),
-        };
-        let all = self.segments.iter().all(|segment| rest.next().is_some_and(|part| matches(segment, part)));
+        let all = self.segments.iter().all(|segment| match (segment, rest.next()) {
+            (Some(text), Some(part)) => text.as_bytes() == part,
+            (None, Some(part)) => !part.is_empty(),
+            (_, None) => false,
+        });
         all && self.open == rest.next().is_some()
     }
 }
@@ -77,8 +72,7 @@ impl Paths {
     /// Appends the value of a path, with or without a query, to `out`. Without [`Unmatched::Collapse`] it
     /// contains no part of the path that is not in a template.
     pub fn write(&self, path: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
-        let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
-        let path = path.get(..end).unwrap_or(path);
+        let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         if path.is_empty() {
             return;
         }

@@ -41,8 +41,9 @@ pub struct HeaderRule {
     pub name: String,
     /// The value to write.
     pub template: HeaderTemplate,
-    /// What happens to a request if a part of the value is missing.
-    pub missing: IfMissing,
+    /// Whether a request is rejected with status 503 if a part of the value is missing; otherwise it is
+    /// forwarded without the header.
+    pub denies: bool,
 }
 
 /// One of the two directions of an HTTP stream.
@@ -63,15 +64,6 @@ pub enum HeaderAction {
     Append,
     /// Removes all headers of the name.
     Remove,
-}
-
-/// What happens to a request if a part of a header's value is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IfMissing {
-    /// It is forwarded without the header.
-    Skip,
-    /// It is rejected with status 503.
-    Deny,
 }
 
 /// Which streams are logged, and how much of them.
@@ -220,24 +212,20 @@ impl MetricGroup {
     /// Returns whether all dimensions can be read without expressions, which Envoy does not evaluate on a
     /// tick.
     pub fn dimensions_need_no_expression(&self) -> bool {
-        self.dimensions.iter().all(|dimension| match dimension.value {
-            DimensionValue::Source(at) => {
-                let source = self.sources.get(at);
-                source.is_none_or(|source| !matches!(source.fallback, FallbackRead::Expression(_)))
-            }
-            DimensionValue::Constant(_) => true,
+        self.dimensions.iter().all(|dimension| {
+            let DimensionValue::Source(at) = dimension.value else { return true };
+            let fallback = self.sources.get(at).map(|source| &source.fallback);
+            !matches!(fallback, Some(FallbackRead::Expression(_)))
         })
     }
 
     /// Returns the index of a source, which is added unless it exists.
     pub fn source(&mut self, source: Source) -> usize {
-        match self.sources.iter().position(|known| *known == source) {
-            Some(at) => at,
-            None => {
-                self.sources.push(source);
-                self.sources.len().saturating_sub(1)
-            }
-        }
+        let known = self.sources.iter().position(|known| *known == source);
+        known.unwrap_or_else(|| {
+            self.sources.push(source);
+            self.sources.len().saturating_sub(1)
+        })
     }
 
     /// Removes the sources that neither the group nor `external` refers to, and updates all references.

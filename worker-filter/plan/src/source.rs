@@ -73,32 +73,6 @@ pub const ROOTS: [&str; 10] = [
 const OFTEN_ABSENT: [&str; 6] =
     ["upstream.", "xds.cluster_", "connection.", "request.useragent", "request.referer", "request.id"];
 
-/// Attributes that are not text (Envoy 1.40, documentation "Attributes", and by observation).
-const INTEGERS: [&str; 19] = [
-    "request.size",
-    "request.total_size",
-    "request.headers_bytes",
-    "request.time",
-    "response.code",
-    "response.flags",
-    "response.grpc_status",
-    "response.size",
-    "response.total_size",
-    "response.headers_bytes",
-    "connection.id",
-    "source.port",
-    "destination.port",
-    "upstream.port",
-    "upstream.request_attempt_count",
-    "upstream.num_endpoints",
-    "xds.listener_direction",
-    "connection.tls_version_number",
-    "request.attempt_count",
-];
-const DURATIONS: [&str; 3] =
-    ["request.duration", "response.backend_latency", "upstream.cx_pool_ready_duration"];
-const BOOLEANS: [&str; 2] = ["connection.mtls", "connection.peer_certificate_valid"];
-
 /// The most bytes of an attribute's path.
 pub const PATH_BYTES_MAX: usize = 256;
 
@@ -106,33 +80,26 @@ impl Source {
     /// Creates the source of an attribute, by its dotted path such as `request.method` ([`is_path`]).
     pub fn attribute(path: &str) -> Self {
         // A boolean is one byte too, so `false` cannot mark an absent one.
+        let often_absent = OFTEN_ABSENT.iter().any(|start| path.starts_with(start));
         let (absent, guard) = match type_of(path) {
             Type::Boolean => ("''", Guard::Silent),
-            _ => {
-                let often_absent = OFTEN_ABSENT.iter().any(|start| path.starts_with(start));
-                ("false", Guard::Marks { often_absent })
-            }
+            _ => ("false", Guard::Marks { often_absent }),
         };
         let guarded = format!("has({path}) ? {path} : {absent}");
         let item = if guard == Guard::Silent { guarded.clone() } else { path.to_owned() };
         Self { item, guarded, guard, fallback: FallbackRead::Property(path.replace('.', "\0").into_bytes()) }
     }
 
-    /// Creates the source of a request header, by its name in lower case ([`is_header`]).
-    pub fn request_header(name: &str) -> Self {
-        Self::header("request", name)
-    }
-
-    /// Creates the source of a response header, by its name in lower case.
-    pub fn response_header(name: &str) -> Self {
-        Self::header("response", name)
+    /// Creates the source of a header of the `request` or `response`, by its name in lower case
+    /// ([`is_header`]).
+    pub fn header(side: &str, name: &str) -> Self {
+        Self::member(&format!("{side}.headers"), name)
     }
 
     /// Creates the source of an expression. The line break ends a comment in it.
     pub fn expression(text: &str) -> Self {
-        let item = format!("({text}\n)");
-        let guard = Guard::Silent;
-        Self { guarded: item.clone(), item, guard, fallback: FallbackRead::Expression(text.to_owned()) }
+        let (item, fallback) = (format!("({text}\n)"), FallbackRead::Expression(text.to_owned()));
+        Self { guarded: item.clone(), item, guard: Guard::Silent, fallback }
     }
 
     /// Creates the source of a value that has several sources.
@@ -152,16 +119,7 @@ impl Source {
     /// Creates the source of the numbers of messages of a gRPC call, to the upstream and back, which Envoy's
     /// `grpc_stats` filter writes into the filter state: `3,500` (1.36.4, 1.40.0).
     pub fn grpc_messages() -> Self {
-        let name = "envoy.filters.http.grpc_stats";
-        let item = format!("filter_state['{name}']");
-        let guarded = format!("'{name}' in filter_state ? {item} : false");
-        let property = format!("filter_state\0{name}").into_bytes();
-        Self {
-            item,
-            guarded,
-            guard: Guard::Marks { often_absent: true },
-            fallback: FallbackRead::Property(property),
-        }
+        Self::member("filter_state", "envoy.filters.http.grpc_stats")
     }
 
     /// Returns the source as it was configured: an expression without the parentheses that a list needs.
@@ -172,25 +130,29 @@ impl Source {
         }
     }
 
-    fn header(side: &str, name: &str) -> Self {
-        let item = format!("{side}.headers['{name}']");
-        let guarded = format!("'{name}' in {side}.headers ? {item} : false");
-        let property = format!("{side}\0headers\0{name}").into_bytes();
-        Self {
-            item,
-            guarded,
-            guard: Guard::Marks { often_absent: true },
-            fallback: FallbackRead::Property(property),
-        }
+    /// Creates the source of a member of a map, which ordinary streams lack.
+    fn member(map: &str, name: &str) -> Self {
+        let item = format!("{map}['{name}']");
+        let guarded = format!("'{name}' in {map} ? {item} : false");
+        let property = format!("{}\0{name}", map.replace('.', "\0")).into_bytes();
+        let guard = Guard::Marks { often_absent: true };
+        Self { item, guarded, guard, fallback: FallbackRead::Property(property) }
     }
 }
 
-/// Returns the type of an attribute.
+/// Returns the type of an attribute (Envoy 1.40, documentation "Attributes", and by observation).
 pub fn type_of(path: &str) -> Type {
-    match path {
-        _ if INTEGERS.contains(&path) => Type::Integer,
-        _ if DURATIONS.contains(&path) => Type::Duration,
-        _ if BOOLEANS.contains(&path) => Type::Boolean,
+    match path.split_once('.').unwrap_or_default() {
+        ("request", "size" | "total_size" | "headers_bytes" | "time" | "attempt_count")
+        | ("response", "code" | "flags" | "grpc_status" | "size" | "total_size" | "headers_bytes")
+        | ("connection", "id" | "tls_version_number")
+        | ("source" | "destination", "port")
+        | ("upstream", "port" | "request_attempt_count" | "num_endpoints")
+        | ("xds", "listener_direction") => Type::Integer,
+        ("request", "duration")
+        | ("response", "backend_latency")
+        | ("upstream", "cx_pool_ready_duration") => Type::Duration,
+        ("connection", "mtls" | "peer_certificate_valid") => Type::Boolean,
         _ => Type::Text,
     }
 }
@@ -242,7 +204,7 @@ mod tests {
                 Guard::Silent,
             ),
             (
-                Source::request_header("x-a"),
+                Source::header("request", "x-a"),
                 "request.headers['x-a']",
                 "'x-a' in request.headers ? request.headers['x-a'] : false",
                 Guard::Marks { often_absent: true },

@@ -33,11 +33,8 @@ impl HeaderTemplate {
         while let Some(at) = rest.find(['{', '}']) {
             let (before, brace) = rest.split_at_checked(at)?;
             literal.push_str(before);
-            if let Some(after) = brace.strip_prefix("{{") {
-                literal.push('{');
-                rest = after;
-            } else if let Some(after) = brace.strip_prefix("}}") {
-                literal.push('}');
+            if let Some(after) = brace.strip_prefix("{{").or(brace.strip_prefix("}}")) {
+                literal.push_str(brace.get(..1)?);
                 rest = after;
             } else {
                 let (placeholder, after) = brace.strip_prefix('{')?.split_once('}')?;

@@ -192,16 +192,10 @@ impl Transform {
 
     /// Returns whether a value is present but has the wrong type.
     pub fn is_mistyped(&self, value: &[u8]) -> bool {
+        use Transform::*;
         let length = match self {
-            Self::Text
-            | Self::Method
-            | Self::Address
-            | Self::RpcMethod
-            | Self::Path(_)
-            | Self::WorkloadField(_) => {
-                return false;
-            }
-            Self::Boolean => 1,
+            Text | Method | Address | RpcMethod | Path(_) | WorkloadField(_) => return false,
+            Boolean => 1,
             _ => 8,
         };
         !value.is_empty() && value.len() != length

@@ -20,12 +20,11 @@ type Known<S> = (HashSet<Box<[u8]>, S>, usize);
 
 impl<S: BuildHasher + Clone> DistinctValues<S> {
     pub(super) fn new(dimensions: &[Dimension], hasher: &S) -> Self {
-        let keyed =
-            dimensions.iter().filter(|dimension| matches!(dimension.value, DimensionValue::Source(_)));
+        let is_keyed = |dimension: &&Dimension| matches!(dimension.value, DimensionValue::Source(_));
         let limited = |dimension: &Dimension| {
             dimension.max_values.map(|max_values| (HashSet::with_hasher(hasher.clone()), max_values))
         };
-        Self { limited: keyed.map(limited).collect() }
+        Self { limited: dimensions.iter().filter(is_keyed).map(limited).collect() }
     }
 
     /// Returns the key with [`OTHER`] in place of new values past a limit, or `None` if there is no such

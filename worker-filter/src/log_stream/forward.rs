@@ -5,10 +5,7 @@
 //! (<https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1>;
 //! `source/extensions/common/fluentd/fluentd_base.cc`, Envoy 1.40).
 
-use std::error::Error;
-use std::fmt;
-
-use super::message_pack::{ReadError, Reader};
+use super::message_pack::{ReadError, RecordReader};
 
 /// The most bytes of an entry, and of the start of a message. Envoy limits headers to 60 KiB by default.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
@@ -33,27 +30,16 @@ pub trait MessageHandler {
     ///
     /// # Errors
     /// Those of the reader.
-    fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), ReadError>;
+    fn record(&mut self, pairs: usize, reader: &mut RecordReader<'_>) -> Result<(), ReadError>;
 }
-
-/// The bytes of a connection are not messages of the access logger. The start of the next message is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidStream;
-
-impl fmt::Display for InvalidStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the bytes are not messages of Envoy's fluentd access logger")
-    }
-}
-
-impl Error for InvalidStream {}
 
 impl Messages {
     /// Reads the entries that are complete with these bytes.
     ///
     /// # Errors
-    /// These bytes are invalid. All later bytes are ignored.
-    pub fn read(&mut self, bytes: &[u8], handler: &mut impl MessageHandler) -> Result<(), InvalidStream> {
+    /// These bytes are no messages of the access logger. All later bytes are ignored, because the start of the
+    /// next message is unknown.
+    pub fn read(&mut self, bytes: &[u8], handler: &mut impl MessageHandler) -> Result<(), ReadError> {
         if self.is_invalid {
             return Ok(());
         }
@@ -73,24 +59,30 @@ impl Messages {
         &mut self,
         bytes: &'a [u8],
         handler: &mut impl MessageHandler,
-    ) -> Result<&'a [u8], InvalidStream> {
+    ) -> Result<&'a [u8], ReadError> {
         let mut rest = bytes;
         loop {
-            let mut reader = Reader::new(rest);
+            let mut reader = RecordReader::new(rest);
             match self.next(&mut reader, handler) {
                 Ok(()) => rest = reader.rest(),
                 Err(ReadError::Incomplete) if rest.len() < ENTRY_BYTES_MAX => return Ok(rest),
                 Err(_) => {
                     self.is_invalid = true;
-                    return Err(InvalidStream);
+                    return Err(ReadError::Invalid);
                 }
             }
         }
     }
 
     /// Reads the start of a message, or an entry.
-    fn next(&mut self, reader: &mut Reader<'_>, handler: &mut impl MessageHandler) -> Result<(), ReadError> {
-        expect(reader.list()?, 2)?;
+    fn next(
+        &mut self,
+        reader: &mut RecordReader<'_>,
+        handler: &mut impl MessageHandler,
+    ) -> Result<(), ReadError> {
+        if reader.list()? != 2 {
+            return Err(ReadError::Invalid);
+        }
         if self.left > 0 {
             reader.value()?;
             let pairs = reader.map()?;
@@ -103,10 +95,6 @@ impl Messages {
         handler.message(tag);
         Ok(())
     }
-}
-
-fn expect(length: usize, expected: usize) -> Result<(), ReadError> {
-    if length == expected { Ok(()) } else { Err(ReadError::Invalid) }
 }
 
 #[cfg(test)]
@@ -128,7 +116,7 @@ mod tests {
             self.0.push(format!("message {}", tag.escape_ascii()));
         }
 
-        fn record(&mut self, pairs: usize, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+        fn record(&mut self, pairs: usize, reader: &mut RecordReader<'_>) -> Result<(), ReadError> {
             let mut record = Vec::new();
             for _ in 0..pairs {
                 record.push(format!("{} {:?}", reader.text()?.escape_ascii(), reader.value()?));
@@ -138,7 +126,7 @@ mod tests {
         }
     }
 
-    fn read(chunks: &[&[u8]]) -> (Events, Result<(), InvalidStream>) {
+    fn read(chunks: &[&[u8]]) -> (Events, Result<(), ReadError>) {
         let (mut messages, mut events) = (Messages::default(), Events::default());
         let result = chunks.iter().try_for_each(|chunk| messages.read(chunk, &mut events));
         (events, result)
@@ -156,7 +144,7 @@ mod tests {
     #[test]
     fn invalid_bytes_are_an_error_once_and_are_not_kept() {
         let (mut messages, mut events) = (Messages::default(), Events::default());
-        assert_eq!(messages.read(b"GET / HTTP/1.1\r\n", &mut events), Err(InvalidStream));
+        assert_eq!(messages.read(b"GET / HTTP/1.1\r\n", &mut events), Err(ReadError::Invalid));
         assert_eq!(messages.read(MESSAGE, &mut events), Ok(()), "only the first time");
         assert_eq!((events, messages.kept.capacity()), (Events::default(), 0));
     }

@@ -4,7 +4,7 @@ use tributary_plan::log_schema::{Decoder, Field, LogSchema, SEPARATOR};
 use tributary_plan::plan::SOURCES_MAX;
 use tributary_plan::transform;
 
-use super::message_pack::{ReadError, Reader, Value};
+use super::message_pack::{FieldValue, ReadError, RecordReader};
 use crate::observation::Observation;
 
 /// Envoy's text for an absent value, among several values in one text.
@@ -31,8 +31,9 @@ pub struct Values<'a> {
 impl RecordLayout {
     /// Finds the values of a schema in records with this tag.
     pub fn new(schema: &LogSchema, tag: &[u8]) -> Self {
-        let named = schema.all().map(|(name, field)| (name.as_bytes().into(), field));
-        Self { columns: schema.columns(tag), named: named.collect() }
+        let named = schema.fields.iter().map(|(name, field)| (name.as_bytes().into(), *field));
+        let columns = tag.split(|byte| *byte == SEPARATOR).map(|name| schema.named(name).collect());
+        Self { columns: columns.collect(), named: named.collect() }
     }
 
     /// Reads a record of so many pairs into `values`, which must be empty.
@@ -45,7 +46,7 @@ impl RecordLayout {
     pub fn read<'a>(
         &self,
         pairs: usize,
-        reader: &mut Reader<'a>,
+        reader: &mut RecordReader<'a>,
         values: &mut Values<'a>,
     ) -> Result<bool, ReadError> {
         let before = *reader;
@@ -63,8 +64,8 @@ impl RecordLayout {
     fn read_named<'a>(
         &self,
         pairs: usize,
-        before: Reader<'a>,
-        reader: &mut Reader<'a>,
+        before: RecordReader<'a>,
+        reader: &mut RecordReader<'a>,
         values: &mut Values<'a>,
     ) -> Result<(), ReadError> {
         *reader = before;
@@ -77,7 +78,7 @@ impl RecordLayout {
     }
 
     /// Fills the fields of this name; false if there is none.
-    fn put<'a>(&self, name: &[u8], value: Value<'a>, values: &mut Values<'a>) -> bool {
+    fn put<'a>(&self, name: &[u8], value: FieldValue<'a>, values: &mut Values<'a>) -> bool {
         let mut is_known = false;
         for (_, field) in self.named.iter().filter(|(known, _)| **known == *name) {
             is_known = true;
@@ -87,8 +88,8 @@ impl RecordLayout {
     }
 
     /// Fills the fields of the tag's names; false if there are more or fewer values than names.
-    fn split<'a>(&self, value: Value<'a>, values: &mut Values<'a>) -> bool {
-        let Value::Text(text) = value else {
+    fn split<'a>(&self, value: FieldValue<'a>, values: &mut Values<'a>) -> bool {
+        let FieldValue::Text(text) = value else {
             // A command operator that is alone in its text gives a number.
             let [fields] = &*self.columns else { return false };
             fields.iter().for_each(|field| values.put(*field, value));
@@ -106,7 +107,7 @@ impl RecordLayout {
             for field in fields {
                 // `-` stands for the number 0 in flags.
                 if value != ABSENT || matches!(field.decoder, Decoder::Flags | Decoder::FlagsForStatus) {
-                    values.put(*field, Value::Text(value));
+                    values.put(*field, FieldValue::Text(value));
                 }
             }
         }
@@ -137,18 +138,18 @@ impl<'a> Values<'a> {
         observation
     }
 
-    fn put(&mut self, field: Field, value: Value<'a>) {
+    fn put(&mut self, field: Field, value: FieldValue<'a>) {
         let number = match (field.decoder, value) {
-            (Decoder::Text, Value::Text(text)) => return self.put_text(field.source, text),
-            (Decoder::Bool, Value::Boolean(is_true)) => return self.put_bool(field.source, is_true),
-            (Decoder::Bool, Value::Text(text)) => return self.put_bool(field.source, text == b"true"),
+            (Decoder::Text, FieldValue::Text(text)) => return self.put_text(field.source, text),
+            (Decoder::Bool, FieldValue::Boolean(is_true)) => return self.put_bool(field.source, is_true),
+            (Decoder::Bool, FieldValue::Text(text)) => return self.put_bool(field.source, text == b"true"),
             (Decoder::Integer, value) => integer(value),
             (Decoder::Status, value) => integer(value).filter(|status| *status > 0),
             (Decoder::Time(nanoseconds), value) => {
                 integer(value).map(|time| time.saturating_mul(nanoseconds))
             }
-            (Decoder::Flags, Value::Text(names)) => Some(flags(names)),
-            (Decoder::FlagsForStatus, Value::Text(names)) if !self.has_number(field.source) => {
+            (Decoder::Flags, FieldValue::Text(names)) => Some(flags(names)),
+            (Decoder::FlagsForStatus, FieldValue::Text(names)) if !self.has_number(field.source) => {
                 Some(flags(names).saturating_neg())
             }
             _ => None,
@@ -174,11 +175,11 @@ impl<'a> Values<'a> {
     }
 }
 
-fn integer(value: Value<'_>) -> Option<i64> {
+fn integer(value: FieldValue<'_>) -> Option<i64> {
     match value {
-        Value::Integer(number) => Some(number),
-        Value::Text(digits) => decimal(digits),
-        Value::Boolean(_) | Value::Other => None,
+        FieldValue::Integer(number) => Some(number),
+        FieldValue::Text(digits) => decimal(digits),
+        FieldValue::Boolean(_) | FieldValue::Other => None,
     }
 }
 

@@ -3,20 +3,17 @@
 //! Every client that reaches the listener may send bytes: nothing is allocated and nothing recurses, so a
 //! false length or depth costs nothing. `rmp::decode::MessageLen` is not used: it panics on extensions (0.8).
 
-use std::error::Error;
-use std::fmt;
-
 use rmp::Marker;
 use rmp::decode::bytes::BytesReadError;
 use rmp::decode::{self, Bytes, NumValueReadError, ValueReadError};
 
 /// Reads values from the front of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reader<'a>(Bytes<'a>);
+pub struct RecordReader<'a>(Bytes<'a>);
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum FieldValue<'a> {
     /// Text, or bytes, which need not be UTF-8 either way.
     Text(&'a [u8]),
     /// A whole number, at most `i64::MAX`.
@@ -36,17 +33,6 @@ pub enum ReadError {
     Invalid,
 }
 
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Incomplete => "the end of the value has not arrived",
-            Self::Invalid => "the value has another type than expected",
-        })
-    }
-}
-
-impl Error for ReadError {}
-
 impl From<ValueReadError<BytesReadError>> for ReadError {
     fn from(error: ValueReadError<BytesReadError>) -> Self {
         match error {
@@ -56,7 +42,7 @@ impl From<ValueReadError<BytesReadError>> for ReadError {
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RecordReader<'a> {
     /// Starts at the first of these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(Bytes::new(bytes))
@@ -80,13 +66,13 @@ impl<'a> Reader<'a> {
     /// Reads text; any other value is an error.
     pub fn text(&mut self) -> Result<&'a [u8], ReadError> {
         match self.value()? {
-            Value::Text(text) => Ok(text),
+            FieldValue::Text(text) => Ok(text),
             _ => Err(ReadError::Invalid),
         }
     }
 
     /// Reads a value of any type, and skips its items.
-    pub fn value(&mut self) -> Result<Value<'a>, ReadError> {
+    pub fn value(&mut self) -> Result<FieldValue<'a>, ReadError> {
         let (value, mut nested) = self.shallow()?;
         // Ends at the latest with the bytes: each nested value has at least one.
         while nested > 0 {
@@ -97,23 +83,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a value without its items, and returns how many of them follow.
-    fn shallow(&mut self) -> Result<(Value<'a>, usize), ReadError> {
+    fn shallow(&mut self) -> Result<(FieldValue<'a>, usize), ReadError> {
         use Marker::*;
         let bytes = &mut self.0;
         let first = bytes.remaining_slice().first().ok_or(ReadError::Incomplete)?;
         let value = match Marker::from_u8(*first) {
             FixStr(_) | Str8 | Str16 | Str32 => {
                 let length = decode::read_str_len(bytes)?;
-                Value::Text(self.take(length)?)
+                FieldValue::Text(self.take(length)?)
             }
             Bin8 | Bin16 | Bin32 => {
                 let length = decode::read_bin_len(bytes)?;
-                Value::Text(self.take(length)?)
+                FieldValue::Text(self.take(length)?)
             }
             FixPos(_) | FixNeg(_) | U8 | U16 | U32 | U64 | I8 | I16 | I32 | I64 => {
                 match decode::read_int(bytes) {
-                    Ok(number) => Value::Integer(number),
-                    Err(NumValueReadError::OutOfRange) => Value::Integer(i64::MAX),
+                    Ok(number) => FieldValue::Integer(number),
+                    Err(NumValueReadError::OutOfRange) => FieldValue::Integer(i64::MAX),
                     Err(_) => return Err(ReadError::Incomplete),
                 }
             }
@@ -121,14 +107,14 @@ impl<'a> Reader<'a> {
                 F32 => decode::read_f32(bytes)?.into(),
                 _ => decode::read_f64(bytes)?,
             }),
-            True | False => Value::Boolean(decode::read_bool(bytes)?),
+            True | False => FieldValue::Boolean(decode::read_bool(bytes)?),
             // `Reserved` is never written; other readers treat it as nil.
             Null | Reserved => {
                 self.take(1)?;
-                Value::Other
+                FieldValue::Other
             }
-            FixArray(_) | Array16 | Array32 => return Ok((Value::Other, self.list()?)),
-            FixMap(_) | Map16 | Map32 => return Ok((Value::Other, self.map()?.saturating_mul(2))),
+            FixArray(_) | Array16 | Array32 => return Ok((FieldValue::Other, self.list()?)),
+            FixMap(_) | Map16 | Map32 => return Ok((FieldValue::Other, self.map()?.saturating_mul(2))),
             // Access loggers write no extensions.
             Ext8 | Ext16 | Ext32 | FixExt1 | FixExt2 | FixExt4 | FixExt8 | FixExt16 => {
                 return Err(ReadError::Invalid);
@@ -150,15 +136,15 @@ fn size(length: u32) -> Result<usize, ReadError> {
 
 /// Converts a double that is a whole number: Envoy writes 100,000 as `1e+05` in JSON, and a double of it here
 /// (1.40).
-fn whole(number: f64) -> Value<'static> {
+fn whole(number: f64) -> FieldValue<'static> {
     /// 2^63.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     if number.trunc() != number || number.abs() >= BEYOND {
-        return Value::Other;
+        return FieldValue::Other;
     }
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
     let integer = number as i64;
-    Value::Integer(integer)
+    FieldValue::Integer(integer)
 }
 
 #[cfg(test)]
@@ -170,40 +156,40 @@ mod tests {
     #[test]
     fn values_are_read_as_they_were_written() {
         for (bytes, expected) in [
-            (&b"\x07"[..], Value::Integer(7)),
-            (b"\xff", Value::Integer(-1)),
-            (b"\xcc\xc8", Value::Integer(200)),
-            (b"\xcd\x01\xf7", Value::Integer(503)),
-            (b"\xce\x00\x01\x00\x00", Value::Integer(65_536)),
-            (b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", Value::Integer(i64::MAX)),
-            (b"\xd0\x80", Value::Integer(-128)),
-            (b"\xd1\xff\x00", Value::Integer(-256)),
-            (b"\xd2\xff\xff\xff\x00", Value::Integer(-256)),
-            (b"\xd3\xff\xff\xff\xff\xff\xff\xff\x00", Value::Integer(-256)),
-            (b"\xa3GET", Value::Text(b"GET")),
-            (b"\xd9\x03GET", Value::Text(b"GET")),
-            (b"\xda\x00\x03GET", Value::Text(b"GET")),
-            (b"\xdb\x00\x00\x00\x03GET", Value::Text(b"GET")),
-            (b"\xc4\x01\xff", Value::Text(b"\xff")),
-            (b"\xc0", Value::Other),
-            (b"\xc3", Value::Boolean(true)),
-            (b"\xca\x47\xc3\x50\x00", Value::Integer(100_000)),
-            (b"\xca\x3f\xc0\x00\x00", Value::Other),
-            (b"\xca\x7f\x80\x00\x00", Value::Other),
-            (b"\xca\x7f\xc0\x00\x00", Value::Other),
-            (b"\xcb\x42\x37\x48\x76\xe8\x00\x00\x00", Value::Integer(100_000_000_000)),
-            (b"\xcb\xc0\xf8\x6a\x00\x00\x00\x00\x00", Value::Integer(-100_000)),
-            (b"\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a", Value::Other),
-            (b"\xcb\x43\xe0\x00\x00\x00\x00\x00\x00", Value::Other),
-            (b"\x82\xa1a\x92\x01\x02\xa1b\xc0", Value::Other),
-            (b"\xdc\x00\x01\xde\x00\x01\x01\x02", Value::Other),
+            (&b"\x07"[..], FieldValue::Integer(7)),
+            (b"\xff", FieldValue::Integer(-1)),
+            (b"\xcc\xc8", FieldValue::Integer(200)),
+            (b"\xcd\x01\xf7", FieldValue::Integer(503)),
+            (b"\xce\x00\x01\x00\x00", FieldValue::Integer(65_536)),
+            (b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", FieldValue::Integer(i64::MAX)),
+            (b"\xd0\x80", FieldValue::Integer(-128)),
+            (b"\xd1\xff\x00", FieldValue::Integer(-256)),
+            (b"\xd2\xff\xff\xff\x00", FieldValue::Integer(-256)),
+            (b"\xd3\xff\xff\xff\xff\xff\xff\xff\x00", FieldValue::Integer(-256)),
+            (b"\xa3GET", FieldValue::Text(b"GET")),
+            (b"\xd9\x03GET", FieldValue::Text(b"GET")),
+            (b"\xda\x00\x03GET", FieldValue::Text(b"GET")),
+            (b"\xdb\x00\x00\x00\x03GET", FieldValue::Text(b"GET")),
+            (b"\xc4\x01\xff", FieldValue::Text(b"\xff")),
+            (b"\xc0", FieldValue::Other),
+            (b"\xc3", FieldValue::Boolean(true)),
+            (b"\xca\x47\xc3\x50\x00", FieldValue::Integer(100_000)),
+            (b"\xca\x3f\xc0\x00\x00", FieldValue::Other),
+            (b"\xca\x7f\x80\x00\x00", FieldValue::Other),
+            (b"\xca\x7f\xc0\x00\x00", FieldValue::Other),
+            (b"\xcb\x42\x37\x48\x76\xe8\x00\x00\x00", FieldValue::Integer(100_000_000_000)),
+            (b"\xcb\xc0\xf8\x6a\x00\x00\x00\x00\x00", FieldValue::Integer(-100_000)),
+            (b"\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a", FieldValue::Other),
+            (b"\xcb\x43\xe0\x00\x00\x00\x00\x00\x00", FieldValue::Other),
+            (b"\x82\xa1a\x92\x01\x02\xa1b\xc0", FieldValue::Other),
+            (b"\xdc\x00\x01\xde\x00\x01\x01\x02", FieldValue::Other),
         ] {
-            let mut reader = Reader::new(bytes);
+            let mut reader = RecordReader::new(bytes);
             assert_eq!(reader.value(), Ok(expected), "{bytes:x?}");
             assert_eq!(reader.rest(), b"", "{bytes:x?}");
             for length in 0..bytes.len() {
                 assert_eq!(
-                    Reader::new(&bytes[..length]).value(),
+                    RecordReader::new(&bytes[..length]).value(),
                     Err(ReadError::Incomplete),
                     "{bytes:x?} cut to {length}"
                 );
@@ -218,21 +204,21 @@ mod tests {
             (b"\xc6\xff\xff\xff\xff", Err(ReadError::Incomplete)),
             (b"\xdd\xff\xff\xff\xff\x01\x02", Err(ReadError::Incomplete)),
             (b"\xdf\xff\xff\xff\xff\x01\x02", Err(ReadError::Incomplete)),
-            (&[&[0x91; 1_000_000][..], b"\xc0"].concat(), Ok(Value::Other)),
+            (&[&[0x91; 1_000_000][..], b"\xc0"].concat(), Ok(FieldValue::Other)),
             (&[0x91; 1_000_000], Err(ReadError::Incomplete)),
             (&b"\xdd\xff\xff\xff\xff".repeat(100_000), Err(ReadError::Incomplete)),
         ] {
-            assert_eq!(Reader::new(bytes).value(), expected);
+            assert_eq!(RecordReader::new(bytes).value(), expected);
         }
     }
 
     #[test]
     fn values_of_other_types_are_invalid() {
-        assert_eq!(Reader::new(b"\x01").list(), Err(ReadError::Invalid));
-        assert_eq!(Reader::new(b"\x01").map(), Err(ReadError::Invalid));
-        assert_eq!(Reader::new(b"\x01").text(), Err(ReadError::Invalid));
-        assert_eq!(Reader::new(b"\xd4").value(), Err(ReadError::Invalid));
-        assert_eq!(Reader::new(b"GET / HTTP/1.1").list(), Err(ReadError::Invalid));
+        assert_eq!(RecordReader::new(b"\x01").list(), Err(ReadError::Invalid));
+        assert_eq!(RecordReader::new(b"\x01").map(), Err(ReadError::Invalid));
+        assert_eq!(RecordReader::new(b"\x01").text(), Err(ReadError::Invalid));
+        assert_eq!(RecordReader::new(b"\xd4").value(), Err(ReadError::Invalid));
+        assert_eq!(RecordReader::new(b"GET / HTTP/1.1").list(), Err(ReadError::Invalid));
     }
 
     /// Any value but extensions.
@@ -256,15 +242,15 @@ mod tests {
         })
     }
 
-    fn expected(value: &rmpv::Value) -> Value<'_> {
+    fn expected(value: &rmpv::Value) -> FieldValue<'_> {
         match value {
-            rmpv::Value::Boolean(truth) => Value::Boolean(*truth),
-            rmpv::Value::Integer(number) => Value::Integer(number.as_i64().unwrap_or(i64::MAX)),
+            rmpv::Value::Boolean(truth) => FieldValue::Boolean(*truth),
+            rmpv::Value::Integer(number) => FieldValue::Integer(number.as_i64().unwrap_or(i64::MAX)),
             rmpv::Value::F32(number) => whole((*number).into()),
             rmpv::Value::F64(number) => whole(*number),
-            rmpv::Value::String(text) => Value::Text(text.as_bytes()),
-            rmpv::Value::Binary(bytes) => Value::Text(bytes),
-            _ => Value::Other,
+            rmpv::Value::String(text) => FieldValue::Text(text.as_bytes()),
+            rmpv::Value::Binary(bytes) => FieldValue::Text(bytes),
+            _ => FieldValue::Other,
         }
     }
 
@@ -273,16 +259,16 @@ mod tests {
         fn values_of_another_writer_are_read_and_their_prefixes_are_incomplete(value in any_value(), cut: prop::sample::Index) {
             let mut bytes = Vec::new();
             rmpv::encode::write_value(&mut bytes, &value).unwrap();
-            prop_assert_eq!(Reader::new(&bytes[..cut.index(bytes.len())]).value(), Err(ReadError::Incomplete));
+            prop_assert_eq!(RecordReader::new(&bytes[..cut.index(bytes.len())]).value(), Err(ReadError::Incomplete));
             bytes.push(7);
-            let mut reader = Reader::new(&bytes);
+            let mut reader = RecordReader::new(&bytes);
             prop_assert_eq!(reader.value(), Ok(expected(&value)));
             prop_assert_eq!(reader.rest(), [7]);
         }
 
         #[test]
         fn any_bytes_are_safe(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut reader = Reader::new(&bytes);
+            let mut reader = RecordReader::new(&bytes);
             while reader.value().is_ok() {}
         }
     }

@@ -169,6 +169,17 @@ fn a_queue_that_is_not_emptied_is_noticed_between_two_ticks() {
 }
 
 #[test]
+fn the_plain_list_is_tried_again_after_five_streams() {
+    fake::reset();
+    let mut worker = worker("");
+    for _ in 0..100 {
+        observe(&mut worker, request("a").into_iter().filter(|(at, _)| *at != "response.code").collect());
+    }
+    let evaluations = fake::with(|host| host.streams.evaluations);
+    assert_eq!(evaluations, 120, "one failure in five streams that would all have failed");
+}
+
+#[test]
 fn after_an_absent_attribute_the_guarded_list_is_tried_first_for_a_while() {
     fake::reset();
     let token = service();

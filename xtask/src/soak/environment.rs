@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use serde_json::json;
-use tributary_tests::config::{ACCESS_LOGGER, EnvoyConfig, AttachedPlugin};
+use tributary_tests::config::{ACCESS_LOGGER, AttachedPlugin, EnvoyConfig};
 use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::scene::with_destinations;
 use tributary_tests::sink::Sink;
@@ -77,7 +77,7 @@ impl SoakEnvironment {
 }
 
 /// A worker filter called `name` that counts requests by its own metric.
-fn counting(name: &str, metric: &str) -> Plugin {
+fn counting(name: &str, metric: &str) -> AttachedPlugin {
     let configuration = json!({
         "preset": "none",
         "metrics": [{"name": metric, "kind": "counter"}],

@@ -13,10 +13,7 @@ pub(super) fn read(root: &mut Section<'_>, main: &mut MetricGroup) -> Vec<Counte
     let mut keys = Vec::new();
     let counters = root.sections("counters", 0..=COUNTERS_MAX, |section| {
         let key = section.required().text("key", 1..=COUNTER_KEY_BYTES_MAX);
-        let when = match section.word("when", &["request", "flush"]) {
-            Some("request") => When::Request,
-            _ => When::Flush,
-        };
+        let when = section.choice("when", &super::WHEN).unwrap_or(When::Flush);
         let condition = section.text("condition", 1..=EXPRESSION_BYTES_MAX);
         let condition = condition.map(|text| main.source(Source::expression(&text)));
         let response_header = if crate::IS_FULL {
@@ -45,13 +42,7 @@ pub(super) fn read(root: &mut Section<'_>, main: &mut MetricGroup) -> Vec<Counte
         let when = if response_header.is_some() { When::Request } else { when };
         Some(CounterConfig { key, when, condition, response_header })
     });
-    match counters {
-        Some(counters) => counters.into_iter().flatten().collect(),
-        None => vec![CounterConfig {
-            key: "requests".to_owned(),
-            when: When::Flush,
-            condition: None,
-            response_header: None,
-        }],
-    }
+    let (when, condition, response_header) = (When::Flush, None, None);
+    let default = || vec![CounterConfig { key: "requests".to_owned(), when, condition, response_header }];
+    counters.map_or_else(default, |counters| counters.into_iter().flatten().collect())
 }

@@ -15,53 +15,40 @@ pub(super) const EXPRESSION_BYTES_MAX: usize = 1024;
 const HEADER_BYTES_MAX: usize = 128;
 const ALLOW_MAX: usize = 256;
 const TEMPLATES_MAX: usize = 256;
-const DISTINCT_MAX: u64 = 100_000;
+const DISTINCT_MAX: usize = 100_000;
+
+const TEMPLATES_ALLOWED: &str = "paths such as \"/users/{id}\" or \"/static/**\", without a query";
 
 /// The default of `max_values` for `paths` with `unmatched: collapse`.
 const COLLAPSED_DEFAULT: usize = 200;
 
-/// The keys of which a dimension has exactly one.
-const VALUE_KEYS: [&str; 5] = ["attribute", "request_header", "response_header", "cel", "value"];
+/// The keys of which a dimension has exactly one, with the most bytes of their values.
+const VALUE_KEYS: [(&str, usize); 5] = [
+    ("attribute", PATH_BYTES_MAX),
+    ("request_header", HEADER_BYTES_MAX),
+    ("response_header", HEADER_BYTES_MAX),
+    ("cel", EXPRESSION_BYTES_MAX),
+    ("value", ATTRIBUTE_VALUE_BYTES_MAX),
+];
 
 /// Adds the dimensions to the plan. They replace dimensions of the preset with the same name.
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
-    let streams = plan.streams;
-    let main = &mut plan.main;
-    let mut names = Vec::new();
-    let dimensions = root.sections("dimensions", 0..=ATTRIBUTES_MAX, |section| {
-        let dimension = read_one(section, streams, main)?;
-        if names.contains(&dimension.name) {
-            section.note("name", &format!("{} again", quoted(&dimension.name)), "each name once");
-        }
-        names.push(dimension.name.clone());
-        Some(dimension)
-    });
-    for dimension in dimensions.into_iter().flatten().flatten() {
-        main.dimensions.retain(|other| other.name != dimension.name);
-        main.dimensions.push(dimension);
-    }
-    if main.dimensions.len() > ATTRIBUTES_MAX {
-        let found = format!("{} with the preset's", main.dimensions.len());
-        root.note("dimensions", &found, &format!("at most {ATTRIBUTES_MAX}"));
-    }
+    let (streams, list) = (plan.streams, ("dimensions", ATTRIBUTES_MAX));
+    let read = |section: &mut Section<'_>, main: &mut MetricGroup| read_one(section, streams, main);
+    super::read_named(root, list, &mut plan.main, |main| &mut main.dimensions, |one| &one.name, read);
 }
 
 fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut MetricGroup) -> Option<Dimension> {
     let name = section.required().text("name", 1..=ATTRIBUTE_KEY_BYTES_MAX);
     let value = read_value(section, streams, main);
-    let kind = match section.word("type", &["text", "integer", "boolean"]) {
-        Some("text") => Some(Type::Text),
-        Some("integer") => Some(Type::Integer),
-        Some("boolean") => Some(Type::Boolean),
-        _ => None,
-    };
+    let types = [("text", Type::Text), ("integer", Type::Integer), ("boolean", Type::Boolean)];
+    let kind = section.choice("type", &types);
     let has_paths = section.has("paths");
     let paths = Some(section.section("paths", read_paths)).filter(|_| has_paths);
     let default = section.text("default", 1..=ATTRIBUTE_VALUE_BYTES_MAX);
     let allow = section.list("allow", ALLOW_MAX, 1..=ATTRIBUTE_VALUE_BYTES_MAX).unwrap_or_default();
-    let max_values = section.number("max_values", 1..=DISTINCT_MAX).and_then(|max| usize::try_from(max).ok());
-    let bytes_max = u64::try_from(ATTRIBUTE_VALUE_BYTES_MAX).unwrap_or(u64::MAX);
-    let max_bytes = section.number("max_bytes", 1..=bytes_max).and_then(|max| usize::try_from(max).ok());
+    let max_values = section.size("max_values", 1..=DISTINCT_MAX);
+    let max_bytes = section.size("max_bytes", 1..=ATTRIBUTE_VALUE_BYTES_MAX);
     let (value, value_type) = value?;
     let collapses = paths.as_ref().is_some_and(|paths| paths.unmatched == Unmatched::Collapse);
     if kind == Some(Type::Text) && value_type == Type::Boolean {
@@ -100,41 +87,34 @@ fn read_value(
     streams: Streams,
     main: &mut MetricGroup,
 ) -> Option<(DimensionValue, Type)> {
-    let given: Vec<&str> = VALUE_KEYS.into_iter().filter(|key| section.has(key)).collect();
-    let attribute = section.text("attribute", 1..=PATH_BYTES_MAX);
-    let request = section.text("request_header", 1..=HEADER_BYTES_MAX);
-    let response = section.text("response_header", 1..=HEADER_BYTES_MAX);
-    let cel = section.text("cel", 1..=EXPRESSION_BYTES_MAX);
-    let value = section.text("value", 1..=ATTRIBUTE_VALUE_BYTES_MAX);
+    let given = VALUE_KEYS.map(|(key, _)| key).into_iter().filter(|key| section.has(key));
+    let given: Vec<&str> = given.collect();
+    let values = VALUE_KEYS.map(|(key, bytes_max)| Some((key, section.text(key, 1..=bytes_max)?)));
     if given.len() != 1 {
         let found = if given.is_empty() { "nothing".to_owned() } else { given.join(" and ") };
-        section.note("attribute", &found, &format!("exactly one of {}", VALUE_KEYS.join(", ")));
+        let keys = VALUE_KEYS.map(|(key, _)| key).join(", ");
+        section.note("attribute", &found, &format!("exactly one of {keys}"));
         return None;
     }
-    if let Some(value) = value {
-        return Some((DimensionValue::Constant(value), Type::Text));
+    let (key, value) = values.into_iter().flatten().next()?;
+    let side = key.strip_suffix("_header");
+    let allowed = match side {
+        None if key == "attribute" && !source::is_path(&value) => {
+            &format!("an attribute of Envoy under {}", source::ROOTS.join(", "))
+        }
+        Some(_) if !source::is_header(&value) => "a header's name in lower case",
+        Some(_) if streams == Streams::Tcp => "only HTTP: TCP connections have no headers",
+        _ => "",
+    };
+    if !allowed.is_empty() {
+        section.note(key, &quoted(&value), allowed);
+        return None;
     }
-    let (source, kind) = if let Some(path) = attribute {
-        if !source::is_path(&path) {
-            section.note("attribute", &quoted(&path), &paths_allowed());
-            return None;
-        }
-        (Source::attribute(&path), source::type_of(&path))
-    } else if let Some(text) = cel {
-        (Source::expression(&text), Type::Text)
-    } else {
-        let (key, name) =
-            request.map(|name| ("request_header", name)).or(response.map(|name| ("response_header", name)))?;
-        if !source::is_header(&name) {
-            section.note(key, &quoted(&name), "a header's name in lower case");
-            return None;
-        }
-        if streams == Streams::Tcp {
-            section.note(key, &quoted(&name), "only HTTP: TCP connections have no headers");
-            return None;
-        }
-        let source = if key == "request_header" { Source::request_header } else { Source::response_header };
-        (source(&name), Type::Text)
+    let (source, kind) = match (key, side) {
+        (_, Some(side)) => (Source::header(side, &value), Type::Text),
+        ("attribute", _) => (Source::attribute(&value), source::type_of(&value)),
+        ("cel", _) => (Source::expression(&value), Type::Text),
+        _ => return Some((DimensionValue::Constant(value), Type::Text)),
     };
     Some((DimensionValue::Source(main.source(source)), kind))
 }
@@ -145,18 +125,12 @@ fn read_paths(section: &mut Section<'_>) -> Paths {
     for text in texts {
         match PathTemplate::parse(&text) {
             Some(template) => templates.push(template),
-            None => section.note(
-                "templates",
-                &quoted(&text),
-                "paths such as \"/users/{id}\" or \"/static/**\", without a query",
-            ),
+            None => section.note("templates", &quoted(&text), TEMPLATES_ALLOWED),
         }
     }
-    let unmatched = match section.word("unmatched", &["other", "collapse"]) {
-        Some("collapse") => Unmatched::Collapse,
-        _ => Unmatched::Other,
-    };
-    Paths { templates, unmatched }
+    let unmatched =
+        section.choice("unmatched", &[("other", Unmatched::Other), ("collapse", Unmatched::Collapse)]);
+    Paths { templates, unmatched: unmatched.unwrap_or_default() }
 }
 
 /// Encodes a configured text in the transform's format.
@@ -166,9 +140,4 @@ fn encode(transform: &Transform, text: &str) -> Option<Box<[u8]>> {
         Transform::Boolean => Some([u8::from(text.parse::<bool>().ok()?)].into()),
         _ => Some(text.as_bytes().into()),
     }
-}
-
-/// Describes the paths of attributes for a log line.
-pub(super) fn paths_allowed() -> String {
-    format!("an attribute of Envoy under {}", source::ROOTS.join(", "))
 }

@@ -10,31 +10,23 @@ use crate::source::FallbackRead;
 /// ended request.
 pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     const ALLOWED: &str = "only without log_stream, whose records describe requests that have ended";
-    if plan.streams == Streams::Tcp {
-        root.note("streams", "TCP connections", ALLOWED);
-    }
-    if plan.in_flight {
-        root.note("in_flight", "true", ALLOWED);
-    }
-    if plan.counts_grpc_messages() {
-        root.note("grpc_messages", "true", ALLOWED);
+    let has_response_header = plan.counters.iter().any(|counter| counter.response_header.is_some());
+    for (key, found, is_found) in [
+        ("streams", "TCP connections", plan.streams == Streams::Tcp),
+        ("in_flight", "true", plan.in_flight),
+        ("grpc_messages", "true", plan.counts_grpc_messages()),
+        ("headers", "a list", IS_FULL && !plan.rules.is_empty()),
+        ("tap", "a tap", IS_FULL && plan.tap.is_some()),
+        ("counters", "a counter with a response_header", IS_FULL && has_response_header),
+    ] {
+        if is_found {
+            root.note(key, found, ALLOWED);
+        }
     }
     // Only a filter or a Wasm access logger can evaluate the expression that detects gRPC calls.
     plan.calls = None;
-    if IS_FULL && !plan.rules.is_empty() {
-        root.note("headers", "a list", ALLOWED);
-    }
-    if IS_FULL && plan.tap.is_some() {
-        root.note("tap", "a tap", ALLOWED);
-    }
-    if IS_FULL && plan.counters.iter().any(|counter| counter.response_header.is_some()) {
-        root.note("counters", "a counter with a response_header", ALLOWED);
-    }
     if plan.main.sources.iter().any(|source| matches!(source.fallback, FallbackRead::Chain(_))) {
-        root.note(
-            "preset",
-            "a preset whose values have several sources",
-            "\"otel\" or \"none\" with log_stream",
-        );
+        let found = "a preset whose values have several sources";
+        root.note("preset", found, "\"otel\" or \"none\" with log_stream");
     }
 }

@@ -1,6 +1,7 @@
 //! `metrics`: metrics in addition to those of the preset.
 
 use tributary_proto::config::{Section, quoted};
+use tributary_proto::json;
 use tributary_proto::limits::{
     BOUNDS_MAX, DESCRIPTION_BYTES_MAX, GROUP_METRICS_MAX, NAME_BYTES_MAX, UNIT_BYTES_MAX,
 };
@@ -8,7 +9,7 @@ use tributary_proto::metric::{self, Kind, Metric};
 
 use super::dimension::EXPRESSION_BYTES_MAX;
 use crate::plan::{Measure, MeasureInput, MetricGroup, Plan};
-use crate::preset::{DURATION_BOUNDS_MS, SIZE_BOUNDS};
+use crate::preset::{DURATION_BOUNDS, SIZE_BOUNDS};
 use crate::source::{self, Source, Type};
 
 /// The units of durations, with their nanoseconds.
@@ -16,25 +17,8 @@ const TIMES: [(&str, u64); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us",
 
 /// Adds the metrics to the plan. They replace metrics of the preset with the same name.
 pub(super) fn read(root: &mut Section<'_>, plan: &mut Plan) {
-    let main = &mut plan.main;
-    let mut names = Vec::new();
-    let measures = root.sections("metrics", 0..=GROUP_METRICS_MAX, |section| {
-        let measure = read_one(section, main)?;
-        let name = &measure.metric.name;
-        if names.contains(name) {
-            section.note("name", &format!("{} again", quoted(name)), "each name once");
-        }
-        names.push(name.clone());
-        Some(measure)
-    });
-    for measure in measures.into_iter().flatten().flatten() {
-        main.measures.retain(|other| other.metric.name != measure.metric.name);
-        main.measures.push(measure);
-    }
-    if main.measures.len() > GROUP_METRICS_MAX {
-        let found = format!("{} with the preset's", main.measures.len());
-        root.note("metrics", &found, &format!("at most {GROUP_METRICS_MAX}"));
-    }
+    let (list, main) = (("metrics", GROUP_METRICS_MAX), &mut plan.main);
+    super::read_named(root, list, main, |main| &mut main.measures, |one| &one.metric.name, read_one);
 }
 
 fn read_one(section: &mut Section<'_>, main: &mut MetricGroup) -> Option<Measure> {
@@ -50,15 +34,11 @@ fn read_one(section: &mut Section<'_>, main: &mut MetricGroup) -> Option<Measure
     }
     let is_time = value.as_deref().is_some_and(|value| source::type_of(value) == Type::Duration);
     let unit = unit.unwrap_or_else(|| if is_time { "s" } else { "1" }.to_owned());
-    let divisor = if is_time {
-        let time = TIMES.iter().find(|(name, _)| *name == unit);
-        if time.is_none() {
-            section.note("unit", &quoted(&unit), "one of s, ms, us, ns for a duration");
-        }
-        time.map_or(1, |(_, divisor)| *divisor)
-    } else {
-        1
-    };
+    let time = TIMES.iter().find(|(name, _)| is_time && *name == unit);
+    if is_time && time.is_none() {
+        section.note("unit", &quoted(&unit), "one of s, ms, us, ns for a duration");
+    }
+    let divisor = time.map_or(1, |(_, divisor)| *divisor);
     let kind = if kind == "counter" {
         if bounds.is_some() {
             section.note("bounds", "bounds of a counter", "only with kind \"histogram\"");
@@ -66,11 +46,8 @@ fn read_one(section: &mut Section<'_>, main: &mut MetricGroup) -> Option<Measure
         Kind::Counter
     } else {
         if value.is_none() {
-            section.note(
-                "value",
-                "nothing",
-                "an attribute or a CEL expression with the value of a histogram",
-            );
+            let allowed = "an attribute or a CEL expression with the value of a histogram";
+            section.note("value", "nothing", allowed);
         }
         Kind::Histogram { bounds: read_bounds(section, bounds, divisor, is_time)? }
     };
@@ -91,11 +68,7 @@ fn read_bounds(
     is_time: bool,
 ) -> Option<Box<[u64]>> {
     let Some(given) = given else {
-        return Some(if is_time {
-            DURATION_BOUNDS_MS.iter().map(|ms| ms.saturating_mul(1_000_000)).collect()
-        } else {
-            SIZE_BOUNDS.into()
-        });
+        return Some(if is_time { DURATION_BOUNDS.into() } else { SIZE_BOUNDS.into() });
     };
     let bounds: Option<Box<[u64]>> = given.iter().map(|bound| to_integer(*bound, divisor)).collect();
     let bounds = bounds.filter(|bounds| bounds.is_sorted_by(|a, b| a < b));
@@ -108,17 +81,9 @@ fn read_bounds(
 
 /// Converts a bound to the integer in which values are recorded, if it is whole to the precision of a double.
 fn to_integer(bound: f64, divisor: u64) -> Option<u64> {
-    /// 2^53: a double represents every integer up to this one.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_precision_loss, reason = "divisors are powers of ten up to 10^9")]
     let scaled = bound * divisor as f64;
     let rounded = scaled.round();
     let is_whole = (scaled - rounded).abs() <= rounded.abs() * 1e-12;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be whole and in range"
-    )]
-    let integer = (is_whole && (0.0..=EXACT).contains(&rounded)).then_some(rounded as u64);
-    integer
+    json::whole_double(rounded).filter(|_| is_whole)
 }

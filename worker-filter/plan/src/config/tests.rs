@@ -290,7 +290,7 @@ fn keys_of_the_full_module_are_rejected() {
 #[cfg(feature = "full")]
 mod streams_in_progress {
     use super::*;
-    use crate::plan::{HeaderAction, IfMissing, Side};
+    use crate::plan::{HeaderAction, Side};
 
     #[test]
     fn header_rules_are_read() {
@@ -299,13 +299,13 @@ mod streams_in_progress {
             {"action": "remove", "name": "x-secret"}],
             "counters": [{"key": "a", "response_header": "x-request-count"}]}"#;
         let plan = parsed(json).plan;
-        let seen: Vec<_> = plan.rules.iter().map(|rule| (rule.side, rule.action, rule.missing)).collect();
+        let seen: Vec<_> = plan.rules.iter().map(|rule| (rule.side, rule.action, rule.denies)).collect();
         assert_eq!(
             seen,
             [
-                (Side::Request, HeaderAction::Set, IfMissing::Deny),
-                (Side::Response, HeaderAction::Append, IfMissing::Skip),
-                (Side::Request, HeaderAction::Remove, IfMissing::Skip),
+                (Side::Request, HeaderAction::Set, true),
+                (Side::Response, HeaderAction::Append, false),
+                (Side::Request, HeaderAction::Remove, false),
             ]
         );
         assert_eq!(plan.rules[0].template.values().collect::<Vec<_>>(), ["jwt"]);

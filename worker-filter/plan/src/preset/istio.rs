@@ -10,47 +10,33 @@
 
 mod sources;
 
+use tributary_proto::metric::Kind;
+
 use super::otel::IS_CALL;
-use super::{NS_IN_MS, NodeLookup, Options, SIZE_BOUNDS};
+use super::{BYTES, DURATION_BOUNDS, MS, NUMBER, NodeLookup, SIZE_BOUNDS, histogram};
 use crate::plan::{MeasureInput, MetricGroup, Plan, Side, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 use crate::workload::{NAMESPACE_POSITION, WorkloadField};
 
-const MILLISECONDS: (&str, u64) = ("milliseconds", NS_IN_MS);
+const MILLISECONDS: (&str, u64) = ("milliseconds", MS);
 
 /// One field: its key in a peer's map, its position in an endpoint's metadata, its path in the node's
-/// metadata, its default, and its labels for the source and the destination.
-type Row = (&'static str, Option<usize>, &'static str, &'static str, [&'static str; 2]);
+/// metadata, its default, and its label after `source_` and `destination_`.
+type Row = (&'static str, Option<usize>, &'static str, &'static str, &'static str);
 
 /// The fields of a workload.
 const WORKLOAD: [Row; 7] = [
-    ("workload", Some(0), "WORKLOAD_NAME", UNKNOWN, ["source_workload", "destination_workload"]),
-    (
-        "namespace",
-        Some(NAMESPACE_POSITION),
-        "NAMESPACE",
-        UNKNOWN,
-        ["source_workload_namespace", "destination_workload_namespace"],
-    ),
-    ("cluster", Some(4), "CLUSTER_ID", UNKNOWN, ["source_cluster", "destination_cluster"]),
-    ("app", NOWHERE, "LABELS\0app", UNKNOWN, ["source_app", "destination_app"]),
-    ("version", NOWHERE, "LABELS\0version", UNKNOWN, ["source_version", "destination_version"]),
-    (
-        "service",
-        Some(2),
-        CANONICAL_NAME,
-        UNKNOWN,
-        ["source_canonical_service", "destination_canonical_service"],
-    ),
-    (
-        "revision",
-        Some(3),
-        "LABELS\0service.istio.io/canonical-revision",
-        LATEST,
-        ["source_canonical_revision", "destination_canonical_revision"],
-    ),
+    ("workload", Some(0), "WORKLOAD_NAME", UNKNOWN, "workload"),
+    ("namespace", NAMESPACE, "NAMESPACE", UNKNOWN, "workload_namespace"),
+    ("cluster", Some(4), "CLUSTER_ID", UNKNOWN, "cluster"),
+    ("app", NOWHERE, "LABELS\0app", UNKNOWN, "app"),
+    ("version", NOWHERE, "LABELS\0version", UNKNOWN, "version"),
+    ("service", Some(2), CANONICAL_NAME, UNKNOWN, "canonical_service"),
+    ("revision", Some(3), "LABELS\0service.istio.io/canonical-revision", LATEST, "canonical_revision"),
 ];
+
+const NAMESPACE: Option<usize> = Some(NAMESPACE_POSITION);
 
 /// No position: an endpoint's metadata does not have the field.
 const NOWHERE: Option<usize> = Some(usize::MAX);
@@ -69,33 +55,34 @@ const LATEST: &str = "latest";
 
 /// `istio_requests_total`, `istio_request_duration_milliseconds`, `istio_request_bytes` and
 /// `istio_response_bytes`.
-pub(super) fn http(options: Options, node: &NodeLookup<'_>) -> Plan {
+pub(super) fn http(grpc_messages: bool, node: &NodeLookup<'_>) -> Plan {
     let mut main = MetricGroup::default();
     labels(&mut main, node);
-    let protocol = format!("{IS_CALL} ? 'grpc' : 'http'");
-    main.text_or("request_protocol", Source::expression(&protocol), "http");
+    let protocol = Source::expression(&format!("{IS_CALL} ? 'grpc' : 'http'"));
+    main.dimension_or("request_protocol", protocol, Transform::Text, "http", None);
     main.dimension("response_code", Source::status(), Transform::StatusText);
     main.dimension("response_flags", Source::attribute("response.flags"), Transform::FlagsShort);
     let status = format!("{IS_CALL} && has(response.grpc_status) ? response.grpc_status : ''");
     main.dimension("grpc_response_status", Source::expression(&status), Transform::Decimal);
-    main.counter("istio_requests_total", "1", "Requests.", MeasureInput::End);
+    main.measure("istio_requests_total", NUMBER, "Requests.", Kind::Counter, MeasureInput::End);
     let duration = MeasureInput::SourceOrZero(main.source(Source::attribute("request.duration")));
     let name = "istio_request_duration_milliseconds";
-    main.durations(name, MILLISECONDS, "Duration of requests.", duration);
+    main.measure(name, MILLISECONDS, "Duration of requests.", histogram(&DURATION_BOUNDS), duration);
     for (name, path, description) in [
         ("istio_request_bytes", "request.total_size", "Size of requests."),
         ("istio_response_bytes", "response.total_size", "Size of responses."),
     ] {
         let size = MeasureInput::Source(main.source(Source::attribute(path)));
-        main.histogram(name, "By", description, &SIZE_BOUNDS, size);
+        main.measure(name, BYTES, description, histogram(&SIZE_BOUNDS), size);
     }
-    if options.grpc_messages {
+    if grpc_messages {
         let messages = main.source(Source::grpc_messages());
         for (name, side, description) in [
             ("istio_request_messages_total", Side::Request, "gRPC messages received."),
             ("istio_response_messages_total", Side::Response, "gRPC messages sent."),
         ] {
-            main.counter(name, "1", description, MeasureInput::Messages(messages, side));
+            let input = MeasureInput::Messages(messages, side);
+            main.measure(name, NUMBER, description, Kind::Counter, input);
         }
     }
     Plan::of(Streams::Http, main)
@@ -108,49 +95,49 @@ pub(super) fn tcp(node: &NodeLookup<'_>) -> Plan {
     labels(&mut main, node);
     main.constant("request_protocol", "tcp");
     main.dimension("response_flags", Source::attribute("response.flags"), Transform::FlagsShort);
-    main.counter("istio_tcp_connections_opened_total", "1", "Connections opened.", MeasureInput::Start);
-    main.counter("istio_tcp_connections_closed_total", "1", "Connections closed.", MeasureInput::End);
     let received = MeasureInput::Source(main.source(Source::attribute("request.size")));
-    main.counter("istio_tcp_received_bytes_total", "By", "Bytes received.", received);
     let sent = MeasureInput::Source(main.source(Source::attribute("response.size")));
-    main.counter("istio_tcp_sent_bytes_total", "By", "Bytes sent.", sent);
+    for (name, unit, description, input) in [
+        ("istio_tcp_connections_opened_total", NUMBER, "Connections opened.", MeasureInput::Start),
+        ("istio_tcp_connections_closed_total", NUMBER, "Connections closed.", MeasureInput::End),
+        ("istio_tcp_received_bytes_total", BYTES, "Bytes received.", received),
+        ("istio_tcp_sent_bytes_total", BYTES, "Bytes sent.", sent),
+    ] {
+        main.measure(name, unit, description, Kind::Counter, input);
+    }
     Plan::of(Streams::Tcp, main)
 }
 
 /// Adds the labels that requests and connections share.
 fn labels(group: &mut MetricGroup, node: &NodeLookup<'_>) {
-    let own = |path: &str| node(&format!("metadata\0{path}")).unwrap_or_default();
-    group.text_or("reporter", Source::fallback_chain(&sources::REPORTER), UNKNOWN);
-    for (key, position, path, default, labels) in WORKLOAD {
-        let field = WorkloadField { key, position, own: own(path) };
+    let reporter = Source::fallback_chain(&sources::REPORTER);
+    group.dimension_or("reporter", reporter, Transform::Text, UNKNOWN, None);
+    let field = |key, position, path| {
+        let own = node(&format!("metadata\0{path}")).unwrap_or_default();
+        Transform::WorkloadField(Box::new(WorkloadField { key, position, own }))
+    };
+    for (key, position, path, default, label) in WORKLOAD {
         let chains = match position {
-            Some(NAMESPACE_POSITION) => [&sources::SOURCE_NAMESPACE, &sources::DESTINATION_NAMESPACE],
+            NAMESPACE => [&sources::SOURCE_NAMESPACE, &sources::DESTINATION_NAMESPACE],
             _ => [&sources::SOURCE, &sources::DESTINATION],
         };
-        for (label, chain) in labels.into_iter().zip(chains) {
-            group.workload_field_or(label, Source::fallback_chain(chain), field.clone(), default);
+        let field = field(key, position, path);
+        for (side, chain) in ["source_", "destination_"].into_iter().zip(chains) {
+            let source = Source::fallback_chain(chain);
+            group.dimension_or(&format!("{side}{label}"), source, field.clone(), default, None);
         }
     }
     for (label, key, position, path, chain) in [
         ("destination_service", "host", None, CANONICAL_NAME, &sources::SERVICE_HOST),
         ("destination_service_name", "name", None, CANONICAL_NAME, &sources::SERVICE_NAME),
-        (
-            "destination_service_namespace",
-            "namespace",
-            Some(NAMESPACE_POSITION),
-            "NAMESPACE",
-            &sources::SERVICE_NAMESPACE,
-        ),
+        ("destination_service_namespace", "namespace", NAMESPACE, "NAMESPACE", &sources::SERVICE_NAMESPACE),
         ("destination_principal", "identity", None, "", &sources::DESTINATION_PRINCIPAL),
     ] {
-        group.workload_field_or(
-            label,
-            Source::fallback_chain(chain),
-            WorkloadField { key, position, own: own(path) },
-            UNKNOWN,
-        );
-        group.limit_last(NAMES_MAX);
+        let source = Source::fallback_chain(chain);
+        group.dimension_or(label, source, field(key, position, path), UNKNOWN, Some(NAMES_MAX));
     }
-    group.text_or("source_principal", Source::fallback_chain(&sources::SOURCE_PRINCIPAL), UNKNOWN);
-    group.text_or("connection_security_policy", Source::fallback_chain(&sources::SECURITY_POLICY), UNKNOWN);
+    let principal = Source::fallback_chain(&sources::SOURCE_PRINCIPAL);
+    group.dimension_or("source_principal", principal, Transform::Text, UNKNOWN, None);
+    let policy = Source::fallback_chain(&sources::SECURITY_POLICY);
+    group.dimension_or("connection_security_policy", policy, Transform::Text, UNKNOWN, None);
 }

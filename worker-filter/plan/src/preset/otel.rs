@@ -1,12 +1,10 @@
 //! The OpenTelemetry semantic conventions for HTTP and RPC servers (1.44, `docs/http/http-metrics.md` and
 //! `docs/rpc/rpc-metrics.md`).
 
-use super::{NS_IN_S, Options, SIZE_BOUNDS};
+use super::{BYTES, DURATION_BOUNDS, SECONDS, SIZE_BOUNDS, histogram};
 use crate::plan::{GrpcCalls, MeasureInput, MetricGroup, Plan, Side, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
-
-const SECONDS: (&str, u64) = ("s", NS_IN_S);
 
 /// Bounds of message counts.
 const COUNT_BOUNDS: [u64; 8] = [1, 2, 5, 10, 100, 1_000, 10_000, 100_000];
@@ -29,7 +27,7 @@ const STATUS: &str = "has(response.grpc_status) && (response.grpc_status != 2 ||
 /// and error.
 ///
 /// The route is Envoy's route name, which has a low cardinality because it is configured; a raw path has not.
-pub(super) fn plan(options: Options) -> Plan {
+pub(super) fn plan(grpc_messages: bool) -> Plan {
     let mut main = MetricGroup::default();
     main.dimension("http.request.method", Source::attribute("request.method"), Transform::Method);
     main.dimension("http.response.status_code", Source::status(), Transform::Status);
@@ -37,23 +35,24 @@ pub(super) fn plan(options: Options) -> Plan {
     main.dimension("http.route", Source::attribute("xds.route_name"), Transform::Text);
     main.dimension("url.scheme", Source::attribute("request.scheme"), Transform::Text);
     let value = MeasureInput::SourceOrZero(main.source(Source::attribute("request.duration")));
-    let description = "Duration of HTTP server requests.";
-    main.durations("http.server.request.duration", SECONDS, description, value);
-    let value = MeasureInput::Source(main.source(Source::attribute("request.size")));
-    let description = "Size of HTTP server request bodies.";
-    main.histogram("http.server.request.body.size", "By", description, &SIZE_BOUNDS, value);
-    let value = MeasureInput::Source(main.source(Source::attribute("response.size")));
-    let description = "Size of HTTP server response bodies.";
-    main.histogram("http.server.response.body.size", "By", description, &SIZE_BOUNDS, value);
+    let (name, description) = ("http.server.request.duration", "Duration of HTTP server requests.");
+    main.measure(name, SECONDS, description, histogram(&DURATION_BOUNDS), value);
+    for (name, path, description) in [
+        ("http.server.request.body.size", "request.size", "Size of HTTP server request bodies."),
+        ("http.server.response.body.size", "response.size", "Size of HTTP server response bodies."),
+    ] {
+        let size = MeasureInput::Source(main.source(Source::attribute(path)));
+        main.measure(name, BYTES, description, histogram(&SIZE_BOUNDS), size);
+    }
     let method = main.source(Source::attribute("request.method"));
     let status = main.source(Source::status());
-    let (group, indicator) = calls(options);
+    let (group, indicator) = calls(grpc_messages);
     let calls = Some(GrpcCalls { group, method, status, indicator });
     Plan { calls, ..Plan::of(Streams::Http, main) }
 }
 
 /// Returns the group for gRPC calls, and its source that is empty if the stream is not a call.
-fn calls(options: Options) -> (MetricGroup, usize) {
+fn calls(grpc_messages: bool) -> (MetricGroup, usize) {
     let mut group = MetricGroup::default();
     // A client can send any method. Only those that the server implements are kept.
     let method = format!(
@@ -66,20 +65,16 @@ fn calls(options: Options) -> (MetricGroup, usize) {
     group.dimension("rpc.status_code", Source::expression(STATUS), Transform::RpcStatus);
     group.dimension("error.type", Source::expression(STATUS), Transform::RpcError);
     let value = MeasureInput::SourceOrZero(group.source(Source::attribute("request.duration")));
-    group.durations("rpc.server.call.duration", SECONDS, "Duration of RPC server calls.", value);
-    if options.grpc_messages {
+    let (name, description) = ("rpc.server.call.duration", "Duration of RPC server calls.");
+    group.measure(name, SECONDS, description, histogram(&DURATION_BOUNDS), value);
+    if grpc_messages {
         let messages = group.source(Source::grpc_messages());
         for (name, side, description) in [
             ("rpc.server.requests_per_rpc", Side::Request, "Messages received per RPC."),
             ("rpc.server.responses_per_rpc", Side::Response, "Messages sent per RPC."),
         ] {
-            group.histogram(
-                name,
-                "{count}",
-                description,
-                &COUNT_BOUNDS,
-                MeasureInput::Messages(messages, side),
-            );
+            let input = MeasureInput::Messages(messages, side);
+            group.measure(name, ("{count}", 1), description, histogram(&COUNT_BOUNDS), input);
         }
     }
     (group, indicator)

@@ -31,12 +31,12 @@ fn read(schema: &LogSchema, tag: &str, record: &[(&str, &str)]) -> (Vec<Vec<u8>>
         text(&mut bytes, key);
         text(&mut bytes, value);
     }
-    let (mut reader, mut values) = (Reader::new(&bytes), Values::default());
+    let (mut reader, mut values) = (RecordReader::new(&bytes), Values::default());
     let layout = RecordLayout::new(schema, tag.as_bytes());
     let is_complete = layout.read(record.len(), &mut reader, &mut values).unwrap();
     assert_eq!(reader.rest(), b"");
     let observation = values.observation();
-    ((0..schema.sources()).map(|source| observation.bytes(source).to_vec()).collect(), is_complete)
+    ((0..schema.sources).map(|source| observation.bytes(source).to_vec()).collect(), is_complete)
 }
 
 fn number(number: i64) -> Vec<u8> {
@@ -140,7 +140,7 @@ fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
     }
     let mut values = Values::default();
     let schema = RecordLayout::new(&schema, b"");
-    assert_eq!(schema.read(4, &mut Reader::new(&bytes), &mut values), Ok(true));
+    assert_eq!(schema.read(4, &mut RecordReader::new(&bytes), &mut values), Ok(true));
     let observation = values.observation();
     let mut found: Vec<_> = (0..4).map(|source| observation.bytes(source).to_vec()).collect();
     found.sort();
