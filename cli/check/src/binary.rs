@@ -74,8 +74,8 @@ impl EnvoyBuild {
         if !runtimes.iter().any(|runtime| runtime == V8) {
             let has = if runtimes.is_empty() { "none".to_owned() } else { runtimes.join(", ") };
             let message = format!(
-                "Envoy {name} was built without the Wasm runtime {V8}, so it rejects every module (its runtimes: {has}); use \
-                 another build or release of Envoy"
+                "Envoy {name} was built without the Wasm runtime {V8}, so it rejects every module (its \
+                 runtimes: {has}); use another build or release of Envoy"
             );
             return Some((Severity::Error, message));
         }
