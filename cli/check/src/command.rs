@@ -25,7 +25,7 @@ Exit codes:
 
 /// The arguments of `tributary check`.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct CheckArgs {
     /// Envoy bootstraps, LDS or CDS files, or manifests of Istio or Envoy Gateway, with any number of YAML
     /// documents.
     #[arg(required_unless_present = "envoy", value_name = "FILE")]
@@ -65,7 +65,7 @@ pub struct UnreadableFile {
 }
 
 /// Checks the files, prints the findings and returns the exit code.
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &CheckArgs) -> ExitCode {
     let mut failures = Vec::new();
     let mut texts = Vec::new();
     for file in &args.files {
