@@ -14,8 +14,11 @@ use tributary_proto::prometheus::{label_name, metric_name, unit};
 use crate::ledger::LedgerCounters;
 use crate::snapshot::{Scalar, Snapshot, count, scalars, sum};
 
-/// The name, the kind, the description and the value of each metric of a destination.
-const DESTINATION_METRICS: [(&str, &str, &str, fn(&Export) -> u64); 7] = [
+/// The name, the kind, the description and the value of a metric of a destination.
+type DestinationMetric = (&'static str, &'static str, &'static str, fn(&Export) -> u64);
+
+/// Each metric of a destination.
+const DESTINATION_METRICS: [DestinationMetric; 7] = [
     ("succeeded", "counter", "Requests that the destination took.", |it| it.succeeded),
     ("failed", "counter", "Requests that failed, or could not be sent.", |it| it.failed),
     ("failures", "gauge", "Failures since the last success.", |it| it.failures),
