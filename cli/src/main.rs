@@ -19,9 +19,9 @@ struct Cli {
 enum Command {
     /// Find mistakes in configurations of Envoy, Istio and Envoy Gateway that use Tributary.
     #[command(after_long_help = command::EXIT_CODES)]
-    Check(command::Args),
+    Check(command::CheckArgs),
     /// Send metrics that an Envoy did not export before it exited, from its log to a collector.
-    Replay(replay::Args),
+    Replay(replay::ReplayArgs),
     /// Print the version.
     Version,
 }

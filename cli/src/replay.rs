@@ -1,10 +1,11 @@
 //! `tributary replay`: sends metrics that an Envoy did not export before it exited, from its log to a
 //! collector.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
@@ -15,7 +16,7 @@ const MARK: &str = "unexported for \"";
 
 /// The arguments of `tributary replay`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct ReplayArgs {
     /// Envoy's log [default: the standard input].
     log: Option<PathBuf>,
     /// The URL of the collector's OTLP/HTTP endpoint, such as http://127.0.0.1:4318/v1/metrics.
@@ -53,7 +54,7 @@ struct Sent {
     points: usize,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
     let log = read(args)?;
     let all = unexported(&log)?;
     let selected = select(all, args.destination.as_deref())?;
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn read(args: &Args) -> Result<String> {
+fn read(args: &ReplayArgs) -> Result<String> {
     let mut bytes = Vec::new();
     match &args.log {
         Some(path) => {
@@ -97,30 +98,24 @@ fn unexported(log: &str) -> Result<Vec<UnexportedRequest>> {
 }
 
 /// Selects the requests of one destination, which is required if there are several.
-fn select(all: Vec<UnexportedRequest>, destination: Option<&str>) -> Result<Vec<UnexportedRequest>> {
-    let mut names: Vec<String> = all.iter().map(|unexported| unexported.destination.clone()).collect();
-    names.sort();
-    names.dedup();
-    let name = match (destination, &names[..]) {
-        (_, []) => return Ok(Vec::new()),
-        (None, [only]) => only.clone(),
-        (None, _) => {
-            bail!("the log has several destinations: set --destination to one of {}", names.join(", "))
+fn select(mut all: Vec<UnexportedRequest>, destination: Option<&str>) -> Result<Vec<UnexportedRequest>> {
+    let names: BTreeSet<_> = all.iter().map(|unexported| unexported.destination.as_str()).collect();
+    let list = Vec::from_iter(names.iter().copied()).join(", ");
+    match destination {
+        Some(name) => {
+            let is_known = names.is_empty() || names.contains(name);
+            ensure!(is_known, "the log has no requests for {name:?}; its destinations are {list}");
+            all.retain(|unexported| unexported.destination == name);
         }
-        (Some(name), _) => {
-            ensure!(
-                names.iter().any(|other| other == name),
-                "the log has no requests for {name:?}; its destinations are {}",
-                names.join(", ")
-            );
-            name.to_owned()
+        None => {
+            ensure!(names.len() <= 1, "the log has several destinations: set --destination to one of {list}")
         }
-    };
-    Ok(all.into_iter().filter(|unexported| unexported.destination == name).collect())
+    }
+    Ok(all)
 }
 
 /// Sends the requests one after the other, since a collector may need them in order.
-async fn send(all: &[UnexportedRequest], args: &Args) -> Result<Sent> {
+async fn send(all: &[UnexportedRequest], args: &ReplayArgs) -> Result<Sent> {
     let client = reqwest::Client::new();
     let progress = ProgressBar::new(all.len().try_into().unwrap_or(u64::MAX));
     let mut sent = Sent::default();
@@ -129,23 +124,15 @@ async fn send(all: &[UnexportedRequest], args: &Args) -> Result<Sent> {
             Encoding::Protobuf => ("application/x-protobuf", request.encode_to_vec()),
             Encoding::Json => ("application/json", serde_json::to_vec(request)?),
         };
+        let accepted = format!("it has accepted {} of {} requests", sent.requests, all.len());
         let answer = client.post(&args.to).header("content-type", kind).body(body).send().await;
-        let answer = answer.with_context(|| {
-            format!(
-                "{} does not answer; it has accepted {} of {} requests",
-                args.to,
-                sent.requests,
-                all.len()
-            )
-        })?;
+        let answer = answer.with_context(|| format!("{} does not answer; {accepted}", args.to))?;
         let status = answer.status();
         ensure!(
             status.is_success(),
-            "{} answered {status}: {}; it has accepted {} of {} requests",
+            "{} answered {status}: {}; {accepted}",
             args.to,
-            answer.text().await.unwrap_or_default(),
-            sent.requests,
-            all.len()
+            answer.text().await.unwrap_or_default()
         );
         sent.requests += 1;
         sent.points += points(request);

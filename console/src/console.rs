@@ -12,10 +12,10 @@ use tributary_host::stream::ContextId;
 use tributary_host::{clock, headers};
 use tributary_proto::console::{ASKED_KEY, SNAPSHOT_INTERVAL_NS, SNAPSHOT_KEY, SNAPSHOT_TIME_KEY};
 
-use crate::flush::{Flush, Progress};
-use crate::ledger::Ledger;
-use crate::prometheus::Format;
-use crate::request::{Path, Request};
+use crate::flush::Flush;
+use crate::ledger::LedgerCounters;
+use crate::prometheus::ExpositionFormat;
+use crate::request::{ConsoleRequest, Path};
 use crate::snapshot::Snapshot;
 use crate::{health, json, prometheus};
 
@@ -23,8 +23,8 @@ use crate::{health, json, prometheus};
 const PAGE: &[u8] = include_bytes!("page.html");
 
 /// The content security policy of the page: only its own code, and requests to the console.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The maximum number of requests that wait in one worker.
 const WAITING_MAX: usize = 64;
@@ -45,7 +45,7 @@ const FIRST_TICK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Console {
     flush_interval_ns: u64,
-    ledger: Ledger,
+    ledger: LedgerCounters,
     waiting: Vec<Waiting>,
     /// Whether Envoy has called a tick, so that waiting requests get their response.
     has_ticked: bool,
@@ -71,18 +71,8 @@ enum Pending {
 /// The format of a snapshot.
 #[derive(Clone, Copy, Debug)]
 enum View {
-    Prometheus(Format),
+    Prometheus(ExpositionFormat),
     Json,
-}
-
-/// The reaction to a request.
-enum Reply {
-    Now(Response),
-    /// Responds when the resource is available, or when the time is over.
-    Later {
-        resource: Pending,
-        timeout_ns: u64,
-    },
 }
 
 /// A response.
@@ -103,7 +93,7 @@ impl Console {
         let _ = clock::tick_every(FIRST_TICK);
         Self {
             flush_interval_ns,
-            ledger: Ledger::define(),
+            ledger: LedgerCounters::define(),
             waiting: Vec::new(),
             has_ticked: false,
             is_misattachment_logged: false,
@@ -113,42 +103,53 @@ impl Console {
     /// Responds to a request, or lets it wait.
     pub(crate) fn request(&mut self, stream: ContextId) -> Action {
         let now = clock::now_unix_nano();
-        let request = Request::read();
-        let reply = match request.path {
-            path if !request.is_allowed() => Reply::Now(Response::not_allowed(path)),
-            Path::Page => Reply::Now(Response::page()),
-            Path::Health => Reply::Now(health(now)),
-            Path::Metrics => self.show(View::Prometheus(Format::accepted(&request.accept)), now, now),
-            Path::Snapshot => self.show(View::Json, now, now),
-            Path::Flush if request.is_cross_site => Reply::Now(Response::text(
-                403,
-                "requests from pages of other sites are rejected\n".to_owned(),
-            )),
-            Path::Flush => match health::service_fault(now) {
-                Some(fault) => Reply::Now(Response::text(503, format!("nothing can be flushed: {fault}\n"))),
-                None => Reply::Later {
-                    resource: Pending::Flush(Flush::start(now, self.flush_interval_ns)),
-                    timeout_ns: request.timeout_ns,
-                },
-            },
-            Path::Unknown => Reply::Now(Response::text(404, NOT_FOUND.to_owned())),
-        };
-        match reply {
-            Reply::Now(response) => response.send(),
-            Reply::Later { .. } if self.waiting.len() >= WAITING_MAX => {
-                Response::unavailable("too many requests are waiting").send()
-            }
-            // Without ticks it would wait until its client disconnects.
-            Reply::Later { .. } if !self.has_ticked => Response::unavailable(TICKLESS).send(),
-            Reply::Later { resource, timeout_ns } => {
-                let until_unix_nano = now.saturating_add(timeout_ns);
+        match self.start(stream, now) {
+            Err(response) => response.send(),
+            Ok(waiting) => {
                 if self.waiting.is_empty() {
                     let _ = clock::tick_every(TICK);
                 }
-                self.waiting.push(Waiting { stream, since_unix_nano: now, until_unix_nano, resource });
+                self.waiting.push(waiting);
                 Action::Pause
             }
         }
+    }
+
+    /// Reads the current request. Returns the response as an error if the request need not or cannot wait.
+    fn start(&self, stream: ContextId, now: u64) -> Result<Waiting, Response> {
+        let request = ConsoleRequest::read();
+        let (resource, timeout_ns) = match request.path {
+            path if !request.is_allowed() => return Err(Response::not_allowed(path)),
+            Path::Page => return Err(Response::page()),
+            Path::Health => return Err(health(now)),
+            Path::Unknown => return Err(Response::text(404, NOT_FOUND)),
+            Path::Flush if request.is_cross_site => return Err(Response::text(403, CROSS_SITE)),
+            Path::Flush => {
+                if let Some(fault) = health::service_fault(now) {
+                    return Err(Response::text(503, &format!("nothing can be flushed: {fault}\n")));
+                }
+                (Pending::Flush(Flush::start(now, self.flush_interval_ns)), request.timeout_ns)
+            }
+            Path::Metrics => {
+                let format = ExpositionFormat::accepted(&request.accept);
+                (Pending::Snapshot(View::Prometheus(format)), SNAPSHOT_TIMEOUT_NS)
+            }
+            Path::Snapshot => (Pending::Snapshot(View::Json), SNAPSHOT_TIMEOUT_NS),
+        };
+        if let Pending::Snapshot(view) = resource
+            && let Some(response) = self.show(view, now, now)
+        {
+            return Err(response);
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(Response::unavailable("too many requests are waiting"));
+        }
+        // Without ticks it would wait until its client disconnects.
+        if !self.has_ticked {
+            return Err(Response::unavailable(TICKLESS));
+        }
+        let until_unix_nano = now.saturating_add(timeout_ns);
+        Ok(Waiting { stream, since_unix_nano: now, until_unix_nano, resource })
     }
 
     /// Responds to each waiting request whose resource is available or whose time is over.
@@ -175,8 +176,8 @@ impl Console {
     pub(crate) fn misattached(&mut self) {
         if !std::mem::replace(&mut self.is_misattachment_logged, true) {
             error!(
-                "console: this is no HTTP filter, so no request arrives here: attach it as envoy.filters.http.wasm to a \
-                 listener of its own (logged once)"
+                "console: this is no HTTP filter, so no request arrives here: attach it as \
+                 envoy.filters.http.wasm to a listener of its own (logged once)"
             );
         }
     }
@@ -191,53 +192,47 @@ impl Console {
         // A clock that was set back would keep it waiting.
         let is_over = now >= waiting.until_unix_nano || now < waiting.since_unix_nano;
         match &mut waiting.resource {
-            Pending::Snapshot(view) => match self.show(*view, waiting.since_unix_nano, now) {
-                Reply::Now(response) => Some(response),
-                Reply::Later { .. } if is_over => {
-                    Some(Response::unavailable("the service did not write a snapshot in time"))
+            Pending::Snapshot(view) => self.show(*view, waiting.since_unix_nano, now).or_else(|| {
+                is_over.then(|| Response::unavailable("the service did not write a snapshot in time"))
+            }),
+            Pending::Flush(flush) => {
+                let lines = flush.advance(now, self.flush_interval_ns, &self.ledger);
+                if lines.is_empty() {
+                    return Some(Response::text(200, FLUSHED));
                 }
-                Reply::Later { .. } => None,
-            },
-            Pending::Flush(flush) => match flush.advance(now, self.flush_interval_ns, &self.ledger) {
-                Progress::Done => Some(Response::text(200, FLUSHED.to_owned())),
-                Progress::Waiting(lines) if is_over => {
-                    Some(Response::text(202, format!("still waiting for\n{}\n", lines.join("\n"))))
-                }
-                Progress::Waiting(_) => None,
-            },
+                is_over.then(|| Response::text(202, &format!("still waiting for\n{}\n", lines.join("\n"))))
+            }
         }
     }
 
-    /// Returns the snapshot if it is recent enough for a request at `asked_unix_nano`; otherwise requests
-    /// one.
-    fn show(&self, view: View, asked_unix_nano: u64, now: u64) -> Reply {
+    /// Shows the snapshot if it is recent enough for a request at `asked_unix_nano`; otherwise requests one,
+    /// and returns `None` if the service will write it.
+    fn show(&self, view: View, asked_unix_nano: u64, now: u64) -> Option<Response> {
         let time = HostSharedData.get(SNAPSHOT_TIME_KEY).ok().flatten();
         let time = time.and_then(|(bytes, _)| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
         let is_fresh = time.is_some_and(|time| time.saturating_add(SNAPSHOT_INTERVAL_NS) >= asked_unix_nano);
         if !is_fresh {
-            if let Some(fault) = health::service_fault(now) {
-                return Reply::Now(Response::unavailable(&fault));
+            let fault = health::service_fault(now);
+            if fault.is_none() {
+                let _ = HostSharedData.set(ASKED_KEY, &now.to_le_bytes(), Version::ANY);
             }
-            let _ = HostSharedData.set(ASKED_KEY, &now.to_le_bytes(), Version::ANY);
-            return Reply::Later { resource: Pending::Snapshot(view), timeout_ns: SNAPSHOT_TIMEOUT_NS };
+            return fault.map(|fault| Response::unavailable(&fault));
         }
         let bytes = HostSharedData.get(SNAPSHOT_KEY).ok().flatten().map(|(bytes, _)| bytes);
         let snapshot = Snapshot::read(bytes.unwrap_or_default());
         let exports = health::exports();
-        Reply::Now(match view {
-            View::Prometheus(format) => Response {
-                content_type: format.content_type(),
-                ..Response::of(prometheus::text(format, &snapshot, &self.ledger, &exports))
-            },
-            View::Json => Response {
-                content_type: "application/json",
-                ..Response::of(json::text(&snapshot, &self.ledger, &exports, now))
-            },
-        })
+        let (content_type, body) = match view {
+            View::Prometheus(format) => {
+                (format.content_type(), prometheus::text(format, &snapshot, &self.ledger, &exports))
+            }
+            View::Json => ("application/json", json::text(&snapshot, &self.ledger, &exports, now)),
+        };
+        Some(Response { content_type, ..Response::of(body) })
     }
 }
 
 const NOT_FOUND: &str = "known paths: / /metrics /snapshot.json /healthz, and /flush for POST\n";
+const CROSS_SITE: &str = "requests from pages of other sites are rejected\n";
 const TICKLESS: &str =
     "the console has just started; if this lasts, allow proxy_on_tick in capability_restriction_config";
 const FLUSHED: &str = "every destination has confirmed everything that was observed before this request\n";
@@ -245,9 +240,9 @@ const FLUSHED: &str = "every destination has confirmed everything that was obser
 fn health(now_unix_nano: u64) -> Response {
     let faults = health::faults(now_unix_nano);
     if faults.is_empty() {
-        return Response::text(200, "ok\n".to_owned());
+        return Response::text(200, "ok\n");
     }
-    Response::text(503, format!("{}\n", faults.join("\n")))
+    Response::text(503, &format!("{}\n", faults.join("\n")))
 }
 
 impl Response {
@@ -255,8 +250,8 @@ impl Response {
         Self { status: 200, content_type: "text/plain; charset=utf-8", header: None, body }
     }
 
-    fn text(status: u16, body: String) -> Self {
-        Self { status, ..Self::of(body.into_bytes()) }
+    fn text(status: u16, body: &str) -> Self {
+        Self { status, ..Self::of(body.as_bytes().to_vec()) }
     }
 
     fn page() -> Self {
@@ -266,12 +261,12 @@ impl Response {
 
     /// Returns a 503 that asks the client to retry.
     fn unavailable(reason: &str) -> Self {
-        Self { header: Some(("retry-after", "1")), ..Self::text(503, format!("{reason}\n")) }
+        Self { header: Some(("retry-after", "1")), ..Self::text(503, &format!("{reason}\n")) }
     }
 
     fn not_allowed(path: Path) -> Self {
         let allow = path.allow();
-        Self { header: Some(("allow", allow)), ..Self::text(405, format!("allowed here: {allow}\n")) }
+        Self { header: Some(("allow", allow)), ..Self::text(405, &format!("allowed here: {allow}\n")) }
     }
 
     /// Sends it as the response to the current request.

@@ -8,7 +8,7 @@ use tributary_host::shared_data::HostSharedData;
 use tributary_proto::console::FLUSH_KEY;
 
 use crate::health;
-use crate::ledger::Ledger;
+use crate::ledger::LedgerCounters;
 
 /// How much later than its interval a worker may flush: its tick is one event among others of its thread.
 const LATENESS_NS: u64 = 250_000_000;
@@ -37,64 +37,60 @@ pub(crate) enum Flush {
     },
 }
 
-/// The result of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Every destination has everything.
-    Done,
-    /// One line for each part that the flush waits for.
-    Waiting(Vec<String>),
-}
-
 impl Flush {
     /// Starts a flush of everything that was observed until now.
     pub(crate) fn start(now_unix_nano: u64, flush_interval_ns: u64) -> Self {
         Self::Workers { until_unix_nano: all_flushed(now_unix_nano, flush_interval_ns) }
     }
 
-    /// Takes as many steps as possible.
+    /// Takes as many steps as possible. Returns one line for each part that the flush waits for, or no line
+    /// if every destination has everything.
     pub(crate) fn advance(
         &mut self,
-        now_unix_nano: u64,
+        now: u64,
         flush_interval_ns: u64,
-        ledger: &Ledger,
-    ) -> Progress {
-        if let Self::Workers { until_unix_nano } = *self {
-            if now_unix_nano < until_unix_nano {
-                return Progress::Waiting(vec!["workers: they flush at their next tick".to_owned()]);
+        ledger: &LedgerCounters,
+    ) -> Vec<String> {
+        match *self {
+            Self::Workers { until_unix_nano } if now < until_unix_nano => {
+                vec!["workers: they flush at their next tick".to_owned()]
             }
-            let until_unix_nano = all_flushed(now_unix_nano, flush_interval_ns);
-            *self = Self::Service { observed: ledger.observed(), until_unix_nano };
+            Self::Workers { .. } => {
+                let until_unix_nano = all_flushed(now, flush_interval_ns);
+                *self = Self::Service { observed: ledger.observed(), until_unix_nano };
+                self.advance(now, flush_interval_ns, ledger)
+            }
+            Self::Service { observed, mut until_unix_nano } => {
+                if ledger.queued() > 0 {
+                    // Workers do not flush while the service is behind.
+                    until_unix_nano = all_flushed(now, flush_interval_ns);
+                    *self = Self::Service { observed, until_unix_nano };
+                }
+                let missing = observed.saturating_sub(ledger.settled());
+                // What is in no queue by then stays in a worker, or was lost with one: the flush continues
+                // without it.
+                if missing > 0 && now < until_unix_nano {
+                    let fault = health::service_fault(now).unwrap_or_else(|| "it is behind".to_owned());
+                    return vec![format!("service: {missing} requests not aggregated yet; {fault}")];
+                }
+                match counter::add(&mut HostSharedData, FLUSH_KEY, 1) {
+                    Ok(number) => {
+                        *self = Self::Destinations { number, missing };
+                        self.advance(now, flush_interval_ns, ledger)
+                    }
+                    Err(error) => vec![format!("service: {}", not_requested(error))],
+                }
+            }
+            Self::Destinations { number, missing } => {
+                let exports = health::exports().into_iter().filter(|export| export.flushed < number);
+                let mut lines: Vec<_> = exports.map(|export| health::export_fault(&export, now)).collect();
+                if missing > 0 {
+                    let lost = "requests that a worker has not flushed, or lost in a trap";
+                    lines.push(format!("workers: {missing} {lost}"));
+                }
+                lines
+            }
         }
-        if let Self::Service { observed, until_unix_nano } = self {
-            let missing = observed.saturating_sub(ledger.settled());
-            if ledger.queued() > 0 {
-                // Workers do not flush while the service is behind.
-                *until_unix_nano = all_flushed(now_unix_nano, flush_interval_ns);
-            }
-            // What is in no queue by then stays in a worker, or was lost with one: the flush continues
-            // without it.
-            if missing > 0 && now_unix_nano < *until_unix_nano {
-                let fault = health::service_fault(now_unix_nano).unwrap_or_else(|| "it is behind".to_owned());
-                return Progress::Waiting(vec![format!(
-                    "service: {missing} requests not aggregated yet; {fault}"
-                )]);
-            }
-            match counter::add(&mut HostSharedData, FLUSH_KEY, 1) {
-                Ok(number) => *self = Self::Destinations { number, missing },
-                Err(error) => return Progress::Waiting(vec![format!("service: {}", not_requested(error))]),
-            }
-        }
-        let Self::Destinations { number, missing } = *self else { return Progress::Waiting(Vec::new()) };
-        let waiting = health::exports().into_iter().filter(|export| export.flushed < number);
-        let mut waiting: Vec<_> =
-            waiting.map(|export| health::export_fault(&export, now_unix_nano)).collect();
-        if missing > 0 {
-            waiting.push(format!(
-                "workers: {missing} requests that a worker has not flushed, or lost in a trap"
-            ));
-        }
-        if waiting.is_empty() { Progress::Done } else { Progress::Waiting(waiting) }
     }
 }
 

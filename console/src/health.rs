@@ -42,6 +42,7 @@ pub(crate) fn export_fault(export: &Export, now_unix_nano: u64) -> String {
         return format!("destination \"{name}\": has not responded yet");
     }
     format!(
-        "destination \"{name}\": the last complete export was {seconds} s ago, {failures} failures since; the last: {fault}"
+        "destination \"{name}\": the last complete export was {seconds} s ago, {failures} failures since; \
+         the last: {fault}"
     )
 }

@@ -24,9 +24,9 @@ pub(crate) const LEDGER: [(&str, &str); 15] = [
 
 /// Handles of these statistics.
 #[derive(Debug)]
-pub(crate) struct Ledger([Counter; LEDGER.len()]);
+pub(crate) struct LedgerCounters([Counter; LEDGER.len()]);
 
-impl Ledger {
+impl LedgerCounters {
     /// Defines the statistics, which Envoy then lists, also those that are still 0.
     pub(crate) fn define() -> Self {
         Self(LEDGER.map(|(name, _)| Counter::define(&format!("tributary_{name}"))))

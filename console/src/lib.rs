@@ -21,7 +21,7 @@ pub mod request;
 pub mod snapshot;
 
 #[cfg(test)]
-pub mod texts;
+mod tests;
 
 #[cfg(target_arch = "wasm32")]
 tributary_host::main!(crate::root::ConsoleRoot::boxed);

@@ -3,21 +3,39 @@
 //! Neither format can show an exponential histogram with series that stay the same while it grows. It is
 //! written as a summary, with its count and its sum; its buckets are in the JSON and in exports.
 
-use tributary_proto::attributes::{self, AttributeValue as Attribute};
+use tributary_proto::decimal;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::exports::Export;
 use tributary_proto::generated::batch::point::Value;
 use tributary_proto::generated::batch::{Histogram, Series};
 use tributary_proto::metric::{Kind, Metric};
 use tributary_proto::prometheus::{label_name, metric_name, unit};
-use tributary_proto::{decimal, hex};
 
-use crate::ledger::Ledger;
-use crate::snapshot::{Snapshot, count, sum_text};
+use crate::ledger::LedgerCounters;
+use crate::snapshot::{Scalar, Snapshot, count, scalars, sum};
+
+/// The name, the kind, the description and the value of a metric of a destination.
+type DestinationMetric = (&'static str, &'static str, &'static str, fn(&Export) -> u64);
+
+/// Each metric of a destination.
+const DESTINATION_METRICS: [DestinationMetric; 7] = [
+    ("succeeded", "counter", "Requests that the destination took.", |it| it.succeeded),
+    ("failed", "counter", "Requests that failed, or could not be sent.", |it| it.failed),
+    ("failures", "gauge", "Failures since the last success.", |it| it.failures),
+    (
+        "complete_timestamp_seconds",
+        "gauge",
+        "When the destination last took everything that there was; the service's start if it never did.",
+        |it| it.complete_unix_nano / 1_000_000_000,
+    ),
+    ("observations_exported", "counter", "Observations that the destination took.", |it| it.exported),
+    ("observations_waiting", "gauge", "Observations that it does not have yet.", |it| it.waiting),
+    ("observations_dropped", "counter", "Observations that it will never get.", |it| it.dropped),
+];
 
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum ExpositionFormat {
     /// Prometheus text 0.0.4.
     Text,
     /// OpenMetrics 1.0.
@@ -26,8 +44,8 @@ pub(crate) enum Format {
 
 /// Writes metrics in one of the formats.
 struct MetricWriter {
-    out: Vec<u8>,
-    format: Format,
+    out: String,
+    format: ExpositionFormat,
     /// The names of the families that were written: of two metrics with one name only the first is.
     names: Vec<String>,
     left_out: u64,
@@ -42,7 +60,7 @@ struct Family {
     les: Vec<String>,
 }
 
-impl Format {
+impl ExpositionFormat {
     /// Chooses a format by the header `accept`: OpenMetrics only if it is named there, and not with `q=0`.
     pub(crate) fn accepted(accept: &str) -> Self {
         let takes = |range: &str| {
@@ -63,46 +81,35 @@ impl Format {
 }
 
 /// Writes everything that can be scraped.
-pub(crate) fn text(format: Format, snapshot: &Snapshot, ledger: &Ledger, exports: &[Export]) -> Vec<u8> {
-    let mut writer = MetricWriter { out: Vec::new(), format, names: Vec::new(), left_out: 0 };
+pub(crate) fn text(
+    format: ExpositionFormat,
+    snapshot: &Snapshot,
+    ledger: &LedgerCounters,
+    exports: &[Export],
+) -> Vec<u8> {
+    let mut writer = MetricWriter { out: String::new(), format, names: Vec::new(), left_out: 0 };
     writer.resource(snapshot);
     writer.metrics(snapshot);
     writer.ledger(ledger);
     writer.exports(exports);
-    let left_out = writer.left_out;
-    let gauges = [
-        (
-            "console_points_left_out",
-            "Series that are not here: of two metrics with one name, the second.",
-            left_out,
-        ),
-        (
-            "console_is_cut",
-            "Whether series are not here since the snapshot would be too large.",
-            snapshot.is_cut.into(),
-        ),
-    ];
-    for (name, help, value) in gauges {
-        let name = format!("tributary_{name}");
-        writer.header(&name, "gauge", "", help);
-        writer.sample(&name, "", "", &value.to_string(), None);
+    let help = "Series that are not here: of two metrics with one name, the second.";
+    writer.own("console_points_left_out", "gauge", help, &[(String::new(), writer.left_out)]);
+    let help = "Whether series are not here since the snapshot would be too large.";
+    writer.own("console_is_cut", "gauge", help, &[(String::new(), snapshot.is_cut.into())]);
+    if format == ExpositionFormat::OpenMetrics {
+        writer.out.push_str("# EOF\n");
     }
-    if format == Format::OpenMetrics {
-        writer.out.extend_from_slice(b"# EOF\n");
-    }
-    writer.out
+    writer.out.into_bytes()
 }
 
 impl MetricWriter {
     fn resource(&mut self, snapshot: &Snapshot) {
-        let labels = labels(snapshot.resource());
-        let help = "The process that is measured.";
-        if self.format == Format::OpenMetrics {
-            self.header("target", "info", "", help);
-        } else {
-            self.header("target_info", "gauge", "", help);
-        }
-        self.sample("target", "_info", &labels, "1", None);
+        let (name, kind) = match self.format {
+            ExpositionFormat::Text => ("target_info", "gauge"),
+            ExpositionFormat::OpenMetrics => ("target", "info"),
+        };
+        self.header(name, kind, "", "The process that is measured.");
+        self.sample("target_info", "", &labels(snapshot.resource()), "1");
     }
 
     fn metrics(&mut self, snapshot: &Snapshot) {
@@ -141,7 +148,7 @@ impl MetricWriter {
         let le = |bound: &u64| {
             let mut text = decimal::text(metric.in_unit((*bound).into()));
             // OpenMetrics writes `le` as a floating point number.
-            if self.format == Format::OpenMetrics && !text.contains('.') {
+            if self.format == ExpositionFormat::OpenMetrics && !text.contains('.') {
                 text.push_str(".0");
             }
             text
@@ -153,23 +160,23 @@ impl MetricWriter {
     /// Writes the lines before the samples of a family. Only the text format names a counter with `_total`
     /// there.
     fn header(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
-        let ending = if kind == "counter" && self.format == Format::Text { "_total" } else { "" };
+        let ending = if kind == "counter" && self.format == ExpositionFormat::Text { "_total" } else { "" };
         if !help.is_empty() {
-            let help = escaped(help, self.format == Format::OpenMetrics);
-            self.out.extend_from_slice(format!("# HELP {name}{ending} {help}\n").as_bytes());
+            let help = escaped(help, self.format == ExpositionFormat::OpenMetrics);
+            self.out.push_str(&format!("# HELP {name}{ending} {help}\n"));
         }
-        self.out.extend_from_slice(format!("# TYPE {name}{ending} {kind}\n").as_bytes());
-        if self.format == Format::OpenMetrics && !unit.is_empty() {
-            self.out.extend_from_slice(format!("# UNIT {name} {unit}\n").as_bytes());
+        self.out.push_str(&format!("# TYPE {name}{ending} {kind}\n"));
+        if self.format == ExpositionFormat::OpenMetrics && !unit.is_empty() {
+            self.out.push_str(&format!("# UNIT {name} {unit}\n"));
         }
     }
 
     fn point(&mut self, family: &Family, series: &Series, value: &Value) {
-        let (name, labels) = (&family.name, labels(attributes::iter(&series.attributes)));
-        let sum = sum_text(&family.metric, value);
+        let (name, labels) = (&family.name, labels(scalars(&series.attributes)));
+        let sum = sum(&family.metric, value).text();
         let count = match value {
-            Value::Counter(_) => return self.sample(name, "_total", &labels, &sum, None),
-            Value::UpDownCounter(_) => return self.sample(name, "", &labels, &sum, None),
+            Value::Counter(_) => return self.sample(name, "_total", &labels, &sum),
+            Value::UpDownCounter(_) => return self.sample(name, "", &labels, &sum),
             Value::Histogram(histogram) => {
                 let exemplar = series.exemplars.first().and_then(|exemplar| Exemplar::from_wire(*exemplar));
                 self.buckets(family, histogram, exemplar.map(|(_, exemplar)| exemplar), &labels);
@@ -177,120 +184,83 @@ impl MetricWriter {
             }
             Value::ExponentialHistogram(histogram) => count(histogram.zero_count, &histogram.buckets),
         };
-        self.sample(name, "_sum", &labels, &sum, None);
-        self.sample(name, "_count", &labels, &count.to_string(), None);
+        self.sample(name, "_sum", &labels, &sum);
+        self.sample(name, "_count", &labels, &count.to_string());
     }
 
     fn buckets(&mut self, family: &Family, histogram: &Histogram, exemplar: Option<Exemplar>, labels: &str) {
         let Kind::Histogram { bounds } = &family.metric.kind else { return };
-        let exemplar_at = exemplar.as_ref().map(|one| bounds.partition_point(|bound| *bound < one.value()));
+        let exemplar = exemplar.filter(|_| self.format == ExpositionFormat::OpenMetrics).map(|exemplar| {
+            let bucket = bounds.partition_point(|bound| *bound < exemplar.value());
+            (bucket, exemplar_text(&exemplar, &family.metric))
+        });
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below: u64 = 0;
         for (at, (le, count)) in family.les.iter().zip(&histogram.buckets).enumerate() {
             below = below.saturating_add(*count);
             let labels = format!("{labels}{comma}le=\"{le}\"");
-            let exemplar = exemplar.as_ref().filter(|_| exemplar_at == Some(at));
-            let exemplar =
-                exemplar.map(|exemplar| (exemplar, family.metric.in_unit(exemplar.value().into())));
-            self.sample(&family.name, "_bucket", &labels, &below.to_string(), exemplar);
+            let exemplar = exemplar.as_ref().filter(|(bucket, _)| *bucket == at);
+            let exemplar = exemplar.map_or("", |(_, text)| text);
+            self.sample(&family.name, "_bucket", &labels, &format!("{below}{exemplar}"));
         }
     }
 
-    fn sample(
-        &mut self,
-        name: &str,
-        ending: &str,
-        labels: &str,
-        value: &str,
-        exemplar: Option<(&Exemplar, f64)>,
-    ) {
+    fn sample(&mut self, name: &str, ending: &str, labels: &str, value: &str) {
         let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
-        for part in [name, ending, open, labels, close, " ", value] {
-            self.out.extend_from_slice(part.as_bytes());
+        for part in [name, ending, open, labels, close, " ", value, "\n"] {
+            self.out.push_str(part);
         }
-        if let Some((exemplar, value)) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
-            let ids: [(&str, &[u8]); 2] =
-                [(" # {trace_id=\"", exemplar.trace_id()), ("\",span_id=\"", exemplar.span_id())];
-            for (before, id) in ids {
-                self.out.extend_from_slice(before.as_bytes());
-                self.out.extend(id.iter().flat_map(|byte| hex::of(*byte)));
-            }
-            let (value, time) = (decimal::text(value), exemplar.time_unix_nano());
-            let (seconds, millis) = (time / 1_000_000_000, time / 1_000_000 % 1_000);
-            self.out.extend_from_slice(format!("\"}} {value} {seconds}.{millis:03}").as_bytes());
-        }
-        self.out.push(b'\n');
     }
 
-    fn ledger(&mut self, ledger: &Ledger) {
+    fn ledger(&mut self, ledger: &LedgerCounters) {
         for (name, help, value) in ledger.values() {
-            let name = format!("tributary_{}", name.strip_suffix("_total").unwrap_or(name));
+            let name = name.strip_suffix("_total").unwrap_or(name);
             // Some of them are also metrics of the service about itself.
-            if self.names.contains(&name) {
-                continue;
+            if !self.names.contains(&format!("tributary_{name}")) {
+                self.own(name, "counter", help, &[(String::new(), value)]);
             }
-            self.header(&name, "counter", "", help);
-            self.sample(&name, "_total", "", &value.to_string(), None);
         }
     }
 
     fn exports(&mut self, exports: &[Export]) {
-        type Value = fn(&Export) -> String;
-        let families: [(&str, &str, &str, Value); 7] = [
-            ("destination_succeeded", "counter", "Requests that the destination took.", |it| {
-                it.succeeded.to_string()
-            }),
-            ("destination_failed", "counter", "Requests that failed, or could not be sent.", |it| {
-                it.failed.to_string()
-            }),
-            ("destination_failures", "gauge", "Failures since the last success.", |it| {
-                it.failures.to_string()
-            }),
-            (
-                "destination_complete_timestamp_seconds",
-                "gauge",
-                "When the destination last took everything that there was; the service's start if it never did.",
-                |it| (it.complete_unix_nano / 1_000_000_000).to_string(),
-            ),
-            (
-                "destination_observations_exported",
-                "counter",
-                "Observations that the destination took.",
-                |it| it.exported.to_string(),
-            ),
-            ("destination_observations_waiting", "gauge", "Observations that it does not have yet.", |it| {
-                it.waiting.to_string()
-            }),
-            ("destination_observations_dropped", "counter", "Observations that it will never get.", |it| {
-                it.dropped.to_string()
-            }),
-        ];
-        for (name, kind, help, value) in families {
-            if exports.is_empty() {
-                return;
-            }
-            let name = format!("tributary_{name}");
-            self.header(&name, kind, "", help);
-            for export in exports {
-                let label = format!("destination=\"{}\"", escaped(&export.name, true));
-                let ending = if kind == "counter" { "_total" } else { "" };
-                self.sample(&name, ending, &label, &value(export), None);
-            }
+        for (name, kind, help, value) in DESTINATION_METRICS {
+            let sample =
+                |export: &Export| (format!("destination=\"{}\"", escaped(&export.name, true)), value(export));
+            let samples: Vec<_> = exports.iter().map(sample).collect();
+            self.own(&format!("destination_{name}"), kind, help, &samples);
+        }
+    }
+
+    /// Writes a family of Tributary itself, if it has samples: labels and their values.
+    fn own(&mut self, name: &str, kind: &str, help: &str, samples: &[(String, u64)]) {
+        if samples.is_empty() {
+            return;
+        }
+        let name = format!("tributary_{name}");
+        self.header(&name, kind, "", help);
+        let ending = if kind == "counter" { "_total" } else { "" };
+        for (labels, value) in samples {
+            self.sample(&name, ending, labels, &value.to_string());
         }
     }
 }
 
+/// Formats an exemplar as the end of its bucket's line.
+fn exemplar_text(exemplar: &Exemplar, metric: &Metric) -> String {
+    let trace_id = u128::from_be_bytes(*exemplar.trace_id());
+    let span_id = u64::from_be_bytes(*exemplar.span_id());
+    let value = decimal::text(metric.in_unit(exemplar.value().into()));
+    let millis = exemplar.time_unix_nano() / 1_000_000;
+    let (seconds, millis) = (millis / 1_000, millis % 1_000);
+    format!(" # {{trace_id=\"{trace_id:032x}\",span_id=\"{span_id:016x}\"}} {value} {seconds}.{millis:03}")
+}
+
 /// Formats labels without braces. Attributes whose names become the same label are joined by `;`. Leaves out
 /// empty labels, which Prometheus treats as absent.
-fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>) -> String {
+fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Scalar<'a>)>) -> String {
     let mut labels: Vec<(String, String)> = Vec::new();
     for (key, value) in attributes {
-        let value = match value {
-            Attribute::Text(text) => text.to_owned(),
-            Attribute::Bool(truth) => truth.to_string(),
-            Attribute::Integer(number) => number.to_string(),
-        };
-        let name = label_name(key);
+        let (name, value) = (label_name(key), value.text());
         match labels.iter_mut().find(|(present, _)| *present == name) {
             Some((_, joined)) => {
                 joined.push(';');
@@ -299,25 +269,12 @@ fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>) -> Str
             None => labels.push((name, value)),
         }
     }
-    let mut text = String::new();
-    for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-        let comma = if text.is_empty() { "" } else { "," };
-        for part in [comma, name, "=\"", &escaped(value, true), "\""] {
-            text.push_str(part);
-        }
-    }
-    text
+    labels.retain(|(_, value)| !value.is_empty());
+    let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value, true)));
+    labels.collect::<Vec<_>>().join(",")
 }
 
 fn escaped(text: &str, with_quotes: bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\\' => escaped.push_str("\\\\"),
-            '\n' => escaped.push_str("\\n"),
-            '"' if with_quotes => escaped.push_str("\\\""),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+    let escaped = text.replace('\\', "\\\\").replace('\n', "\\n");
+    if with_quotes { escaped.replace('"', "\\\"") } else { escaped }
 }

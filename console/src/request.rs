@@ -16,7 +16,7 @@ const FLUSH_TIMEOUT_MAX_NS: u64 = 300_000_000_000;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct ConsoleRequest {
     /// The resource.
     pub(crate) path: Path,
     /// The method.
@@ -46,7 +46,7 @@ pub(crate) enum Path {
     Unknown,
 }
 
-impl Request {
+impl ConsoleRequest {
     /// Reads the current request.
     pub(crate) fn read() -> Self {
         let headers = headers::all(MapType::HttpRequestHeaders, HEADERS_MAX);
@@ -71,11 +71,7 @@ impl Request {
 
     /// Whether the resource has the method.
     pub(crate) fn is_allowed(&self) -> bool {
-        match self.path {
-            Path::Unknown => true,
-            Path::Flush => self.method == "POST",
-            _ => self.method == "GET" || self.method == "HEAD",
-        }
+        self.path == Path::Unknown || self.path.allow().split(", ").any(|method| method == self.method)
     }
 }
 

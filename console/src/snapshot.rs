@@ -2,14 +2,12 @@
 
 use prost::bytes::Bytes;
 use prost::{Message, decode_length_delimiter};
-use tributary_proto::attributes::{self, AttributeValue as Attribute};
+use tributary_proto::attributes::{self, AttributeValue};
 use tributary_proto::console::{PART_BYTES_MAX, SnapshotPart};
 use tributary_proto::decimal;
 use tributary_proto::generated::batch::Series;
 use tributary_proto::generated::batch::point::Value;
 use tributary_proto::metric::Metric;
-
-use crate::json::Scalar;
 
 /// A snapshot of the table, as the service wrote it (`schema/console.proto`).
 #[derive(Clone, Debug, Default)]
@@ -31,6 +29,17 @@ pub(crate) struct MetricPart {
     series: Vec<Series>,
 }
 
+/// A value of an attribute, or a sum.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum Scalar<'a> {
+    Text(&'a str),
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Double(f64),
+}
+
 impl Snapshot {
     /// Reads the beginning and the end of a snapshot. Invalid bytes give an empty snapshot.
     pub(crate) fn read(bytes: Vec<u8>) -> Self {
@@ -41,8 +50,8 @@ impl Snapshot {
     }
 
     /// Returns the attributes of the resource.
-    pub(crate) fn resource(&self) -> impl Iterator<Item = (&str, Attribute<'_>)> {
-        attributes::iter(&self.resource)
+    pub(crate) fn resource(&self) -> impl Iterator<Item = (&str, Scalar<'_>)> {
+        scalars(&self.resource)
     }
 
     /// Returns the series, part by part.
@@ -62,6 +71,31 @@ impl MetricPart {
     }
 }
 
+impl Scalar<'_> {
+    /// Formats it for Prometheus.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Text(text) => text.to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Unsigned(number) => number.to_string(),
+            Self::Signed(number) => number.to_string(),
+            Self::Double(number) => decimal::text(number),
+        }
+    }
+}
+
+/// Returns attributes in canonical encoding as scalars.
+pub(crate) fn scalars(canonical: &[u8]) -> impl Iterator<Item = (&str, Scalar<'_>)> {
+    attributes::iter(canonical).map(|(key, value)| {
+        let value = match value {
+            AttributeValue::Text(text) => Scalar::Text(text),
+            AttributeValue::Bool(value) => Scalar::Bool(value),
+            AttributeValue::Integer(number) => Scalar::Signed(number),
+        };
+        (key, value)
+    })
+}
+
 /// Returns the sum of a point: an integer if the metric counts whole units.
 pub(crate) fn sum(metric: &Metric, value: &Value) -> Scalar<'static> {
     let wide = |low: u64, high: u64| metric.in_unit(u128::from(high) << 64 | u128::from(low));
@@ -73,16 +107,6 @@ pub(crate) fn sum(metric: &Metric, value: &Value) -> Scalar<'static> {
         Value::Histogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
         Value::ExponentialHistogram(histogram) => wide(histogram.sum_low, histogram.sum_high),
     })
-}
-
-/// Formats the sum of a point for Prometheus.
-pub(crate) fn sum_text(metric: &Metric, value: &Value) -> String {
-    match sum(metric, value) {
-        Scalar::Unsigned(count) => count.to_string(),
-        Scalar::Signed(sum) => sum.to_string(),
-        Scalar::Double(sum) => decimal::text(sum),
-        Scalar::Text(_) | Scalar::Bool(_) => String::new(),
-    }
 }
 
 /// Returns the number of values in a histogram: `zeros`, which are in no bucket, and those in `buckets`.

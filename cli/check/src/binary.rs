@@ -1,19 +1,18 @@
 //! Checks whether an Envoy can run the modules: its log lists at the start what it was built with.
 
-use std::fmt;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::finding::{Finding, Rule, Severity};
-use crate::yaml::Position;
 
-/// The oldest Envoy that the modules are tested with.
-pub const OLDEST: EnvoyVersion = EnvoyVersion { major: 1, minor: 36 };
+/// The oldest minor release of Envoy that the modules are tested with.
+const OLDEST: (u32, u32) = (1, 36);
 const V8: &str = "envoy.wasm.runtime.v8";
 /// The text in Envoy's log before the list of Wasm runtimes.
 const RUNTIMES: &str = " envoy.wasm.runtime: ";
@@ -21,24 +20,13 @@ const RUNTIMES: &str = " envoy.wasm.runtime: ";
 const INVALID_CONFIG: &str = "{no_such_field: 1}";
 /// Many times what an Envoy takes to reject it.
 const LIMIT: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(10);
 
 /// The properties of a build of Envoy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnvoyBuild {
+struct EnvoyBuild {
     /// The version as text, such as `1.40.0`.
-    pub name: String,
-    /// The version; `None` if the text has another format.
-    pub version: Option<EnvoyVersion>,
+    name: String,
     /// The Wasm runtimes, such as `envoy.wasm.runtime.v8`.
-    pub runtimes: Vec<String>,
-}
-
-/// A minor release of Envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EnvoyVersion {
-    major: u32,
-    minor: u32,
+    runtimes: Vec<String>,
 }
 
 /// Inspects the binary at `path`.
@@ -53,8 +41,7 @@ fn inspect(path: &Path) -> Result<EnvoyBuild> {
     // COMMIT/VERSION/Clean/RELEASE/BoringSSL
     let name = build.split('/').nth(1).unwrap_or_default().trim().to_owned();
     let log = run(path, &["--disable-hot-restart", "--config-yaml", INVALID_CONFIG])?;
-    let version = EnvoyVersion::parse(&name);
-    Ok(EnvoyBuild { name, version, runtimes: runtimes(&log) })
+    Ok(EnvoyBuild { name, runtimes: runtimes(&log) })
 }
 
 /// The reason why the Envoy at `path` cannot run the modules, if any.
@@ -63,43 +50,34 @@ pub fn judge(path: &Path) -> Option<Finding> {
         Err(error) => (Severity::Error, format!("{error:#}")),
         Ok(envoy) => envoy.fault()?,
     };
-    let (file, at) = (path.display().to_string(), Position::default());
-    Some(Finding { file, at, severity, rule: Rule::Envoy, message, path: String::new() })
+    Some(Finding::of_file(path.display().to_string(), severity, Rule::Envoy, message))
 }
 
 impl EnvoyBuild {
     /// The reason why it cannot run the modules, or may not.
     fn fault(&self) -> Option<(Severity, String)> {
-        let Self { name, version, runtimes } = self;
+        let Self { name, runtimes } = self;
         if !runtimes.iter().any(|runtime| runtime == V8) {
             let has = if runtimes.is_empty() { "none".to_owned() } else { runtimes.join(", ") };
             let message = format!(
-                "Envoy {name} was built without the Wasm runtime {V8}, so it rejects every module (its runtimes: {has}); use \
-                 another build or release of Envoy"
+                "Envoy {name} was built without the Wasm runtime {V8}, so it rejects every module (its \
+                 runtimes: {has}); use another build or release of Envoy"
             );
             return Some((Severity::Error, message));
         }
-        let is_old = version.is_some_and(|version| version < OLDEST);
-        let message = || {
-            format!(
-                "Envoy {name} is older than {OLDEST}, the oldest release that the modules are tested with"
-            )
-        };
-        is_old.then(|| (Severity::Warning, message()))
+        let is_old = minor_release(name).is_some_and(|release| release < OLDEST);
+        let (major, minor) = OLDEST;
+        let message = format!(
+            "Envoy {name} is older than {major}.{minor}, the oldest release that the modules are tested with"
+        );
+        is_old.then_some((Severity::Warning, message))
     }
 }
 
-impl EnvoyVersion {
-    fn parse(name: &str) -> Option<Self> {
-        let mut numbers = name.split(['.', '-']);
-        Some(Self { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
-    }
-}
-
-impl fmt::Display for EnvoyVersion {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}.{}", self.major, self.minor)
-    }
+/// The major and minor number of a version; `None` if it has another format.
+fn minor_release(name: &str) -> Option<(u32, u32)> {
+    let mut numbers = name.split(['.', '-']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 fn runtimes(log: &str) -> Vec<String> {
@@ -111,41 +89,27 @@ fn runtimes(log: &str) -> Vec<String> {
 /// The standard output and error of a program; ignores its exit code.
 fn run(path: &Path, arguments: &[&str]) -> Result<String> {
     let program = path.display();
-    let mut child = Command::new(path)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{program} does not start"))?;
-    let outputs = [
-        child.stdout.take().map(|output| Box::new(output) as Box<dyn Read + Send>),
-        child.stderr.take().map(|output| Box::new(output) as Box<dyn Read + Send>),
-    ];
-    let readers = outputs.into_iter().flatten().map(|mut output| {
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            // Returns what was read before an error.
-            let _ = output.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
+    let (mut output, writer) = std::io::pipe()?;
+    let mut command = Command::new(path);
+    command.args(arguments).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("{program} does not start"))?;
+    // Reading ends when nobody can write any more.
+    drop(command);
+    let (sender, text) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // Sends what was read before an error.
+        let _ = output.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
-    let readers: Vec<_> = readers.collect();
-    wait(&mut child).with_context(|| format!("{program} {}", arguments.join(" ")))?;
-    Ok(readers.into_iter().filter_map(|reader| reader.join().ok()).collect())
-}
-
-fn wait(child: &mut Child) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    while child.try_wait()?.is_none() {
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            bail!("did not exit within {} s: is it Envoy?", LIMIT.as_secs());
-        }
-        thread::sleep(POLL);
-    }
-    Ok(())
+    let text = text.recv_timeout(LIMIT).ok();
+    // Has no effect on a program that has exited.
+    child.kill()?;
+    child.wait()?;
+    text.with_context(|| {
+        let (arguments, limit) = (arguments.join(" "), LIMIT.as_secs());
+        format!("{program} {arguments}: did not exit within {limit} s: is it Envoy?")
+    })
 }
 
 #[cfg(test)]
@@ -156,8 +120,8 @@ mod tests {
         [source/server/server.cc:467]   envoy.wasm.runtime: RUNTIMES\n";
 
     fn envoy(name: &str, runtimes: &str) -> EnvoyBuild {
-        let (log, version) = (LOG.replace("RUNTIMES", runtimes), EnvoyVersion::parse(name));
-        EnvoyBuild { name: name.to_owned(), version, runtimes: super::runtimes(&log) }
+        let runtimes = super::runtimes(&LOG.replace("RUNTIMES", runtimes));
+        EnvoyBuild { name: name.to_owned(), runtimes }
     }
 
     #[test]

@@ -14,9 +14,9 @@ use crate::{binary, manifest, rules, yaml};
 
 /// The end of the long help.
 pub const EXIT_CODES: &str = "\
-A plugin is Tributary's if its module is called worker_filter*.wasm or service.wasm, or if its name or the source of its \
-code contains \"tributary\". Name files that belong together in one command: each bootstrap is checked together with all \
-LDS and CDS files, and all Kubernetes manifests are checked as one deployment.
+A plugin is Tributary's if its module is called worker_filter*.wasm or service.wasm, or if its name or the \
+source of its code contains \"tributary\". Name files that belong together in one command: each bootstrap \
+is checked together with all LDS and CDS files, and all Kubernetes manifests are checked as one deployment.
 
 Exit codes:
   0  no findings, or only warnings
@@ -25,7 +25,7 @@ Exit codes:
 
 /// The arguments of `tributary check`.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct CheckArgs {
     /// Envoy bootstraps, LDS or CDS files, or manifests of Istio or Envoy Gateway, with any number of YAML
     /// documents.
     #[arg(required_unless_present = "envoy", value_name = "FILE")]
@@ -65,7 +65,7 @@ pub struct UnreadableFile {
 }
 
 /// Checks the files, prints the findings and returns the exit code.
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &CheckArgs) -> ExitCode {
     let mut failures = Vec::new();
     let mut texts = Vec::new();
     for file in &args.files {
@@ -102,7 +102,7 @@ pub fn check(files: &[(String, String)]) -> Report {
         match read {
             Ok(found) => documents.extend(found.into_iter().flatten()),
             Err(error) => {
-                let message = error.to_string();
+                let message = format!("not YAML: {}", error.message);
                 unreadable.push(UnreadableFile { file: file.clone(), at: error.at, message });
             }
         }
@@ -111,17 +111,12 @@ pub fn check(files: &[(String, String)]) -> Report {
     let mut findings: BTreeSet<Finding> = deployments.iter().flat_map(rules::judge).collect();
     let places = deployments.iter().flat_map(|deployment| &deployment.inventory.plugins);
     let plugins: BTreeSet<_> = places
-        .map(|plugin| (plugin.place.document.file.clone(), plugin.place.position(), plugin.place.path()))
+        .map(|plugin| (plugin.place.document.file.clone(), plugin.place.node.at, plugin.place.path()))
         .collect();
     if plugins.is_empty() && unreadable.is_empty() {
         let message = "found no plugin of Tributary; `--help` describes how plugins are recognised";
-        findings.extend(files.iter().map(|(file, _)| Finding {
-            file: file.clone(),
-            at: Position::default(),
-            severity: Severity::Error,
-            rule: Rule::Nothing,
-            message: message.to_owned(),
-            path: String::new(),
+        findings.extend(files.iter().map(|(file, _)| {
+            Finding::of_file(file.clone(), Severity::Error, Rule::Nothing, message.to_owned())
         }));
     }
     Report { plugins: plugins.len(), findings: findings.into_iter().collect(), unreadable }

@@ -6,16 +6,15 @@ use std::collections::BTreeSet;
 use tributary_plan::plan::Streams;
 
 use crate::plugin::{
-    AttachPoint, Configuration, FailureHandling, FailurePolicy, ModuleKind, Plugin, TrafficPath, VmId,
+    Configuration, ConfiguredPlugin, ExtensionPoint, FailureHandling, FailurePolicy, ModuleKind, TrafficPath,
 };
-use crate::yaml::Value;
 use crate::yaml::node_ref::NodeRef;
 
 /// The plugins, loggers and clusters that were found.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory<'a> {
     /// Tributary's plugins.
-    pub plugins: Vec<Plugin<'a>>,
+    pub plugins: Vec<ConfiguredPlugin<'a>>,
     /// Access loggers that may feed a log stream.
     pub loggers: Vec<FluentdLogger<'a>>,
     /// The names of clusters.
@@ -36,8 +35,8 @@ pub struct FluentdLogger<'a> {
 /// The context of a value in a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Scope<'a> {
-    /// The type and fields of the enclosing extension.
-    extension: Option<(&'a str, NodeRef<'a>)>,
+    /// The extension point of the enclosing extension; `None` if it does not run Wasm.
+    extension_point: Option<ExtensionPoint>,
     /// The HTTP requests that pass here.
     http: Option<TrafficPath>,
     /// The TCP connections that pass here.
@@ -72,25 +71,21 @@ impl<'a> Inventory<'a> {
         }
         if let Some((kind, fields)) = typed(place) {
             scope.enter(kind, &fields);
-            if kind == "envoy.config.cluster.v3.Cluster" {
-                self.add_cluster(&fields);
-            }
-            if kind == "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig" {
-                let early_logging = scope.early_logging.clone();
-                self.loggers.push(FluentdLogger { place: fields, early_logging });
+            match kind {
+                "envoy.config.cluster.v3.Cluster" => self.add_cluster(&fields),
+                "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig" => {
+                    let early_logging = scope.early_logging.clone();
+                    self.loggers.push(FluentdLogger { place: fields, early_logging });
+                }
+                _ => {}
             }
         }
         if place.get("vm_config").is_some() {
-            self.add_plugin(place, &scope);
+            self.plugins.extend(plugin(place, &scope));
             return;
         }
-        if let Some(resources) = place.get("static_resources") {
-            let clusters = resources.get("clusters");
-            clusters.iter().flat_map(NodeRef::items).for_each(|cluster| self.add_cluster(&cluster));
-        }
-        if let Some(dynamic) = place.get("dynamic_resources") {
-            self.more_clusters |= dynamic.get("cds_config").is_some();
-        }
+        place.items_of("static_resources.clusters").for_each(|cluster| self.add_cluster(&cluster));
+        self.more_clusters |= place.get("dynamic_resources.cds_config").is_some();
         for (key, value) in place.entries() {
             let mut scope = scope.clone();
             match key {
@@ -110,34 +105,6 @@ impl<'a> Inventory<'a> {
     pub fn add_cluster(&mut self, cluster: &NodeRef<'a>) {
         self.clusters.extend(cluster.text_of("name").map(str::to_owned));
     }
-
-    fn add_plugin(&mut self, place: &NodeRef<'a>, scope: &Scope<'a>) {
-        let attach = scope.attach_point();
-        let name = place.text_of("name").unwrap_or_default().to_owned();
-        let (code, remote_code) = code(place);
-        let Some(module) = ModuleKind::identify(code, &name, attach) else { return };
-        // A plugin with an unknown attach point is judged like an HTTP filter.
-        let attach_point = attach.unwrap_or(AttachPoint::HttpFilter);
-        let traffic = match attach_point {
-            AttachPoint::HttpFilter | AttachPoint::AccessLogger { .. } => scope.http.clone(),
-            AttachPoint::NetworkFilter => scope.tcp.clone(),
-            AttachPoint::Bootstrap { .. } | AttachPoint::StatSink => None,
-        };
-        let vm_id = place.at(&["vm_config", "vm_id"]).and_then(|vm_id| vm_id.text()).unwrap_or_default();
-        self.plugins.push(Plugin {
-            name,
-            module,
-            attach_point,
-            vm_id: VmId::Configured(vm_id.to_owned()),
-            configuration: configuration(place),
-            failure: failure(place),
-            traffic,
-            remote_code,
-            counts_grpc_messages: scope.counts_grpc_messages,
-            capabilities: place.at(&["capability_restriction_config", "allowed_capabilities"]),
-            place: place.clone(),
-        });
-    }
 }
 
 impl<'a> Scope<'a> {
@@ -146,7 +113,7 @@ impl<'a> Scope<'a> {
         Self { http: Some(http), tcp: Some(tcp), ..Self::default() }
     }
 
-    fn enter(&mut self, kind: &'a str, fields: &NodeRef<'a>) {
+    fn enter(&mut self, kind: &str, fields: &NodeRef<'a>) {
         match kind.rsplit('.').next() {
             Some("HttpConnectionManager") => {
                 self.http.get_or_insert_with(|| traffic_path(fields));
@@ -162,25 +129,44 @@ impl<'a> Scope<'a> {
             }
             _ => {}
         }
-        self.extension = Some((kind, fields.clone()));
-    }
-
-    /// The attach point of a plugin; `None` if the enclosing extension does not run Wasm.
-    fn attach_point(&self) -> Option<AttachPoint> {
-        let (kind, fields) = self.extension.as_ref()?;
-        match *kind {
-            "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(AttachPoint::HttpFilter),
-            "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(AttachPoint::NetworkFilter),
+        self.extension_point = match kind {
+            "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(ExtensionPoint::HttpFilter),
+            "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(ExtensionPoint::NetworkFilter),
             "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog" => {
-                Some(AttachPoint::AccessLogger { streams: self.logged })
+                Some(ExtensionPoint::AccessLogger { streams: self.logged })
             }
-            "envoy.extensions.stat_sinks.wasm.v3.Wasm" => Some(AttachPoint::StatSink),
+            "envoy.extensions.stat_sinks.wasm.v3.Wasm" => Some(ExtensionPoint::StatSink),
             "envoy.extensions.wasm.v3.WasmService" => {
-                Some(AttachPoint::Bootstrap { singleton: is_true(fields, "singleton") })
+                Some(ExtensionPoint::Bootstrap { singleton: fields.is_true("singleton") })
             }
             _ => None,
-        }
+        };
     }
+}
+
+/// The plugin of a `PluginConfig`, if it is Tributary's.
+fn plugin<'a>(place: &NodeRef<'a>, scope: &Scope<'a>) -> Option<ConfiguredPlugin<'a>> {
+    let code = ["vm_config.code.remote.http_uri.uri", "vm_config.code.local.filename"];
+    let code = code.iter().find_map(|path| place.text_of(path));
+    let name = place.text_of("name").unwrap_or_default();
+    let module = ModuleKind::identify(code, name, scope.extension_point)?;
+    // A plugin with an unknown extension point is judged like an HTTP filter.
+    let extension_point = scope.extension_point.unwrap_or(ExtensionPoint::HttpFilter);
+    let traffic = match extension_point {
+        ExtensionPoint::HttpFilter | ExtensionPoint::AccessLogger { .. } => scope.http.clone(),
+        ExtensionPoint::NetworkFilter => scope.tcp.clone(),
+        ExtensionPoint::Bootstrap { .. } | ExtensionPoint::StatSink => None,
+    };
+    Some(ConfiguredPlugin {
+        module,
+        extension_point,
+        vm_id: Some(place.text_of("vm_config.vm_id").unwrap_or_default().to_owned()),
+        configuration: configuration(place),
+        failure: failure(place),
+        traffic,
+        counts_grpc_messages: scope.counts_grpc_messages,
+        place: place.clone(),
+    })
 }
 
 /// The type and fields of a typed message: `@type` beside the fields, or a TypedStruct around them.
@@ -198,10 +184,9 @@ fn typed<'a>(place: &NodeRef<'a>) -> Option<(&'a str, NodeRef<'a>)> {
 fn counts_grpc_messages(filters: &NodeRef<'_>) -> Option<bool> {
     let mut counts = false;
     for filter in filters.items() {
-        let config = filter.get("typed_config")?;
-        let (kind, fields) = typed(&config)?;
+        let (kind, fields) = typed(&filter.get("typed_config")?)?;
         counts |= kind == "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"
-            && is_true(&fields, "emit_filter_state");
+            && fields.is_true("emit_filter_state");
     }
     Some(counts)
 }
@@ -211,16 +196,6 @@ fn early_logging<'a>(manager: &NodeRef<'a>) -> Option<NodeRef<'a>> {
     let places = [manager.get("access_log_options"), Some(manager.clone())];
     let mut fields = places.iter().flatten().flat_map(|place| EARLY_LOGGING.map(|field| place.get(field)));
     fields.find_map(|field| field.filter(|field| field.text() != Some("false")))
-}
-
-/// The source of a plugin's code: a path or URL, and the node of a remote source.
-fn code<'a>(plugin: &NodeRef<'a>) -> (Option<&'a str>, Option<NodeRef<'a>>) {
-    let Some(code) = plugin.at(&["vm_config", "code"]) else { return (None, None) };
-    if let Some(remote) = code.get("remote") {
-        let uri = remote.at(&["http_uri", "uri"]).and_then(|uri| uri.text());
-        return (uri, Some(remote));
-    }
-    (code.at(&["local", "filename"]).and_then(|file| file.text()), None)
 }
 
 fn configuration<'a>(plugin: &NodeRef<'a>) -> Configuration<'a> {
@@ -235,29 +210,14 @@ fn configuration<'a>(plugin: &NodeRef<'a>) -> Configuration<'a> {
 }
 
 fn failure<'a>(plugin: &NodeRef<'a>) -> FailureHandling<'a> {
-    let (policy, open) = (plugin.get("failure_policy"), plugin.get("fail_open"));
-    let named = policy.as_ref().and_then(NodeRef::text).map(|name| match name {
-        "FAIL_OPEN" => FailurePolicy::Open,
-        "FAIL_RELOAD" => FailurePolicy::Reload,
-        _ => FailurePolicy::Closed,
-    });
-    let is_open = open.is_some() && is_true(plugin, "fail_open");
-    let (policy, place) = match (named, policy, open) {
-        (Some(_), _, Some(open)) if is_open => (FailurePolicy::Conflict, open),
-        (Some(named), Some(place), _) => (named, place),
-        (_, _, Some(open)) if is_open => (FailurePolicy::FailOpen, open),
-        _ => (FailurePolicy::Closed, plugin.clone()),
+    let open = plugin.get("fail_open").filter(|_| plugin.is_true("fail_open"));
+    let (policy, place) = match (plugin.get("failure_policy"), open) {
+        (Some(_), Some(open)) => (FailurePolicy::Conflict, open),
+        (Some(place), None) => (FailurePolicy::named(place.text()), place),
+        (None, Some(open)) => (FailurePolicy::FailOpen, open),
+        (None, None) => (FailurePolicy::Closed, plugin.clone()),
     };
     FailureHandling { policy, place, remedy: RELOAD }
-}
-
-/// Whether a field is present and true.
-pub fn is_true(place: &NodeRef<'_>, field: &str) -> bool {
-    let node = place.get(field).map(|value| value.node.clone());
-    node.is_some_and(|node| match node.value {
-        Value::Scalar(scalar) => matches!(scalar.text.as_str(), "true" | "True" | "TRUE" | "yes" | "on"),
-        _ => false,
-    })
 }
 
 fn traffic_path(place: &NodeRef<'_>) -> TrafficPath {

@@ -76,9 +76,15 @@ impl Finding {
         Self::new(place, Severity::Warning, rule, message.into())
     }
 
-    fn new(place: &NodeRef<'_>, severity: Severity, rule: Rule, message: String) -> Self {
-        let (file, at, path) = (place.document.file.clone(), place.position(), place.path());
+    /// An error or a warning at a place.
+    pub fn new(place: &NodeRef<'_>, severity: Severity, rule: Rule, message: String) -> Self {
+        let (file, at, path) = (place.document.file.clone(), place.node.at, place.path());
         Self { file, at, severity, rule, message, path }
+    }
+
+    /// An error or a warning about a whole file.
+    pub fn of_file(file: String, severity: Severity, rule: Rule, message: String) -> Self {
+        Self { file, at: Position::default(), severity, rule, message, path: String::new() }
     }
 }
 

@@ -1,26 +1,20 @@
 //! A Wasm plugin of Tributary in a configuration, independent of the kind of file.
 
-use tributary_console::config::ConsoleConfig;
-use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::Streams;
-use tributary_proto::config::Problems;
-use tributary_service::config::ServiceConfig;
 
 use crate::yaml::node_ref::NodeRef;
 
 /// A plugin that runs one of Tributary's modules.
 #[derive(Clone, Debug)]
-pub struct Plugin<'a> {
+pub struct ConfiguredPlugin<'a> {
     /// Envoy's `PluginConfig`, or the part of a manifest that becomes one.
     pub place: NodeRef<'a>,
-    /// Its name.
-    pub name: String,
     /// The module that it runs.
     pub module: ModuleKind,
     /// The extension point that it is attached to.
-    pub attach_point: AttachPoint,
-    /// The namespace of its shared data and queues.
-    pub vm_id: VmId,
+    pub extension_point: ExtensionPoint,
+    /// The `vm_id`, the namespace of its shared data and queues; `None` if Envoy Gateway generates one.
+    pub vm_id: Option<String>,
     /// Its configuration.
     pub configuration: Configuration<'a>,
     /// Its failure policy.
@@ -29,10 +23,6 @@ pub struct Plugin<'a> {
     pub traffic: Option<TrafficPath>,
     /// Whether Envoy's filter `grpc_stats` counts gRPC messages for it; `None` if unknown.
     pub counts_grpc_messages: Option<bool>,
-    /// The remote source of its code, if any.
-    pub remote_code: Option<NodeRef<'a>>,
-    /// The allowed capabilities, if they are restricted.
-    pub capabilities: Option<NodeRef<'a>>,
 }
 
 /// A module of Tributary.
@@ -50,7 +40,7 @@ pub enum ModuleKind {
 
 /// The extension point that a plugin is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachPoint {
+pub enum ExtensionPoint {
     /// `envoy.filters.http.wasm`.
     HttpFilter,
     /// `envoy.filters.network.wasm`.
@@ -67,15 +57,6 @@ pub enum AttachPoint {
     },
     /// `envoy.stat_sinks.wasm`.
     StatSink,
-}
-
-/// The `vm_id` of a plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VmId {
-    /// The configured one; empty by default.
-    Configured(String),
-    /// Envoy Gateway generates one for each policy.
-    Generated,
 }
 
 /// The configuration of a plugin.
@@ -127,22 +108,33 @@ pub struct TrafficPath {
     pub context: Option<String>,
 }
 
-/// A configuration that a module accepted.
-#[derive(Clone, Debug)]
-pub enum ParsedConfig {
-    /// The worker filter's configuration.
-    Worker(Box<WorkerConfig>),
-    /// The service's configuration.
-    Service(Box<ServiceConfig>),
-    /// The console's configuration.
-    Console(ConsoleConfig),
+impl<'a> ConfiguredPlugin<'a> {
+    /// Whether it is the service at an extension point where a service works.
+    pub fn is_service(&self) -> bool {
+        self.module == ModuleKind::Service && self.extension_point.is_for_services()
+    }
+
+    /// The configured value at a path such as `flush.interval`, or what is closest to it.
+    pub fn place_of(&self, path: &str) -> NodeRef<'a> {
+        self.configuration.nearest(path).unwrap_or_else(|| self.place.clone())
+    }
 }
 
-impl Plugin<'_> {
-    /// Whether it is the service at an attach point where a service works.
-    pub fn is_service(&self) -> bool {
-        self.module == ModuleKind::Service
-            && matches!(self.attach_point, AttachPoint::Bootstrap { .. } | AttachPoint::StatSink)
+impl ExtensionPoint {
+    /// Whether a plugin here runs on the main thread, and sees no traffic.
+    pub fn is_for_services(self) -> bool {
+        matches!(self, Self::Bootstrap { .. } | Self::StatSink)
+    }
+}
+
+impl FailurePolicy {
+    /// The policy of a name in Envoy's or Istio's configuration; closed by default.
+    pub fn named(name: Option<&str>) -> Self {
+        match name {
+            Some("FAIL_OPEN") => Self::Open,
+            Some("FAIL_RELOAD") => Self::Reload,
+            _ => Self::Closed,
+        }
     }
 }
 
@@ -169,46 +161,26 @@ impl ModuleKind {
         }
     }
 
-    /// Parses a configuration with the module's own validator.
-    ///
-    /// # Errors
-    /// The module rejects it; Envoy's log would have the same problems.
-    pub fn parse(self, json: &[u8]) -> Result<ParsedConfig, Problems> {
-        match self {
-            Self::Worker | Self::FullWorker => {
-                WorkerConfig::parse(json).map(|config| ParsedConfig::Worker(Box::new(config)))
-            }
-            Self::Service => ServiceConfig::parse(json).map(|config| ParsedConfig::Service(Box::new(config))),
-            Self::Console => ConsoleConfig::parse(json).map(ParsedConfig::Console),
-        }
-    }
-
     /// Whether it is a worker filter.
     pub fn is_worker(self) -> bool {
         matches!(self, Self::Worker | Self::FullWorker)
     }
 
-    /// The module of a plugin, by the source of its code, its name and its attach point; `None` if the plugin
-    /// is not Tributary's.
-    pub fn identify(code: Option<&str>, name: &str, attach: Option<AttachPoint>) -> Option<Self> {
-        let file = file_of(code);
+    /// The module of a plugin, by the source of its code, its name and its extension point; `None` if the
+    /// plugin is not Tributary's.
+    pub fn identify(code: Option<&str>, name: &str, point: Option<ExtensionPoint>) -> Option<Self> {
         let is_ours = code.is_some_and(|code| code.contains("tributary"));
-        match file.as_str() {
-            file if file.starts_with("worker_filter_full") => return Some(Self::FullWorker),
-            file if file.starts_with("worker_filter") => return Some(Self::Worker),
-            file if file.starts_with("tributary_worker_filter") => return Some(Self::FullWorker),
-            "service.wasm" | "tributary_service" | "tributary_service.wasm" => return Some(Self::Service),
-            "console.wasm" | "tributary_console" | "tributary_console.wasm" => return Some(Self::Console),
-            "service" if is_ours => return Some(Self::Service),
-            "console" if is_ours => return Some(Self::Console),
-            _ if is_ours || name.contains("tributary") => {}
-            _ => return None,
-        }
-        match attach? {
-            AttachPoint::Bootstrap { .. } | AttachPoint::StatSink => Some(Self::Service),
-            AttachPoint::HttpFilter | AttachPoint::NetworkFilter | AttachPoint::AccessLogger { .. } => {
-                Some(Self::FullWorker)
-            }
+        match file_of(code).as_str() {
+            file if file.starts_with("worker_filter_full") => Some(Self::FullWorker),
+            file if file.starts_with("worker_filter") => Some(Self::Worker),
+            file if file.starts_with("tributary_worker_filter") => Some(Self::FullWorker),
+            "service.wasm" | "tributary_service" | "tributary_service.wasm" => Some(Self::Service),
+            "console.wasm" | "tributary_console" | "tributary_console.wasm" => Some(Self::Console),
+            "service" if is_ours => Some(Self::Service),
+            "console" if is_ours => Some(Self::Console),
+            _ if !is_ours && !name.contains("tributary") => None,
+            _ if point?.is_for_services() => Some(Self::Service),
+            _ => Some(Self::FullWorker),
         }
     }
 }
@@ -236,8 +208,8 @@ mod tests {
 
     #[test]
     fn a_plugin_is_recognised_by_its_module_or_its_name() {
-        let bootstrap = Some(AttachPoint::Bootstrap { singleton: true });
-        for (code, name, attach, module) in [
+        let bootstrap = Some(ExtensionPoint::Bootstrap { singleton: true });
+        for (code, name, point, module) in [
             (Some("/etc/envoy/worker_filter.wasm"), "x", None, Some(ModuleKind::Worker)),
             (Some("target/wasm/worker_filter_full.wasm"), "x", None, Some(ModuleKind::FullWorker)),
             (
@@ -248,28 +220,33 @@ mod tests {
             ),
             (Some("target/wasm/console.wasm"), "x", None, Some(ModuleKind::Console)),
             (Some("oci://host/tributary/console:1"), "x", None, Some(ModuleKind::Console)),
-            (Some("oci://host/shop/console:1"), "x", Some(AttachPoint::HttpFilter), None),
+            (Some("oci://host/shop/console:1"), "x", Some(ExtensionPoint::HttpFilter), None),
             (Some("oci://host/tributary-service@sha256:00"), "x", None, Some(ModuleKind::Service)),
             (
                 Some("oci://host/tributary/service:1"),
                 "x",
-                Some(AttachPoint::HttpFilter),
+                Some(ExtensionPoint::HttpFilter),
                 Some(ModuleKind::Service),
             ),
-            (Some("oci://host/shop/service:1"), "x", Some(AttachPoint::HttpFilter), None),
+            (Some("oci://host/shop/service:1"), "x", Some(ExtensionPoint::HttpFilter), None),
             (Some("https://host/service.wasm?v=1"), "x", None, Some(ModuleKind::Service)),
             (
                 Some("/plugin.wasm"),
                 "tributary_worker",
-                Some(AttachPoint::HttpFilter),
+                Some(ExtensionPoint::HttpFilter),
                 Some(ModuleKind::FullWorker),
             ),
             (None, "my-tributary", bootstrap, Some(ModuleKind::Service)),
-            (Some("/opt/tributary/plugin.wasm"), "x", Some(AttachPoint::StatSink), Some(ModuleKind::Service)),
-            (Some("/coraza.wasm"), "waf", Some(AttachPoint::HttpFilter), None),
+            (
+                Some("/opt/tributary/plugin.wasm"),
+                "x",
+                Some(ExtensionPoint::StatSink),
+                Some(ModuleKind::Service),
+            ),
+            (Some("/coraza.wasm"), "waf", Some(ExtensionPoint::HttpFilter), None),
             (Some("/another_service.wasm"), "x", bootstrap, None),
         ] {
-            assert_eq!(ModuleKind::identify(code, name, attach), module, "{code:?} {name}");
+            assert_eq!(ModuleKind::identify(code, name, point), module, "{code:?} {name}");
         }
     }
 }

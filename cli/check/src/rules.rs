@@ -1,8 +1,12 @@
 //! The rules that judge a deployment.
 
+use tributary_console::config::ConsoleConfig;
+use tributary_plan::config::WorkerConfig;
+use tributary_service::config::ServiceConfig;
+
 use crate::deployment::Deployment;
 use crate::finding::Finding;
-use crate::plugin::{ParsedConfig, Plugin};
+use crate::plugin::ConfiguredPlugin;
 
 mod agreement;
 mod attachment;
@@ -14,37 +18,32 @@ mod log_stream;
 
 pub use capability::{LINKED_BY_SDK, needed, needed_by_all};
 
-/// A plugin and its parsed configuration; `None` if its module rejects it.
-type ParsedPlugin<'a> = (&'a Plugin<'a>, Option<ParsedConfig>);
+/// The plugins whose configuration their module accepts, each with its configuration.
+#[derive(Default)]
+struct AcceptedPlugins<'a> {
+    workers: Vec<(&'a ConfiguredPlugin<'a>, WorkerConfig)>,
+    services: Vec<(&'a ConfiguredPlugin<'a>, ServiceConfig)>,
+    consoles: Vec<(&'a ConfiguredPlugin<'a>, ConsoleConfig)>,
+}
 
 /// All findings about a deployment.
 pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
     let plugins = &deployment.inventory.plugins;
-    let parsed_plugins: Vec<ParsedPlugin<'_>> = plugins
-        .iter()
-        .map(|plugin| match configuration::parse(plugin) {
-            Ok(parsed) => (plugin, Some(parsed)),
-            Err(problems) => {
-                findings.extend(problems);
-                (plugin, None)
-            }
-        })
-        .collect();
-    for (plugin, parsed) in &parsed_plugins {
-        if let Some(ParsedConfig::Worker(config)) = parsed {
-            findings.extend(attachment::streams(plugin, config));
-            findings.extend(attachment::grpc_messages(plugin, config));
-        }
-    }
+    let mut accepted = AcceptedPlugins::default();
+    let mut findings = Vec::new();
     for plugin in plugins {
+        findings.extend(configuration::judge(plugin, &mut accepted));
         findings.extend(attachment::judge(plugin));
         findings.extend(failure::judge(plugin));
         findings.extend(capability::judge(plugin));
     }
+    for (worker, config) in &accepted.workers {
+        findings.extend(attachment::streams(worker, config));
+        findings.extend(attachment::grpc_messages(worker, config));
+    }
     findings.extend(attachment::counted_twice(plugins));
-    findings.extend(agreement::judge(deployment, &parsed_plugins));
-    findings.extend(interval::judge(&parsed_plugins));
-    findings.extend(log_stream::judge(deployment, &parsed_plugins));
+    findings.extend(agreement::judge(deployment, &accepted));
+    findings.extend(interval::judge(&accepted));
+    findings.extend(log_stream::judge(&deployment.inventory.loggers, &accepted));
     findings
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use saphyr::{MarkedYaml, YamlData, YamlLoader};
-use saphyr_parser::{Marker, Parser, ScalarStyle, Span};
+use saphyr_parser::{Marker, Parser, ScalarStyle, ScanError};
 use serde::Serialize;
 
 pub mod json;
@@ -24,49 +24,18 @@ pub struct Node {
     /// The position of its start.
     pub at: Position,
     /// The value.
-    pub value: Value,
+    pub value: YamlValue,
 }
 
 /// The value of a node.
 #[derive(Clone, Debug)]
-pub enum Value {
-    /// A scalar; whether it is a number or text depends on the reader.
-    Scalar(Scalar),
+pub enum YamlValue {
+    /// The text of a scalar, without quotes; whether it is a number or text depends on the reader.
+    Scalar(String, ScalarStyle),
     /// A sequence.
     List(Vec<Node>),
     /// A mapping, in the order of the file.
-    Map(Vec<Entry>),
-}
-
-/// A scalar as written in the file.
-#[derive(Clone, Debug)]
-pub struct Scalar {
-    /// Its text, without quotes.
-    pub text: String,
-    /// The style.
-    pub style: Style,
-}
-
-/// The style of a scalar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// Without quotes: a number, a boolean, null or text.
-    Plain,
-    /// In quotes, or folded: text whose parts have no positions of their own.
-    Quoted,
-    /// A block after `|`: text whose lines are lines of the file.
-    Literal,
-}
-
-/// A key of a mapping and its value.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The key.
-    pub key: String,
-    /// The position of the key.
-    pub at: Position,
-    /// The value.
-    pub node: Node,
+    Map(Vec<(String, Node)>),
 }
 
 /// A syntax error.
@@ -83,85 +52,61 @@ pub struct YamlError {
 /// # Errors
 /// The text is not YAML.
 pub fn documents(text: &str) -> Result<Vec<Node>, YamlError> {
-    let mut loader: YamlLoader<'_, MarkedYaml<'_>> = YamlLoader::default();
-    loader.early_parse(false);
-    Parser::new_from_str(text).load(&mut loader, true).map_err(|error| unreadable(&error))?;
-    if let Some(error) = loader.error() {
-        return Err(unreadable(error));
-    }
-    Ok(loader.into_documents().into_iter().map(node).collect())
+    parse(text, |at| at)
 }
 
 /// Parses the YAML or JSON text in a scalar. Its nodes have positions in the enclosing file; in a quoted or
 /// folded text, all of them have the position of the scalar.
 ///
 /// # Errors
-/// The text is not one YAML document.
+/// The text is not YAML, or empty.
 pub fn embedded(holder: &Node) -> Result<Node, YamlError> {
-    let Value::Scalar(scalar) = &holder.value else {
-        return Err(YamlError { at: holder.at, message: "found no text".to_owned() });
-    };
-    let place = |at: Position| match scalar.style {
-        Style::Literal => {
+    let place = |at: Position| match &holder.value {
+        YamlValue::Scalar(text, ScalarStyle::Literal) => {
             // The position of a block is its first line that is not empty.
-            let skipped = scalar.text.bytes().take_while(|byte| *byte == b'\n').count();
+            let skipped = text.bytes().take_while(|byte| *byte == b'\n').count();
             let line = (holder.at.line + at.line).saturating_sub(skipped + 1);
             Position { line, column: holder.at.column + at.column - 1 }
         }
-        Style::Plain | Style::Quoted => holder.at,
+        _ => holder.at,
     };
-    let documents =
-        documents(&scalar.text).map_err(|error| YamlError { at: place(error.at), message: error.message })?;
-    let mut document = documents
-        .into_iter()
-        .next()
-        .ok_or_else(|| YamlError { at: holder.at, message: "found an empty text".to_owned() })?;
-    document.relocate(&place);
-    Ok(document)
+    let documents = parse(holder.text().unwrap_or_default(), place)?;
+    let message = "found an empty text".to_owned();
+    documents.into_iter().next().ok_or(YamlError { at: holder.at, message })
 }
 
 impl Node {
-    /// The value of a key in snake case. Like protobuf, it also accepts the key in camel case.
-    pub fn get(&self, key: &str) -> Option<&Entry> {
-        let Value::Map(entries) = &self.value else { return None };
-        entries.iter().find(|entry| entry.key == key || is_camel_case_of(&entry.key, key))
+    /// The entries of a mapping; empty for other values.
+    pub fn entries(&self) -> &[(String, Self)] {
+        if let YamlValue::Map(entries) = &self.value { entries } else { &[] }
     }
 
-    /// The mutable value of a key, as [`Node::get`].
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
-        let Value::Map(entries) = &mut self.value else { return None };
-        let entry = entries.iter_mut().find(|entry| entry.key == key || is_camel_case_of(&entry.key, key))?;
-        Some(&mut entry.node)
+    /// The items of a list; empty for other values.
+    pub fn items(&self) -> &[Self] {
+        if let YamlValue::List(items) = &self.value { items } else { &[] }
+    }
+
+    /// The entry of a key in snake case. Like protobuf, it also accepts the key in camel case.
+    pub fn entry(&self, key: &str) -> Option<&(String, Self)> {
+        self.entries().iter().find(|(name, _)| is_key(name, key))
+    }
+
+    /// The value at a path of keys, such as `metadata.name`.
+    pub fn get(&self, path: &str) -> Option<&Self> {
+        path.split('.').try_fold(self, |node, key| node.entry(key).map(|(_, value)| value))
+    }
+
+    /// The mutable value of a key.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let YamlValue::Map(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|(name, _)| is_key(name, key)).map(|(_, value)| value)
     }
 
     /// The text of a scalar.
     pub fn text(&self) -> Option<&str> {
-        match &self.value {
-            Value::Scalar(scalar) => Some(&scalar.text),
-            _ => None,
-        }
-    }
-
-    fn relocate(&mut self, place: &impl Fn(Position) -> Position) {
-        self.at = place(self.at);
-        match &mut self.value {
-            Value::Scalar(_) => {}
-            Value::List(items) => items.iter_mut().for_each(|item| item.relocate(place)),
-            Value::Map(entries) => entries.iter_mut().for_each(|entry| {
-                entry.at = place(entry.at);
-                entry.node.relocate(place);
-            }),
-        }
+        if let YamlValue::Scalar(text, _) = &self.value { Some(text) } else { None }
     }
 }
-
-impl fmt::Display for YamlError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "not YAML: {}", self.message)
-    }
-}
-
-impl std::error::Error for YamlError {}
 
 impl fmt::Display for Position {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,61 +114,50 @@ impl fmt::Display for Position {
     }
 }
 
-fn node(yaml: MarkedYaml<'_>) -> Node {
-    let at = position(yaml.span);
+/// Parses every document of a text; `place` gives the position of a part of the text in its file.
+fn parse(text: &str, place: impl Fn(Position) -> Position) -> Result<Vec<Node>, YamlError> {
+    let failed = |error: &ScanError| YamlError {
+        at: place(position(error.marker())),
+        message: error.info().to_owned(),
+    };
+    let mut loader: YamlLoader<'_, MarkedYaml<'_>> = YamlLoader::default();
+    loader.early_parse(false);
+    Parser::new_from_str(text).load(&mut loader, true).map_err(|error| failed(&error))?;
+    match loader.error() {
+        Some(error) => Err(failed(error)),
+        None => Ok(loader.into_documents().into_iter().map(|yaml| node(yaml, &place)).collect()),
+    }
+}
+
+fn node(yaml: MarkedYaml<'_>, place: &impl Fn(Position) -> Position) -> Node {
     let value = match yaml.data {
-        YamlData::Sequence(items) => Value::List(items.into_iter().map(node).collect()),
+        YamlData::Sequence(items) => {
+            YamlValue::List(items.into_iter().map(|item| node(item, place)).collect())
+        }
         YamlData::Mapping(entries) => {
-            Value::Map(entries.into_iter().map(|(key, value)| entry(key, value)).collect())
+            let key = |key| node(key, place).text().unwrap_or_default().to_owned();
+            YamlValue::Map(entries.into_iter().map(|(name, value)| (key(name), node(value, place))).collect())
         }
-        YamlData::Tagged(_, tagged) => return node(*tagged),
-        YamlData::Representation(text, style, _) => {
-            let style = match style {
-                ScalarStyle::Plain => Style::Plain,
-                ScalarStyle::Literal => Style::Literal,
-                _ => Style::Quoted,
-            };
-            Value::Scalar(Scalar { text: text.into_owned(), style })
-        }
+        YamlData::Tagged(_, tagged) => return node(*tagged, place),
+        YamlData::Representation(text, style, _) => YamlValue::Scalar(text.into_owned(), style),
         // Only parsers that resolve types and aliases without a target produce these.
         YamlData::Value(_) | YamlData::Alias(_) | YamlData::BadValue => {
-            Value::Scalar(Scalar { text: String::new(), style: Style::Plain })
+            YamlValue::Scalar(String::new(), ScalarStyle::Plain)
         }
     };
-    Node { at, value }
+    Node { at: place(position(&yaml.span.start)), value }
 }
 
-fn entry(key: MarkedYaml<'_>, value: MarkedYaml<'_>) -> Entry {
-    let key = node(key);
-    Entry { key: key.text().unwrap_or_default().to_owned(), at: key.at, node: node(value) }
-}
-
-fn position(span: Span) -> Position {
-    of_marker(&span.start)
-}
-
-fn of_marker(marker: &Marker) -> Position {
+fn position(marker: &Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
 }
 
-fn unreadable(error: &saphyr_parser::ScanError) -> YamlError {
-    YamlError { at: of_marker(error.marker()), message: error.info().to_owned() }
-}
-
-fn is_camel_case_of(camel: &str, snake: &str) -> bool {
-    let mut expected = snake.chars();
-    let mut camel = camel.chars();
-    loop {
-        let next = match expected.next() {
-            Some('_') => expected.next().map(|letter| letter.to_ascii_uppercase()),
-            other => other,
-        };
-        match (next, camel.next()) {
-            (None, None) => return true,
-            (next, letter) if next == letter => {}
-            _ => return false,
-        }
-    }
+/// Whether `name` is a key in snake case, or its camel case.
+fn is_key(name: &str, key: &str) -> bool {
+    let underscore = |letter: char| letter.is_ascii_uppercase().then_some('_');
+    let snake =
+        name.chars().flat_map(|letter| underscore(letter).into_iter().chain([letter.to_ascii_lowercase()]));
+    name == key || snake.eq(key.chars())
 }
 
 #[cfg(test)]

@@ -1,64 +1,77 @@
 //! The results of the modules' own validators.
 
+use tributary_console::config::ConsoleConfig;
+use tributary_plan::config::WorkerConfig;
+use tributary_plan::plan::Plan;
+use tributary_proto::config::{self, Problems};
+use tributary_service::config::ServiceConfig;
+
+use super::AcceptedPlugins;
 use crate::finding::{Finding, Rule};
-use crate::plugin::{Configuration, ModuleKind, ParsedConfig, Plugin};
+use crate::plugin::{Configuration, ConfiguredPlugin, ModuleKind};
 use crate::yaml::embedded;
 use crate::yaml::json::to_json;
-use crate::yaml::node_ref::NodeRef;
 
-/// `worker_filter.wasm`'s own message about keys of `worker_filter_full.wasm`.
-const ONLY_IN_FULL: &str = "found a key of worker_filter_full.wasm, allowed: only in that module";
-
-/// Parses a plugin's configuration with its module's validator.
-pub(super) fn parse(plugin: &Plugin<'_>) -> Result<ParsedConfig, Vec<Finding>> {
-    let validate = |json: &[u8], tree: &NodeRef<'_>| {
-        let parsed = plugin.module.parse(json).map_err(|problems| {
-            let finding = |problem: &tributary_proto::config::Problem| {
-                Finding::error(&tree.nearest(&problem.path), Rule::Configuration, problem.to_string())
-            };
-            problems.iter().map(finding).collect::<Vec<_>>()
-        })?;
-        let rejected = match plugin.module {
-            ModuleKind::Worker => only_in_full(&parsed),
-            ModuleKind::FullWorker | ModuleKind::Service | ModuleKind::Console => Vec::new(),
-        };
-        if rejected.is_empty() {
-            return Ok(parsed);
-        }
-        Err(rejected
-            .iter()
-            .map(|key| {
-                Finding::error(&tree.nearest(key), Rule::Configuration, format!("{key}: {ONLY_IN_FULL}"))
-            })
-            .collect())
-    };
-    match &plugin.configuration {
-        Configuration::None => validate(b"", &plugin.place),
+/// Judges a plugin's configuration with its module's validator; one that is valid joins `accepted`.
+pub(super) fn judge<'a>(
+    plugin: &'a ConfiguredPlugin<'a>,
+    accepted: &mut AcceptedPlugins<'a>,
+) -> Vec<Finding> {
+    let tree;
+    let (json, place) = match &plugin.configuration {
+        Configuration::None => (String::new(), plugin.place.clone()),
         Configuration::Struct(value) => {
-            let json = to_json(value.node, value.document.dialect).to_string();
-            validate(json.as_bytes(), value)
+            (to_json(value.node, value.document.dialect).to_string(), value.clone())
         }
         Configuration::Text(holder) => {
-            let text = holder.text().unwrap_or_default();
-            match embedded(holder.node) {
-                Ok(tree) => validate(text.as_bytes(), &holder.embedded(&tree)),
-                Err(_) => validate(text.as_bytes(), holder),
-            }
+            tree = embedded(holder.node).unwrap_or_else(|_| holder.node.clone());
+            (holder.text().unwrap_or_default().to_owned(), holder.embedded(&tree))
         }
         Configuration::Invalid(place, found) => {
             let message = format!("{found}, allowed: google.protobuf.Struct, or StringValue with JSON text");
-            Err(vec![Finding::error(place, Rule::Configuration, message)])
+            return vec![Finding::error(place, Rule::Configuration, message)];
         }
-    }
+    };
+    let problems = parse(plugin, json.as_bytes(), accepted).err().unwrap_or_default();
+    let findings = problems.iter().map(|problem| {
+        Finding::error(&place.nearest(&problem.path), Rule::Configuration, problem.to_string())
+    });
+    findings.collect()
 }
 
-/// The keys of a worker's configuration that `worker_filter.wasm` rejects.
-fn only_in_full(parsed: &ParsedConfig) -> Vec<String> {
-    let ParsedConfig::Worker(config) = parsed else { return Vec::new() };
-    let plan = &config.plan;
-    let counters = plan.counters.iter().enumerate().filter(|(_, counter)| counter.response_header.is_some());
-    let mut keys: Vec<_> = counters.map(|(index, _)| format!("counters[{index}].response_header")).collect();
-    keys.extend((!plan.rules.is_empty()).then(|| "headers".to_owned()));
-    keys.extend(plan.tap.is_some().then(|| "tap".to_owned()));
-    keys
+fn parse<'a>(
+    plugin: &'a ConfiguredPlugin<'a>,
+    json: &[u8],
+    accepted: &mut AcceptedPlugins<'a>,
+) -> Result<(), Problems> {
+    match plugin.module {
+        ModuleKind::Worker => {
+            let config = WorkerConfig::parse(json)?;
+            reject_keys_of_full_worker(&config.plan)?;
+            accepted.workers.push((plugin, config));
+        }
+        ModuleKind::FullWorker => accepted.workers.push((plugin, WorkerConfig::parse(json)?)),
+        ModuleKind::Service => accepted.services.push((plugin, ServiceConfig::parse(json)?)),
+        ModuleKind::Console => accepted.consoles.push((plugin, ConsoleConfig::parse(json)?)),
+    }
+    Ok(())
+}
+
+/// Reports the keys that `worker_filter.wasm` rejects, in its own words: the validator here has all features,
+/// so it accepts them.
+fn reject_keys_of_full_worker(plan: &Plan) -> Result<(), Problems> {
+    config::read(b"", |root| {
+        let mut note = |key: &str| root.note(key, "a key of worker_filter_full.wasm", "only in that module");
+        for (index, counter) in plan.counters.iter().enumerate() {
+            if counter.response_header.is_some() {
+                note(&format!("counters[{index}].response_header"));
+            }
+        }
+        if !plan.rules.is_empty() {
+            note("headers");
+        }
+        if plan.tap.is_some() {
+            note("tap");
+        }
+    })
 }

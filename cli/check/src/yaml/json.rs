@@ -1,8 +1,9 @@
 //! Converts YAML to the JSON that a module receives, which depends on the reader of the file.
 
-use serde_json::{Map, Number, Value as Json};
+use saphyr_parser::ScalarStyle;
+use serde_json::{Number, Value as Json};
 
-use super::{Node, Scalar, Style, Value};
+use super::{Node, YamlValue};
 
 /// The reader of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,23 +15,26 @@ pub enum Dialect {
     Json,
 }
 
+impl Dialect {
+    /// The reader of a file, by its name, where Envoy itself reads it.
+    pub fn of_file(name: &str) -> Self {
+        if name.ends_with(".json") { Self::Json } else { Self::Envoy }
+    }
+}
+
 /// The JSON that a module receives for a value.
 pub fn to_json(node: &Node, dialect: Dialect) -> Json {
     match &node.value {
-        Value::Scalar(scalar) => scalar_to_json(scalar, dialect),
-        Value::List(items) => items.iter().map(|item| to_json(item, dialect)).collect(),
-        Value::Map(entries) => {
-            let entries = entries.iter().map(|entry| (entry.key.clone(), to_json(&entry.node, dialect)));
-            Json::Object(entries.collect::<Map<_, _>>())
+        YamlValue::Scalar(text, ScalarStyle::Plain) => plain_to_json(text, dialect),
+        YamlValue::Scalar(text, _) => text.as_str().into(),
+        YamlValue::List(items) => items.iter().map(|item| to_json(item, dialect)).collect(),
+        YamlValue::Map(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), to_json(value, dialect))).collect()
         }
     }
 }
 
-fn scalar_to_json(scalar: &Scalar, dialect: Dialect) -> Json {
-    let text = scalar.text.as_str();
-    if scalar.style != Style::Plain {
-        return text.into();
-    }
+fn plain_to_json(text: &str, dialect: Dialect) -> Json {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Json::Null,
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return true.into(),
@@ -40,9 +44,8 @@ fn scalar_to_json(scalar: &Scalar, dialect: Dialect) -> Json {
         _ => {}
     }
     match (integer(text), dialect) {
-        (Some(integer), Dialect::Envoy) if i32::try_from(integer).is_ok() => integer.into(),
-        (Some(integer), Dialect::Envoy) => integer.to_string().into(),
-        (Some(integer), Dialect::Json) => integer.into(),
+        (Some(integer), Dialect::Envoy) if i32::try_from(integer).is_err() => integer.to_string().into(),
+        (Some(integer), _) => integer.into(),
         (None, Dialect::Envoy) => text.into(),
         (None, Dialect::Json) => {
             fraction(text).and_then(Number::from_f64).map_or_else(|| text.into(), Json::Number)

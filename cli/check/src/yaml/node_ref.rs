@@ -1,7 +1,7 @@
 //! A value with its document and its path.
 
+use super::Node;
 use super::json::Dialect;
-use super::{Entry, Node, Position, Value};
 
 /// One document of a file.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Document {
 impl<'a> NodeRef<'a> {
     /// A value that was parsed from the text of this node.
     pub fn embedded(&self, node: &'a Node) -> Self {
-        Self { document: self.document, node, path: self.path.clone() }
+        Self { node, ..self.clone() }
     }
 
     /// The value at a path such as `destinations[0].path`, or the last value on the path that exists.
@@ -47,46 +47,35 @@ impl<'a> NodeRef<'a> {
                 Some(Ok(index)) => node.items().nth(index),
                 _ => node.get(step),
             };
-            match next {
-                Some(next) => node = next,
-                None => break,
-            }
+            let Some(next) = next else { break };
+            node = next;
         }
         node
     }
 
-    /// The value of a key in snake case.
-    pub fn get(&self, key: &str) -> Option<Self> {
-        self.node.get(key).map(|entry| self.enter(entry))
-    }
-
-    /// The value at a path of keys.
-    pub fn at(&self, keys: &[&str]) -> Option<Self> {
-        keys.iter().try_fold(self.clone(), |node, key| node.get(key))
+    /// The value at a path of keys in snake case, such as `vm_config.vm_id`.
+    pub fn get(&self, path: &str) -> Option<Self> {
+        path.split('.').try_fold(self.clone(), |place, key| {
+            place.node.entry(key).map(|(name, value)| place.enter(name, value))
+        })
     }
 
     /// The keys and values of a mapping; empty for other values.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a> {
-        let entries = match &self.node.value {
-            Value::Map(entries) => entries.as_slice(),
-            _ => &[],
-        };
         let this = self.clone();
-        entries.iter().map(move |entry| (entry.key.as_str(), this.enter(entry)))
+        self.node.entries().iter().map(move |(key, value)| (key.as_str(), this.enter(key, value)))
     }
 
     /// The items of a list; empty for other values.
     pub fn items(&self) -> impl Iterator<Item = Self> + use<'a> {
-        let items = match &self.node.value {
-            Value::List(items) => items.as_slice(),
-            _ => &[],
-        };
         let this = self.clone();
-        items.iter().enumerate().map(move |(index, node)| Self {
-            document: this.document,
-            node,
-            path: format!("{}[{index}]", this.path),
-        })
+        let place = move |(index, node)| Self { node, path: format!("{}[{index}]", this.path), ..this };
+        self.node.items().iter().enumerate().map(place)
+    }
+
+    /// The items of the list at a path of keys; empty if there is no list.
+    pub fn items_of(&self, path: &str) -> impl Iterator<Item = Self> + use<'a> {
+        self.get(path).into_iter().flat_map(|list| list.items())
     }
 
     /// The text of a scalar.
@@ -94,14 +83,14 @@ impl<'a> NodeRef<'a> {
         self.node.text()
     }
 
-    /// The text of a key's value, as in `place.text_of("name")`.
-    pub fn text_of(&self, key: &str) -> Option<&'a str> {
-        self.node.get(key)?.node.text()
+    /// The text at a path of keys, as in `place.text_of("metadata.name")`.
+    pub fn text_of(&self, path: &str) -> Option<&'a str> {
+        self.node.get(path)?.text()
     }
 
-    /// The position of its start.
-    pub fn position(&self) -> Position {
-        self.node.at
+    /// Whether the value at a path of keys is present and true.
+    pub fn is_true(&self, path: &str) -> bool {
+        matches!(self.text_of(path), Some("true" | "True" | "TRUE" | "yes" | "on"))
     }
 
     /// The path from the document's root, such as `static_resources.clusters[0]`.
@@ -113,9 +102,9 @@ impl<'a> NodeRef<'a> {
         }
     }
 
-    fn enter(&self, entry: &'a Entry) -> Self {
+    fn enter(&self, key: &str, node: &'a Node) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };
-        let key = if entry.key.contains(['.', '/']) { format!("{:?}", entry.key) } else { entry.key.clone() };
-        Self { document: self.document, node: &entry.node, path: format!("{}{dot}{key}", self.path) }
+        let key = if key.contains(['.', '/']) { format!("{key:?}") } else { key.to_owned() };
+        Self { node, path: format!("{}{dot}{key}", self.path), ..*self }
     }
 }

@@ -16,8 +16,8 @@ use tributary_proto::histogram::Histogram;
 use tributary_proto::metric::{Kind, Metric};
 use tributary_proto::otlp::KeyValue;
 
-use crate::ledger::Ledger;
-use crate::prometheus::Format;
+use crate::ledger::LedgerCounters;
+use crate::prometheus::ExpositionFormat;
 use crate::snapshot::Snapshot;
 use crate::{json, prometheus};
 
@@ -97,7 +97,7 @@ fn snapshot() -> Vec<u8> {
 fn texts() -> [(&'static str, Vec<u8>); 3] {
     fake::reset();
     Counter::define("tributary_observations_total").add(12);
-    let (bytes, ledger) = (snapshot(), Ledger::define());
+    let (bytes, ledger) = (snapshot(), LedgerCounters::define());
     let snapshot = Snapshot::read(bytes.clone());
     let exports = [Export {
         name: "the \"one\"".into(),
@@ -114,8 +114,8 @@ fn texts() -> [(&'static str, Vec<u8>); 3] {
     }];
     let prometheus = |format| prometheus::text(format, &snapshot, &ledger, &exports);
     [
-        ("metrics.txt", prometheus(Format::Text)),
-        ("openmetrics.txt", prometheus(Format::OpenMetrics)),
+        ("metrics.txt", prometheus(ExpositionFormat::Text)),
+        ("openmetrics.txt", prometheus(ExpositionFormat::OpenMetrics)),
         ("snapshot.json", json::text(&snapshot, &ledger, &exports, 1_700_000_009_000_000_000)),
     ]
 }
@@ -147,13 +147,13 @@ fn the_json_is_json() {
 #[test]
 fn bytes_that_are_no_snapshot_do_no_harm() {
     fake::reset();
-    let (bytes, ledger) = (snapshot(), Ledger::define());
+    let (bytes, ledger) = (snapshot(), LedgerCounters::define());
     for cut in 0..bytes.len() {
         for bytes in [&bytes[..cut], &bytes[cut..]] {
             let snapshot = Snapshot::read(bytes.to_vec());
             let text = json::text(&snapshot, &ledger, &[], 0);
             assert!(serde_json::from_slice::<serde_json::Value>(&text).is_ok());
-            prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
+            prometheus::text(ExpositionFormat::OpenMetrics, &snapshot, &ledger, &[]);
         }
     }
 }
@@ -169,9 +169,9 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        let (snapshot, ledger) = (Snapshot::read(bytes), Ledger::define());
+        let (snapshot, ledger) = (Snapshot::read(bytes), LedgerCounters::define());
         prop_assert!(tributary_proto::json::read(&json::text(&snapshot, &ledger, &[], 0)).is_ok());
-        prometheus::text(Format::OpenMetrics, &snapshot, &ledger, &[]);
+        prometheus::text(ExpositionFormat::OpenMetrics, &snapshot, &ledger, &[]);
     }
 }
 
@@ -188,13 +188,13 @@ fn a_part_longer_than_any_that_is_written_is_not_decoded() {
 #[test]
 fn openmetrics_is_for_those_who_name_it() {
     for (accept, expected) in [
-        ("", Format::Text),
-        ("*/*", Format::Text),
-        ("text/plain;version=0.0.4", Format::Text),
-        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", Format::OpenMetrics),
-        ("text/plain, application/openmetrics-text", Format::OpenMetrics),
-        ("application/openmetrics-text;q=0", Format::Text),
+        ("", ExpositionFormat::Text),
+        ("*/*", ExpositionFormat::Text),
+        ("text/plain;version=0.0.4", ExpositionFormat::Text),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", ExpositionFormat::OpenMetrics),
+        ("text/plain, application/openmetrics-text", ExpositionFormat::OpenMetrics),
+        ("application/openmetrics-text;q=0", ExpositionFormat::Text),
     ] {
-        assert_eq!(Format::accepted(accept), expected, "{accept}");
+        assert_eq!(ExpositionFormat::accepted(accept), expected, "{accept}");
     }
 }
