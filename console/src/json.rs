@@ -2,46 +2,17 @@
 //!
 //! It writes metrics while it reads the snapshot, so that only one part at a time is decoded.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::cell::RefCell;
+use std::iter::Peekable;
+
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 use tributary_proto::exports::Export;
 use tributary_proto::generated::batch::Series;
 use tributary_proto::generated::batch::point::Value;
 use tributary_proto::metric::{Kind, Metric};
 
 use crate::ledger::LedgerCounters;
-use crate::snapshot::{Scalar, Snapshot, count, scalars, sum};
-
-/// The document without its metrics.
-#[derive(serde::Serialize)]
-struct DocumentHead<R: Serialize, L: Serialize, D: Serialize> {
-    version: &'static str,
-    time_unix_ms: u64,
-    is_cut: bool,
-    resource: R,
-    ledger: L,
-    destinations: Vec<D>,
-}
-
-/// A metric without its points.
-#[derive(serde::Serialize)]
-struct MetricHead<'a> {
-    name: &'a str,
-    unit: &'a str,
-    description: &'a str,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bounds: Option<Vec<f64>>,
-}
-
-/// A value of a series.
-struct MetricPoint<'a> {
-    metric: &'a Metric,
-    series: &'a Series,
-    value: &'a Value,
-}
-
-/// A JSON object with the entries that a function returns, in this order.
-struct Map<F>(F);
+use crate::snapshot::{MetricPart, Scalar, Snapshot, count, scalars, sum};
 
 /// Writes the whole document, as of `now_unix_nano`.
 pub(crate) fn text(
@@ -50,66 +21,127 @@ pub(crate) fn text(
     exports: &[Export],
     now_unix_nano: u64,
 ) -> Vec<u8> {
-    let document = DocumentHead {
+    let document = Document {
         version: env!("CARGO_PKG_VERSION"),
         time_unix_ms: snapshot.time_unix_nano / 1_000_000,
         is_cut: snapshot.is_cut,
         resource: Map(|| snapshot.resource()),
         ledger: Map(|| ledger.values().map(|(name, _, value)| (name, value))),
-        destinations: exports.iter().map(|export| Map(move || destination(export, now_unix_nano))).collect(),
+        destinations: exports.iter().map(|export| Destination::new(export, now_unix_nano)).collect(),
+        metrics: Metrics(snapshot),
     };
-    let mut out = Vec::new();
-    open(&mut out, &document, "metrics");
-    let mut metric = None;
-    for part in snapshot.metrics() {
-        if metric.as_ref() != Some(&part.metric) {
-            if metric.is_some() {
-                out.extend_from_slice(b"]},");
-            }
-            open(&mut out, &MetricHead::new(&part.metric), "points");
-            metric = Some(part.metric.clone());
-        }
-        for (series, value) in part.points() {
-            if !out.ends_with(b"[") {
-                out.push(b',');
-            }
-            append(&mut out, &MetricPoint { metric: &part.metric, series, value });
+    // Cannot fail: it writes to memory, and every key is text.
+    serde_json::to_vec(&document).unwrap_or_default()
+}
+
+#[derive(serde::Serialize)]
+struct Document<'a, R: Serialize, L: Serialize> {
+    version: &'static str,
+    time_unix_ms: u64,
+    is_cut: bool,
+    resource: R,
+    ledger: L,
+    destinations: Vec<Destination<'a>>,
+    metrics: Metrics<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Destination<'a> {
+    name: &'a str,
+    is_stuck: bool,
+    complete_unix_ms: u64,
+    succeeded: u64,
+    failed: u64,
+    failures: u64,
+    observations_exported: u64,
+    observations_waiting: u64,
+    observations_dropped: u64,
+    fault: &'a str,
+}
+
+/// The metrics of a snapshot. Consecutive parts of one metric become one metric.
+struct Metrics<'a>(&'a Snapshot);
+
+/// A metric whose first part was read.
+struct OneMetric<'a, I: Iterator<Item = MetricPart>> {
+    first: &'a MetricPart,
+    rest: &'a RefCell<Peekable<I>>,
+}
+
+#[derive(serde::Serialize)]
+struct MetricHead<'a, P: Serialize> {
+    name: &'a str,
+    unit: &'a str,
+    description: &'a str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<Vec<f64>>,
+    points: P,
+}
+
+/// The points of a metric, which are read while they are written.
+struct Points<'a, I: Iterator<Item = MetricPart>>(&'a OneMetric<'a, I>);
+
+#[derive(serde::Serialize)]
+struct Point<'a, A: Serialize> {
+    attributes: A,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Scalar<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sum: Option<Scalar<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zero_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buckets: Option<&'a [u64]>,
+}
+
+/// A JSON object with the entries that a function returns, in this order.
+struct Map<F>(F);
+
+impl<K: Serialize, V: Serialize, I: Iterator<Item = (K, V)>, F: Fn() -> I> Serialize for Map<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map((self.0)())
+    }
+}
+
+impl<'a> Destination<'a> {
+    fn new(export: &'a Export, now_unix_nano: u64) -> Self {
+        Self {
+            name: &export.name,
+            is_stuck: export.is_stuck(now_unix_nano),
+            complete_unix_ms: export.complete_unix_nano / 1_000_000,
+            succeeded: export.succeeded,
+            failed: export.failed,
+            failures: export.failures,
+            observations_exported: export.exported,
+            observations_waiting: export.waiting,
+            observations_dropped: export.dropped,
+            fault: &export.fault,
         }
     }
-    out.extend_from_slice(if metric.is_some() { b"]}]}" } else { b"]}" });
-    out
 }
 
-/// Appends an object that stays open: its last key is `list`, whose items follow.
-fn open(out: &mut Vec<u8>, object: &impl Serialize, list: &str) {
-    append(out, object);
-    out.pop();
-    out.extend_from_slice(format!(",\"{list}\":[").as_bytes());
+impl Serialize for Metrics<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let rest = RefCell::new(self.0.metrics().peekable());
+        loop {
+            let Some(first) = rest.borrow_mut().next() else { break };
+            list.serialize_element(&OneMetric { first: &first, rest: &rest })?;
+        }
+        list.end()
+    }
 }
 
-fn append(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Cannot fail: it writes to memory, and every key is text.
-    out.extend(serde_json::to_vec(value).unwrap_or_default());
-}
-
-fn destination(export: &Export, now_unix_nano: u64) -> [(&'static str, Scalar<'_>); 10] {
-    [
-        ("name", Scalar::Text(&export.name)),
-        ("is_stuck", Scalar::Bool(export.is_stuck(now_unix_nano))),
-        ("complete_unix_ms", Scalar::Unsigned(export.complete_unix_nano / 1_000_000)),
-        ("succeeded", Scalar::Unsigned(export.succeeded)),
-        ("failed", Scalar::Unsigned(export.failed)),
-        ("failures", Scalar::Unsigned(export.failures)),
-        ("observations_exported", Scalar::Unsigned(export.exported)),
-        ("observations_waiting", Scalar::Unsigned(export.waiting)),
-        ("observations_dropped", Scalar::Unsigned(export.dropped)),
-        ("fault", Scalar::Text(&export.fault)),
-    ]
-}
-
-impl<'a> MetricHead<'a> {
-    fn new(metric: &'a Metric) -> Self {
-        let Metric { name, unit, description, .. } = metric;
+impl<I: Iterator<Item = MetricPart>> Serialize for OneMetric<'_, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let metric = &self.first.metric;
         let (kind, bounds) = match &metric.kind {
             Kind::Counter => ("sum", None),
             Kind::UpDownCounter => ("up_down", None),
@@ -118,37 +150,59 @@ impl<'a> MetricHead<'a> {
             }
             Kind::Exponential { .. } => ("exponential", None),
         };
-        Self { name, unit, description, kind, bounds }
+        let Metric { name, unit, description, .. } = metric;
+        MetricHead { name, unit, description, kind, bounds, points: Points(self) }.serialize(serializer)
     }
 }
 
-impl Serialize for MetricPoint<'_> {
+impl<I: Iterator<Item = MetricPart>> Serialize for Points<'_, I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut point = serializer.serialize_map(None)?;
-        point.serialize_entry("attributes", &Map(|| scalars(&self.series.attributes)))?;
-        let sum = sum(self.metric, self.value);
-        match self.value {
-            Value::Counter(_) | Value::UpDownCounter(_) => point.serialize_entry("value", &sum)?,
-            Value::Histogram(histogram) => {
-                point.serialize_entry("count", &count(0, &histogram.buckets))?;
-                point.serialize_entry("sum", &sum)?;
-                point.serialize_entry("buckets", &histogram.buckets)?;
-            }
-            Value::ExponentialHistogram(histogram) => {
-                point.serialize_entry("count", &count(histogram.zero_count, &histogram.buckets))?;
-                point.serialize_entry("sum", &sum)?;
-                point.serialize_entry("scale", &histogram.scale)?;
-                point.serialize_entry("zero_count", &histogram.zero_count)?;
-                point.serialize_entry("offset", &histogram.offset)?;
-                point.serialize_entry("buckets", &histogram.buckets)?;
-            }
+        let OneMetric { first, rest } = self.0;
+        let mut list = serializer.serialize_seq(None)?;
+        let mut write = |part: &MetricPart| {
+            part.points().try_for_each(|(series, value)| write_point(&mut list, &part.metric, series, value))
+        };
+        write(first)?;
+        while let Some(part) = rest.borrow_mut().next_if(|part| part.metric == first.metric) {
+            write(&part)?;
         }
-        point.end()
+        list.end()
     }
 }
 
-impl<K: Serialize, V: Serialize, I: IntoIterator<Item = (K, V)>, F: Fn() -> I> Serialize for Map<F> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map((self.0)())
+fn write_point<L: SerializeSeq>(
+    list: &mut L,
+    metric: &Metric,
+    series: &Series,
+    value: &Value,
+) -> Result<(), L::Error> {
+    let attributes = Map(|| scalars(&series.attributes));
+    let sum = sum(metric, value);
+    let mut point = Point {
+        attributes,
+        value: None,
+        count: None,
+        sum: None,
+        scale: None,
+        zero_count: None,
+        offset: None,
+        buckets: None,
+    };
+    match value {
+        Value::Counter(_) | Value::UpDownCounter(_) => point.value = Some(sum),
+        Value::Histogram(histogram) => {
+            point.count = Some(count(0, &histogram.buckets));
+            point.sum = Some(sum);
+            point.buckets = Some(&histogram.buckets);
+        }
+        Value::ExponentialHistogram(histogram) => {
+            point.count = Some(count(histogram.zero_count, &histogram.buckets));
+            point.sum = Some(sum);
+            point.scale = Some(histogram.scale);
+            point.zero_count = Some(histogram.zero_count);
+            point.offset = Some(histogram.offset);
+            point.buckets = Some(&histogram.buckets);
+        }
     }
+    list.serialize_element(&point)
 }

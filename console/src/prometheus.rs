@@ -275,6 +275,14 @@ fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Scalar<'a>)>) -> String
 }
 
 fn escaped(text: &str, with_quotes: bool) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('\n', "\\n");
-    if with_quotes { escaped.replace('"', "\\\"") } else { escaped }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            '"' if with_quotes => escaped.push_str("\\\""),
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }

@@ -102,10 +102,7 @@ fn read_section<T>(
 ) -> T {
     let mut section = Section { path, values, known: Vec::new(), required: false, problems };
     let result = read(&mut section);
-    for key in values.keys().filter(|key| !section.known.contains(&key.as_str())) {
-        let allowed = format!("one of {}", section.known.join(", "));
-        section.problems.note(&section.path_of(key), "an unknown key", &allowed);
-    }
+    section.finish();
     result
 }
 
@@ -255,6 +252,14 @@ impl<'a> Section<'a> {
             self.problems.note(&path, &found, allowed);
         }
         checked
+    }
+
+    // Not in `read_section`, which is compiled once for each kind of section.
+    fn finish(self) {
+        for key in self.values.keys().filter(|key| !self.known.contains(&key.as_str())) {
+            let allowed = format!("one of {}", self.known.join(", "));
+            self.problems.note(&self.path_of(key), "an unknown key", &allowed);
+        }
     }
 
     fn path_of(&self, key: &str) -> String {

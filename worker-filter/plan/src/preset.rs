@@ -134,6 +134,7 @@ impl MetricGroup {
         self.dimensions.push(dimension(name, DimensionValue::Constant(value.to_owned()), Transform::Text));
     }
 
+    #[inline(never)]
     fn measure(
         &mut self,
         name: &str,
@@ -147,6 +148,7 @@ impl MetricGroup {
     }
 }
 
+#[inline(never)]
 fn histogram(bounds: &[u64]) -> Kind {
     Kind::Histogram { bounds: bounds.into() }
 }

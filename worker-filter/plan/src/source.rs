@@ -73,6 +73,34 @@ pub const ROOTS: [&str; 10] = [
 const OFTEN_ABSENT: [&str; 6] =
     ["upstream.", "xds.cluster_", "connection.", "request.useragent", "request.referer", "request.id"];
 
+/// The attributes that are not text (Envoy 1.40, documentation "Attributes", and by observation).
+const TYPES: [(&str, Type); 24] = [
+    ("request.size", Type::Integer),
+    ("request.total_size", Type::Integer),
+    ("request.headers_bytes", Type::Integer),
+    ("request.time", Type::Integer),
+    ("request.attempt_count", Type::Integer),
+    ("request.duration", Type::Duration),
+    ("response.code", Type::Integer),
+    ("response.flags", Type::Integer),
+    ("response.grpc_status", Type::Integer),
+    ("response.size", Type::Integer),
+    ("response.total_size", Type::Integer),
+    ("response.headers_bytes", Type::Integer),
+    ("response.backend_latency", Type::Duration),
+    ("connection.id", Type::Integer),
+    ("connection.tls_version_number", Type::Integer),
+    ("connection.mtls", Type::Boolean),
+    ("connection.peer_certificate_valid", Type::Boolean),
+    ("source.port", Type::Integer),
+    ("destination.port", Type::Integer),
+    ("upstream.port", Type::Integer),
+    ("upstream.request_attempt_count", Type::Integer),
+    ("upstream.num_endpoints", Type::Integer),
+    ("upstream.cx_pool_ready_duration", Type::Duration),
+    ("xds.listener_direction", Type::Integer),
+];
+
 /// The most bytes of an attribute's path.
 pub const PATH_BYTES_MAX: usize = 256;
 
@@ -140,21 +168,9 @@ impl Source {
     }
 }
 
-/// Returns the type of an attribute (Envoy 1.40, documentation "Attributes", and by observation).
+/// Returns the type of an attribute.
 pub fn type_of(path: &str) -> Type {
-    match path.split_once('.').unwrap_or_default() {
-        ("request", "size" | "total_size" | "headers_bytes" | "time" | "attempt_count")
-        | ("response", "code" | "flags" | "grpc_status" | "size" | "total_size" | "headers_bytes")
-        | ("connection", "id" | "tls_version_number")
-        | ("source" | "destination", "port")
-        | ("upstream", "port" | "request_attempt_count" | "num_endpoints")
-        | ("xds", "listener_direction") => Type::Integer,
-        ("request", "duration")
-        | ("response", "backend_latency")
-        | ("upstream", "cx_pool_ready_duration") => Type::Duration,
-        ("connection", "mtls" | "peer_certificate_valid") => Type::Boolean,
-        _ => Type::Text,
-    }
+    TYPES.iter().find(|(known, _)| *known == path).map_or(Type::Text, |(_, kind)| *kind)
 }
 
 /// Returns whether text is the dotted path of an attribute under one of Envoy's [`ROOTS`].
