@@ -41,8 +41,8 @@ impl<'a> Pairs<'a> {
         self.lengths.len() / 8
     }
 
-    /// Returns the name of the next pair, or `None` if it is truncated or has a value. Costs half of `next`: a
-    /// list, which has names only, is read for every request.
+    /// Returns the name of the next pair, or `None` if it is truncated or has a value. Costs half of `next`:
+    /// a list, which has names only, is read for every request.
     #[inline]
     pub fn next_name(&mut self) -> Option<&'a [u8]> {
         let (lengths, rest) = self.lengths.split_first_chunk()?;

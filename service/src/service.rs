@@ -211,8 +211,8 @@ impl Service {
     }
 
     /// On the first callback, recovers the state of a service that trapped: Envoy restarts the service of a
-    /// stat sink. Its table is lost, and with it what the destinations had not confirmed. Returns whether this
-    /// is the first callback.
+    /// stat sink. Its table is lost, and with it what the destinations had not confirmed. Returns whether
+    /// this is the first callback.
     fn start(&mut self) -> bool {
         if std::mem::replace(&mut self.is_started, true) {
             return false;

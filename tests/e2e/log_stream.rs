@@ -178,6 +178,7 @@ async fn a_worker_that_traps_affects_no_request_and_its_losses_are_counted() -> 
     let (buffered, _) = entries(&scene).await?;
     let observed = scene.stats().await?.counter(OBSERVED)?;
     ensure!(observed <= buffered, "{observed} observed of {buffered} log entries");
-    ensure!(scene.sink.total_count(DURATION) < observed, "a VM that traps loses its folded records");
+    // A VM that traps loses what it has folded, which is nothing just after a flush.
+    ensure!(scene.sink.total_count(DURATION) <= observed, "more than {observed} were exported");
     Ok(())
 }

@@ -3,8 +3,7 @@
 use fastrand::Rng;
 use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::{Status, fake};
-use tributary_proto::batch::Batch;
-use tributary_proto::limits::QUEUE_HTTP;
+use tributary_proto::{batch::Batch, limits::QUEUE_HTTP};
 use tributary_tests::scene::DURATION;
 
 use crate::collector::{CollectorFault, SimulatedCollector};
@@ -379,11 +378,9 @@ impl Simulation {
     }
 
     fn state(&self) -> String {
-        let counts: Vec<_> = self
-            .collectors
-            .iter()
-            .map(|it| (it.cluster, it.counts(), it.refused, it.lost, Account::of(it.cluster)))
-            .collect();
+        let of =
+            |it: &SimulatedCollector| (it.cluster, it.counts(), it.refused, it.lost, Account::of(it.cluster));
+        let counts: Vec<_> = self.collectors.iter().map(of).collect();
         let pending: u64 = self.workers.iter().map(SimulatedWorker::pending).sum();
         format!(
             "{} seen, {pending} pending, {} lost, {} not counted, {} in shared data, {} batches in the queue, {} aggregated, \

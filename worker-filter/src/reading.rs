@@ -47,7 +47,8 @@ pub struct BadExpression {
     pub status: Status,
 }
 
-/// The penalty of a failed plain list: it costs about as much as five guarded lists cost more than plain ones.
+/// The penalty of a failed plain list: it costs about as much as five guarded lists cost more than plain
+/// ones.
 const PENALTY: u32 = 5;
 
 impl AttributeReader {

@@ -15,8 +15,8 @@ pub struct DataPoint<'a> {
     pub start_unix_nano: u64,
     /// The end of its counts.
     pub time_unix_nano: u64,
-    /// What it counted, as integers that [`Metric::divisor`](tributary_proto::metric::Metric::divisor) scales;
-    /// `None` if the series has ended.
+    /// What it counted, as integers that [`Metric::divisor`](tributary_proto::metric::Metric::divisor)
+    /// scales; `None` if the series has ended.
     pub value: Option<Cow<'a, Point>>,
     /// One of the counted observations.
     pub exemplar: Option<&'a Exemplar>,

@@ -228,8 +228,8 @@ impl Exporter {
         true
     }
 
-    /// Appends a part to a request. Returns where in the table the next part starts, unless this is the last of
-    /// a cycle, and whether the request is complete.
+    /// Appends a part to a request. Returns where in the table the next part starts, unless this is the last
+    /// of a cycle, and whether the request is complete.
     fn write(
         &self,
         request: &mut ExportRequest,

@@ -96,8 +96,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Removes the Wasm filter from every list of filters that has one, and passes it to `attach` as an access
-    /// logger, with the node of the list.
+    /// Removes the Wasm filter from every list of filters that has one, and passes it to `attach` as an
+    /// access logger, with the node of the list.
     fn move_filters(self, list: &str, mut attach: impl FnMut(&mut Value, Value) -> Result<()>) -> Self {
         self.edit(|document| {
             let mut result = Ok(0);

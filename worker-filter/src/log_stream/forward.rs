@@ -37,8 +37,8 @@ impl Messages {
     /// Reads the entries that are complete with these bytes.
     ///
     /// # Errors
-    /// These bytes are no messages of the access logger. All later bytes are ignored, because the start of the
-    /// next message is unknown.
+    /// These bytes are no messages of the access logger. All later bytes are ignored, because the start of
+    /// the next message is unknown.
     pub fn read(&mut self, bytes: &[u8], handler: &mut impl MessageHandler) -> Result<(), ReadError> {
         if self.is_invalid {
             return Ok(());
