@@ -4,7 +4,7 @@
 //! 2. An `index` finds the row of a series by the hash of its attributes; `rows` never move.
 //! 3. A [`Row`] adds points up, and keeps what each destination has confirmed.
 //! 4. For an export, a `destination` gets rows as [`DataPoint`]s, marks them as sent, and confirms or
-//! discards    them.
+//!    discards them.
 //! 5. A `timeline` gives all of this timestamps that never decrease.
 //!
 //! It depends on no other module of the service: it knows no wire format, no configuration and no delivery.
