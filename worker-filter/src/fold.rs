@@ -22,6 +22,9 @@ use tributary_plan::plan::{Measure, MeasureInput, MetricGroup, Side};
 /// Flushes without an observation after which a series is removed: a minute with the default interval.
 const IDLE_FLUSHES_MAX: u32 = 60;
 
+/// The reserve for series without values that clients choose is the limit divided by this.
+const RESERVE_SHARE: usize = 4;
+
 /// Observations of one metric group, added up by series.
 #[derive(Debug)]
 pub struct Fold<S> {
@@ -68,7 +71,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
     pub fn new(group: MetricGroup, series_max: usize, hasher: S) -> Self {
         let overflow = Slot::new(&group, Box::default(), attributes::overflow().into_boxed_slice());
         Self {
-            distinct: DistinctValues::new(&group.dimensions, &hasher),
+            distinct: DistinctValues::new(&group, &hasher),
             traced: group.traced(),
             group,
             hasher,
@@ -139,10 +142,37 @@ impl<S: BuildHasher + Clone> Fold<S> {
         if let Some(at) = self.find(hash) {
             return Some(at);
         }
-        let Some(restricted) = self.distinct.restricted(&self.key) else { return self.insert(hash) };
-        self.key = restricted;
-        let hash = self.hasher.hash_one(&self.key);
-        self.find(hash).or_else(|| self.insert(hash))
+        self.create(hash)
+    }
+
+    /// Creates the series of `self.key`, or finds the one that stands for it because of a limit.
+    #[cold]
+    fn create(&mut self, mut hash: u64) -> Option<usize> {
+        if let Some(restricted) = self.distinct.restricted(&self.key) {
+            hash = self.replace_key(restricted);
+            if let Some(at) = self.find(hash) {
+                return Some(at);
+            }
+        }
+        if self.distinct.has_client_chosen() && !self.has_room(self.open_max()) {
+            hash = self.replace_key(self.distinct.without_client_chosen(&self.key));
+            if let Some(at) = self.find(hash) {
+                return Some(at);
+            }
+        }
+        self.insert(hash)
+    }
+
+    /// Replaces `self.key`, and returns the hash of the new one.
+    fn replace_key(&mut self, key: Vec<u8>) -> u64 {
+        self.key = key;
+        self.hasher.hash_one(&self.key)
+    }
+
+    /// Returns the number of series up to which clients can choose values. The rest is a reserve: what the
+    /// server chooses, such as a route with a new status, has a place there however many values clients invent.
+    fn open_max(&self) -> usize {
+        self.slots_max.saturating_sub(self.slots_max / RESERVE_SHARE)
     }
 
     fn find(&self, hash: u64) -> Option<usize> {
@@ -152,11 +182,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
 
     /// Creates the series of `self.key`, unless there are too many.
     fn insert(&mut self, hash: u64) -> Option<usize> {
-        if self.slots.len() >= self.slots_max && !self.full {
-            self.remove_idle(1);
-            self.full = self.slots.len() >= self.slots_max;
-        }
-        if self.full {
+        if !self.has_room(self.slots_max) {
             return None;
         }
         self.distinct.insert(&self.key);
@@ -166,6 +192,15 @@ impl<S: BuildHasher + Clone> Fold<S> {
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hash, at, |at| slots.get(*at).map_or(0, |slot| hasher.hash_one(&*slot.key)));
         Some(at)
+    }
+
+    /// Returns whether there are fewer than `max` series, if necessary after removing idle ones.
+    fn has_room(&mut self, max: usize) -> bool {
+        if self.slots.len() >= max && !self.full {
+            self.remove_idle(1);
+            self.full = self.slots.len() >= max;
+        }
+        self.slots.len() < max
     }
 
     /// Removes the series without an observation for at least `flushes` flushes.

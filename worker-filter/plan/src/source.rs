@@ -73,6 +73,11 @@ pub const ROOTS: [&str; 10] = [
 const OFTEN_ABSENT: [&str; 6] =
     ["upstream.", "xds.cluster_", "connection.", "request.useragent", "request.referer", "request.id"];
 
+/// What a client chooses, or the code of an expression that reads it: everything of its request, its address
+/// and the name of a server that it asks for. A certificate is its issuer's choice.
+const CLIENT_CHOSEN: [&str; 5] =
+    ["request.", "source.", "destination.", "requested_server_name", "downstream_peer"];
+
 /// The most bytes of an attribute's path.
 pub const PATH_BYTES_MAX: usize = 256;
 
@@ -120,6 +125,11 @@ impl Source {
     /// `grpc_stats` filter writes into the filter state: `3,500` (1.36.4, 1.40.0).
     pub fn grpc_messages() -> Self {
         Self::member("filter_state", "envoy.filters.http.grpc_stats")
+    }
+
+    /// Returns whether a client can choose the value. In doubt it can: an expression counts by what it reads.
+    pub fn is_client_chosen(&self) -> bool {
+        CLIENT_CHOSEN.iter().any(|read| self.guarded.contains(read))
     }
 
     /// Returns the source as it was configured: an expression without the parentheses that a list needs.

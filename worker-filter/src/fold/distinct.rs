@@ -1,11 +1,12 @@
-//! Limits the distinct values of a dimension in the known series of a fold.
+//! Limits what values the known series of a fold may have: the distinct values of a dimension, and, when a
+//! fold is nearly full, the values that clients choose.
 
 use std::hash::BuildHasher;
 
 use hashbrown::HashSet;
 
 use super::key;
-use tributary_plan::plan::{Dimension, DimensionValue};
+use tributary_plan::plan::{Dimension, DimensionValue, MetricGroup};
 use tributary_plan::transform::OTHER;
 
 /// The distinct values of each dimension that has a limit.
@@ -13,18 +14,36 @@ use tributary_plan::transform::OTHER;
 pub(super) struct DistinctValues<S> {
     /// For each dimension in keys; `None` for a dimension without a limit.
     limited: Vec<Option<Known<S>>>,
+    /// For each dimension in keys, whether a client chooses its values.
+    client_chosen: Vec<bool>,
 }
 
 /// The known values of a dimension, and their limit.
 type Known<S> = (HashSet<Box<[u8]>, S>, usize);
 
 impl<S: BuildHasher + Clone> DistinctValues<S> {
-    pub(super) fn new(dimensions: &[Dimension], hasher: &S) -> Self {
+    pub(super) fn new(group: &MetricGroup, hasher: &S) -> Self {
         let is_keyed = |dimension: &&Dimension| matches!(dimension.value, DimensionValue::Source(_));
+        let keyed = || group.dimensions.iter().filter(is_keyed);
         let limited = |dimension: &Dimension| {
             dimension.max_values.map(|max_values| (HashSet::with_hasher(hasher.clone()), max_values))
         };
-        Self { limited: dimensions.iter().filter(is_keyed).map(limited).collect() }
+        let client_chosen = keyed().map(|dimension| group.is_client_chosen(dimension)).collect();
+        Self { limited: keyed().map(limited).collect(), client_chosen }
+    }
+
+    /// Returns whether clients choose the values of any dimension.
+    pub(super) fn has_client_chosen(&self) -> bool {
+        self.client_chosen.contains(&true)
+    }
+
+    /// Returns the key with [`OTHER`] in place of all values that clients choose.
+    pub(super) fn without_client_chosen(&self, key: &[u8]) -> Vec<u8> {
+        let values = key::values(key).zip(&self.client_chosen);
+        key::of_values(values.map(|(value, is_client_chosen)| match value {
+            Some(_) if *is_client_chosen => Some(OTHER),
+            value => value,
+        }))
     }
 
     /// Returns the key with [`OTHER`] in place of new values past a limit, or `None` if there is no such

@@ -41,8 +41,15 @@ const NAMESPACE: Option<usize> = Some(NAMESPACE_POSITION);
 /// No position: an endpoint's metadata does not have the field.
 const NOWHERE: Option<usize> = Some(usize::MAX);
 
-/// The most distinct values of a label in a worker: if Istio knows no service, the client chooses the name.
+/// The most distinct values of a label in a worker: if Istio knows no service, the client chooses the name,
+/// and a client outside the mesh can claim to be any workload.
 const NAMES_MAX: usize = 500;
+
+/// What `request_protocol` can be: `grpc` or `http`.
+const PROTOCOLS_MAX: usize = 2;
+
+/// The most statuses of gRPC in a worker: there are 17, but a server can send any number.
+const STATUSES_MAX: usize = 50;
 
 /// The path in the node's metadata of the name that an unnamed service gets.
 const CANONICAL_NAME: &str = "LABELS\0service.istio.io/canonical-name";
@@ -59,11 +66,12 @@ pub(super) fn http(grpc_messages: bool, node: &NodeLookup<'_>) -> Plan {
     let mut main = MetricGroup::default();
     labels(&mut main, node);
     let protocol = Source::expression(&format!("{IS_CALL} ? 'grpc' : 'http'"));
-    main.dimension_or("request_protocol", protocol, Transform::Text, "http", None);
+    main.dimension_or("request_protocol", protocol, Transform::Text, "http", Some(PROTOCOLS_MAX));
     main.dimension("response_code", Source::status(), Transform::StatusText);
     main.dimension("response_flags", Source::attribute("response.flags"), Transform::FlagsShort);
     let status = format!("{IS_CALL} && has(response.grpc_status) ? response.grpc_status : ''");
-    main.dimension("grpc_response_status", Source::expression(&status), Transform::Decimal);
+    let status = Source::expression(&status);
+    main.limited_dimension("grpc_response_status", status, Transform::Decimal, STATUSES_MAX);
     main.measure("istio_requests_total", NUMBER, "Requests.", Kind::Counter, MeasureInput::End);
     let duration = MeasureInput::SourceOrZero(main.source(Source::attribute("request.duration")));
     let name = "istio_request_duration_milliseconds";
@@ -123,8 +131,8 @@ fn labels(group: &mut MetricGroup, node: &NodeLookup<'_>) {
         };
         let field = field(key, position, path);
         for (side, chain) in ["source_", "destination_"].into_iter().zip(chains) {
-            let source = Source::fallback_chain(chain);
-            group.dimension_or(&format!("{side}{label}"), source, field.clone(), default, None);
+            let (label, source) = (format!("{side}{label}"), Source::fallback_chain(chain));
+            group.dimension_or(&label, source, field.clone(), default, Some(NAMES_MAX));
         }
     }
     for (label, key, position, path, chain) in [
@@ -137,7 +145,7 @@ fn labels(group: &mut MetricGroup, node: &NodeLookup<'_>) {
         group.dimension_or(label, source, field(key, position, path), UNKNOWN, Some(NAMES_MAX));
     }
     let principal = Source::fallback_chain(&sources::SOURCE_PRINCIPAL);
-    group.dimension_or("source_principal", principal, Transform::Text, UNKNOWN, None);
+    group.dimension_or("source_principal", principal, Transform::Text, UNKNOWN, Some(NAMES_MAX));
     let policy = Source::fallback_chain(&sources::SECURITY_POLICY);
     group.dimension_or("connection_security_policy", policy, Transform::Text, UNKNOWN, None);
 }
