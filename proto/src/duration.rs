@@ -9,7 +9,7 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(digits)?;
-    let (_, unit_ms) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    let (_, unit_ms) = UNITS.iter().copied().find(|(name, _)| *name == unit)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let whole_ms = whole.parse::<u64>().ok()?.checked_mul(unit_ms)?;
     let scale = 10u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
@@ -27,7 +27,7 @@ pub fn as_ns(duration: Duration) -> u64 {
 pub fn format(duration: Duration) -> String {
     let ms = as_ms(duration);
     let is_whole = |(_, unit_ms): &(&str, u64)| ms > 0 && ms.is_multiple_of(*unit_ms);
-    let (unit, unit_ms) = UNITS.into_iter().find(is_whole).unwrap_or(("s", 1_000));
+    let (unit, unit_ms) = UNITS.iter().copied().find(is_whole).unwrap_or(("s", 1_000));
     format!("{}{unit}", ms / unit_ms)
 }
 

@@ -13,6 +13,7 @@ pub mod envoy;
 pub mod event_loop;
 pub mod front_proxy;
 pub mod grpc;
+pub mod http2;
 mod http_server;
 pub mod ledger;
 pub mod load;

@@ -22,6 +22,9 @@ use tributary_plan::plan::{Measure, MeasureInput, MetricGroup, Side};
 /// Flushes without an observation after which a series is removed: a minute with the default interval.
 const IDLE_FLUSHES_MAX: u32 = 60;
 
+/// The reserve for series without values that clients choose is the limit divided by this.
+const RESERVE_SHARE: usize = 4;
+
 /// Observations of one metric group, added up by series.
 #[derive(Debug)]
 pub struct Fold<S> {
@@ -34,6 +37,9 @@ pub struct Fold<S> {
     index: HashTable<usize>,
     slots: Vec<Slot>,
     slots_max: usize,
+    /// The number of series up to which clients can choose values. The rest is a reserve: what the server
+    /// chooses, such as a route with a new status, has a place there however many values clients invent.
+    open_max: usize,
     /// Whether removing idle series made no room since the last flush: trying is not cheap.
     full: bool,
     overflow: Slot,
@@ -66,15 +72,21 @@ struct Slot {
 impl<S: BuildHasher + Clone> Fold<S> {
     /// Creates an empty fold for at most `series_max` series and the overflow series.
     pub fn new(group: MetricGroup, series_max: usize, hasher: S) -> Self {
+        let has_client_chosen = group.dimensions.iter().any(|dimension| group.is_client_chosen(dimension));
         let overflow = Slot::new(&group, Box::default(), attributes::overflow().into_boxed_slice());
         Self {
-            distinct: DistinctValues::new(&group.dimensions, &hasher),
+            distinct: DistinctValues::new(&group, &hasher),
             traced: group.traced(),
             group,
             hasher,
             index: HashTable::new(),
             slots: Vec::new(),
             slots_max: series_max,
+            open_max: series_max.saturating_sub(if has_client_chosen {
+                series_max / RESERVE_SHARE
+            } else {
+                0
+            }),
             full: false,
             overflow,
             key: Vec::new(),
@@ -139,10 +151,21 @@ impl<S: BuildHasher + Clone> Fold<S> {
         if let Some(at) = self.find(hash) {
             return Some(at);
         }
-        let Some(restricted) = self.distinct.restricted(&self.key) else { return self.insert(hash) };
-        self.key = restricted;
-        let hash = self.hasher.hash_one(&self.key);
-        self.find(hash).or_else(|| self.insert(hash))
+        self.create(hash)
+    }
+
+    /// Creates the series of `self.key`, or finds the one that stands for it because of a limit.
+    #[cold]
+    fn create(&mut self, mut hash: u64) -> Option<usize> {
+        let is_closed = !self.has_room(self.open_max);
+        if let Some(restricted) = self.distinct.restricted(&self.key, is_closed) {
+            self.key = restricted;
+            hash = self.hasher.hash_one(&self.key);
+            if let Some(at) = self.find(hash) {
+                return Some(at);
+            }
+        }
+        self.insert(hash)
     }
 
     fn find(&self, hash: u64) -> Option<usize> {
@@ -152,11 +175,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
 
     /// Creates the series of `self.key`, unless there are too many.
     fn insert(&mut self, hash: u64) -> Option<usize> {
-        if self.slots.len() >= self.slots_max && !self.full {
-            self.remove_idle(1);
-            self.full = self.slots.len() >= self.slots_max;
-        }
-        if self.full {
+        if !self.has_room(self.slots_max) {
             return None;
         }
         self.distinct.insert(&self.key);
@@ -166,6 +185,15 @@ impl<S: BuildHasher + Clone> Fold<S> {
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hash, at, |at| slots.get(*at).map_or(0, |slot| hasher.hash_one(&*slot.key)));
         Some(at)
+    }
+
+    /// Returns whether there are fewer than `max` series, if necessary after removing idle ones.
+    fn has_room(&mut self, max: usize) -> bool {
+        if self.slots.len() >= max && !self.full {
+            self.remove_idle(1);
+            self.full = self.slots.len() >= max;
+        }
+        self.slots.len() < max
     }
 
     /// Removes the series without an observation for at least `flushes` flushes.

@@ -37,6 +37,8 @@ pub enum Rule {
     FailurePolicy,
     /// Intervals that contradict each other.
     Interval,
+    /// A dimension that clients can fill with values.
+    Cardinality,
     /// Names of a log stream that are missing or do not match its values.
     LogStream,
     /// A host function that the module needs and the host forbids.

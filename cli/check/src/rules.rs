@@ -11,6 +11,7 @@ use crate::plugin::ConfiguredPlugin;
 mod agreement;
 mod attachment;
 mod capability;
+mod cardinality;
 mod configuration;
 mod failure;
 mod interval;
@@ -40,6 +41,7 @@ pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     for (worker, config) in &accepted.workers {
         findings.extend(attachment::streams(worker, config));
         findings.extend(attachment::grpc_messages(worker, config));
+        findings.extend(cardinality::judge(worker, config));
     }
     findings.extend(attachment::counted_twice(plugins));
     findings.extend(agreement::judge(deployment, &accepted));

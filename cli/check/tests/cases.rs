@@ -80,6 +80,7 @@ fn every_rule_has_a_case() -> Result<()> {
         [
             "Attachment",
             "Capability",
+            "Cardinality",
             "Cluster",
             "Configuration",
             "CountedTwice",

@@ -2,23 +2,19 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use h2::{Reason, SendStream};
 use http::{HeaderMap, Request};
-use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
 use super::message::{self, Incoming};
 use super::{CONTENT_TYPE, STATUS, in_time};
+use crate::http2::Http2Client;
 
 /// A connection to a gRPC server, directly or through a proxy; dropping it closes it.
 #[derive(Debug)]
-pub struct GrpcClient {
-    requests: SendRequest<Bytes>,
-    connection: JoinHandle<Result<(), h2::Error>>,
-}
+pub struct GrpcClient(Http2Client);
 
 /// A call in progress.
 #[derive(Debug)]
@@ -45,11 +41,7 @@ pub struct GrpcResponse {
 impl GrpcClient {
     /// Opens a connection.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await;
-        let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true)?;
-        let (requests, connection) = h2::client::handshake(stream).await?;
-        Ok(Self { requests, connection: tokio::spawn(connection) })
+        Ok(Self(Http2Client::connect(address).await?))
     }
 
     /// Starts a call of the method at `path` with additional metadata.
@@ -59,15 +51,8 @@ impl GrpcClient {
             .header("content-type", CONTENT_TYPE)
             .header("te", "trailers");
         let request = metadata.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let mut requests = in_time("room for a stream", self.requests.clone().ready()).await??;
-        let (response, outgoing) = requests.send_request(request.body(())?, false)?;
+        let (response, outgoing) = self.0.start(request.body(())?, false).await?;
         Ok(GrpcCall { outgoing, response: Some(response), incoming: None, answer: GrpcResponse::default() })
-    }
-}
-
-impl Drop for GrpcClient {
-    fn drop(&mut self) {
-        self.connection.abort();
     }
 }
 

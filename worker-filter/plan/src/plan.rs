@@ -219,6 +219,20 @@ impl MetricGroup {
         })
     }
 
+    /// Returns whether a client can choose the values of a dimension.
+    pub fn is_client_chosen(&self, dimension: &Dimension) -> bool {
+        let DimensionValue::Source(at) = dimension.value else { return false };
+        self.sources.get(at).is_some_and(Source::is_client_chosen)
+    }
+
+    /// Iterates over the dimensions whose values a client can choose without a bound.
+    pub fn unbounded(&self) -> impl Iterator<Item = &Dimension> {
+        self.dimensions.iter().filter(|dimension| {
+            let is_limited = dimension.max_values.is_some() || !dimension.allow.is_empty();
+            self.is_client_chosen(dimension) && !is_limited && !dimension.transform.is_bounded()
+        })
+    }
+
     /// Returns the index of a source, which is added unless it exists.
     pub fn source(&mut self, source: Source) -> usize {
         let known = self.sources.iter().position(|known| *known == source);

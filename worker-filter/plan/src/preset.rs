@@ -116,6 +116,13 @@ impl MetricGroup {
         self.dimensions.push(dimension(name, value, transform));
     }
 
+    /// Adds a dimension with a limit of its distinct values.
+    fn limited_dimension(&mut self, name: &str, source: Source, transform: Transform, max_values: usize) {
+        let value = DimensionValue::Source(self.source(source));
+        let max_values = Some(max_values);
+        self.dimensions.push(Dimension { max_values, ..dimension(name, value, transform) });
+    }
+
     /// Adds a dimension with a default and, possibly, a limit of its distinct values.
     fn dimension_or(
         &mut self,
@@ -151,4 +158,20 @@ impl MetricGroup {
 #[inline(never)]
 fn histogram(bounds: &[u64]) -> Kind {
     Kind::Histogram { bounds: bounds.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_dimension_of_a_preset_takes_any_number_of_values_that_a_client_invents() {
+        for (name, preset) in Preset::ALL {
+            let plan = preset.plan(true, &|_| None);
+            for group in std::iter::once(&plan.main).chain(plan.calls.iter().map(|calls| &calls.group)) {
+                let unbounded: Vec<_> = group.unbounded().map(|dimension| &dimension.name).collect();
+                assert!(unbounded.is_empty(), "{name}: {unbounded:?}");
+            }
+        }
+    }
 }

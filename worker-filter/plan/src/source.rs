@@ -101,6 +101,11 @@ const TYPES: [(&str, Type); 24] = [
     ("xds.listener_direction", Type::Integer),
 ];
 
+/// What a client chooses, or the code of an expression that reads it: everything of its request, its address
+/// and the name of a server that it asks for. A certificate is its issuer's choice.
+const CLIENT_CHOSEN: [&[u8]; 5] =
+    [b"request.", b"source.", b"destination.", b"requested_server_name", b"downstream_peer"];
+
 /// The most bytes of an attribute's path.
 pub const PATH_BYTES_MAX: usize = 256;
 
@@ -148,6 +153,12 @@ impl Source {
     /// `grpc_stats` filter writes into the filter state: `3,500` (1.36.4, 1.40.0).
     pub fn grpc_messages() -> Self {
         Self::member("filter_state", "envoy.filters.http.grpc_stats")
+    }
+
+    /// Returns whether a client can choose the value. In doubt it can: an expression counts by what it reads.
+    pub fn is_client_chosen(&self) -> bool {
+        let is_in = |read: &&[u8]| self.guarded.as_bytes().windows(read.len()).any(|part| part == *read);
+        CLIENT_CHOSEN.iter().any(is_in)
     }
 
     /// Returns the source as it was configured: an expression without the parentheses that a list needs.

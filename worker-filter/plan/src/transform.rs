@@ -3,7 +3,7 @@
 use tributary_proto::attributes;
 use tributary_proto::otlp::KeyValue;
 
-use crate::path::Paths;
+use crate::path::{Paths, Unmatched};
 use crate::workload::WorkloadField;
 
 /// How a value becomes an attribute.
@@ -20,6 +20,8 @@ pub enum Transform {
     /// Keeps a method of RFC 9110 or PATCH; others become `_OTHER` (OpenTelemetry semantic conventions for
     /// HTTP).
     Method,
+    /// Keeps the schemes `http` and `https`; others become `_OTHER`.
+    Scheme,
     /// Keeps a status code above 0.
     Status,
     /// Formats a status code in decimal, with `0` for an absent one (Istio).
@@ -52,6 +54,10 @@ pub const OTHER: &[u8] = b"_OTHER";
 /// The methods in the conventions: RFC 9110 section 9 and RFC 5789.
 const METHODS: [&[u8]; 9] =
     [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
+
+/// The schemes that Envoy serves. A client of HTTP/2 can send any: Envoy's router replaces it, but a request
+/// without an upstream keeps it (1.40.0).
+const SCHEMES: [&[u8]; 2] = [b"https", b"http"];
 
 /// Response flags by their bit: Envoy's short and long name (`source/common/stream_info/utility.h`, Envoy
 /// 1.40). The long ones are written as the semantic conventions write identifiers.
@@ -142,9 +148,16 @@ impl Transform {
                     out.extend_from_slice(number.to_string().as_bytes());
                 }
             }
-            Self::Method if value.is_empty() => {}
+            Self::Method | Self::Scheme if value.is_empty() => {}
             Self::Method => {
-                out.extend_from_slice(METHODS.into_iter().find(|method| *method == value).unwrap_or(OTHER));
+                out.extend_from_slice(
+                    METHODS.iter().find(|method| **method == value).copied().unwrap_or(OTHER),
+                );
+            }
+            Self::Scheme => {
+                out.extend_from_slice(
+                    SCHEMES.iter().find(|scheme| **scheme == value).copied().unwrap_or(OTHER),
+                );
             }
             Self::Status => {
                 if let Some(code) = integer(value).filter(|code| *code > 0) {
@@ -185,6 +198,17 @@ impl Transform {
         out.len() > before
     }
 
+    /// Returns whether there are only so many transformed values, whatever a client sends.
+    pub fn is_bounded(&self) -> bool {
+        use Transform::*;
+        match self {
+            Text | Integer | Decimal | Address | RpcMethod | WorkloadField(_) => false,
+            Path(paths) => paths.unmatched == Unmatched::Other,
+            Boolean | Method | Scheme | Status | StatusText | ErrorType => true,
+            Flags | FlagsShort | RpcStatus | RpcError => true,
+        }
+    }
+
     /// Returns whether the transformed values are text.
     pub fn is_text(&self) -> bool {
         !matches!(self, Self::Integer | Self::Boolean | Self::Status)
@@ -194,7 +218,7 @@ impl Transform {
     pub fn is_mistyped(&self, value: &[u8]) -> bool {
         use Transform::*;
         let length = match self {
-            Text | Method | Address | RpcMethod | Path(_) | WorkloadField(_) => return false,
+            Text | Method | Scheme | Address | RpcMethod | Path(_) | WorkloadField(_) => return false,
             Boolean => 1,
             _ => 8,
         };

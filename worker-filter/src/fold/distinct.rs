@@ -1,11 +1,12 @@
-//! Limits the distinct values of a dimension in the known series of a fold.
+//! Limits what values the known series of a fold may have: the distinct values of a dimension, and, when a
+//! fold is nearly full, the values that clients choose.
 
 use std::hash::BuildHasher;
 
 use hashbrown::HashSet;
 
 use super::key;
-use tributary_plan::plan::{Dimension, DimensionValue};
+use tributary_plan::plan::{Dimension, DimensionValue, MetricGroup};
 use tributary_plan::transform::OTHER;
 
 /// The distinct values of each dimension that has a limit.
@@ -13,29 +14,36 @@ use tributary_plan::transform::OTHER;
 pub(super) struct DistinctValues<S> {
     /// For each dimension in keys; `None` for a dimension without a limit.
     limited: Vec<Option<Known<S>>>,
+    /// For each dimension in keys, whether a client chooses its values.
+    client_chosen: Vec<bool>,
 }
 
 /// The known values of a dimension, and their limit.
 type Known<S> = (HashSet<Box<[u8]>, S>, usize);
 
 impl<S: BuildHasher + Clone> DistinctValues<S> {
-    pub(super) fn new(dimensions: &[Dimension], hasher: &S) -> Self {
+    pub(super) fn new(group: &MetricGroup, hasher: &S) -> Self {
         let is_keyed = |dimension: &&Dimension| matches!(dimension.value, DimensionValue::Source(_));
+        let keyed = || group.dimensions.iter().filter(is_keyed);
         let limited = |dimension: &Dimension| {
             dimension.max_values.map(|max_values| (HashSet::with_hasher(hasher.clone()), max_values))
         };
-        Self { limited: dimensions.iter().filter(is_keyed).map(limited).collect() }
+        let client_chosen = keyed().map(|dimension| group.is_client_chosen(dimension)).collect();
+        Self { limited: keyed().map(limited).collect(), client_chosen }
     }
 
-    /// Returns the key with [`OTHER`] in place of new values past a limit, or `None` if there is no such
-    /// value.
-    pub(super) fn restricted(&self, key: &[u8]) -> Option<Vec<u8>> {
+    /// Returns the key with [`OTHER`] in place of new values past a limit and, in a fold that `is_closed` to
+    /// clients, of all values that clients choose. `None` if there is no such value.
+    pub(super) fn restricted(&self, key: &[u8], is_closed: bool) -> Option<Vec<u8>> {
         let mut changed = false;
-        let restricted = key::of_values(key::values(key).zip(&self.limited).map(|(value, limited)| {
-            let (Some(value), Some((known, max_values))) = (value, limited) else { return value };
-            let surplus = known.len() >= *max_values && value != OTHER && !known.contains(value);
-            changed |= surplus;
-            Some(if surplus { OTHER } else { value })
+        let limits = self.limited.iter().zip(&self.client_chosen);
+        let restricted = key::of_values(key::values(key).zip(limits).map(|(value, (limited, is_chosen))| {
+            let value = value?;
+            let is_surplus =
+                limited.as_ref().is_some_and(|(known, max)| known.len() >= *max && !known.contains(value));
+            let is_replaced = value != OTHER && (is_surplus || is_closed && *is_chosen);
+            changed |= is_replaced;
+            Some(if is_replaced { OTHER } else { value })
         }));
         changed.then_some(restricted)
     }

@@ -95,7 +95,7 @@ fn past_the_limit_everything_counts_in_the_overflow_series() {
 #[test]
 fn a_million_distinct_values_take_bounded_memory_and_all_count() {
     for (limit, values, slots, overflow) in
-        [("", 1_000_000, 2_000, 998_000), (r#", "max_values": 100"#, 100_000, 101, 99_900)]
+        [("", 1_000_000, 1_501, 998_500), (r#", "max_values": 100"#, 100_000, 101, 99_900)]
     {
         let json = format!(
             r#"{{"preset": "none", "counters": [], "metrics": [{{"name": "requests", "kind": "counter"}}],
@@ -120,6 +120,29 @@ fn a_million_distinct_values_take_bounded_memory_and_all_count() {
             "{limit}"
         );
     }
+}
+
+#[test]
+fn values_that_clients_invent_leave_room_for_what_the_server_chooses() {
+    let tenant = group(r#", "dimensions": [{"name": "tenant", "request_header": "x-tenant"}]"#);
+    let mut fold = Fold::new(tenant, 8, Seeded::default());
+    let observe = |fold: &mut Fold<Seeded>, route: &[u8], code: i64, tenant: &[u8]| {
+        let (code, duration) = (code.to_le_bytes(), 1_i64.to_le_bytes());
+        let mut observation = Observation::default();
+        let values = [b"GET", &code[..], route, b"http", tenant, &duration];
+        observation.values_mut().iter_mut().zip(values).for_each(|(place, value)| *place = Some(value));
+        record(fold, &observation);
+    };
+    observe(&mut fold, b"a", 200, b"known");
+    for tenant in 0..100_u8 {
+        observe(&mut fold, b"flooded", 200, &[tenant]);
+    }
+    assert_eq!(fold.slots.len(), 7, "six with a tenant, and one for all others");
+    observe(&mut fold, b"a", 500, b"known");
+    observe(&mut fold, b"a", 200, b"known");
+    observe(&mut fold, b"b", 200, b"known");
+    let counts = flushed(&mut fold);
+    assert_eq!(counts, expected(&[("a", 3, 3), ("flooded", 100, 100), ("overflow", 1, 1)]));
 }
 
 #[test]

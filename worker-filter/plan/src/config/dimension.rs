@@ -87,16 +87,21 @@ fn read_value(
     streams: Streams,
     main: &mut MetricGroup,
 ) -> Option<(DimensionValue, Type)> {
-    let given = VALUE_KEYS.map(|(key, _)| key).into_iter().filter(|key| section.has(key));
-    let given: Vec<&str> = given.collect();
-    let values = VALUE_KEYS.map(|(key, bytes_max)| Some((key, section.text(key, 1..=bytes_max)?)));
+    let (mut keys, mut given, mut value) = (Vec::new(), Vec::new(), None);
+    for (key, bytes_max) in &VALUE_KEYS {
+        keys.push(*key);
+        if section.has(key) {
+            given.push(*key);
+        }
+        let text = section.text(key, 1..=*bytes_max);
+        value = value.or(text.map(|text| (*key, text)));
+    }
     if given.len() != 1 {
         let found = if given.is_empty() { "nothing".to_owned() } else { given.join(" and ") };
-        let keys = VALUE_KEYS.map(|(key, _)| key).join(", ");
-        section.note("attribute", &found, &format!("exactly one of {keys}"));
+        section.note("attribute", &found, &format!("exactly one of {}", keys.join(", ")));
         return None;
     }
-    let (key, value) = values.into_iter().flatten().next()?;
+    let (key, value) = value?;
     let side = key.strip_suffix("_header");
     let allowed = match side {
         None if key == "attribute" && !source::is_path(&value) => {

@@ -41,8 +41,15 @@ const NAMESPACE: Option<usize> = Some(NAMESPACE_POSITION);
 /// No position: an endpoint's metadata does not have the field.
 const NOWHERE: Option<usize> = Some(usize::MAX);
 
-/// The most distinct values of a label in a worker: if Istio knows no service, the client chooses the name.
+/// The most distinct values of a label in a worker: if Istio knows no service, the client chooses the name,
+/// and a client outside the mesh can claim to be any workload.
 const NAMES_MAX: usize = 500;
+
+/// What `request_protocol` can be: `grpc` or `http`.
+const PROTOCOLS_MAX: usize = 2;
+
+/// The most statuses of gRPC in a worker: there are 17, but a server can send any number.
+const STATUSES_MAX: usize = 50;
 
 /// The path in the node's metadata of the name that an unnamed service gets.
 const CANONICAL_NAME: &str = "LABELS\0service.istio.io/canonical-name";
@@ -59,16 +66,17 @@ pub(super) fn http(grpc_messages: bool, node: &NodeLookup<'_>) -> Plan {
     let mut main = MetricGroup::default();
     labels(&mut main, node);
     let protocol = Source::expression(&format!("{IS_CALL} ? 'grpc' : 'http'"));
-    main.dimension_or("request_protocol", protocol, Transform::Text, "http", None);
+    main.dimension_or("request_protocol", protocol, Transform::Text, "http", Some(PROTOCOLS_MAX));
     main.dimension("response_code", Source::status(), Transform::StatusText);
     main.dimension("response_flags", Source::attribute("response.flags"), Transform::FlagsShort);
     let status = format!("{IS_CALL} && has(response.grpc_status) ? response.grpc_status : ''");
-    main.dimension("grpc_response_status", Source::expression(&status), Transform::Decimal);
+    let status = Source::expression(&status);
+    main.limited_dimension("grpc_response_status", status, Transform::Decimal, STATUSES_MAX);
     main.measure("istio_requests_total", NUMBER, "Requests.", Kind::Counter, MeasureInput::End);
     let duration = MeasureInput::SourceOrZero(main.source(Source::attribute("request.duration")));
     let name = "istio_request_duration_milliseconds";
     main.measure(name, MILLISECONDS, "Duration of requests.", histogram(&DURATION_BOUNDS), duration);
-    for (name, path, description) in [
+    for &(name, path, description) in &[
         ("istio_request_bytes", "request.total_size", "Size of requests."),
         ("istio_response_bytes", "response.total_size", "Size of responses."),
     ] {
@@ -77,7 +85,7 @@ pub(super) fn http(grpc_messages: bool, node: &NodeLookup<'_>) -> Plan {
     }
     if grpc_messages {
         let messages = main.source(Source::grpc_messages());
-        for (name, side, description) in [
+        for &(name, side, description) in &[
             ("istio_request_messages_total", Side::Request, "gRPC messages received."),
             ("istio_response_messages_total", Side::Response, "gRPC messages sent."),
         ] {
@@ -97,7 +105,7 @@ pub(super) fn tcp(node: &NodeLookup<'_>) -> Plan {
     main.dimension("response_flags", Source::attribute("response.flags"), Transform::FlagsShort);
     let received = MeasureInput::Source(main.source(Source::attribute("request.size")));
     let sent = MeasureInput::Source(main.source(Source::attribute("response.size")));
-    for (name, unit, description, input) in [
+    for &(name, unit, description, input) in &[
         ("istio_tcp_connections_opened_total", NUMBER, "Connections opened.", MeasureInput::Start),
         ("istio_tcp_connections_closed_total", NUMBER, "Connections closed.", MeasureInput::End),
         ("istio_tcp_received_bytes_total", BYTES, "Bytes received.", received),
@@ -123,11 +131,11 @@ fn labels(group: &mut MetricGroup, node: &NodeLookup<'_>) {
         };
         let field = field(key, position, path);
         for (side, chain) in ["source_", "destination_"].into_iter().zip(chains) {
-            let source = Source::fallback_chain(chain);
-            group.dimension_or(&format!("{side}{label}"), source, field.clone(), default, None);
+            let (label, source) = (format!("{side}{label}"), Source::fallback_chain(chain));
+            group.dimension_or(&label, source, field.clone(), default, Some(NAMES_MAX));
         }
     }
-    for (label, key, position, path, chain) in [
+    for &(label, key, position, path, chain) in &[
         ("destination_service", "host", None, CANONICAL_NAME, &sources::SERVICE_HOST),
         ("destination_service_name", "name", None, CANONICAL_NAME, &sources::SERVICE_NAME),
         ("destination_service_namespace", "namespace", NAMESPACE, "NAMESPACE", &sources::SERVICE_NAMESPACE),
@@ -137,7 +145,7 @@ fn labels(group: &mut MetricGroup, node: &NodeLookup<'_>) {
         group.dimension_or(label, source, field(key, position, path), UNKNOWN, Some(NAMES_MAX));
     }
     let principal = Source::fallback_chain(&sources::SOURCE_PRINCIPAL);
-    group.dimension_or("source_principal", principal, Transform::Text, UNKNOWN, None);
+    group.dimension_or("source_principal", principal, Transform::Text, UNKNOWN, Some(NAMES_MAX));
     let policy = Source::fallback_chain(&sources::SECURITY_POLICY);
     group.dimension_or("connection_security_policy", policy, Transform::Text, UNKNOWN, None);
 }

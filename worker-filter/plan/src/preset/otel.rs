@@ -6,6 +6,9 @@ use crate::plan::{GrpcCalls, MeasureInput, MetricGroup, Plan, Side, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
+/// The most methods of gRPC in a worker: a client that ends a call before the server answers it can name any.
+const RPC_METHODS_MAX: usize = 200;
+
 /// Bounds of message counts.
 const COUNT_BOUNDS: [u64; 8] = [1, 2, 5, 10, 100, 1_000, 10_000, 100_000];
 
@@ -33,11 +36,11 @@ pub(super) fn plan(grpc_messages: bool) -> Plan {
     main.dimension("http.response.status_code", Source::status(), Transform::Status);
     main.dimension("error.type", Source::status(), Transform::ErrorType);
     main.dimension("http.route", Source::attribute("xds.route_name"), Transform::Text);
-    main.dimension("url.scheme", Source::attribute("request.scheme"), Transform::Text);
+    main.dimension("url.scheme", Source::attribute("request.scheme"), Transform::Scheme);
     let value = MeasureInput::SourceOrZero(main.source(Source::attribute("request.duration")));
     let (name, description) = ("http.server.request.duration", "Duration of HTTP server requests.");
     main.measure(name, SECONDS, description, histogram(&DURATION_BOUNDS), value);
-    for (name, path, description) in [
+    for &(name, path, description) in &[
         ("http.server.request.body.size", "request.size", "Size of HTTP server request bodies."),
         ("http.server.response.body.size", "response.size", "Size of HTTP server response bodies."),
     ] {
@@ -61,7 +64,7 @@ fn calls(grpc_messages: bool) -> (MetricGroup, usize) {
     let method = Source::expression(&method);
     let indicator = group.source(method.clone());
     group.constant("rpc.system.name", "grpc");
-    group.dimension("rpc.method", method, Transform::RpcMethod);
+    group.limited_dimension("rpc.method", method, Transform::RpcMethod, RPC_METHODS_MAX);
     group.dimension("rpc.status_code", Source::expression(STATUS), Transform::RpcStatus);
     group.dimension("error.type", Source::expression(STATUS), Transform::RpcError);
     let value = MeasureInput::SourceOrZero(group.source(Source::attribute("request.duration")));
@@ -69,7 +72,7 @@ fn calls(grpc_messages: bool) -> (MetricGroup, usize) {
     group.measure(name, SECONDS, description, histogram(&DURATION_BOUNDS), value);
     if grpc_messages {
         let messages = group.source(Source::grpc_messages());
-        for (name, side, description) in [
+        for &(name, side, description) in &[
             ("rpc.server.requests_per_rpc", Side::Request, "Messages received per RPC."),
             ("rpc.server.responses_per_rpc", Side::Response, "Messages sent per RPC."),
         ] {

@@ -8,8 +8,12 @@ use crate::plan::{MeasureInput, MetricGroup, Plan, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
-/// The most client addresses in a worker: there are as many as clients.
-const CLIENTS_MAX: usize = 500;
+/// The most addresses of a kind in a worker: there are as many as clients, and with a transparent proxy a
+/// client chooses the others too.
+const ADDRESSES_MAX: usize = 500;
+
+/// The most server names in a worker: a client can send any.
+const SERVER_NAMES_MAX: usize = 100;
 
 const CONNECTIONS: (&str, u64) = ("{connection}", 1);
 
@@ -17,17 +21,16 @@ const CONNECTIONS: (&str, u64) = ("{connection}", 1);
 /// address, by server name (SNI) and by error. Addresses have no ports.
 pub(super) fn plan() -> Plan {
     let mut main = MetricGroup::default();
-    main.dimension("source.address", Source::attribute("source.address"), Transform::Address);
-    main.dimensions.iter_mut().for_each(|dimension| dimension.max_values = Some(CLIENTS_MAX));
-    main.dimension("destination.address", Source::attribute("destination.address"), Transform::Address);
-    main.dimension("upstream.address", Source::attribute("upstream.address"), Transform::Address);
+    for name in ["source.address", "destination.address", "upstream.address"] {
+        main.limited_dimension(name, Source::attribute(name), Transform::Address, ADDRESSES_MAX);
+    }
     let server_name = Source::attribute("connection.requested_server_name");
-    main.dimension("tls.client.server_name", server_name, Transform::Text);
+    main.limited_dimension("tls.client.server_name", server_name, Transform::Text, SERVER_NAMES_MAX);
     main.dimension("error.type", Source::attribute("response.flags"), Transform::Flags);
     let received = MeasureInput::Source(main.source(Source::attribute("request.size")));
     let sent = MeasureInput::Source(main.source(Source::attribute("response.size")));
     let start = MeasureInput::TimeSince(main.source(Source::attribute("request.time")));
-    for (name, unit, description, input) in [
+    for &(name, unit, description, input) in &[
         ("tcp.connections.opened", CONNECTIONS, "TCP connections that were opened.", MeasureInput::Start),
         ("tcp.connections.closed", CONNECTIONS, "TCP connections that were closed.", MeasureInput::End),
         ("tcp.received", BYTES, "Bytes received from clients.", received),
