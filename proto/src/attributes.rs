@@ -22,6 +22,23 @@ pub enum AttributeValue<'a> {
 /// (OpenTelemetry metrics SDK specification, "Overflow attribute").
 pub const OVERFLOW: &str = "otel.metric.overflow";
 
+/// The replacement of values that are not allowed or past a limit (OpenTelemetry semantic conventions).
+pub const OTHER: &[u8] = b"_OTHER";
+
+/// The reserve for series with [`OTHER`] in place of what clients choose is the limit of series divided by
+/// this. It is on top of the limit, so that clients cannot take it.
+const RESERVE_SHARE: usize = 4;
+
+/// Returns the limit of series with [`OTHER`], given that of all others.
+pub fn with_reserve(series_max: usize) -> usize {
+    series_max.saturating_add(series_max / RESERVE_SHARE)
+}
+
+/// Returns whether a value in canonical attributes is [`OTHER`], or contains it.
+pub fn has_other(canonical: &[u8]) -> bool {
+    canonical.windows(OTHER.len()).any(|part| part == OTHER)
+}
+
 const MALFORMED: &str = "attributes that are not a canonical AttributeSet";
 const BAD_LENGTH: &str = "an attribute whose key or value is too long, or whose key is empty";
 const NO_VALUE: &str = "an attribute without a valid value";

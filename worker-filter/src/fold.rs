@@ -22,9 +22,6 @@ use tributary_plan::plan::{Measure, MeasureInput, MetricGroup, Side};
 /// Flushes without an observation after which a series is removed: a minute with the default interval.
 const IDLE_FLUSHES_MAX: u32 = 60;
 
-/// The reserve for series without values that clients choose is the limit divided by this.
-const RESERVE_SHARE: usize = 4;
-
 /// Observations of one metric group, added up by series.
 #[derive(Debug)]
 pub struct Fold<S> {
@@ -37,8 +34,8 @@ pub struct Fold<S> {
     index: HashTable<usize>,
     slots: Vec<Slot>,
     slots_max: usize,
-    /// The number of series up to which clients can choose values. The rest is a reserve: what the server
-    /// chooses, such as a route with a new status, has a place there however many values clients invent.
+    /// The number of series up to which clients can choose values. What is above is a reserve: what the
+    /// server chooses, such as a route with a new status, has a place there however many values clients invent.
     open_max: usize,
     /// Whether removing idle series made no room since the last flush: trying is not cheap.
     full: bool,
@@ -70,7 +67,8 @@ struct Slot {
 }
 
 impl<S: BuildHasher + Clone> Fold<S> {
-    /// Creates an empty fold for at most `series_max` series and the overflow series.
+    /// Creates an empty fold for at most `series_max` series, a reserve for series without values that clients
+    /// choose, and the overflow series.
     pub fn new(group: MetricGroup, series_max: usize, hasher: S) -> Self {
         let has_client_chosen = group.dimensions.iter().any(|dimension| group.is_client_chosen(dimension));
         let overflow = Slot::new(&group, Box::default(), attributes::overflow().into_boxed_slice());
@@ -81,12 +79,8 @@ impl<S: BuildHasher + Clone> Fold<S> {
             hasher,
             index: HashTable::new(),
             slots: Vec::new(),
-            slots_max: series_max,
-            open_max: series_max.saturating_sub(if has_client_chosen {
-                series_max / RESERVE_SHARE
-            } else {
-                0
-            }),
+            slots_max: if has_client_chosen { attributes::with_reserve(series_max) } else { series_max },
+            open_max: series_max,
             full: false,
             overflow,
             key: Vec::new(),

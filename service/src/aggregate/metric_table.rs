@@ -23,7 +23,7 @@ pub(super) struct MetricTable {
 /// What a new row needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewRow {
-    /// The maximum number of rows, besides the overflow row.
+    /// The maximum number of rows, besides the overflow row and the reserve.
     pub(super) series_max: usize,
     /// The number of destinations with delta temporality.
     pub(super) deltas: usize,
@@ -50,7 +50,11 @@ impl MetricTable {
         if let Some(place) = self.find(attributes, hash) {
             return self.rows.get_mut(place);
         }
-        if self.rows.len() < new.series_max {
+        let rows = self.rows.len();
+        // A worker that clients flood with values sends series with `_OTHER` in their place. One of the rows
+        // is the overflow row then.
+        let has_reserve = || attributes::has_other(attributes);
+        if rows < new.series_max || rows <= attributes::with_reserve(new.series_max) && has_reserve() {
             let shared = Rc::clone(shared.get_or_insert_with(|| Rc::from(attributes)));
             return self.insert(shared, hash, new);
         }

@@ -48,8 +48,7 @@ pub enum Transform {
     WorkloadField(Box<WorkloadField>),
 }
 
-/// The replacement of values that are not allowed or past a limit.
-pub const OTHER: &[u8] = b"_OTHER";
+pub use tributary_proto::attributes::OTHER;
 
 /// The methods in the conventions: RFC 9110 section 9 and RFC 5789.
 const METHODS: [&[u8]; 9] =

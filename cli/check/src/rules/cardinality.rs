@@ -14,7 +14,7 @@ pub(super) fn judge(plugin: &ConfiguredPlugin<'_>, config: &WorkerConfig) -> Vec
     let findings = groups.flat_map(|group| group.unbounded()).map(|dimension| {
         let message = format!(
             "a client chooses the values of dimension {}, and nothing limits their number: one client can \
-             take three quarters of limits.series, and new values of others then count as _OTHER; set its \
+             reach limits.series, and new values of others then count as _OTHER; set its \
              max_values, allow or paths.templates",
             quoted(&dimension.name)
         );

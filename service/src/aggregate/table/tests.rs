@@ -131,6 +131,18 @@ fn series_past_the_limit_are_counted_in_the_overflow_series() {
 }
 
 #[test]
+fn series_that_stand_for_invented_values_have_a_reserve_past_the_limit() {
+    let mut table = table(4);
+    let names = ["a", "b", "c", "d", "e", "_OTHER", "x_OTHER", "_OTHER"];
+    table.merge(batch("m", &names.map(|name| (name, 1))), 9);
+    let exported = export(&mut table, CUMULATIVE, 100, 10, true);
+    // The fifth and, past the reserve of one, the seventh.
+    assert_eq!(counts(&exported), [Some(1), Some(1), Some(1), Some(1), Some(2), Some(2)]);
+    let overflows = exported.iter().filter(|exported| exported.series.1 == attributes::overflow());
+    assert_eq!(overflows.count(), 1);
+}
+
+#[test]
 fn each_metric_has_its_own_limit() {
     let mut table = table(1);
     table.merge(batch("m", &[("a", 1)]), 9);
