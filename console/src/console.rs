@@ -29,7 +29,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 /// The maximum number of requests that wait in one worker.
 const WAITING_MAX: usize = 64;
 
-/// How long a request waits for a snapshot. The service checks ten times a second whether one is requested.
+/// How long a request waits for a snapshot. The service checks every 200 ms whether one is requested.
 const SNAPSHOT_TIMEOUT_NS: u64 = 5_000_000_000;
 
 /// The tick period while requests wait.

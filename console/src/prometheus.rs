@@ -19,18 +19,18 @@ type DestinationMetric = (&'static str, &'static str, &'static str, fn(&Export) 
 
 /// Each metric of a destination.
 const DESTINATION_METRICS: [DestinationMetric; 7] = [
-    ("succeeded", "counter", "Requests that the destination took.", |it| it.succeeded),
+    ("succeeded", "counter", "Requests that the destination accepted.", |it| it.succeeded),
     ("failed", "counter", "Requests that failed, or could not be sent.", |it| it.failed),
     ("failures", "gauge", "Failures since the last success.", |it| it.failures),
     (
         "complete_timestamp_seconds",
         "gauge",
-        "When the destination last took everything that there was; the service's start if it never did.",
+        "When the destination last had everything; the service's start if it never did.",
         |it| it.complete_unix_nano / 1_000_000_000,
     ),
-    ("observations_exported", "counter", "Observations that the destination took.", |it| it.exported),
-    ("observations_waiting", "gauge", "Observations that it does not have yet.", |it| it.waiting),
-    ("observations_dropped", "counter", "Observations that it will never get.", |it| it.dropped),
+    ("observations_exported", "counter", "Observations that the destination accepted.", |it| it.exported),
+    ("observations_waiting", "gauge", "Observations the destination does not have yet.", |it| it.waiting),
+    ("observations_dropped", "counter", "Observations the destination will never receive.", |it| it.dropped),
 ];
 
 /// A text format of metrics.

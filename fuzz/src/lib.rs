@@ -1,6 +1,6 @@
 //! Fuzz targets for the four untrusted inputs of the modules.
 //!
-//! Each [`target`] is a function of its input: items of the [`queue`], a [`configuration`] of both modules,
+//! Each [`target`] is a function of its input: items of the [`queue`], a [`configuration`] of any module,
 //! [`attributes`] as the host returns them, or a [`log_stream`]. It fails by a panic, of the product or of
 //! its own assertions. libFuzzer calls it through the programs in `bin` (`cargo xtask fuzz`), the tests with
 //! [`seeds`] and their [`mutation`]s.

@@ -22,7 +22,7 @@ pub struct FuzzTarget {
 impl FuzzTarget {
     /// Items of the queue, which any plugin with the same `vm_id` can put there.
     pub const QUEUE: Self = Self { name: "queue", check: queue::check, seeds: seeds::queue };
-    /// Configurations of the worker filter and of the service.
+    /// Configurations, each given to the worker filter, the service and the console.
     pub const CONFIGURATION: Self =
         Self { name: "configuration", check: configuration::check, seeds: seeds::configuration };
     /// Attributes of streams: answers to lists, single values, headers, bytes.

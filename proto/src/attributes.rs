@@ -79,7 +79,7 @@ pub fn overflow() -> Vec<u8> {
 /// Checks that `bytes` are canonical attributes, without decoding them.
 ///
 /// # Errors
-/// What they have instead.
+/// A description of the first rule that they break.
 pub fn check(bytes: &[u8]) -> Result<(), &'static str> {
     let (mut rest, mut count, mut last) = (bytes, 0_usize, "");
     while !rest.is_empty() {
@@ -104,7 +104,7 @@ pub fn check(bytes: &[u8]) -> Result<(), &'static str> {
 /// Checks and decodes canonical attributes.
 ///
 /// # Errors
-/// Those of [`check`].
+/// The errors of [`check`].
 pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, &'static str> {
     check(bytes)?;
     AttributeSet::decode(bytes).map(|set| set.attributes).map_err(|_| MALFORMED)

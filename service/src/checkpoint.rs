@@ -27,7 +27,7 @@ fn load(key: &str) -> Option<Vec<u8>> {
     HostSharedData.get(key).ok().flatten().map(|(bytes, _)| bytes)
 }
 
-/// Writes a value, and returns whether Envoy took it. Callers write again with the next change.
+/// Writes a value, and returns whether Envoy accepted it. Callers write again with the next change.
 fn save(key: &str, value: &[u8]) -> bool {
     HostSharedData.set(key, value, Version::ANY).is_ok()
 }

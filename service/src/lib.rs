@@ -1,16 +1,16 @@
 //! `service.wasm`, which runs on Envoy's main thread: one VM per Envoy.
 //!
-//! The way of a batch:
+//! The path of a batch through it:
 //!
 //! 1. [`root`]: Envoy calls the module, and [`service`] does in each callback what is due, within its
 //!    [`budget`].
 //! 2. [`intake`]: batches come out of the shared queues.
 //! 3. [`aggregate`]: the table adds them up.
-//! 4. [`export`]: rows become points, requests, and the results of the ledger. Only ticks and responses get
-//!    [`http_calls`].
+//! 4. [`export`]: rows become points and then requests; a ledger accounts for the results. Only ticks and
+//!    responses get [`http_calls`].
 //! 5. [`checkpoint`]: a restarted service continues from what survived a trap.
 //!
-//! Besides, the service fetches shared [`values`] for the workers. [`config`] parses the configuration, and
+//! The service also fetches shared [`values`] for the workers. [`config`] parses the configuration, and
 //! [`stats`] are the statistics.
 //!
 //! Imports point downward: service → intake, export, values → checkpoint → aggregate. A test in `aggregate`

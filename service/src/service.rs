@@ -26,10 +26,10 @@ use crate::stats::{DropReason, ServiceStats};
 use crate::values::SharedValues;
 
 /// How often queues and deliveries are checked without a notification, because notifications can get lost.
-/// Less where a destination has a shorter interval.
+/// A destination with a shorter interval makes the period shorter.
 pub const TICK: Duration = Duration::from_millis(200);
 
-/// The same while there is a backlog: the time that Envoy has for other work in between.
+/// The tick period while there is a backlog: it leaves Envoy time for other work in between.
 const TICK_BUSY: Duration = Duration::from_millis(1);
 
 /// The least time between two rounds of maintenance while ticks are frequent.
@@ -246,9 +246,9 @@ impl Service {
         }
     }
 
-    /// Counts batches as taken that were enqueued but are in no queue, because workers would wait for them
-    /// for ever: with each heartbeat, by which workers know that the service runs. A hot restart passes the
-    /// statistics on, but not the queues; and some items are not valid batches.
+    /// Counts batches as dequeued that were enqueued but are in no queue, because workers would wait for them
+    /// for ever. This runs with each heartbeat, by which workers know that the service runs. A hot restart
+    /// passes the statistics on, but not the queues; and some items are not valid batches.
     fn reconcile(&self, enqueued: u64) {
         if !self.backlog.queues {
             let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());

@@ -2,7 +2,7 @@
 //!
 //! 1. A [`schedule`] decides when a value is fetched, before its [`expiry`]; the call goes to an endpoint.
 //! 2. The value is found in the response at its [`source`], and checked.
-//! 3. It is written to shared data, and a generation number tells workers that it changed.
+//! 3. It is written to shared data, and a generation number shows workers that it changed.
 //! 4. While fetching fails, the last good value is kept for a limited time.
 
 pub mod expiry;

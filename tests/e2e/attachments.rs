@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// What is logged where it does not fit.
+    /// The text that is logged at an attach point that does not fit.
     fn line(self) -> &'static str {
         match self {
             Self::Http => "streams here are TCP connections",
@@ -144,7 +144,7 @@ impl Stage {
         closed.close().await
     }
 
-    /// Sends both, whichever of them passes `case` there.
+    /// Sends the kinds of streams, HTTP or TCP, that `case` receives at this attach point.
     async fn streams(&self, point: AttachPoint, case: &Case) -> Result<()> {
         use AttachPoint as At;
         let not_found = |path: &str| (Shape::get(path, path), 404);

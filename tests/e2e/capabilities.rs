@@ -115,7 +115,7 @@ impl Restricted {
     }
 }
 
-/// Requests that are served, whatever a plugin may do.
+/// Sends requests, which must be served whichever capabilities a plugin has.
 async fn served(capability: &'static str, listener: SocketAddr) -> Result<()> {
     let shapes = [
         (Shape::get("users", "/users/1"), 200),
@@ -136,7 +136,7 @@ async fn served(capability: &'static str, listener: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that pass, whatever a plugin may do.
+/// Sends bytes, which must come back whichever capabilities a plugin has.
 async fn passed(capability: &'static str, listener: SocketAddr) -> Result<()> {
     let mut client = EchoClient::connect(listener).await?;
     for _ in 0..3 {
@@ -202,7 +202,7 @@ async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
     Restricted { module, configuration, point, refused_without: &REFUSED }.check(passed).await
 }
 
-/// Nothing protects from this combination: without a context there is nothing to call, and nothing to refuse.
+/// A module cannot reject this combination: Envoy makes no call in which the module could refuse to start.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_says_so() -> Result<()> {
     const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
@@ -279,7 +279,7 @@ async fn refused_service(capability: &'static str) -> Result<()> {
     let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?.free_ports();
     let config = config.attach(SERVICE, capability, &service_without(capability));
     let mut envoy = Envoy::spawn(&config, &EnvoyOptions::workers(1)).await?;
-    ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy took it");
+    ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy accepted the configuration");
     let log = envoy.log()?;
     ensure!(reports_cause(&log, capability), "no message\n{log}");
     no_traps(&envoy, usize::from(capability == CONTEXTS))

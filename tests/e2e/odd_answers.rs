@@ -38,7 +38,7 @@ fn at(point: &str, more: Value) -> Value {
     configuration
 }
 
-/// Rules and a tap that read whatever passes.
+/// Header rules and a tap that read every request.
 fn all_of_full() -> Value {
     json!({
         "headers": [
@@ -59,7 +59,7 @@ fn users() -> [Shape; 1] {
     [Shape::get("users", "/users/1")]
 }
 
-/// Waits until the collector knows of so many requests at each of these points.
+/// Waits until the collector has this number of requests from each of these points.
 async fn wait_for(sink: &Sink, points: &[&str], requests: u64) -> Result<()> {
     let counted = |store: &Store| {
         points.iter().map(|point| store.count(DURATION, &[("at", point)])).collect::<Vec<_>>()
@@ -189,7 +189,7 @@ async fn modules_work_where_envoy_logs_nothing() -> Result<()> {
                     &json!({"preset": "tcp", "flush": {"interval": "200ms"}}),
                 ),
             )
-            // At a wrong place, of which the log would tell.
+            // Attached at a wrong point, which is an error in the log unless the log is off.
             .attach(
                 AttachPoint::NetworkFilter,
                 "wrong",
@@ -236,7 +236,7 @@ async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
             .module(SERVICE_PLUGIN, &module)
     })
     .await?;
-    // So long the collector takes to answer one call, which the service does not live to see.
+    // The collector answers one call after this delay, when the service has trapped already.
     let (delay, before) = (Duration::from_secs(5), scene.sink.received().len());
     scene.sink.fail_next(1, &Fault::Slow { delay });
     scene.load(REQUESTS, users()).await?;

@@ -24,7 +24,7 @@ pub(crate) struct ServiceVm {
 }
 
 impl ServiceVm {
-    /// Starts a service, which takes over the queues of the previous one.
+    /// Starts a service, which then receives from the queues of the previous one.
     pub(crate) fn begin(now: u64) -> Self {
         fake::with(|host| host.vm = "service".to_owned());
         let vm = Vm::start(ServiceRoot::boxed, CONFIG.as_bytes()).expect("the configuration is valid");

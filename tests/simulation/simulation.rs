@@ -39,9 +39,9 @@ pub(crate) struct Simulation {
     hang_steps: u32,
     /// Requests that workers observed.
     seen: u64,
-    /// Of those: lost with a worker before a flush.
+    /// Observed requests that were lost with a worker before a flush.
     lost: u64,
-    /// Of those: lost with a worker before they reached the shared counter.
+    /// Observed requests that were lost with a worker before they reached the shared counter.
     uncounted: u64,
     /// Items that an untrusted plugin took from the queue.
     stolen: Vec<Vec<u8>>,

@@ -37,9 +37,9 @@ pub(crate) struct SimulatedWorker {
     vm: Option<Vm>,
     /// Requests that it observed.
     pub(crate) seen: u64,
-    /// Of those: enqueued.
+    /// Observed requests that it enqueued.
     pub(crate) enqueued: u64,
-    /// Of those: counted in the shared counter.
+    /// Observed requests that it added to the shared counter.
     pub(crate) counted: u64,
     pub(crate) next_tick: u64,
 }

@@ -194,7 +194,7 @@ impl Envoy {
         &mut self.process
     }
 
-    /// The lines of the log that tell of a Wasm VM that failed, and of the panic before.
+    /// The lines of the log that report a failed Wasm VM, or the panic before its failure.
     ///
     /// # Errors
     /// The log file cannot be read.

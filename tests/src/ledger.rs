@@ -16,13 +16,13 @@ const PREFIX: &str = "wasmcustom.tributary_observations_";
 pub struct EnvoyLedger {
     /// Streams that ended, as reported by the workers.
     pub observed: u64,
-    /// Of those: waiting in a worker, or lost with a worker that failed.
+    /// Observed, and waiting in a worker or lost with a worker that failed.
     pub pending: u64,
-    /// Of those: in the queue.
+    /// Observed, and in the queue.
     pub in_queue: u64,
-    /// Of those: aggregated by the service.
+    /// Observed, and aggregated by the service.
     pub aggregated: u64,
-    /// Of those: in batches that never arrived.
+    /// Observed, but in batches that never arrived.
     pub missing: u64,
     /// What became of the aggregated observations, by destination.
     pub destinations: BTreeMap<String, Destination>,

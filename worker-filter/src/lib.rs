@@ -1,8 +1,8 @@
 //! The module of the workers, `worker_filter.wasm`. Each worker thread has one VM with it.
 //!
-//! A stream's way through it: Envoy calls [`root`] when the stream ends, which calls the [`plugin`] and its
-//! [`worker`]. [`reading`] evaluates one CEL expression for all values that the plan (crate
-//! `tributary-plan`) needs. They are an [`observation`], which is added to the [`fold`]. On a tick the
+//! The path of a stream through it: Envoy calls [`root`] when the stream ends, which calls the [`plugin`] and
+//! its [`worker`]. [`reading`] evaluates one CEL expression for all values that the plan (crate
+//! `tributary-plan`) needs. They form an [`observation`], which is added to the [`fold`]. On a tick the
 //! [`pipeline`] flushes the fold as batches through the [`outbox`], if [`backpressure`] allows it, and
 //! [`counters`] adds to shared data. TCP [`connections`] are also observed while they are open.
 //! In a [`log_stream`] Envoy's own access logger sends the values of many requests at a time.

@@ -1,4 +1,4 @@
-//! The way of batches into the service's queue. Batches wait here while it cannot be reached.
+//! Enqueues batches for the service. Batches wait here while Envoy rejects them.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use tributary_host::Status;
 use tributary_host::queue::Queue;
 use tributary_proto::batch::BatchWriter;
 
-/// The way into one queue of the service.
+/// Batches on the way from a fold into one queue of the service.
 #[derive(Debug)]
 pub struct Outbox {
     service_vm_id: String,
@@ -43,7 +43,7 @@ pub enum FlushBlocked {
 }
 
 impl Outbox {
-    /// Creates the way into the queue `queue_name` of the service with this `vm_id` (empty: the worker's
+    /// Creates the outbox for the queue `queue_name` of the service with this `vm_id` (empty: the worker's
     /// own). The queue need not exist yet.
     pub fn new(service_vm_id: String, queue_name: &'static str, writer: BatchWriter) -> Self {
         Self { service_vm_id, queue_name, queue: None, writer, unsent: VecDeque::new() }

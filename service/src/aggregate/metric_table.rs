@@ -66,8 +66,8 @@ impl MetricTable {
         }
     }
 
-    /// Ends the row if it is idle, and removes it if every destination has its end. Returns when a removed
-    /// row ended.
+    /// Ends the row if it is idle, and removes it if every destination has confirmed its end. Returns the
+    /// time at which a removed row ended.
     pub(super) fn sweep(
         &mut self,
         place: usize,

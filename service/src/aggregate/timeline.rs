@@ -14,7 +14,7 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Creates a timeline for so many destinations that starts at `start_unix_nano`.
+    /// Creates a timeline for this number of destinations that starts at `start_unix_nano`.
     pub(super) fn new(destinations: usize, start_unix_nano: u64, step_ns: u64) -> Self {
         Self { exports: vec![start_unix_nano; destinations], last_update: start_unix_nano, step_ns }
     }

@@ -26,7 +26,7 @@ pub fn counter_keys() -> Vec<String> {
     keys.map(str::to_owned).collect()
 }
 
-/// Writes the keys of the counters, and returns whether Envoy took them.
+/// Writes the keys of the counters, and returns whether Envoy accepted them.
 pub fn save_counter_keys(keys: &[String]) -> bool {
     let text: String = keys.iter().flat_map(|key| [key, "\n"]).collect();
     save(COUNTER_KEYS, text.as_bytes())

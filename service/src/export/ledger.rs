@@ -19,7 +19,7 @@ pub struct Ledger {
     waiting: Gauge,
     /// Exported or dropped by all services of the process.
     settled: u64,
-    /// What was aggregated when the current cycle started.
+    /// How many observations the process had aggregated when the current cycle started.
     cycle: u64,
 }
 

@@ -20,15 +20,15 @@ const ITEMS_MAX: usize = 1_000;
 /// How often invalid items are logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Takes batches over, and counts what they contained.
+/// Takes batches from the queues into the table, and counts what they contained.
 #[derive(Debug)]
 pub struct Intake {
     producers: Producers,
     /// The counters in shared data that batches named.
     pub counters: SharedCounters,
-    /// Observations without room in the table, since the service last took them over.
+    /// Observations without room in the table, since the service last read and reset this number.
     pub observations_dropped: u64,
-    /// Observations without any metric, since the service last took them over.
+    /// Observations without any metric, since the service last read and reset this number.
     pub observations_unmeasured: u64,
     invalid: RateLimit,
 }

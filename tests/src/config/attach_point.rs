@@ -14,15 +14,15 @@ use super::{EnvoyConfig, tree};
 pub enum AttachPoint {
     /// `envoy.filters.http.wasm` of a connection manager.
     HttpFilter,
-    /// The same of a cluster.
+    /// `envoy.filters.http.wasm` of a cluster.
     UpstreamHttpFilter,
     /// `envoy.filters.network.wasm`.
     NetworkFilter,
     /// `envoy.access_loggers.wasm` of a connection manager.
     HttpLogger,
-    /// The same of a TCP proxy.
+    /// `envoy.access_loggers.wasm` of a TCP proxy.
     TcpLogger,
-    /// The same of a listener.
+    /// `envoy.access_loggers.wasm` of a listener.
     ListenerLogger,
     /// `envoy.bootstrap.wasm`.
     Bootstrap {
@@ -33,7 +33,7 @@ pub enum AttachPoint {
     StatSink,
 }
 
-/// What has plugins on the way of streams; the default has none.
+/// The filters and access loggers of a listener; none by default.
 #[derive(Debug, Default)]
 struct Listener {
     filters: Vec<Value>,

@@ -39,8 +39,8 @@ impl Preset {
         ("none", Preset::None),
     ];
 
-    /// Creates the plan. `grpc_messages` tells whether messages of gRPC calls are counted, which needs
-    /// Envoy's `grpc_stats` filter.
+    /// Creates the plan. With `grpc_messages` the messages of gRPC calls are counted too, which needs Envoy's
+    /// `grpc_stats` filter.
     pub fn plan(self, grpc_messages: bool, node: &NodeLookup<'_>) -> Plan {
         match self {
             Self::Otel => otel::plan(grpc_messages),

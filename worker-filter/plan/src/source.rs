@@ -101,8 +101,8 @@ const TYPES: [(&str, Type); 24] = [
     ("xds.listener_direction", Type::Integer),
 ];
 
-/// What a client chooses, or the code of an expression that reads it: everything of its request, its address
-/// and the name of a server that it asks for. A certificate is its issuer's choice.
+/// Parts of the paths of attributes whose values a client chooses: its request, its addresses, and the server
+/// name that it asks for. Certificates are not among them, because their issuer chooses their values.
 const CLIENT_CHOSEN: [&[u8]; 5] =
     [b"request.", b"source.", b"destination.", b"requested_server_name", b"downstream_peer"];
 
@@ -155,7 +155,8 @@ impl Source {
         Self::member("filter_state", "envoy.filters.http.grpc_stats")
     }
 
-    /// Returns whether a client can choose the value. In doubt it can: an expression counts by what it reads.
+    /// Returns whether a client can choose the value. An expression that reads such an attribute counts, even
+    /// if its result does not depend on it.
     pub fn is_client_chosen(&self) -> bool {
         let is_in = |read: &&[u8]| self.guarded.as_bytes().windows(read.len()).any(|part| part == *read);
         CLIENT_CHOSEN.iter().any(is_in)

@@ -197,7 +197,7 @@ impl Transform {
         out.len() > before
     }
 
-    /// Returns whether there are only so many transformed values, whatever a client sends.
+    /// Returns whether the number of distinct transformed values is bounded, whatever a client sends.
     pub fn is_bounded(&self) -> bool {
         use Transform::*;
         match self {

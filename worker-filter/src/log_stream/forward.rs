@@ -25,11 +25,11 @@ pub trait MessageHandler {
     /// Handles the start of a message with this tag.
     fn message(&mut self, tag: &[u8]);
 
-    /// Reads the record of an entry: so many pairs of a key and a value. If it is incomplete, this is called
-    /// again from the first pair when more has arrived.
+    /// Reads the record of an entry, which has `pairs` pairs of a key and a value. If it is incomplete, this
+    /// is called again from the first pair when more has arrived.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// The errors of the reader.
     fn record(&mut self, pairs: usize, reader: &mut RecordReader<'_>) -> Result<(), ReadError>;
 }
 

@@ -36,13 +36,13 @@ impl RecordLayout {
         Self { columns: columns.collect(), named: named.collect() }
     }
 
-    /// Reads a record of so many pairs into `values`, which must be empty.
+    /// Reads a record of `pairs` pairs into `values`, which must be empty.
     ///
     /// If the key of a pair is a name, the pair has its value. The text under any other key has the values
     /// of the tag's names. Returns false if it has more or fewer values than names: it is ignored then.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// The errors of the reader.
     pub fn read<'a>(
         &self,
         pairs: usize,

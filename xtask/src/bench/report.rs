@@ -75,7 +75,7 @@ pub(super) struct InstructionsFigure {
 pub(super) struct CpuFigure {
     pub(super) worker_us: Spread,
     pub(super) main_us: Spread,
-    /// Of both threads.
+    /// The time that both threads take more than in the baseline.
     pub(super) added_us: Spread,
     /// `added_us`, divided by that of Envoy's StatsAccessLogger with the same set.
     pub(super) vs_native: Option<f64>,

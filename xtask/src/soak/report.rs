@@ -34,7 +34,7 @@ pub(super) struct SoakReport {
     pub(super) resident_mib: [u64; 3],
 }
 
-/// Envoy's memory after 10 %, 50 % and 100 % of the time, in MiB, by its bytes each second.
+/// Returns Envoy's memory after 10 %, 50 % and 100 % of the time, in MiB, from its bytes at each second.
 pub(super) fn resident_mib(bytes: &[u64]) -> [u64; 3] {
     let last = bytes.len().saturating_sub(1);
     [10, 50, 100].map(|percent| bytes.get(last * percent / 100).copied().unwrap_or(0) / MIB)
@@ -44,7 +44,7 @@ impl SoakReport {
     /// Checks that every request got a response and that every collector counted it once.
     ///
     /// # Errors
-    /// One of the two is not so.
+    /// A request failed, or the counts differ.
     pub(super) fn check(&self) -> Result<()> {
         let first = self.first_failure.as_deref().unwrap_or_default();
         ensure!(self.failed == 0, "{} requests failed, the first with {first}", self.failed);
