@@ -3,8 +3,8 @@
 //! An observation of a known series allocates nothing: its key is built in a buffer that is reused. A series
 //! stays known until it had no observation for sixty flushes.
 //!
-//! A quarter of the limit is a reserve: once the rest is in use, a new series has `_OTHER` in place of the
-//! values that clients choose. Past the limit, observations are added to the overflow series.
+//! Past the limit is a reserve, a quarter of it: a new series there has `_OTHER` in place of the values that
+//! clients choose. Past that too, observations are added to the overflow series.
 
 mod distinct;
 mod key;

@@ -11,7 +11,7 @@ use tributary_tests::upstream::UpstreamFault;
 
 use crate::build;
 use crate::output;
-use crate::progress::Counter;
+use crate::progress::ProgressCounter;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
@@ -93,7 +93,7 @@ async fn demo(args: &Args) -> Result<()> {
 /// Sends the requests and shows the progress.
 async fn send(requests: u64, environment: &DemoEnvironment) -> Result<Tally> {
     let load = Load { connections: CONNECTIONS, ..Load::new(environment.ingress()?, requests, mix()?) };
-    let mut counter = Counter::start(requests, "requests");
+    let mut counter = ProgressCounter::start(requests, "requests");
     load.run(|done| counter.update(done, "")).await
 }
 

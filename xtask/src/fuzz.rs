@@ -16,7 +16,7 @@ use serde::Serialize;
 use tributary_fuzz::target::{COUNT_MARK, FuzzTarget};
 
 use crate::process;
-use crate::progress::{Activity, Counter};
+use crate::progress::{Activity, ProgressCounter};
 use crate::workspace::{self, Workspace};
 
 /// Counts the edges that are reached, and uses the operands of comparisons in new inputs.
@@ -126,7 +126,7 @@ fn fuzz(workspace: &Workspace, programs: &Path, target: FuzzTarget, args: &Args)
     let started = Instant::now();
     let mut child = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let mut result = FuzzResult { target: name, ..FuzzResult::default() };
-    let mut counter = Counter::start(args.inputs, "inputs");
+    let mut counter = ProgressCounter::start(args.inputs, "inputs");
     let mut tail = Vec::new();
     let stderr = child.stderr.take().context("the program has no standard error")?;
     for line in BufReader::new(stderr).split(b'\n') {

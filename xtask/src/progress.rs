@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
-/// Lines that a [`Counter`] prints without a terminal.
+/// Lines that a [`ProgressCounter`] prints without a terminal.
 const PLAIN_LINES: u64 = 10;
 
 /// A long activity, perhaps of several steps; dropping it ends it and prints its duration.
@@ -16,7 +16,7 @@ pub(crate) struct Activity {
 }
 
 /// An activity whose progress is a number; dropping it ends it.
-pub(crate) struct Counter {
+pub(crate) struct ProgressCounter {
     bar: ProgressBar,
     total: u64,
     unit: &'static str,
@@ -53,7 +53,7 @@ impl Activity {
     }
 }
 
-impl Counter {
+impl ProgressCounter {
     /// Starts at 0 of `total` units.
     pub(crate) fn start(total: u64, unit: &'static str) -> Self {
         let template = "{bar:40} {human_pos}/{human_len} UNIT, {msg}{per_sec}, {eta} left";
@@ -85,7 +85,7 @@ impl Drop for Activity {
     }
 }
 
-impl Drop for Counter {
+impl Drop for ProgressCounter {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

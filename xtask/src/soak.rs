@@ -9,7 +9,7 @@ use tributary_tests::load::{Load, Mix, Shape, Tally};
 
 use crate::build;
 use crate::output;
-use crate::progress::Counter;
+use crate::progress::ProgressCounter;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
@@ -75,7 +75,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
     let mut schedule = FaultSchedule::new(args.seed);
     let mut monitor = LedgerMonitor::default();
     let mut memory = Vec::new();
-    let mut counter = Counter::start(time.as_secs().max(1), "seconds");
+    let mut counter = ProgressCounter::start(time.as_secs().max(1), "seconds");
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
     while !load.is_finished() {
         checks.tick().await;
