@@ -38,7 +38,8 @@ pub struct Fold<S> {
     slots: Vec<Slot>,
     slots_max: usize,
     /// The number of series up to which clients can choose values. What is above is a reserve: what the
-    /// server chooses, such as a route with a new status, has a place there however many values clients invent.
+    /// server chooses, such as a route with a new status, has a place there however many values clients
+    /// invent.
     open_max: usize,
     /// Whether removing idle series made no room since the last flush: trying is not cheap.
     full: bool,
@@ -70,8 +71,8 @@ struct Slot {
 }
 
 impl<S: BuildHasher + Clone> Fold<S> {
-    /// Creates an empty fold for at most `series_max` series, a reserve for series without values that clients
-    /// choose, and the overflow series.
+    /// Creates an empty fold for at most `series_max` series, a reserve for series without values that
+    /// clients choose, and the overflow series.
     pub fn new(group: MetricGroup, series_max: usize, hasher: S) -> Self {
         let has_client_chosen = group.dimensions.iter().any(|dimension| group.is_client_chosen(dimension));
         let overflow = Slot::new(&group, Box::default(), attributes::overflow().into_boxed_slice());
