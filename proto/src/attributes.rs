@@ -1,6 +1,9 @@
 //! The attributes of one series, in the canonical encoding that is its key everywhere: equal attributes are
 //! equal bytes.
 
+use std::error::Error;
+use std::fmt;
+
 use prost::Message;
 use prost::encoding::{WireType, decode_varint, encoded_len_varint};
 
@@ -39,9 +42,34 @@ pub fn has_other(canonical: &[u8]) -> bool {
     canonical.windows(OTHER.len()).any(|part| part == OTHER)
 }
 
-const MALFORMED: &str = "attributes that are not a canonical AttributeSet";
-const BAD_LENGTH: &str = "an attribute whose key or value is too long, or whose key is empty";
-const NO_VALUE: &str = "an attribute without a valid value";
+/// Why bytes are not canonical attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttributesError {
+    /// They are not an AttributeSet as [`encode`] writes it, or contain text that is not UTF-8.
+    Malformed,
+    /// There are more than [`ATTRIBUTES_MAX`] attributes.
+    TooMany,
+    /// A key or a value is longer than its limit, or a key is empty.
+    Length,
+    /// The keys are not in strictly ascending order.
+    Order,
+    /// An attribute has no value, or one of an unknown type.
+    NoValue,
+}
+
+impl fmt::Display for AttributesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "attributes that are not a canonical AttributeSet",
+            Self::TooMany => "too many attributes",
+            Self::Length => "an attribute whose key or value is too long, or whose key is empty",
+            Self::Order => "attributes that are not in ascending order of their keys",
+            Self::NoValue => "an attribute without a valid value",
+        })
+    }
+}
+
+impl Error for AttributesError {}
 
 /// Creates a text attribute. A value longer than [`ATTRIBUTE_VALUE_BYTES_MAX`] is cut between characters.
 pub fn text(key: &str, value: &str) -> KeyValue {
@@ -79,22 +107,22 @@ pub fn overflow() -> Vec<u8> {
 /// Checks that `bytes` are canonical attributes, without decoding them.
 ///
 /// # Errors
-/// A description of the first rule that they break.
-pub fn check(bytes: &[u8]) -> Result<(), &'static str> {
+/// The first rule that they break.
+pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
     let (mut rest, mut count, mut last) = (bytes, 0_usize, "");
     while !rest.is_empty() {
         let (key, value) = next(&mut rest)?;
         count = count.saturating_add(1);
         if count > ATTRIBUTES_MAX {
-            return Err("too many attributes");
+            return Err(AttributesError::TooMany);
         }
         let value_bytes = if let AttributeValue::Text(text) = value { text.len() } else { 0 };
         if key.len() > ATTRIBUTE_KEY_BYTES_MAX || value_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
-            return Err(BAD_LENGTH);
+            return Err(AttributesError::Length);
         }
         // `last` is empty before the first key, which is not.
         if key <= last {
-            return Err("attributes that are not in ascending order of their keys");
+            return Err(AttributesError::Order);
         }
         last = key;
     }
@@ -105,9 +133,9 @@ pub fn check(bytes: &[u8]) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// The errors of [`check`].
-pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, &'static str> {
+pub fn decode(bytes: &[u8]) -> Result<Vec<KeyValue>, AttributesError> {
     check(bytes)?;
-    AttributeSet::decode(bytes).map(|set| set.attributes).map_err(|_| MALFORMED)
+    AttributeSet::decode(bytes).map(|set| set.attributes).map_err(|_| AttributesError::Malformed)
 }
 
 /// Iterates over canonical attributes without decoding them. Stops at the first invalid attribute.
@@ -123,12 +151,12 @@ pub fn encoded(canonical: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads the next attribute: a KeyValue (`schema/otlp.proto`) exactly as prost writes it.
-fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, AttributeValue<'a>), &'static str> {
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| MALFORMED);
-    let mut attribute = delimited(bytes, 1).ok_or(MALFORMED)?;
+fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, AttributeValue<'a>), AttributesError> {
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);
+    let mut attribute = delimited(bytes, 1).ok_or(AttributesError::Malformed)?;
     // prost leaves out an empty key.
-    let key = delimited(&mut attribute, 1).filter(|key| !key.is_empty()).ok_or(BAD_LENGTH)?;
-    let mut value = delimited(&mut attribute, 2).ok_or(NO_VALUE)?;
+    let key = delimited(&mut attribute, 1).filter(|key| !key.is_empty()).ok_or(AttributesError::Length)?;
+    let mut value = delimited(&mut attribute, 2).ok_or(AttributesError::NoValue)?;
     let read = if let Some(value) = delimited(&mut value, 1) {
         AttributeValue::Text(text(value)?)
     } else if let Some(number @ 0..=1) = varint(&mut value, 2, WireType::Varint) {
@@ -136,10 +164,10 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, AttributeValue<'a>), &'sta
     } else if let Some(number) = varint(&mut value, 3, WireType::Varint) {
         AttributeValue::Integer(number.cast_signed())
     } else {
-        return Err(NO_VALUE);
+        return Err(AttributesError::NoValue);
     };
     let is_complete = value.is_empty() && attribute.is_empty();
-    if is_complete { Ok((text(key)?, read)) } else { Err(MALFORMED) }
+    if is_complete { Ok((text(key)?, read)) } else { Err(AttributesError::Malformed) }
 }
 
 /// Reads the next field, with text or a message.
@@ -199,18 +227,18 @@ mod tests {
             AttributeSet { attributes: vec![KeyValue { key: "a".into(), value: None }] }.encode_to_vec();
         let many = (0..=ATTRIBUTES_MAX).map(|n| integer(&format!("{n:03}"), 1)).collect();
         for (bytes, expected) in [
-            (unsorted, "attributes that are not in ascending order of their keys"),
-            (repeated, "attributes that are not in ascending order of their keys"),
-            (nameless, BAD_LENGTH),
-            (valueless, NO_VALUE),
-            (encode(many), "too many attributes"),
-            (b"\xff\xff".to_vec(), MALFORMED),
+            (unsorted, AttributesError::Order),
+            (repeated, AttributesError::Order),
+            (nameless, AttributesError::Length),
+            (valueless, AttributesError::NoValue),
+            (encode(many), AttributesError::TooMany),
+            (b"\xff\xff".to_vec(), AttributesError::Malformed),
             // {"a": true} with another field, with a length of two bytes, and with the boolean 2; then {"a":
             // 1.0}.
-            (b"\x0a\x09\x0a\x01a\x12\x02\x10\x01\x18\x01".to_vec(), MALFORMED),
-            (b"\x0a\x87\x00\x0a\x01a\x12\x02\x10\x01".to_vec(), MALFORMED),
-            (b"\x0a\x07\x0a\x01a\x12\x02\x10\x02".to_vec(), NO_VALUE),
-            (b"\x0a\x0e\x0a\x01a\x12\x09\x21\0\0\0\0\0\0\xf0\x3f".to_vec(), NO_VALUE),
+            (b"\x0a\x09\x0a\x01a\x12\x02\x10\x01\x18\x01".to_vec(), AttributesError::Malformed),
+            (b"\x0a\x87\x00\x0a\x01a\x12\x02\x10\x01".to_vec(), AttributesError::Malformed),
+            (b"\x0a\x07\x0a\x01a\x12\x02\x10\x02".to_vec(), AttributesError::NoValue),
+            (b"\x0a\x0e\x0a\x01a\x12\x09\x21\0\0\0\0\0\0\xf0\x3f".to_vec(), AttributesError::NoValue),
         ] {
             assert_eq!(decode(&bytes), Err(expected), "{bytes:?}");
         }

@@ -12,10 +12,11 @@ use std::fmt;
 
 use prost::bytes::Bytes;
 
+use crate::attributes::AttributesError;
 use crate::exemplar::Exemplar;
 use crate::exponential::ExponentialHistogram;
 use crate::histogram::Histogram;
-use crate::metric::Metric;
+use crate::metric::{Metric, MetricError};
 
 /// What one producer flushed, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,10 +82,10 @@ pub enum BatchError {
     TooMany,
     /// The key of a counter is invalid.
     CounterKey,
-    /// A metric is invalid, as described.
-    Metric(&'static str),
-    /// The attributes of a series are invalid, as described.
-    Attributes(&'static str),
+    /// A metric is invalid.
+    Metric(MetricError),
+    /// The attributes of a series are invalid.
+    Attributes(AttributesError),
     /// The points of a series do not match the metrics.
     Points,
     /// An exemplar has no ids, does not belong to a histogram, or is out of order.
@@ -99,7 +100,8 @@ impl fmt::Display for BatchError {
             Self::NoSequence => "it has the sequence number 0",
             Self::TooMany => "it has too many groups, metrics or counters",
             Self::CounterKey => "it has an invalid counter key",
-            Self::Metric(found) | Self::Attributes(found) => return write!(f, "it has {found}"),
+            Self::Metric(error) => return write!(f, "it has {error}"),
+            Self::Attributes(error) => return write!(f, "it has {error}"),
             Self::Points => "it has points that do not match their metrics",
             Self::Exemplars => "it has invalid exemplars",
         })

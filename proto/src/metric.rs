@@ -1,6 +1,9 @@
 //! Metrics: the name, unit and kind of the values in a series, and the conversion of recorded integers to the
 //! unit.
 
+use std::error::Error;
+use std::fmt;
+
 use crate::generated::batch;
 use crate::limits::{
     BOUNDS_MAX, DESCRIPTION_BYTES_MAX, EXPONENTIAL_SIZE_MAX, EXPONENTIAL_SIZE_MIN, NAME_BYTES_MAX,
@@ -41,6 +44,38 @@ pub enum Kind {
     },
 }
 
+/// Why a metric in a batch is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricError {
+    /// Its name is not allowed by the OpenTelemetry API.
+    Name,
+    /// Its unit or its description is too long.
+    Text,
+    /// Its kind is unknown.
+    Kind,
+    /// Its divisor is 0.
+    Divisor,
+    /// Its bounds are too many, not ascending, or belong to another kind.
+    Bounds,
+    /// Its size is too small, too large, or belongs to another kind.
+    MaxSize,
+}
+
+impl fmt::Display for MetricError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "a metric with an invalid name",
+            Self::Text => "a metric whose unit or description is too long",
+            Self::Kind => "a metric of an unknown kind",
+            Self::Divisor => "a metric with the divisor 0",
+            Self::Bounds => "a metric with invalid bounds",
+            Self::MaxSize => "a metric with an invalid size",
+        })
+    }
+}
+
+impl Error for MetricError {}
+
 impl Metric {
     /// Converts the metric to a message.
     pub fn to_wire(&self) -> batch::Metric {
@@ -65,16 +100,16 @@ impl Metric {
     /// Converts a message to a metric, and checks it.
     ///
     /// # Errors
-    /// What the message has instead.
-    pub fn from_wire(wire: batch::Metric) -> Result<Self, &'static str> {
+    /// What is invalid in the message.
+    pub fn from_wire(wire: batch::Metric) -> Result<Self, MetricError> {
         if !is_name(&wire.name) {
-            return Err("a metric with an invalid name");
+            return Err(MetricError::Name);
         }
         if wire.unit.len() > UNIT_BYTES_MAX || wire.description.len() > DESCRIPTION_BYTES_MAX {
-            return Err("a metric whose unit or description is too long");
+            return Err(MetricError::Text);
         }
         if wire.divisor == 0 {
-            return Err("a metric with the divisor 0");
+            return Err(MetricError::Divisor);
         }
         let kind = Kind::from_wire(wire.kind, wire.bounds, wire.max_size)?;
         Ok(Self {
@@ -103,19 +138,19 @@ impl Metric {
 }
 
 impl Kind {
-    fn from_wire(kind: i32, bounds: Vec<u64>, max_size: u32) -> Result<Self, &'static str> {
+    fn from_wire(kind: i32, bounds: Vec<u64>, max_size: u32) -> Result<Self, MetricError> {
         use batch::metric::Kind as Wire;
         let kind = Wire::try_from(kind).ok().filter(|kind| *kind != Wire::Unspecified);
-        let kind = kind.ok_or("a metric of an unknown kind")?;
+        let kind = kind.ok_or(MetricError::Kind)?;
         let bounds_max = if kind == Wire::Histogram { BOUNDS_MAX } else { 0 };
         if bounds.len() > bounds_max || !bounds.is_sorted_by(|a, b| a < b) {
-            return Err("a metric with invalid bounds");
+            return Err(MetricError::Bounds);
         }
         let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
         let is_exponential = kind == Wire::ExponentialHistogram;
         let sizes = if is_exponential { EXPONENTIAL_SIZE_MIN..=EXPONENTIAL_SIZE_MAX } else { 0..=0 };
         if !sizes.contains(&max_size) {
-            return Err("a metric with an invalid size");
+            return Err(MetricError::MaxSize);
         }
         Ok(match kind {
             Wire::Histogram => Self::Histogram { bounds: bounds.into_boxed_slice() },
@@ -171,32 +206,20 @@ mod tests {
     fn an_invalid_metric_is_rejected() {
         let wire = || duration().to_wire();
         for (wire, expected) in [
-            (batch::Metric { name: "1st".into(), ..wire() }, "a metric with an invalid name"),
-            (batch::Metric { name: "a b".into(), ..wire() }, "a metric with an invalid name"),
-            (batch::Metric { name: "a".repeat(256), ..wire() }, "a metric with an invalid name"),
-            (
-                batch::Metric { unit: "s".repeat(64), ..wire() },
-                "a metric whose unit or description is too long",
-            ),
-            (batch::Metric { divisor: 0, ..wire() }, "a metric with the divisor 0"),
-            (batch::Metric { kind: 9, ..wire() }, "a metric of an unknown kind"),
-            (batch::Metric { kind: 1, ..wire() }, "a metric with invalid bounds"),
-            (batch::Metric { kind: 3, ..wire() }, "a metric with invalid bounds"),
-            (batch::Metric { kind: 4, ..wire() }, "a metric with invalid bounds"),
-            (
-                batch::Metric { kind: 4, bounds: vec![], max_size: 2, ..wire() },
-                "a metric with an invalid size",
-            ),
-            (batch::Metric { bounds: vec![2, 2], ..wire() }, "a metric with invalid bounds"),
-            (batch::Metric { max_size: 160, ..wire() }, "a metric with an invalid size"),
-            (
-                batch::Metric { kind: 3, bounds: vec![], max_size: 1, ..wire() },
-                "a metric with an invalid size",
-            ),
-            (
-                batch::Metric { kind: 3, bounds: vec![], max_size: 257, ..wire() },
-                "a metric with an invalid size",
-            ),
+            (batch::Metric { name: "1st".into(), ..wire() }, MetricError::Name),
+            (batch::Metric { name: "a b".into(), ..wire() }, MetricError::Name),
+            (batch::Metric { name: "a".repeat(256), ..wire() }, MetricError::Name),
+            (batch::Metric { unit: "s".repeat(64), ..wire() }, MetricError::Text),
+            (batch::Metric { divisor: 0, ..wire() }, MetricError::Divisor),
+            (batch::Metric { kind: 9, ..wire() }, MetricError::Kind),
+            (batch::Metric { kind: 1, ..wire() }, MetricError::Bounds),
+            (batch::Metric { kind: 3, ..wire() }, MetricError::Bounds),
+            (batch::Metric { kind: 4, ..wire() }, MetricError::Bounds),
+            (batch::Metric { kind: 4, bounds: vec![], max_size: 2, ..wire() }, MetricError::MaxSize),
+            (batch::Metric { bounds: vec![2, 2], ..wire() }, MetricError::Bounds),
+            (batch::Metric { max_size: 160, ..wire() }, MetricError::MaxSize),
+            (batch::Metric { kind: 3, bounds: vec![], max_size: 1, ..wire() }, MetricError::MaxSize),
+            (batch::Metric { kind: 3, bounds: vec![], max_size: 257, ..wire() }, MetricError::MaxSize),
         ] {
             assert_eq!(Metric::from_wire(wire), Err(expected));
         }

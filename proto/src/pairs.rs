@@ -98,7 +98,9 @@ mod tests {
         }
 
         #[test]
-        fn names_can_be_read_alone_if_no_pair_has_a_value(pairs in prop::collection::vec(("[a-z]{0,9}", "[a-z]{0,1}"), 0..9)) {
+        fn names_can_be_read_alone_if_no_pair_has_a_value(
+            pairs in prop::collection::vec(("[a-z]{0,9}", "[a-z]{0,1}"), 0..9),
+        ) {
             let borrowed: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let wire = encode(&borrowed);
             let mut read = Pairs::read(&wire).unwrap();

@@ -4,6 +4,8 @@
 //! which lends it to ticks and responses. The shutdown of the service does not get it: a call at that point
 //! crashes Envoy 1.40.
 
+use std::fmt;
+
 use tributary_host::Status;
 use tributary_host::http_call::{Call, Request};
 
@@ -13,14 +15,34 @@ pub trait HttpCalls {
     ///
     /// # Errors
     /// If Envoy refuses the call; it never gets a response then.
-    fn send(&self, request: &Request<'_>) -> Result<Call, Status>;
+    fn send(&self, request: &Request<'_>) -> Result<Call, CallError>;
 }
 
-/// Returns why Envoy refused a call: it has no such cluster (yet), or it cannot or may not send.
-pub fn refusal(status: Status) -> &'static str {
-    match status {
-        Status::BadArgument => "Envoy refuses the call, because the cluster does not exist",
-        _ => "Envoy refuses the call, because the cluster has no host or its circuit breaker is open",
+/// Why Envoy refuses a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// It has no such cluster (yet).
+    NoCluster,
+    /// The cluster has no host, its circuit breaker is open, or Envoy withholds calls.
+    Unavailable,
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        if matches!(status, Status::BadArgument) { Self::NoCluster } else { Self::Unavailable }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::NoCluster => "Envoy refuses the call, because the cluster does not exist",
+            Self::Unavailable => {
+                "Envoy refuses the call, because the cluster has no host or its circuit breaker is open"
+            }
+        })
     }
 }
 
@@ -30,7 +52,7 @@ pub(crate) struct FakeCalls;
 
 #[cfg(test)]
 impl HttpCalls for FakeCalls {
-    fn send(&self, request: &Request<'_>) -> Result<Call, Status> {
-        tributary_host::http_call::send(request)
+    fn send(&self, request: &Request<'_>) -> Result<Call, CallError> {
+        Ok(tributary_host::http_call::send(request)?)
     }
 }

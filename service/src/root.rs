@@ -2,13 +2,13 @@
 
 use log::error;
 use proxy_wasm::traits::{Context, RootContext, StreamContext};
-use proxy_wasm::types::{ContextType, Status};
+use proxy_wasm::types::ContextType;
 use tributary_host::http_call::{self, Call, Request};
 use tributary_host::stream::ContextId;
 use tributary_host::{callbacks, capability, clock, configuration, logging};
 
 use crate::config::ServiceConfig;
-use crate::http_calls::HttpCalls;
+use crate::http_calls::{CallError, HttpCalls};
 use crate::service::{self, Service};
 
 /// The callbacks that `service.wasm` exports. The build strips all others, and `tributary check` requires
@@ -38,8 +38,8 @@ impl ServiceRoot {
 struct Dispatcher;
 
 impl HttpCalls for Dispatcher {
-    fn send(&self, request: &Request<'_>) -> Result<Call, Status> {
-        http_call::send(request)
+    fn send(&self, request: &Request<'_>) -> Result<Call, CallError> {
+        Ok(http_call::send(request)?)
     }
 }
 

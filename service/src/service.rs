@@ -146,8 +146,8 @@ impl Service {
     pub fn on_tick(&mut self, calls: &dyn HttpCalls) {
         let is_first = self.start();
         let budget = Budget::start();
-        let has_beaten = self.write_heartbeat(budget.started_unix_nano);
-        let enqueued = (is_first || has_beaten).then(|| self.stats.batches_enqueued.value());
+        let is_written = self.write_heartbeat(budget.started_unix_nano);
+        let enqueued = (is_first || is_written).then(|| self.stats.batches_enqueued.value());
         self.drain(budget);
         if let Some(enqueued) = enqueued {
             self.reconcile(enqueued);
@@ -298,7 +298,8 @@ impl Service {
         }
     }
 
-    /// Writes a heartbeat to shared data if it is time. Without it, workers keep their counts.
+    /// Writes a heartbeat to shared data if it is due, and returns whether it was. Without heartbeats,
+    /// workers keep their counts.
     fn write_heartbeat(&mut self, now: u64) -> bool {
         let since = now.checked_sub(self.heartbeat_unix_nano);
         let is_due = since.is_none_or(|since| since >= heartbeat::INTERVAL_NS);

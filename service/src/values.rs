@@ -155,7 +155,7 @@ impl SharedValue {
                 self.in_flight = Some(call);
                 self.schedule.sent(now_unix_nano);
             }
-            Err(status) => self.fail(&ValueError::Call(status), failed, now_unix_nano),
+            Err(error) => self.fail(&ValueError::Call(error), failed, now_unix_nano),
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) fn answered() -> [Shape; 8] {
     ]
 }
 
-/// Requests that their clients abort, and one that is no HTTP.
+/// Requests that their clients abort, and bytes that are not HTTP.
 pub(crate) fn broken() -> [Shape; 5] {
     [
         Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeAnswer).weight(2),

@@ -152,7 +152,8 @@ impl<S: BuildHasher + Clone> Fold<S> {
         self.create(hash)
     }
 
-    /// Creates the series of `self.key`, or finds the one that stands for it because of a limit.
+    /// Creates the series of `self.key`. Past a limit, finds or creates the series with `_OTHER` in place of
+    /// the values that are not allowed.
     #[cold]
     fn create(&mut self, mut hash: u64) -> Option<usize> {
         let is_closed = !self.has_room(self.open_max);

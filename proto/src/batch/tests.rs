@@ -128,7 +128,7 @@ fn a_forged_batch_is_rejected() {
         (forged(|b| b.counters = vec!["k".into(); COUNTERS_MAX + 1]), BatchError::TooMany),
         (
             forged(|b| b.groups[0].series[0].attributes = vec![0xff].into()),
-            BatchError::Attributes("attributes that are not a canonical AttributeSet"),
+            BatchError::Attributes(AttributesError::Malformed),
         ),
         (forged(|b| b.groups[0].series[0].points.truncate(1)), BatchError::Points),
         (forged(|b| b.groups[0].series[0].points.swap(0, 3)), BatchError::Points),
@@ -152,7 +152,7 @@ fn a_forged_batch_is_rejected() {
             BatchError::Points,
         ),
         (forged(|b| b.groups[0].series[0].points.swap(1, 2)), BatchError::Points),
-        (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric("a metric with the divisor 0")),
+        (forged(|b| b.groups[0].metrics[0].divisor = 0), BatchError::Metric(MetricError::Divisor)),
         (Batch::decode(b"\xff".to_vec()), BatchError::Malformed),
         // Nested groups of an unknown field: prost stops at a depth of 100.
         (Batch::decode(b"\xa3\x06".repeat(100_000)), BatchError::Malformed),

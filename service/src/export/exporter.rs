@@ -19,7 +19,7 @@ use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, DestinationId, Table};
 use crate::budget::Budget;
 use crate::checkpoint::{CounterBaselines, ExportCheckpoint, save_export_time};
-use crate::http_calls::{HttpCalls, refusal};
+use crate::http_calls::HttpCalls;
 use crate::stats::{DropReason, ServiceStats};
 
 /// The maximum number of rows that are encoded at once.
@@ -279,10 +279,10 @@ impl Exporter {
                 self.delivery.sent(now);
                 self.in_flight = Some(InFlight { call, points, start, next, sent_unix_nano: now });
             }
-            Err(status) => {
+            Err(error) => {
                 self.delivery.failed(now, None, random::number().unwrap_or(0));
                 let cluster = quoted(&self.destination.cluster);
-                let reason = format!("{}: check cluster {cluster}", refusal(status));
+                let reason = format!("{error}: check cluster {cluster}");
                 self.status.record_unsent(&reason, context.stats, now);
             }
         }

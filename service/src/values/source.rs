@@ -3,11 +3,10 @@
 use std::fmt;
 
 use serde_json::Value;
-use tributary_host::Status;
 use tributary_proto::json;
 use tributary_proto::value::is_header_value;
 
-use crate::http_calls::refusal;
+use crate::http_calls::CallError;
 
 /// Where a value is in a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub enum ValueSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
     /// Envoy refused the call.
-    Call(Status),
+    Call(CallError),
     /// The response ended early.
     Incomplete,
     /// The status of the response is not a success.
@@ -48,7 +47,7 @@ impl std::error::Error for ValueError {}
 impl fmt::Display for ValueError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Call(status) => refusal(*status),
+            Self::Call(error) => return fmt::Display::fmt(error, out),
             Self::Status(status) => return write!(out, "HTTP {status}"),
             Self::Incomplete => "the response ended early",
             Self::Absent => "the response has no value where `from` points",

@@ -12,7 +12,7 @@ use crate::plugin::{Configuration, ConfiguredPlugin, ModuleKind};
 use crate::yaml::embedded;
 use crate::yaml::json::to_json;
 
-/// Judges a plugin's configuration with its module's validator; one that is valid joins `accepted`.
+/// Judges a plugin's configuration with its module's validator, and adds a valid one to `accepted`.
 pub(super) fn judge<'a>(
     plugin: &'a ConfiguredPlugin<'a>,
     accepted: &mut AcceptedPlugins<'a>,

@@ -61,8 +61,8 @@ impl ExporterStatus {
         self.fault(now_unix_nano, "no response arrived", NOTHING_LOST);
     }
 
-    /// Records that the collector accepted a request except for `rejected` points, after so many failures in
-    /// a row.
+    /// Records that the collector accepted a request except for `rejected` points, after `failures`
+    /// failures in a row.
     pub(super) fn record_accepted(
         &mut self,
         call: &InFlight,

@@ -22,7 +22,7 @@ const TEMPLATES_ALLOWED: &str = "paths such as \"/users/{id}\" or \"/static/**\"
 /// The default of `max_values` for `paths` with `unmatched: collapse`.
 const COLLAPSED_DEFAULT: usize = 200;
 
-/// The keys of which a dimension has exactly one, with the most bytes of their values.
+/// The keys for the source of the values, with the most bytes of each. A dimension has exactly one of them.
 const VALUE_KEYS: [(&str, usize); 5] = [
     ("attribute", PATH_BYTES_MAX),
     ("request_header", HEADER_BYTES_MAX),
