@@ -5,6 +5,8 @@ use std::time::Duration;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use proxy_wasm::types::LogLevel;
 
+use tributary_proto::printable;
+
 use crate::raw;
 
 /// Makes the macros of the `log` crate write to Envoy's log. A repeated call updates the log level.
@@ -26,7 +28,13 @@ pub fn install() {
 
 /// Makes panics write to Envoy's log, because a trap does not log its reason.
 pub fn install_panic_hook() {
-    std::panic::set_hook(Box::new(|panic| raw::log(LogLevel::Critical, &panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| write(LogLevel::Critical, &panic.to_string())));
+}
+
+/// Writes one line. Whatever it quotes of a client, a collector or a configuration cannot forge another line
+/// or change how a terminal shows this one.
+fn write(level: LogLevel, message: &str) {
+    raw::log(level, &printable::escape(message));
 }
 
 struct HostLogger;
@@ -44,7 +52,7 @@ impl Log for HostLogger {
             Level::Debug => LogLevel::Debug,
             Level::Trace => LogLevel::Trace,
         };
-        raw::log(level, &format!("tributary: {}", record.args()));
+        write(level, &format!("tributary: {}", record.args()));
     }
 
     fn flush(&self) {}
@@ -83,6 +91,16 @@ impl RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake;
+
+    #[test]
+    fn a_message_is_one_printable_line() {
+        fake::reset();
+        install();
+        log::info!("destination \u{1b}[31m\n[critical] forged\u{202e}\u{85}");
+        let expected = r"tributary: destination \u001b[31m\u000a[critical] forged\u202e\u0085";
+        fake::with(|host| assert_eq!(host.logged(LogLevel::Info), [expected]));
+    }
 
     #[test]
     fn one_message_per_interval_is_permitted_and_others_are_counted() {

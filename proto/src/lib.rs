@@ -25,6 +25,7 @@ pub mod json;
 pub mod metric;
 pub mod otlp;
 pub mod pairs;
+pub mod printable;
 pub mod prometheus;
 pub mod remote_write;
 pub mod value;

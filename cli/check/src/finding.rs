@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use tributary_proto::printable;
 
 use crate::yaml::Position;
 use crate::yaml::node_ref::NodeRef;
@@ -97,6 +98,7 @@ impl fmt::Display for Finding {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
+        let [file, message, path] = [file, message, path].map(|text| printable::escape(text));
         match at.line {
             0 => write!(out, "{file}: {severity}: {message}")?,
             _ => write!(out, "{file}:{at}: {severity}: {message}")?,

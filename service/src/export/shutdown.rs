@@ -2,6 +2,7 @@
 //! replay` sends the log lines to a collector later.
 
 use log::warn;
+use tributary_proto::printable;
 
 use super::compress::Compression;
 use super::encode::{Encoding, SizeHint};
@@ -45,8 +46,8 @@ pub fn log_unexported(exporter: &Exporter, table: &Table, resource: &Resource, n
             left_out = left_out.saturating_add(points);
             continue;
         }
-        // The encoder writes only valid text.
-        let json = String::from_utf8_lossy(&request.finish()).into_owned();
+        // The encoder writes only valid text. It is escaped here as the log would, which keeps it JSON.
+        let json = printable::escape(&String::from_utf8_lossy(&request.finish()));
         warn!("{MARK} \"{name}\" {json}");
         (lines, logged) = (lines.saturating_add(1), logged.saturating_add(points));
     }
