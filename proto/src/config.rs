@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::attributes::clip;
 use crate::limits::CONFIGURATION_BYTES_MAX;
-use crate::{decimal, duration, json};
+use crate::{decimal, duration, json, printable};
 
 /// A JSON object.
 type Object = Map<String, Value>;
@@ -53,6 +53,14 @@ pub struct Section<'a> {
 /// The most bytes of a value in a problem: a log should not contain whole configurations.
 const FOUND_BYTES: usize = 80;
 
+/// The most problems that are reported.
+const PROBLEMS_MAX: usize = 64;
+const PROBLEMS_LAST: usize = PROBLEMS_MAX - 1;
+
+/// The limits of JSON.
+const JSON: &str =
+    "JSON with numbers between -1.8e308 and 1.8e308, and at most 127 levels of lists and objects";
+
 /// Reads a configuration with `read`, and returns its result if there was no problem.
 ///
 /// No bytes are an empty object: a plugin without `configuration`.
@@ -61,35 +69,44 @@ const FOUND_BYTES: usize = 80;
 /// All problems.
 pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result<T, Problems> {
     let mut problems = Problems::default();
-    let values = match object(bytes) {
-        Ok(values) => values,
-        Err(found) => {
-            let allowed =
-                format!("a Struct, or text of a JSON object, of at most {CONFIGURATION_BYTES_MAX} bytes");
-            problems.note("", &found, &allowed);
-            return Err(problems);
-        }
-    };
+    let values = object(bytes, &mut problems)?;
     let result = read_section(String::new(), &values, &mut problems, read);
     if problems.0.is_empty() { Ok(result) } else { Err(problems) }
 }
 
-/// Parses a configuration, or describes why it is not an object.
-fn object(bytes: &[u8]) -> Result<Object, String> {
+/// Parses a configuration, and reports keys that are repeated in an object.
+///
+/// # Errors
+/// The reason why it is not an object.
+fn object(bytes: &[u8], problems: &mut Problems) -> Result<Object, Problems> {
+    let failed = |path: &str, found: &str, allowed: &str| {
+        let mut problems = Problems::default();
+        problems.note(path, found, allowed);
+        Err(problems)
+    };
+    let whole = |found: &str| {
+        let allowed =
+            format!("a Struct, or text of a JSON object, of at most {CONFIGURATION_BYTES_MAX} bytes");
+        failed("", found, &allowed)
+    };
     if bytes.is_empty() {
         return Ok(Object::new());
     }
     if bytes.len() > CONFIGURATION_BYTES_MAX {
-        return Err(format!("{} bytes or more", bytes.len()));
+        return whole(&format!("{} bytes or more", bytes.len()));
     }
-    match json::read(bytes) {
-        Ok(Value::Object(values)) => Ok(values),
-        Ok(other) => Err(excerpt(&other)),
-        Err(error) => match structure::decode(bytes) {
+    match json::read_with_repeated(bytes) {
+        Ok((Value::Object(values), repeated)) => {
+            repeated.iter().for_each(|path| problems.note(path, "a repeated key", "each key once"));
+            Ok(values)
+        }
+        Ok((other, _)) => whole(&excerpt(&other)),
+        Err(invalid) => match structure::decode(bytes) {
             Some(Ok(values)) => Ok(values),
             // JSON text can begin with a line feed, the first byte of a Struct.
-            Some(Err(found)) if !bytes.trim_ascii_start().starts_with(b"{") => Err(found.to_owned()),
-            _ => Err(error.to_string()),
+            Some(Err(found)) if !bytes.trim_ascii_start().starts_with(b"{") => whole(found),
+            _ if invalid.path.is_empty() => whole(&invalid.reason.to_string()),
+            _ => failed(&invalid.path, &invalid.reason.to_string(), JSON),
         },
     }
 }
@@ -274,8 +291,14 @@ impl Problems {
     }
 
     fn note(&mut self, path: &str, found: &str, allowed: &str) {
+        let (path, found, allowed) = match self.0.len() {
+            PROBLEMS_MAX.. => return,
+            PROBLEMS_LAST => ("", "further problems", "a configuration without the problems above"),
+            _ => (path, found, allowed),
+        };
         let found = clip(found, FOUND_BYTES).to_owned();
-        self.0.push(Problem { path: clip(path, FOUND_BYTES).to_owned(), found, allowed: allowed.to_owned() });
+        let path = printable::escape(clip(path, FOUND_BYTES));
+        self.0.push(Problem { path, found, allowed: allowed.to_owned() });
     }
 }
 
@@ -301,14 +324,9 @@ fn numeric(value: &Value) -> Option<Cow<'_, Value>> {
     }
 }
 
-/// Quotes text for a log line: cuts it to a readable length and replaces control characters and quotes by
-/// `?`. The standard library's `{:?}` would add 8 KiB of Unicode tables to a module.
+/// Quotes text for a log line, cut to a readable length.
 pub fn quoted(text: &str) -> String {
-    let readable = |letter: char| if letter.is_control() || letter == '"' { '?' } else { letter };
-    let mut quoted = String::from("\"");
-    quoted.extend(clip(text, FOUND_BYTES).chars().map(readable));
-    quoted.push('"');
-    quoted
+    printable::quote(clip(text, FOUND_BYTES))
 }
 
 /// Describes a value in a few words. Lists and objects are not shown: a log should not contain whole

@@ -1,12 +1,113 @@
 //! Parses JSON and the whole numbers in it.
 
-use serde_json::{Error, Value};
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Error, Map, Number, Value};
+
+/// The most repeated keys that a parser names.
+const REPEATED_MAX: usize = 16;
+
+/// Text of which a part is not JSON.
+#[derive(Debug)]
+pub struct Invalid {
+    /// The path of the value in which it ends, such as `flush.interval`; empty for the whole text.
+    pub path: String,
+    /// The reason, with line and column.
+    pub reason: Error,
+}
 
 /// Parses JSON text of at most 127 levels. The last value of a repeated name counts.
 ///
 /// A number of up to 15 digits becomes the nearest double; one with more digits can become the next one.
 pub fn read(bytes: &[u8]) -> Result<Value, Error> {
-    serde_json::from_slice(bytes)
+    read_with_repeated(bytes).map(|(value, _)| value).map_err(|invalid| invalid.reason)
+}
+
+/// Parses JSON text like [`read`], and returns the paths of repeated keys, too.
+pub fn read_with_repeated(bytes: &[u8]) -> Result<(Value, Vec<String>), Invalid> {
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    let mut reader = Reader { path: String::new(), repeated: Vec::new() };
+    match reader.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value)) {
+        Ok(value) => Ok((value, reader.repeated)),
+        Err(reason) => Err(Invalid { path: reader.path, reason }),
+    }
+}
+
+/// Reads one value. After an error, the path remains that of the value that has it.
+struct Reader {
+    path: String,
+    repeated: Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Reader {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Reader {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    // The parser rejects other numbers. An error of our own here would add 12 KiB to a module.
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let (mut items, length) = (Vec::new(), self.path.len());
+        loop {
+            self.path.push_str(&format!("[{}]", items.len()));
+            let item = list.next_element_seed(&mut *self)?;
+            self.path.truncate(length);
+            match item {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let (mut members, length) = (Map::new(), self.path.len());
+        while let Some(key) = map.next_key::<String>()? {
+            if length > 0 {
+                self.path.push('.');
+            }
+            self.path.push_str(&key);
+            let value = map.next_value_seed(&mut *self)?;
+            if members.insert(key, value).is_some() && self.repeated.len() < REPEATED_MAX {
+                self.repeated.push(self.path.clone());
+            }
+            self.path.truncate(length);
+        }
+        Ok(Value::Object(members))
+    }
 }
 
 /// Returns a value that is a non-negative whole number. `5.0` is one too, because numbers in Envoy's Struct
@@ -54,6 +155,27 @@ mod tests {
     #[test]
     fn the_last_value_of_a_name_counts() {
         assert_eq!(read(br#"{"a": 1, "b": 2, "a": 3}"#).unwrap().to_string(), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn repeated_keys_have_their_paths() {
+        let json = br#"{"a": {"b": 1, "b": 2, "c": [{}, {"d": 1, "d": 2}]}, "e": 1, "e": 1}"#;
+        assert_eq!(read_with_repeated(json).unwrap().1, ["a.b", "a.c[1].d", "e"]);
+        let many = format!("{{{}\"a\": 1}}", "\"a\": 1, ".repeat(1_000));
+        assert_eq!(read_with_repeated(many.as_bytes()).unwrap().1.len(), REPEATED_MAX);
+    }
+
+    #[test]
+    fn an_error_has_its_path() {
+        for (text, expected) in [
+            (r#"{"a": {"b": [1, 1e309]}}"#, "a.b[1]"),
+            (r#"{"a": {"b": [1], "c": tru}}"#, "a.c"),
+            (r#"{"a": {"b": [1], c: 1}}"#, "a"),
+            ("{", ""),
+            ("{} x", ""),
+        ] {
+            assert_eq!(read_with_repeated(text.as_bytes()).unwrap_err().path, expected, "{text}");
+        }
     }
 
     #[test]

@@ -15,7 +15,10 @@ use walrus::Module;
 
 /// JSON text as deep as it is read: an unknown key, and no more.
 fn deepest(config: EnvoyConfig, plugin: &str) -> EnvoyConfig {
-    let text = format!("{{\"a\": {}{}}}", "[".repeat(126), "]".repeat(126));
+    text(config, plugin, &format!("{{\"a\": {}{}}}", "[".repeat(126), "]".repeat(126)))
+}
+
+fn text(config: EnvoyConfig, plugin: &str, text: &str) -> EnvoyConfig {
     let kind = "type.googleapis.com/google.protobuf.StringValue";
     config.set(&format!("{plugin}.typed_config.config.configuration"), json!({"@type": kind, "value": text}))
 }
@@ -39,7 +42,7 @@ async fn logged_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
     type Edit = fn(EnvoyConfig) -> EnvoyConfig;
-    let edits: [Edit; 10] = [
+    let edits: [Edit; 13] = [
         // No depth that is read may exhaust the stack of a VM.
         |config| deepest(config, "bootstrap_extensions[0]"),
         |config| {
@@ -47,6 +50,12 @@ async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
                 config,
                 "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0]",
             )
+        },
+        |config| text(config, "bootstrap_extensions[0]", r#"{"interval": "1s", "interval": "2s"}"#),
+        |config| text(config, "bootstrap_extensions[0]", r#"{"limits": {"series": 1e309}}"#),
+        |config| {
+            let unknown: Vec<_> = (0..1_100).map(|number| format!(r#""k{number}": 1"#)).collect();
+            text(config, "bootstrap_extensions[0]", &format!("{{{}}}", unknown.join(", ")))
         },
         |config| config.worker("a", (0..15).fold(json!(1), |inner, _| json!({"a": [inner]}))),
         |config| config.worker("headers", json!([{"name": "x-a", "value": "b"}])),

@@ -46,7 +46,7 @@ pub(crate) const ALL: [Artefact; 4] = [
         package: "tributary-worker-filter",
         features: &[],
         callbacks: &worker_filter::CALLBACKS,
-        budget_bytes: 245 * 1024,
+        budget_bytes: 248 * 1024,
     },
     Artefact {
         name: "worker_filter_full",
@@ -67,7 +67,7 @@ pub(crate) const ALL: [Artefact; 4] = [
         package: "tributary-console",
         features: &[],
         callbacks: &console::CALLBACKS,
-        budget_bytes: 183 * 1024,
+        budget_bytes: 186 * 1024,
     },
 ];
 

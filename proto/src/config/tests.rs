@@ -90,7 +90,6 @@ fn whole_numbers_can_be_doubles_or_text() {
 fn a_syntax_error_is_one_problem_with_its_position() {
     for (json, expected) in [
         ("{", "EOF while parsing an object at line 1 column 1"),
-        ("{\n \"a\": 1e309}", "number out of range at line 2 column 11"),
         (" interval: 5s", "expected value at line 1 column 2"),
         ("\n{,}", "key must be a string at line 2 column 2"),
         ("\n", "a Struct that is malformed or nested too deeply"),
@@ -100,6 +99,76 @@ fn a_syntax_error_is_one_problem_with_its_position() {
         let found = read(json.as_bytes(), |_| ()).unwrap_err().iter().next().unwrap().found.clone();
         assert_eq!(found, expected, "{json:?}");
     }
+}
+
+#[test]
+fn a_number_out_of_range_and_deep_nesting_are_problems_with_their_limits_and_paths() {
+    let allowed = "allowed: JSON with numbers between -1.8e308 and 1.8e308, and at most 127 levels of lists and objects";
+    let deep = format!(r#"{{"a": {{"b": {}"#, "[".repeat(200));
+    for (json, path, found) in [
+        (
+            r#"{"flush": {"max_requests": 1e309}}"#,
+            "flush.max_requests",
+            "number out of range at line 1 column 32",
+        ),
+        (r#"{"list": [1, {"n": -1e999}]}"#, "list[1].n", "number out of range at line 1 column 25"),
+        (&deep, "a.b[0][0]", "recursion limit exceeded at line 1 column 138"),
+    ] {
+        let problems = problems(json, |_| ());
+        let [problem] = &*problems else { panic!("{problems:?}") };
+        assert!(
+            problem.starts_with(path) && problem.ends_with(&format!(": found {found}, {allowed}")),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn an_object_of_too_many_keys_is_a_problem_with_its_limit_and_path() {
+    let keys: Vec<_> = (0..1_100).map(|number| format!(r#""k{number}": "v""#)).collect();
+    let found = problems(&format!(r#"{{"a": {{"map": {{{}}}}}}}"#, keys.join(",")), |section| {
+        section.section("a", |section| section.texts("map", 9, 9));
+    });
+    assert_eq!(
+        found,
+        ["a.map: found an object of 1100, allowed: an object of at most 9 texts of at most 9 bytes"]
+    );
+
+    let found = problems(&format!("{{{}}}", keys.join(",")), |section| {
+        section.flag("on");
+    });
+    assert_eq!(found.len(), PROBLEMS_MAX);
+    assert!(found[0].ends_with(": found an unknown key, allowed: one of on"), "{}", found[0]);
+    let expected = "the whole configuration: found further problems, allowed: a configuration without the problems above";
+    assert_eq!(found[PROBLEMS_MAX - 1], expected);
+}
+
+#[test]
+fn a_repeated_key_is_a_problem_with_its_path() {
+    let json = r#"{"n": 1, "a": {"n": 1, "n": 2}, "list": [{}, {"n": 3, "n": 3}], "n": 2}"#;
+    let found = problems(json, |section| {
+        section.number("n", 0..=9);
+        section.section("a", |section| section.number("n", 0..=9));
+        section.sections("list", 0..=2, |section| section.number("n", 0..=9));
+    });
+    let expected =
+        ["a.n", "list[1].n", "n"].map(|path| format!("{path}: found a repeated key, allowed: each key once"));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_a_problem_quotes_is_printable() {
+    let json = r#"{"word": "\u001b[2J\u202e\u0085\"x", "a\nb\u2066": 1}"#;
+    let found = problems(json, |section| {
+        section.word("word", &["a"]);
+    });
+    assert_eq!(
+        found,
+        [
+            r#"word: found "\u001b[2J\u202e\u0085\u0022x", allowed: one of a"#,
+            r"a\u000ab\u2066: found an unknown key, allowed: one of word",
+        ]
+    );
 }
 
 #[test]
