@@ -1,7 +1,7 @@
 //! Whether the service runs and its exports succeed, by what the service writes into shared data.
 
 use tributary_host::shared_data::{HostSharedData, SharedData};
-use tributary_proto::exports::{self, Export};
+use tributary_proto::exports::{self, Export, Exports};
 use tributary_proto::heartbeat;
 
 /// Describes what is wrong with the service itself; `None` if its heartbeat is recent.
@@ -21,6 +21,10 @@ pub(crate) fn service_fault(now_unix_nano: u64) -> Option<String> {
 
 /// Returns the state of each destination's exports; empty without destinations or without a service.
 pub(crate) fn exports() -> Vec<Export> {
+    published().exports
+}
+
+fn published() -> Exports {
     let bytes = HostSharedData.get(exports::KEY).ok().flatten();
     bytes.map(|(bytes, _)| exports::decode(bytes)).unwrap_or_default()
 }
@@ -30,8 +34,10 @@ pub(crate) fn faults(now_unix_nano: u64) -> Vec<String> {
     if let Some(fault) = service_fault(now_unix_nano) {
         return vec![fault];
     }
-    let stuck = exports().into_iter().filter(|export| export.is_stuck(now_unix_nano));
-    stuck.map(|export| export_fault(&export, now_unix_nano)).collect()
+    let Exports { exports, queue_fault } = published();
+    let stuck = exports.iter().filter(|export| export.is_stuck(now_unix_nano));
+    let stuck = stuck.map(|export| export_fault(export, now_unix_nano));
+    Some(queue_fault).filter(|fault| !fault.is_empty()).into_iter().chain(stuck).collect()
 }
 
 /// Describes what a destination waits for.

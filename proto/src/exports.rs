@@ -3,10 +3,9 @@
 
 use prost::Message;
 use prost::bytes::Bytes;
-use prost::encoding::message;
+use prost::encoding::{message, string};
 
-pub use crate::generated::exports::Export;
-use crate::generated::exports::Exports;
+pub use crate::generated::exports::{Export, Exports};
 
 /// The key in shared data. The value is a message `Exports` (`schema/exports.proto`).
 pub const KEY: &str = "tributary.exports";
@@ -24,19 +23,22 @@ impl Export {
     }
 }
 
-/// Encodes the state of all destinations.
-pub fn encode<'a>(exports: impl Iterator<Item = &'a Export>) -> Vec<u8> {
+/// Encodes the state of all destinations, and the fault of the queue.
+pub fn encode<'a>(exports: impl Iterator<Item = &'a Export>, queue_fault: &str) -> Vec<u8> {
     let mut out = Vec::new();
     exports.for_each(|export| message::encode(1, export, &mut out));
+    if !queue_fault.is_empty() {
+        string::encode(2, &queue_fault.to_owned(), &mut out);
+    }
     out
 }
 
-/// Decodes the state of all destinations. Invalid bytes give an empty list.
-pub fn decode(bytes: Vec<u8>) -> Vec<Export> {
+/// Decodes the state of all destinations. Invalid bytes give an empty one.
+pub fn decode(bytes: Vec<u8>) -> Exports {
     if bytes.len() > BYTES_MAX {
-        return Vec::new();
+        return Exports::default();
     }
-    Exports::decode(Bytes::from(bytes)).map(|exports| exports.exports).unwrap_or_default()
+    Exports::decode(Bytes::from(bytes)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -54,7 +56,10 @@ mod tests {
                 dropped,
             };
             let exports: Vec<Export> = texts.into_iter().map(export).collect();
-            prop_assert_eq!(decode(encode(exports.iter())), exports);
+            for queue_fault in ["", "fault"] {
+                let expected = Exports { exports: exports.clone(), queue_fault: queue_fault.to_owned() };
+                prop_assert_eq!(decode(encode(exports.iter(), queue_fault)), expected);
+            }
         }
 
         #[test]

@@ -9,6 +9,7 @@
 pub mod counters;
 pub mod producers;
 pub mod queue;
+pub mod vanished;
 
 pub use counters::SharedCounters;
 pub use queue::Intake;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use log::{Level, log, warn};
 use tributary_host::http_call::Call;
+use tributary_host::logging::RateLimit;
 use tributary_host::queue::Queue;
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 use tributary_host::{attributes, clock, counter, memory, random};
@@ -22,6 +23,7 @@ use crate::export::snapshot::Snapshots;
 use crate::export::{CycleStart, ExportContext, Exporter, Resource, Temporality, self_metrics, shutdown};
 use crate::http_calls::HttpCalls;
 use crate::intake::Intake;
+use crate::intake::vanished::VanishedBatches;
 use crate::stats::{DropReason, ServiceStats};
 use crate::values::SharedValues;
 
@@ -34,6 +36,9 @@ const TICK_BUSY: Duration = Duration::from_millis(1);
 
 /// The least time between two rounds of maintenance while ticks are frequent.
 const MAINTENANCE: Duration = Duration::from_millis(100);
+
+/// How often batches that do not arrive are logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The rows that one round of maintenance checks for idle series: 100,000 within ten seconds.
 const SWEEP_ROWS: usize = 2_000;
@@ -59,8 +64,10 @@ pub struct Service {
     stats: ServiceStats,
     self_metrics: bool,
     backlog: Backlog,
-    /// The last published state of the exports.
-    published_exports: Vec<Export>,
+    vanished: VanishedBatches,
+    vanished_log: RateLimit,
+    /// The last published state of the exports, and the fault of the queue.
+    published_exports: (Vec<Export>, &'static str),
     /// The period of ticks without a backlog.
     idle_tick: Duration,
     /// The current period of ticks.
@@ -121,7 +128,9 @@ impl Service {
             stats: ServiceStats::define(),
             self_metrics: config.self_metrics,
             backlog: Backlog::default(),
-            published_exports: Vec::new(),
+            vanished: VanishedBatches::default(),
+            vanished_log: RateLimit::new(LOG_INTERVAL),
+            published_exports: (Vec::new(), ""),
             idle_tick,
             tick_period: TICK,
             maintenance_unix_nano: 0,
@@ -249,10 +258,19 @@ impl Service {
     /// Counts batches as dequeued that were enqueued but are in no queue, because workers would wait for them
     /// for ever. This runs with each heartbeat, by which workers know that the service runs. A hot restart
     /// passes the statistics on, but not the queues; and some items are not valid batches.
-    fn reconcile(&self, enqueued: u64) {
-        if !self.backlog.queues {
-            let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());
-            self.stats.batches_dequeued.add(gone);
+    fn reconcile(&mut self, enqueued: u64) {
+        if self.backlog.queues {
+            return;
+        }
+        let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());
+        self.stats.batches_dequeued.add(gone);
+        self.vanished.check(gone, self.intake.batches_in_order);
+        let fault = self.vanished.fault();
+        if gone > 0
+            && !fault.is_empty()
+            && let Some(suppressed) = self.vanished_log.permit(clock::now_unix_nano())
+        {
+            warn!("{fault} ({suppressed} similar lines suppressed)");
         }
     }
 
@@ -326,10 +344,12 @@ impl Service {
     /// Publishes the state of the exports in shared data, if it changed.
     fn publish_exports(&mut self) {
         let states = self.exporters.iter().map(|exporter| &exporter.status.state);
-        if states.clone().ne(&self.published_exports)
-            && HostSharedData.set(exports::KEY, &exports::encode(states.clone()), Version::ANY).is_ok()
+        let (published, published_fault) = &self.published_exports;
+        let fault = self.vanished.fault();
+        if (states.clone().ne(published) || fault != *published_fault)
+            && HostSharedData.set(exports::KEY, &exports::encode(states.clone(), fault), Version::ANY).is_ok()
         {
-            self.published_exports = states.cloned().collect();
+            self.published_exports = (states.cloned().collect(), fault);
         }
     }
 

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tributary_tests::config::{EnvoyConfig, SERVICE_PLUGIN};
-use tributary_tests::load::Shape;
+use tributary_tests::load::{Load, Mix, Shape};
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::prometheus::Prometheus;
 use tributary_tests::scene::{DURATION, LIMIT, Scene};
 use tributary_tests::sink::Fault;
-use tributary_tests::{markdown, repository, tools, trap};
+use tributary_tests::{markdown, repository, tools, trap, untrusted_plugin};
 
 const REQUESTS: u64 = 1_000;
 /// The name of the console plugin.
@@ -258,6 +258,23 @@ async fn a_dead_service_is_unhealthy() -> Result<()> {
         let answer = stage.ask(method, path, "*/*").await?;
         assert!(answer.status == 503 && answer.body.contains("silent"), "{path}: {}", answer.body);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_takes_all_batches_is_unhealthy() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("thief.wasm");
+    std::fs::write(&file, untrusted_plugin::thief()?)?;
+    let thief = untrusted_plugin::extension(&file.display().to_string(), "tributary");
+    let stage = ConsoleScene::start(|config| config.set("bootstrap_extensions[0]", thief)).await?;
+    let mix = Mix::new(1, [Shape::get("users", "/users/1")])?;
+    let running = Load::new(stage.scene.envoy.listener("ingress")?, u64::MAX, mix).start();
+    let body = stage.wait_for_health(503).await?;
+    running.stop().await?;
+    assert!(body.contains("another plugin takes them out of the queue"), "{body}");
+    let log = stage.scene.envoy.log()?;
+    assert_eq!(log.matches("none of them arrives at the service").count(), 1, "{log}");
     Ok(())
 }
 

@@ -59,7 +59,10 @@ async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Resu
     let file = directory.path().join("untrusted.wasm");
     std::fs::write(&file, untrusted_plugin::module(&items)?)?;
     let scene = Scene::start(2, |config| {
-        config.set("bootstrap_extensions[1]", untrusted_plugin::extension(&file.display().to_string()))
+        config.set(
+            "bootstrap_extensions[1]",
+            untrusted_plugin::extension(&file.display().to_string(), "untrusted"),
+        )
     })
     .await?;
 

@@ -91,8 +91,35 @@ pub fn module(forged: &[Vec<u8>]) -> Result<Vec<u8>> {
     wat::parse_str(text).context("the text of the module is invalid")
 }
 
-/// A bootstrap extension that runs the module in `file` under a separate `vm_id`.
-pub fn extension(file: &str) -> Value {
+/// Builds a module that takes every item out of the queue `http` of its own `vm_id`: it registers the queue
+/// again, so that Envoy notifies it instead of the service.
+pub fn thief() -> Result<Vec<u8>> {
+    let text = r#"(module
+  (import "env" "proxy_register_shared_queue" (func $register (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_dequeue_shared_queue" (func $dequeue (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_tick_period_milliseconds" (func $every (param i32) (result i32)))
+  (memory (export "memory") 32)
+  (data (i32.const 16) "http")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "_initialize"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
+  (func (export "proxy_on_context_create") (param i32 i32))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (drop (call $every (i32.const 10)))
+    (i32.const 1))
+  (func $take
+    (loop $items
+      (br_if $items
+        (i32.eqz (call $dequeue (i32.load (i32.const 24)) (i32.const 28) (i32.const 32))))))
+  (func (export "proxy_on_tick") (param i32)
+    (drop (call $register (i32.const 16) (i32.const 4) (i32.const 24)))
+    (call $take))
+  (func (export "proxy_on_queue_ready") (param i32 i32) (call $take)))"#;
+    wat::parse_str(text).context("the text of the module is invalid")
+}
+
+/// A bootstrap extension that runs the module in `file` under a `vm_id`.
+pub fn extension(file: &str, vm_id: &str) -> Value {
     json!({
         "name": "untrusted",
         "typed_config": {
@@ -101,7 +128,7 @@ pub fn extension(file: &str) -> Value {
             "config": {
                 "name": "untrusted",
                 "vm_config": {
-                    "vm_id": "untrusted",
+                    "vm_id": vm_id,
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": file}}
                 }

@@ -43,7 +43,7 @@ fn number(key: &str) -> Option<u64> {
 }
 
 fn set_exports(export: Export) {
-    set(exports::KEY, &exports::encode([&export].into_iter()));
+    set(exports::KEY, &exports::encode([&export].into_iter(), ""));
 }
 
 /// Sends a request as stream 7; returns the response unless the request waits.
@@ -65,6 +65,15 @@ fn answer() -> Option<(u16, String)> {
 fn header(name: &str) -> Option<String> {
     let headers = fake::with(|host| host.response_headers.clone());
     headers.into_iter().find(|(present, _)| present == name).map(|(_, value)| value)
+}
+
+#[test]
+fn a_queue_whose_batches_do_not_arrive_is_unhealthy() {
+    let mut console = console();
+    set(exports::KEY, &exports::encode([].into_iter(), ""));
+    assert_eq!(ask(&mut console, "GET", "/healthz", &[]), Some((200, "ok\n".to_owned())));
+    set(exports::KEY, &exports::encode([].into_iter(), "none arrives"));
+    assert_eq!(ask(&mut console, "GET", "/healthz", &[]), Some((503, "none arrives\n".to_owned())));
 }
 
 fn publish(time: u64) {

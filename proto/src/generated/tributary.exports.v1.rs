@@ -3,6 +3,9 @@
 pub struct Exports {
     #[prost(message, repeated, tag = "1")]
     pub exports: ::prost::alloc::vec::Vec<Export>,
+    /// Why no batch of a worker arrives at the service; empty if batches arrive.
+    #[prost(string, tag = "2")]
+    pub queue_fault: ::prost::alloc::string::String,
 }
 /// The state of exports to one destination.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

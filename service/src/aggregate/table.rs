@@ -43,7 +43,7 @@ pub struct TableLimits {
 }
 
 /// What was merged of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MergeResult {
     /// Observations in the batch.
     pub observations: u64,
@@ -53,6 +53,8 @@ pub struct MergeResult {
     pub observations_unmeasured: u64,
     /// Points whose metric has no room in the table.
     pub points_dropped: u64,
+    /// The name of the first of these metrics.
+    pub metric_dropped: Option<String>,
 }
 
 /// A position between two rows of the table.
@@ -167,6 +169,11 @@ impl Table {
         }
         let place = |metric| self.metrics.place(MetricOrigin::Workers, metric, &self.hasher);
         let places: Vec<Option<usize>> = group.metrics.iter().map(place).collect();
+        if merged.metric_dropped.is_none() {
+            let mut metrics = places.iter().zip(&group.metrics);
+            let dropped = metrics.find(|(place, _)| place.is_none());
+            merged.metric_dropped = dropped.map(|(_, metric)| metric.name.clone());
+        }
         let start_unix_nano = self.epoch_unix_nano;
         let new = NewRow { series_max: self.limits.series_max, deltas: self.limits.deltas, start_unix_nano };
         // One row of a series carries its observations: the first of a kind that has deltas.

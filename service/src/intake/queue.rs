@@ -7,6 +7,8 @@ use tributary_host::clock;
 use tributary_host::logging::RateLimit;
 use tributary_host::queue::Queue;
 use tributary_proto::batch::{Batch, BatchError};
+use tributary_proto::config::quoted;
+use tributary_proto::limits::METRICS_PER_ORIGIN_MAX;
 
 use super::counters::SharedCounters;
 use super::producers::{Arrival, Producers};
@@ -17,7 +19,7 @@ use crate::stats::{DropReason, ServiceStats};
 /// The maximum number of items of one callback, in case the clock stands still.
 const ITEMS_MAX: usize = 1_000;
 
-/// How often invalid items are logged.
+/// How often invalid items are logged, and dropped metrics.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Takes batches from the queues into the table, and counts what they contained.
@@ -30,7 +32,10 @@ pub struct Intake {
     pub observations_dropped: u64,
     /// Observations without any metric, since the service last read and reset this number.
     pub observations_unmeasured: u64,
+    /// Batches that arrived in order, since the start.
+    pub batches_in_order: u64,
     invalid: RateLimit,
+    dropped: RateLimit,
 }
 
 impl Default for Intake {
@@ -40,7 +45,9 @@ impl Default for Intake {
             counters: SharedCounters::default(),
             observations_dropped: 0,
             observations_unmeasured: 0,
+            batches_in_order: 0,
             invalid: RateLimit::new(LOG_INTERVAL),
+            dropped: RateLimit::new(LOG_INTERVAL),
         }
     }
 }
@@ -80,7 +87,7 @@ impl Intake {
         };
         stats.batches_dequeued.add(1);
         match self.producers.register(&batch) {
-            Arrival::InOrder => {}
+            Arrival::InOrder => self.batches_in_order = self.batches_in_order.saturating_add(1),
             Arrival::AfterGap { batches, observations } => {
                 stats.batches_missing.add(batches);
                 stats.observations_missing.add(observations);
@@ -102,6 +109,16 @@ impl Intake {
         stats.observations_aggregated.add(merged.observations);
         stats.drop_points(DropReason::Table, merged.points_dropped);
         self.producers.save();
+        if let Some(metric) = merged.metric_dropped
+            && let Some(suppressed) = self.dropped.permit(now)
+        {
+            let metric = quoted(&metric);
+            warn!(
+                "metric {metric}: the service has {METRICS_PER_ORIGIN_MAX} metrics of workers already, so the points \
+                 of this one are dropped; remove metrics, or give metrics of the same name the same unit, \
+                 description and buckets, and restart Envoy ({suppressed} similar lines suppressed)"
+            );
+        }
     }
 
     fn reject(&mut self, error: &BatchError, length: usize, stats: &ServiceStats, now_unix_nano: u64) {

@@ -10,7 +10,7 @@ use tributary_proto::exports::Export;
 
 use super::*;
 
-fn shared(key: &str) -> Option<Vec<u8>> {
+pub(super) fn shared(key: &str) -> Option<Vec<u8>> {
     fake::with(|host| host.store.get(key)).ok().map(|(bytes, _)| bytes)
 }
 
@@ -48,7 +48,7 @@ fn snapshot() -> Vec<u64> {
 }
 
 fn exports() -> Vec<Export> {
-    exports::decode(shared(exports::KEY).unwrap())
+    exports::decode(shared(exports::KEY).unwrap()).exports
 }
 
 #[test]

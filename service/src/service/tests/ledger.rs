@@ -1,5 +1,8 @@
 //! The ledger of each destination, over several services of a process.
 
+use tributary_host::stats::Counter;
+use tributary_proto::limits::BATCHES_ENQUEUED;
+
 use super::*;
 
 /// Exported, waiting, and dropped with the reasons table, collector and trap.
@@ -113,6 +116,32 @@ fn observations_without_room_in_the_table_are_dropped_for_all_destinations() {
     service.queue_ready();
     let placed = 3 * u64::try_from(tributary_proto::limits::METRICS_PER_ORIGIN_MAX).unwrap();
     assert_eq!(ledger("collector"), [0, placed, 6, 0, 0]);
+    let log = logged(LogLevel::Warn);
+    let expected = r#"metric "m256": the service has 256 metrics of workers already"#;
+    assert!(log.contains(expected) && log.lines().count() == 1, "{log}");
+}
+
+#[test]
+fn batches_that_another_plugin_takes_are_a_fault() {
+    let service = one_destination();
+    let fault = || exports::decode(console::shared(exports::KEY).unwrap_or_default()).queue_fault;
+    for seconds in 1..=20 {
+        enqueue(&batch(seconds, &[("a", 1)]));
+        if seconds > 5 {
+            main_thread::dequeue(QUEUE_HTTP).unwrap();
+        }
+        Counter::define(BATCHES_ENQUEUED).add(1);
+        tick_at(&service, seconds);
+        assert_eq!(fault().is_empty(), seconds < 15, "{seconds}: {}", fault());
+    }
+    let log = logged(LogLevel::Warn);
+    assert!(log.matches("another plugin takes them out of the queue").count() == 1, "{log}");
+    for (seconds, is_fault) in [(21, true), (22, false)] {
+        enqueue(&batch(seconds, &[("a", 1)]));
+        Counter::define(BATCHES_ENQUEUED).add(1);
+        tick_at(&service, seconds);
+        assert_eq!(!fault().is_empty(), is_fault, "the first one shows the gap");
+    }
 }
 
 /// No service has aggregated a batch of this producer.

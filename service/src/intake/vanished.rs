@@ -1,0 +1,67 @@
+//! Detects that the batches of workers do not arrive, although they were enqueued and the queue is empty.
+//!
+//! A hot restart, a trap, and a service under another `vm_id` let single batches look like that. So it counts
+//! how often in a row new ones are gone while none arrives in order.
+
+/// How often in a row, at one check per second.
+const CHECKS: u32 = 10;
+
+/// What explains it: all that the service knows is that the queue is empty.
+pub const FAULT: &str = "workers enqueue batches, but none of them arrives at the service: another plugin takes \
+                         them out of the queue, or worker_filter.wasm is of another build than service.wasm \
+                         (then tributary_batches_invalid grows); give the other plugin another vm_id";
+
+/// The state of the detection.
+#[derive(Debug, Default)]
+pub struct VanishedBatches {
+    checks: u32,
+    in_order: u64,
+}
+
+impl VanishedBatches {
+    /// Records a check of the empty queue: how many batches are gone since the last one, and how many have
+    /// arrived in order since the start.
+    pub fn check(&mut self, gone: u64, in_order: u64) {
+        if in_order != self.in_order {
+            *self = Self { checks: 0, in_order };
+        }
+        if gone > 0 {
+            self.checks = self.checks.saturating_add(1);
+        }
+    }
+
+    /// Returns the fault, or empty text.
+    pub fn fault(&self) -> &'static str {
+        if self.checks >= CHECKS { FAULT } else { "" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_are_gone_again_and_again_are_a_fault_until_one_arrives() {
+        let mut vanished = VanishedBatches::default();
+        for _ in 1..CHECKS {
+            vanished.check(1, 5);
+            vanished.check(0, 5);
+        }
+        assert_eq!(vanished.fault(), "");
+        vanished.check(3, 5);
+        assert_eq!(vanished.fault(), FAULT);
+        vanished.check(0, 5);
+        assert_eq!(vanished.fault(), FAULT, "without traffic nothing is known");
+        vanished.check(1, 6);
+        assert_eq!(vanished.fault(), "");
+    }
+
+    #[test]
+    fn a_batch_in_order_in_between_prevents_the_fault() {
+        let mut vanished = VanishedBatches::default();
+        for in_order in 0..5 * u64::from(CHECKS) {
+            vanished.check(2, in_order / 5);
+            assert_eq!(vanished.fault(), "");
+        }
+    }
+}
