@@ -6,6 +6,7 @@
 mod attach_points;
 mod attachments;
 mod capabilities;
+mod cardinality;
 mod changes;
 mod check;
 mod collector_faults;

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use serde_json::json;
+use tributary_tests::client_hello;
 use tributary_tests::config::{AttachedPlugin, EnvoyConfig};
 use tributary_tests::echo::{CLOSE, EchoClient, EchoServer, RESET};
 use tributary_tests::front_proxy::{FrontProxy, HttpVersion, Identity};
@@ -28,22 +29,6 @@ async fn scene(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<(Scene, 
     })
     .await?;
     Ok((scene, server))
-}
-
-/// A minimal TLS ClientHello with [`SERVER_NAME`] (RFC 8446 section 4.1.2, RFC 6066 section 3).
-fn client_hello() -> Result<Vec<u8>> {
-    let with_length = |bytes: &[u8]| -> Result<Vec<u8>> {
-        Ok([&u16::try_from(bytes.len())?.to_be_bytes(), bytes].concat())
-    };
-    let name = [&[0][..], &with_length(SERVER_NAME.as_bytes())?].concat();
-    let server_name = [&[0, 0][..], &with_length(&with_length(&name)?)?].concat();
-    let random = [7; 32];
-    let one_cipher = [0, 2, 0xc0, 0x2f];
-    let no_compression = [1, 0];
-    let body =
-        [&[3, 3][..], &random[..], &[0], &one_cipher, &no_compression, &with_length(&server_name)?].concat();
-    let handshake = [&[1, 0][..], &with_length(&body)?].concat();
-    Ok([&[22, 3, 1][..], &with_length(&handshake)?].concat())
 }
 
 fn counted(store: &Store) -> [u64; 5] {
@@ -78,7 +63,7 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         plain.close().await?;
 
         let mut tls = EchoClient::connect(tcp).await?;
-        let hello = client_hello()?;
+        let hello = client_hello::encode(SERVER_NAME)?;
         tls.exchange(&hello).await?;
         tls.reset()?;
 

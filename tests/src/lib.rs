@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod cargo;
+pub mod client_hello;
 pub mod clock;
 pub mod config;
 pub mod echo;
