@@ -87,9 +87,11 @@ impl Kind {
 /// Requests to a listener: of each of up to seven kinds as many.
 const REQUESTS: u64 = 42;
 
-/// A filter that is at its place.
+/// A filter that is at its place. Its dimension tells its requests from those that other plugins count.
 fn ingress() -> AttachedPlugin {
-    AttachedPlugin::new("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
+    let dimensions = json!([{"name": "at", "value": "ingress"}]);
+    let configuration = json!({"flush": {"interval": "200ms"}, "dimensions": dimensions});
+    AttachedPlugin::new("ingress", "worker_filter", &configuration)
 }
 
 /// Everything that runs.
@@ -184,9 +186,8 @@ impl Stage {
     /// their number.
     async fn ingress(&self) -> Result<u64> {
         self.answers("ingress", &[(Shape::get("users", "/users/1"), 200)]).await?;
-        let count = |store: &Store| store.count(DURATION, &[]);
-        let all = |store: &Store| Seen::when(count(store) == REQUESTS, count(store));
-        self.servers.sink.wait_until("every request", LIMIT, all).await?;
+        let count = |store: &Store| store.count(DURATION, &[("at", "ingress")]);
+        self.servers.sink.wait_until_equal("the requests", REQUESTS, count).await?;
         Ok(REQUESTS)
     }
 
