@@ -9,7 +9,7 @@ use tributary_proto::limits::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, SERIES_
 use tributary_proto::value::is_header_value;
 
 use crate::aggregate::DESTINATIONS_CAPACITY;
-use crate::export::destination::statistic_name;
+use crate::export::destination::{AmbiguousAction, statistic_name};
 use crate::export::{Backoff, Compression, DestinationConfig, Encoding, Temporality};
 use crate::values::ValueConfig;
 
@@ -118,6 +118,10 @@ fn read_destination(
         Some("delta") => Temporality::Delta,
         _ => Temporality::Cumulative,
     };
+    let on_ambiguous = match section.word("on_ambiguous", &["retry", "drop"]) {
+        Some("drop") => AmbiguousAction::Drop,
+        _ => AmbiguousAction::Retry,
+    };
     let max_bytes = section.number("max_bytes", MAX_BYTES_RANGE);
     let max_bytes = max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BYTES);
     let path = section.text("path", 1..=1024);
@@ -145,6 +149,9 @@ fn read_destination(
             section.note("compression", "gzip", "none: remote write always uses Snappy");
         }
     }
+    if on_ambiguous == AmbiguousAction::Drop && temporality == Temporality::Cumulative {
+        section.note("on_ambiguous", "drop", "retry: cumulative points are the same after a duplicate");
+    }
     let (name, cluster) = (name?, cluster?);
     if names.contains(&name) {
         section.note(
@@ -168,6 +175,7 @@ fn read_destination(
         encoding,
         compression,
         temporality,
+        on_ambiguous,
         max_bytes,
         path,
         authority,

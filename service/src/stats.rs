@@ -60,6 +60,8 @@ pub enum DropReason {
     Encoding,
     /// The collector rejected them permanently.
     Collector,
+    /// The collector may have them or not, and the destination is configured not to send them again.
+    Ambiguous,
     /// The service held them when it trapped.
     Trap,
 }
@@ -135,10 +137,10 @@ impl ProcessCounter {
 
 impl DropReason {
     /// The reasons for dropped points.
-    pub const POINTS: [Self; 3] = [Self::Table, Self::Encoding, Self::Collector];
+    pub const POINTS: [Self; 4] = [Self::Table, Self::Encoding, Self::Collector, Self::Ambiguous];
     /// The reasons for dropped observations. How many observations are in points that an encoding cannot
     /// represent is unknown.
-    pub const OBSERVATIONS: [Self; 3] = [Self::Table, Self::Collector, Self::Trap];
+    pub const OBSERVATIONS: [Self; 4] = [Self::Table, Self::Collector, Self::Ambiguous, Self::Trap];
 
     /// Returns the name in statistics and metrics.
     pub fn name(self) -> &'static str {
@@ -146,6 +148,7 @@ impl DropReason {
             Self::Table => "table",
             Self::Encoding => "encoding",
             Self::Collector => "collector",
+            Self::Ambiguous => "ambiguous",
             Self::Trap => "trap",
         }
     }

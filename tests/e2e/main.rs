@@ -3,6 +3,7 @@
 //! They are one program: what they share is linked once, and while some wait for Envoy, others run. The name
 //! of a test begins with the name of its file: `cargo xtask test --e2e traps` runs the tests of `traps.rs`.
 
+mod ambiguous_responses;
 mod attach_points;
 mod attachments;
 mod capabilities;

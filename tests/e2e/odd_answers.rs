@@ -119,19 +119,13 @@ async fn header_values_that_are_no_text_pass_and_are_counted() -> Result<()> {
         let tally = load(&envoy, name, odd("/users/1")).await?;
         ensure!(tally.by_status() == [(200, REQUESTS)].into(), "{name}: {tally:?}");
     }
-    // Until the service's first heartbeat the console has nothing to flush.
-    let health = format!("http://{}/healthz", envoy.listener("console")?);
-    poll::until("a healthy service", LIMIT, async || {
-        let status = reqwest::get(&health).await?.status();
-        Ok(Seen::when(status.is_success(), status))
-    })
-    .await?;
+    // The console flushes nothing before the service's first heartbeat.
+    wait_for(&servers.sink, &points.each_ref().map(|(name, ..)| *name), REQUESTS).await?;
     let tally = load(&envoy, "console", odd("/flush?timeout_ms=1")).await?;
     ensure!(
         tally.failed() == 0 && tally.by_status().keys().all(|status| [200, 202].contains(status)),
         "{tally:?}"
     );
-    wait_for(&servers.sink, &points.each_ref().map(|(name, ..)| *name), REQUESTS).await?;
     end(envoy).await
 }
 

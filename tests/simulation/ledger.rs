@@ -97,7 +97,7 @@ impl QueueLedger {
 pub(crate) struct Account {
     pub(crate) exported: u64,
     pub(crate) waiting: u64,
-    dropped: [(&'static str, u64); 3],
+    dropped: [(&'static str, u64); 4],
 }
 
 impl Account {
@@ -106,7 +106,7 @@ impl Account {
         Self {
             exported: part(&format!("exported.{destination}")),
             waiting: part(&format!("waiting.{destination}")),
-            dropped: ["table", "collector", "trap"]
+            dropped: ["table", "collector", "ambiguous", "trap"]
                 .map(|reason| (reason, part(&format!("dropped.{destination}.{reason}")))),
         }
     }

@@ -9,6 +9,7 @@ fn only_the_cluster_is_required() {
         encoding: Encoding::OtlpProtobuf,
         compression: Compression::None,
         temporality: Temporality::Cumulative,
+        on_ambiguous: AmbiguousAction::Retry,
         max_bytes: 1024 * 1024,
         path: "/v1/metrics".into(),
         authority: "collector".into(),
@@ -36,7 +37,7 @@ fn every_key_is_read() {
         {"cluster": "a"},
         {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
          "interval": "2s", "timeout": "3s", "encoding": "otlp_json", "compression": "gzip", "temporality": "delta",
-         "max_bytes": 20000, "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
+         "on_ambiguous": "drop", "max_bytes": 20000, "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
     let config = ServiceConfig::parse(json).unwrap();
     let [first, second] = config.destinations.as_slice() else { panic!("two destinations") };
     assert_eq!(first.interval, Duration::from_secs(1));
@@ -48,6 +49,7 @@ fn every_key_is_read() {
     assert_eq!((config.series_max, config.idle, config.self_metrics), (5, None, false));
     assert_eq!((second.encoding, second.compression), (Encoding::OtlpJson, Compression::Gzip));
     assert_eq!((second.temporality, second.max_bytes), (Temporality::Delta, 20_000));
+    assert_eq!(second.on_ambiguous, AmbiguousAction::Drop);
 }
 
 #[test]
@@ -60,6 +62,14 @@ fn remote_write_has_one_temporality_and_one_compression() {
     let problems = parse(r#", "temporality": "delta", "compression": "gzip""#).unwrap_err();
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(paths, ["destinations[0].temporality", "destinations[0].compression"]);
+}
+
+#[test]
+fn cumulative_points_are_never_dropped_as_ambiguous() {
+    let json = br#"{"destinations": [{"cluster": "a", "on_ambiguous": "drop"}]}"#;
+    let problems = ServiceConfig::parse(json).unwrap_err();
+    let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["destinations[0].on_ambiguous"]);
 }
 
 /// Each destination has statistics under its name.

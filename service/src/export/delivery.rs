@@ -4,8 +4,9 @@
 //! A cycle sends the whole table in slices, with one call in flight. [`due`](Delivery::due) returns whether
 //! and from where to send. Then exactly one of [`sent`](Delivery::sent), [`failed`](Delivery::failed)
 //! and [`proceed`](Delivery::proceed) is called. After `sent` follows exactly one of
-//! [`accepted`](Delivery::accepted), [`failed`](Delivery::failed), [`proceed`](Delivery::proceed) for a slice
-//! that was rejected, and, if no response arrives, a later `due` that gives it up.
+//! [`accepted`](Delivery::accepted), [`failed`](Delivery::failed), [`dropped`](Delivery::dropped),
+//! [`proceed`](Delivery::proceed) for a slice that was rejected, and, if no response arrives, a later `due`
+//! that gives it up.
 //!
 //! The table keeps what was not confirmed, so there is no backlog: a retried slice is encoded again, with
 //! newer data.
@@ -81,18 +82,29 @@ impl Delivery {
         (self.failures, wait)
     }
 
+    /// Records that the slice was dropped after a failure: as [`failed`](Self::failed), but the next attempt
+    /// sends the slice at `next`, and starts a new cycle not before the interval of this one has passed.
+    pub fn dropped(&mut self, now_unix_nano: u64, next: Option<Cursor>, jitter: u64) -> (u32, Duration) {
+        self.at = next.unwrap_or_default();
+        let rest = if next.is_none() { self.rest_of_interval(now_unix_nano) } else { Duration::ZERO };
+        self.failed(now_unix_nano, Some(rest), jitter)
+    }
+
     /// Proceeds to the slice at `next` at once, or after the last to a new cycle, one interval after this one
     /// started. Called if the slice was empty or rejected.
     pub fn proceed(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         self.at = next.unwrap_or_default();
         let wait = match next {
             Some(_) => Duration::ZERO,
-            None => {
-                let passed_ns = now_unix_nano.saturating_sub(self.cycle_start_unix_nano);
-                self.interval.saturating_sub(Duration::from_nanos(passed_ns))
-            }
+            None => self.rest_of_interval(now_unix_nano),
         };
         self.attempt.schedule(wait, now_unix_nano);
+    }
+
+    /// Returns the time until the next cycle is due.
+    fn rest_of_interval(&self, now_unix_nano: u64) -> Duration {
+        let passed_ns = now_unix_nano.saturating_sub(self.cycle_start_unix_nano);
+        self.interval.saturating_sub(Duration::from_nanos(passed_ns))
     }
 }
 

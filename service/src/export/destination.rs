@@ -23,6 +23,8 @@ pub struct DestinationConfig {
     pub compression: Compression,
     /// The temporality of points.
     pub temporality: Temporality,
+    /// What becomes of deltas that the collector may have or not.
+    pub on_ambiguous: AmbiguousAction,
     /// Bytes of a request before compression; the last point may exceed them.
     pub max_bytes: usize,
     /// The path of requests.
@@ -37,6 +39,16 @@ pub struct DestinationConfig {
     pub timeout: Duration,
     /// The waits before retries.
     pub backoff: Backoff,
+}
+
+/// What happens to deltas if it is unknown whether the collector has them. Cumulative points are always sent
+/// again, because a duplicate does not change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmbiguousAction {
+    /// They are sent again: at least once.
+    Retry,
+    /// They are dropped: at most once.
+    Drop,
 }
 
 impl DestinationConfig {

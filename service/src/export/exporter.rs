@@ -3,18 +3,20 @@
 pub mod status;
 pub mod totals;
 
+use std::time::Duration;
+
 use tributary_host::http_call::{self, Call};
 use tributary_host::{clock, random};
 use tributary_proto::config::quoted;
 
-use self::status::ExporterStatus;
+use self::status::{Consequence, ExporterStatus};
 use super::delivery::Delivery;
-use super::destination::DestinationConfig;
+use super::destination::{AmbiguousAction, DestinationConfig};
 use super::encode::SizeHint;
 use super::ledger::Ledger;
 use super::request::ExportRequest;
 use super::resource::Resource;
-use super::response::{BODY_BYTES_MAX, CollectorResponse, ResponseClass};
+use super::response::{BODY_BYTES_MAX, CollectorResponse, Receipt, ResponseClass};
 use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, DestinationId, Table};
 use crate::budget::Budget;
@@ -24,6 +26,10 @@ use crate::stats::{DropReason, ServiceStats};
 
 /// The maximum number of rows that are encoded at once.
 pub const PART_ROWS: usize = 100;
+
+/// A header that Envoy's router adds to the responses of servers, and not to those that it makes itself
+/// (1.36.4, 1.40.0).
+const FROM_SERVER: &str = "x-envoy-upstream-service-time";
 
 /// The exporter of one destination.
 #[derive(Debug)]
@@ -163,7 +169,12 @@ impl Exporter {
                 return true;
             }
             if let Some(in_flight) = self.in_flight.take() {
-                self.status.record_given_up(in_flight.duration_ns(now), context.stats, now);
+                let consequence = self.consequence(Receipt::Unknown);
+                self.status.record_given_up(&in_flight, consequence, context.stats, now);
+                if consequence == Consequence::Dropped {
+                    let _ = self.drop_ambiguous(&in_flight, context.table, now);
+                    continue;
+                }
             }
             if self.request.is_none() && from == Cursor::default() {
                 (self.flush.in_cycle, self.flush.is_rejected) = (self.flush.requested, false);
@@ -199,14 +210,19 @@ impl Exporter {
             status: header(":status"),
             content_type: header("content-type"),
             retry_after: header("retry-after"),
+            is_from_server: header(FROM_SERVER).is_some(),
             body: if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() },
         };
         let (now, status) = (clock::now_unix_nano(), response.status.as_deref());
         let InFlight { start, next, .. } = in_flight;
         match response.classify(self.destination.encoding, now) {
-            ResponseClass::Retryable { after } => {
-                let retry = self.delivery.failed(now, after, random::number().unwrap_or(0));
-                self.status.record_retry(&in_flight, status, retry, stats, now);
+            ResponseClass::Retryable { after, receipt } => {
+                let consequence = self.consequence(receipt);
+                let retry = match consequence {
+                    Consequence::Dropped => self.drop_ambiguous(&in_flight, table, now),
+                    _ => self.delivery.failed(now, after, random::number().unwrap_or(0)),
+                };
+                self.status.record_retry(&in_flight, status, retry, consequence, stats, now);
                 return true;
             }
             ResponseClass::Accepted { rejected, message } => {
@@ -221,11 +237,34 @@ impl Exporter {
                 self.ledger.drop(DropReason::Collector, table.discard(self.id, start, next));
             }
         }
+        self.save_checkpoint(table);
+        self.slice_done(now, next);
+        true
+    }
+
+    /// Returns what a request without a confirmation means for the data.
+    fn consequence(&self, receipt: Receipt) -> Consequence {
+        match (receipt, self.id.delta, self.destination.on_ambiguous) {
+            (Receipt::Absent, ..) | (_, None, _) => Consequence::NothingLost,
+            (Receipt::Unknown, Some(_), AmbiguousAction::Retry) => Consequence::PossiblyDuplicated,
+            (Receipt::Unknown, Some(_), AmbiguousAction::Drop) => Consequence::Dropped,
+        }
+    }
+
+    /// Drops a slice that the collector may have or not. Returns the number of failures in a row and the wait
+    /// before the next slice.
+    fn drop_ambiguous(&mut self, in_flight: &InFlight, table: &mut Table, now: u64) -> (u32, Duration) {
+        let InFlight { start, next, .. } = *in_flight;
+        self.flush.is_rejected = true;
+        self.ledger.drop(DropReason::Ambiguous, table.discard(self.id, start, next));
+        self.save_checkpoint(table);
+        self.delivery.dropped(now, next, random::number().unwrap_or(0))
+    }
+
+    fn save_checkpoint(&mut self, table: &Table) {
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.save(table.baselines(self.id));
         }
-        self.slice_done(now, next);
-        true
     }
 
     /// Appends a part to a request. Returns where in the table the next part starts, unless this is the last

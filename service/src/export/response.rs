@@ -24,6 +24,8 @@ pub struct CollectorResponse {
     pub content_type: Option<Vec<u8>>,
     /// `retry-after`.
     pub retry_after: Option<Vec<u8>>,
+    /// Whether it is the response of a server, and not one that Envoy made in its place.
+    pub is_from_server: bool,
     /// The start of the body.
     pub body: Vec<u8>,
 }
@@ -42,6 +44,8 @@ pub enum ResponseClass {
     Retryable {
         /// How long the collector asks to wait.
         after: Option<Duration>,
+        /// Whether the collector may have accepted the request all the same.
+        receipt: Receipt,
     },
     /// The collector rejected it permanently: any other status.
     Rejected {
@@ -49,6 +53,25 @@ pub enum ResponseClass {
         status: u16,
     },
 }
+
+/// Whether a collector has data that it did not confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It has not: it declined the request, or never received it.
+    Absent,
+    /// It may have: the request was sent, and its own response did not arrive.
+    Unknown,
+}
+
+/// The start of the bodies in which Envoy reports that no request was sent (1.36.4, 1.40.0): without a
+/// host, without a connection, and with an open circuit breaker.
+const UNSENT: [&[u8]; 5] = [
+    b"no healthy upstream",
+    b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+    b"upstream connect error or disconnect/reset before headers. reset reason: local connection failure",
+    b"upstream connect error or disconnect/reset before headers. reset reason: connection timeout",
+    b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
+];
 
 impl CollectorResponse {
     /// Classifies the response to a request in this encoding. `now_unix_nano` is for a `retry-after` that is
@@ -58,16 +81,25 @@ impl CollectorResponse {
     /// ends early. These are retryable.
     pub fn classify(&self, encoding: Encoding, now_unix_nano: u64) -> ResponseClass {
         let status = self.status.as_deref().and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-        let Some(status) = status else { return ResponseClass::Retryable { after: None } };
+        let receipt = self.receipt(status);
+        let Some(status) = status else { return ResponseClass::Retryable { after: None, receipt } };
         match status {
             200..=299 => self.accepted(),
             _ if encoding.is_retryable(status) => {
                 let after =
                     self.retry_after.as_deref().and_then(|text| retry_after::parse(text, now_unix_nano));
-                ResponseClass::Retryable { after }
+                ResponseClass::Retryable { after, receipt }
             }
             _ => ResponseClass::Rejected { status },
         }
+    }
+
+    /// Returns whether the collector may have accepted the request of a retryable response. A gateway that
+    /// responds with 502 or 504 has forwarded it, like Envoy.
+    fn receipt(&self, status: Option<u16>) -> Receipt {
+        let is_declined = self.is_from_server && !matches!(status, None | Some(502 | 504));
+        let is_unsent = !self.is_from_server && UNSENT.iter().any(|text| self.body.starts_with(text));
+        if is_declined || is_unsent { Receipt::Absent } else { Receipt::Unknown }
     }
 
     /// Reads a success. An empty or invalid body is a full success: the collector has the data.
@@ -111,26 +143,51 @@ mod tests {
 
     use super::*;
 
+    fn from_server() -> CollectorResponse {
+        CollectorResponse { is_from_server: true, ..CollectorResponse::default() }
+    }
+
+    #[test]
+    fn a_response_that_envoy_makes_leaves_the_receipt_unknown_unless_nothing_was_sent() {
+        let reset = "upstream connect error or disconnect/reset before headers. reset reason: ";
+        for (status, body, expected) in [
+            ("503", "no healthy upstream", Receipt::Absent),
+            ("503", &format!("{reset}remote connection failure, transport failure"), Receipt::Absent),
+            ("503", &format!("{reset}connection timeout"), Receipt::Absent),
+            ("503", &format!("{reset}overflow"), Receipt::Absent),
+            ("503", &format!("{reset}connection termination"), Receipt::Unknown),
+            ("503", &format!("{reset}remote reset"), Receipt::Unknown),
+            ("503", "", Receipt::Unknown),
+            ("504", "upstream request timeout", Receipt::Unknown),
+            ("502", &format!("{reset}protocol error"), Receipt::Unknown),
+        ] {
+            let (status, body) = (Some(status.into()), body.into());
+            let response = CollectorResponse { status, body, ..CollectorResponse::default() };
+            let expected = ResponseClass::Retryable { after: None, receipt: expected };
+            assert_eq!(response.classify(Encoding::OtlpProtobuf, 0), expected, "{response:?}");
+        }
+    }
+
     #[test]
     fn the_status_decides() {
         let accepted = ResponseClass::Accepted { rejected: 0, message: String::new() };
-        let retry = ResponseClass::Retryable { after: None };
+        let retry = |receipt| ResponseClass::Retryable { after: None, receipt };
+        let (declined, unknown) = (retry(Receipt::Absent), retry(Receipt::Unknown));
         let both = [Encoding::OtlpProtobuf, Encoding::RemoteWrite];
         for (status, expected) in [
             (Some("200"), accepted.clone()),
             (Some("204"), accepted),
             (Some("400"), ResponseClass::Rejected { status: 400 }),
             (Some("404"), ResponseClass::Rejected { status: 404 }),
-            (Some("429"), retry.clone()),
-            (Some("502"), retry.clone()),
-            (Some("503"), retry.clone()),
-            (Some("504"), retry.clone()),
+            (Some("429"), declined.clone()),
+            (Some("502"), unknown.clone()),
+            (Some("503"), declined.clone()),
+            (Some("504"), unknown.clone()),
             (Some("301"), ResponseClass::Rejected { status: 301 }),
-            (Some("\u{fffd}"), retry.clone()),
-            (None, retry.clone()),
+            (Some("\u{fffd}"), unknown.clone()),
+            (None, unknown),
         ] {
-            let response =
-                CollectorResponse { status: status.map(Into::into), ..CollectorResponse::default() };
+            let response = CollectorResponse { status: status.map(Into::into), ..from_server() };
             assert_eq!(
                 both.map(|encoding| response.classify(encoding, 0)),
                 [expected.clone(), expected],
@@ -139,8 +196,8 @@ mod tests {
         }
         // The encodings differ in these.
         for (text, status) in [("500", 500), ("501", 501), ("599", 599)] {
-            let response = CollectorResponse { status: Some(text.into()), ..CollectorResponse::default() };
-            let expected = [ResponseClass::Rejected { status }, retry.clone()];
+            let response = CollectorResponse { status: Some(text.into()), ..from_server() };
+            let expected = [ResponseClass::Rejected { status }, declined.clone()];
             assert_eq!(both.map(|encoding| response.classify(encoding, 0)), expected, "{status}");
         }
     }
@@ -150,11 +207,11 @@ mod tests {
         let response = |status: &[u8]| CollectorResponse {
             status: Some(status.to_vec()),
             retry_after: Some(b"7".to_vec()),
-            ..CollectorResponse::default()
+            ..from_server()
         };
         assert_eq!(
             response(b"503").classify(Encoding::OtlpJson, 0),
-            ResponseClass::Retryable { after: Some(Duration::from_secs(7)) }
+            ResponseClass::Retryable { after: Some(Duration::from_secs(7)), receipt: Receipt::Absent }
         );
         assert_eq!(response(b"400").classify(Encoding::OtlpJson, 0), ResponseClass::Rejected { status: 400 });
     }
@@ -167,8 +224,7 @@ mod tests {
         let classified = |content_type: &str, body: &[u8]| {
             let (status, content_type, body) =
                 (Some(b"200".to_vec()), Some(content_type.into()), body.to_vec());
-            CollectorResponse { status, content_type, retry_after: None, body }
-                .classify(Encoding::OtlpJson, 0)
+            CollectorResponse { status, content_type, body, ..from_server() }.classify(Encoding::OtlpJson, 0)
         };
         let full = ResponseClass::Accepted { rejected: 0, message: String::new() };
         let three = ResponseClass::Accepted { rejected: 3, message: "too old".into() };

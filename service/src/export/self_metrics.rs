@@ -80,6 +80,13 @@ impl MetricWriter<'_> {
             let reason = text("tributary.reason", reason.name());
             self.count(about, component, Some(reason), count.since_start());
         }
+        let about = (
+            "tributary.points.possibly_duplicated",
+            "{data_point}",
+            "Data points of deltas that were sent again although the collector may have them.",
+        );
+        let duplicated = &exporter.status.points_possibly_duplicated;
+        self.count(about, component, None, duplicated.since_start());
         let waiting = ledger.waiting(self.stats.observations_aggregated.of_process());
         let about = (
             "tributary.observations.waiting",

@@ -87,6 +87,23 @@ fn a_rejected_slice_does_not_delay_the_next() {
 }
 
 #[test]
+fn after_a_dropped_slice_the_next_one_waits_for_the_backoff() {
+    let mut delivery = delivery();
+    delivery.due(10 * SECOND);
+    delivery.sent(10 * SECOND);
+    assert_eq!(delivery.dropped(11 * SECOND, Some(cursor(5)), 0), (1, Duration::from_secs(1)));
+    assert_eq!(delivery.due(12 * SECOND - 1), None);
+    assert_eq!(delivery.due(12 * SECOND), Some(cursor(5)));
+    delivery.sent(12 * SECOND);
+    assert_eq!(
+        delivery.dropped(13 * SECOND, None, 0),
+        (2, Duration::from_secs(7)),
+        "the rest of the interval"
+    );
+    assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()));
+}
+
+#[test]
 fn a_missing_response_is_given_up() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);

@@ -10,17 +10,28 @@ use tributary_proto::duration::{self, as_ns};
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use super::InFlight;
-use super::totals::{ExportTotals, NO_ANSWER, REJECTED, error_type};
-use crate::export::destination::DestinationConfig;
+use super::totals::{ErrorType, ExportTotals, NO_ANSWER, REJECTED, error_type};
+use crate::export::destination::{DestinationConfig, statistic_name};
 use crate::export::points::Temporality;
-use crate::stats::{DropReason, ServiceStats};
+use crate::stats::{DropReason, ProcessCounter, ServiceStats};
 
 /// The number of failed cycles in a row after which a destination counts as stuck.
 const PATIENCE_INTERVALS: u32 = 3;
+/// The statistic of [`ExporterStatus::points_possibly_duplicated`], before the name of the destination.
+const POSSIBLY_DUPLICATED: &str = "tributary_points_possibly_duplicated";
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-const NOTHING_LOST: &str = "nothing is lost";
+/// What a request without a confirmation means for its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// It is sent again, and the collector does not have it or does not change by a duplicate.
+    NothingLost,
+    /// It is sent again although the collector may have it.
+    PossiblyDuplicated,
+    /// It is not sent again, because the collector may have it.
+    Dropped,
+}
 
 /// The status of one destination.
 #[derive(Debug)]
@@ -30,6 +41,8 @@ pub struct ExporterStatus {
     pub state: Export,
     /// The results of the exports.
     pub totals: ExportTotals,
+    /// Points of deltas that were sent again although the collector may have them.
+    pub points_possibly_duplicated: ProcessCounter,
     faults: RateLimit,
 }
 
@@ -45,20 +58,29 @@ impl ExporterStatus {
             ..Export::default()
         };
         let (totals, faults) = (ExportTotals::default(), RateLimit::new(LOG_INTERVAL));
-        Self { temporality: destination.temporality, state, totals, faults }
+        let statistic = format!("{POSSIBLY_DUPLICATED}.{}", statistic_name(&destination.name));
+        let points_possibly_duplicated = ProcessCounter::define(&statistic);
+        Self { temporality: destination.temporality, state, totals, points_possibly_duplicated, faults }
     }
 
     /// Records that Envoy refused to send a request.
     pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
-        self.fault(now_unix_nano, reason, NOTHING_LOST);
+        self.fault(now_unix_nano, reason, Consequence::NothingLost.text());
     }
 
     /// Records that a call was given up.
-    pub(super) fn record_given_up(&mut self, duration_ns: u64, stats: &ServiceStats, now_unix_nano: u64) {
+    pub(super) fn record_given_up(
+        &mut self,
+        call: &InFlight,
+        consequence: Consequence,
+        stats: &ServiceStats,
+        now_unix_nano: u64,
+    ) {
         self.count_failure(stats);
-        self.totals.call_ended(Some(NO_ANSWER.into()), duration_ns);
-        self.fault(now_unix_nano, "no response arrived", NOTHING_LOST);
+        self.totals.call_ended(Some(NO_ANSWER.into()), call.duration_ns(now_unix_nano));
+        self.count_unconfirmed(call, consequence, NO_ANSWER.into(), stats);
+        self.fault(now_unix_nano, "no response arrived", consequence.text());
     }
 
     /// Records that the collector accepted a request except for `rejected` points, after `failures`
@@ -93,23 +115,25 @@ impl ExporterStatus {
         }
     }
 
-    /// Records a response after which the points are sent again, with the number of failures in a row and the
-    /// wait.
+    /// Records a response without a confirmation, with the number of failures in a row and the wait before
+    /// the next request.
     pub(super) fn record_retry(
         &mut self,
         call: &InFlight,
         status: Option<&[u8]>,
         (failures, wait): (u32, Duration),
+        consequence: Consequence,
         stats: &ServiceStats,
         now_unix_nano: u64,
     ) {
         self.count_failure(stats);
         self.totals.call_ended(Some(error_type(status)), call.duration_ns(now_unix_nano));
+        self.count_unconfirmed(call, consequence, error_type(status), stats);
         let status =
             status.map_or("no status".into(), |status| format!("HTTP {}", String::from_utf8_lossy(status)));
         let wait = duration::format(wait);
         let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
-        self.fault(now_unix_nano, &reason, NOTHING_LOST);
+        self.fault(now_unix_nano, &reason, consequence.text());
     }
 
     /// Records that the collector rejected a request permanently.
@@ -126,6 +150,23 @@ impl ExporterStatus {
         self.totals.points_ended(error, call.points);
         stats.drop_points(DropReason::Collector, call.points);
         self.fault(now_unix_nano, &format!("HTTP {code}, which is not retryable"), self.loss());
+    }
+
+    fn count_unconfirmed(
+        &mut self,
+        call: &InFlight,
+        consequence: Consequence,
+        error: ErrorType,
+        stats: &ServiceStats,
+    ) {
+        match consequence {
+            Consequence::NothingLost => {}
+            Consequence::PossiblyDuplicated => self.points_possibly_duplicated.add(call.points),
+            Consequence::Dropped => {
+                self.totals.points_ended(Some(error), call.points);
+                stats.drop_points(DropReason::Ambiguous, call.points);
+            }
+        }
     }
 
     fn count_failure(&mut self, stats: &ServiceStats) {
@@ -148,6 +189,21 @@ impl ExporterStatus {
         match self.temporality {
             Temporality::Cumulative => "the sums are in the next export",
             Temporality::Delta => "these deltas are lost",
+        }
+    }
+}
+
+impl Consequence {
+    /// Returns what to log about it.
+    fn text(self) -> &'static str {
+        match self {
+            Self::NothingLost => "nothing is lost",
+            Self::PossiblyDuplicated => {
+                "the collector may have these deltas already and then counts them twice (on_ambiguous: retry)"
+            }
+            Self::Dropped => {
+                "these deltas are dropped, because the collector may have them already (on_ambiguous: drop)"
+            }
         }
     }
 }
