@@ -10,7 +10,7 @@ use tributary_proto::duration::{self, as_ns};
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use super::InFlight;
-use super::totals::{ExportTotals, NO_ANSWER, REJECTED, error_type};
+use super::totals::{ExportTotals, NO_RESPONSE, REJECTED, error_type};
 use crate::export::destination::DestinationConfig;
 use crate::export::points::Temporality;
 use crate::stats::{DropReason, ServiceStats};
@@ -48,7 +48,7 @@ impl ExporterStatus {
         Self { temporality: destination.temporality, state, totals, faults }
     }
 
-    /// Records that Envoy refused to send a request.
+    /// Records that Envoy rejected a call.
     pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
         self.fault(now_unix_nano, reason, NOTHING_LOST);
@@ -57,7 +57,7 @@ impl ExporterStatus {
     /// Records that a call was given up.
     pub(super) fn record_given_up(&mut self, duration_ns: u64, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
-        self.totals.call_ended(Some(NO_ANSWER.into()), duration_ns);
+        self.totals.call_ended(Some(NO_RESPONSE.into()), duration_ns);
         self.fault(now_unix_nano, "no response arrived", NOTHING_LOST);
     }
 
@@ -105,8 +105,9 @@ impl ExporterStatus {
     ) {
         self.count_failure(stats);
         self.totals.call_ended(Some(error_type(status)), call.duration_ns(now_unix_nano));
-        let status =
-            status.map_or("no status".into(), |status| format!("HTTP {}", String::from_utf8_lossy(status)));
+        let status = status.map_or("no complete response".into(), |status| {
+            format!("HTTP {}", String::from_utf8_lossy(status))
+        });
         let wait = duration::format(wait);
         let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
         self.fault(now_unix_nano, &reason, NOTHING_LOST);
