@@ -104,6 +104,6 @@ fn not_requested(error: AddError) -> &'static str {
     match error {
         AddError::Contended => "other flushes were requested at the same time; this one is retried",
         AddError::NotACounter => "another plugin has written to the key in shared data that requests a flush",
-        AddError::Host(_) => "Envoy refuses to write the key in shared data that requests a flush",
+        AddError::Host(_) => "Envoy does not write the key in shared data that requests a flush",
     }
 }

@@ -121,15 +121,15 @@ fn with<T>(console: &SharedConsole, act: impl FnOnce(&mut Console) -> T) -> Opti
 fn configure(root: ContextId) -> Option<Console> {
     let config = configuration::read("console", ConsoleConfig::parse)?;
     let is_allowed = capability::are_allowed(&[
-        ("proxy_get_current_time_nanoseconds", clock::probe(), "no time is known"),
+        ("proxy_get_current_time_nanoseconds", clock::probe(), "the time is unknown"),
         (
             "proxy_set_tick_period_milliseconds",
             clock::tick_every(config.flush_interval),
-            "no request that waits can be answered",
+            "no waiting request gets a response",
         ),
         ("proxy_get_header_map_pairs", headers::probe(), "no request can be read"),
-        ("proxy_send_local_response", headers::probe_respond(), "no request can be answered"),
-        ("proxy_set_effective_context", root.enter(), "no request that waits can be answered"),
+        ("proxy_send_local_response", headers::probe_respond(), "no request gets a response"),
+        ("proxy_set_effective_context", root.enter(), "no waiting request gets a response"),
     ]);
     is_allowed.then(|| Console::new(config.flush_interval))
 }

@@ -78,7 +78,7 @@ fn finish(vm: &Vm, stream: Stream) {
     stream.delete();
 }
 
-/// Starts a VM with the input as configuration; `None` if it was refused, which must be logged.
+/// Starts a VM with the input as configuration; `None` if it was rejected, which must be logged.
 fn configured(new_root: NewRootContext, input: &[u8]) -> Option<Vm> {
     let vm = Vm::start(new_root, input);
     let errors = fake::with(|host| host.logged(LogLevel::Error).len());

@@ -16,7 +16,7 @@ const ITEMS_MAX: usize = 16;
 /// The expected statistics of the service, counted independently.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Expected {
-    refused: u64,
+    invalid: u64,
     duplicate: u64,
     received: u64,
     aggregated: u64,
@@ -25,7 +25,7 @@ struct Expected {
 }
 
 /// Enqueues the pieces of the input one by one; its first byte selects the encoding. Checks that each item is
-/// received, refused or a duplicate, and exports what was received.
+/// received, invalid or a duplicate, and exports what was received.
 pub fn check(input: &[u8]) {
     let [choice, input @ ..] = input else { return };
     let Some(destination) = DESTINATIONS.get(usize::from(*choice) % DESTINATIONS.len()) else { return };
@@ -38,7 +38,7 @@ pub fn check(input: &[u8]) {
         service.drain();
     }
     let found = Expected {
-        refused: stat("batches_invalid"),
+        invalid: stat("batches_invalid"),
         duplicate: stat("batches_duplicate"),
         received: stat("batches_received"),
         aggregated: stat("observations_aggregated"),
@@ -56,7 +56,7 @@ pub fn check(input: &[u8]) {
 impl Expected {
     fn add(&mut self, item: &[u8]) {
         let Ok(batch) = Batch::decode(item.to_vec()) else {
-            self.refused = self.refused.saturating_add(1);
+            self.invalid = self.invalid.saturating_add(1);
             return;
         };
         // Contradictory extremes are encoded as absent, so only an encoded batch must stay the same.

@@ -22,8 +22,8 @@ pub fn is_http() -> Result<bool, Status> {
 /// # Errors
 /// [`Status::NotFound`] if Envoy has no CEL; another status if it rejects the expression.
 pub fn compile(expression: &str) -> Result<Expression, Status> {
-    let answer = raw::foreign_function("expr_create", expression.as_bytes())?;
-    let token = answer.first_chunk().copied().ok_or(Status::SerializationFailure)?;
+    let token = raw::foreign_function("expr_create", expression.as_bytes())?;
+    let token = token.first_chunk().copied().ok_or(Status::SerializationFailure)?;
     Ok(Expression(u32::from_le_bytes(token)))
 }
 

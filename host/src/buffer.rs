@@ -17,7 +17,7 @@ pub fn read(buffer: BufferType, start: usize, bytes_max: usize) -> Vec<u8> {
 /// # Errors
 /// Envoy withholds buffers.
 pub fn plugin_configuration(bytes_max: usize) -> Result<Vec<u8>, Status> {
-    let answer = raw::buffer(BufferType::PluginConfiguration, 0, bytes_max);
+    let read = raw::buffer(BufferType::PluginConfiguration, 0, bytes_max);
     // A plugin without a configuration has no buffer (Envoy 1.40).
-    status::optional(answer, Status::NotFound).map(Option::unwrap_or_default)
+    status::optional(read, Status::NotFound).map(Option::unwrap_or_default)
 }

@@ -9,7 +9,7 @@ use proxy_wasm::types::Status;
 /// A probe is a function of Envoy, the result of a test call, and what is impossible without it. Ignores
 /// other errors of the test calls, which depend on the context.
 pub fn are_allowed(probes: &[(&str, Result<(), Status>, &str)]) -> bool {
-    let withheld = probes.iter().filter(|(_, answer, _)| *answer == Err(Status::InternalFailure));
+    let withheld = probes.iter().filter(|(_, result, _)| *result == Err(Status::InternalFailure));
     withheld.map(|(function, _, lack)| log_withheld(function, lack)).count() == 0
 }
 

@@ -65,7 +65,7 @@ pub struct FakeHost {
     /// The tokens of the calls that have no response yet.
     unanswered: BTreeSet<u32>,
     /// If set, the status with which calls fail.
-    pub refuse_calls: Option<Status>,
+    pub reject_calls: Option<Status>,
     /// The response to a call whose callback is running.
     pub answer: Option<FakeAnswer>,
     /// Whether the running plugin has trapped: its calls have no effect.

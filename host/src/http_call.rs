@@ -1,6 +1,6 @@
 //! HTTP calls to a cluster, and their responses.
 //!
-//! In Envoy 1.40, a timeout gives a response with status 504; a refused connection or a reset before the
+//! In Envoy 1.40, a timeout gives a response with status 504; a failed connection or a reset before the
 //! response headers one with status 503; a later reset one without headers. A cluster without hosts fails the
 //! call at once, without a response.
 
@@ -58,11 +58,11 @@ pub fn send(request: &Request<'_>) -> Result<Call, Status> {
 }
 
 /// Returns a header of the response, in its callback and only if it has headers.
-pub fn answer_header(name: &str) -> Option<Vec<u8>> {
+pub fn response_header(name: &str) -> Option<Vec<u8>> {
     raw::http_call_header(name).ok()
 }
 
 /// Returns at most `bytes_max` bytes of the body of the response, in its callback.
-pub fn answer_body(bytes_max: usize) -> Vec<u8> {
+pub fn response_body(bytes_max: usize) -> Vec<u8> {
     buffer::read(BufferType::HttpCallResponseBody, 0, bytes_max)
 }

@@ -25,7 +25,7 @@ pub fn of_new_stream() -> ContextType {
     if IS_CHANGING.get() { ContextType::StreamContext } else { ContextType::HttpContext }
 }
 
-/// Remembers a new HTTP stream, which can turn out to be a connection.
+/// Records a new HTTP stream, which can turn out to be a connection.
 pub fn created(stream: ContextId, root: ContextId) {
     LAST.set(Some((stream, root)));
 }

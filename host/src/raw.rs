@@ -13,14 +13,14 @@
 //! | `proxy_get_current_time_nanoseconds` | it returns `SystemTime` instead of a number, after an `unwrap` |
 //! | `proxy_dequeue_shared_queue` | an empty item looks like an empty queue |
 //! | `proxy_get_property` | an absent value looks like an empty one, and each read allocates the path |
-//! | `proxy_call_foreign_function` | CEL answers any status, as do the functions of statistics |
+//! | `proxy_call_foreign_function` | CEL returns any status, as do the functions of statistics |
 //! | `random_get` | WASI: the only source of randomness in Envoy |
 //!
-//! Three callbacks of TCP pass through here to the SDK's dispatcher ([`kind`](crate::kind)): the build
-//! exports `tributary_on_NAME` in place of `proxy_on_NAME`.
+//! Three callbacks of TCP pass through here to the SDK's dispatcher ([`crate::kind`]): the build exports
+//! `tributary_on_NAME` in place of `proxy_on_NAME`.
 //!
 //! The modules use the SDK's dispatcher, traits, types and allocator, and `dispatch_http_call`, which expects
-//! every status that Envoy answers.
+//! every status that Envoy returns.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;

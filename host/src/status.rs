@@ -1,4 +1,4 @@
-//! The statuses that Envoy answers a call with.
+//! The statuses that Envoy returns for a call.
 
 use proxy_wasm::types::Status;
 
@@ -18,7 +18,7 @@ pub fn name(status: Status) -> &'static str {
     STATUSES.iter().find(|(_, known, _)| *known == status).map_or("InternalFailure", |(_, _, name)| name)
 }
 
-/// Converts the number that Envoy answers a call with.
+/// Converts the number that Envoy returns for a call.
 ///
 /// Raw calls return a number: the SDK's enum lacks some of Envoy's statuses (`Unimplemented` is 12), and a
 /// value without a variant would be undefined behaviour.
@@ -30,10 +30,10 @@ pub(crate) fn check(number: u32) -> Result<(), Status> {
     Err(known.map_or(Status::InternalFailure, |(_, status, _)| *status))
 }
 
-/// Returns `None` for an answer that only reports that something does not exist.
-pub(crate) fn optional<T>(answer: Result<T, Status>, absent: Status) -> Result<Option<T>, Status> {
-    match answer {
+/// Returns `None` for a result that only reports that something does not exist.
+pub(crate) fn optional<T>(result: Result<T, Status>, absent: Status) -> Result<Option<T>, Status> {
+    match result {
         Err(status) if status == absent => Ok(None),
-        answer => answer.map(Some),
+        result => result.map(Some),
     }
 }

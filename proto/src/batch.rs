@@ -1,5 +1,9 @@
 //! Batches, which workers send to the service. They are checked strictly: any plugin in the process can write
 //! to the queue.
+//!
+//! A [`BatchWriter`] writes the series of a fold into items of the queue, and starts the next one before the
+//! limit of bytes. [`Batch::decode`] decodes an item as the messages of `proto/schema/batch.proto`, and
+//! `wire` checks and converts them. A [`Point`] is what one series gained.
 
 mod point;
 mod wire;

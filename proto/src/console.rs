@@ -24,7 +24,7 @@ pub const PART_BYTES: usize = BATCH_BYTES;
 /// The most bytes of a part. A part of [`PART_BYTES`] and one more series always fits.
 pub const PART_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
-/// The shortest time between two snapshots, in nanoseconds. A younger one answers a request.
+/// The shortest time between two snapshots, in nanoseconds. A younger one is the response to a request.
 pub const SNAPSHOT_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// The key of the counter of flush requests: its value is the number of a request.

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_spent_after_its_time_or_when_the_clock_goes_backwards() {
+    fn a_budget_is_spent_after_its_time_or_when_the_clock_goes_backwards() {
         fake::reset();
         fake::with(|host| host.now_unix_nano = 5_000_000);
         let budget = Budget::start();

@@ -14,11 +14,11 @@ pub trait HttpCalls {
     /// Sends a request.
     ///
     /// # Errors
-    /// If Envoy refuses the call; it never gets a response then.
+    /// If Envoy rejects the call; it never gets a response then.
     fn send(&self, request: &Request<'_>) -> Result<Call, CallError>;
 }
 
-/// Why Envoy refuses a call.
+/// Why Envoy rejects a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// It has no such cluster (yet).
@@ -38,9 +38,9 @@ impl std::error::Error for CallError {}
 impl fmt::Display for CallError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::NoCluster => "Envoy refuses the call, because the cluster does not exist",
+            Self::NoCluster => "Envoy rejects the call, because the cluster does not exist",
             Self::Unavailable => {
-                "Envoy refuses the call, because the cluster has no host or its circuit breaker is open"
+                "Envoy rejects the call, because the cluster has no host or its circuit breaker is open"
             }
         })
     }

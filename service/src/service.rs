@@ -55,7 +55,7 @@ pub struct Service {
     snapshots: Snapshots,
     values: SharedValues,
     /// The exporter that comes first when there is not enough time for all.
-    turn: usize,
+    first_exporter: usize,
     stats: ServiceStats,
     self_metrics: bool,
     backlog: Backlog,
@@ -81,7 +81,7 @@ impl Service {
     /// Creates a service, and registers its queues.
     ///
     /// # Errors
-    /// If the host refuses to register a queue.
+    /// If the host does not register a queue.
     pub fn new(config: ServiceConfig) -> Result<Self, tributary_host::Status> {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
@@ -117,7 +117,7 @@ impl Service {
             resource,
             exporters,
             values: SharedValues::new(config.values, now),
-            turn: 0,
+            first_exporter: 0,
             stats: ServiceStats::define(),
             self_metrics: config.self_metrics,
             backlog: Backlog::default(),
@@ -280,8 +280,8 @@ impl Service {
 
     /// Exports what is due. At least one destination proceeds, another one each time.
     fn export(&mut self, calls: &dyn HttpCalls, budget: Budget, now: u64) {
-        let turn = self.turn.checked_rem(self.exporters.len()).unwrap_or(0);
-        let (last, first) = self.exporters.split_at_mut(turn);
+        let at = self.first_exporter.checked_rem(self.exporters.len()).unwrap_or(0);
+        let (last, first) = self.exporters.split_at_mut(at);
         let (table, resource, stats) = (&mut self.table, &self.resource, &self.stats);
         let mut context = ExportContext { calls, table, resource, stats };
         self.backlog.exports = false;
@@ -294,7 +294,7 @@ impl Service {
             self.backlog.exports |= is_unfinished;
         }
         if self.backlog.exports {
-            self.turn = self.turn.wrapping_add(1);
+            self.first_exporter = self.first_exporter.wrapping_add(1);
         }
     }
 

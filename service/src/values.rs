@@ -161,17 +161,17 @@ impl SharedValue {
 
     /// Returns the value in the response of the current callback, and its expiry.
     fn read(&self, now_unix_nano: u64) -> Result<(Vec<u8>, Option<u64>), ValueError> {
-        let status = http_call::answer_header(":status").unwrap_or_default();
+        let status = http_call::response_header(":status").unwrap_or_default();
         if !matches!(status.as_slice(), [b'2', _, _]) {
             return Err(ValueError::Status(String::from_utf8_lossy(&status).into_owned()));
         }
         let header = match &self.config.source {
-            ValueSource::Header(name) => http_call::answer_header(name),
+            ValueSource::Header(name) => http_call::response_header(name),
             _ => None,
         };
-        let body = http_call::answer_body(BODY_BYTES_MAX);
+        let body = http_call::response_body(BODY_BYTES_MAX);
         let value = self.config.source.find(&body, header.as_deref(), self.config.max_bytes)?;
-        let cache_control = http_call::answer_header("cache-control");
+        let cache_control = http_call::response_header("cache-control");
         let expires = self.config.expiry.of(&value, cache_control.as_deref(), now_unix_nano);
         if expires.is_some_and(|at| at <= now_unix_nano) {
             return Err(ValueError::Expired);
@@ -186,8 +186,8 @@ impl SharedValue {
             let (name, cluster) = (quoted(&self.config.name), quoted(&self.config.cluster));
             let wait = duration::format(wait);
             warn!(
-                "value {name} from cluster {cluster}: {error}; the last good value is kept, retry in {wait} ({suppressed} \
-                 similar lines suppressed)"
+                "value {name} from cluster {cluster}: {error}; the last good value is kept, retry in {wait} \
+                 ({suppressed} similar lines suppressed)"
             );
         }
     }
@@ -212,7 +212,10 @@ impl SharedValue {
             self.written = Some(Vec::new());
             if self.log.permit(now_unix_nano).is_some() {
                 let name = quoted(&self.config.name);
-                warn!("value {name}: removed, because fetching failed for longer than keep_on_failure");
+                warn!(
+                    "value {name}: removed, because fetching failed for longer than keep_on_failure; headers \
+                     follow if_missing until a fetch succeeds"
+                );
             }
         }
     }

@@ -49,7 +49,7 @@ struct Case {
 /// Attributes with their values; `None` for an absent attribute.
 type Labels = &'static [(&'static str, Option<&'static str>)];
 
-/// A path that cannot be normalised: over HTTP/1.1, Envoy refuses it before it looks for a route.
+/// A path that cannot be normalised: over HTTP/1.1, Envoy rejects it before it looks for a route.
 const BAD_PATH: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.request.method", Some("GET")), ("http.route", None)],
@@ -58,7 +58,7 @@ const BAD_PATH_WITH_ROUTE: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.route", Some("users")), ("error.type", None)],
 );
-/// A refused header: over HTTP/1.1 by an answer, otherwise by a reset.
+/// A rejected header: over HTTP/1.1 by an answer, otherwise by a reset.
 const BAD_HEADER: (&str, Labels) = (
     "bad header",
     &[("http.response.status_code", Some("400")), ("http.request.method", None), ("http.route", None)],
@@ -100,7 +100,7 @@ fn shapes() -> Vec<Shape> {
             .weight(2),
         Shape::get("given up", "/given-up").delay_ms(never).ending(Ending::CloseBeforeAnswer).weight(3),
         Shape::get("bad path", "/users/%00").weight(2),
-        Shape::get("bad header", "/users/2").header("x_name", "refused").weight(2),
+        Shape::get("bad header", "/users/2").header("x_name", "rejected").weight(2),
     ]
 }
 

@@ -162,7 +162,7 @@ impl Stage {
                 // time out.
                 let tunnel = self.envoy.listener(&format!("{}-tunnel", case.name))?;
                 let mut client = EchoClient::connect(tunnel).await?;
-                client.send(b"refused").await?;
+                client.send(b"rejected").await?;
                 client.reset()
             }
             (At::UpstreamHttpFilter, _) => {
@@ -219,7 +219,7 @@ fn reports(log: &str, case: &Case) -> usize {
 }
 
 /// Whether the check finds that a plugin is at a wrong place.
-fn is_refused(point: AttachPoint, case: &Case) -> Result<bool> {
+fn is_rejected(point: AttachPoint, case: &Case) -> Result<bool> {
     let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?;
     let yaml = config.attach(point, case.name, &case.plugin()?).to_yaml()?;
     let report = command::check(&[("envoy.yaml".to_owned(), yaml)]);
@@ -232,7 +232,11 @@ async fn attached(point: AttachPoint) -> Result<()> {
     // The service is there already.
     let cases = || CASES.iter().filter(|case| !(is_quiet && case.kind == Kind::Service));
     for case in cases() {
-        ensure!(is_refused(point, case)? != case.kind.fits(point), "the check of {} at {point:?}", case.name);
+        ensure!(
+            is_rejected(point, case)? != case.kind.fits(point),
+            "the check of {} at {point:?}",
+            case.name
+        );
     }
     let stage = Stage::start(|mut config| {
         for case in cases() {

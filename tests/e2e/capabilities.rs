@@ -47,7 +47,7 @@ fn missing(config: &EnvoyConfig) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether a log reports for which capability the plugin of this name was refused.
+/// Whether a log reports for which capability the plugin of this name was rejected.
 fn reports_cause(log: &str, capability: &str) -> bool {
     // The plugin's messages begin with the id of its VM.
     let mut messages = messages_of(log, capability).filter_map(|message| Some(message.split_once(": ")?.1));
@@ -67,12 +67,12 @@ fn no_traps(envoy: &Envoy, without_context: usize) -> Result<()> {
     Ok(())
 }
 
-/// A module as it is attached, and the capabilities without which its configuration is refused.
+/// A module as it is attached, and the capabilities without which its configuration is rejected.
 struct Restricted {
     module: ModuleKind,
     configuration: Value,
     point: AttachPoint,
-    refused_without: &'static [&'static str],
+    rejected_without: &'static [&'static str],
 }
 
 impl Restricted {
@@ -97,13 +97,13 @@ impl Restricted {
         let mut envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
         let listeners = envoy.admin().get("/listeners").await?;
         let is_there = |name: &str| listeners.contains(&format!("{name}::"));
-        let refused: Vec<_> = capabilities.iter().copied().filter(|name| !is_there(name)).collect();
+        let rejected: Vec<_> = capabilities.iter().copied().filter(|name| !is_there(name)).collect();
         let log = envoy.log()?;
-        assert_eq!(refused, self.refused_without);
-        for capability in &refused {
+        assert_eq!(rejected, self.rejected_without);
+        for capability in &rejected {
             ensure!(reports_cause(&log, capability), "no message for {capability}\n{log}");
         }
-        for capability in capabilities.into_iter().filter(|name| !refused.contains(name)) {
+        for capability in capabilities.into_iter().filter(|name| !rejected.contains(name)) {
             seen.spawn(streams(capability, envoy.listener(capability)?));
         }
         for served in seen.join_all().await {
@@ -145,8 +145,8 @@ async fn passed(capability: &'static str, listener: SocketAddr) -> Result<()> {
     client.close().await
 }
 
-/// Capabilities without which a worker filter is refused, in both of its modules.
-const REFUSED: [&str; 5] = [
+/// Capabilities without which a worker filter is rejected, in both of its modules.
+const REJECTED: [&str; 5] = [
     "proxy_call_foreign_function",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
@@ -154,7 +154,7 @@ const REFUSED: [&str; 5] = [
     "proxy_set_tick_period_milliseconds",
 ];
 /// The same for a console.
-const CONSOLE_REFUSED: [&str; 7] = [
+const CONSOLE_REJECTED: [&str; 7] = [
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
@@ -165,15 +165,15 @@ const CONSOLE_REFUSED: [&str; 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_access_logger_never_traps_and_touches_no_request() -> Result<()> {
+async fn an_access_logger_never_traps_and_affects_no_request() -> Result<()> {
     let (module, point) = (ModuleKind::Worker, AttachPoint::HttpLogger);
-    Restricted { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+    Restricted { module, configuration: json!({}), point, rejected_without: &REJECTED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_measures_never_traps_and_touches_no_request() -> Result<()> {
+async fn a_filter_that_measures_never_traps_and_affects_no_request() -> Result<()> {
     let (module, point) = (ModuleKind::Worker, AttachPoint::HttpFilter);
-    Restricted { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+    Restricted { module, configuration: json!({}), point, rejected_without: &REJECTED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +191,7 @@ async fn a_filter_with_headers_and_a_tap_never_traps_and_serves_every_request() 
         "tap": {"condition": "true", "per_minute": 1000, "body_bytes": 16}
     });
     let (module, point) = (ModuleKind::FullWorker, AttachPoint::HttpFilter);
-    Restricted { module, configuration, point, refused_without: &REFUSED }.check(served).await
+    Restricted { module, configuration, point, rejected_without: &REJECTED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,12 +199,12 @@ async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
     let configuration =
         json!({"preset": "tcp", "report_interval": "100ms", "tap": {"condition": "true", "body_bytes": 16}});
     let (module, point) = (ModuleKind::FullWorker, AttachPoint::NetworkFilter);
-    Restricted { module, configuration, point, refused_without: &REFUSED }.check(passed).await
+    Restricted { module, configuration, point, rejected_without: &REJECTED }.check(passed).await
 }
 
-/// A module cannot reject this combination: Envoy makes no call in which the module could refuse to start.
+/// A module cannot reject this combination: Envoy makes no call in which the module could do so.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_says_so() -> Result<()> {
+async fn a_logger_without_contexts_and_configuration_traps_and_the_check_reports_it() -> Result<()> {
     const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
     let servers = Servers::start().await?;
     let logger = AttachedPlugin::new("logger", "worker_filter", &json!({}));
@@ -246,16 +246,16 @@ async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_console_never_traps_and_answers_every_request() -> Result<()> {
+async fn a_console_never_traps_and_responds_to_every_request() -> Result<()> {
     let (module, point) = (ModuleKind::Console, AttachPoint::HttpFilter);
     let configuration = json!({"flush": {"interval": "200ms"}});
-    Restricted { module, configuration, point, refused_without: &CONSOLE_REFUSED }.check(answered).await
+    Restricted { module, configuration, point, rejected_without: &CONSOLE_REJECTED }.check(answered).await
 }
 
 const SERVICE: AttachPoint = AttachPoint::Bootstrap { singleton: true };
 
-/// Capabilities without which the service is refused.
-const SERVICE_REFUSED: [&str; 6] = [
+/// Capabilities without which the service is rejected.
+const SERVICE_REJECTED: [&str; 6] = [
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     CONTEXTS,
@@ -275,7 +275,7 @@ fn service_without(capability: &str) -> AttachedPlugin {
 }
 
 /// An Envoy that does not start without this.
-async fn refused_service(capability: &'static str) -> Result<()> {
+async fn rejected_service(capability: &'static str) -> Result<()> {
     let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?.free_ports();
     let config = config.attach(SERVICE, capability, &service_without(capability));
     let mut envoy = Envoy::spawn(&config, &EnvoyOptions::workers(1)).await?;
@@ -286,17 +286,17 @@ async fn refused_service(capability: &'static str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn envoy_says_what_the_service_is_refused_without() -> Result<()> {
+async fn envoy_logs_which_capability_is_missing_when_it_rejects_the_service() -> Result<()> {
     let all_at_once = async |capabilities: &[&'static str]| {
         let mut running = JoinSet::new();
         for capability in capabilities.iter().copied() {
             running.spawn_local(async move {
-                refused_service(capability).await.with_context(|| format!("without {capability}"))
+                rejected_service(capability).await.with_context(|| format!("without {capability}"))
             });
         }
         running.join_all().await.into_iter().collect::<Result<()>>()
     };
-    for capabilities in SERVICE_REFUSED.chunks(AT_ONCE) {
+    for capabilities in SERVICE_REJECTED.chunks(AT_ONCE) {
         LocalSet::new().run_until(all_at_once(capabilities)).await?;
     }
     Ok(())
@@ -304,10 +304,11 @@ async fn envoy_says_what_the_service_is_refused_without() -> Result<()> {
 
 /// All in one Envoy, each with a worker of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
+async fn a_service_never_traps_and_affects_no_request() -> Result<()> {
     let servers = Servers::start().await?;
     let capabilities = needed(ModuleKind::Service);
-    let taken: Vec<_> = capabilities.iter().copied().filter(|name| !SERVICE_REFUSED.contains(name)).collect();
+    let taken: Vec<_> =
+        capabilities.iter().copied().filter(|name| !SERVICE_REJECTED.contains(name)).collect();
     let mut config = servers.config()?;
     for capability in &taken {
         let named = json!([{"name": "without", "value": capability}]);

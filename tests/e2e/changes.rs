@@ -50,7 +50,7 @@ async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Resu
         scene.envoy.admin().wait_for_counter(updated, before + change).await?;
         running.wait_for_more(BETWEEN, LIMIT).await?;
     }
-    // A refused configuration changes nothing: an unknown key, and a value of 2 MiB.
+    // A rejected configuration changes nothing: an unknown key, and a value of 2 MiB.
     let wrong = [
         phase(4).worker("flsh", 1),
         phase(4).worker("dimensions", json!([{"name": "phase", "value": "x".repeat(2 << 20)}])),

@@ -132,7 +132,7 @@ async fn every_query_of_the_dashboard_returns_data_and_every_rule_reads_existing
 }
 
 #[tokio::test]
-async fn each_alert_fires_and_stays_silent_as_its_test_says() -> Result<()> {
+async fn the_alert_rules_pass_their_promtool_tests() -> Result<()> {
     let folder = repository::root().join("envoy/dashboards");
     let promtool = tools::prometheus::promtool().await?;
     for arguments in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]] {

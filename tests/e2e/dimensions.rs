@@ -160,7 +160,7 @@ async fn failed_expressions_and_mistyped_values_give_the_default_and_are_counted
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expression_that_does_not_compile_is_refused_with_its_text_and_envoys_reason() -> Result<()> {
+async fn an_expression_that_does_not_compile_is_rejected_with_its_text_and_envoys_reason() -> Result<()> {
     for (expression, reason) in [
         ("request.method ==", "expr_create parse error: ERROR: <input>:1:18: Syntax error"),
         ("request.method.nothing(1)", "expr_create compile error: No overloads provided"),
@@ -168,7 +168,7 @@ async fn an_expression_that_does_not_compile_is_refused_with_its_text_and_envoys
         let config = EnvoyConfig::minimal()?
             .free_ports()
             .worker("dimensions", json!([{"name": "broken", "cel": expression}]));
-        let log = Envoy::refused(&config).await?;
+        let log = Envoy::rejected(&config).await?;
         let expected = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
         assert!(log.contains(&expected) && log.contains(reason), "{log}");
     }

@@ -114,7 +114,7 @@ fn a_short_soak_loses_nothing() -> Result<()> {
     let outcome: serde_json::Value = serde_json::from_str(printed.lines().last().context("a last line")?)?;
     assert_eq!((&outcome["lost"], &outcome["failed"]), (&0.into(), &0.into()), "{outcome}");
     let counted = |pointer: &str| outcome.pointer(pointer).and_then(serde_json::Value::as_u64);
-    for figure in ["/requests", "/exports/failed", "/ledger_looks", "/ledger_gap_max", "/resident_mib/2"] {
+    for figure in ["/requests", "/exports/failed", "/ledger_checks", "/ledger_gap_max", "/resident_mib/2"] {
         assert!(counted(figure).is_some_and(|count| count > 0), "{figure}: {outcome}");
     }
     Ok(())

@@ -108,7 +108,9 @@ fn slow_commands_exist() -> Result<()> {
 #[test]
 fn every_block_has_a_known_info_string() -> Result<()> {
     let known = |info: &str| match info {
-        "text" | "console" | "promql" | "yaml worker" | "yaml service" | "yaml configuration" => true,
+        "text" | "mermaid" | "console" | "promql" | "yaml worker" | "yaml service" | "yaml configuration" => {
+            true
+        }
         // The test of the console runs the hook.
         "yaml annotations" | "yaml telemetry" | "yaml hook" | "console of minutes" => true,
         // The test of the shared counters compares it with the file.

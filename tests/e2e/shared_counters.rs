@@ -90,7 +90,7 @@ async fn a_plugin_made_with_the_plain_sdk_reads_the_exact_count_of_all_workers()
             .map_err(|_| anyhow::anyhow!("four"))
     };
     let count = REQUESTS.to_string();
-    let wanted = [count.as_str(), count.as_str(), "nobody has counted yet", "nobody has counted yet"];
+    let wanted = [count.as_str(), count.as_str(), "nothing was counted yet", "nothing was counted yet"];
     poll::until("the plugin to read every request", LIMIT, async || {
         let seen = read().await?;
         Ok(Seen::when(seen == wanted, seen))

@@ -124,14 +124,14 @@ async fn unique_values_stay_within_their_limit_and_are_all_counted() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_of_two_mebibytes_is_refused_in_one_line() -> Result<()> {
+async fn a_configuration_of_two_mebibytes_is_rejected_in_one_line() -> Result<()> {
     let text = "x".repeat(2 << 20);
     let edits: [(&str, &dyn Fn(EnvoyConfig) -> EnvoyConfig); 2] = [
         ("worker filter", &|config| config.worker("dimensions", json!([{"name": "x", "value": text}]))),
         ("service", &|config| config.service("resource", json!({"x": text}))),
     ];
     for (module, edit) in edits {
-        let log = Envoy::refused(&edit(EnvoyConfig::minimal()?.free_ports())).await?;
+        let log = Envoy::rejected(&edit(EnvoyConfig::minimal()?.free_ports())).await?;
         let lines: Vec<_> =
             log.lines().filter(|line| line.contains("tributary: configuration of the")).collect();
         ensure!(lines.len() == 1 && lines.iter().all(|line| line.len() < 500), "{lines:?}");

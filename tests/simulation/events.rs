@@ -32,7 +32,7 @@ events! {
     /// Observations in batches that never arrived.
     Missing,
     Duplicate,
-    Refused,
+    Invalid,
     Export,
     ExportFailed,
     ClockWentBack,

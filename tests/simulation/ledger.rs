@@ -15,7 +15,7 @@ pub(crate) struct QueueLedger {
     pub(crate) enqueued: u64,
     pub(crate) aggregated: u64,
     pub(crate) duplicates: u64,
-    pub(crate) refused: u64,
+    pub(crate) invalid: u64,
     missing: u64,
 }
 
@@ -50,12 +50,12 @@ impl QueueLedger {
         fake::with(|host| host.queues.taken = Some(Vec::new()));
         calls();
         let taken = fake::with(|host| host.queues.taken.take()).unwrap_or_default();
-        taken.iter().for_each(|item| self.took(item, is_restarted));
+        taken.iter().for_each(|item| self.record_taken(item, is_restarted));
     }
 
-    fn took(&mut self, item: &[u8], is_restarted: bool) {
+    fn record_taken(&mut self, item: &[u8], is_restarted: bool) {
         let Ok(batch) = Batch::decode(item.to_vec()) else {
-            self.refused += 1;
+            self.invalid += 1;
             return;
         };
         let producer = self.producers.get_mut(&batch.producer).unwrap();
@@ -87,8 +87,8 @@ impl QueueLedger {
             stat("batches_duplicate"),
             stat("batches_invalid"),
         ];
-        let expected = [self.enqueued, self.aggregated, self.missing, self.duplicates, self.refused];
-        assert_eq!(reported, expected, "enqueued, aggregated, missing, duplicate and refused");
+        let expected = [self.enqueued, self.aggregated, self.missing, self.duplicates, self.invalid];
+        assert_eq!(reported, expected, "enqueued, aggregated, missing, duplicate and invalid");
     }
 }
 

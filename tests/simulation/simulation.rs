@@ -89,9 +89,9 @@ impl Simulation {
                 self.collectors[at].fault_mode = CollectorFault::draw(&mut self.random);
             }
             68..72 => {
-                let refused = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
-                let refused = self.random.choice(refused).unwrap();
-                fake::with(|host| host.refuse_calls = refused);
+                let rejected = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
+                let rejected = self.random.choice(rejected).unwrap();
+                fake::with(|host| host.reject_calls = rejected);
             }
             72..77 => self.replace_worker(),
             77..82 => self.untrusted_plugin(),
@@ -119,7 +119,7 @@ impl Simulation {
     /// Ends all faults and waits until every request has reached every collector or is known to be lost.
     pub(crate) fn end(mut self) -> EventCounts {
         self.collectors.iter_mut().for_each(|collector| collector.fault_mode = CollectorFault::Healthy);
-        fake::with(|host| host.refuse_calls = None);
+        fake::with(|host| host.reject_calls = None);
         self.hang_steps = 0;
         self.service.get_or_insert_with(|| ServiceVm::begin(self.elapsed_ns)).is_slow = false;
         for item in std::mem::take(&mut self.stolen) {
@@ -150,7 +150,7 @@ impl Simulation {
             (Event::Export, "exports_succeeded"),
             (Event::ExportFailed, "exports_failed"),
             (Event::Duplicate, "batches_duplicate"),
-            (Event::Refused, "batches_invalid"),
+            (Event::Invalid, "batches_invalid"),
         ] {
             self.events.add(event, stat(name));
         }
@@ -345,9 +345,9 @@ impl Simulation {
             && ledger::items(0).is_empty()
             && worker::counter() == counter
             && self.collectors.iter().all(|it| {
-                // Refused observations are among the received ones.
+                // Rejected observations are among the received ones.
                 it.counts() == (self.ledger.aggregated - it.lost, exported)
-                    && Account::of(it.cluster).dropped_by("collector") == it.refused
+                    && Account::of(it.cluster).dropped_by("collector") == it.rejected
             })
     }
 
@@ -378,13 +378,12 @@ impl Simulation {
     }
 
     fn state(&self) -> String {
-        let of =
-            |it: &SimulatedCollector| (it.cluster, it.counts(), it.refused, it.lost, Account::of(it.cluster));
+        let of = |c: &SimulatedCollector| (c.cluster, c.counts(), c.rejected, c.lost, Account::of(c.cluster));
         let counts: Vec<_> = self.collectors.iter().map(of).collect();
         let pending: u64 = self.workers.iter().map(SimulatedWorker::pending).sum();
         format!(
             "{} seen, {pending} pending, {} lost, {} not counted, {} in shared data, {} batches in the queue, {} aggregated, \
-             collectors with (requests, counter), refused and lost: {counts:?}",
+             collectors with (requests, counter), rejected and lost: {counts:?}",
             self.seen,
             self.lost,
             self.uncounted,

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_stays_with_the_connection() {
+    fn a_connection_keeps_what_was_counted_until_it_ends() {
         let mut connections = Connections::default();
         let one = ContextId::new(1);
         connections.opened(one, 2, SECOND, 0);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn three_ticks_observe_all_of_three_times_as_many_connections_as_fit_into_one() {
+    fn connections_that_do_not_fit_into_one_tick_are_observed_in_the_next_ones() {
         let mut connections = Connections::default();
         let all = u32::try_from(REPORTS_MAX * 3 - 1).unwrap();
         (0..all).for_each(|number| connections.opened(ContextId::new(number), 0, SECOND, 0));

@@ -11,9 +11,18 @@ use tributary_plan::plan::{CounterConfig, When};
 
 /// The counters of one worker, each with what it has not added to shared data yet.
 ///
-/// Functions that add to shared data return the last error. Additions that failed stay pending.
+/// Functions that add to shared data return the last failure. Additions that failed stay pending.
 #[derive(Debug)]
 pub struct Counters(Vec<Pending>);
+
+/// A counter to which nothing could be added.
+#[derive(Clone, Copy, Debug)]
+pub struct AddFailure {
+    /// The number of the counter.
+    pub counter: usize,
+    /// The reason.
+    pub error: AddError,
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -36,9 +45,9 @@ impl Counters {
 
     /// Counts the current response and writes the new values into its headers. A header whose addition failed
     /// is left out.
-    pub fn response(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
+    pub fn response(&mut self, data: &mut impl SharedData) -> Result<(), AddFailure> {
         let mut result = Ok(());
-        for counter in &mut self.0 {
+        for (number, counter) in self.0.iter_mut().enumerate() {
             let Some(header) = &counter.config.response_header else { continue };
             counter.pending = counter.pending.saturating_add(1);
             match counter::add(data, &counter.shared_key, counter.pending) {
@@ -47,7 +56,7 @@ impl Counters {
                     // If Envoy rejects the header, the response is sent without it.
                     let _ = headers::set(MapType::HttpResponseHeaders, header, value.to_string().as_bytes());
                 }
-                Err(error) => result = Err(error),
+                Err(error) => result = Err(AddFailure { counter: number, error }),
             }
         }
         result
@@ -67,25 +76,34 @@ impl Counters {
     }
 
     /// Adds the pending counts of counters that are updated with each request.
-    pub fn request(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
-        Self::add(self.0.iter_mut().filter(|counter| counter.config.when == When::Request), data)
+    pub fn request(&mut self, data: &mut impl SharedData) -> Result<(), AddFailure> {
+        self.add(|counter| counter.config.when == When::Request, data)
     }
 
     /// Adds all pending counts.
-    pub fn flush(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
-        Self::add(self.0.iter_mut(), data)
+    pub fn flush(&mut self, data: &mut impl SharedData) -> Result<(), AddFailure> {
+        self.add(|_| true, data)
     }
 
-    fn add<'a>(
-        due: impl Iterator<Item = &'a mut Pending>,
+    /// Returns the configured key of a counter that failed.
+    pub fn key(&self, failure: AddFailure) -> &str {
+        self.0.get(failure.counter).map_or("", |counter| &counter.config.key)
+    }
+
+    fn add(
+        &mut self,
+        is_due: impl Fn(&Pending) -> bool,
         data: &mut impl SharedData,
-    ) -> Result<(), AddError> {
+    ) -> Result<(), AddFailure> {
         // A counter that fails does not stop the others.
         let mut result = Ok(());
-        for counter in due.filter(|counter| counter.pending > 0) {
+        for (number, counter) in self.0.iter_mut().enumerate() {
+            if counter.pending == 0 || !is_due(counter) {
+                continue;
+            }
             match counter::add(data, &counter.shared_key, counter.pending) {
                 Ok(_) => counter.pending = 0,
-                Err(error) => result = Err(error),
+                Err(error) => result = Err(AddFailure { counter: number, error }),
             }
         }
         result

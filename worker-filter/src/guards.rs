@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_guard_that_marks_absence_false_is_a_value() {
+    fn false_is_a_value_unless_a_guard_marks_absence_with_it() {
         let mut guards = guards();
         let mut observation = Observation::default();
         observation.values_mut()[2] = Some(&[0]);

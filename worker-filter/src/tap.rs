@@ -13,7 +13,7 @@ use tributary_plan::plan::TapConfig;
 /// The period of the rate limit, one minute.
 const WINDOW_NS: u64 = 60_000_000_000;
 
-/// Open streams for which the tap remembers its decision. Further ones are not logged.
+/// Open streams for which the tap keeps its decision. Further ones are not logged.
 const STREAMS_MAX: usize = 100_000;
 
 /// Headers of one message that are logged.
@@ -116,7 +116,7 @@ impl<S: BuildHasher> Tap<S> {
         // A new minute starts also if the clock went backwards.
         if since.is_none_or(|since| since >= WINDOW_NS) {
             if self.suppressed > 0 {
-                info!("tap: {} further streams were not logged", self.suppressed);
+                info!("tap: {} further streams were not logged, by the limit per_minute", self.suppressed);
             }
             (self.window_unix_nano, self.in_window, self.suppressed) = (now_unix_nano, 0, 0);
         }
@@ -214,7 +214,12 @@ mod tests {
         tap.headers(ContextId::new(9), MapType::HttpRequestHeaders);
         assert_eq!(
             lines(),
-            ["tap 1 request", "tap 2 request", "tap: 3 further streams were not logged", "tap 3 request"]
+            [
+                "tap 1 request",
+                "tap 2 request",
+                "tap: 3 further streams were not logged, by the limit per_minute",
+                "tap 3 request"
+            ]
         );
         assert_eq!(tap.streams.len(), 1, "ended streams are forgotten");
     }

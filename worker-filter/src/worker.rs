@@ -1,4 +1,9 @@
 //! One worker: everything between a stream that ended and a batch in the queue.
+//!
+//! When a stream ends, its values are read once, for all pipelines: one for the main metrics and, with gRPC
+//! calls, one for theirs. Each adds the observation to its fold; counters, statistics and the tap follow. On
+//! a tick, or after `flush.max_requests` requests, the folds are flushed through their outboxes, unless
+//! backpressure blocks it; a blocked flush is logged by `faults`.
 
 use std::hash::BuildHasher;
 use std::time::Duration;
@@ -6,7 +11,6 @@ use std::time::Duration;
 use hashbrown::HashSet;
 use log::info;
 use proxy_wasm::types::{Action, BufferType, MapType};
-use tributary_host::counter::AddError;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::stream::ContextId;
@@ -17,7 +21,7 @@ use tributary_proto::metric::Metric;
 
 use crate::backpressure::{BATCHES_BETWEEN_TICKS_MAX, BATCHES_MAX, Backpressure};
 use crate::connections::{Connection, Connections};
-use crate::counters::Counters;
+use crate::counters::{AddFailure, Counters};
 use crate::faults::Faults;
 use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
@@ -358,10 +362,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
         blocked
     }
 
-    fn report_counters(&mut self, result: Result<(), AddError>) {
-        if let Err(error) = result {
+    fn report_counters(&mut self, result: Result<(), AddFailure>) {
+        if let Err(failure) = result {
             self.stats.counter_updates_delayed.add(1);
-            self.faults.counter(error);
+            self.faults.counter(self.counters.key(failure), failure.error);
         }
     }
 }

@@ -103,7 +103,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
         first_failure: tally.first_failure.clone(),
         lost: counts.lost(tally.sent()),
         totals: counts,
-        ledger_looks: monitor.checks,
+        ledger_checks: monitor.checks,
         ledger_gap_max: monitor.gap_max,
         faults: schedule.drawn,
         exports,

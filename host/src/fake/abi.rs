@@ -246,7 +246,7 @@ host_function!(proxy_get_metric(id: u32, value: *mut u64) |host| {
 
 host_function!(proxy_http_call(cluster: *const u8, cluster_size: usize, headers: *const u8, headers_size: usize,
     body: *const u8, body_size: usize, _trailers: *const u8, _trailers_size: usize, timeout_ms: u32, token: *mut u32) |host| {
-    if let Some(status) = host.refuse_calls {
+    if let Some(status) = host.reject_calls {
         return Err(status);
     }
     // SAFETY: the module passes its own bytes.

@@ -76,7 +76,7 @@ fn the_scale_is_the_largest_at_which_all_values_fit() {
 }
 
 #[test]
-fn a_cleared_histogram_is_a_new_one() {
+fn a_cleared_histogram_equals_a_new_one() {
     let mut histogram = folded(&[0, 1, u64::MAX], 1, 160);
     histogram.clear();
     assert_eq!(histogram, ExponentialHistogram::new(160));
@@ -84,7 +84,7 @@ fn a_cleared_histogram_is_a_new_one() {
 }
 
 #[test]
-fn known_values_cost_no_allocation() {
+fn values_in_known_buckets_cost_no_allocation() {
     let mut histogram = folded(&[NANOS / 1_000, NANOS, NANOS * 60], NANOS, 160);
     let before = histogram.buckets.as_ptr();
     (1..60_000).for_each(|ms| histogram.record(ms * 1_000_000, NANOS));

@@ -42,7 +42,7 @@ impl Instance {
         }
         let id = random::uuid().unwrap_or_else(|_| now_unix_nano.to_string());
         let instance = Self { id, started_unix_nano: now_unix_nano };
-        // If Envoy refuses, the id is still unique.
+        // If Envoy rejects the write, the id is still unique.
         save(KEY, &[now_unix_nano.to_le_bytes().as_slice(), instance.id.as_bytes()].concat());
         instance
     }

@@ -72,7 +72,7 @@ impl Delivery {
         std::mem::take(&mut self.failures)
     }
 
-    /// Records that the slice must be sent again, because Envoy refused the call or the collector asks for
+    /// Records that the slice must be sent again, because Envoy rejected the call or the collector asks for
     /// it. Returns the number of failures in a row and the wait: the backoff, or what the collector asked for
     /// if that is longer.
     pub fn failed(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> (u32, Duration) {

@@ -1,4 +1,9 @@
 //! Encodings: from points to the bytes of a request.
+//!
+//! [`Encoding::part`] gets the points of some rows and writes them with the [`Resource`]: as OTLP (`otlp`,
+//! whose `writer` has the same walk for protobuf and for JSON) or as `remote_write`, whose labels are sorted.
+//! `protobuf` has the keys and lengths that both need. [`SizeHint`] gives an upper bound of the bytes of a
+//! point before it is encoded, so that a slice fits into one request.
 
 mod otlp;
 mod protobuf;

@@ -1,4 +1,9 @@
 //! The exporter of one destination: writes requests from the table, sends them, and handles the responses.
+//!
+//! On a tick, the delivery says whether a slice is due; the request grows by [`PART_ROWS`] rows at a time,
+//! within the budget of the callback, and is sent when it is complete. The response confirms the slice,
+//! discards it or schedules it again. [`status`] counts and logs each result, and [`totals`] has them by
+//! error type.
 
 pub mod status;
 pub mod totals;
@@ -205,13 +210,13 @@ impl Exporter {
         let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.call == call) else {
             return false;
         };
-        let header = |name| if has_headers { http_call::answer_header(name) } else { None };
+        let header = |name| if has_headers { http_call::response_header(name) } else { None };
         let response = CollectorResponse {
             status: header(":status"),
             content_type: header("content-type"),
             retry_after: header("retry-after"),
             is_from_server: header(FROM_SERVER).is_some(),
-            body: if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() },
+            body: if has_headers { http_call::response_body(BODY_BYTES_MAX) } else { Vec::new() },
         };
         let (now, status) = (clock::now_unix_nano(), response.status.as_deref());
         let InFlight { start, next, .. } = in_flight;

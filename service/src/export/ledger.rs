@@ -111,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_adds_up_after_every_step_and_restart(steps in prop::collection::vec((0u8..6, 0u64..100), 0..60)) {
+        fn the_ledger_adds_up_after_every_step_and_restart(steps in prop::collection::vec((0u8..6, 0u64..100), 0..60)) {
             fake::reset();
             let (mut ledger, mut aggregated) = (Ledger::define("d"), 0);
             for (step, number) in steps {

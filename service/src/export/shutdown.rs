@@ -52,7 +52,8 @@ pub fn log_unexported(exporter: &Exporter, table: &Table, resource: &Resource, n
     }
     if left_out > 0 {
         warn!(
-            "destination \"{name}\": {left_out} further unexported points are lost: they exceed {LINES_MAX} log lines"
+            "destination \"{name}\": {left_out} further unexported points are lost: they exceed {LINES_MAX} log \
+             lines"
         );
     }
     logged

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn confirmed_rows_are_not_unconfirmed() {
+    fn confirmed_rows_are_skipped_only_for_their_own_destination() {
         let mut table = table(Kind::Counter, &Point::Counter(1), 3);
         let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
         table.mark_sent(CUMULATIVE, Cursor::default(), None, 10);

@@ -94,7 +94,8 @@ impl Snapshots {
         }
     }
 
-    /// Writes a whole snapshot to shared data. If the host refuses, the console responds that there is none.
+    /// Writes a whole snapshot to shared data. If the host rejects it, the console responds that there is
+    /// none.
     fn publish(&self, mut bytes: Vec<u8>, is_cut: bool) {
         if is_cut {
             let last = SnapshotPart { is_cut, ..SnapshotPart::default() };

@@ -15,8 +15,8 @@ pub const PRODUCERS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Producers {
     slots: Vec<Slot>,
-    /// Counts batches, to find the producer that was quiet longest.
-    turn: u64,
+    /// The number of batches, to find the producer that was quiet longest.
+    batches: u64,
     /// The slot of the last batch.
     last: usize,
     /// Whether it knows every producer of this process: then the first batch of a new one has the number 1.
@@ -26,7 +26,8 @@ pub struct Producers {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     position: ProducerPosition,
-    turn: u64,
+    /// The number of the producer's last batch among the batches of all producers.
+    last_batch: u64,
 }
 
 /// What the sequence number of a batch means.
@@ -53,7 +54,7 @@ impl Producers {
             let stored = ProducerPosition::load(slot);
             producers.is_complete = stored == Ok(None);
             let Ok(Some(position)) = stored else { break };
-            producers.slots.push(Slot { position, turn: 0 });
+            producers.slots.push(Slot { position, last_batch: 0 });
         }
         producers
     }
@@ -71,25 +72,25 @@ impl Producers {
         let Batch { producer, sequence, observed_before, .. } = *batch;
         let observations = observed_before.saturating_add(batch.observations());
         let position = ProducerPosition { producer, sequence, observations };
-        self.turn = self.turn.saturating_add(1);
-        let turn = self.turn;
+        self.batches = self.batches.saturating_add(1);
+        let last_batch = self.batches;
         let mut known = self.slots.iter_mut().enumerate();
         if let Some((number, slot)) = known.find(|(_, slot)| slot.position.producer == producer) {
             self.last = number;
-            slot.turn = turn;
+            slot.last_batch = last_batch;
             let step = sequence.checked_sub(slot.position.sequence);
             let Some(batches) = step.and_then(|step| step.checked_sub(1)) else { return Arrival::Duplicate };
             let observations = observed_before.saturating_sub(slot.position.observations);
             slot.position = position;
             return if batches == 0 { Arrival::InOrder } else { Arrival::AfterGap { batches, observations } };
         }
-        let slot = Slot { position, turn };
+        let slot = Slot { position, last_batch };
         let is_first = sequence <= 1 || !self.is_complete || self.slots.len() >= PRODUCERS_MAX;
         if self.slots.len() < PRODUCERS_MAX {
             self.last = self.slots.len();
             self.slots.push(slot);
         } else if let Some((number, quietest)) =
-            self.slots.iter_mut().enumerate().min_by_key(|(_, slot)| slot.turn)
+            self.slots.iter_mut().enumerate().min_by_key(|(_, slot)| slot.last_batch)
         {
             self.last = number;
             *quietest = slot;
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_producers_cannot_make_it_grow() {
+    fn unknown_producers_cannot_exceed_the_limit() {
         let mut producers = Producers::default();
         register(&mut producers, 0, 1, 0);
         for producer in 1..5_000 {

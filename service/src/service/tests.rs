@@ -271,12 +271,12 @@ fn an_outage_loses_nothing_and_is_logged_once() {
 #[test]
 fn a_missing_cluster_is_retried() {
     let service = one_destination();
-    fake::with(|host| host.refuse_calls = Some(tributary_host::Status::BadArgument));
+    fake::with(|host| host.reject_calls = Some(tributary_host::Status::BadArgument));
     enqueue(&batch(1, &[("a", 1)]));
     tick_at(&service, 1);
     let log = logged(LogLevel::Warn);
     assert!(log.contains("the cluster does not exist: check cluster \"collector\""), "{log}");
-    fake::with(|host| host.refuse_calls = None);
+    fake::with(|host| host.reject_calls = None);
     tick_at(&service, 3);
     assert_eq!(last_sums()[0].1, 1);
 }

@@ -22,7 +22,7 @@ pub enum ValueSource {
 /// Why fetching gave no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
-    /// Envoy refused the call.
+    /// Envoy rejected the call.
     Call(CallError),
     /// The response ended early.
     Incomplete,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_or_the_reason_why_there_is_none_is_found() {
+    fn a_response_has_a_value_or_a_reason_why_not() {
         let json: &[u8] = br#"{"a": {"b": ["x", 7, true]}, "c": "line\nbreak", "d": {}, "b/c~1": "y"}"#;
         type Case<'a> = (&'a str, &'a [u8], Result<&'a [u8], ValueError>);
         let cases: [Case<'_>; 13] = [

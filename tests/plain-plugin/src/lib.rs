@@ -40,7 +40,7 @@ impl HttpContext for Plugin {
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         let (value, _) = self.get_shared_data(&format!("tributary.counter.{}", self.counter));
         let text = match value.as_deref().map(<[u8; 8]>::try_from) {
-            None => "nobody has counted yet".to_owned(),
+            None => "nothing was counted yet".to_owned(),
             Some(Ok(bytes)) => u64::from_le_bytes(bytes).to_string(),
             Some(Err(_)) => "no counter".to_owned(),
         };

@@ -1,4 +1,8 @@
 //! The worker's configuration: reads and checks JSON.
+//!
+//! The preset gives a first plan. Then each key changes it, in this order: dropped metrics and dimensions,
+//! added dimensions and metrics, counters, and in the full module headers and the tap. At the end the plan
+//! loses the sources that nothing reads.
 
 mod counter;
 mod dimension;

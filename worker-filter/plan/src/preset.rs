@@ -1,4 +1,7 @@
 //! Presets: the plans from which configurations start.
+//!
+//! `otel` has the semantic conventions of OpenTelemetry for HTTP and gRPC, `tcp` those of connections, and
+//! `istio` the metrics and labels of Istio for both.
 
 mod istio;
 mod otel;
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_dimension_of_a_preset_takes_any_number_of_values_that_a_client_invents() {
+    fn dimensions_of_presets_limit_the_values_that_clients_choose() {
         for (name, preset) in Preset::ALL {
             let plan = preset.plan(true, &|_| None);
             for group in std::iter::once(&plan.main).chain(plan.calls.iter().map(|calls| &calls.group)) {

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn false_lengths_and_depths_cost_nothing() {
+    fn forged_lengths_and_depths_allocate_nothing() {
         for (bytes, expected) in [
             (&b"\xdb\xff\xff\xff\xff text"[..], Err(ReadError::Incomplete)),
             (b"\xc6\xff\xff\xff\xff", Err(ReadError::Incomplete)),
@@ -256,7 +256,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_of_another_writer_are_read_and_their_prefixes_are_incomplete(value in any_value(), cut: prop::sample::Index) {
+        fn encoded_values_are_read_and_their_prefixes_are_incomplete(value in any_value(), cut: prop::sample::Index) {
             let mut bytes = Vec::new();
             rmpv::encode::write_value(&mut bytes, &value).unwrap();
             prop_assert_eq!(RecordReader::new(&bytes[..cut.index(bytes.len())]).value(), Err(ReadError::Incomplete));

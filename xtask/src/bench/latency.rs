@@ -50,8 +50,8 @@ fn send(target: SocketAddr, start: Instant, number: u32) -> Result<Vec<Duration>
     let request = format!("GET / HTTP/1.1\r\nhost: bench\r\n{}: {}\r\n\r\n", HEADER.0, HEADER.1);
     let mut buffer = [0; READ_BYTES];
     let mut latencies = Vec::new();
-    for turn in 0.. {
-        let due = Duration::from_secs(1) * (turn * CONNECTIONS + number) / RATE;
+    for round in 0.. {
+        let due = Duration::from_secs(1) * (round * CONNECTIONS + number) / RATE;
         if due > MEASURED {
             break;
         }

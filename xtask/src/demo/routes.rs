@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn histograms_of_different_bounds_are_refused() {
+    fn histograms_of_different_bounds_are_rejected() {
         let mut other = point(Some("users"), 200, [1, 0, 0]);
         other.histogram.bounds = vec![0.5, 1.0];
         assert!(table(&[point(Some("users"), 503, [1, 0, 0]), other]).is_err());

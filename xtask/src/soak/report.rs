@@ -24,7 +24,7 @@ pub(super) struct SoakReport {
     pub(super) lost: u64,
     pub(super) totals: SoakCounts,
     /// How often the ledger was checked.
-    pub(super) ledger_looks: u64,
+    pub(super) ledger_checks: u64,
     /// The most observations that were in flight at a time.
     pub(super) ledger_gap_max: u64,
     /// How often each fault mode was drawn.
@@ -77,7 +77,7 @@ impl fmt::Display for SoakReport {
         writeln!(
             formatter,
             " ledger         {} checks, at most {} observations in flight",
-            self.ledger_looks, self.ledger_gap_max
+            self.ledger_checks, self.ledger_gap_max
         )?;
         writeln!(
             formatter,
@@ -103,7 +103,7 @@ mod tests {
             first_failure: None,
             lost: totals.lost(9),
             totals,
-            ledger_looks: 0,
+            ledger_checks: 0,
             ledger_gap_max: 0,
             faults: BTreeMap::new(),
             exports: ExportStats { succeeded: 1, failed: 0, points_dropped: 0, points_rejected: 0 },

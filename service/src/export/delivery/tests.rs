@@ -59,7 +59,7 @@ fn a_failed_slice_is_sent_again_from_its_start_after_growing_waits() {
         now += wait * SECOND;
     }
     assert_eq!(delivery.due(now), Some(cursor(5)));
-    assert_eq!(delivery.failed(now, None, 0), (4, Duration::from_secs(8)), "Envoy refused the call");
+    assert_eq!(delivery.failed(now, None, 0), (4, Duration::from_secs(8)), "Envoy rejected the call");
     delivery.due(now + 8 * SECOND);
     delivery.sent(now + 8 * SECOND);
     assert_eq!(delivery.accepted(now + 8 * SECOND, None), 4);
@@ -104,7 +104,7 @@ fn after_a_dropped_slice_the_next_one_waits_for_the_backoff() {
 }
 
 #[test]
-fn a_missing_response_is_given_up() {
+fn a_missing_response_is_a_timeout() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND);

@@ -10,7 +10,7 @@ use tributary_proto::duration::{self, as_ns};
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use super::InFlight;
-use super::totals::{ErrorType, ExportTotals, NO_ANSWER, REJECTED, error_type};
+use super::totals::{ErrorType, ExportTotals, NO_RESPONSE, REJECTED, error_type};
 use crate::export::destination::{DestinationConfig, statistic_name};
 use crate::export::points::Temporality;
 use crate::stats::{DropReason, ProcessCounter, ServiceStats};
@@ -63,7 +63,7 @@ impl ExporterStatus {
         Self { temporality: destination.temporality, state, totals, points_possibly_duplicated, faults }
     }
 
-    /// Records that Envoy refused to send a request.
+    /// Records that Envoy rejected a call.
     pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
         self.fault(now_unix_nano, reason, Consequence::NothingLost.text());
@@ -78,8 +78,8 @@ impl ExporterStatus {
         now_unix_nano: u64,
     ) {
         self.count_failure(stats);
-        self.totals.call_ended(Some(NO_ANSWER.into()), call.duration_ns(now_unix_nano));
-        self.count_unconfirmed(call, consequence, NO_ANSWER.into(), stats);
+        self.totals.call_ended(Some(NO_RESPONSE.into()), call.duration_ns(now_unix_nano));
+        self.count_unconfirmed(call, consequence, NO_RESPONSE.into(), stats);
         self.fault(now_unix_nano, "no response arrived", consequence.text());
     }
 
@@ -129,8 +129,9 @@ impl ExporterStatus {
         self.count_failure(stats);
         self.totals.call_ended(Some(error_type(status)), call.duration_ns(now_unix_nano));
         self.count_unconfirmed(call, consequence, error_type(status), stats);
-        let status =
-            status.map_or("no status".into(), |status| format!("HTTP {}", String::from_utf8_lossy(status)));
+        let status = status.map_or("no complete response".into(), |status| {
+            format!("HTTP {}", String::from_utf8_lossy(status))
+        });
         let wait = duration::format(wait);
         let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
         self.fault(now_unix_nano, &reason, consequence.text());

@@ -12,7 +12,7 @@ const OTHER: &str = "_OTHER";
 /// `otel.sdk.exporter.*`).
 pub(super) const REJECTED: &str = "rejected";
 /// The `error.type` of a call without a response.
-pub const NO_ANSWER: &str = "no_answer";
+pub const NO_RESPONSE: &str = "no_response";
 
 /// The bounds of [`ExportTotals::durations`], in milliseconds: those of the conventions for HTTP calls.
 const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
@@ -71,7 +71,7 @@ fn count<T>(
 /// Returns the error type of a response that is not a success.
 pub(super) fn error_type(status: Option<&[u8]>) -> ErrorType {
     let status = std::str::from_utf8(status.unwrap_or_default()).ok().filter(|text| !text.is_empty());
-    status.map_or(NO_ANSWER.into(), |status| status.to_owned().into())
+    status.map_or(NO_RESPONSE.into(), |status| status.to_owned().into())
 }
 
 #[cfg(test)]
@@ -100,9 +100,9 @@ mod tests {
         let mut totals = ExportTotals::default();
         totals.call_ended(None, 1_000_000);
         totals.call_ended(None, 30_000_000);
-        totals.call_ended(Some(NO_ANSWER.into()), 10_000_000_000);
+        totals.call_ended(Some(NO_RESPONSE.into()), 10_000_000_000);
         let counts: Vec<_> =
             totals.durations.iter().map(|(error, all)| (error.as_deref(), all.count())).collect();
-        assert_eq!(counts, [(None, 2), (Some(NO_ANSWER), 1)]);
+        assert_eq!(counts, [(None, 2), (Some(NO_RESPONSE), 1)]);
     }
 }
