@@ -81,7 +81,8 @@ async fn forged_lines_neither_block_nor_inject(
         "tributary: unexported, ".to_owned(),
         "tributary: unexported for \"collector\" {".to_owned(),
     ];
-    let shapes = forged.iter().map(|value| Shape::get("users", "/users/1").header("user-agent", value));
+    let shapes = forged.iter().zip(["a", "b", "c", "d", "e"]);
+    let shapes = shapes.map(|(value, name)| Shape::get(name, "/users/1").header("user-agent", value));
     let format = "[%START_TIME%] \"%REQ(USER-AGENT)%\" %RESPONSE_CODE%\n";
     let access_log = json!([{
         "name": "stderr",
