@@ -10,6 +10,7 @@ use tributary_host::fake::{self, FakeAnswer};
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::otlp::ExportMetricsServiceRequest;
 use tributary_proto::remote_write::WriteRequest;
+use tributary_proto::shutdown_log;
 use tributary_service::root::ServiceRoot;
 
 /// The export interval of the service.
@@ -73,17 +74,19 @@ impl ServiceHarness {
         }
     }
 
-    /// Shuts the service down. Checks that the unexported metrics in the log are JSON.
+    /// Shuts the service down. Checks that the records of unexported metrics in the log are JSON.
     pub fn end(self) {
         self.0.delete();
         fake::with(|host| {
             for (_, line) in &host.log {
-                let Some(json) =
-                    line.strip_prefix("tributary: unexported for ").and_then(|rest| rest.split_once(' '))
-                else {
-                    continue;
-                };
-                assert!(serde_json::from_str::<IgnoredAny>(json.1).is_ok(), "{line}");
+                let message = line.strip_prefix("tributary: ").unwrap_or(line);
+                if message.starts_with(shutdown_log::MARK) {
+                    let record = shutdown_log::decode(message).map(|(record, _)| record);
+                    assert!(
+                        record.is_some_and(|it| serde_json::from_str::<IgnoredAny>(it).is_ok()),
+                        "{line}"
+                    );
+                }
             }
         });
     }

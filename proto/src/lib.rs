@@ -4,7 +4,7 @@
 //! [`histogram`]s or [`exponential`] histograms of a [`metric`], by [`attributes`], with [`exemplar`]s. A
 //! [`batch`] within [`limits`] takes them to the service, which sends [`otlp`] or [`remote_write`] messages
 //! to collectors. [`counter`]s, [`value`]s, the [`heartbeat`], the state of [`exports`] and snapshots for the
-//! [`console`] are in shared data.
+//! [`console`] are in shared data. What cannot be exported any more goes into a [`shutdown_log`].
 
 pub mod limits;
 
@@ -27,6 +27,7 @@ pub mod otlp;
 pub mod pairs;
 pub mod prometheus;
 pub mod remote_write;
+pub mod shutdown_log;
 pub mod value;
 
 #[cfg(test)]

@@ -199,7 +199,8 @@ impl Service {
         self.publish_ledgers();
         self.read_counters(clock::now_unix_nano());
         let points = self.exporters.iter().map(|exporter| {
-            shutdown::log_unexported(exporter, &self.table, &self.resource, clock::now_unix_nano())
+            let now = clock::now_unix_nano();
+            shutdown::log_unexported(exporter, &self.table, &self.resource, &self.instance.id, now)
         });
         let points = points.fold(0, u64::saturating_add);
         let level = if points == 0 { Level::Info } else { Level::Warn };

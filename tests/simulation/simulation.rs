@@ -1,9 +1,10 @@
 //! The simulation: random steps, and the invariants that hold after each.
 
 use fastrand::Rng;
+use serde_json::Value;
 use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::{Status, fake};
-use tributary_proto::{batch::Batch, limits::QUEUE_HTTP};
+use tributary_proto::{batch::Batch, limits::QUEUE_HTTP, shutdown_log};
 use tributary_tests::scene::DURATION;
 
 use crate::collector::{CollectorFault, SimulatedCollector};
@@ -368,10 +369,13 @@ impl Simulation {
         self.check();
         let log = fake::with(|host| std::mem::take(&mut host.log));
         for (_, line) in log {
-            let Some(rest) = line.strip_prefix("tributary: unexported for \"") else { continue };
-            let (name, json) = rest.split_once("\" ").unwrap();
-            let collector = self.collectors.iter_mut().find(|it| it.cluster == name).unwrap();
-            collector.replay(json);
+            let message = line.strip_prefix("tributary: ").unwrap_or(&line);
+            let Some((record, _)) = shutdown_log::decode(message) else { continue };
+            let record: Value = serde_json::from_str(record).unwrap();
+            let Some(request) = record.get("request") else { continue };
+            let collector =
+                self.collectors.iter_mut().find(|it| record["destination"] == it.cluster).unwrap();
+            collector.replay(&request.to_string());
             self.events.add(Event::LoggedAtShutdown, 1);
         }
         assert!(self.has_settled(), "{}", self.state());

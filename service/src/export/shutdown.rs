@@ -2,6 +2,7 @@
 //! replay` sends the log lines to a collector later.
 
 use log::warn;
+use tributary_proto::shutdown_log;
 
 use super::compress::Compression;
 use super::encode::{Encoding, SizeHint};
@@ -11,21 +12,50 @@ use super::resource::Resource;
 use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, Table};
 
-/// The start of a line; the name of the destination in quotes and an ExportMetricsServiceRequest in OTLP/JSON
-/// follow.
-pub const MARK: &str = "unexported for";
-
-/// The maximum number of bytes of a line, which its last point may exceed: most log pipelines cut lines above
-/// this.
+/// The maximum number of bytes of a request, which its last point may exceed: most log pipelines cut lines
+/// above this.
 const LINE_BYTES: usize = 48 * 1024;
 
 /// The maximum number of lines for one destination: 48 MiB. Further points are counted.
 const LINES_MAX: usize = 1_000;
 
-/// Logs what the destination of an exporter has not confirmed, and returns the number of points. Logs it as a
-/// warning, because Istio and Envoy Gateway make Envoy log nothing below.
-pub fn log_unexported(exporter: &Exporter, table: &Table, resource: &Resource, now_unix_nano: u64) -> u64 {
+/// What each record of one shutdown names: which process could not export to which destination.
+#[derive(Debug)]
+struct Origin<'a> {
+    destination: &'a str,
+    instance: &'a str,
+}
+
+impl Origin<'_> {
+    /// Logs a record with more members, in JSON. Logs it as a warning, because Istio and Envoy Gateway make
+    /// Envoy log nothing below.
+    fn log(&self, members: &[&[u8]]) {
+        let mut record = Vec::new();
+        for (key, value) in [(r#"{"destination":"#, self.destination), (r#","instance":"#, self.instance)] {
+            record.extend_from_slice(key.as_bytes());
+            // Writing to memory never fails.
+            let _ = serde_json::to_writer(&mut record, value);
+        }
+        for member in members {
+            record.extend_from_slice(member);
+        }
+        record.push(b'}');
+        // The encoder writes only valid text.
+        warn!("{}", shutdown_log::encode(&String::from_utf8_lossy(&record)));
+    }
+}
+
+/// Logs what the destination of an exporter has not confirmed, and returns the number of points: numbered
+/// records with an ExportMetricsServiceRequest in OTLP/JSON each, then one with their number.
+pub fn log_unexported(
+    exporter: &Exporter,
+    table: &Table,
+    resource: &Resource,
+    instance: &str,
+    now_unix_nano: u64,
+) -> u64 {
     let (destination, name) = (exporter.id, &exporter.destination.name);
+    let origin = Origin { destination: name, instance };
     let (encoding, mut at) = (Encoding::OtlpJson, Some(Cursor::default()));
     let size = SizeHint::new(encoding, resource);
     let limits =
@@ -45,10 +75,12 @@ pub fn log_unexported(exporter: &Exporter, table: &Table, resource: &Resource, n
             left_out = left_out.saturating_add(points);
             continue;
         }
-        // The encoder writes only valid text.
-        let json = String::from_utf8_lossy(&request.finish()).into_owned();
-        warn!("{MARK} \"{name}\" {json}");
         (lines, logged) = (lines.saturating_add(1), logged.saturating_add(points));
+        let line = format!(r#","line":{lines},"request":"#);
+        origin.log(&[line.as_bytes(), &request.finish()]);
+    }
+    if lines > 0 {
+        origin.log(&[format!(r#","lines":{lines},"points":{logged}"#).as_bytes()]);
     }
     if left_out > 0 {
         warn!(

@@ -9,12 +9,14 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use prost::Message;
 use proxy_wasm::types::LogLevel;
+use serde_json::Value;
 use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::fake::vm::Vm;
 use tributary_host::fake::{self, FakeAnswer};
 use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::counter::shared_key;
 use tributary_proto::metric::{Kind, Metric};
+use tributary_proto::shutdown_log;
 
 use super::*;
 use crate::intake::counters;
@@ -351,12 +353,22 @@ fn ticks_are_rare_again_without_a_backlog() {
     assert_eq!((stat("batches_received"), fake::with(|host| host.tick_period)), (100, Some(TICK)));
 }
 
+/// The records in the log of what was not exported to a destination.
+fn records(name: &str) -> Vec<Value> {
+    let log = logged(LogLevel::Warn);
+    let messages = log.lines().filter(|line| line.contains(shutdown_log::MARK));
+    let records = messages.map(|message| {
+        let (record, _) = shutdown_log::decode(message.strip_prefix("tributary: ").unwrap()).unwrap();
+        serde_json::from_str(record).unwrap()
+    });
+    records.filter(|record: &Value| record["destination"] == name).collect()
+}
+
 /// The points in the log lines for a destination.
 fn unexported(name: &str) -> Vec<(String, i64)> {
-    let mark = format!("{} \"{name}\" ", crate::export::shutdown::MARK);
     let mut points = Vec::new();
-    for line in logged(LogLevel::Warn).lines().filter_map(|line| Some(line.split_once(&mark)?.1)) {
-        let request: ExportMetricsServiceRequest = serde_json::from_str(line).unwrap();
+    for record in records(name).iter().filter(|record| record["request"].is_object()) {
+        let request: ExportMetricsServiceRequest = serde_json::from_value(record["request"].clone()).unwrap();
         points.extend(sums_of(&request).map(|(name, point)| (name.to_owned(), integer(point))));
     }
     points.retain(|(name, _)| name == "requests");
@@ -381,4 +393,8 @@ fn the_shutdown_logs_what_was_not_exported() {
     let requests = |value| ("requests".to_owned(), value);
     assert_eq!(unexported("one"), [requests(7)], "the series that changed, in full");
     assert_eq!(unexported("two"), [requests(7), requests(1)], "both, because it has neither");
+    for name in ["one", "two"] {
+        let records = records(name);
+        assert_eq!((records.len(), &records[0]["line"], &records[1]["lines"]), (2, &1.into(), &1.into()));
+    }
 }

@@ -1,0 +1,203 @@
+//! The requests that a service logged at shutdown, in a log with lines of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use serde::{Deserialize, Serialize};
+use tributary_proto::shutdown_log::{MARK, decode};
+
+use super::log_format::LogFormat;
+
+/// The module's prefix of each message.
+const MODULE: &str = "tributary: ";
+
+/// A request that Envoy did not send.
+#[derive(Debug, PartialEq)]
+pub(crate) struct UnexportedRequest {
+    pub(crate) destination: String,
+    pub(crate) request: ExportMetricsServiceRequest,
+}
+
+/// The lines that look like lines of the shutdown log, but do not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct SkippedLines {
+    /// They do not start as an application log line of Envoy.
+    pub(crate) foreign_lines: usize,
+    /// They are truncated or changed.
+    pub(crate) broken_lines: usize,
+    /// They repeat a line.
+    pub(crate) repeated_lines: usize,
+}
+
+/// A process and one of its destinations.
+type Origin = (String, String);
+
+/// What a log contains of shutdown logs.
+#[derive(Debug, Default)]
+pub(crate) struct ShutdownLog {
+    pub(crate) requests: Vec<UnexportedRequest>,
+    pub(crate) skipped: SkippedLines,
+    shutdowns: BTreeMap<Origin, Shutdown>,
+    /// The lines so far, with their records: of repeated ones the first counts.
+    records: BTreeMap<(Origin, Option<u64>), String>,
+}
+
+/// One service's lines for one destination.
+#[derive(Debug, Default)]
+struct Shutdown {
+    lines: BTreeSet<u64>,
+    announced: Option<u64>,
+    conflicts: usize,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    destination: String,
+    instance: String,
+    #[serde(flatten)]
+    content: Content,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Request { line: u64, request: ExportMetricsServiceRequest },
+    End { lines: u64 },
+}
+
+/// Where the lines of a log are recognized by.
+#[derive(Debug)]
+pub(crate) struct LineReader {
+    pub(crate) formats: Vec<LogFormat>,
+    /// The name in Envoy's log of the plugin that wrote the lines; any if not set.
+    pub(crate) plugin: Option<String>,
+}
+
+impl LineReader {
+    /// Finds the shutdown logs in a log.
+    pub(crate) fn read(&self, log: &[u8]) -> ShutdownLog {
+        let mut found = ShutdownLog::default();
+        let mark = format!("{MODULE}{MARK}");
+        for line in log.split(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            if !line.contains(&mark) {
+                continue;
+            }
+            match self.record(&line) {
+                Ok(record) => found.add(record),
+                Err(Skip::Foreign) => found.skipped.foreign_lines += 1,
+                Err(Skip::Broken) => found.skipped.broken_lines += 1,
+            }
+        }
+        found
+    }
+
+    /// Returns the record of a line.
+    fn record(&self, line: &str) -> Result<String, Skip> {
+        let messages = self.formats.iter().filter_map(|format| format.message(line));
+        let own =
+            messages.filter_map(|(text, pattern)| Some((self.strip_prefix(&text)?.to_owned(), pattern)));
+        let own: Vec<_> = own.collect();
+        let is_whole = own.iter().find_map(|(text, pattern)| {
+            let (record, rest) = decode(text)?;
+            pattern.is_end(rest).then(|| record.to_owned())
+        });
+        is_whole.ok_or(if own.is_empty() { Skip::Foreign } else { Skip::Broken })
+    }
+
+    /// Strips what Envoy and the module write before a message of the plugin.
+    fn strip_prefix<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let text = text.strip_prefix("wasm log")?;
+        let text = match &self.plugin {
+            Some(plugin) => text.strip_prefix(' ')?.strip_prefix(plugin.as_str())?.strip_prefix(": ")?,
+            // The first colon ends the name: what follows may be another plugin's text with values of clients.
+            None => text.split_once(": ").filter(|(name, _)| !name.contains(':'))?.1,
+        };
+        text.strip_prefix(MODULE).filter(|text| text.starts_with(MARK))
+    }
+}
+
+enum Skip {
+    Foreign,
+    Broken,
+}
+
+impl ShutdownLog {
+    /// Adds a record.
+    fn add(&mut self, text: String) {
+        let Ok(Record { destination, instance, content }) = serde_json::from_str(&text) else {
+            self.skipped.broken_lines += 1;
+            return;
+        };
+        let origin = (destination.clone(), instance);
+        let shutdown = self.shutdowns.entry(origin.clone()).or_default();
+        let line = match &content {
+            Content::Request { line, .. } => Some(*line),
+            Content::End { .. } => None,
+        };
+        if let Some(first) = self.records.get(&(origin.clone(), line)) {
+            self.skipped.repeated_lines += 1;
+            shutdown.conflicts += usize::from(*first != text);
+            return;
+        }
+        self.records.insert((origin, line), text);
+        match content {
+            Content::Request { line, request } => {
+                shutdown.lines.insert(line);
+                self.requests.push(UnexportedRequest { destination, request });
+            }
+            Content::End { lines } => shutdown.announced = Some(lines),
+        }
+    }
+
+    /// Returns the names of all destinations.
+    pub(crate) fn destinations(&self) -> BTreeSet<&str> {
+        self.shutdowns.keys().map(|(destination, _)| destination.as_str()).collect()
+    }
+
+    /// Describes what is missing for the selected destinations.
+    pub(crate) fn problems(&self, is_selected: impl Fn(&str) -> bool) -> Vec<String> {
+        let skipped = self.skipped.foreign_lines + self.skipped.broken_lines;
+        if self.shutdowns.is_empty() && skipped > 0 {
+            return vec![format!(
+                "no line of the shutdown log was found, but {skipped} lines contain its mark and are foreign or broken; \
+                 if Envoy has another log format, pass it with --log-format"
+            )];
+        }
+        let selected = self.shutdowns.iter().filter(|((destination, _), _)| is_selected(destination));
+        selected.flat_map(|(origin, shutdown)| shutdown.problems(origin)).collect()
+    }
+}
+
+impl Shutdown {
+    fn problems(&self, (destination, instance): &Origin) -> Vec<String> {
+        let of = format!("destination {destination:?} of instance {instance}");
+        let mut problems = Vec::new();
+        match self.announced {
+            None => problems.push(format!(
+                "{of}: {} lines were found, but not the last line with their number; use the complete log",
+                self.lines.len()
+            )),
+            Some(announced) => {
+                let expected = usize::try_from(announced).unwrap_or(usize::MAX);
+                let present = self.lines.range(1..=announced).count();
+                if present < expected || self.lines.len() > present {
+                    problems.push(format!(
+                        "{of}: {present} of {announced} announced lines were found, and {} others; use the complete log",
+                        self.lines.len() - present
+                    ));
+                }
+            }
+        }
+        if self.conflicts > 0 {
+            problems.push(format!(
+                "{of}: {} lines repeat the number of an earlier line with other contents; the first one counts",
+                self.conflicts
+            ));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests;
