@@ -1,6 +1,6 @@
 //! Envoy shuts down, and none of its counts is lost.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tributary_proto::shutdown_log;
 use tributary_tests::cargo::{replay, replay_with};
@@ -61,9 +61,9 @@ const ISTIO: [&str; 2] = [
     "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t",
 ];
 
-/// Somebody who controls every header puts whole lines of a shutdown log into an access log in the same stream.
-/// Envoy is started with `arguments` and with `log_format` in its bootstrap; `replay_arguments` name a format that
-/// `tributary replay` does not know.
+/// Somebody who controls every header puts whole lines of a shutdown log into an access log in the same
+/// stream. Envoy starts with `arguments` and with `log_format` in its bootstrap. `replay_arguments` name a
+/// format that `tributary replay` does not know.
 async fn forged_lines_neither_block_nor_inject(
     arguments: &[&str],
     log_format: Option<Value>,
@@ -119,7 +119,8 @@ async fn forged_lines_neither_block_nor_inject(
     // Without its last line the log is incomplete, and the other lines are still sent.
     let mark = "unexported, ";
     let last = log.lines().rfind(|line| line.contains(mark) && line.contains("points")).unwrap_or_default();
-    let error = replay_with(&log.replace(last, ""), sink.address(), replay_arguments).unwrap_err();
+    let replayed = replay_with(&log.replace(last, ""), sink.address(), replay_arguments);
+    let error = replayed.err().context("an incomplete log is an error")?;
     ensure!(format!("{error:#}").contains("but not the last line with their number"), "{error:#}");
     Ok(())
 }

@@ -373,9 +373,8 @@ impl Simulation {
             let Some((record, _)) = shutdown_log::decode(message) else { continue };
             let record: Value = serde_json::from_str(record).unwrap();
             let Some(request) = record.get("request") else { continue };
-            let collector =
-                self.collectors.iter_mut().find(|it| record["destination"] == it.cluster).unwrap();
-            collector.replay(&request.to_string());
+            let mut collectors = self.collectors.iter_mut();
+            collectors.find(|it| record["destination"] == it.cluster).unwrap().replay(&request.to_string());
             self.events.add(Event::LoggedAtShutdown, 1);
         }
         assert!(self.has_settled(), "{}", self.state());
@@ -385,14 +384,12 @@ impl Simulation {
         let of = |c: &SimulatedCollector| (c.cluster, c.counts(), c.rejected, c.lost, Account::of(c.cluster));
         let counts: Vec<_> = self.collectors.iter().map(of).collect();
         let pending: u64 = self.workers.iter().map(SimulatedWorker::pending).sum();
+        let Self { seen, lost, uncounted, .. } = self;
+        let (counter, queued) = (worker::counter(), ledger::items(0).len());
         format!(
-            "{} seen, {pending} pending, {} lost, {} not counted, {} in shared data, {} batches in the queue, {} aggregated, \
-             collectors with (requests, counter), rejected and lost: {counts:?}",
-            self.seen,
-            self.lost,
-            self.uncounted,
-            worker::counter(),
-            ledger::items(0).len(),
+            "{seen} seen, {pending} pending, {lost} lost, {uncounted} not counted, {counter} in shared data, \
+             {queued} batches in the queue, {} aggregated, collectors with (requests, counter), rejected and \
+             lost: {counts:?}",
             self.ledger.aggregated,
         )
     }

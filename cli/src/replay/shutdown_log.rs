@@ -110,7 +110,7 @@ impl LineReader {
         let text = text.strip_prefix("wasm log")?;
         let text = match &self.plugin {
             Some(plugin) => text.strip_prefix(' ')?.strip_prefix(plugin.as_str())?.strip_prefix(": ")?,
-            // The first colon ends the name: what follows may be another plugin's text with values of clients.
+            // The first colon ends the name: the rest may be another plugin's text with values of clients.
             None => text.split_once(": ").filter(|(name, _)| !name.contains(':'))?.1,
         };
         text.strip_prefix(MODULE).filter(|text| text.starts_with(MARK))

@@ -115,7 +115,7 @@ fn missing_lines_are_a_problem_and_the_others_count() {
 fn a_truncated_changed_or_continued_line_is_skipped_and_counted() {
     let lines = shutdown(2);
     for broken in [
-        lines[0][..lines[0].len() - 1].to_owned(),
+        lines[0].split_at(lines[0].len() - 1).0.to_owned(),
         lines[0].replace("resourceMetrics", "resourceMetricz"),
         format!("{} 200", lines[0]),
         line(&json!({"destination": "a", "instance": "i", "line": 1})),
