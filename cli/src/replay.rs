@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
     let is_selected = |name: &str| args.destination.as_ref().is_none_or(|destination| destination == name);
     let problems = log.problems(is_selected);
     if !problems.is_empty() {
-        bail!("the log is incomplete: {}", problems.join("; "));
+        bail!("not everything could be sent: {}", problems.join("; "));
     }
     Ok(())
 }

@@ -188,7 +188,7 @@ impl ExponentialHistogram {
 
     /// Converts a message to a histogram of at most `max_size` buckets, and checks it: any plugin in the
     /// process can send one. Returns `None` if the scale is out of range, there are too many buckets, or one
-    /// is where no value of 64 bits can be. Counts, sum and extremes cannot be checked.
+    /// covers no 64-bit value. Counts, sum and extremes cannot be checked.
     pub fn from_wire(wire: batch::ExponentialHistogram, max_size: usize) -> Option<Self> {
         let mut read = Self {
             scale: wire.scale,

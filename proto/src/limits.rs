@@ -49,7 +49,7 @@ pub const UNIT_BYTES_MAX: usize = 63;
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// The most bytes of an attribute's key.
 pub const ATTRIBUTE_KEY_BYTES_MAX: usize = 255;
-/// The most bytes of an attribute's value; a longer one is cut between characters.
+/// The most bytes of an attribute's value; a longer one is truncated at a character boundary.
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 1024;
 
 /// The most counters in shared data. Envoy can neither delete nor list keys, so the set must be small and

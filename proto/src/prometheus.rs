@@ -41,7 +41,7 @@ const UNITS: [(&str, &str); 29] = [
     ("bit", "bits"),
 ];
 
-/// The same after a `/`.
+/// The Prometheus names of units after a `/`, as in `By/s`.
 const UNITS_PER: [(&str, &str); 9] = [
     ("s", "second"),
     ("m", "minute"),

@@ -190,8 +190,10 @@ fn read_destination(
 fn check_headers(section: &mut Section<'_>, headers: &[(String, String)], own: &[&str]) {
     for (header, value) in headers {
         let name = header.as_str();
-        if !is_header_name(name) || HEADERS_RESERVED.contains(&name) || own.contains(&name) {
-            let allowed = "lower-case header names that the service does not set itself";
+        // Envoy's router obeys `x-envoy-` headers, such as those that make it send a request several times.
+        let is_reserved = HEADERS_RESERVED.contains(&name) || name.starts_with("x-envoy-");
+        if !is_header_name(name) || is_reserved || own.contains(&name) {
+            let allowed = "lower-case header names, without x-envoy- and those that the service sets itself";
             section.note("headers", &quoted(header), allowed);
         }
         // The value may be a secret, so the problem does not contain it.

@@ -94,7 +94,8 @@ fn tests_named_in(file: &str) -> Result<Vec<String>> {
 
 #[test]
 fn every_test_that_the_documentation_names_exists() -> Result<()> {
-    let folders = ["console/src", "host/src", "proto/src", "service/src", "tests", "worker-filter"];
+    let folders =
+        ["cli/src", "console/src", "host/src", "proto/src", "service/src", "tests", "worker-filter"];
     let code = code(&folders)?;
     for (file, least) in [("ARCHITECTURE.md", 25), ("docs/envoy-facts.md", 30), ("docs/reliability.md", 15)] {
         let tests = tests_named_in(file)?;

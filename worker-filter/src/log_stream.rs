@@ -109,8 +109,8 @@ impl LogStream {
             && !std::mem::replace(&mut self.recorder.logged_undrained, true)
         {
             error!(
-                "log stream: Envoy does not remove the bytes that were read, so the filters behind this one get \
-                 them: allow proxy_set_buffer_bytes in capability_restriction_config (logged once)"
+                "log stream: Envoy cannot remove the bytes that this filter has read, so later filters get them: \
+                 allow proxy_set_buffer_bytes in capability_restriction_config (logged once)"
             );
         }
     }

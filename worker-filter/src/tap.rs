@@ -116,7 +116,10 @@ impl<S: BuildHasher> Tap<S> {
         // A new minute starts also if the clock went backwards.
         if since.is_none_or(|since| since >= WINDOW_NS) {
             if self.suppressed > 0 {
-                info!("tap: {} further streams were not logged, by the limit per_minute", self.suppressed);
+                info!(
+                    "tap: {} further streams were not logged, because per_minute was reached",
+                    self.suppressed
+                );
             }
             (self.window_unix_nano, self.in_window, self.suppressed) = (now_unix_nano, 0, 0);
         }

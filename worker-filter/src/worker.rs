@@ -314,7 +314,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let counted = self.counters.request(&mut HostSharedData);
         self.report_counters(counted);
         let is_due = self.max_requests.is_some_and(|max| self.main.fold.observations() >= max);
-        // Without a queue each request would try to resolve it; ticks do that.
+        // Only if the queue is resolved: otherwise each request would try to resolve it, which ticks do.
         if is_due && self.main.outbox.is_open() {
             self.flush_folds();
         }

@@ -101,7 +101,7 @@ fn object(line: &str) -> Option<Map<String, Value>> {
 /// writes into application logs: a time, a number, a source file or the name of the logger.
 fn message_of_any_json(line: &str) -> Option<String> {
     static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^(?:warning|(?:envoy )?wasm|[0-9TZ:.,/ +-]*[0-9][0-9TZ:.,/ +-]*|(?:\./)?(?:external|source)/[\w./-]+\.cc(?::\d+)?)$").ok()
+        Regex::new(r"^(?:warning|(?:envoy )?wasm|\d{1,12}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?|(?:\./)?(?:external|source)/[\w./-]+\.cc(?::\d+)?)$").ok()
     });
     let object = object(line)?;
     let mut message = None;
@@ -216,6 +216,9 @@ mod tests {
                 Value::from_iter([("user_agent", "wasm log a"), ("flags", "-"), ("x", "warning")])
                     .to_string(),
                 Value::from_iter([("user_agent", "wasm log a"), ("time", "2026")]).to_string(),
+                Value::from_iter([("ua", "wasm log a"), ("x", "warning"), ("path", "/1")]).to_string(),
+                Value::from_iter([("ua", "wasm log a"), ("x", "warning"), ("a", "10.1.2.3:5000")])
+                    .to_string(),
                 r#"{"user_agent": "wasm log a", "x": "warning", "code": 200}"#.to_owned(),
                 r#"{"user_agent": "wasm log a", "referer": "wasm log a", "x": "warning"}"#.to_owned(),
             ] {

@@ -48,6 +48,8 @@ struct Shutdown {
     lines: BTreeSet<u64>,
     announced: Option<u64>,
     conflicts: usize,
+    /// Points that the service did not log.
+    left_out: u64,
 }
 
 #[derive(Deserialize)]
@@ -62,10 +64,10 @@ struct Record {
 #[serde(untagged)]
 enum Content {
     Request { line: u64, request: ExportMetricsServiceRequest },
-    End { lines: u64 },
+    End { lines: u64, left_out: u64 },
 }
 
-/// Where the lines of a log are recognized by.
+/// Reads the lines that a service logged at its shutdown.
 #[derive(Debug)]
 pub(crate) struct LineReader {
     pub(crate) formats: Vec<LogFormat>,
@@ -79,7 +81,7 @@ impl LineReader {
         let mut found = ShutdownLog::default();
         let mark = format!("{MODULE}{MARK}");
         for line in log.split(|byte| *byte == b'\n') {
-            let line = String::from_utf8_lossy(line);
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
             if !line.contains(&mark) {
                 continue;
             }
@@ -146,7 +148,9 @@ impl ShutdownLog {
                 shutdown.lines.insert(line);
                 self.requests.push(UnexportedRequest { destination, request });
             }
-            Content::End { lines } => shutdown.announced = Some(lines),
+            Content::End { lines, left_out } => {
+                (shutdown.announced, shutdown.left_out) = (Some(lines), left_out)
+            }
         }
     }
 
@@ -161,7 +165,7 @@ impl ShutdownLog {
         if self.shutdowns.is_empty() && skipped > 0 {
             return vec![format!(
                 "no line of the shutdown log was found, but {skipped} lines contain its mark and are foreign or broken; \
-                 if Envoy has another log format, pass it with --log-format"
+                 pass Envoy's log format with --log-format, and a name of a plugin that contains a colon with --plugin"
             )];
         }
         let selected = self.shutdowns.iter().filter(|((destination, _), _)| is_selected(destination));
@@ -171,27 +175,33 @@ impl ShutdownLog {
 
 impl Shutdown {
     fn problems(&self, (destination, instance): &Origin) -> Vec<String> {
-        let of = format!("destination {destination:?} of instance {instance}");
+        let subject = format!("destination {destination:?} of instance {instance}");
         let mut problems = Vec::new();
         match self.announced {
             None => problems.push(format!(
-                "{of}: {} lines were found, but not the last line with their number; use the complete log",
+                "{subject}: {} lines were found, but not the last line with their number; use the complete log",
                 self.lines.len()
             )),
             Some(announced) => {
                 let expected = usize::try_from(announced).unwrap_or(usize::MAX);
-                let present = self.lines.range(1..=announced).count();
+                let present = self.lines.iter().filter(|line| (1..=announced).contains(*line)).count();
                 if present < expected || self.lines.len() > present {
                     problems.push(format!(
-                        "{of}: {present} of {announced} announced lines were found, and {} others; use the complete log",
+                        "{subject}: {present} of {announced} announced lines were found, and {} others; use the complete log",
                         self.lines.len() - present
                     ));
                 }
             }
         }
+        if self.left_out > 0 {
+            problems.push(format!(
+                "{subject}: the service logged all but {} points, which are lost",
+                self.left_out
+            ));
+        }
         if self.conflicts > 0 {
             problems.push(format!(
-                "{of}: {} lines repeat the number of an earlier line with other contents; the first one counts",
+                "{subject}: {} lines repeat the number of an earlier line with other contents; the first one counts",
                 self.conflicts
             ));
         }

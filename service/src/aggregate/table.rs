@@ -175,7 +175,7 @@ impl Table {
         for Series { attributes, observations, points, exemplars } in group.series {
             let mut exemplars = exemplars.into_iter().peekable();
             let hash = self.hasher.hash_one(&*attributes);
-            // One allocation for all metrics of the group, and only if the series is new to one of them.
+            // Allocated once for all metrics of the group, and only if the series is new to one of them.
             let mut shared: Option<Rc<[u8]>> = None;
             for (number, (place, point)) in places.iter().zip(points).enumerate() {
                 let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);

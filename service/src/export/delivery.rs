@@ -84,10 +84,16 @@ impl Delivery {
 
     /// Records that the slice was dropped after a failure: as [`failed`](Self::failed), but the next attempt
     /// sends the slice at `next`, and starts a new cycle not before the interval of this one has passed.
-    pub fn dropped(&mut self, now_unix_nano: u64, next: Option<Cursor>, jitter: u64) -> (u32, Duration) {
+    pub fn dropped(
+        &mut self,
+        now_unix_nano: u64,
+        next: Option<Cursor>,
+        asked: Option<Duration>,
+        jitter: u64,
+    ) -> (u32, Duration) {
         self.at = next.unwrap_or_default();
-        let rest = if next.is_none() { self.rest_of_interval(now_unix_nano) } else { Duration::ZERO };
-        self.failed(now_unix_nano, Some(rest), jitter)
+        let rest = next.is_none().then(|| self.rest_of_interval(now_unix_nano));
+        self.failed(now_unix_nano, asked.max(rest), jitter)
     }
 
     /// Proceeds to the slice at `next` at once, or after the last to a new cycle, one interval after this one

@@ -88,6 +88,15 @@ struct InFlight {
     sent_unix_nano: u64,
 }
 
+/// Why a request has no confirmation.
+#[derive(Clone, Copy, Debug)]
+struct Unconfirmed<'a> {
+    status: Option<&'a [u8]>,
+    /// How long the collector asks to wait.
+    after: Option<Duration>,
+    receipt: Receipt,
+}
+
 /// Which flush the cycles serve, by number.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flush {
@@ -95,8 +104,8 @@ struct Flush {
     requested: u64,
     /// The last flush before the current cycle started.
     in_cycle: u64,
-    /// Whether a request of the current cycle was rejected.
-    is_rejected: bool,
+    /// Whether a request of the current cycle was rejected or dropped.
+    is_incomplete: bool,
 }
 
 impl Exporter {
@@ -174,15 +183,13 @@ impl Exporter {
                 return true;
             }
             if let Some(in_flight) = self.in_flight.take() {
-                let consequence = self.consequence(Receipt::Unknown);
-                self.status.record_given_up(&in_flight, consequence, context.stats, now);
-                if consequence == Consequence::Dropped {
-                    let _ = self.drop_ambiguous(&in_flight, context.table, now);
-                    continue;
-                }
+                // Envoy has lost the response.
+                let lost = Unconfirmed { status: None, after: None, receipt: Receipt::Unknown };
+                self.not_confirmed(&in_flight, lost, context.table, context.stats, now);
+                continue;
             }
             if self.request.is_none() && from == Cursor::default() {
-                (self.flush.in_cycle, self.flush.is_rejected) = (self.flush.requested, false);
+                (self.flush.in_cycle, self.flush.is_incomplete) = (self.flush.requested, false);
                 self.ledger.cycle_started(context.stats.observations_aggregated.of_process());
             }
             let DestinationConfig { encoding, compression, .. } = self.destination;
@@ -222,12 +229,7 @@ impl Exporter {
         let InFlight { start, next, .. } = in_flight;
         match response.classify(self.destination.encoding, now) {
             ResponseClass::Retryable { after, receipt } => {
-                let consequence = self.consequence(receipt);
-                let retry = match consequence {
-                    Consequence::Dropped => self.drop_ambiguous(&in_flight, table, now),
-                    _ => self.delivery.failed(now, after, random::number().unwrap_or(0)),
-                };
-                self.status.record_retry(&in_flight, status, retry, consequence, stats, now);
+                self.not_confirmed(&in_flight, Unconfirmed { status, after, receipt }, table, stats, now);
                 return true;
             }
             ResponseClass::Accepted { rejected, message } => {
@@ -238,7 +240,7 @@ impl Exporter {
             ResponseClass::Rejected { status: code } => {
                 self.delivery.proceed(now, next);
                 self.status.record_rejected(&in_flight, (code, status), stats, now);
-                self.flush.is_rejected = true;
+                self.flush.is_incomplete = true;
                 self.ledger.drop(DropReason::Collector, table.discard(self.id, start, next));
             }
         }
@@ -247,23 +249,33 @@ impl Exporter {
         true
     }
 
-    /// Returns what a request without a confirmation means for the data.
-    fn consequence(&self, receipt: Receipt) -> Consequence {
-        match (receipt, self.id.delta, self.destination.on_ambiguous) {
-            (Receipt::Absent, ..) | (_, None, _) => Consequence::NothingLost,
-            (Receipt::Unknown, Some(_), AmbiguousAction::Retry) => Consequence::PossiblyDuplicated,
-            (Receipt::Unknown, Some(_), AmbiguousAction::Drop) => Consequence::Dropped,
-        }
-    }
-
-    /// Drops a slice that the collector may have or not. Returns the number of failures in a row and the wait
-    /// before the next slice.
-    fn drop_ambiguous(&mut self, in_flight: &InFlight, table: &mut Table, now: u64) -> (u32, Duration) {
-        let InFlight { start, next, .. } = *in_flight;
-        self.flush.is_rejected = true;
-        self.ledger.drop(DropReason::Ambiguous, table.discard(self.id, start, next));
-        self.save_checkpoint(table);
-        self.delivery.dropped(now, next, random::number().unwrap_or(0))
+    /// Schedules the slice of a request again, or drops it if the collector may have it and the destination
+    /// is configured so.
+    fn not_confirmed(
+        &mut self,
+        in_flight: &InFlight,
+        Unconfirmed { status, after, receipt }: Unconfirmed<'_>,
+        table: &mut Table,
+        stats: &ServiceStats,
+        now: u64,
+    ) {
+        let jitter = random::number().unwrap_or(0);
+        let (consequence, retry) = match (receipt, self.id.delta, self.destination.on_ambiguous) {
+            (Receipt::Unknown, Some(_), AmbiguousAction::Drop) => {
+                let InFlight { start, next, .. } = *in_flight;
+                self.flush.is_incomplete = true;
+                self.ledger.drop(DropReason::Ambiguous, table.discard(self.id, start, next));
+                self.save_checkpoint(table);
+                let retry = self.delivery.dropped(now, next, after, jitter);
+                self.slice_done(now, next);
+                (Consequence::Dropped, retry)
+            }
+            (Receipt::Unknown, Some(_), AmbiguousAction::Retry) => {
+                (Consequence::PossiblyDuplicated, self.delivery.failed(now, after, jitter))
+            }
+            _ => (Consequence::NothingLost, self.delivery.failed(now, after, jitter)),
+        };
+        self.status.record_unconfirmed(in_flight, status, retry, consequence, stats, now);
     }
 
     fn save_checkpoint(&mut self, table: &Table) {
@@ -332,12 +344,12 @@ impl Exporter {
         }
     }
 
-    /// Finishes a slice. After the last, the cycle is complete, unless a request was rejected.
+    /// Finishes a slice. After the last, the cycle is complete, unless a request was rejected or dropped.
     fn slice_done(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         if next.is_some() {
             return;
         }
-        if !self.flush.is_rejected {
+        if !self.flush.is_incomplete {
             if self.id.delta.is_none() {
                 self.ledger.cycle_accepted();
             }

@@ -63,15 +63,12 @@ pub enum Receipt {
     Unknown,
 }
 
-/// The start of the bodies in which Envoy reports that no request was sent (1.36.4, 1.40.0): without a
-/// host, without a connection, and with an open circuit breaker.
-const UNSENT: [&[u8]; 5] = [
-    b"no healthy upstream",
-    b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
-    b"upstream connect error or disconnect/reset before headers. reset reason: local connection failure",
-    b"upstream connect error or disconnect/reset before headers. reset reason: connection timeout",
-    b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
-];
+/// The body with which Envoy responds in place of a server that it lost before its response (1.36.4, 1.40.0).
+const RESET: &[u8] = b"upstream connect error or disconnect/reset before headers. reset reason: ";
+
+/// The reasons for which nothing was sent: there was no connection, or a circuit breaker was open.
+const UNSENT: [&[u8]; 4] =
+    [b"remote connection failure", b"local connection failure", b"connection timeout", b"overflow"];
 
 impl CollectorResponse {
     /// Classifies the response to a request in this encoding. `now_unix_nano` is for a `retry-after` that is
@@ -94,12 +91,20 @@ impl CollectorResponse {
         }
     }
 
-    /// Returns whether the collector may have accepted the request of a retryable response. A gateway that
-    /// responds with 502 or 504 has forwarded it, like Envoy.
+    /// Returns whether the collector may have accepted the request of a retryable response.
+    ///
+    /// The response may be of a gateway, which has forwarded the request: always with 502 and 504, and with 503
+    /// if the gateway is an Envoy that reports a reset.
     fn receipt(&self, status: Option<u16>) -> Receipt {
-        let is_declined = self.is_from_server && !matches!(status, None | Some(502 | 504));
-        let is_unsent = !self.is_from_server && UNSENT.iter().any(|text| self.body.starts_with(text));
-        if is_declined || is_unsent { Receipt::Absent } else { Receipt::Unknown }
+        let is_absent = match self.body.strip_prefix(RESET) {
+            Some(reason) => UNSENT.iter().any(|unsent| reason.starts_with(unsent)),
+            None => self.is_from_server || self.body.starts_with(b"no healthy upstream"),
+        };
+        if is_absent && !matches!(status, None | Some(502 | 504)) {
+            Receipt::Absent
+        } else {
+            Receipt::Unknown
+        }
     }
 
     /// Reads a success. An empty or invalid body is a full success: the collector has the data.
@@ -161,10 +166,14 @@ mod tests {
             ("504", "upstream request timeout", Receipt::Unknown),
             ("502", &format!("{reset}protocol error"), Receipt::Unknown),
         ] {
-            let (status, body) = (Some(status.into()), body.into());
-            let response = CollectorResponse { status, body, ..CollectorResponse::default() };
-            let expected = ResponseClass::Retryable { after: None, receipt: expected };
-            assert_eq!(response.classify(Encoding::OtlpProtobuf, 0), expected, "{response:?}");
+            // A gateway that is an Envoy responds in the same way.
+            for is_from_server in [false, !body.is_empty()] {
+                let (status, body) = (Some(status.into()), body.into());
+                let response =
+                    CollectorResponse { status, body, is_from_server, ..CollectorResponse::default() };
+                let expected = ResponseClass::Retryable { after: None, receipt: expected };
+                assert_eq!(response.classify(Encoding::OtlpProtobuf, 0), expected, "{response:?}");
+            }
         }
     }
 

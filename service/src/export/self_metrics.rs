@@ -71,6 +71,8 @@ impl MetricWriter<'_> {
         let about =
             ("tributary.observations.exported", "{observation}", "Observations that the collector accepted.");
         self.count(about, component, None, ledger.exported.since_start());
+        let about = ("tributary.points.possibly_duplicated", "{data_point}", "Deltas that were sent twice.");
+        self.count(about, component, None, exporter.status.points_possibly_duplicated.since_start());
         for (reason, count) in ledger.dropped() {
             let about = (
                 "tributary.observations.dropped",
@@ -80,13 +82,6 @@ impl MetricWriter<'_> {
             let reason = text("tributary.reason", reason.name());
             self.count(about, component, Some(reason), count.since_start());
         }
-        let about = (
-            "tributary.points.possibly_duplicated",
-            "{data_point}",
-            "Data points of deltas that were sent again although the collector may have them.",
-        );
-        let duplicated = &exporter.status.points_possibly_duplicated;
-        self.count(about, component, None, duplicated.since_start());
         let waiting = ledger.waiting(self.stats.observations_aggregated.of_process());
         let about = (
             "tributary.observations.waiting",

@@ -80,7 +80,7 @@ pub fn log_unexported(
         origin.log(&[line.as_bytes(), &request.finish()]);
     }
     if lines > 0 {
-        origin.log(&[format!(r#","lines":{lines},"points":{logged}"#).as_bytes()]);
+        origin.log(&[format!(r#","lines":{lines},"points":{logged},"left_out":{left_out}"#).as_bytes()]);
     }
     if left_out > 0 {
         warn!(

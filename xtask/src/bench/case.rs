@@ -42,8 +42,6 @@ pub(crate) enum CountingMethod {
     ListAccessLog,
     /// A Wasm HTTP filter that evaluates the set's CEL list and ignores the result.
     ListHttpFilter,
-    /// Envoy's file access logger, in JSON to /dev/null.
-    Json,
     /// A Lua filter that counts by method, status code and route.
     Lua,
     /// Envoy's StatsAccessLogger.
@@ -94,7 +92,7 @@ impl fmt::Display for CountingMethod {
 
 impl fmt::Display for BenchCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.set.filter(|_| self.method != CountingMethod::Json) {
+        match self.set {
             Some(set) => write!(f, "{}-{}", self.method, set.name),
             None => self.method.fmt(f),
         }
@@ -103,11 +101,10 @@ impl fmt::Display for BenchCase {
 
 /// All cases: those that count one set or nothing, then each set with its methods.
 pub(crate) fn all() -> Result<Vec<BenchCase>> {
-    use CountingMethod::{EmptyAccessLog, EmptyHttpFilter, Json, Lua, None};
+    use CountingMethod::{EmptyAccessLog, EmptyHttpFilter, Lua, None};
     let sets = metric_set::all()?;
-    let full = sets.iter().find(|set| set.name == "full");
-    let single = [None, EmptyAccessLog, EmptyHttpFilter, Json, Lua];
-    let single = single.map(|method| BenchCase { method, set: full.filter(|_| method == Json) });
+    let single = [None, EmptyAccessLog, EmptyHttpFilter, Lua];
+    let single = single.map(|method| BenchCase { method, set: Option::None });
     let of_set =
         |set: &'static MetricSet| set.methods.iter().map(|&method| BenchCase { method, set: Some(set) });
     Ok(single.into_iter().chain(sets.iter().flat_map(of_set)).collect())
@@ -149,12 +146,6 @@ impl BenchCase {
         self.method == method && self.set.is_some_and(|own| own.name == set)
     }
 
-    /// Whether its latency is measured: only the baseline and the full set.
-    pub(crate) fn has_latency(&self) -> bool {
-        self.method == CountingMethod::None
-            || self.set.is_some_and(|set| set.name == "full" && self.method != CountingMethod::Json)
-    }
-
     /// Whether it counts TCP connections.
     pub(crate) fn is_tcp(&self) -> bool {
         self.set.is_some_and(MetricSet::is_tcp)
@@ -176,10 +167,6 @@ impl BenchCase {
             }
             CountingMethod::ListAccessLog | CountingMethod::ListHttpFilter => {
                 configure(self.attached(endpoints)?, &set()?.list()?)
-            }
-            CountingMethod::Json => {
-                let format = json!({"json_format": set()?.json_format()});
-                self.attached(endpoints)?.set(&format!("{LOGGER}.log_format"), format)
             }
             CountingMethod::Native => {
                 let metrics = set()?.native().into_iter();
@@ -242,7 +229,7 @@ mod tests {
     #[test]
     fn a_case_comes_with_its_baseline_and_the_native_logger_of_its_set() {
         assert_eq!(selected(&["access-log-full"]), ["none", "native-full", "access-log-full"]);
-        assert_eq!(selected(&["lua", "json"]), ["none", "json", "lua"]);
+        assert_eq!(selected(&["lua"]), ["none", "lua"]);
     }
 
     #[test]

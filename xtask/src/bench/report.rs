@@ -10,7 +10,6 @@ use super::callgrind::Instructions;
 use super::case::{BenchCase, CountingMethod};
 use super::cpu::CpuTime;
 use super::item::CelItem;
-use super::latency::Latency;
 use super::module::WasmBytes;
 use super::scaling::{self, Scale};
 use super::statistic::Spread;
@@ -28,8 +27,6 @@ pub(crate) struct BenchReport {
     pub(super) parts: Vec<(String, f64)>,
     /// One value per round.
     pub(super) cpu: BTreeMap<String, Vec<CpuTime>>,
-    /// One value per round.
-    pub(super) latency: BTreeMap<String, Vec<Latency>>,
     /// First by series, then by workers.
     pub(super) scaling: Vec<Scale>,
     /// By the number of dimensions.
@@ -49,7 +46,6 @@ pub(crate) struct Summary {
     item_instructions: BTreeMap<String, f64>,
     part_instructions: BTreeMap<String, f64>,
     cpu: BTreeMap<String, CpuFigure>,
-    latency: BTreeMap<String, LatencyFigure>,
     scaling: Vec<Scale>,
     instructions_by_dimensions: BTreeMap<String, f64>,
     failed: BTreeMap<String, String>,
@@ -82,15 +78,6 @@ pub(super) struct CpuFigure {
     pub(super) rss_mib: Spread,
     pub(super) rss_added_mib: Spread,
     pub(super) requests_per_s: Spread,
-}
-
-/// Latency of one case at a fixed rate. Added values are differences to the baseline in the same round.
-#[derive(Serialize)]
-pub(super) struct LatencyFigure {
-    pub(super) p50_us: Spread,
-    pub(super) p99_us: Spread,
-    pub(super) added_p50_us: Spread,
-    pub(super) added_p99_us: Spread,
 }
 
 /// The rounds of a case and of its baseline.
@@ -129,7 +116,6 @@ impl BenchReport {
             item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
             part_instructions: self.parts.iter().cloned().collect(),
             cpu: self.by_case(|case| self.cpu_figure(case)).collect(),
-            latency: self.by_case(|case| self.latency_figure(case)).collect(),
             scaling: self.scaling.clone(),
             instructions_by_dimensions: by_dimensions.collect(),
             failed: self.failures.clone(),
@@ -198,16 +184,6 @@ impl BenchReport {
             rss_mib: rounds.spread(|time| time.rss_mib),
             rss_added_mib: rounds.added(|time| time.rss_mib),
             requests_per_s: rounds.spread(|time| time.requests_per_s),
-        })
-    }
-
-    pub(super) fn latency_figure(&self, case: &BenchCase) -> Option<LatencyFigure> {
-        let rounds = self.rounds(&self.latency, case)?;
-        Some(LatencyFigure {
-            p50_us: rounds.spread(|latency| latency.p50_us),
-            p99_us: rounds.spread(|latency| latency.p99_us),
-            added_p50_us: rounds.added(|latency| latency.p50_us),
-            added_p99_us: rounds.added(|latency| latency.p99_us),
         })
     }
 

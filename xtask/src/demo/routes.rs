@@ -85,7 +85,7 @@ mod tests {
         let table = table(&points).unwrap().to_string();
         let users = table.lines().find(|line| line.contains("users")).unwrap();
         let cells: Vec<_> = users.split_whitespace().collect();
-        // 95 of 100 are half way into the second bucket, which ends at 100 ms.
+        // The 95th percentile is halfway into the second bucket, which ends at 100 ms.
         assert_eq!(cells, ["users", "100", "10.00", "%", "5.6", "ms", "55.0", "ms", "91.0", "ms"]);
     }
 

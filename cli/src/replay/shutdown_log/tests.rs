@@ -22,7 +22,7 @@ fn request(instance: &str, destination: &str, number: u64) -> Value {
 }
 
 fn end(instance: &str, destination: &str, lines: u64) -> Value {
-    json!({"destination": destination, "instance": instance, "lines": lines, "points": 7})
+    json!({"destination": destination, "instance": instance, "lines": lines, "points": 7, "left_out": 0})
 }
 
 /// A complete shutdown log of `lines` requests.
@@ -86,8 +86,8 @@ fn a_line_in_an_unknown_format_is_a_problem_if_no_other_is_found() {
     assert_eq!(log.skipped, skipped(2, 0, 0));
     assert_eq!(
         problems(&log),
-        "no line of the shutdown log was found, but 2 lines contain its mark and are foreign or broken; if Envoy has \
-         another log format, pass it with --log-format"
+        "no line of the shutdown log was found, but 2 lines contain its mark and are foreign or broken; pass \
+         Envoy's log format with --log-format, and a name of a plugin that contains a colon with --plugin"
     );
     let log = read(&[lines, shutdown(1)].concat());
     assert_eq!((log.skipped, problems(&log).as_str()), (skipped(2, 0, 0), ""));

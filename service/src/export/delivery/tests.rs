@@ -91,12 +91,12 @@ fn after_a_dropped_slice_the_next_one_waits_for_the_backoff() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND);
-    assert_eq!(delivery.dropped(11 * SECOND, Some(cursor(5)), 0), (1, Duration::from_secs(1)));
+    assert_eq!(delivery.dropped(11 * SECOND, Some(cursor(5)), None, 0), (1, Duration::from_secs(1)));
     assert_eq!(delivery.due(12 * SECOND - 1), None);
     assert_eq!(delivery.due(12 * SECOND), Some(cursor(5)));
     delivery.sent(12 * SECOND);
     assert_eq!(
-        delivery.dropped(13 * SECOND, None, 0),
+        delivery.dropped(13 * SECOND, None, Some(Duration::from_secs(3)), 0),
         (2, Duration::from_secs(7)),
         "the rest of the interval"
     );

@@ -10,7 +10,7 @@ use tributary_proto::duration::{self, as_ns};
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use super::InFlight;
-use super::totals::{ErrorType, ExportTotals, NO_RESPONSE, REJECTED, error_type};
+use super::totals::{ExportTotals, REJECTED, error_type};
 use crate::export::destination::{DestinationConfig, statistic_name};
 use crate::export::points::Temporality;
 use crate::stats::{DropReason, ProcessCounter, ServiceStats};
@@ -21,6 +21,8 @@ const PATIENCE_INTERVALS: u32 = 3;
 const POSSIBLY_DUPLICATED: &str = "tributary_points_possibly_duplicated";
 /// How often a fault that lasts is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+const NOTHING_LOST: &str = "nothing is lost";
 
 /// What a request without a confirmation means for its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,21 +68,7 @@ impl ExporterStatus {
     /// Records that Envoy rejected a call.
     pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
-        self.fault(now_unix_nano, reason, Consequence::NothingLost.text());
-    }
-
-    /// Records that a call was given up.
-    pub(super) fn record_given_up(
-        &mut self,
-        call: &InFlight,
-        consequence: Consequence,
-        stats: &ServiceStats,
-        now_unix_nano: u64,
-    ) {
-        self.count_failure(stats);
-        self.totals.call_ended(Some(NO_RESPONSE.into()), call.duration_ns(now_unix_nano));
-        self.count_unconfirmed(call, consequence, NO_RESPONSE.into(), stats);
-        self.fault(now_unix_nano, "no response arrived", consequence.text());
+        self.fault(now_unix_nano, reason, NOTHING_LOST);
     }
 
     /// Records that the collector accepted a request except for `rejected` points, after `failures`
@@ -117,7 +105,7 @@ impl ExporterStatus {
 
     /// Records a response without a confirmation, with the number of failures in a row and the wait before
     /// the next request.
-    pub(super) fn record_retry(
+    pub(super) fn record_unconfirmed(
         &mut self,
         call: &InFlight,
         status: Option<&[u8]>,
@@ -128,13 +116,24 @@ impl ExporterStatus {
     ) {
         self.count_failure(stats);
         self.totals.call_ended(Some(error_type(status)), call.duration_ns(now_unix_nano));
-        self.count_unconfirmed(call, consequence, error_type(status), stats);
+        let (next, loss) = match consequence {
+            Consequence::NothingLost => ("retry", NOTHING_LOST),
+            Consequence::PossiblyDuplicated => {
+                self.points_possibly_duplicated.add(call.points);
+                ("retry", "the collector may have these deltas already and then counts them twice")
+            }
+            Consequence::Dropped => {
+                self.totals.points_ended(Some(error_type(status)), call.points);
+                stats.drop_points(DropReason::Ambiguous, call.points);
+                ("next request", "these deltas are dropped, because the collector may have them already")
+            }
+        };
         let status = status.map_or("no complete response".into(), |status| {
             format!("HTTP {}", String::from_utf8_lossy(status))
         });
         let wait = duration::format(wait);
-        let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
-        self.fault(now_unix_nano, &reason, consequence.text());
+        let reason = format!("{status}, failure {failures} in a row, {next} in {wait}");
+        self.fault(now_unix_nano, &reason, loss);
     }
 
     /// Records that the collector rejected a request permanently.
@@ -151,23 +150,6 @@ impl ExporterStatus {
         self.totals.points_ended(error, call.points);
         stats.drop_points(DropReason::Collector, call.points);
         self.fault(now_unix_nano, &format!("HTTP {code}, which is not retryable"), self.loss());
-    }
-
-    fn count_unconfirmed(
-        &mut self,
-        call: &InFlight,
-        consequence: Consequence,
-        error: ErrorType,
-        stats: &ServiceStats,
-    ) {
-        match consequence {
-            Consequence::NothingLost => {}
-            Consequence::PossiblyDuplicated => self.points_possibly_duplicated.add(call.points),
-            Consequence::Dropped => {
-                self.totals.points_ended(Some(error), call.points);
-                stats.drop_points(DropReason::Ambiguous, call.points);
-            }
-        }
     }
 
     fn count_failure(&mut self, stats: &ServiceStats) {
@@ -190,21 +172,6 @@ impl ExporterStatus {
         match self.temporality {
             Temporality::Cumulative => "the sums are in the next export",
             Temporality::Delta => "these deltas are lost",
-        }
-    }
-}
-
-impl Consequence {
-    /// Returns what to log about it.
-    fn text(self) -> &'static str {
-        match self {
-            Self::NothingLost => "nothing is lost",
-            Self::PossiblyDuplicated => {
-                "the collector may have these deltas already and then counts them twice (on_ambiguous: retry)"
-            }
-            Self::Dropped => {
-                "these deltas are dropped, because the collector may have them already (on_ambiguous: drop)"
-            }
         }
     }
 }

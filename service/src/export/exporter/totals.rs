@@ -12,7 +12,7 @@ const OTHER: &str = "_OTHER";
 /// `otel.sdk.exporter.*`).
 pub(super) const REJECTED: &str = "rejected";
 /// The `error.type` of a call without a response.
-pub const NO_RESPONSE: &str = "no_response";
+const NO_RESPONSE: &str = "no_response";
 
 /// The bounds of [`ExportTotals::durations`], in milliseconds: those of the conventions for HTTP calls.
 const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
