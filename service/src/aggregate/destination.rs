@@ -49,8 +49,8 @@ impl Table {
     }
 
     /// Records that the rows between two positions were rejected or dropped. Their deltas are not exported
-    /// again; returns the number of observations in them. Cumulative points are exported again, and their series
-    /// do not end before that.
+    /// again; returns the number of observations in them. Cumulative points are exported again, and their
+    /// series do not end before that.
     pub fn discard(&mut self, destination: DestinationId, from: Cursor, to: Option<Cursor>) -> u64 {
         let (destinations, mut observations) = (self.limits.destinations, 0_u64);
         self.for_each_row(destination, from, to, &mut |row, destination| {

@@ -93,8 +93,8 @@ impl CollectorResponse {
 
     /// Returns whether the collector may have accepted the request of a retryable response.
     ///
-    /// The response may be of a gateway, which has forwarded the request: always with 502 and 504, and with 503
-    /// if the gateway is an Envoy that reports a reset.
+    /// The response may be of a gateway, which has forwarded the request: always with 502 and 504, and with
+    /// 503 if the gateway is an Envoy that reports a reset.
     fn receipt(&self, status: Option<u16>) -> Receipt {
         let is_absent = match self.body.strip_prefix(RESET) {
             Some(reason) => UNSENT.iter().any(|unsent| reason.starts_with(unsent)),
