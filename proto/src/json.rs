@@ -2,27 +2,29 @@
 
 use serde_json::{Error, Value};
 
-/// Parses JSON text of at most 127 levels. The last value of a repeated name counts.
+/// Parses JSON text with at most 127 nested levels. If a name is repeated in an object, its last value is
+/// used.
 ///
-/// A number of up to 15 digits becomes the nearest double; one with more digits can become the next one.
+/// A number of up to 15 digits becomes the nearest double. A number of more digits can become a neighbour of
+/// the nearest double.
 pub fn read(bytes: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(bytes)
 }
 
-/// Returns a value that is a non-negative whole number. `5.0` is one too, because numbers in Envoy's Struct
+/// Returns a value that is a non-negative whole number. `5.0` is valid too, because numbers in Envoy's Struct
 /// are doubles.
 pub fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| whole_double(value.as_f64()?))
 }
 
-/// Converts a double that is a non-negative whole number.
+/// Converts a double to an integer. Returns `None` unless it is a non-negative whole number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "checked to be whole and in range"
 )]
 pub fn whole_double(double: f64) -> Option<u64> {
-    // 2^53: a double represents every integer up to this one.
+    // 2^53: a double represents every integer up to this number.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     ((0.0..=EXACT).contains(&double) && double.trunc() == double).then_some(double as u64)
 }

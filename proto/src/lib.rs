@@ -1,4 +1,5 @@
-//! The contract between workers, service, console and collectors. It makes no host calls.
+//! The formats and limits that workers, service, console and collectors share. This crate makes no host
+//! calls.
 //!
 //! In the order of data: [`config`] reads the configuration of a plugin. A worker adds values to
 //! [`histogram`]s or [`exponential`] histograms of a [`metric`], by [`attributes`], with [`exemplar`]s. A

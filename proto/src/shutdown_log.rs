@@ -1,8 +1,8 @@
-//! The messages in which the service logs at shutdown what was not exported, for `tributary replay`.
+//! The log messages in which the service writes unexported data at shutdown. `tributary replay` reads them.
 //!
-//! A message has the length and the checksum of its record, so that a reader detects a message that was
-//! truncated, changed or mixed with another. They do not prove who wrote it: a reader must know by the start
-//! of the line that Envoy wrote it.
+//! A message contains the length and the checksum of its record, so that a reader detects a message that was
+//! truncated, changed or mixed with another message. Length and checksum do not prove who wrote the message.
+//! For this, a reader must check the start of the line, which shows whether Envoy wrote it.
 
 use core::fmt::Write as _;
 
@@ -23,8 +23,8 @@ pub fn encode(record: &str) -> String {
     message
 }
 
-/// Splits a text that starts with a message into the record of the message and what follows the message.
-/// Returns nothing if the message is not complete and unchanged.
+/// Splits a text that starts with a message. Returns the record of the message and the text after the
+/// message, or `None` if the message is incomplete or was changed.
 pub fn decode(text: &str) -> Option<(&str, &str)> {
     let (length, rest) = text.strip_prefix(MARK)?.split_once(CHECKSUM)?;
     let (_, rest) = rest.split_once(": ")?;
