@@ -1,4 +1,5 @@
-//! Counters in shared data: exact over all workers, readable by any plugin with the same `vm_id`.
+//! Counters in shared data. They are exact over all workers, and any plugin with the same `vm_id` can read
+//! them.
 
 use proxy_wasm::types::MapType;
 use tributary_host::counter::{self, AddError};
@@ -9,13 +10,13 @@ use tributary_proto::counter::shared_key;
 use crate::observation::Observation;
 use tributary_plan::plan::{CounterConfig, When};
 
-/// The counters of one worker, each with what it has not added to shared data yet.
+/// The counters of one worker, each with the count that was not added to shared data yet.
 ///
-/// Functions that add to shared data return the last failure. Additions that failed stay pending.
+/// Functions that add to shared data return the last failure. An addition that failed stays pending.
 #[derive(Debug)]
 pub struct Counters(Vec<Pending>);
 
-/// A counter to which nothing could be added.
+/// A failed addition to a counter.
 #[derive(Clone, Copy, Debug)]
 pub struct AddFailure {
     /// The number of the counter.
@@ -38,13 +39,13 @@ impl Counters {
         Self(counters.into_iter().map(new).collect())
     }
 
-    /// Returns whether any counter counts responses and writes its value into a header of them.
+    /// Returns whether any counter counts responses and writes its value into a response header.
     pub fn count_responses(&self) -> bool {
         self.0.iter().any(|counter| counter.config.response_header.is_some())
     }
 
-    /// Counts the current response and writes the new values into its headers. A header whose addition failed
-    /// is left out.
+    /// Counts the current response and writes the new values of the counters into its headers. If an addition
+    /// fails, the header of that counter is left out.
     pub fn response(&mut self, data: &mut impl SharedData) -> Result<(), AddFailure> {
         let mut result = Ok(());
         for (number, counter) in self.0.iter_mut().enumerate() {
@@ -62,7 +63,8 @@ impl Counters {
         result
     }
 
-    /// Counts a stream that has ended and meets the condition, except in counters that counted its response.
+    /// Counts a stream that has ended in each counter whose condition it meets, except in counters that
+    /// already counted its response.
     #[inline(never)]
     pub fn count(&mut self, observation: &Observation<'_>, counted_at_response: bool) {
         for counter in &mut self.0 {
@@ -85,7 +87,7 @@ impl Counters {
         self.add(|_| true, data)
     }
 
-    /// Returns the configured key of a counter that failed.
+    /// Returns the configured key of the counter whose addition failed.
     pub fn key(&self, failure: AddFailure) -> &str {
         self.0.get(failure.counter).map_or("", |counter| &counter.config.key)
     }

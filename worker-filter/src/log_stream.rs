@@ -31,13 +31,13 @@ const CONNECTIONS_MAX: usize = 1_024;
 /// The most bytes that are read from the host at once.
 const CHUNK_BYTES: usize = 65_536;
 
-/// The most bytes of a tag: more names than a plan has sources.
+/// The most bytes of a tag. They suffice for the names of more values than a plan has sources.
 const TAG_BYTES_MAX: usize = 16_384;
 
 /// The receiver of log streams in one worker.
 #[derive(Debug)]
 pub struct LogStream {
-    /// One for each access logger that sends to this worker: a few.
+    /// The open connections, one for each access logger that sends to this worker. There are only a few.
     connections: Vec<(ContextId, Connection)>,
     recorder: Recorder,
     logged_misattached: bool,
@@ -61,7 +61,7 @@ struct Recorder {
     streams_invalid: Counter,
     /// Whether the values that records lack were logged.
     logged_missing: bool,
-    /// Whether it was logged that Envoy passes on bytes that were read.
+    /// Whether it was logged that Envoy passes bytes to later filters although this filter read them.
     logged_undrained: bool,
 }
 
@@ -104,7 +104,7 @@ impl LogStream {
                 self.recorder.read(&chunk, connection);
             }
         }
-        // The filters behind this one must not get them.
+        // The filters behind this filter must not receive the bytes.
         if buffer::drain(BufferType::DownstreamData, size).is_err()
             && !std::mem::replace(&mut self.recorder.logged_undrained, true)
         {

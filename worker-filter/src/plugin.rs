@@ -18,9 +18,9 @@ use crate::worker::Worker;
 /// One plugin in one worker.
 #[derive(Debug)]
 pub enum Plugin {
-    /// It measures the streams that Envoy calls it for.
+    /// The plugin measures the streams for which Envoy calls it.
     Filter(Box<Worker<Hasher>>),
-    /// It measures the requests that Envoy's own access logger sends it.
+    /// The plugin measures the requests that Envoy's own access logger sends to it.
     LogStream(Box<LogStream>),
 }
 

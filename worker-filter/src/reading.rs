@@ -19,9 +19,9 @@ pub struct AttributeReader {
     /// The list that is cheap, but fails if a value without a guard is absent. `None` if Envoy does not
     /// compile it.
     plain: Option<Expression>,
-    /// The list in which every source has its guard: it costs more and fails less.
+    /// The list in which every source has its guard. It costs more than the plain list, but fails less often.
     guarded: Option<Expression>,
-    /// By source, its own expression, if it is read by one and Envoy supports expressions.
+    /// For each source, its own expression, if it is read with an expression and Envoy supports expressions.
     expressions: Vec<Option<Expression>>,
     /// The number of streams for which the guarded list is tried first.
     penalty: u32,
@@ -57,7 +57,8 @@ impl AttributeReader {
     /// # Errors
     /// Envoy compiles expressions, but rejects one of these.
     pub fn new(sources: &[Source]) -> Result<Self, BadExpression> {
-        // Before the lists: Envoy logs why it rejects an expression, and alone it reads as it was configured.
+        // Compiled before the lists: Envoy logs why it rejects an expression, and a single expression is
+        // logged as it was configured.
         let single = |source: &Source| match &source.fallback {
             FallbackRead::Expression(text) => match attributes::compile(text) {
                 Err(Status::NotFound) => Ok(None),

@@ -36,8 +36,8 @@ use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::{GrpcCalls, MetricGroup, Streams, When};
 use tributary_plan::source::Source;
 
-/// Streams that can be remembered as counted at their response. Further ones are counted when they end, and
-/// their responses carry no count.
+/// The most streams for which the worker remembers that they were counted at their response. Further streams
+/// are counted when they end, and their responses carry no count.
 const COUNTED_AT_RESPONSE_MAX: usize = 1 << 20;
 
 /// Attempts of a worker that shuts down to add to counters. All workers of a listener shut down at once: each
@@ -212,7 +212,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             tap.ended(stream);
         }
         if self.streams == Streams::Http {
-            // The set is nearly always empty: do not hash the number then.
+            // The set is nearly always empty, and then the number need not be hashed.
             let is_counted =
                 IS_FULL && !self.counted_at_response.is_empty() && self.counted_at_response.remove(&stream);
             return self.observe(Phase::Whole, is_counted, &mut []);
@@ -252,7 +252,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.flush_folds();
     }
 
-    /// Flushes for the last time, even if the service is behind: what the worker kept would be lost.
+    /// Flushes for the last time, even if the service is behind, because the data that the worker keeps would
+    /// be lost.
     pub fn finish(&mut self) {
         self.backpressure.bypass();
         let _ = (1..LAST_ATTEMPTS).find(|_| self.counters.flush(&mut HostSharedData).is_ok());
@@ -304,7 +305,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     /// Updates everything but the fold after a stream has ended.
-    // Not inlined, for size: it has two callers.
+    // Not inlined, to keep the module small: the function has two callers.
     #[inline(never)]
     fn after_observation(&mut self) {
         self.totals.observed = self.totals.observed.saturating_add(1);
@@ -321,7 +322,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     fn flush_folds(&mut self) {
-        // Before the flush: the queue must not have more observations than the statistics.
+        // Updated before the flush, because the queue must not have more observations than the statistics.
         self.update_observed();
         if self.backpressure.is_outdated() {
             let now_unix_nano = clock::now_unix_nano();
