@@ -50,7 +50,7 @@ const RETRY_LONGEST: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
 
-/// Long enough for a route with a request every 15 minutes, short enough for short-lived labels.
+/// The default `idle`: long enough for routes with a request every 15 minutes, short for short-lived labels.
 const IDLE: Duration = Duration::from_secs(900);
 const IDLE_MAX: Duration = Duration::from_secs(30 * 86_400);
 

@@ -82,8 +82,8 @@ impl Delivery {
         (self.failures, wait)
     }
 
-    /// Records that the slice was dropped after a failure: as [`failed`](Self::failed), but the next attempt
-    /// sends the slice at `next`, and starts a new cycle not before the interval of this one has passed.
+    /// Records that the slice was dropped after a failure. Like [`failed`](Self::failed), but the next
+    /// attempt sends the slice at `next`. After the last slice, it also waits for the rest of the interval.
     pub fn dropped(
         &mut self,
         now_unix_nano: u64,

@@ -55,7 +55,7 @@ fn start(out: &mut Vec<u8>, field: u32) -> usize {
     out.len().saturating_sub(1)
 }
 
-/// Writes the length of the bytes after `at` at `at`. One byte is usually enough; otherwise they are moved.
+/// Writes the length of a message into the byte at `at`. Moves the message if one byte is not enough.
 fn finish(out: &mut Vec<u8>, at: usize) {
     let (from, to) = (at.saturating_add(1), out.len());
     let length = as_u64(to.saturating_sub(from));

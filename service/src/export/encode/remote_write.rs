@@ -73,9 +73,9 @@ pub(super) fn part(
 struct Family<'a> {
     metric: &'a Metric,
     name: String,
-    /// The label `__name__` of a series that is not part of a histogram, encoded.
+    /// The label `__name__` without a suffix, encoded.
     label: Vec<u8>,
-    /// The label `__name__` of the buckets of a histogram; then those of its sum and its count.
+    /// The label `__name__` with the suffix `_bucket`; then with `_sum` and `_count`.
     bucket_label: Vec<u8>,
     sum_label: Vec<u8>,
     count_label: Vec<u8>,
@@ -83,7 +83,7 @@ struct Family<'a> {
     les: Vec<Vec<u8>>,
 }
 
-/// The encoded labels of one series: those of the point, and those in which its series differ.
+/// The encoded labels of one series: those of its point, and those in which the point's series differ.
 #[derive(Clone, Copy, Debug)]
 struct Series<'a> {
     labels: &'a Labels,

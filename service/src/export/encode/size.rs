@@ -40,7 +40,7 @@ impl SizeHint {
             Encoding::OtlpJson => {
                 (256 + of_all(|key, value| 64 + escaped(key.as_bytes()) + escaped(value.as_bytes())), 0)
             }
-            // Job and instance have the values of three attributes; one more series has all attributes.
+            // `job` and `instance` have the values of three attributes; `target_info` has all attributes.
             Encoding::RemoteWrite => (
                 256 + of_all(|key, value| 64 + key.len() + value.len()),
                 32 + of_all(|key, value| match key {
