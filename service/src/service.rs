@@ -190,7 +190,7 @@ impl Service {
         self.adjust_tick_period();
     }
 
-    /// Aggregates everything in the queues, and logs what was not exported. It has no permission to send.
+    /// Aggregates everything in the queues, and logs what was not exported. It cannot send requests.
     pub fn shut_down(&mut self) {
         self.start();
         for queue in &self.queues {
@@ -247,9 +247,9 @@ impl Service {
         }
     }
 
-    /// Counts batches as dequeued that were enqueued but are in no queue, because workers would wait for them
-    /// for ever. This runs with each heartbeat, by which workers know that the service runs. A hot restart
-    /// passes the statistics on, but not the queues; and some items are not valid batches.
+    /// Counts batches as dequeued that were enqueued but are in no queue: workers would wait for them for
+    /// ever. The reasons are hot restarts, which pass on the statistics but not the queues, and items
+    /// that are not valid batches. Runs with each heartbeat, by which workers know that the service runs.
     fn reconcile(&self, enqueued: u64) {
         if !self.backlog.queues {
             let gone = enqueued.saturating_sub(self.stats.batches_dequeued.value());
@@ -279,7 +279,7 @@ impl Service {
         }
     }
 
-    /// Exports what is due. At least one destination makes progress; the order rotates with each call.
+    /// Exports what is due. At least one destination makes progress; the order rotates while work is left.
     fn export(&mut self, calls: &dyn HttpCalls, budget: Budget, now: u64) {
         let at = self.first_exporter.checked_rem(self.exporters.len()).unwrap_or(0);
         let (last, first) = self.exporters.split_at_mut(at);

@@ -22,7 +22,7 @@ pub struct ServiceStats {
     pub batches_received: ProcessCounter,
     /// Batches that workers put into the queue.
     pub batches_enqueued: Counter,
-    /// Batches that are no longer in a queue. Workers compare it with `batches_enqueued` to detect a backlog.
+    /// Batches that are no longer in a queue. Workers read it to see whether the service keeps up.
     pub batches_dequeued: Counter,
     /// Queue items that are not valid batches.
     pub batches_invalid: ProcessCounter,
@@ -47,7 +47,7 @@ pub struct ServiceStats {
     pub exports_failed: ProcessCounter,
     /// Series in the table.
     pub series: Gauge,
-    /// The memory of the service's VM, in bytes.
+    /// The memory of the service in bytes, as Envoy's allocator sees it.
     pub memory_bytes: Gauge,
 }
 
@@ -60,9 +60,9 @@ pub enum DropReason {
     Encoding,
     /// The collector rejected the points permanently.
     Collector,
-    /// The collector may have them or not, and the destination is configured not to send them again.
+    /// The collector may have the points, and the destination is configured to drop such points.
     Ambiguous,
-    /// The points were lost when the service trapped.
+    /// The service trapped before it exported the observations.
     Trap,
 }
 

@@ -115,7 +115,7 @@ impl SharedValues {
         self.missing.set(missing);
     }
 
-    /// Handles the response to `call` if a value was requested by it; otherwise returns false.
+    /// Handles the response to `call` if this call fetches a value; otherwise returns false.
     /// `has_headers` is false if the response ended before its headers.
     pub fn handle_response(&mut self, call: Call, has_headers: bool) -> bool {
         let Some(value) = self.values.iter_mut().find(|value| value.in_flight == Some(call)) else {
@@ -159,7 +159,7 @@ impl SharedValue {
         }
     }
 
-    /// Returns the value in the response of the current callback, and its expiry.
+    /// Returns the value in the response of the current callback, and its expiry in Unix nanoseconds.
     fn read(&self, now_unix_nano: u64) -> Result<(Vec<u8>, Option<u64>), ValueError> {
         let status = http_call::response_header(":status").unwrap_or_default();
         if !matches!(status.as_slice(), [b'2', _, _]) {

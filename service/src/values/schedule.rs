@@ -74,8 +74,8 @@ impl FetchSchedule {
         wait
     }
 
-    /// Records a fetched value and its expiry, if that is known. The next fetch is up to a tenth earlier, so
-    /// that not all Envoys fetch at the same time. Returns the number of failures in a row before.
+    /// Records a fetched value and its expiry, if known. The wait for the next fetch is up to a tenth
+    /// shorter, so that Envoys do not all fetch at once. Returns the number of failures in a row before.
     pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) -> u32 {
         self.fetched_unix_nano = Some(now_unix_nano);
         let FetchPolicy { every, refresh_before, .. } = self.policy;
