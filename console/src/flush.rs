@@ -30,7 +30,7 @@ pub(crate) enum Flush {
     },
     /// Waits until each destination has confirmed.
     Destinations {
-        /// The number of this flush: a destination that has confirmed it reports it or a later one.
+        /// The number of this flush. A destination that has confirmed it reports this or a higher number.
         number: u64,
         /// The number of streams whose observations did not reach the service in time.
         missing: u64,

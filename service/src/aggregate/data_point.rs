@@ -6,7 +6,7 @@ use tributary_proto::batch::Point;
 use tributary_proto::exemplar::Exemplar;
 use tributary_proto::metric::Kind;
 
-/// One series at one time.
+/// The value of one series at one time, as a destination gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataPoint<'a> {
     /// Canonical bytes ([`tributary_proto::attributes::decode`]).
@@ -18,7 +18,7 @@ pub struct DataPoint<'a> {
     /// The value, as integers that [`Metric::divisor`](tributary_proto::metric::Metric::divisor) scales;
     /// `None` if the series has ended.
     pub value: Option<Cow<'a, Point>>,
-    /// One of the counted observations.
+    /// The exemplar of one counted observation, if the destination has not confirmed it yet.
     pub exemplar: Option<&'a Exemplar>,
 }
 

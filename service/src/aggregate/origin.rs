@@ -6,8 +6,8 @@ use tributary_proto::metric::Metric;
 
 use super::metric_table::MetricTable;
 
-/// Where a metric comes from. Measured metrics are exported first and metrics about the service last:
-/// if an export ends early, the important part was sent.
+/// Where a metric comes from. Measured metrics are exported first and metrics about the service last: if
+/// an export ends early, the more important metrics were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricOrigin {
     /// Batches of workers.

@@ -23,7 +23,7 @@ pub struct SliceLimits<'a> {
 pub struct Slice<'a> {
     /// The points.
     pub metrics: Vec<MetricPoints<'a>>,
-    /// The time of the points.
+    /// The timestamp of the points, in Unix nanoseconds.
     pub time_unix_nano: u64,
     /// Where the next slice starts; `None` after the last slice.
     pub next: Option<Cursor>,
