@@ -16,7 +16,7 @@ use tributary_service::export::{Compression, Compressor, Encoding, MetricPoints,
 const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
 /// The values of a series, in nanoseconds.
 const VALUES: [u64; 4] = [1_000_000, 7_000_000, 80_000_000, 900_000_000];
-/// Series of a batch.
+/// The number of series in a batch.
 const BATCH: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,9 +1,9 @@
 //! The exporter of one destination: writes requests from the table, sends them, and handles the responses.
 //!
-//! On a tick, the delivery says whether a slice is due; the request grows by [`PART_ROWS`] rows at a time,
-//! within the budget of the callback, and is sent when it is complete. The response confirms the slice,
-//! discards it or schedules it again. [`status`] counts and logs each result, and [`totals`] has them by
-//! error type.
+//! On a tick, the delivery decides whether a slice is due; the request grows by [`PART_ROWS`] rows at a
+//! time, within the budget of the callback, and is sent when it is complete. Its response confirms the
+//! slice, discards it or schedules it again. [`status`] counts and logs each result; [`totals`] counts
+//! results by error type.
 
 pub mod status;
 pub mod totals;
@@ -29,11 +29,11 @@ use crate::checkpoint::{CounterBaselines, ExportCheckpoint, save_export_time};
 use crate::http_calls::HttpCalls;
 use crate::stats::{DropReason, ServiceStats};
 
-/// The maximum number of rows that are encoded at once.
+/// The maximum number of rows that are encoded in one step, before the budget is checked.
 pub const PART_ROWS: usize = 100;
 
-/// A header that Envoy's router adds to the responses of servers, and not to those that it makes itself
-/// (1.36.4, 1.40.0).
+/// A header that Envoy's router adds to the responses of servers, but not to the responses that it
+/// generates itself (1.36.4, 1.40.0).
 const FROM_SERVER: &str = "x-envoy-upstream-service-time";
 
 /// The exporter of one destination.
@@ -52,19 +52,19 @@ pub struct Exporter {
     flush: Flush,
     /// What became of the aggregated observations.
     pub ledger: Ledger,
-    /// With delta temporality.
+    /// Absent unless the destination has delta temporality.
     checkpoint: Option<ExportCheckpoint>,
 }
 
-/// What an export needs of the service.
+/// The parts of the service that an export uses.
 pub struct ExportContext<'a> {
     /// The permission to send.
     pub calls: &'a dyn HttpCalls,
-    /// What is exported.
+    /// The table that is exported.
     pub table: &'a mut Table,
-    /// The process that exports.
+    /// The resource of the process that exports.
     pub resource: &'a Resource,
-    /// Where results are counted.
+    /// The statistics in which results are counted.
     pub stats: &'a ServiceStats,
 }
 
@@ -72,9 +72,9 @@ pub struct ExportContext<'a> {
 /// counters into the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CycleStart {
-    /// It may.
+    /// A new cycle may start.
     Allowed,
-    /// Only the current cycle may continue.
+    /// No new cycle may start; the current one may continue.
     Deferred,
 }
 
@@ -88,7 +88,7 @@ struct InFlight {
     sent_unix_nano: u64,
 }
 
-/// Why a request has no confirmation.
+/// A response that does not confirm its request, or a response that got lost.
 #[derive(Clone, Copy, Debug)]
 struct Unconfirmed<'a> {
     status: Option<&'a [u8]>,
@@ -97,12 +97,12 @@ struct Unconfirmed<'a> {
     receipt: Receipt,
 }
 
-/// Which flush the cycles serve, by number.
+/// Flushes by their numbers: which one is requested, and which one the current cycle serves.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flush {
-    /// The last flush that the console asked for.
+    /// The number of the last flush that the console requested.
     requested: u64,
-    /// The last flush before the current cycle started.
+    /// The number of the last flush that was requested before the current cycle started.
     in_cycle: u64,
     /// Whether a request of the current cycle was rejected or dropped.
     is_incomplete: bool,
@@ -133,13 +133,13 @@ impl Exporter {
         }
     }
 
-    /// Returns what the destination had of the shared counters when the previous service trapped, if it has
-    /// delta temporality.
+    /// Returns what the destination had confirmed of the counters in shared data when the previous
+    /// service trapped; `None` unless the destination has delta temporality.
     pub fn load_checkpoint(&self) -> Option<(DestinationId, CounterBaselines)> {
         self.checkpoint.as_ref().map(|checkpoint| (self.id, checkpoint.load()))
     }
 
-    /// Publishes the ledger.
+    /// Publishes the ledger in the statistics and in the state that other plugins can read.
     pub fn publish_ledger(&mut self, stats: &ServiceStats) {
         self.ledger.publish(stats.observations_aggregated.of_process(), &mut self.status.state);
     }
@@ -154,13 +154,13 @@ impl Exporter {
         self.request.is_none() && self.delivery.due(now_unix_nano) == Some(Cursor::default())
     }
 
-    /// Returns whether there is something to send now.
+    /// Returns whether an export is due now, or a response is overdue.
     pub fn is_due(&mut self, now_unix_nano: u64) -> bool {
         self.delivery.due(now_unix_nano).is_some()
     }
 
-    /// Schedules an export now if this flush is new. A cycle that starts after this exports what is in the
-    /// table.
+    /// Schedules an export now if the flush with this number is new. A cycle that starts after this call
+    /// exports everything in the table.
     pub fn flush(&mut self, number: u64, now_unix_nano: u64) {
         if number > self.flush.requested {
             self.flush.requested = number;
@@ -168,8 +168,8 @@ impl Exporter {
         }
     }
 
-    /// Writes at least one part of the request that is due, and more as far as `budget` allows, and sends the
-    /// request when it is complete. Returns whether there is more to do at once.
+    /// Writes at least one part of the request that is due, and more as far as `budget` allows, and sends
+    /// the request when it is complete. Returns whether work is left that is due now.
     pub fn export(
         &mut self,
         context: &mut ExportContext<'_>,
@@ -205,7 +205,7 @@ impl Exporter {
         }
     }
 
-    /// Handles the response to `call`, if it is a call of this destination. `has_headers` is false if the
+    /// Handles the response to `call`, if this destination sent it. `has_headers` is false if the
     /// response ended before its headers.
     pub fn handle_response(
         &mut self,
@@ -249,8 +249,8 @@ impl Exporter {
         true
     }
 
-    /// Schedules the slice of a request again, or drops it if the collector may have it and the destination
-    /// is configured so.
+    /// Schedules the slice of a request again. Drops it instead if the collector may have it and the
+    /// destination is configured to drop such data.
     fn not_confirmed(
         &mut self,
         in_flight: &InFlight,
@@ -284,8 +284,8 @@ impl Exporter {
         }
     }
 
-    /// Appends a part to a request. Returns where in the table the next part starts, unless this is the last
-    /// of a cycle, and whether the request is complete.
+    /// Appends a part to a request. Returns where in the table the next part starts (`None` after the
+    /// last part of a cycle), and whether the request is complete.
     fn write(
         &self,
         request: &mut ExportRequest,
@@ -344,7 +344,7 @@ impl Exporter {
         }
     }
 
-    /// Finishes a slice. After the last, the cycle is complete, unless a request was rejected or dropped.
+    /// Finishes a slice. The last slice completes the cycle, unless a request was rejected or dropped.
     fn slice_done(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         if next.is_some() {
             return;

@@ -16,10 +16,10 @@ use crate::aggregate::{Cursor, Table};
 /// above this.
 const LINE_BYTES: usize = 48 * 1024;
 
-/// The maximum number of lines for one destination: 48 MiB. Further points are counted.
+/// The maximum number of lines for one destination: 48 MiB. Points beyond this are only counted.
 const LINES_MAX: usize = 1_000;
 
-/// What each record of one shutdown names: which process could not export to which destination.
+/// The members of every log record of a shutdown: the process, and the destination that it could not reach.
 #[derive(Debug)]
 struct Origin<'a> {
     destination: &'a str,
@@ -27,8 +27,8 @@ struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Logs a record with more members, in JSON. Logs it as a warning, because Istio and Envoy Gateway make
-    /// Envoy log nothing below.
+    /// Logs a JSON record with these further members, at level warning: Istio and Envoy Gateway configure
+    /// Envoy to log no lower levels.
     fn log(&self, members: &[&[u8]]) {
         let mut record = Vec::new();
         for (key, value) in [(r#"{"destination":"#, self.destination), (r#","instance":"#, self.instance)] {
@@ -45,8 +45,8 @@ impl Origin<'_> {
     }
 }
 
-/// Logs what the destination of an exporter has not confirmed, and returns the number of points: numbered
-/// records with an ExportMetricsServiceRequest in OTLP/JSON each, then one with their number.
+/// Logs what the destination has not confirmed: numbered records with one ExportMetricsServiceRequest in
+/// OTLP/JSON each, then a record with the number of records. Returns the number of logged points.
 pub fn log_unexported(
     exporter: &Exporter,
     table: &Table,

@@ -1,25 +1,25 @@
-//! Producers of batches, and whether their batches arrive once and without gaps.
+//! The producers of batches: checks that their batches arrive once and without gaps.
 //!
-//! The position of each is in the checkpoint, so a restarted service counts the batches that its predecessor
-//! took out of the queue without aggregating them.
+//! The position of each producer is saved in the checkpoint. So a restarted service detects batches that
+//! its predecessor took out of the queue without aggregating them, and counts them as missing.
 
 use tributary_proto::batch::Batch;
 
 use crate::checkpoint::ProducerPosition;
 
-/// The maximum number of producers. An Envoy has one per worker and configuration of a filter; a changed
-/// configuration leaves its producers behind, so the one that was quiet longest is replaced.
+/// The maximum number of producers. An Envoy has one producer per worker and filter configuration. A
+/// changed configuration leaves its producers behind, so the producer that was quiet longest is replaced.
 pub const PRODUCERS_MAX: usize = 1024;
 
 /// The last batch of each producer. A linear search costs less than merging a batch.
 #[derive(Debug, Default)]
 pub struct Producers {
     slots: Vec<Slot>,
-    /// The number of batches, to find the producer that was quiet longest.
+    /// The number of batches of all producers, to find the producer that was quiet longest.
     batches: u64,
-    /// The slot of the last batch.
+    /// The index of the slot of the last registered batch.
     last: usize,
-    /// Whether it knows every producer of this process: then the first batch of a new one has the number 1.
+    /// Whether every producer of this process is known. Then the first batch of a new producer has number 1.
     is_complete: bool,
 }
 
@@ -33,7 +33,7 @@ struct Slot {
 /// What the sequence number of a batch means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// The next batch, or the first of a producer that nothing is known about.
+    /// The batch is the expected next one, or the first from a producer whose earlier batches are unknown.
     InOrder,
     /// Batches before it are missing.
     AfterGap {
@@ -42,7 +42,7 @@ pub enum Arrival {
         /// The number of observations in them.
         observations: u64,
     },
-    /// It arrived before.
+    /// The batch arrived before.
     Duplicate,
 }
 
@@ -59,15 +59,15 @@ impl Producers {
         producers
     }
 
-    /// Saves the position of the last registered batch, once it is aggregated. There are at most
-    /// [`PRODUCERS_MAX`] keys; a failed write is retried with the producer's next batch.
+    /// Saves the position of the last registered batch; call it after the batch was aggregated. Writes at
+    /// most [`PRODUCERS_MAX`] keys. A failed write is retried with the producer's next batch.
     pub fn save(&self) {
         if let Some(Slot { position, .. }) = self.slots.get(self.last) {
             position.save(self.last);
         }
     }
 
-    /// Registers a batch.
+    /// Registers a batch by its sequence number, and returns what that means.
     pub fn register(&mut self, batch: &Batch) -> Arrival {
         let Batch { producer, sequence, observed_before, .. } = *batch;
         let observations = observed_before.saturating_add(batch.observations());

@@ -91,7 +91,7 @@ fn answer_with(service: &Vm, status: &str, body: Vec<u8>) {
     answer_to(service, posts(), status, body);
 }
 
-/// Answers the request with this number, from 1, unless it has been answered.
+/// Answers the request with this number, counted from 1, unless it was answered before.
 fn answer_to(service: &Vm, number: usize, status: &str, body: Vec<u8>) {
     let token = fake::with(|host| host.posts[number - 1].token);
     let headers = [("content-type", "application/x-protobuf")];
@@ -107,7 +107,7 @@ fn posts() -> usize {
     fake::with(|host| host.posts.len())
 }
 
-/// The sums of the last request: metric and value.
+/// The name and the value of each sum in the last request.
 fn last_sums() -> Vec<(String, i64)> {
     sums(&last_body())
 }
@@ -125,7 +125,7 @@ fn metrics(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = &otlp:
     scopes.flat_map(|scope| &scope.metrics)
 }
 
-/// The points of a request without other metrics than sums, with the names of the metrics.
+/// The points of a request whose metrics are all sums, each with the name of its metric.
 fn sums_of(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = (&str, &NumberDataPoint)> {
     metrics(request).flat_map(|metric| {
         let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum, not {metric:?}") };
@@ -149,7 +149,7 @@ fn windows(body: &[u8]) -> Vec<(u64, u64)> {
     sums_of(&decode(body)).map(window).collect()
 }
 
-/// The messages at a log level, one a line.
+/// The log messages of a level, one per line.
 fn logged(level: LogLevel) -> String {
     fake::with(|host| host.logged(level).join("\n"))
 }

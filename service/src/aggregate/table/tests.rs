@@ -1,4 +1,4 @@
-//! The table, by what destinations get of it.
+//! Tests of the table: what destinations get from it.
 
 mod exemplars;
 mod proptests;
@@ -55,7 +55,7 @@ fn change(name: &str, change: i64) -> Batch {
 struct Exported {
     series: (String, Vec<u8>),
     window: (u64, u64),
-    /// `None` for the end. For a histogram, how many values are in it.
+    /// The value of a sum, or the number of values in a histogram; `None` if the series has ended.
     count: Option<i64>,
     exemplar: Option<u64>,
 }
@@ -95,7 +95,7 @@ fn count(point: &Point) -> i64 {
     }
 }
 
-/// Exports everything, some rows at a time; the destination confirms it if `is_confirmed`.
+/// Exports everything, some rows at a time; the destination confirms each export if `is_confirmed`.
 fn export(
     table: &mut Table,
     destination: DestinationId,

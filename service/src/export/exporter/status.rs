@@ -1,4 +1,4 @@
-//! The status of one destination: for statistics, metrics, other plugins, and the log.
+//! The status of one destination, which is reported in statistics, metrics, shared data and the log.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::stats::{DropReason, ProcessCounter, ServiceStats};
 
 /// The number of failed cycles in a row after which a destination counts as stuck.
 const PATIENCE_INTERVALS: u32 = 3;
-/// The statistic of [`ExporterStatus::points_possibly_duplicated`], before the name of the destination.
+/// The statistic of [`ExporterStatus::points_possibly_duplicated`]; the destination's name follows.
 const POSSIBLY_DUPLICATED: &str = "tributary_points_possibly_duplicated";
-/// How often a fault that lasts is logged.
+/// The minimum time between two log lines about a fault that lasts.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 const NOTHING_LOST: &str = "nothing is lost";
@@ -27,11 +27,11 @@ const NOTHING_LOST: &str = "nothing is lost";
 /// What a request without a confirmation means for its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consequence {
-    /// It is sent again, and the collector does not have it or does not change by a duplicate.
+    /// The request is sent again. Either the collector does not have the data, or a duplicate is harmless.
     NothingLost,
-    /// It is sent again although the collector may have it.
+    /// The request is sent again although the collector may have the data.
     PossiblyDuplicated,
-    /// It is not sent again, because the collector may have it.
+    /// The request is not sent again, because the collector may have the data.
     Dropped,
 }
 
@@ -43,7 +43,7 @@ pub struct ExporterStatus {
     pub state: Export,
     /// The results of the exports.
     pub totals: ExportTotals,
-    /// Points of deltas that were sent again although the collector may have them.
+    /// The number of delta points that were sent again although the collector may have them.
     pub points_possibly_duplicated: ProcessCounter,
     faults: RateLimit,
 }
@@ -103,7 +103,7 @@ impl ExporterStatus {
         }
     }
 
-    /// Records a response without a confirmation, with the number of failures in a row and the wait before
+    /// Records a request that was not confirmed, with the number of failures in a row and the wait before
     /// the next request.
     pub(super) fn record_unconfirmed(
         &mut self,
