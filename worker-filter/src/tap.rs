@@ -220,7 +220,7 @@ mod tests {
             [
                 "tap 1 request",
                 "tap 2 request",
-                "tap: 3 further streams were not logged, by the limit per_minute",
+                "tap: 3 further streams were not logged, because per_minute was reached",
                 "tap 3 request"
             ]
         );
