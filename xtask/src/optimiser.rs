@@ -27,8 +27,8 @@ const FEATURES: [&str; 6] = [
 /// A wasm-opt, and the modules that it optimised before.
 pub(crate) struct Optimiser {
     program: PathBuf,
-    /// A folder with a file for each earlier result. Its name is the digest of everything that the result
-    /// depends on.
+    /// A folder with a file for each earlier result. The file name is the digest of everything that the
+    /// result depends on.
     results: PathBuf,
 }
 
