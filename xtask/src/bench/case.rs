@@ -113,7 +113,8 @@ pub(crate) fn all() -> Result<Vec<BenchCase>> {
 
 /// The cases with these names and the cases that they are compared with; all cases if `names` is empty.
 ///
-/// A name is the name of a case, a method or a set: `native` selects every `native-…`, `full` every `…-full`.
+/// A name is the name of a case, a method or a set: `native` selects every `native-…`, and `full` selects
+/// every `…-full`.
 pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
     let all = all()?;
     if names.is_empty() {
