@@ -49,14 +49,14 @@ enum Encoding {
     Json,
 }
 
-/// What the collector has accepted.
+/// The numbers of requests and data points that the collector has accepted.
 #[derive(Debug, Default, Serialize)]
 struct Sent {
     requests: usize,
     points: usize,
 }
 
-/// What is printed as JSON.
+/// The JSON object that `--json` prints.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     #[serde(flatten)]
@@ -112,7 +112,7 @@ fn read(args: &ReplayArgs) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Selects the requests of one destination, which is required if there are several.
+/// Selects the requests of `destination`; `None` is an error if the log has several destinations.
 fn select<'a>(log: &'a ShutdownLog, destination: Option<&str>) -> Result<Vec<&'a UnexportedRequest>> {
     let names = log.destinations();
     let list = Vec::from_iter(names.iter().copied()).join(", ");
@@ -129,7 +129,7 @@ fn select<'a>(log: &'a ShutdownLog, destination: Option<&str>) -> Result<Vec<&'a
     Ok(log.requests.iter().filter(is_selected).collect())
 }
 
-/// Sends the requests one after the other, since a collector may need them in order.
+/// Sends the requests one after the other, because a collector may need them in the order of the log.
 async fn send(all: &[&UnexportedRequest], args: &ReplayArgs) -> Result<Sent> {
     let client = reqwest::Client::new();
     let progress = ProgressBar::new(all.len().try_into().unwrap_or(u64::MAX));

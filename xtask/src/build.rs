@@ -51,11 +51,11 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 pub(crate) struct BuiltModule {
     name: &'static str,
-    /// Relative to the repository's root.
+    /// The path of the file, relative to the repository's root.
     path: String,
     linked_bytes: usize,
     stripped_bytes: usize,
-    /// The size of the file.
+    /// The size of the file, in bytes.
     bytes: usize,
     budget_bytes: usize,
     exports: Vec<String>,
@@ -108,8 +108,8 @@ pub(crate) fn modules(
     Ok(modules)
 }
 
-/// Links one package and returns its module. Linked together, each package would get the features of the
-/// others.
+/// Links one package and returns its module. If cargo linked several packages together, each would get the
+/// features of the others.
 fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Toolchain) -> Result<Vec<u8>> {
     let mut cargo = toolchain.cargo(workspace);
     cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", package]);
@@ -122,7 +122,7 @@ fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Too
         .with_context(|| format!("cargo linked no {file}; is {package} a cdylib?"))
 }
 
-/// Writes the file of an artefact, or, if it has violations, a file in the folder of rejected ones.
+/// Writes the file of an artefact. A module with violations is written to the folder of rejected modules.
 fn finish(
     artefact: &Artefact,
     linked: &[u8],
@@ -139,7 +139,7 @@ fn finish(
     let surface = Surface::read(&finished)?;
     let violations = surface.violations(artefact, optimiser.is_some() && !options.debug_names);
     let (accepted, rejected) = (folder.join(artefact.file()), folder.join("rejected").join(artefact.file()));
-    // An older module must not be mistaken for this one.
+    // Removes the older module in the other folder, which could be mistaken for this module.
     let (path, other) = if violations.is_empty() { (accepted, rejected) } else { (rejected, accepted) };
     remove(&other)?;
     replace(&path, &finished).with_context(|| format!("cannot write {}", path.display()))?;
@@ -157,7 +157,7 @@ fn finish(
     Ok((module, violations))
 }
 
-/// Replaces a file atomically: an Envoy that starts meanwhile reads the old or the new one.
+/// Replaces a file atomically: an Envoy that starts meanwhile reads either the old or the new file.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(());

@@ -15,7 +15,7 @@ const FUNCTIONS: &str = "cli/check/src/rules/capability.rs";
 /// The parts of a module that its host sees.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Surface {
-    /// Module and name, sorted.
+    /// The module and the name of each import, sorted.
     pub(crate) imports: BTreeSet<(String, String)>,
     pub(crate) exports: BTreeSet<String>,
     pub(crate) size_bytes: usize,

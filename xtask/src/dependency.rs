@@ -1,8 +1,8 @@
-//! Forbidden dependencies: they would couple parts that must stay apart, or make a module that Envoy cannot
-//! load.
+//! Finds forbidden dependencies, which would couple parts that must stay apart, or make a module that Envoy
+//! cannot load.
 //!
-//! cargo-deny bans a crate from the whole graph or allows it below given parents. These rules hold for one
-//! package and all that it links for Wasm, so `cargo tree` decides.
+//! cargo-deny bans a crate from the whole graph or allows it below given parents. These rules are about
+//! one package and all packages that it links for Wasm, so they are checked by `cargo tree`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -44,7 +44,7 @@ const RULES: [Rule; 6] = [
     },
     Rule { packages: &MODULES, forbidden: &MODULES, reason: SHARED_CONTRACT },
     Rule { packages: &["tributary-console"], forbidden: &["tributary-plan"], reason: SHARED_CONTRACT },
-    // Crates whose imports Envoy does not have, or that need threads.
+    // The crates that need threads or import functions that Envoy does not have.
     Rule {
         packages: &MODULES,
         forbidden: &["js-sys", "tokio", "wasm-bindgen"],
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(lines.len(), 1, "{lines:?}");
     }
 
-    /// Adds what each crate depends on through others.
+    /// Adds the transitive dependencies of each crate.
     fn closed(mut edges: BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
         loop {
             let further: Vec<_> = edges

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 /// One image in the layout.
 #[derive(Serialize)]
 struct Image {
-    /// Its name in the layout.
+    /// The name of the image in the layout.
     tag: String,
     format: Format,
     /// The manifest's digest, for `oci://…@sha256:…` and the `sha256` of a WasmPlugin.

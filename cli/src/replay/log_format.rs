@@ -1,4 +1,4 @@
-//! Which lines of a log are application log lines of Envoy, by their format from the first byte.
+//! Recognises the application log lines of Envoy in a log, by their format from the first byte of the line.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-/// The formats without an option: Envoy's own, its own with fine-grain logging, and Istio's.
+/// The text formats that are recognised by default: Envoy's, Envoy's with fine-grain logging, and Istio's.
 const DEFAULTS: [&str; 3] = [
     "[%Y-%m-%d %T.%e][%t][%l][%n] [%g:%#] %v",
     "[%Y-%m-%d %T.%e][%t][%l] [%g:%#] %v",
@@ -23,11 +23,12 @@ pub(crate) enum LogFormat {
         message: (String, Pattern),
         others: BTreeMap<String, Regex>,
     },
-    /// Any JSON object in which nothing but the message can be a value of an access log.
+    /// Any JSON object whose values, except for the message, are only what Envoy writes into application
+    /// logs, never what an access log contains.
     AnyJson,
 }
 
-/// A format around the message.
+/// The parts of a format before and after the message, as regular expressions.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     before: Regex,
@@ -35,25 +36,25 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Returns the text from the start of the message.
+    /// Returns `text` from the start of the message; `None` if `text` does not match the part before it.
     fn message<'a>(&self, text: &'a str) -> Option<&'a str> {
         text.get(self.before.find(text)?.end()..)
     }
 
-    /// Returns whether a text is what follows the message.
+    /// Returns whether `text` matches the part of the format after the message.
     pub(crate) fn is_end(&self, text: &str) -> bool {
         self.after.is_match(text)
     }
 }
 
 impl LogFormat {
-    /// Returns the formats that need no option.
+    /// Returns the formats that are recognised without `--log-format`.
     pub(crate) fn defaults() -> Result<Vec<Self>> {
         let texts = DEFAULTS.map(Self::parse).into_iter();
         texts.chain([Ok(Self::AnyJson)]).collect()
     }
 
-    /// Parses the value of Envoy's `--log-format`, or of its `text_format` or `json_format`.
+    /// Parses the value of Envoy's option `--log-format`, or of its field `text_format` or `json_format`.
     pub(crate) fn parse(format: &str) -> Result<Self> {
         let Ok(object) = serde_json::from_str::<BTreeMap<String, String>>(format) else {
             let pattern = pattern(format, &["%v", "%_"])?;
@@ -72,8 +73,8 @@ impl LogFormat {
         Ok(Self::Json { message, others })
     }
 
-    /// Returns the text of a line from the start of its message, and the pattern of what may follow the
-    /// message, if the line has this format.
+    /// Returns the text of a line from the start of its message to the end of the line or JSON value,
+    /// with the pattern for the end of that text; `None` if the line does not have this format.
     pub(crate) fn message(&self, line: &str) -> Option<(String, &Pattern)> {
         static WHOLE: LazyLock<Option<Pattern>> = LazyLock::new(|| pattern("%j", &["%j"]).ok().flatten());
         match self {
@@ -92,13 +93,13 @@ impl LogFormat {
     }
 }
 
-/// Parses a line that is a JSON object from its first byte.
+/// Parses a line as a JSON object that starts at the first byte; `None` if the line is anything else.
 fn object(line: &str) -> Option<Map<String, Value>> {
     line.starts_with('{').then(|| serde_json::from_str(line).ok())?
 }
 
-/// Returns the message of a JSON object if one value is the level `warning`, and all others are what Envoy
-/// writes into application logs: a time, a number, a source file or the name of the logger.
+/// Returns the message of a JSON object if one value is the level `warning`, and every further value is what
+/// Envoy writes into application logs: a time, a number, a source file or the name of the logger.
 fn message_of_any_json(line: &str) -> Option<String> {
     static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"^(?:warning|(?:envoy )?wasm|\d{1,12}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?|(?:\./)?(?:external|source)/[\w./-]+\.cc(?::\d+)?)$").ok()
@@ -118,7 +119,8 @@ fn message_of_any_json(line: &str) -> Option<String> {
     message.filter(|_| has_level)
 }
 
-/// Compiles a format around one of the flags of the message; nothing if it has none of them.
+/// Compiles the parts of a format before and after the first of `flags` that the format contains; `None`
+/// if it contains none of the flags.
 fn pattern(format: &str, flags: &[&str]) -> Result<Option<Pattern>> {
     let Some((before, after)) = flags.iter().find_map(|flag| format.split_once(flag)) else {
         return Ok(None);
@@ -128,7 +130,8 @@ fn pattern(format: &str, flags: &[&str]) -> Result<Option<Pattern>> {
     Ok(Some(Pattern { before, after }))
 }
 
-/// Converts a format of spdlog, which Envoy uses, into a regular expression for lines of the shutdown log.
+/// Converts a format of spdlog, Envoy's logging library, into a regular expression for lines of the shutdown
+/// log: the level is `warning` and the logger is `wasm`.
 fn expression(format: &str) -> Result<String> {
     let mut expression = String::new();
     let mut letters = format.chars();

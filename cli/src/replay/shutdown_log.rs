@@ -1,4 +1,4 @@
-//! The requests that a service logged at shutdown, in a log with lines of others.
+//! Finds the requests that a service logged at shutdown, in a log that also has lines of other loggers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,41 +8,42 @@ use tributary_proto::shutdown_log::{MARK, decode};
 
 use super::log_format::LogFormat;
 
-/// The module's prefix of each message.
+/// The prefix that the module writes before each log message.
 const MODULE: &str = "tributary: ";
 
-/// A request that Envoy did not send.
+/// An export request that Envoy did not send, and that the service logged at shutdown.
 #[derive(Debug, PartialEq)]
 pub(crate) struct UnexportedRequest {
     pub(crate) destination: String,
     pub(crate) request: ExportMetricsServiceRequest,
 }
 
-/// The lines that look like lines of the shutdown log, but do not count.
+/// The numbers of lines that contain the mark of the shutdown log, but are not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct SkippedLines {
-    /// They do not start as an application log line of Envoy.
+    /// Lines that are not application log lines of the selected plugin in a known format.
     pub(crate) foreign_lines: usize,
-    /// They are truncated or changed.
+    /// Lines that are truncated or changed.
     pub(crate) broken_lines: usize,
-    /// They repeat a line.
+    /// Lines that repeat the number of an earlier line of the same service and destination.
     pub(crate) repeated_lines: usize,
 }
 
-/// A process and one of its destinations.
+/// The names of a destination and of the service instance that exports to it, in this order.
 type Origin = (String, String);
 
-/// What a log contains of shutdown logs.
+/// The contents of all shutdown logs in a log.
 #[derive(Debug, Default)]
 pub(crate) struct ShutdownLog {
     pub(crate) requests: Vec<UnexportedRequest>,
     pub(crate) skipped: SkippedLines,
     shutdowns: BTreeMap<Origin, Shutdown>,
-    /// The lines so far, with their records: of repeated ones the first counts.
+    /// The record of each line so far, by origin and line number; `None` is the last line. If a line is
+    /// repeated, this is its first record.
     records: BTreeMap<(Origin, Option<u64>), String>,
 }
 
-/// One service's lines for one destination.
+/// The lines of one service instance for one destination.
 #[derive(Debug, Default)]
 struct Shutdown {
     lines: BTreeSet<u64>,
@@ -71,12 +72,12 @@ enum Content {
 #[derive(Debug)]
 pub(crate) struct LineReader {
     pub(crate) formats: Vec<LogFormat>,
-    /// The name in Envoy's log of the plugin that wrote the lines; any if not set.
+    /// The name of the service's plugin in Envoy's log; `None` accepts every plugin.
     pub(crate) plugin: Option<String>,
 }
 
 impl LineReader {
-    /// Finds the shutdown logs in a log.
+    /// Reads all shutdown logs in the bytes of a log.
     pub(crate) fn read(&self, log: &[u8]) -> ShutdownLog {
         let mut found = ShutdownLog::default();
         let mark = format!("{MODULE}{MARK}");
@@ -94,7 +95,7 @@ impl LineReader {
         found
     }
 
-    /// Returns the record of a line.
+    /// Returns the record in a line, as JSON text, or why the line is skipped.
     fn record(&self, line: &str) -> Result<String, Skip> {
         let messages = self.formats.iter().filter_map(|format| format.message(line));
         let own =
@@ -107,12 +108,14 @@ impl LineReader {
         is_whole.ok_or(if own.is_empty() { Skip::Foreign } else { Skip::Broken })
     }
 
-    /// Strips what Envoy and the module write before a message of the plugin.
+    /// Strips the prefixes of Envoy and of the module. Returns `None` if the rest is not a line of the
+    /// shutdown log, or if another plugin wrote it.
     fn strip_prefix<'a>(&self, text: &'a str) -> Option<&'a str> {
         let text = text.strip_prefix("wasm log")?;
         let text = match &self.plugin {
             Some(plugin) => text.strip_prefix(' ')?.strip_prefix(plugin.as_str())?.strip_prefix(": ")?,
-            // The first colon ends the name: the rest may be another plugin's text with values of clients.
+            // The name ends at the first colon: the text after it may be a message of another plugin, with
+            // values that clients choose.
             None => text.split_once(": ").filter(|(name, _)| !name.contains(':'))?.1,
         };
         text.strip_prefix(MODULE).filter(|text| text.starts_with(MARK))
@@ -125,7 +128,7 @@ enum Skip {
 }
 
 impl ShutdownLog {
-    /// Adds a record.
+    /// Adds a record, given as JSON text.
     fn add(&mut self, text: String) {
         let Ok(Record { destination, instance, content }) = serde_json::from_str(&text) else {
             self.skipped.broken_lines += 1;
@@ -154,12 +157,13 @@ impl ShutdownLog {
         }
     }
 
-    /// Returns the names of all destinations.
+    /// Returns the names of all destinations in the log.
     pub(crate) fn destinations(&self) -> BTreeSet<&str> {
         self.shutdowns.keys().map(|(destination, _)| destination.as_str()).collect()
     }
 
-    /// Describes what is missing for the selected destinations.
+    /// Describes what is missing or contradictory for the selected destinations, one sentence for each
+    /// problem.
     pub(crate) fn problems(&self, is_selected: impl Fn(&str) -> bool) -> Vec<String> {
         let skipped = self.skipped.foreign_lines + self.skipped.broken_lines;
         if self.shutdowns.is_empty() && skipped > 0 {

@@ -32,7 +32,7 @@ pub(crate) struct Endpoints {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CountingMethod {
-    /// Envoy alone, the baseline of all others.
+    /// Envoy alone, the baseline of all other methods.
     None,
     /// A Wasm access logger that does nothing.
     EmptyAccessLog,
@@ -69,12 +69,13 @@ const LOGGER: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
 
 impl CountingMethod {
-    /// Whether its cost is compared with that of Envoy's StatsAccessLogger for the same set.
+    /// Whether the cost of this method is compared with the cost of Envoy's StatsAccessLogger for the
+    /// same set.
     pub(crate) fn is_compared(self) -> bool {
         self.is_ours() || matches!(self, Self::ListAccessLog | Self::ListHttpFilter)
     }
 
-    /// Whether it is Tributary.
+    /// Whether Tributary counts with this method.
     pub(crate) fn is_ours(self) -> bool {
         matches!(
             self,
@@ -83,7 +84,7 @@ impl CountingMethod {
     }
 }
 
-/// Its name on the command line and in reports.
+/// Writes the name of the method on the command line and in reports.
 impl fmt::Display for CountingMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -112,7 +113,8 @@ pub(crate) fn all() -> Result<Vec<BenchCase>> {
 
 /// The cases with these names and the cases that they are compared with; all cases if `names` is empty.
 ///
-/// A name is that of a case, a method or a set: `native` selects every `native-…`, and `full` every `…-full`.
+/// A name is the name of a case, a method or a set: `native` selects every `native-…`, and `full` selects
+/// every `…-full`.
 pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
     let all = all()?;
     if names.is_empty() {
@@ -141,23 +143,23 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
 }
 
 impl BenchCase {
-    /// Whether it has this method and the set with this name.
+    /// Whether the case has this method and the set with this name.
     pub(crate) fn is(&self, method: CountingMethod, set: &str) -> bool {
         self.method == method && self.set.is_some_and(|own| own.name == set)
     }
 
-    /// Whether it counts TCP connections.
+    /// Whether the case counts TCP connections.
     pub(crate) fn is_tcp(&self) -> bool {
         self.set.is_some_and(MetricSet::is_tcp)
     }
 
-    /// Whether a name on the command line selects it.
+    /// Whether a name on the command line selects the case.
     fn matches_name(&self, name: &str) -> bool {
         let (own, method) = (self.to_string(), self.method.to_string());
         own == name || method == name || own == format!("{method}-{name}")
     }
 
-    /// The configuration of its Envoy, on free ports.
+    /// The configuration of the Envoy of this case, on free ports.
     pub(crate) fn config(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         let set = || self.set.with_context(|| format!("{self} has no metric set"));
         Ok(match self.method {
@@ -188,7 +190,7 @@ impl BenchCase {
                     .set(&format!("{LOGGER}.tag"), record.tag)
                     .set(&format!("{LOGGER}.record"), record.fields)
                     .set(&format!("{LOGGER}.buffer_flush_interval"), "1s")
-                    // More than Envoy logs in that interval.
+                    // The buffer is larger than what Envoy logs in that interval.
                     .set(&format!("{LOGGER}.buffer_size_bytes"), 4 << 20)
             }
         })
@@ -200,7 +202,7 @@ impl BenchCase {
         Ok(configure(config, worker).static_cluster("collector", endpoints.collector))
     }
 
-    /// The baseline with the extension of its method.
+    /// The configuration of the baseline, with the extension of the method of this case.
     fn attached(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         attach(self.base(endpoints)?, &self.method.to_string())
     }

@@ -14,7 +14,7 @@ pub(crate) struct MetricSet {
     pub(crate) name: String,
     dimensions: Vec<Dimension>,
     metrics: Vec<Metric>,
-    /// The methods that are measured with it.
+    /// The methods that are measured with this set.
     pub(crate) methods: Vec<CountingMethod>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn all() -> Result<&'static [MetricSet]> {
 }
 
 impl MetricSet {
-    /// Whether it counts TCP connections.
+    /// Whether the set counts TCP connections.
     pub(crate) fn is_tcp(&self) -> bool {
         self.name == "tcp"
     }
@@ -162,7 +162,7 @@ impl MetricSet {
             if let (Some(attribute), Some(operator)) =
                 (metric.value.as_deref(), metric.native.get("value_format").and_then(Value::as_str))
             {
-                // In milliseconds, like the native logger.
+                // The value is in milliseconds, like in the native logger.
                 add(
                     if attribute == "request.duration" { "request.duration:ms" } else { attribute },
                     operator,

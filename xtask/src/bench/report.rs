@@ -17,7 +17,7 @@ use super::statistic::Spread;
 /// The measurements of a run, by the names of the cases.
 #[derive(Default)]
 pub(crate) struct BenchReport {
-    /// In the order of the tables.
+    /// The cases, in the order of the tables.
     pub(super) cases: Vec<BenchCase>,
     pub(super) wasm_bytes: WasmBytes,
     pub(super) instructions: BTreeMap<String, Instructions>,
@@ -25,11 +25,11 @@ pub(crate) struct BenchReport {
     pub(super) items: Vec<(CelItem, f64)>,
     /// The instructions of single operations.
     pub(super) parts: Vec<(String, f64)>,
-    /// One value per round.
+    /// CPU time and memory of each case, with one value per round.
     pub(super) cpu: BTreeMap<String, Vec<CpuTime>>,
-    /// First by series, then by workers.
+    /// The costs by number of series, then the costs by number of workers.
     pub(super) scaling: Vec<Scale>,
-    /// By the number of dimensions.
+    /// The instructions of each run with a number of dimensions, by the name of the run.
     pub(super) dimensions: BTreeMap<String, Instructions>,
     /// The reasons why cases could not be measured.
     pub(super) failures: BTreeMap<String, String>,
@@ -71,7 +71,7 @@ pub(super) struct InstructionsFigure {
 pub(super) struct CpuFigure {
     pub(super) worker_us: Spread,
     pub(super) main_us: Spread,
-    /// The time that both threads take more than in the baseline.
+    /// The CPU time of both threads, minus their CPU time in the baseline.
     pub(super) added_us: Spread,
     /// `added_us`, divided by that of Envoy's StatsAccessLogger with the same set.
     pub(super) vs_native: Option<f64>,
@@ -187,7 +187,7 @@ impl BenchReport {
         })
     }
 
-    /// A cost, divided by that of Envoy's StatsAccessLogger with the same set.
+    /// A cost, divided by the cost of Envoy's StatsAccessLogger with the same set.
     fn vs_native(&self, case: &BenchCase, cost: impl Fn(&BenchCase) -> Option<f64>) -> Option<f64> {
         let set = case.set.filter(|_| case.method.is_compared())?;
         let native = self.cases.iter().find(|other| other.is(CountingMethod::Native, &set.name))?;

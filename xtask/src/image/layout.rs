@@ -1,6 +1,6 @@
 //! An OCI image layout on disk (image-spec 1.0): blobs by their checksums, and an index of the images.
 //!
-//! The result is reproducible: it contains no time, user or file mode of this machine.
+//! The layout is reproducible: it contains no time, user or file mode of the machine that wrote it.
 
 use std::fmt;
 use std::fs;
@@ -20,7 +20,7 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The media types of the two layers of an artifact.
 const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
-/// The module's name in the layer of a compat image, by the specification.
+/// The name of the module's file in the layer of a compat image, as the specification demands.
 const FILE_IN_LAYER: &str = "plugin.wasm";
 const ABI: &str = "0.2.1";
 
@@ -28,9 +28,9 @@ const ABI: &str = "0.2.1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
-    /// One layer, a tar with plugin.wasm.
+    /// An image with one layer, a tar archive that contains plugin.wasm.
     Compat,
-    /// Two layers, one of which is the module.
+    /// An image with two layers, one of which is the module.
     Artifact,
 }
 
@@ -76,7 +76,7 @@ impl Layout {
                 (layers, blobs.iter().map(|blob| format!("sha256:{}", sha256(blob))).collect())
             }
         };
-        // A module runs on any platform, but mounting an image as a volume needs one.
+        // A module runs on any platform, but an image must name a platform to be mounted as a volume.
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
@@ -117,7 +117,7 @@ impl Layout {
     }
 }
 
-/// The checksum in hexadecimal.
+/// The SHA-256 checksum, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

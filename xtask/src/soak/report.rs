@@ -16,7 +16,7 @@ pub(super) struct SoakReport {
     pub(super) seed: u64,
     pub(super) seconds: f64,
     pub(super) requests: u64,
-    /// Requests that failed for the load generator.
+    /// Requests that the load generator reports as failed.
     pub(super) failed: u64,
     #[serde(skip)]
     pub(super) first_failure: Option<String>,
@@ -25,16 +25,17 @@ pub(super) struct SoakReport {
     pub(super) totals: SoakCounts,
     /// How often the ledger was checked.
     pub(super) ledger_checks: u64,
-    /// The most observations that were in flight at a time.
+    /// The maximum number of observations in flight.
     pub(super) ledger_gap_max: u64,
     /// How often each fault mode was drawn.
     pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) exports: ExportStats,
-    /// Envoy's memory after 10 %, 50 % and 100 % of the time.
+    /// Envoy's resident memory after 10 %, 50 % and 100 % of the time, in MiB.
     pub(super) resident_mib: [u64; 3],
 }
 
-/// Returns Envoy's memory after 10 %, 50 % and 100 % of the time, in MiB, from its bytes at each second.
+/// Returns Envoy's memory after 10 %, 50 % and 100 % of the time, in MiB. `bytes` is its memory at each
+/// second.
 pub(super) fn resident_mib(bytes: &[u64]) -> [u64; 3] {
     let last = bytes.len().saturating_sub(1);
     [10, 50, 100].map(|percent| bytes.get(last * percent / 100).copied().unwrap_or(0) / MIB)

@@ -1,4 +1,4 @@
-//! Failed requests and lost counts after a module fails, as measured on Envoy 1.40.0.
+//! Reports which requests fail and which counts are lost after a module fails, as measured on Envoy 1.40.0.
 
 use crate::finding::{Finding, Rule, Severity};
 use crate::plugin::{ConfiguredPlugin, ExtensionPoint, FailureHandling, FailurePolicy, ModuleKind};

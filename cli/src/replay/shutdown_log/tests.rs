@@ -6,7 +6,7 @@ use super::*;
 
 const PREFIX: &str = "[2026-11-28 02:31:11.123][1234][warning][wasm] [source/extensions/common/wasm/context.cc:1198] wasm log ";
 
-/// A message of the shutdown log as Envoy's Wasm extension logs it.
+/// A message of the shutdown log as Envoy's Wasm extension logs it. `plugin` is empty, or a space and a name.
 fn message(plugin: &str, record: &Value) -> String {
     format!("wasm log{plugin}: tributary: {}", encode(&record.to_string()))
 }
@@ -40,7 +40,7 @@ fn read(lines: &[impl AsRef<str>]) -> ShutdownLog {
     reader().read(lines.join("\n").as_bytes())
 }
 
-/// The destinations and numbers of the found requests.
+/// The destination and the line number of each request that was found.
 fn numbers(log: &ShutdownLog) -> Vec<(&str, &str)> {
     let number = |request: &'_ UnexportedRequest| {
         request.request.resource_metrics[0].scope_metrics[0].metrics[0].name.clone()
@@ -165,8 +165,8 @@ fn the_plugin_can_be_selected() {
     }
 }
 
-/// Lines that somebody writes who controls every header: as values in access log entries, in each case with a
-/// whole line of another shutdown log, or with arbitrary bytes around the mark.
+/// Lines that a client can cause by choosing every header: access log entries and messages of other plugins
+/// that contain a whole line of a forged shutdown log, or arbitrary bytes around the mark.
 fn foreign_line() -> impl Strategy<Value = Vec<u8>> {
     let forged = prop_oneof![
         (1u64..9).prop_map(|number| line(&request("i", "a", number))),
@@ -187,7 +187,7 @@ fn foreign_line() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// How Envoy writes a message in several formats.
+/// The line that Envoy writes for a message, in the log format number `kind`.
 fn written(kind: u8, message: &str) -> String {
     match kind {
         0 => format!("{}{message}", PREFIX.replace("wasm log ", "")),
