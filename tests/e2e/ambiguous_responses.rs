@@ -1,5 +1,5 @@
-//! Deltas whose confirmation does not arrive: the collector may have them or not. What is sent again all the
-//! same is counted as possibly duplicated, and with `on_ambiguous: drop` nothing is sent again.
+//! Deltas whose confirmation does not arrive: the collector may or may not have stored them. Deltas that
+//! are sent again are counted as possibly duplicated; with `on_ambiguous: drop` they are not sent again.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use tributary_tests::sink::{Fault, Sink};
 
 const REQUESTS: u64 = 500;
 
-/// Longer than any test: an answer that never comes, of a collector that has stored the request.
+/// Longer than any test. With this delay a collector stores the request, but its answer never arrives.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// A destination with deltas and short times.
+/// Returns a destination with delta temporality, short timeouts and short intervals.
 fn deltas(more: Value) -> Value {
     let mut destination = json!({
         "temporality": "delta",
@@ -83,12 +83,12 @@ async fn what_is_sent_again_counts_as_possibly_duplicated_unless_the_collector_d
     Ok(())
 }
 
-/// Envoy stands still until the timeout of an export has passed, whose collector has it.
+/// Suspends Envoy until an export has timed out although the collector has stored it.
 async fn suspended(on_ambiguous: &str) -> Result<(Scene, Sink, u64)> {
     let sink = Sink::start(0).await?;
     sink.fail_next(1, &Fault::Slow { delay: NEVER });
     let destination = deltas(json!({"on_ambiguous": on_ambiguous, "timeout": "2s"}));
-    // Nothing is exported before the requests.
+    // The service exports nothing before the requests.
     let scene = Scene::start(1, |config| {
         let destinations = [("collector", sink.address(), destination)];
         with_destinations(config.service("self_metrics", false), &destinations)

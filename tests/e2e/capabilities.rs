@@ -22,20 +22,21 @@ use tributary_tests::scene::{DURATION, LIMIT};
 use tributary_tests::servers::Servers;
 use tributary_tests::sink::Store;
 
-/// Envoys that run at once.
+/// The number of Envoys that run at the same time.
 const AT_ONCE: usize = 3;
 const REQUESTS: u64 = 40;
-/// Without it there is no context to configure, and the SDK says so as it panics.
+/// Without this capability there is no context to configure, and the SDK panics with the message `invalid
+/// context_id`.
 const CONTEXTS: &str = "proxy_on_context_create";
-/// Longer than a console lets anybody wait for a snapshot.
+/// Longer than a console makes a client wait for a snapshot.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// All capabilities that a module needs but one.
+/// Returns all capabilities that a module needs, except `withheld`.
 fn all_but(withheld: &str, module: ModuleKind) -> impl Iterator<Item = &'static str> {
     needed(module).into_iter().filter(move |name| *name != withheld)
 }
 
-/// What the check says is missing of each plugin.
+/// Returns the capabilities that `tributary-check` reports as missing, one text for each plugin.
 fn missing(config: &EnvoyConfig) -> Result<Vec<String>> {
     let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
     let findings = report.findings.into_iter().filter(|finding| finding.rule == Rule::Capability);
@@ -57,7 +58,7 @@ fn reports_cause(log: &str, capability: &str) -> bool {
     }
 }
 
-/// Expects no trap but that of the one plugin that could not be configured.
+/// Expects no traps except the ones of `without_context` plugins, which could not be configured.
 fn no_traps(envoy: &Envoy, without_context: usize) -> Result<()> {
     let traps = envoy.traps()?;
     let failed: Vec<_> = traps.iter().filter(|line| line.contains("Function: ")).collect();
@@ -76,7 +77,8 @@ struct Restricted {
 }
 
 impl Restricted {
-    /// An Envoy with a listener for each capability that the plugin there does not have.
+    /// Starts an Envoy with one listener for each capability; the plugin of the listener lacks this
+    /// capability.
     async fn check<Streams>(&self, streams: impl Fn(&'static str, SocketAddr) -> Streams) -> Result<()>
     where
         Streams: Future<Output = Result<()>> + Send + 'static,
@@ -153,7 +155,7 @@ const REJECTED: [&str; 5] = [
     CONTEXTS,
     "proxy_set_tick_period_milliseconds",
 ];
-/// The same for a console.
+/// Capabilities without which a console is rejected.
 const CONSOLE_REJECTED: [&str; 7] = [
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
@@ -218,7 +220,7 @@ async fn a_logger_without_contexts_and_configuration_traps_and_the_check_reports
     Ok(())
 }
 
-/// What a console is asked: the method, the path, and the statuses that it may answer.
+/// The requests to a console: the method, the path, and the allowed statuses of the answer.
 const ASKED: [(Method, &str, &[u16]); 4] = [
     (Method::GET, "/", &[200]),
     (Method::GET, "/healthz", &[200, 503]),
@@ -229,7 +231,7 @@ const ASKED: [(Method, &str, &[u16]); 4] = [
 /// Capabilities without which a console answers nothing.
 const PASSED: [&str; 2] = ["proxy_on_configure", "proxy_on_request_headers"];
 
-/// Answers of a console: none takes longer than it says.
+/// Sends requests to a console, and expects each answer within [`PATIENCE`] and with an allowed status.
 async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> {
     let client = Client::builder().timeout(PATIENCE).build()?;
     for (method, path, statuses) in ASKED {
@@ -238,7 +240,8 @@ async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> 
         let answer = request.send().await.with_context(|| what.clone())?;
         let status = answer.status().as_u16();
         let body = answer.text().await.with_context(|| what.clone())?;
-        // What is never called, or has no configuration, leaves the request to the routes of its listener.
+        // A console that Envoy never calls, or that has no configuration, leaves the request to the routes
+        // of the listener.
         let is_passed = PASSED.contains(&capability) && status == 404;
         ensure!(statuses.contains(&status) || is_passed, "{what}: {status} {body}");
     }
@@ -263,18 +266,18 @@ const SERVICE_REJECTED: [&str; 6] = [
     "proxy_set_effective_context",
     "proxy_set_tick_period_milliseconds",
 ];
-/// Capabilities without which it exports nothing.
+/// Capabilities without which the service exports nothing.
 const SERVICE_SILENT: [&str; 4] =
     ["proxy_dequeue_shared_queue", "proxy_http_call", "proxy_on_configure", "proxy_on_tick"];
 
-/// The plugin of a service that lacks a capability.
+/// Returns the plugin of a service that lacks a capability.
 fn service_without(capability: &str) -> AttachedPlugin {
     let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
     let service = AttachedPlugin::new(capability, "service", &configuration).vm_id(capability);
     service.allow(all_but(capability, ModuleKind::Service))
 }
 
-/// An Envoy that does not start without this.
+/// Checks that Envoy does not start if the service lacks this capability, and logs the cause.
 async fn rejected_service(capability: &'static str) -> Result<()> {
     let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?.free_ports();
     let config = config.attach(SERVICE, capability, &service_without(capability));
@@ -302,7 +305,7 @@ async fn envoy_logs_which_capability_is_missing_when_it_rejects_the_service() ->
     Ok(())
 }
 
-/// All in one Envoy, each with a worker of its own.
+/// Runs all services in one Envoy, each with its own worker filter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_never_traps_and_affects_no_request() -> Result<()> {
     let servers = Servers::start().await?;

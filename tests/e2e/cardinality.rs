@@ -1,4 +1,5 @@
-//! Values that clients invent: in each preset, a flood of them does not hide the errors that come after it.
+//! Values that clients invent: in each preset, a flood of such values does not hide the errors that come
+//! after the flood.
 
 use std::collections::BTreeSet;
 

@@ -13,7 +13,8 @@ use tributary_tests::envoy::Envoy;
 use tributary_tests::repository;
 use walrus::Module;
 
-/// JSON text as deep as it is read: an unknown key, and no more.
+/// Sets an unknown key whose value is JSON as deep as the modules accept; no other problem must be
+/// reported.
 fn deepest(config: EnvoyConfig, plugin: &str) -> EnvoyConfig {
     let text = format!("{{\"a\": {}{}}}", "[".repeat(126), "]".repeat(126));
     let kind = "type.googleapis.com/google.protobuf.StringValue";
@@ -40,7 +41,7 @@ async fn logged_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
 async fn the_check_reports_the_same_problems_as_envoy() -> Result<()> {
     type Edit = fn(EnvoyConfig) -> EnvoyConfig;
     let edits: [Edit; 10] = [
-        // No depth that is read may exhaust the stack of a VM.
+        // JSON of an accepted depth must not exhaust the stack of a VM.
         |config| deepest(config, "bootstrap_extensions[0]"),
         |config| {
             deepest(

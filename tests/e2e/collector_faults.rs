@@ -17,14 +17,15 @@ use tributary_tests::sink::{Fault, Sink, Store};
 const REQUESTS: u64 = 2_000;
 const DURATION_OF_CALLS: &str = "otel.sdk.exporter.operation.duration";
 const POINTS: &str = "otel.sdk.exporter.metric_data_point.exported";
-/// Longer than the limit of answers in Envoy (`http.async_response_buffer_limit`).
+/// More than Envoy's size limit of answers (`http.async_response_buffer_limit`).
 const TOO_LONG_BYTES: usize = 33 * 1024 * 1024;
 
 /// A collector with a fault.
 struct Case {
     name: &'static str,
     fault: Fault,
-    /// Delta where possible: duplicate and lost deltas would change the sum.
+    /// The temporality, which is delta where possible, because duplicate and lost deltas would change the
+    /// sum.
     temporality: &'static str,
     /// The `error.type` of the failure; `None` if the export counts as a success.
     error: Option<&'static str>,
@@ -64,7 +65,7 @@ fn cases() -> [Case; 11] {
         // observations.
         case("rejecting", Fault::status(400), "cumulative", Some("400"), "HTTP 400, which is not retryable"),
         case("broken", Fault::status(500), "cumulative", Some("500"), "HTTP 500, which is not retryable"),
-        // These have stored the request and must not get it again.
+        // These collectors have stored the request and must not get it again.
         case("slow", Fault::Slow { delay: Duration::from_millis(400) }, "delta", None, ""),
         case("garbage", Fault::Garbage, "delta", None, ""),
         case("partial", partial, "delta", None, "the collector rejected 3 points: \"too old\""),
@@ -170,7 +171,7 @@ async fn permanently_rejected_deltas_are_counted_exactly() -> Result<()> {
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
     wait_for(&good, 2 * REQUESTS).await?;
 
-    // The rejected and accepted requests on the wire are all that were sent.
+    // The rejected and accepted requests together are all requests that were sent.
     let counted = poll::until("the rest to arrive", LIMIT, async || {
         let counts = received_by(&rejecting)?;
         Ok(Seen::when(counts.rejected_requests + counts.accepted_requests == 2 * REQUESTS, counts))

@@ -56,7 +56,7 @@ fn expressions(document: &Value) -> Vec<String> {
     found
 }
 
-/// The metrics in an expression: every word with one of their prefixes.
+/// Returns the metrics in an expression: every word that begins with a prefix of metric names.
 fn metrics(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| {

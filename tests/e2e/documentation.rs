@@ -18,8 +18,8 @@ fn the_example_in_the_readme_is_the_file_that_the_demo_runs() -> Result<()> {
     Ok(())
 }
 
-/// The keys that a module knows, read from the problems of a configuration with an unknown key in each
-/// section. Omits keys that are sections.
+/// Returns the keys that a module knows, read from the problems of a configuration with an unknown key in
+/// each section. Omits keys that are sections.
 fn keys(problems: &Problems) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for problem in problems.iter().filter(|problem| problem.found == "an unknown key") {
@@ -80,7 +80,7 @@ fn code(folders: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// The names in backquotes that only a test can have: of four words or more.
+/// Returns the names in backquotes that have four words or more; only tests have such names.
 fn tests_named_in(file: &str) -> Result<Vec<String>> {
     let text = read(file)?;
     let is_test = |name: &&str| {

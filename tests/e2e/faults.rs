@@ -43,7 +43,8 @@ async fn without_a_service_traffic_continues_and_each_worker_logs_it_once() -> R
         envoy.admin().wait_for_counter("wasmcustom.tributary_flushes_blocked", 11).await?;
         let logged = lines(&envoy.log()?, "no service has registered the queue");
         assert!((1..=2).contains(&logged), "{logged} lines of two workers");
-        // All requests are still in the workers, and the statistics say so, each worker's with its flush.
+        // All requests are still in the workers, and the statistics report this; each worker reports its
+        // requests when it flushes.
         envoy.admin().wait_for_counter("wasmcustom.tributary_observations_total", REQUESTS).await?;
         let stats = envoy.admin().stats().await?;
         let observations = |part: &str| stats.counter(&format!("wasmcustom.tributary_observations_{part}"));

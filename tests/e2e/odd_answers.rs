@@ -17,8 +17,8 @@ use tributary_tests::trap;
 use tributary_tests::upstream::ECHO_HEADER;
 
 const REQUESTS: u64 = 40;
-/// Values that are not UTF-8: a stray byte, an unfinished sequence, a surrogate, a sequence that is too long;
-/// and an empty one.
+/// Values that are not UTF-8 (a stray byte, an unfinished sequence, a surrogate, an overlong sequence), and
+/// an empty value.
 const ODD: [&[u8]; 6] =
     [b"caf\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", &[0x80; 4_000], b""];
 
@@ -71,7 +71,7 @@ async fn wait_for(sink: &Sink, points: &[&str], requests: u64) -> Result<()> {
     Ok(())
 }
 
-/// Ends Envoy, and expects that no VM has failed.
+/// Ends Envoy, and expects that no VM trapped.
 async fn end(mut envoy: Envoy) -> Result<()> {
     assert_eq!(envoy.reloads().await?, [].into());
     ensure!(envoy.terminate(LIMIT).await?.success(), "{}", envoy.log()?);
@@ -347,7 +347,8 @@ async fn a_rejected_configuration_that_is_tried_again_changes_nothing() -> Resul
         let rejected = [
             wrong(json!({"flsh": 1})),
             wrong(json!({"metrics": [{"name": "x", "value": "request.size +", "kind": "counter"}]})),
-            // A VM of its own that may not do enough, and one that fails as it is configured.
+            // One plugin has its own VM, which lacks capabilities. The other plugin fails while it is
+            // configured.
             wrong(json!({})).vm_configuration("restricted").allow([
                 "proxy_on_context_create",
                 "proxy_on_configure",
@@ -386,7 +387,7 @@ async fn a_rejected_configuration_that_is_tried_again_changes_nothing() -> Resul
         assert_eq!(servers.sink.store().count(DURATION, &[("at", "wrong")]), 0);
         assert_eq!(envoy.reloads().await?, [].into());
         ensure!(envoy.terminate(LIMIT).await?.success());
-        // Only where it was to fail: without a context, before any stream, once each time.
+        // VMs trap only where the test expects it: without a context, before any stream, once each time.
         let traps = envoy.traps()?;
         let failed: Vec<_> = traps.iter().filter(|line| line.contains("Function: ")).collect();
         let as_wanted = failed.iter().all(|line| line.contains("Function: proxy_on_configure failed"));

@@ -61,9 +61,9 @@ const ISTIO: [&str; 2] = [
     "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t",
 ];
 
-/// Somebody who controls every header puts whole lines of a shutdown log into an access log in the same
-/// stream. Envoy starts with `arguments` and with `log_format` in its bootstrap. `replay_arguments` name a
-/// format that `tributary replay` does not know.
+/// Forged lines: a client that controls every header puts whole lines of a shutdown log into an access log
+/// in the same stream. Envoy starts with `arguments` and with `log_format` in its bootstrap.
+/// `replay_arguments` name a format that `tributary replay` does not know.
 async fn forged_lines_neither_block_nor_inject(
     arguments: &[&str],
     log_format: Option<Value>,

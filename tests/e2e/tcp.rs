@@ -21,7 +21,7 @@ const DURATION: &str = "tcp.connection.duration";
 
 const SERVER_NAME: &str = "shop.example.com";
 
-/// Starts a scene with a server behind the listener `tcp` and none behind `broken`.
+/// Starts a scene with a server behind the listener `tcp` and no server behind the listener `broken`.
 async fn scene(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<(Scene, EchoServer)> {
     let (server, closed_port) = (EchoServer::start().await?, ReservedPort::new()?);
     let scene = Scene::of("tests/e2e/config/tcp.yaml", "otlp_collector", 2, |config| {
@@ -79,7 +79,8 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         EchoClient::connect(idle).await?.send_until_closed(b"").await?;
         echoed += u64::try_from(size + hello.len() + no_hello.len())?;
     }
-    // Eight of nine get a filter chain; the client that sends nothing leaves before.
+    // Eight of nine connections get a filter chain; the client that sends nothing closes its connection
+    // before.
     let filtered = 8 * rounds;
     let total = match from {
         Stage::Accepted => filtered + rounds,
@@ -112,7 +113,7 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         }
         assert_eq!(store.count(DURATION, &[(key, value)]), expected, "{key}");
     }
-    // Envoy 1.40.0 has a flag for this, 1.36.4 has none.
+    // Envoy 1.40.0 has a response flag for an upstream reset, Envoy 1.36.4 does not.
     let reset = store.sum(CLOSED, &[("error.type", "upstream_remote_reset")]);
     assert!([0, rounds].contains(&reset), "{reset}");
     let closed = store.number_points(CLOSED);

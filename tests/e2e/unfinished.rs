@@ -1,4 +1,4 @@
-//! A module as cargo links it, with the callbacks that `cargo xtask build` takes away: no Envoy runs it.
+//! Envoy rejects a module as cargo links it: with the callbacks that `cargo xtask build` removes.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use tributary_tests::envoy::{Envoy, EnvoyOptions};
 use tributary_tests::repository;
 use tributary_tests::scene::LIMIT;
 
-/// What each module was linked to, for each compiler that has linked it (xtask/src/toolchain.rs).
+/// Returns the module files that cargo has linked for a package, one for each compiler
+/// (xtask/src/toolchain.rs).
 fn linked(package: &str) -> Result<Vec<PathBuf>> {
     let folder = repository::root().join("target/wasm-build");
     let compilers = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;

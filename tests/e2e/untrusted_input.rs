@@ -40,8 +40,8 @@ fn forged(producer: u64, sequence: u64, observed_before: u64, observations: u64)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Result<()> {
-    // The first batch of each producer is accepted, because it cannot be distinguished from a worker's.
-    // Duplicates are not.
+    // The first batch of each producer is accepted, because it cannot be distinguished from a batch of a
+    // worker. Duplicates are rejected.
     let accepted: Vec<Vec<u8>> = (1..=FORGERS).map(|producer| forged(producer, 1, 0, 1).encode()).collect();
     let whole = accepted.first().context("a batch")?;
     let truncated = (0..whole.len()).map(|bytes| whole.get(..bytes).unwrap_or_default().to_vec());
@@ -69,7 +69,7 @@ async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Resu
     poll::until("the flood to be over", LIMIT, async || {
         let (invalid, duplicate) = (statistic("invalid").await?, statistic("duplicate").await?);
         let received = invalid + duplicate;
-        // All items but those that are accepted once.
+        // Expects all items except the ones that are accepted once.
         let expected = untrusted_plugin::RANDOM + untrusted_plugin::FORGED - FORGERS - 2;
         Ok(Seen::when(received >= expected, (invalid, duplicate, expected)))
     })
@@ -97,7 +97,7 @@ async fn a_plugin_that_floods_the_queue_does_not_change_genuine_counts() -> Resu
 async fn unique_values_stay_within_their_limit_and_are_all_counted() -> Result<()> {
     let limit = 1_000;
     for (requests, dimension, overflow) in [
-        // So many that a leak of 34 bytes for each would pass the 8 MiB below.
+        // With this many values, a leak of 34 bytes for each value would exceed the 8 MiB below.
         (250_000, json!({"name": "id", "request_header": "x-id"}), ("id", "_OTHER")),
         (10_000, json!({"name": "id", "request_header": "x-id", "max_values": limit}), ("id", "_OTHER")),
     ] {

@@ -10,13 +10,15 @@ use tributary_tests::sink::Store;
 /// A collector and the network between it and Envoy.
 pub(crate) struct SimulatedCollector {
     pub(crate) cluster: &'static str,
-    /// Whether it gets cumulative points, which it may get again after an unconfirmed request.
+    /// Whether the collector gets cumulative points. The service may send these again after an unconfirmed
+    /// request.
     pub(crate) is_cumulative: bool,
     pub(crate) store: Store,
     pub(crate) fault_mode: CollectorFault,
     /// Exports without an answer so far.
     calls: Vec<Pending>,
-    /// Observations in deltas that it rejected permanently, which are not sent again.
+    /// Observations in deltas that the collector rejected permanently; the service does not send these
+    /// again.
     pub(crate) rejected: u64,
     /// Observations that the service had aggregated and not exported when it trapped.
     pub(crate) lost: u64,
@@ -37,7 +39,7 @@ pub(crate) enum CollectorFault {
     Garbage,
     /// Stores everything, and reports one rejected point.
     PartialSuccess,
-    /// Neither its answer nor one of Envoy ever arrives.
+    /// No answer ever arrives, neither from the collector nor from Envoy.
     Lost,
 }
 
@@ -72,7 +74,7 @@ struct Pending {
     answer: Option<FakeAnswer>,
     /// The request to store together with the answer: deltas are sent again if their answer is lost.
     post: Option<FakePost>,
-    /// Whether the collector rejects it.
+    /// Whether the collector rejects the request.
     is_rejected: bool,
 }
 
@@ -122,8 +124,8 @@ impl SimulatedCollector {
         if let Some(post) = post {
             let before = self.counts().0;
             self.take(&post).unwrap();
-            // Rejected deltas are not sent again. The store gets them all the same, so that the next window
-            // follows.
+            // Rejected deltas are not sent again. The store gets them nevertheless, so that the window of
+            // the next deltas follows theirs.
             self.rejected += if is_rejected { self.counts().0 - before } else { 0 };
         }
         Some((call, answer))

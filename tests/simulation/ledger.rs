@@ -28,7 +28,7 @@ struct Producer {
 }
 
 impl QueueLedger {
-    /// Records that a worker enqueued an item; returns its observations.
+    /// Records that a worker enqueued an item; returns the number of observations in the item.
     pub(crate) fn put(&mut self, item: &[u8]) -> u64 {
         let batch = Batch::decode(item.to_vec()).unwrap();
         let observations = batch.observations();
@@ -63,8 +63,8 @@ impl QueueLedger {
             self.duplicates += 1;
             return;
         }
-        // The service detects missing batches between two batches of a producer, and before the first if it
-        // was restarted.
+        // The service detects missing batches between two batches of a producer, and before the first batch
+        // if the service was restarted.
         if producer.last > 0 || is_restarted {
             let between = producer.batches.range(producer.last + 1..batch.sequence);
             self.missing += between.map(|(_, observations)| observations).sum::<u64>();
@@ -73,7 +73,7 @@ impl QueueLedger {
         self.aggregated += batch.observations();
     }
 
-    /// Observations that were enqueued and neither aggregated nor detected as missing.
+    /// Counts observations that were enqueued and neither aggregated nor detected as missing.
     pub(crate) fn unknown(&self) -> u64 {
         self.enqueued - self.aggregated - self.missing
     }
@@ -120,7 +120,7 @@ impl Account {
     }
 }
 
-/// Copies the items in the queue after the first `skipped`.
+/// Copies the items in the queue except the first `skipped`.
 pub(crate) fn items(skipped: usize) -> Vec<Vec<u8>> {
     fake::with(|host| host.queues.items(QUEUE_HTTP).skip(skipped).map(<[u8]>::to_vec).collect())
 }

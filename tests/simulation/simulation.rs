@@ -16,14 +16,14 @@ use crate::worker::{self, SimulatedWorker, WorkerOptions};
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 const HOUR: u64 = 3_600 * SECOND;
-/// The initial time, from which the clock can go back for hours.
+/// The initial Unix time in nanoseconds; the clock can go back by hours from here.
 const START: u64 = 1_700_000_000 * SECOND;
 const WORKERS_MAX: usize = 4;
 /// More batches than the queue may hold before workers stop flushing.
 const BURST: u64 = 600;
-/// The largest queue whose items are decoded after each step.
+/// Items are decoded after each step if the queue has fewer items than this.
 const READ_MAX: usize = 20;
-/// The rounds in which everything must settle: longer than the longest wait for a lost answer.
+/// The maximum number of rounds until everything settles: longer than the longest wait for a lost answer.
 const ROUNDS_MAX: u32 = 1_000;
 
 /// One simulated Envoy with its collectors, and the expected counts.
@@ -40,9 +40,9 @@ pub(crate) struct Simulation {
     hang_steps: u32,
     /// Requests that workers observed.
     seen: u64,
-    /// Observed requests that were lost with a worker before a flush.
+    /// Observed requests that a worker lost because it trapped before a flush.
     lost: u64,
-    /// Observed requests that were lost with a worker before they reached the shared counter.
+    /// Observed requests that a trapped worker had not yet added to the shared counter.
     uncounted: u64,
     /// Items that an untrusted plugin took from the queue.
     stolen: Vec<Vec<u8>>,
@@ -204,7 +204,7 @@ impl Simulation {
         }
     }
 
-    /// The service traps. Its calls are never answered. Another service starts later and recovers its state.
+    /// Makes the service trap: its calls are never answered, and a later service recovers its state.
     fn service_traps(&mut self) {
         if self.service.take().is_some() {
             for collector in &mut self.collectors {
@@ -219,7 +219,7 @@ impl Simulation {
         }
     }
 
-    /// An untrusted plugin reads or writes the queue.
+    /// Reads or writes the queue as an untrusted plugin.
     fn untrusted_plugin(&mut self) {
         match self.random.u32(0..5) {
             0 => {
@@ -312,7 +312,7 @@ impl Simulation {
         assert_eq!(self.seen, pending + self.lost + self.ledger.enqueued, "seen");
         if !self.has_stolen_items && fake::with(|host| host.queues.len(QUEUE_HTTP)) < READ_MAX {
             let in_queue: u64 = ledger::items(0).iter().map(|item| observations(item)).sum();
-            // The queue may contain copies.
+            // The queue may contain a batch more than once.
             assert!(self.ledger.unknown() <= in_queue, "{} of {in_queue}", self.ledger.unknown());
         }
         let observed = stat("observations_total");
@@ -327,7 +327,7 @@ impl Simulation {
             if self.service.is_some() {
                 let account = Account::of(collector.cluster);
                 assert_eq!(account.sum(), self.ledger.aggregated, "{account:?} of {}", collector.cluster);
-                // A collector may have more than it has confirmed, but not less.
+                // A collector may have more observations than it has confirmed, but not fewer.
                 assert!(
                     account.exported <= requests,
                     "{account:?}, but {} has {requests}",
@@ -346,7 +346,7 @@ impl Simulation {
             && ledger::items(0).is_empty()
             && worker::counter() == counter
             && self.collectors.iter().all(|it| {
-                // Rejected observations are among the received ones.
+                // The received observations include the rejected ones.
                 it.counts() == (self.ledger.aggregated - it.lost, exported)
                     && Account::of(it.cluster).dropped_by("collector") == it.rejected
             })

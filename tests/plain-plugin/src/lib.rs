@@ -1,5 +1,6 @@
 //! A third-party plugin that uses only the public SDK and nothing of Tributary. Its configuration is
-//! `HEADER=COUNTER`; it writes the value of the shared counter into that header of every response.
+//! `HEADER=COUNTER`: the plugin writes the value of the shared counter COUNTER into the header HEADER of
+//! every response.
 
 #![expect(missing_docs, reason = "the SDK's macro writes a function without")]
 
