@@ -89,8 +89,8 @@ fn print(sent: &Sent, skipped: SkippedLines, args: &ReplayArgs) -> Result<()> {
     let SkippedLines { foreign_lines, broken_lines, repeated_lines } = skipped;
     if skipped != SkippedLines::default() {
         println!(
-            "skipped {foreign_lines} foreign, {broken_lines} broken and {repeated_lines} repeated lines with the mark of \
-             the shutdown log"
+            "skipped {foreign_lines} foreign, {broken_lines} broken and {repeated_lines} repeated lines with the \
+             mark of the shutdown log"
         );
     }
     if args.json {

@@ -4,31 +4,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tributary_tests::ledger::EnvoyLedger;
 use tributary_tests::load::Shape;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::{ReservedPort, localhost};
-use tributary_tests::scene::{DURATION, LIMIT, Scene, with_destinations};
+use tributary_tests::scene::{DURATION, LIMIT, Scene, with_destinations, with_short_times};
 use tributary_tests::sink::{Fault, Sink};
 
 const REQUESTS: u64 = 500;
 
 /// Longer than any test. With this delay a collector stores the request, but its answer never arrives.
 const NEVER: Duration = Duration::from_secs(600);
-
-/// Returns a destination with delta temporality, short timeouts and short intervals.
-fn deltas(more: Value) -> Value {
-    let mut destination = json!({
-        "temporality": "delta",
-        "timeout": "1s",
-        "retry": {"initial_interval": "50ms", "max_interval": "100ms"}
-    });
-    if let (Some(fields), Value::Object(more)) = (destination.as_object_mut(), more) {
-        fields.extend(more);
-    }
-    destination
-}
 
 async fn possibly_duplicated(scene: &Scene, destination: &str) -> Result<u64> {
     let name = format!("wasmcustom.tributary_points_possibly_duplicated.{destination}");
@@ -49,11 +36,15 @@ async fn what_is_sent_again_counts_as_possibly_duplicated_unless_the_collector_d
     ];
     let closed_port = ReservedPort::new()?;
     let mut sinks = Vec::new();
-    let mut destinations = vec![("unreachable", localhost(closed_port.port()), deltas(json!({})))];
+    let mut destinations = vec![(
+        "unreachable",
+        localhost(closed_port.port()),
+        with_short_times(json!({"temporality": "delta"})),
+    )];
     for (name, fault, _) in &cases {
         let sink = Sink::start(0).await?;
         sink.fail_always(fault.clone());
-        destinations.push((*name, sink.address(), deltas(json!({}))));
+        destinations.push((*name, sink.address(), with_short_times(json!({"temporality": "delta"}))));
         sinks.push(sink);
     }
     let scene = Scene::start(1, |config| with_destinations(config, &destinations)).await?;
@@ -87,7 +78,8 @@ async fn what_is_sent_again_counts_as_possibly_duplicated_unless_the_collector_d
 async fn suspended(on_ambiguous: &str) -> Result<(Scene, Sink, u64)> {
     let sink = Sink::start(0).await?;
     sink.fail_next(1, &Fault::Slow { delay: NEVER });
-    let destination = deltas(json!({"on_ambiguous": on_ambiguous, "timeout": "2s"}));
+    let destination =
+        with_short_times(json!({"temporality": "delta", "on_ambiguous": on_ambiguous, "timeout": "2s"}));
     // The service exports nothing before the requests.
     let scene = Scene::start(1, |config| {
         let destinations = [("collector", sink.address(), destination)];
@@ -109,7 +101,7 @@ async fn suspended(on_ambiguous: &str) -> Result<(Scene, Sink, u64)> {
 async fn after_a_suspension_deltas_that_are_sent_again_are_counted() -> Result<()> {
     let (scene, sink, stored) = suspended("retry").await?;
     // The sink stores no points whose time overlaps that of the previous ones, and responds with 400.
-    poll::until("the requests, of which some arrive twice", LIMIT, async || {
+    poll::until("the requests, some of them twice", LIMIT, async || {
         let messages = sink.received().into_iter().filter_map(|received| received.message);
         let count = messages.map(|message| message.histogram_count(DURATION)).sum::<u64>();
         Ok(Seen::when(count == REQUESTS + stored, count))

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tributary_tests::ledger::EnvoyLedger;
 use tributary_tests::load::Shape;
 use tributary_tests::non_http_server::NonHttpServer;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::ReservedPort;
-use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
+use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations, with_short_times};
 use tributary_tests::sink::{Fault, Sink, Store};
 
 const REQUESTS: u64 = 2_000;
@@ -72,16 +72,6 @@ fn cases() -> [Case; 11] {
     ]
 }
 
-/// Adds short timeouts and retry intervals to a destination.
-fn impatient(more: Value) -> Value {
-    let mut destination =
-        json!({"timeout": "1s", "retry": {"initial_interval": "50ms", "max_interval": "200ms"}});
-    if let (Some(fields), Value::Object(more)) = (destination.as_object_mut(), more) {
-        fields.extend(more);
-    }
-    destination
-}
-
 /// Counts the exports to a destination that failed with this error, as reported to the healthy collector.
 fn calls(store: &Store, destination: &str, error: &str) -> u64 {
     store.count(DURATION_OF_CALLS, &[("otel.component.name", destination), ("error.type", error)])
@@ -98,11 +88,11 @@ fn warnings_about(log: &str, destination: &str) -> Vec<String> {
 async fn collectors_with_faults_get_everything_in_the_end() -> Result<()> {
     let (cases, good) = (cases(), Sink::start(0).await?);
     let mut sinks = Vec::new();
-    let mut destinations = vec![("good", good.address(), impatient(json!({})))];
+    let mut destinations = vec![("good", good.address(), with_short_times(json!({})))];
     for case in &cases {
         let sink = Sink::start(0).await?;
         sink.fail_always(case.fault.clone());
-        let destination = impatient(json!({"temporality": case.temporality}));
+        let destination = with_short_times(json!({"temporality": case.temporality}));
         destinations.push((case.name, sink.address(), destination));
         sinks.push(sink);
     }
@@ -222,10 +212,10 @@ async fn unreachable_collectors_delay_no_other_and_get_everything_once_reachable
     let late_address = tributary_tests::ports::localhost(late.port());
     let destinations = [
         ("good", good.address(), json!({})),
-        ("late", late_address, impatient(json!({"temporality": "delta"}))),
-        ("non-http", non_http.address(), impatient(json!({}))),
-        ("empty", late_address, impatient(json!({}))),
-        ("nowhere", late_address, impatient(json!({}))),
+        ("late", late_address, with_short_times(json!({"temporality": "delta"}))),
+        ("non-http", non_http.address(), with_short_times(json!({}))),
+        ("empty", late_address, with_short_times(json!({}))),
+        ("nowhere", late_address, with_short_times(json!({}))),
     ];
     let scene = Scene::start(2, |config| {
         with_destinations(config, &destinations).cluster(empty).without_cluster("nowhere")

@@ -161,7 +161,7 @@ impl Simulation {
     fn requests(&mut self) {
         let Some(worker) = self.random.choice(&mut self.workers) else { return };
         for _ in 0..self.random.u32(1..20) {
-            // A few routes, each of which is idle at times.
+            // A few routes. Each is idle at times.
             let routes = self.random.u32(1..9);
             let route = format!("route-{}", self.random.u32(0..routes));
             worker.request(&route, self.random.i64(0..10_000_000_000), &mut self.ledger);

@@ -1,4 +1,4 @@
-//! Describes a Wasm plugin of Tributary in a configuration, whatever the kind of file.
+//! Describes a Wasm plugin of Tributary in a configuration of any kind.
 
 use tributary_plan::plan::Streams;
 

@@ -102,7 +102,9 @@ fn object(line: &str) -> Option<Map<String, Value>> {
 /// Envoy writes into application logs: a time, a number, a source file or the name of the logger.
 fn message_of_any_json(line: &str) -> Option<String> {
     static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^(?:warning|(?:envoy )?wasm|\d{1,12}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?|(?:\./)?(?:external|source)/[\w./-]+\.cc(?::\d+)?)$").ok()
+        let time = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?";
+        let file = r"(?:\./)?(?:external|source)/[\w./-]+\.cc(?::[0-9]+)?";
+        Regex::new(&format!("^(?:warning|(?:envoy )?wasm|[0-9]{{1,12}}|{time}|{file})$")).ok()
     });
     let object = object(line)?;
     let mut message = None;
@@ -172,9 +174,14 @@ fn expression(format: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    const ENVOY: &str = "[2026-11-28 02:31:11.123][1234][warning][wasm] [source/extensions/common/wasm/context.cc:1198] wasm log a";
-    const ISTIO: &str = "2026-11-28T02:31:11.123456Z\twarning\tenvoy wasm external/envoy/source/extensions/common/wasm/context.cc:1198\twasm log a\tthread=25";
-    const ISTIO_JSON: &str = r#"{"level":"warning","time":"2026-11-28T02:31:11.123456Z","scope":"envoy wasm","msg":"wasm log \"a\"","caller":"source/extensions/common/wasm/context.cc:1198","thread":"25"}"#;
+    const ENVOY: &str = "[2026-11-28 02:31:11.123][1234][warning][wasm] \
+                         [source/extensions/common/wasm/context.cc:1198] wasm log a";
+    const ISTIO: &str = "2026-11-28T02:31:11.123456Z\twarning\tenvoy wasm \
+                         external/envoy/source/extensions/common/wasm/context.cc:1198\twasm log a\tthread=25";
+    const ISTIO_JSON: &str = concat!(
+        r#"{"level":"warning","time":"2026-11-28T02:31:11.123456Z","scope":"envoy wasm","msg":"wasm log \"a\"","#,
+        r#""caller":"source/extensions/common/wasm/context.cc:1198","thread":"25"}"#
+    );
 
     fn found(formats: &[LogFormat], line: &str) -> Option<String> {
         formats.iter().find_map(|format| Some(format.message(line)?.0))

@@ -98,14 +98,14 @@ impl LineReader {
     /// Returns the record in a line, as JSON text, or why the line is skipped.
     fn record(&self, line: &str) -> Result<String, Skip> {
         let messages = self.formats.iter().filter_map(|format| format.message(line));
-        let own =
-            messages.filter_map(|(text, pattern)| Some((self.strip_prefix(&text)?.to_owned(), pattern)));
-        let own: Vec<_> = own.collect();
-        let is_whole = own.iter().find_map(|(text, pattern)| {
+        let candidates: Vec<_> = messages
+            .filter_map(|(text, pattern)| Some((self.strip_prefix(&text)?.to_owned(), pattern)))
+            .collect();
+        let record = candidates.iter().find_map(|(text, pattern)| {
             let (record, rest) = decode(text)?;
             pattern.is_end(rest).then(|| record.to_owned())
         });
-        is_whole.ok_or(if own.is_empty() { Skip::Foreign } else { Skip::Broken })
+        record.ok_or(if candidates.is_empty() { Skip::Foreign } else { Skip::Broken })
     }
 
     /// Strips the prefixes of Envoy and of the module. Returns `None` if the rest is not a line of the
@@ -168,8 +168,9 @@ impl ShutdownLog {
         let skipped = self.skipped.foreign_lines + self.skipped.broken_lines;
         if self.shutdowns.is_empty() && skipped > 0 {
             return vec![format!(
-                "no line of the shutdown log was found, but {skipped} lines contain its mark and are foreign or broken; \
-                 pass Envoy's log format with --log-format, and a name of a plugin that contains a colon with --plugin"
+                "no line of the shutdown log was found, but {skipped} lines contain its mark and are foreign or \
+                 broken; pass Envoy's log format with --log-format, and the name of the plugin with --plugin if \
+                 it contains a colon"
             )];
         }
         let selected = self.shutdowns.iter().filter(|((destination, _), _)| is_selected(destination));
@@ -183,7 +184,8 @@ impl Shutdown {
         let mut problems = Vec::new();
         match self.announced {
             None => problems.push(format!(
-                "{subject}: {} lines were found, but not the last line with their number; use the complete log",
+                "{subject}: {} lines were found, but not the last line with their number; use the complete \
+                 log",
                 self.lines.len()
             )),
             Some(announced) => {
@@ -191,7 +193,8 @@ impl Shutdown {
                 let present = self.lines.iter().filter(|line| (1..=announced).contains(*line)).count();
                 if present < expected || self.lines.len() > present {
                     problems.push(format!(
-                        "{subject}: {present} of {announced} announced lines were found, and {} others; use the complete log",
+                        "{subject}: {present} of {announced} announced lines were found, and {} others; use \
+                         the complete log",
                         self.lines.len() - present
                     ));
                 }
@@ -205,7 +208,8 @@ impl Shutdown {
         }
         if self.conflicts > 0 {
             problems.push(format!(
-                "{subject}: {} lines repeat the number of an earlier line with other contents; the first one counts",
+                "{subject}: lines with the number of an earlier line and other contents: {}; the first one \
+                 counts",
                 self.conflicts
             ));
         }

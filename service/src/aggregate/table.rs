@@ -115,8 +115,8 @@ impl Table {
         }
     }
 
-    /// Iterates over the counters in shared data of which a destination with delta temporality has
-    /// confirmed a value: the attributes of each, and the confirmed baseline.
+    /// Iterates over the counters in shared data, with the attributes and the baseline of each. Skips
+    /// counters without a value that this destination, which has delta temporality, has confirmed.
     pub fn baselines(&self, destination: DestinationId) -> impl Iterator<Item = (&[u8], DeltaBaseline)> {
         let first = Cursor { metric: METRICS_PER_ORIGIN_MAX, row: 0 };
         let rows = self.rows(first);

@@ -29,8 +29,8 @@ pub fn is_plausible(unix_nano: u64, now_unix_nano: u64) -> bool {
 }
 
 impl Instance {
-    /// Returns the instance of this process; creates one that starts now if none is stored. The canary
-    /// VM, in which Envoy tries a configuration, creates the instance for the service.
+    /// Returns the stored instance of this process, or creates and stores one that starts now. Envoy tries a
+    /// configuration in a canary VM first, so usually the canary VM creates the instance.
     ///
     /// If a stored time is not plausible, the process gets a new id: under the old id, no point may be
     /// older than the latest exported time.

@@ -71,7 +71,11 @@ impl MetricWriter<'_> {
         let about =
             ("tributary.observations.exported", "{observation}", "Observations that the collector accepted.");
         self.count(about, component, None, ledger.exported.since_start());
-        let about = ("tributary.points.possibly_duplicated", "{data_point}", "Deltas that were sent twice.");
+        let about = (
+            "tributary.points.possibly_duplicated",
+            "{data_point}",
+            "Data points that were sent again although the collector may have counted them.",
+        );
         self.count(about, component, None, exporter.status.points_possibly_duplicated.since_start());
         for (reason, count) in ledger.dropped() {
             let about = (

@@ -199,7 +199,7 @@ impl Transform {
         out.len() > before
     }
 
-    /// Returns whether the number of distinct transformed values is bounded, whatever a client sends.
+    /// Returns whether the number of distinct transformed values is bounded, even if a client invents values.
     pub fn is_bounded(&self) -> bool {
         use Transform::*;
         match self {

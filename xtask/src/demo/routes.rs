@@ -14,7 +14,7 @@ const STATUS: &str = "http.response.status_code";
 const NO_ROUTE: &str = "(no route)";
 /// A note below the table.
 pub(crate) const NOTE: &str =
-    "(percentiles are estimates from the exported buckets, of which the first ends at 5 ms)";
+    "(percentiles are estimates from the exported buckets; the first bucket ends at 5 ms)";
 const FIRST_SERVER_ERROR: u16 = 500;
 
 #[derive(Debug, Default)]

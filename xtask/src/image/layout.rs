@@ -30,7 +30,7 @@ const ABI: &str = "0.2.1";
 pub(super) enum Format {
     /// An image with one layer, a tar archive that contains plugin.wasm.
     Compat,
-    /// An image with two layers, one of which is the module.
+    /// An image with two layers: the module is one of them.
     Artifact,
 }
 

@@ -4,7 +4,8 @@ use tributary_proto::shutdown_log::encode;
 
 use super::*;
 
-const PREFIX: &str = "[2026-11-28 02:31:11.123][1234][warning][wasm] [source/extensions/common/wasm/context.cc:1198] wasm log ";
+const PREFIX: &str = "[2026-11-28 02:31:11.123][1234][warning][wasm] \
+                      [source/extensions/common/wasm/context.cc:1198] wasm log ";
 
 /// A message of the shutdown log as Envoy's Wasm extension logs it. `plugin` is empty, or a space and a name.
 fn message(plugin: &str, record: &Value) -> String {
@@ -18,7 +19,8 @@ fn line(record: &Value) -> String {
 
 fn request(instance: &str, destination: &str, number: u64) -> Value {
     let metrics = json!({"scopeMetrics": [{"metrics": [{"name": number.to_string()}]}]});
-    json!({"destination": destination, "instance": instance, "line": number, "request": {"resourceMetrics": [metrics]}})
+    let request = json!({"resourceMetrics": [metrics]});
+    json!({"destination": destination, "instance": instance, "line": number, "request": request})
 }
 
 fn end(instance: &str, destination: &str, lines: u64) -> Value {
@@ -87,7 +89,7 @@ fn a_line_in_an_unknown_format_is_a_problem_if_no_other_is_found() {
     assert_eq!(
         problems(&log),
         "no line of the shutdown log was found, but 2 lines contain its mark and are foreign or broken; pass \
-         Envoy's log format with --log-format, and a name of a plugin that contains a colon with --plugin"
+         Envoy's log format with --log-format, and the name of the plugin with --plugin if it contains a colon"
     );
     let log = read(&[lines, shutdown(1)].concat());
     assert_eq!((log.skipped, problems(&log).as_str()), (skipped(2, 0, 0), ""));
@@ -138,8 +140,8 @@ fn a_repeated_line_counts_once() {
     assert_eq!((log.requests.len(), log.skipped), (2, skipped(0, 0, 1)));
     assert_eq!(
         problems(&log),
-        "destination \"a\" of instance i: 1 lines repeat the number of an earlier line with other contents; the first \
-         one counts"
+        "destination \"a\" of instance i: lines with the number of an earlier line and other contents: 1; the \
+         first one counts"
     );
 }
 
