@@ -1,8 +1,6 @@
 //! `cargo xtask build`: links, strips, optimises and checks the Wasm modules.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,6 +12,7 @@ use serde_json::json;
 use crate::artefact::{ALL, Artefact, linked_file};
 use crate::compiler::TARGET;
 use crate::contract::Surface;
+use crate::file::{remove, replace};
 use crate::optimiser::Optimiser;
 use crate::strip::strip;
 use crate::toolchain::{Toolchain, ToolchainSource};
@@ -157,30 +156,6 @@ fn finish(
     Ok((module, violations))
 }
 
-/// Replaces a file atomically: an Envoy that starts meanwhile reads either the old or the new file.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|present| present == bytes) {
-        return Ok(());
-    }
-    let folder = path.parent().context("the path has no folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    let file = tempfile::Builder::new().suffix(".wasm").tempfile_in(folder)?;
-    fs::write(file.path(), bytes)?;
-    // Envoy often runs as another user.
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.persist(path)?;
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The modules and their sizes.
 pub(crate) fn table(modules: &[BuiltModule]) -> Table {
     let rows = modules.iter().map(|module| {
@@ -212,25 +187,5 @@ mod tests {
         assert_eq!(kib(0), "0.0 KiB");
         assert_eq!(kib(200 * 1024), "200.0 KiB");
         assert_eq!(kib(200 * 1024 + 1), "200.1 KiB");
-    }
-
-    #[test]
-    fn a_module_replaces_the_previous_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("service.wasm");
-        replace(&path, b"first").unwrap();
-        replace(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
-    }
-
-    #[test]
-    fn removing_a_missing_module_is_no_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("service.wasm");
-        remove(&path).unwrap();
-        fs::write(&path, b"old").unwrap();
-        remove(&path).unwrap();
-        assert!(!path.exists());
     }
 }

@@ -15,6 +15,7 @@ mod contract;
 mod debian;
 mod demo;
 mod dependency;
+mod file;
 mod fuzz;
 mod image;
 mod optimiser;
