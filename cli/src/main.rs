@@ -1,4 +1,7 @@
 //! The program `tributary` for users of Tributary: `tributary help` lists the commands.
+//!
+//! `check` is the crate `tributary-check`. `replay` reads the log of an Envoy that has ended, and sends the
+//! metrics in it to a collector.
 
 mod replay;
 

@@ -1,18 +1,20 @@
 //! `tributary replay`: sends metrics that an Envoy did not export before it exited, from its log to a
 //! collector.
 
-use std::collections::BTreeSet;
+mod log_format;
+mod shutdown_log;
+
 use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 use serde::Serialize;
 
-/// The text before the destination's name in a line of the service's shutdown log.
-const MARK: &str = "unexported for \"";
+use log_format::LogFormat;
+use shutdown_log::{LineReader, ShutdownLog, SkippedLines, UnexportedRequest};
 
 /// The arguments of `tributary replay`.
 #[derive(clap::Args)]
@@ -25,10 +27,17 @@ pub(crate) struct ReplayArgs {
     /// The destination whose requests are sent; required if the log has several.
     #[arg(long)]
     destination: Option<String>,
+    /// The format of Envoy's log: the value of its --log-format, text_format or json_format [default: the
+    /// formats of Envoy and Istio].
+    #[arg(long)]
+    log_format: Option<String>,
+    /// The name of the service's plugin as in Envoy's log, between `wasm log ` and the colon [default: any].
+    #[arg(long)]
+    plugin: Option<String>,
     /// The encoding of OTLP/HTTP.
     #[arg(long = "as", value_enum, default_value_t)]
     encoding: Encoding,
-    /// Print the numbers of requests and points as JSON on the last line.
+    /// Print the numbers of requests, points and skipped lines as JSON on the last line.
     #[arg(long)]
     json: bool,
 }
@@ -40,34 +49,57 @@ enum Encoding {
     Json,
 }
 
-/// A request that Envoy did not send.
-#[derive(Debug)]
-struct UnexportedRequest {
-    destination: String,
-    request: ExportMetricsServiceRequest,
-}
-
-/// What the collector has accepted.
+/// The numbers of requests and data points that the collector has accepted.
 #[derive(Debug, Default, Serialize)]
 struct Sent {
     requests: usize,
     points: usize,
 }
 
+/// The JSON object that `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    #[serde(flatten)]
+    sent: &'a Sent,
+    #[serde(flatten)]
+    skipped: SkippedLines,
+}
+
 pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
-    let log = read(args)?;
-    let all = unexported(&log)?;
-    let selected = select(all, args.destination.as_deref())?;
+    let formats = match &args.log_format {
+        Some(format) => vec![LogFormat::parse(format)?],
+        None => LogFormat::defaults()?,
+    };
+    let reader = LineReader { formats, plugin: args.plugin.clone() };
+    let log = reader.read(&read(args)?);
+    let selected = select(&log, args.destination.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sent = runtime.block_on(send(&selected, args))?;
-    println!("sent {} requests with {} points to {}", sent.requests, sent.points, args.to);
-    if args.json {
-        println!("{}", serde_json::to_string(&sent)?);
+    print(&sent, log.skipped, args)?;
+    let is_selected = |name: &str| args.destination.as_ref().is_none_or(|destination| destination == name);
+    let problems = log.problems(is_selected);
+    if !problems.is_empty() {
+        bail!("not everything could be sent: {}", problems.join("; "));
     }
     Ok(())
 }
 
-fn read(args: &ReplayArgs) -> Result<String> {
+fn print(sent: &Sent, skipped: SkippedLines, args: &ReplayArgs) -> Result<()> {
+    println!("sent {} requests with {} points to {}", sent.requests, sent.points, args.to);
+    let SkippedLines { foreign_lines, broken_lines, repeated_lines } = skipped;
+    if skipped != SkippedLines::default() {
+        println!(
+            "skipped {foreign_lines} foreign, {broken_lines} broken and {repeated_lines} repeated lines with the \
+             mark of the shutdown log"
+        );
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&Summary { sent, skipped })?);
+    }
+    Ok(())
+}
+
+fn read(args: &ReplayArgs) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match &args.log {
         Some(path) => {
@@ -77,45 +109,28 @@ fn read(args: &ReplayArgs) -> Result<String> {
             std::io::stdin().read_to_end(&mut bytes).context("cannot read the standard input")?;
         }
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }
 
-/// Parses the unexported requests in a log; ignores the prefixes of its lines.
-fn unexported(log: &str) -> Result<Vec<UnexportedRequest>> {
-    let mut found = Vec::new();
-    for (number, line) in log.lines().enumerate() {
-        let Some((_, rest)) = line.split_once(MARK) else { continue };
-        let (destination, json) = rest.split_once("\" ").unwrap_or((rest, ""));
-        let request = serde_json::from_str(json.trim_end()).with_context(|| {
-            format!(
-                "line {}: the request for {destination:?} is truncated or changed; use the complete log",
-                number + 1
-            )
-        })?;
-        found.push(UnexportedRequest { destination: destination.to_owned(), request });
-    }
-    Ok(found)
-}
-
-/// Selects the requests of one destination, which is required if there are several.
-fn select(mut all: Vec<UnexportedRequest>, destination: Option<&str>) -> Result<Vec<UnexportedRequest>> {
-    let names: BTreeSet<_> = all.iter().map(|unexported| unexported.destination.as_str()).collect();
+/// Selects the requests of `destination`; `None` is an error if the log has several destinations.
+fn select<'a>(log: &'a ShutdownLog, destination: Option<&str>) -> Result<Vec<&'a UnexportedRequest>> {
+    let names = log.destinations();
     let list = Vec::from_iter(names.iter().copied()).join(", ");
     match destination {
         Some(name) => {
             let is_known = names.is_empty() || names.contains(name);
             ensure!(is_known, "the log has no requests for {name:?}; its destinations are {list}");
-            all.retain(|unexported| unexported.destination == name);
         }
         None => {
             ensure!(names.len() <= 1, "the log has several destinations: set --destination to one of {list}")
         }
     }
-    Ok(all)
+    let is_selected = |it: &&UnexportedRequest| destination.is_none_or(|name| it.destination == name);
+    Ok(log.requests.iter().filter(is_selected).collect())
 }
 
-/// Sends the requests one after the other, since a collector may need them in order.
-async fn send(all: &[UnexportedRequest], args: &ReplayArgs) -> Result<Sent> {
+/// Sends the requests one after the other, because a collector may need them in the order of the log.
+async fn send(all: &[&UnexportedRequest], args: &ReplayArgs) -> Result<Sent> {
     let client = reqwest::Client::new();
     let progress = ProgressBar::new(all.len().try_into().unwrap_or(u64::MAX));
     let mut sent = Sent::default();
@@ -158,31 +173,30 @@ fn points(request: &ExportMetricsServiceRequest) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use tributary_proto::shutdown_log::encode;
+
     use super::*;
 
-    const LOG: &str = r#"[2026-01-01][info][wasm] wasm log tributary: tributary: the service shuts down: 3 observations aggregated
-[2026-01-01][info][wasm] wasm log tributary: tributary: unexported for "a" {"resourceMetrics":[]}
-[2026-01-01][info][wasm] wasm log tributary: tributary: unexported for "b b" {"resourceMetrics":[{}]}
-"#;
-
-    #[test]
-    fn requests_in_a_log_are_selected_by_destination() {
-        let all = unexported(LOG).unwrap();
-        let names: Vec<_> = all.iter().map(|unexported| unexported.destination.as_str()).collect();
-        assert_eq!(names, ["a", "b b"]);
-        let selected = select(unexported(LOG).unwrap(), Some("b b")).unwrap();
-        assert_eq!((selected.len(), selected[0].request.resource_metrics.len()), (1, 1));
-        let error = select(all, None).unwrap_err();
-        assert_eq!(error.to_string(), "the log has several destinations: set --destination to one of a, b b");
-        let error = select(unexported(LOG).unwrap(), Some("c")).unwrap_err();
-        assert_eq!(error.to_string(), "the log has no requests for \"c\"; its destinations are a, b b");
-        assert!(select(unexported("nothing").unwrap(), None).unwrap().is_empty());
+    fn log(destinations: &[&str]) -> ShutdownLog {
+        let lines = destinations.iter().map(|name| {
+            let request = r#"{"resourceMetrics":[{}]}"#;
+            encode(&format!(r#"{{"destination":"{name}","instance":"i","line":1,"request":{request}}}"#))
+        });
+        let text: String = lines.map(|line| format!("wasm log tributary: tributary: {line}\n")).collect();
+        let formats = vec![LogFormat::parse("%v").unwrap()];
+        LineReader { formats, plugin: None }.read(text.as_bytes())
     }
 
     #[test]
-    fn a_truncated_line_is_an_error() {
-        let cut = LOG.replace("[{}]}", "[{");
-        let error = format!("{:#}", unexported(&cut).unwrap_err());
-        assert!(error.starts_with("line 3: the request for \"b b\" is truncated or changed"), "{error}");
+    fn requests_in_a_log_are_selected_by_destination() {
+        let both = log(&["a", "b b"]);
+        let selected = select(&both, Some("b b")).unwrap();
+        assert_eq!((selected.len(), selected[0].destination.as_str()), (1, "b b"));
+        let error = select(&both, None).unwrap_err();
+        assert_eq!(error.to_string(), "the log has several destinations: set --destination to one of a, b b");
+        let error = select(&both, Some("c")).unwrap_err();
+        assert_eq!(error.to_string(), "the log has no requests for \"c\"; its destinations are a, b b");
+        assert_eq!(select(&log(&["a"]), None).unwrap().len(), 1);
+        assert!(select(&log(&[]), Some("a")).unwrap().is_empty());
     }
 }

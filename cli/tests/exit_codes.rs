@@ -1,4 +1,4 @@
-//! The exit codes and the JSON of `tributary check`.
+//! Tests the exit codes and the JSON output of `tributary check`.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,7 @@
-//! The console in one worker: responds to the requests of its listener, from what the service writes into
-//! shared data.
+//! The console in one worker: responds to the requests of its listener with data that the service writes
+//! to shared data.
 //!
-//! A request for a snapshot or a flush waits, and gets its response on a later tick.
+//! A request for a snapshot or a flush waits until a later tick sends its response.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// The tick period while no request waits.
 const TICK_IDLE: Duration = Duration::from_secs(60);
 
-/// The time to the first tick. Until then no request may wait.
+/// The time to the first tick. No request may wait before the first tick.
 const FIRST_TICK: Duration = Duration::from_millis(1);
 
 /// The console in one worker.
@@ -47,12 +47,12 @@ pub(crate) struct Console {
     flush_interval_ns: u64,
     ledger: LedgerCounters,
     waiting: Vec<Waiting>,
-    /// Whether Envoy has called a tick, so that waiting requests get their response.
+    /// Whether a tick has run. Without ticks, waiting requests would never get a response.
     has_ticked: bool,
     is_misattachment_logged: bool,
 }
 
-/// A request that waits.
+/// A request that waits for its response.
 #[derive(Debug)]
 struct Waiting {
     stream: ContextId,
@@ -115,7 +115,7 @@ impl Console {
         }
     }
 
-    /// Reads the current request. Returns the response as an error if the request need not or cannot wait.
+    /// Reads the current request. `Ok` is a request that waits; `Err` is the response to send immediately.
     fn start(&self, stream: ContextId, now: u64) -> Result<Waiting, Response> {
         let request = ConsoleRequest::read();
         let (resource, timeout_ns) = match request.path {
@@ -144,7 +144,7 @@ impl Console {
         if self.waiting.len() >= WAITING_MAX {
             return Err(Response::unavailable("too many requests are waiting"));
         }
-        // Without ticks it would wait until its client disconnects.
+        // Without ticks, the request would wait until its client disconnects.
         if !self.has_ticked {
             return Err(Response::unavailable(TICKLESS));
         }
@@ -159,7 +159,7 @@ impl Console {
         for mut waiting in std::mem::take(&mut self.waiting) {
             match self.advance(&mut waiting, now) {
                 None => self.waiting.push(waiting),
-                // A stream that Envoy does not know any more needs no response.
+                // A stream that Envoy no longer knows needs no response.
                 Some(response) => {
                     if waiting.stream.enter().is_ok() {
                         response.send();
@@ -182,14 +182,14 @@ impl Console {
         }
     }
 
-    /// Forgets a request whose client disconnected or got its response.
+    /// Removes a waiting request: its client disconnected, or got its response.
     pub(crate) fn stream_ended(&mut self, stream: ContextId) {
         self.waiting.retain(|waiting| waiting.stream != stream);
     }
 
     /// Returns the response to a waiting request; `None` while it has to wait.
     fn advance(&self, waiting: &mut Waiting, now: u64) -> Option<Response> {
-        // A clock that was set back would keep it waiting.
+        // If the clock was set back, the request would wait too long, so it ends now.
         let is_over = now >= waiting.until_unix_nano || now < waiting.since_unix_nano;
         match &mut waiting.resource {
             Pending::Snapshot(view) => self.show(*view, waiting.since_unix_nano, now).or_else(|| {
@@ -269,7 +269,7 @@ impl Response {
         Self { header: Some(("allow", allow)), ..Self::text(405, &format!("allowed here: {allow}\n")) }
     }
 
-    /// Sends it as the response to the current request.
+    /// Sends this response to the current request.
     fn send(self) -> Action {
         let mut headers = vec![
             ("content-type", self.content_type),
@@ -279,7 +279,7 @@ impl Response {
         headers.extend(self.header);
         match headers::respond(self.status, &headers, &self.body, "tributary_console") {
             Ok(()) => Action::Pause,
-            // The routes of the listener then respond.
+            // If Envoy rejects the response, the routes of the listener respond instead.
             Err(_) => Action::Continue,
         }
     }

@@ -1,7 +1,7 @@
 //! The steps of a flush: the workers flush, the service aggregates, each destination confirms.
 //!
-//! Workers flush once per interval in any case, so no request of a listener has to reach them: after one
-//! interval, everything that was observed before is in the statistics and in the queue.
+//! Workers flush once per interval anyway, so the console need not notify them: after one interval,
+//! everything that was observed before it is in the statistics and in the queue.
 
 use tributary_host::counter::{self, AddError};
 use tributary_host::shared_data::HostSharedData;
@@ -18,21 +18,21 @@ const LATENESS_NS: u64 = 250_000_000;
 pub(crate) enum Flush {
     /// Waits until each worker has flushed.
     Workers {
-        /// When that is the case.
+        /// The time at which each worker has flushed.
         until_unix_nano: u64,
     },
     /// Waits until the service has aggregated what the workers had observed.
     Service {
-        /// The number of streams that had ended by then, since Envoy started.
+        /// The number of streams that had ended when the workers had flushed, since Envoy started.
         observed: u64,
-        /// When a worker that was late has flushed, too.
+        /// The time at which even a late worker has flushed.
         until_unix_nano: u64,
     },
     /// Waits until each destination has confirmed.
     Destinations {
-        /// The number of this flush: a destination that has confirmed it reports it or a later one.
+        /// The number of this flush. A destination that has confirmed it reports this or a higher number.
         number: u64,
-        /// The number of streams that did not reach the service before.
+        /// The number of streams whose observations did not reach the service in time.
         missing: u64,
     },
 }
@@ -43,8 +43,8 @@ impl Flush {
         Self::Workers { until_unix_nano: all_flushed(now_unix_nano, flush_interval_ns) }
     }
 
-    /// Takes as many steps as possible. Returns one line for each part that the flush waits for, or no line
-    /// if every destination has everything.
+    /// Takes as many steps as possible. Returns one line for each component that the flush waits for;
+    /// returns no lines if every destination has confirmed everything.
     pub(crate) fn advance(
         &mut self,
         now: u64,
@@ -67,8 +67,8 @@ impl Flush {
                     *self = Self::Service { observed, until_unix_nano };
                 }
                 let missing = observed.saturating_sub(ledger.settled());
-                // What is in no queue by then stays in a worker, or was lost with one: the flush continues
-                // without it.
+                // Observations that are not in a queue by then stay in a worker, or were lost with a
+                // worker: the flush continues without them.
                 if missing > 0 && now < until_unix_nano {
                     let fault = health::service_fault(now).unwrap_or_else(|| "it is behind".to_owned());
                     return vec![format!("service: {missing} requests not aggregated yet; {fault}")];
@@ -94,7 +94,7 @@ impl Flush {
     }
 }
 
-/// Returns the time by which each worker has flushed what it has now.
+/// Returns the time by which each worker has flushed all observations that it has now.
 fn all_flushed(now_unix_nano: u64, flush_interval_ns: u64) -> u64 {
     now_unix_nano.saturating_add(flush_interval_ns).saturating_add(LATENESS_NS)
 }
@@ -104,6 +104,6 @@ fn not_requested(error: AddError) -> &'static str {
     match error {
         AddError::Contended => "other flushes were requested at the same time; this one is retried",
         AddError::NotACounter => "another plugin has written to the key in shared data that requests a flush",
-        AddError::Host(_) => "Envoy refuses to write the key in shared data that requests a flush",
+        AddError::Host(_) => "Envoy does not write the key in shared data that requests a flush",
     }
 }

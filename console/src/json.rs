@@ -1,6 +1,6 @@
 //! Writes a snapshot as JSON, for the page and for scripts.
 //!
-//! It writes metrics while it reads the snapshot, so that only one part at a time is decoded.
+//! Metrics are written while the snapshot is read, so that only one part at a time is decoded.
 
 use std::cell::RefCell;
 use std::iter::Peekable;
@@ -30,7 +30,7 @@ pub(crate) fn text(
         destinations: exports.iter().map(|export| Destination::new(export, now_unix_nano)).collect(),
         metrics: Metrics(snapshot),
     };
-    // Cannot fail: it writes to memory, and every key is text.
+    // Serialization cannot fail: it writes to memory, and every key is text.
     serde_json::to_vec(&document).unwrap_or_default()
 }
 
@@ -59,7 +59,7 @@ struct Destination<'a> {
     fault: &'a str,
 }
 
-/// The metrics of a snapshot. Consecutive parts of one metric become one metric.
+/// The metrics of a snapshot. Consecutive parts of the same metric are joined.
 struct Metrics<'a>(&'a Snapshot);
 
 /// A metric whose first part was read.
@@ -79,7 +79,7 @@ struct MetricHead<'a, P: Serialize> {
     points: P,
 }
 
-/// The points of a metric, which are read while they are written.
+/// The points of a metric, which are decoded while they are written.
 struct Points<'a, I: Iterator<Item = MetricPart>>(&'a OneMetric<'a, I>);
 
 #[derive(serde::Serialize)]

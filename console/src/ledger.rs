@@ -1,9 +1,9 @@
-//! The ledger: what became of each observation, by Envoy's own statistics, which every VM can read.
+//! The ledger: how many observations each stage handled, from Envoy's statistics, which every VM can read.
 
 use tributary_host::stats::Counter;
 
-/// Each statistic without its prefix `tributary_`, and its description, in the order in which a request
-/// passes them.
+/// The name of each statistic, without the prefix `tributary_`, and its description, in the order in
+/// which an observation passes the stages.
 pub(crate) const LEDGER: [(&str, &str); 15] = [
     ("observations_total", "Streams that ended."),
     ("observations_enqueued", "Observations that workers enqueued."),
@@ -22,12 +22,12 @@ pub(crate) const LEDGER: [(&str, &str); 15] = [
     ("exports_failed", "Requests that failed, or could not be sent."),
 ];
 
-/// Handles of these statistics.
+/// Handles of the statistics in [`LEDGER`].
 #[derive(Debug)]
 pub(crate) struct LedgerCounters([Counter; LEDGER.len()]);
 
 impl LedgerCounters {
-    /// Defines the statistics, which Envoy then lists, also those that are still 0.
+    /// Defines the statistics. Envoy then lists all of them, even those that are still 0.
     pub(crate) fn define() -> Self {
         Self(LEDGER.map(|(name, _)| Counter::define(&format!("tributary_{name}"))))
     }
@@ -43,13 +43,13 @@ impl LedgerCounters {
         observed.value()
     }
 
-    /// Returns how many of them workers have flushed and the service has not aggregated yet.
+    /// Returns the number of observations that workers have enqueued and the service has not aggregated yet.
     pub(crate) fn queued(&self) -> u64 {
         let [_, enqueued, ..] = &self.0;
         enqueued.value().saturating_sub(self.settled())
     }
 
-    /// Returns how many of them the service has aggregated or will never receive.
+    /// Returns the number of observations that the service has aggregated or will never receive.
     pub(crate) fn settled(&self) -> u64 {
         let [_, _, aggregated, missing, ..] = &self.0;
         aggregated.value().saturating_add(missing.value())

@@ -5,7 +5,7 @@
 //! [`ledger`] from Envoy's statistics, with the [`health`] of service and exports, or when a [`flush`] is
 //! complete. [`config`] is its configuration.
 //!
-//! It is compiled for size: no measured request waits for it.
+//! The console is compiled for size: no measured request waits for it.
 
 pub mod root;
 

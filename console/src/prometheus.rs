@@ -1,7 +1,7 @@
 //! Writes a snapshot for Prometheus: text format 0.0.4 or OpenMetrics 1.0.
 //!
-//! Neither format can show an exponential histogram with series that stay the same while it grows. It is
-//! written as a summary, with its count and its sum; its buckets are in the JSON and in exports.
+//! Neither format can represent an exponential histogram with a fixed set of series. An exponential histogram
+//! is written as a summary, with its count and its sum; its buckets are in the JSON and in exports.
 
 use tributary_proto::decimal;
 use tributary_proto::exemplar::Exemplar;
@@ -46,7 +46,7 @@ pub(crate) enum ExpositionFormat {
 struct MetricWriter {
     out: String,
     format: ExpositionFormat,
-    /// The names of the families that were written: of two metrics with one name only the first is.
+    /// The names of the families that were written. Of metrics with the same name, only the first is written.
     names: Vec<String>,
     left_out: u64,
 }
@@ -54,14 +54,14 @@ struct MetricWriter {
 /// A metric family that is being written.
 struct Family {
     metric: Metric,
-    /// Its name without `_total`.
+    /// The name of the family without `_total`.
     name: String,
     /// The label `le` of each bucket of a histogram.
     les: Vec<String>,
 }
 
 impl ExpositionFormat {
-    /// Chooses a format by the header `accept`: OpenMetrics only if it is named there, and not with `q=0`.
+    /// Chooses a format by the header `accept`: OpenMetrics only if the header names it, and not with `q=0`.
     pub(crate) fn accepted(accept: &str) -> Self {
         let takes = |range: &str| {
             let mut parts = range.split(';').map(str::trim);
@@ -127,7 +127,7 @@ impl MetricWriter {
         }
     }
 
-    /// Starts the family of a metric, unless one with its name was written already.
+    /// Starts the family of a metric; returns `None` if a family with its name was written already.
     fn start_family(&mut self, metric: &Metric) -> Option<Family> {
         let is_sum = metric.kind == Kind::Counter;
         let full = metric_name(&metric.name, &metric.unit, is_sum);
@@ -157,8 +157,8 @@ impl MetricWriter {
         Some(Family { metric: metric.clone(), name, les })
     }
 
-    /// Writes the lines before the samples of a family. Only the text format names a counter with `_total`
-    /// there.
+    /// Writes the lines before the samples of a family. In these lines, only the text format adds
+    /// `_total` to the name of a counter.
     fn header(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
         let ending = if kind == "counter" && self.format == ExpositionFormat::Text { "_total" } else { "" };
         if !help.is_empty() {
@@ -215,7 +215,7 @@ impl MetricWriter {
     fn ledger(&mut self, ledger: &LedgerCounters) {
         for (name, help, value) in ledger.values() {
             let name = name.strip_suffix("_total").unwrap_or(name);
-            // Some of them are also metrics of the service about itself.
+            // Some statistics are also metrics of the service about itself, which are already written.
             if !self.names.contains(&format!("tributary_{name}")) {
                 self.own(name, "counter", help, &[(String::new(), value)]);
             }
@@ -245,7 +245,7 @@ impl MetricWriter {
     }
 }
 
-/// Formats an exemplar as the end of its bucket's line.
+/// Formats an exemplar for the end of its bucket's line.
 fn exemplar_text(exemplar: &Exemplar, metric: &Metric) -> String {
     let trace_id = u128::from_be_bytes(*exemplar.trace_id());
     let span_id = u64::from_be_bytes(*exemplar.span_id());
@@ -255,7 +255,7 @@ fn exemplar_text(exemplar: &Exemplar, metric: &Metric) -> String {
     format!(" # {{trace_id=\"{trace_id:032x}\",span_id=\"{span_id:016x}\"}} {value} {seconds}.{millis:03}")
 }
 
-/// Formats labels without braces. Attributes whose names become the same label are joined by `;`. Leaves out
+/// Formats labels without braces. Attributes whose names become the same label are joined by `;`. Omits
 /// empty labels, which Prometheus treats as absent.
 fn labels<'a>(attributes: impl Iterator<Item = (&'a str, Scalar<'a>)>) -> String {
     let mut labels: Vec<(String, String)> = Vec::new();

@@ -1,4 +1,4 @@
-//! What the console reads of a request.
+//! The parts of a request that the console reads.
 
 use proxy_wasm::types::MapType;
 use tributary_host::headers;
@@ -23,9 +23,9 @@ pub(crate) struct ConsoleRequest {
     pub(crate) method: String,
     /// The header `accept`.
     pub(crate) accept: String,
-    /// Whether a browser sends it for a page of another site.
+    /// Whether a browser sent the request for a page of another site.
     pub(crate) is_cross_site: bool,
-    /// How long a flush may take, by `timeout_ms` in the query.
+    /// How long a flush may take, in nanoseconds, from `timeout_ms` in the query.
     pub(crate) timeout_ns: u64,
 }
 
@@ -69,7 +69,7 @@ impl ConsoleRequest {
         }
     }
 
-    /// Whether the resource has the method.
+    /// Returns whether the resource allows the method. Unknown resources allow every method.
     pub(crate) fn is_allowed(&self) -> bool {
         self.path == Path::Unknown || self.path.allow().split(", ").any(|method| method == self.method)
     }
@@ -87,7 +87,7 @@ impl Path {
         }
     }
 
-    /// Returns its methods, as the value of the header `allow`.
+    /// Returns the allowed methods of the resource, as the value of the header `allow`.
     pub(crate) fn allow(self) -> &'static str {
         if self == Self::Flush { "POST" } else { "GET, HEAD" }
     }

@@ -1,8 +1,8 @@
 //! The plugin as Envoy sees it: the SDK's root context, and a context for each request.
 //!
-//! If the console is attached as a network filter by mistake, its streams are TCP connections, on whose
-//! callbacks the SDK would panic if it had an HTTP context for them. So the first callback decides the kind
-//! of a stream ([`kind`]).
+//! If the console is attached as a network filter by mistake, its streams are TCP connections. The SDK
+//! would panic in their callbacks if they had an HTTP context. So the first callback of a stream decides
+//! its kind ([`kind`]).
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,8 +15,8 @@ use tributary_host::{callbacks, capability, clock, configuration, headers, kind,
 use crate::config::ConsoleConfig;
 use crate::console::Console;
 
-/// The callbacks that `console.wasm` exports. The build strips all others, and `tributary-check` asks for
-/// these where capabilities are restricted.
+/// The callbacks that `console.wasm` exports. The build strips all other callbacks, and `tributary check`
+/// requires these if capabilities are restricted.
 pub const CALLBACKS: [&[&str]; 2] =
     [&callbacks::PLUGIN, &["proxy_on_log", "proxy_on_new_connection", "proxy_on_request_headers"]];
 
@@ -65,7 +65,7 @@ impl RootContext for ConsoleRoot {
         with(&self.console, Console::tick);
     }
 
-    /// Envoy calls this only where the console is attached as an access logger, which is a mistake.
+    /// Envoy calls this only if the console is attached as an access logger by mistake.
     fn on_log(&mut self) {
         with(&self.console, Console::misattached);
     }
@@ -111,25 +111,25 @@ impl Drop for ConsoleStream {
     }
 }
 
-/// Calls `act` with the console, if a configuration was accepted. Envoy enters a VM again only for memory, so
-/// the console is never borrowed already.
+/// Calls `act` with the console, if a configuration was accepted. While a callback runs, Envoy enters the
+/// VM again only to allocate memory, so the console is never borrowed twice.
 fn with<T>(console: &SharedConsole, act: impl FnOnce(&mut Console) -> T) -> Option<T> {
     console.try_borrow_mut().ok()?.as_mut().map(act)
 }
 
-/// Creates the console of a root context; logs why Envoy must reject the configuration.
+/// Creates the console of a root context. Logs the problems and returns `None` if it cannot run.
 fn configure(root: ContextId) -> Option<Console> {
     let config = configuration::read("console", ConsoleConfig::parse)?;
     let is_allowed = capability::are_allowed(&[
-        ("proxy_get_current_time_nanoseconds", clock::probe(), "no time is known"),
+        ("proxy_get_current_time_nanoseconds", clock::probe(), "the time is unknown"),
         (
             "proxy_set_tick_period_milliseconds",
             clock::tick_every(config.flush_interval),
-            "no request that waits can be answered",
+            "no waiting request gets a response",
         ),
         ("proxy_get_header_map_pairs", headers::probe(), "no request can be read"),
-        ("proxy_send_local_response", headers::probe_respond(), "no request can be answered"),
-        ("proxy_set_effective_context", root.enter(), "no request that waits can be answered"),
+        ("proxy_send_local_response", headers::probe_respond(), "no request gets a response"),
+        ("proxy_set_effective_context", root.enter(), "no waiting request gets a response"),
     ]);
     is_allowed.then(|| Console::new(config.flush_interval))
 }

@@ -21,7 +21,7 @@ pub(crate) struct Snapshot {
     bytes: Bytes,
 }
 
-/// Some series of one metric; the following parts may have more.
+/// Some series of one metric; the following parts may have more series of the same metric.
 #[derive(Clone, Debug)]
 pub(crate) struct MetricPart {
     /// The metric.

@@ -121,7 +121,7 @@ fn texts() -> [(&'static str, Vec<u8>); 3] {
 }
 
 #[test]
-fn texts_are_those_in_the_golden_files() {
+fn texts_equal_the_golden_files() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/golden");
     for (name, text) in texts() {
         let text = String::from_utf8(text).unwrap();
@@ -134,7 +134,7 @@ fn texts_are_those_in_the_golden_files() {
 }
 
 #[test]
-fn the_json_is_json() {
+fn the_snapshot_is_valid_json() {
     let [_, _, (_, text)] = texts();
     let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let metrics = value.get("metrics").unwrap().as_array().unwrap();
@@ -145,7 +145,7 @@ fn the_json_is_json() {
 }
 
 #[test]
-fn bytes_that_are_no_snapshot_do_no_harm() {
+fn bytes_that_are_not_a_snapshot_cause_no_panic() {
     fake::reset();
     let (bytes, ledger) = (snapshot(), LedgerCounters::define());
     for cut in 0..bytes.len() {
@@ -160,7 +160,7 @@ fn bytes_that_are_no_snapshot_do_no_harm() {
 
 proptest! {
     #[test]
-    fn a_snapshot_with_other_bytes_in_it_does_no_harm(
+    fn a_corrupted_snapshot_causes_no_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
     ) {
         fake::reset();
@@ -176,7 +176,7 @@ proptest! {
 }
 
 #[test]
-fn a_part_longer_than_any_that_is_written_is_not_decoded() {
+fn a_part_that_is_too_long_is_not_decoded() {
     let long = vec![0x1a; PART_BYTES_MAX + 1];
     let mut bytes = snapshot();
     prost::encode_length_delimiter(long.len(), &mut bytes).unwrap();
@@ -186,7 +186,7 @@ fn a_part_longer_than_any_that_is_written_is_not_decoded() {
 }
 
 #[test]
-fn openmetrics_is_for_those_who_name_it() {
+fn openmetrics_is_served_to_clients_that_accept_it() {
     for (accept, expected) in [
         ("", ExpositionFormat::Text),
         ("*/*", ExpositionFormat::Text),

@@ -1,4 +1,4 @@
-//! Attributes of streams as the host returns them; clients and upstreams control parts of them.
+//! Attributes of streams as the host returns them; clients and upstreams control parts of these attributes.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ enum AnswerMode {
     Raw,
     /// The pieces are the items of well-formed lists.
     Lists,
-    /// The host has no expressions; each piece is a property.
+    /// The host rejects CEL expressions; each piece is the value of one property.
     Properties,
 }
 
@@ -80,7 +80,8 @@ pub fn check(input: &[u8]) {
             host.streams.answers = answers.into();
         });
         if streams.is_multiple_of(2) {
-            // At times in a context that the configuration is not for.
+            // Every eighth stream is of the other type: an HTTP stream for a TCP configuration, or the
+            // reverse.
             let is_connection = is_tcp != streams.is_multiple_of(8);
             let stream = if is_connection { vm.connection() } else { vm.http_stream() };
             if is_connection {

@@ -13,11 +13,11 @@ use tributary_worker_filter::root::WorkerRoot;
 use crate::seeds;
 use crate::service_harness::ServiceHarness;
 
-/// More than every interval of the seeds' configurations.
+/// Longer than every interval in the configurations of the seeds.
 const LONG: Duration = Duration::from_secs(6);
 
-/// Configures each module with the input. Checks that it accepts the input or logs at least one error, and
-/// that the service accepts every batch of a configured worker.
+/// Configures each module with the input. Checks that each module accepts the input or logs at least one
+/// error, and that the service accepts every batch of a configured worker.
 pub fn check(input: &[u8]) {
     service(input);
     worker(input);
@@ -60,7 +60,7 @@ fn worker(input: &[u8]) {
 fn console(input: &[u8]) {
     fake::reset();
     let Some(vm) = configured(ConsoleRoot::boxed, input) else { return };
-    // The response that the configuration tries to send.
+    // Removes the response that the configuration tries to send.
     fake::with(|host| host.responses.clear());
     vm.tick();
     let stream = vm.http_stream();
@@ -78,7 +78,8 @@ fn finish(vm: &Vm, stream: Stream) {
     stream.delete();
 }
 
-/// Starts a VM with the input as configuration; `None` if it was refused, which must be logged.
+/// Starts a VM with the input as configuration. Returns `None` if the module rejects the configuration;
+/// checks that it then logs an error.
 fn configured(new_root: NewRootContext, input: &[u8]) -> Option<Vm> {
     let vm = Vm::start(new_root, input);
     let errors = fake::with(|host| host.logged(LogLevel::Error).len());

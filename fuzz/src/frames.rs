@@ -1,6 +1,8 @@
-//! Several pieces in one input, each after its length in two little-endian bytes. Every input can be split.
+//! Inputs that consist of several pieces. Each piece follows its length, which takes two bytes,
+//! little-endian. Every input can be split into pieces.
 
-/// Splits an input into at most `count_max` pieces; the last piece may be shorter than its length says.
+/// Splits an input into at most `count_max` pieces; the last piece may be shorter than the length before
+/// it.
 pub fn split(input: &[u8], count_max: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = input;
     let next = move || {
@@ -13,7 +15,7 @@ pub fn split(input: &[u8], count_max: usize) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(next).take(count_max)
 }
 
-/// Makes an input of pieces.
+/// Joins pieces into one input, the reverse of [`split`].
 pub fn join<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut input = Vec::new();
     for piece in pieces {

@@ -1,9 +1,9 @@
 //! Fuzz targets for the four untrusted inputs of the modules.
 //!
 //! Each [`target`] is a function of its input: items of the [`queue`], a [`configuration`] of any module,
-//! [`attributes`] as the host returns them, or a [`log_stream`]. It fails by a panic, of the product or of
-//! its own assertions. libFuzzer calls it through the programs in `bin` (`cargo xtask fuzz`), the tests with
-//! [`seeds`] and their [`mutation`]s.
+//! [`attributes`] as the host returns them, or a [`log_stream`]. A target fails by a panic, either of a
+//! module or of the target's own assertions. libFuzzer calls the targets through the programs in `bin`
+//! (`cargo xtask fuzz`); the tests call the targets with [`seeds`] and with [`mutation`]s of the seeds.
 
 pub mod target;
 

@@ -21,8 +21,8 @@ const CONFIGS: [&str; 4] = [
     r#"{"log_stream": true, "flush": {"max_requests": 1}}"#,
 ];
 
-/// Passes the input to a connection in pieces. Checks that each record found by another decoder is counted
-/// once and that the service accepts every batch.
+/// Passes the input to a connection in pieces. Checks that the module counts once each record that an
+/// independent decoder finds, and that the service accepts every batch.
 pub fn check(input: &[u8]) {
     let [choice, piece, bytes @ ..] = input else { return };
     fake::reset();
@@ -45,7 +45,8 @@ pub fn check(input: &[u8]) {
     assert!(observed >= records && (observed == records || !is_complete), "{observed} observed of {records}");
 }
 
-/// Counts the records in complete messages; also returns whether the input has no other bytes.
+/// Counts the records in complete messages. Also returns whether the input consists only of complete
+/// messages.
 fn records(mut bytes: &[u8]) -> (u64, bool) {
     let mut records = 0_u64;
     while !bytes.is_empty() {
@@ -73,7 +74,7 @@ fn is_text(value: &Value) -> bool {
     matches!(value, Value::String(_) | Value::Binary(_))
 }
 
-/// Whether a value contains no extension type: access loggers write none.
+/// Whether a value contains no MessagePack extension type: access loggers never write extension types.
 fn is_known(value: &Value) -> bool {
     match value {
         Value::Ext(..) => false,

@@ -1,6 +1,7 @@
 //! Almost valid inputs for tests without libFuzzer: seeds with a few mutations.
 
-/// The generator SplitMix64 (Steele, Lea and Flood, 2014): a seed gives the same inputs everywhere.
+/// The generator SplitMix64 (Steele, Lea and Flood, 2014): the same seed gives the same inputs on every
+/// machine.
 #[derive(Clone, Debug)]
 pub struct Mutator {
     state: u64,
@@ -8,7 +9,7 @@ pub struct Mutator {
     bytes_max: usize,
 }
 
-/// Boundary values of signs, lengths and limits.
+/// Numbers at which signs, lengths or limits change.
 const EDGES: [u64; 10] = [0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX / 2, u64::MAX];
 
 impl Mutator {
@@ -71,7 +72,7 @@ impl Mutator {
         self.next().to_le_bytes().first().copied().unwrap_or_default()
     }
 
-    /// A number below `end`; 0 if `end` is 0.
+    /// Draws a number from 0 to `end - 1`; 0 if `end` is 0.
     fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         usize::try_from(self.next().checked_rem(end).unwrap_or(0)).unwrap_or(0)

@@ -16,16 +16,16 @@ const ITEMS_MAX: usize = 16;
 /// The expected statistics of the service, counted independently.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Expected {
-    refused: u64,
+    invalid: u64,
     duplicate: u64,
     received: u64,
     aggregated: u64,
-    /// The last sequence number of each producer.
+    /// The last sequence number received from each producer.
     last: BTreeMap<u64, u64>,
 }
 
-/// Enqueues the pieces of the input one by one; its first byte selects the encoding. Checks that each item is
-/// received, refused or a duplicate, and exports what was received.
+/// Enqueues the pieces of the input one by one; its first byte selects the encoding. Checks that the
+/// service counts each item as received, invalid or duplicate, and exports the received ones.
 pub fn check(input: &[u8]) {
     let [choice, input @ ..] = input else { return };
     let Some(destination) = DESTINATIONS.get(usize::from(*choice) % DESTINATIONS.len()) else { return };
@@ -38,7 +38,7 @@ pub fn check(input: &[u8]) {
         service.drain();
     }
     let found = Expected {
-        refused: stat("batches_invalid"),
+        invalid: stat("batches_invalid"),
         duplicate: stat("batches_duplicate"),
         received: stat("batches_received"),
         aggregated: stat("observations_aggregated"),
@@ -56,10 +56,11 @@ pub fn check(input: &[u8]) {
 impl Expected {
     fn add(&mut self, item: &[u8]) {
         let Ok(batch) = Batch::decode(item.to_vec()) else {
-            self.refused = self.refused.saturating_add(1);
+            self.invalid = self.invalid.saturating_add(1);
             return;
         };
-        // Contradictory extremes are encoded as absent, so only an encoded batch must stay the same.
+        // The encoder omits a contradictory `min` and `max`, so only a batch that was encoded here must
+        // stay the same when it is decoded and encoded again.
         let encoded = Batch::decode(batch.encode());
         assert!(encoded.is_ok(), "a decoded batch can be encoded: {batch:?}");
         assert_eq!(encoded.as_ref().map(|batch| Batch::decode(batch.encode())), Ok(encoded.clone()));

@@ -1,4 +1,4 @@
-//! The initial inputs of the targets, most of them valid.
+//! The initial inputs of the fuzz targets; most of these inputs are valid.
 
 use tributary_proto::attributes::{boolean, encode, integer, text};
 use tributary_proto::batch::{Batch, Group, Point, Series};
@@ -10,7 +10,7 @@ use tributary_proto::metric::{Kind, Metric};
 use crate::attributes::CONFIGS;
 use crate::frames;
 
-/// The attributes of a request, encoded as by the host.
+/// Returns names and values of a request's attributes, with the values encoded as Envoy does.
 pub fn request(route: &str) -> Vec<(&'static str, Vec<u8>)> {
     let number = |number: i64| number.to_le_bytes().to_vec();
     vec![
@@ -29,7 +29,8 @@ pub fn request(route: &str) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Items of the queue with all kinds of points: batches in order, out of order, duplicate and missing.
+/// Returns items of the queue with all kinds of points: batches in order, out of order, duplicate and
+/// missing.
 pub fn queue() -> Vec<Vec<u8>> {
     let kinds = [
         Kind::Counter,
@@ -45,7 +46,7 @@ pub fn queue() -> Vec<Vec<u8>> {
     inputs.push(frames::join(all.iter().map(Vec::as_slice)));
     inputs.push(frames::join(all.iter().rev().map(Vec::as_slice)));
     inputs.push(frames::join(all.iter().step_by(2).chain(&all).map(Vec::as_slice)));
-    // More series than the limit of the table.
+    // One batch has more series than the limit of the service.
     inputs.push(frames::join([batch(9, u64::MAX, &kinds, 6).encode().as_slice(), b"", b"no batch"]));
     (0..=u8::MAX).zip(inputs).map(|(choice, input)| [vec![choice], input].concat()).collect()
 }
@@ -103,7 +104,7 @@ fn point(kind: &Kind) -> Point {
     }
 }
 
-/// Valid and invalid configurations of all modules.
+/// Returns valid and invalid configurations of all modules.
 pub fn configuration() -> Vec<Vec<u8>> {
     const SERVICES: [&str; 4] = [
         r#"{"destinations": [{"cluster": "c"}]}"#,
@@ -123,8 +124,8 @@ pub fn configuration() -> Vec<Vec<u8>> {
           "value": "request.duration", "unit": "ms", "description": "How long.", "bounds": [0.5, 1, 2.5]}]}"#,
     ];
     let texts = CONFIGS.iter().chain(&SERVICES).chain(&WORKERS).map(|text| text.as_bytes().to_vec());
-    // As Envoy passes on a Struct: {"destinations": [{"cluster": "c"}], "self_metrics": false} and {"limits":
-    // {"series": 5.0}}.
+    // Configurations given as a `google.protobuf.Struct`, in the encoding that Envoy passes on. As JSON:
+    // {"destinations": [{"cluster": "c"}], "self_metrics": false} and {"limits": {"series": 5.0}}.
     let structs: [&[u8]; 2] = [
         b"\n\x21\n\x0cdestinations\x12\x112\x0f\n\x0d*\x0b\n\x09\n\x07cluster",
         b"\n\x1d\n\x06limits\x12\x13*\x11\n\x0f\n\x06series\x12\x05\x11\0\0\0\0",
@@ -132,7 +133,8 @@ pub fn configuration() -> Vec<Vec<u8>> {
     texts.chain(structs.map(<[u8]>::to_vec)).collect()
 }
 
-/// Messages of Envoy's access logger with few and many records, in pieces of several sizes.
+/// Returns messages of Envoy's access logger with few and many records, to be passed on in pieces of
+/// several sizes.
 pub fn log_stream() -> Vec<Vec<u8>> {
     let tag =
         "request.method response.code response.flags request.duration:ms request.duration xds.route_name";
@@ -165,7 +167,7 @@ pub fn log_stream() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Streams in each answer mode for each configuration.
+/// Returns streams for each configuration and each way in which the fake host answers reads of attributes.
 pub fn attributes() -> Vec<Vec<u8>> {
     let values: Vec<Vec<u8>> = request("a").into_iter().map(|(_, value)| value).collect();
     let traced = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".as_slice();

@@ -10,12 +10,13 @@ use tributary_host::fake::{self, FakeAnswer};
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::otlp::ExportMetricsServiceRequest;
 use tributary_proto::remote_write::WriteRequest;
+use tributary_proto::shutdown_log;
 use tributary_service::root::ServiceRoot;
 
 /// The export interval of the service.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// One destination per encoding, and none.
+/// The destinations to choose from: one per encoding, and an empty string for no destination.
 pub const DESTINATIONS: [&str; 4] = [
     r#"{"cluster": "a", "temporality": "delta"}"#,
     r#"{"cluster": "b", "encoding": "remote_write"}"#,
@@ -23,18 +24,18 @@ pub const DESTINATIONS: [&str; 4] = [
     "",
 ];
 
-/// Limits with so few series that they overflow, and so short an idle time that they end.
+/// Limits with so few series that further ones overflow, and so short an idle time that series end.
 pub const NARROW: &str = r#"{"series": 3, "idle": "1s"}"#;
 
-/// The maximum number of requests answered in one export: far more than an export has.
+/// The maximum number of requests answered in one export: far more than one export needs.
 const POSTS_MAX: usize = 1_000;
 
-/// A running service with its collectors.
+/// A running service, with collectors that answer its requests.
 #[derive(Debug)]
 pub struct ServiceHarness(Vm);
 
 impl ServiceHarness {
-    /// Starts a service with one of the destinations above and these limits.
+    /// Starts a service with one of [`DESTINATIONS`] and with `limits`, a JSON object such as [`NARROW`].
     #[expect(clippy::expect_used, reason = "a target fails by a panic")]
     pub fn start(destination: &str, limits: &str) -> Self {
         let json = format!(
@@ -43,7 +44,7 @@ impl ServiceHarness {
         Self(Vm::start(ServiceRoot::boxed, json.as_bytes()).expect("the service accepts its configuration"))
     }
 
-    /// Starts a service for targets that do not test encodings and limits.
+    /// Starts a service with one destination and the default limits, for targets that test neither.
     pub fn start_any() -> Self {
         Self::start(r#"{"cluster": "a"}"#, "{}")
     }
@@ -53,8 +54,8 @@ impl ServiceHarness {
         self.0.queue_ready();
     }
 
-    /// Makes the service read what workers enqueued. Checks that it accepts every batch and aggregates every
-    /// observation. Returns the number of observations.
+    /// Makes the service read the batches that workers enqueued. Checks that it accepts every batch and
+    /// aggregates every observation. Returns the number of observations.
     pub fn drain_workers(&self) -> u64 {
         self.drain();
         let waiting = fake::with(|host| [QUEUE_HTTP, QUEUE_TCP].map(|queue| host.queues.len(queue)));
@@ -73,17 +74,19 @@ impl ServiceHarness {
         }
     }
 
-    /// Shuts the service down. Checks that the unexported metrics in the log are JSON.
+    /// Shuts the service down. Checks that the records of unexported metrics in the log are JSON.
     pub fn end(self) {
         self.0.delete();
         fake::with(|host| {
             for (_, line) in &host.log {
-                let Some(json) =
-                    line.strip_prefix("tributary: unexported for ").and_then(|rest| rest.split_once(' '))
-                else {
-                    continue;
-                };
-                assert!(serde_json::from_str::<IgnoredAny>(json.1).is_ok(), "{line}");
+                let message = line.strip_prefix("tributary: ").unwrap_or(line);
+                if message.starts_with(shutdown_log::MARK) {
+                    let record = shutdown_log::decode(message).map(|(record, _)| record);
+                    assert!(
+                        record.is_some_and(|it| serde_json::from_str::<IgnoredAny>(it).is_ok()),
+                        "{line}"
+                    );
+                }
             }
         });
     }

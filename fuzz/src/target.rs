@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use crate::{attributes, configuration, log_stream, queue, seeds};
 
-/// After how many inputs a libFuzzer program reports their number; libFuzzer's own reports become rare over
-/// time.
+/// A libFuzzer program reports the number of inputs each time it has run this many more. libFuzzer's own
+/// reports become rare over time.
 const REPORT_INTERVAL: u64 = 100_000;
 
 /// The start of the line on standard error with the number of inputs.
@@ -20,12 +20,12 @@ pub struct FuzzTarget {
 }
 
 impl FuzzTarget {
-    /// Items of the queue, which any plugin with the same `vm_id` can put there.
+    /// Items of the queue, which any plugin with the same `vm_id` can enqueue.
     pub const QUEUE: Self = Self { name: "queue", check: queue::check, seeds: seeds::queue };
     /// Configurations, each given to the worker filter, the service and the console.
     pub const CONFIGURATION: Self =
         Self { name: "configuration", check: configuration::check, seeds: seeds::configuration };
-    /// Attributes of streams: answers to lists, single values, headers, bytes.
+    /// Attributes of streams, as the host answers reads of lists, single values and headers.
     pub const ATTRIBUTES: Self =
         Self { name: "attributes", check: attributes::check, seeds: seeds::attributes };
     /// Records of Envoy's access logger in a log stream.
@@ -34,7 +34,7 @@ impl FuzzTarget {
     /// All targets.
     pub const ALL: [Self; 4] = [Self::QUEUE, Self::CONFIGURATION, Self::ATTRIBUTES, Self::LOG_STREAM];
 
-    /// The name, as in the names of the programs for libFuzzer.
+    /// Returns the name, which is also the name of the program for libFuzzer.
     pub fn name(self) -> &'static str {
         self.name
     }
@@ -44,7 +44,8 @@ impl FuzzTarget {
         (self.check)(input);
     }
 
-    /// As [`FuzzTarget::check`], for the programs for libFuzzer: reports the number of inputs at intervals.
+    /// Calls [`FuzzTarget::check`], and reports the number of inputs at intervals. The programs for
+    /// libFuzzer use this.
     pub fn run(self, input: &[u8]) {
         thread_local! {
             static INPUTS: Cell<u64> = const { Cell::new(0) };
@@ -57,7 +58,7 @@ impl FuzzTarget {
         }
     }
 
-    /// The initial inputs, most of them valid.
+    /// Returns the initial inputs; most of these inputs are valid.
     pub fn seeds(self) -> Vec<Vec<u8>> {
         (self.seeds)()
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use tributary_fuzz::mutation::Mutator;
 use tributary_fuzz::target::FuzzTarget;
 
-/// The number of mutated inputs per target; the variable overrides it.
+/// The number of mutated inputs per target. The environment variable below overrides this number.
 const INPUTS: u64 = 10_000;
 const INPUTS_VARIABLE: &str = "TRIBUTARY_FUZZ_INPUTS";
 
@@ -22,14 +22,14 @@ fn check(target: FuzzTarget) -> Result<(), Box<dyn Error>> {
     let mut mutator = Mutator::new(1, target.seeds(), BYTES_MAX);
     for number in 0..inputs {
         let input = mutator.input();
-        // Reports the input, which the message of the panic does not contain.
+        // Reports the input, because the message of the panic does not contain it.
         let checked = panic::catch_unwind(|| target.check(&input));
         assert!(checked.is_ok(), "input {number} of target {}: {input:?}", target.name());
     }
     Ok(())
 }
 
-/// Reads the inputs that once failed.
+/// Reads the inputs with which the target once failed; empty if no folder with such inputs exists.
 fn found(target: FuzzTarget) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found").join(target.name());
     if !folder.exists() {

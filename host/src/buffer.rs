@@ -5,19 +5,19 @@ use proxy_wasm::types::{BufferType, Status};
 pub use crate::raw::drain_buffer as drain;
 use crate::{raw, status};
 
-/// Reads at most `bytes_max` bytes of a buffer from `start`. Returns nothing in a callback without the
-/// buffer.
+/// Reads at most `bytes_max` bytes of a buffer from `start`. Returns an empty list if the current callback
+/// does not have this buffer.
 pub fn read(buffer: BufferType, start: usize, bytes_max: usize) -> Vec<u8> {
     raw::buffer(buffer, start, bytes_max).unwrap_or_default()
 }
 
-/// Reads at most `bytes_max` bytes of the plugin's configuration, in `on_configure`. It is empty for a plugin
-/// without one.
+/// Reads at most `bytes_max` bytes of the plugin's configuration, in `on_configure`. Returns an empty list
+/// for a plugin without a configuration.
 ///
 /// # Errors
 /// Envoy withholds buffers.
 pub fn plugin_configuration(bytes_max: usize) -> Result<Vec<u8>, Status> {
-    let answer = raw::buffer(BufferType::PluginConfiguration, 0, bytes_max);
+    let read = raw::buffer(BufferType::PluginConfiguration, 0, bytes_max);
     // A plugin without a configuration has no buffer (Envoy 1.40).
-    status::optional(answer, Status::NotFound).map(Option::unwrap_or_default)
+    status::optional(read, Status::NotFound).map(Option::unwrap_or_default)
 }

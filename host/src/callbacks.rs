@@ -1,5 +1,5 @@
-//! The exports that every module keeps. The SDK exports all callbacks of the ABI, and Envoy calls each one
-//! that exists.
+//! The exports that the build keeps in every module. The SDK exports all callbacks of the ABI, and Envoy
+//! calls each callback that a module exports.
 
 /// The exports that are not callbacks: the memory, the SDK's allocator and ABI version, and the function that
 /// registers the root context.

@@ -6,22 +6,22 @@ use proxy_wasm::types::Status;
 
 use crate::raw;
 
-/// Returns the time in nanoseconds since the Unix epoch. It is the wall clock, the only one in the ABI, and
-/// can go backwards.
+/// Returns the time in nanoseconds since the Unix epoch. It comes from the wall clock, the only clock in the
+/// ABI, so it can go backwards.
 pub fn now_unix_nano() -> u64 {
-    // Fails only if Envoy withholds it, and then no plugin is configured ([`probe`]).
+    // Fails only if Envoy withholds the function, and then no plugin is configured ([`probe`]).
     raw::now_unix_nano().unwrap_or(0)
 }
 
 /// Tests whether the time can be read.
 ///
 /// # Errors
-/// Envoy withholds it.
+/// Envoy withholds the function.
 pub fn probe() -> Result<(), Status> {
     raw::now_unix_nano().map(drop)
 }
 
-/// Requests `on_tick` once per `period`, in whole milliseconds and at least one.
+/// Requests a call of `on_tick` once per `period`, which is rounded down to whole milliseconds, at least one.
 pub fn tick_every(period: Duration) -> Result<(), Status> {
     raw::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1))
 }

@@ -9,7 +9,7 @@ use crate::{buffer, capability};
 /// Reads the configuration of the plugin and parses it with `parse`. Logs each problem with the name of the
 /// plugin, and returns `None` if Envoy must reject the configuration.
 pub fn read<C>(plugin: &str, parse: impl FnOnce(&[u8]) -> Result<C, Problems>) -> Option<C> {
-    // One byte past the limit, so that a configuration that is too long is noticed.
+    // Reads one byte more than the limit, to detect a configuration that is too long.
     let Ok(bytes) = buffer::plugin_configuration(CONFIGURATION_BYTES_MAX + 1) else {
         capability::log_withheld("proxy_get_buffer_bytes", "no configuration can be read");
         return None;

@@ -1,9 +1,9 @@
-//! An in-memory Envoy for native tests, one per thread. `abi` defines the functions that the SDK and `raw`
-//! import, and [`vm`] calls the callbacks that the SDK exports, so that tests run the code that ships.
-//! [`main_thread`] has what tests of the service need besides.
+//! An in-memory Envoy for native tests. Each thread has its own. `abi` defines the functions that the SDK and
+//! `raw` import, and [`vm`] calls the callbacks that the SDK exports, so tests run the same code as Envoy.
+//! [`main_thread`] has further functions for tests of the service.
 //!
-//! It has Envoy's surprising semantics: any write creates an absent key, each enqueue sends one notification
-//! to the last VM that registered, an item can be empty, an absent attribute fails a whole expression.
+//! It has Envoy's surprising semantics: any write creates an absent key; each enqueue sends one notification,
+//! to the VM that registered last; an item can be empty; and an absent attribute fails a whole expression.
 
 mod abi;
 mod cel;
@@ -38,7 +38,7 @@ pub struct FakeHost {
     pub configuration: Vec<u8>,
     /// The wall clock.
     pub now_unix_nano: u64,
-    /// By how much each reading advances the wall clock.
+    /// The time by which each reading advances the wall clock, in nanoseconds.
     pub clock_step_ns: u64,
     /// The log.
     pub log: Vec<(LogLevel, String)>,
@@ -48,9 +48,9 @@ pub struct FakeHost {
     pub withheld: BTreeSet<&'static str>,
     /// The tick period, if one was set.
     pub tick_period: Option<Duration>,
-    /// The headers of the current stream, by the number of their map.
+    /// The headers of the current stream, by the number of their header map.
     headers: BTreeMap<u32, Vec<(String, String)>>,
-    /// If set, the headers of all maps, in the wire format.
+    /// If set, the headers in all header maps, in the wire format.
     pub wire_headers: Option<Vec<u8>>,
     /// The responses of plugins: status and body.
     pub responses: Vec<(u16, String)>,
@@ -60,15 +60,15 @@ pub struct FakeHost {
     pub bytes: Vec<u8>,
     /// The calls that were sent.
     pub posts: Vec<FakePost>,
-    /// How many of them [`main_thread::next_post`] has returned.
+    /// The number of calls in `posts` that [`main_thread::next_post`] has returned.
     delivered: usize,
     /// The tokens of the calls that have no response yet.
     unanswered: BTreeSet<u32>,
     /// If set, the status with which calls fail.
-    pub refuse_calls: Option<Status>,
+    pub reject_calls: Option<Status>,
     /// The response to a call whose callback is running.
     pub answer: Option<FakeAnswer>,
-    /// Whether the running plugin has trapped: its calls have no effect.
+    /// Whether the running plugin has trapped. The calls of a trapped plugin have no effect.
     is_cut_off: bool,
     stats: BTreeMap<String, u64>,
     stat_names: Vec<String>,
@@ -101,7 +101,8 @@ pub struct FakeAnswer {
 
 thread_local! {
     static HOST: RefCell<FakeHost> = RefCell::default();
-    /// The SDK's dispatcher outlives a [`reset`] and accepts each token once.
+    /// The counter that gives calls their tokens. [`reset`] keeps it, because the SDK's dispatcher is not
+    /// reset and accepts each token once.
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -114,7 +115,7 @@ fn next_call_token() -> u32 {
     CALLS.replace(CALLS.get().wrapping_add(1)).wrapping_add(1)
 }
 
-/// Replaces the host by a new process.
+/// Replaces this thread's host by a new Envoy process.
 pub fn reset() {
     with(|host| *host = FakeHost::default());
 }

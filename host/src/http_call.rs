@@ -1,8 +1,8 @@
 //! HTTP calls to a cluster, and their responses.
 //!
-//! In Envoy 1.40, a timeout gives a response with status 504; a refused connection or a reset before the
-//! response headers one with status 503; a later reset one without headers. A cluster without hosts fails the
-//! call at once, without a response.
+//! In Envoy 1.40, a timeout gives a response with status 504. A failed connection, or a reset before the
+//! response headers, gives a response with status 503. A reset after the response headers gives a response
+//! without headers. A call to a cluster without hosts fails at once, without a response.
 
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The `:authority`.
     pub authority: &'a str,
-    /// Further headers; names in lower case.
+    /// Additional headers, with names in lower case.
     pub headers: &'a [(String, String)],
     /// The body.
     pub body: &'a [u8],
-    /// The time after which Envoy gives a response with status 504. Zero would be unlimited.
+    /// The time after which Envoy gives a response with status 504. Zero means no timeout.
     pub timeout: Duration,
 }
 
@@ -46,8 +46,8 @@ pub struct Request<'a> {
 /// Must not be called while the service shuts down: Envoy 1.40 crashes.
 ///
 /// # Errors
-/// [`Status::BadArgument`] if the cluster does not exist (yet). [`Status::InternalFailure`] if it has no
-/// host, its circuit breaker is open, or Envoy withholds calls. There is no response then.
+/// [`Status::BadArgument`] if the cluster does not exist (yet). [`Status::InternalFailure`] if the cluster
+/// has no host, its circuit breaker is open, or Envoy withholds calls. After an error there is no response.
 pub fn send(request: &Request<'_>) -> Result<Call, Status> {
     let Request { method, path, authority, .. } = request;
     let required = [(":method", *method), (":path", *path), (":authority", *authority)];
@@ -57,12 +57,13 @@ pub fn send(request: &Request<'_>) -> Result<Call, Status> {
         .map(Call)
 }
 
-/// Returns a header of the response, in its callback and only if it has headers.
-pub fn answer_header(name: &str) -> Option<Vec<u8>> {
+/// Returns a header of the response. Works only in the callback of the response, and only if that has
+/// headers.
+pub fn response_header(name: &str) -> Option<Vec<u8>> {
     raw::http_call_header(name).ok()
 }
 
-/// Returns at most `bytes_max` bytes of the body of the response, in its callback.
-pub fn answer_body(bytes_max: usize) -> Vec<u8> {
+/// Returns at most `bytes_max` bytes of the body of the response. Works only in the callback of the response.
+pub fn response_body(bytes_max: usize) -> Vec<u8> {
     buffer::read(BufferType::HttpCallResponseBody, 0, bytes_max)
 }

@@ -14,7 +14,7 @@ use crate::raw;
 use crate::stream::ContextId;
 
 thread_local! {
-    /// The stream whose context was created last, with its root context.
+    /// The stream whose context was created last, and its root context.
     static LAST: Cell<Option<(ContextId, ContextId)>> = const { Cell::new(None) };
     static IS_CHANGING: Cell<bool> = const { Cell::new(false) };
     static HAS_CONNECTIONS: Cell<bool> = const { Cell::new(false) };
@@ -25,17 +25,17 @@ pub fn of_new_stream() -> ContextType {
     if IS_CHANGING.get() { ContextType::StreamContext } else { ContextType::HttpContext }
 }
 
-/// Remembers a new HTTP stream, which can turn out to be a connection.
+/// Records a new HTTP stream. It can turn out to be a TCP connection later.
 pub fn created(stream: ContextId, root: ContextId) {
     LAST.set(Some((stream, root)));
 }
 
-/// Returns whether the context of a stream is being replaced: the stream neither starts nor ends then.
+/// Returns whether the context of a stream is being replaced. The stream neither starts nor ends during this.
 pub fn is_changing() -> bool {
     IS_CHANGING.get()
 }
 
-/// Turns a stream into a connection, in its first callback.
+/// Turns a stream into a TCP connection, in its first callback.
 pub(crate) fn connection_opened(stream: ContextId) {
     HAS_CONNECTIONS.set(true);
     if let Some((last, root)) = LAST.take()
@@ -47,7 +47,7 @@ pub(crate) fn connection_opened(stream: ContextId) {
     }
 }
 
-/// Returns whether TCP data can be handled: not if `capability_restriction_config` withholds
+/// Returns whether TCP data can be handled. It cannot if `capability_restriction_config` withholds
 /// `proxy_on_new_connection`.
 pub(crate) fn has_connections() -> bool {
     HAS_CONNECTIONS.get()

@@ -1,4 +1,4 @@
-//! A thin layer over the proxy-wasm SDK: only what the SDK lacks, or does in a way that could trap.
+//! A thin layer over the proxy-wasm SDK. It contains only what the SDK lacks or what could trap in the SDK.
 //!
 //! The SDK provides the dispatcher, the traits and types of contexts, and `dispatch_http_call`. All other
 //! calls are in `raw`, the only file with `unsafe`, which returns a status where the SDK panics. Plugins use
@@ -33,11 +33,12 @@ pub mod fake;
 
 pub use proxy_wasm::types::Status;
 
-/// Makes a module of the function that creates its root contexts.
+/// Makes a Wasm module from the function that creates its root contexts.
 ///
-/// `cargo xtask build` finishes a module by removing the callbacks that it does not use. As cargo links it, a
-/// module has all callbacks of the SDK, and some would trap. So it also imports a function that no host has
-/// and that only a removed export calls: Envoy rejects an unfinished module and names this function.
+/// `cargo xtask build` finishes a module by removing the callbacks that it does not use. Before that, a
+/// module has all callbacks of the SDK, and some of them would trap. So an unfinished module also imports a
+/// function that no host has and that only a removed export calls: Envoy rejects the module and names this
+/// function.
 #[macro_export]
 macro_rules! main {
     ($new_root:expr) => {

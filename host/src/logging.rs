@@ -12,7 +12,7 @@ use crate::raw;
 /// Makes the macros of the `log` crate write to Envoy's log. A repeated call updates the log level.
 pub fn install() {
     static LOGGER: HostLogger = HostLogger;
-    // Fails only if it was installed before.
+    // Fails only if the logger was installed before.
     let _ = log::set_logger(&LOGGER);
     let level = match raw::log_level() {
         Ok(0) => LevelFilter::Trace,
@@ -20,7 +20,7 @@ pub fn install() {
         Ok(2) | Err(_) => LevelFilter::Info,
         Ok(3) => LevelFilter::Warn,
         Ok(4 | 5) => LevelFilter::Error,
-        // spdlog's `off`.
+        // The number of spdlog's level `off`.
         Ok(_) => LevelFilter::Off,
     };
     log::set_max_level(level);
@@ -58,7 +58,8 @@ impl Log for HostLogger {
     fn flush(&self) {}
 }
 
-/// Permits one message per interval and counts the others, so that a lasting problem does not flood the log.
+/// Permits one message per interval and counts the suppressed messages, so that a lasting problem does not
+/// flood the log.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     interval_ns: u64,
@@ -73,9 +74,9 @@ impl RateLimit {
         Self { interval_ns, last_unix_nano: None, suppressed: 0 }
     }
 
-    /// Returns the number of suppressed messages since the last one if another message is permitted now.
+    /// If another message is permitted now, returns the number of messages suppressed since the last one.
     pub fn permit(&mut self, now_unix_nano: u64) -> Option<u64> {
-        // Permits a message if the clock went backwards: one too many is better than none.
+        // Permits a message if the clock went backwards: a superfluous message is better than a missing one.
         let is_suppressed = self.last_unix_nano.is_some_and(|last| {
             now_unix_nano.checked_sub(last).is_some_and(|since| since < self.interval_ns)
         });

@@ -1,6 +1,6 @@
 //! The memory of a module.
 
-/// Returns the size of the module's memory in bytes. It only grows.
+/// Returns the size of the module's memory in bytes. The memory never shrinks.
 #[cfg(target_arch = "wasm32")]
 pub fn bytes() -> u64 {
     // WebAssembly specification, "Memory Instances".
@@ -8,7 +8,7 @@ pub fn bytes() -> u64 {
     u64::try_from(core::arch::wasm32::memory_size::<0>()).unwrap_or(0).saturating_mul(PAGE_BYTES)
 }
 
-/// Returns 0: a native build has no memory of its own.
+/// Returns 0, because a native build has no memory of its own.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn bytes() -> u64 {
     0

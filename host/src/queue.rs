@@ -1,4 +1,4 @@
-//! Shared queues: named within a `vm_id`, visible to all threads of the process.
+//! Shared queues. They have names within a `vm_id`, and all threads of the process can use them.
 //!
 //! In proxy-wasm-cpp-host (f2db56af, `src/shared_queue.cc`, the same in Envoy 1.36 to 1.40), a queue is
 //! unbounded and its length cannot be read. Each enqueue sends a notification to the thread of the last VM
@@ -19,7 +19,7 @@ impl Queue {
         raw::register_queue(name).map(Queue)
     }
 
-    /// Looks up a queue of a `vm_id` (empty: that of the current VM).
+    /// Looks up a queue by its name within a `vm_id`. An empty `vm_id` is that of the current VM.
     ///
     /// # Errors
     /// [`Status::NotFound`] until a VM registers the queue.
@@ -27,7 +27,7 @@ impl Queue {
         raw::resolve_queue(vm_id, name).map(Queue)
     }
 
-    /// Appends an item, which must not be empty: in the SDK of a consumer an empty item looks like an empty
+    /// Appends an item. It must not be empty, because the SDK cannot distinguish an empty item from an empty
     /// queue.
     pub fn enqueue(self, item: &[u8]) -> Result<(), Status> {
         if item.is_empty() { Err(Status::BadArgument) } else { raw::enqueue(self.0, item) }

@@ -1,5 +1,5 @@
-//! Random numbers and hash seeds. The seeds of the standard library are fixed on this target, but clients
-//! choose attribute values.
+//! Random numbers and hash seeds. The seeds of the standard library are fixed on this target, which is not
+//! safe because clients choose attribute values.
 
 use std::sync::OnceLock;
 

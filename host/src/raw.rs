@@ -13,14 +13,14 @@
 //! | `proxy_get_current_time_nanoseconds` | it returns `SystemTime` instead of a number, after an `unwrap` |
 //! | `proxy_dequeue_shared_queue` | an empty item looks like an empty queue |
 //! | `proxy_get_property` | an absent value looks like an empty one, and each read allocates the path |
-//! | `proxy_call_foreign_function` | CEL answers any status, as do the functions of statistics |
+//! | `proxy_call_foreign_function` | CEL returns any status, as do the functions of statistics |
 //! | `random_get` | WASI: the only source of randomness in Envoy |
 //!
-//! Three callbacks of TCP pass through here to the SDK's dispatcher ([`kind`](crate::kind)): the build
-//! exports `tributary_on_NAME` in place of `proxy_on_NAME`.
+//! Three callbacks of TCP pass through here to the SDK's dispatcher ([`crate::kind`]): the build exports
+//! `tributary_on_NAME` in place of `proxy_on_NAME`.
 //!
 //! The modules use the SDK's dispatcher, traits, types and allocator, and `dispatch_http_call`, which expects
-//! every status that Envoy answers.
+//! every status that Envoy returns.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -31,7 +31,7 @@ use tributary_proto::pairs;
 use crate::stream::ContextId;
 use crate::{kind, status};
 
-/// The gRPC status of a local response without one.
+/// The gRPC status of a local response that has no gRPC status.
 const NO_GRPC_STATUS: i32 = -1;
 
 // One function per line, as in a list.
@@ -72,7 +72,8 @@ unsafe extern "C" {
     fn proxy_set_effective_context(context: u32) -> u32;
 }
 
-// Not part of proxy-wasm. Envoy links it for every module, and it is the only source of randomness (1.40).
+// This function is not part of proxy-wasm. Envoy links it for every module, and it is the only source of
+// randomness (1.40).
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn random_get(data: *mut u8, size: usize) -> u32;
@@ -116,7 +117,7 @@ pub(crate) fn create_context_again(stream: ContextId, root: ContextId) {
 }
 
 pub(crate) fn log(level: LogLevel, message: &str) {
-    // SAFETY: the host reads the message and keeps nothing. A failure cannot be logged.
+    // SAFETY: the host reads the message and does not keep it. A failure cannot be logged.
     let _ = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
@@ -157,7 +158,7 @@ pub(crate) fn headers(map: MapType) -> Result<Vec<u8>, Status> {
     returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
 }
 
-/// Adds a header to others of its name.
+/// Adds a header and keeps existing headers of the same name.
 pub fn append_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the host copies name and value.
     status::check(unsafe {
@@ -179,8 +180,8 @@ pub fn remove_header(map: MapType, name: &str) -> Result<(), Status> {
     status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
-/// Responds to the request in place of the upstream. Envoy's access log has `details` as
-/// `%RESPONSE_CODE_DETAILS%`.
+/// Responds to the request in place of the upstream. In Envoy's access log, `%RESPONSE_CODE_DETAILS%` is
+/// `details`.
 pub fn respond(status: u16, headers: &[(&str, &str)], body: &[u8], details: &str) -> Result<(), Status> {
     let headers = pairs::encode(headers);
     // SAFETY: the host copies details, body and headers.
@@ -205,7 +206,7 @@ pub fn drain_buffer(buffer: BufferType, size: usize) -> Result<(), Status> {
 }
 
 /// Reads the attribute at `path`, whose segments are separated by NUL (`request\0method`), in Envoy's wire
-/// format: text as it is; integers, durations and times as 8 bytes little-endian.
+/// format: text unchanged; integers, durations and times as 8 bytes little-endian.
 ///
 /// Costs about 6,000 instructions in Envoy 1.40, because Envoy calls the VM to allocate memory for the value.
 pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
@@ -288,7 +289,7 @@ fn number<T: Default>(call: impl FnOnce(*mut T) -> u32) -> Result<T, Status> {
     status::check(call(&mut number)).map(|()| number)
 }
 
-/// Returns the bytes that a call gives through a pointer and a size.
+/// Returns the bytes that a call returns through a pointer and a size.
 fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (null_mut::<u8>(), 0_usize);
     status::check(call(&mut data, &mut size))?;

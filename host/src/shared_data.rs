@@ -1,4 +1,4 @@
-//! Shared data: values by key within a `vm_id`, visible to all threads of the process.
+//! Shared data: values by key within a `vm_id`. All threads of the process can use them.
 //!
 //! In proxy-wasm-cpp-host (f2db56af, `src/shared_data.cc`), a write with the version of the last read fails
 //! if the value was written since, a write without a version always succeeds, and **any** write creates an
@@ -13,10 +13,10 @@ use crate::{raw, status};
 pub struct Version(pub(crate) u32);
 
 impl Version {
-    /// A version that no value has: a write with it succeeds only if the key is absent.
+    /// A version that no value has. A write with this version succeeds only if the key is absent.
     ///
     /// Versions count up from 1 over all keys of the process. After four billion writes a value can have this
-    /// version, which is then an ordinary one.
+    /// version, and then a write with it replaces the value.
     pub const ABSENT: Version = Version(u32::MAX);
 
     /// Any version: a write with it always succeeds.
@@ -31,7 +31,7 @@ pub trait SharedData {
     /// Writes the value if the key still has the version.
     ///
     /// # Errors
-    /// [`Status::CasMismatch`] if it was written since.
+    /// [`Status::CasMismatch`] if the value was written since it was read.
     fn set(&mut self, key: &str, value: &[u8], version: Version) -> Result<(), Status>;
 }
 

@@ -1,5 +1,5 @@
-//! Envoy's statistics, with the prefix `wasmcustom.`: all VMs of the process share them, and they survive a
-//! VM.
+//! Envoy's statistics, with the prefix `wasmcustom.`. All VMs of the process share them, and Envoy keeps them
+//! when a VM ends.
 
 use std::cell::Cell;
 
@@ -9,8 +9,8 @@ use crate::raw;
 
 /// A monotonic statistic.
 ///
-/// Envoy creates it at its first definition and never removes it. Each definition gives it another number, so
-/// it is defined once and kept.
+/// Envoy creates the statistic at its first definition and never removes it. Each definition gives it another
+/// number, so a module defines it once and keeps the number.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter(Option<u32>);
 
@@ -22,13 +22,13 @@ pub struct Gauge {
 }
 
 impl Counter {
-    /// Defines the counter `wasmcustom.NAME`. If Envoy rejects it, additions have no effect: a statistic is
-    /// not worth an outage.
+    /// Defines the counter `wasmcustom.NAME`. If Envoy rejects the definition, additions have no effect,
+    /// because a missing statistic does not justify an outage.
     pub fn define(name: &str) -> Self {
         Self(raw::define_metric(MetricType::Counter, name).ok())
     }
 
-    /// Returns the sum over all VMs; 0 if Envoy cannot read it.
+    /// Returns the sum over all VMs, or 0 if Envoy cannot read it.
     pub fn value(self) -> u64 {
         self.0.and_then(|id| raw::metric(id).ok()).unwrap_or(0)
     }
@@ -48,7 +48,7 @@ impl Gauge {
         Self { id: raw::define_metric(MetricType::Gauge, name).ok(), written: Cell::new(None) }
     }
 
-    /// Sets the gauge. A value that it has already costs no call.
+    /// Sets the gauge. Makes no host call if the gauge already has the value.
     pub fn set(&self, value: u64) {
         if self.written.replace(Some(value)) != Some(value)
             && let Some(id) = self.id

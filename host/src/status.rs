@@ -1,9 +1,9 @@
-//! The statuses that Envoy answers a call with.
+//! The statuses that Envoy returns for a call.
 
 use proxy_wasm::types::Status;
 
 /// The statuses with their number and name in the ABI (proxy-wasm-cpp-host f2db56af,
-/// `include/proxy-wasm/word.h`). Others count as [`Status::InternalFailure`].
+/// `include/proxy-wasm/word.h`). All other numbers count as [`Status::InternalFailure`].
 const STATUSES: [(u32, Status, &str); 6] = [
     (1, Status::NotFound, "NotFound"),
     (2, Status::BadArgument, "BadArgument"),
@@ -18,10 +18,10 @@ pub fn name(status: Status) -> &'static str {
     STATUSES.iter().find(|(_, known, _)| *known == status).map_or("InternalFailure", |(_, _, name)| name)
 }
 
-/// Converts the number that Envoy answers a call with.
+/// Converts the number that Envoy returns for a call.
 ///
-/// Raw calls return a number: the SDK's enum lacks some of Envoy's statuses (`Unimplemented` is 12), and a
-/// value without a variant would be undefined behaviour.
+/// Raw calls return a number, because the SDK's enum lacks some of Envoy's statuses (`Unimplemented` is 12),
+/// and an enum value without a variant would be undefined behaviour.
 pub(crate) fn check(number: u32) -> Result<(), Status> {
     if number == 0 {
         return Ok(());
@@ -30,10 +30,10 @@ pub(crate) fn check(number: u32) -> Result<(), Status> {
     Err(known.map_or(Status::InternalFailure, |(_, status, _)| *status))
 }
 
-/// Returns `None` for an answer that only reports that something does not exist.
-pub(crate) fn optional<T>(answer: Result<T, Status>, absent: Status) -> Result<Option<T>, Status> {
-    match answer {
+/// Converts the status `absent`, which only reports that something does not exist, to `None`.
+pub(crate) fn optional<T>(result: Result<T, Status>, absent: Status) -> Result<Option<T>, Status> {
+    match result {
         Err(status) if status == absent => Ok(None),
-        answer => answer.map(Some),
+        result => result.map(Some),
     }
 }

@@ -1,5 +1,5 @@
-//! The attributes of one series, in the canonical encoding that is its key everywhere: equal attributes are
-//! equal bytes.
+//! The attributes of one series, in their canonical encoding. Equal attributes have equal bytes, so the
+//! encoding is the key of the series everywhere.
 
 use std::error::Error;
 use std::fmt;
@@ -21,23 +21,24 @@ pub enum AttributeValue<'a> {
     Integer(i64),
 }
 
-/// The attribute of the series that counts everything past a cardinality limit
+/// The attribute of the overflow series, which counts all observations past a cardinality limit
 /// (OpenTelemetry metrics SDK specification, "Overflow attribute").
 pub const OVERFLOW: &str = "otel.metric.overflow";
 
-/// The replacement of values that are not allowed or past a limit (OpenTelemetry semantic conventions).
+/// The replacement of values that are not allowed or exceed a limit (OpenTelemetry semantic conventions).
 pub const OTHER: &[u8] = b"_OTHER";
 
-/// The reserve for series with [`OTHER`] in place of what clients choose is the limit of series divided by
-/// this. It is on top of the limit, so that clients cannot take it.
+/// The divisor of the limit of series that gives the size of the reserve. The reserve is for series that have
+/// [`OTHER`] in place of the values that clients choose. It is on top of the limit, so that clients cannot
+/// use it up.
 const RESERVE_SHARE: usize = 4;
 
-/// Returns the limit of series with [`OTHER`], given that of all others.
+/// Returns the limit of all series including those with [`OTHER`], given the limit without the reserve.
 pub fn with_reserve(series_max: usize) -> usize {
     series_max.saturating_add(series_max / RESERVE_SHARE)
 }
 
-/// Returns whether a value in canonical attributes is [`OTHER`], or contains it.
+/// Returns whether a value in canonical attributes is [`OTHER`] or contains it.
 pub fn has_other(canonical: &[u8]) -> bool {
     canonical.windows(OTHER.len()).any(|part| part == OTHER)
 }
@@ -45,7 +46,7 @@ pub fn has_other(canonical: &[u8]) -> bool {
 /// Why bytes are not canonical attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttributesError {
-    /// They are not an AttributeSet as [`encode`] writes it, or contain text that is not UTF-8.
+    /// The bytes are not an AttributeSet as [`encode`] writes it, or contain text that is not UTF-8.
     Malformed,
     /// There are more than [`ATTRIBUTES_MAX`] attributes.
     TooMany,
@@ -88,7 +89,8 @@ pub fn boolean(key: &str, value: bool) -> KeyValue {
 
 /// Encodes attributes canonically: in ascending order of their keys. The first of equal keys is kept.
 pub fn encode(attributes: Vec<KeyValue>) -> Vec<u8> {
-    // Sorted by insertion: there are few, and the standard library's sort is larger than all of this file.
+    // Uses insertion sort: there are few attributes, and the standard library's sort has more code than this
+    // file.
     let mut sorted: Vec<KeyValue> = Vec::with_capacity(attributes.len());
     for attribute in attributes {
         let at = sorted.partition_point(|present| present.key < attribute.key);
@@ -107,7 +109,7 @@ pub fn overflow() -> Vec<u8> {
 /// Checks that `bytes` are canonical attributes, without decoding them.
 ///
 /// # Errors
-/// The first rule that they break.
+/// The first rule that the bytes break.
 pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
     let (mut rest, mut count, mut last) = (bytes, 0_usize, "");
     while !rest.is_empty() {
@@ -120,7 +122,7 @@ pub fn check(bytes: &[u8]) -> Result<(), AttributesError> {
         if key.len() > ATTRIBUTE_KEY_BYTES_MAX || value_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
             return Err(AttributesError::Length);
         }
-        // `last` is empty before the first key, which is not.
+        // `last` is empty before the first key, and a key is never empty.
         if key <= last {
             return Err(AttributesError::Order);
         }
@@ -154,7 +156,7 @@ pub fn encoded(canonical: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, AttributeValue<'a>), AttributesError> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| AttributesError::Malformed);
     let mut attribute = delimited(bytes, 1).ok_or(AttributesError::Malformed)?;
-    // prost leaves out an empty key.
+    // prost omits an empty key.
     let key = delimited(&mut attribute, 1).filter(|key| !key.is_empty()).ok_or(AttributesError::Length)?;
     let mut value = delimited(&mut attribute, 2).ok_or(AttributesError::NoValue)?;
     let read = if let Some(value) = delimited(&mut value, 1) {
@@ -170,7 +172,7 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Result<(&'a str, AttributeValue<'a>), Attri
     if is_complete { Ok((text(key)?, read)) } else { Err(AttributesError::Malformed) }
 }
 
-/// Reads the next field, with text or a message.
+/// Reads the next field, which contains text or a message.
 fn delimited<'a>(bytes: &mut &'a [u8], field: u8) -> Option<&'a [u8]> {
     let mut rest = *bytes;
     let length = varint(&mut rest, field, WireType::LengthDelimited)?;
@@ -179,10 +181,10 @@ fn delimited<'a>(bytes: &mut &'a [u8], field: u8) -> Option<&'a [u8]> {
     Some(value)
 }
 
-/// Reads the key of a field and the integer after it, which must be encoded in as few bytes as possible.
+/// Reads the key of a field and the integer after the key, which must be encoded in as few bytes as possible.
 fn varint(bytes: &mut &[u8], field: u8, wire_type: WireType) -> Option<u64> {
     let mut rest = bytes.strip_prefix(&[field << 3 | wire_type as u8])?;
-    // Nearly all have one byte.
+    // Nearly all integers have one byte.
     if let Some((number @ 0..0x80, rest)) = rest.split_first() {
         *bytes = rest;
         return Some(u64::from(*number));
@@ -195,7 +197,7 @@ fn varint(bytes: &mut &[u8], field: u8, wire_type: WireType) -> Option<u64> {
     })
 }
 
-/// Returns the longest beginning of `text` with at most `bytes` bytes that ends between characters.
+/// Returns the longest prefix of `text` that has at most `bytes` bytes and ends at a character boundary.
 pub fn clip(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
@@ -233,8 +235,8 @@ mod tests {
             (valueless, AttributesError::NoValue),
             (encode(many), AttributesError::TooMany),
             (b"\xff\xff".to_vec(), AttributesError::Malformed),
-            // {"a": true} with another field, with a length of two bytes, and with the boolean 2; then {"a":
-            // 1.0}.
+            // {"a": true} with an additional field; {"a": true} with a length of two bytes; {"a": true} with
+            // the boolean 2; {"a": 1.0}.
             (b"\x0a\x09\x0a\x01a\x12\x02\x10\x01\x18\x01".to_vec(), AttributesError::Malformed),
             (b"\x0a\x87\x00\x0a\x01a\x12\x02\x10\x01".to_vec(), AttributesError::Malformed),
             (b"\x0a\x07\x0a\x01a\x12\x02\x10\x02".to_vec(), AttributesError::NoValue),

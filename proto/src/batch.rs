@@ -1,5 +1,9 @@
-//! Batches, which workers send to the service. They are checked strictly: any plugin in the process can write
-//! to the queue.
+//! Batches, which workers send to the service. The service checks them strictly, because any plugin in the
+//! process can write to the queue.
+//!
+//! A [`BatchWriter`] writes the series of a fold into items of the queue, and starts the next one before the
+//! limit of bytes. [`Batch::decode`] decodes an item as the messages of `proto/schema/batch.proto`, and
+//! `wire` checks and converts them. A [`Point`] is what one series gained.
 
 mod point;
 mod wire;
@@ -18,25 +22,25 @@ use crate::exponential::ExponentialHistogram;
 use crate::histogram::Histogram;
 use crate::metric::{Metric, MetricError};
 
-/// What one producer flushed, checked.
+/// The checked contents of one flush of a producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The random number of the producer.
+    /// The random number that identifies the producer.
     pub producer: u64,
-    /// The number of the batch, from 1.
+    /// The sequence number of the batch, from 1.
     pub sequence: u64,
-    /// The observations in all earlier batches of the producer.
+    /// The number of observations in all earlier batches of the producer.
     pub observed_before: u64,
     /// The keys of the shared-data counters to which the producer adds.
     pub counters: Vec<String>,
-    /// The series, grouped by the metrics that they share.
+    /// The series, in groups of series that share their metrics.
     pub groups: Vec<Group>,
 }
 
 /// Series that share their metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// The metric of each point of a series, in order.
+    /// The metrics, in the order of the points of each series.
     pub metrics: Vec<Metric>,
     /// The changes since the last flush.
     pub series: Vec<Series>,
@@ -49,36 +53,36 @@ pub struct Series {
     pub attributes: Bytes,
     /// The number of observations.
     pub observations: u64,
-    /// One for each metric of the group.
+    /// The points, one for each metric of the group.
     pub points: Vec<Point>,
-    /// Exemplars, each with the index of its point: at most one for each histogram, in the order of the
-    /// points.
+    /// Exemplars, each with the index of its point, in the order of the points. A histogram has at most one
+    /// exemplar.
     pub exemplars: Vec<(usize, Exemplar)>,
 }
 
 /// The aggregated observations of one metric in one series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// For [`crate::metric::Kind::Counter`].
+    /// The increase of a [`crate::metric::Kind::Counter`].
     Counter(u64),
-    /// For [`crate::metric::Kind::UpDownCounter`]: additions minus subtractions.
+    /// The change of a [`crate::metric::Kind::UpDownCounter`]: additions minus subtractions.
     UpDownCounter(i64),
-    /// For [`crate::metric::Kind::Histogram`], with one bucket more than bounds.
+    /// The values of a [`crate::metric::Kind::Histogram`], with one bucket more than bounds.
     Histogram(Histogram),
-    /// For [`crate::metric::Kind::Exponential`], with at most `max_size` buckets.
+    /// The values of a [`crate::metric::Kind::Exponential`], with at most `max_size` buckets.
     Exponential(Box<ExponentialHistogram>),
 }
 
 /// Why an item of the queue is not a valid batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchError {
-    /// It is longer than [`crate::limits::BATCH_BYTES_MAX`].
+    /// The item is longer than [`crate::limits::BATCH_BYTES_MAX`].
     TooLong,
-    /// It is not a message `Batch`.
+    /// The item is not an encoded message `Batch`.
     Malformed,
-    /// It has the sequence number 0.
+    /// The batch has the sequence number 0.
     NoSequence,
-    /// It has too many groups, metrics or counters.
+    /// The batch has too many groups, metrics or counters.
     TooMany,
     /// The key of a counter is invalid.
     CounterKey,

@@ -1,8 +1,8 @@
-//! Reads a plugin's configuration and reports all problems at once, each with its path, what was found and
-//! what is allowed.
+//! Reads a plugin's configuration and reports all problems at once. Each problem has the path of the value,
+//! the value that was found, and the values that are allowed.
 //!
-//! A configuration is JSON text (Envoy's StringValue or BytesValue) or a serialised Struct; both are read
-//! alike.
+//! A configuration is JSON text (Envoy's StringValue or BytesValue) or a serialised Struct. Both are read in
+//! the same way.
 //!
 //! A [`Section`] reads one object. Each method checks the value of a key and returns it, or reports a problem
 //! and returns `None`. When the section ends, it reports the keys that were not read.
@@ -37,7 +37,7 @@ pub struct Problem {
     pub allowed: String,
 }
 
-/// All problems in a configuration, in the order of reading.
+/// All problems in a configuration, in the order in which they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -50,10 +50,10 @@ pub struct Section<'a> {
     problems: &'a mut Problems,
 }
 
-/// The most bytes of a value in a problem: a log should not contain whole configurations.
+/// The most bytes of a value in a problem. It is short because a log should not contain whole configurations.
 const FOUND_BYTES: usize = 80;
 
-/// The most problems that are reported.
+/// The maximum number of problems that are reported.
 const PROBLEMS_MAX: usize = 64;
 const PROBLEMS_LAST: usize = PROBLEMS_MAX - 1;
 
@@ -63,10 +63,10 @@ const JSON: &str =
 
 /// Reads a configuration with `read`, and returns its result if there was no problem.
 ///
-/// No bytes are an empty object: a plugin without `configuration`.
+/// A plugin without `configuration` has no bytes, which are read as an empty object.
 ///
 /// # Errors
-/// All problems.
+/// All problems that were found.
 pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Section<'_>) -> T) -> Result<T, Problems> {
     let mut problems = Problems::default();
     let values = object(bytes, &mut problems)?;
@@ -103,7 +103,8 @@ fn object(bytes: &[u8], problems: &mut Problems) -> Result<Object, Problems> {
         Ok((other, _)) => whole(&excerpt(&other)),
         Err(invalid) => match structure::decode(bytes) {
             Some(Ok(values)) => Ok(values),
-            // JSON text can begin with a line feed, the first byte of a Struct.
+            // JSON text can begin with a line feed, which is also the first byte of a Struct. If `{` follows,
+            // it is JSON text.
             Some(Err(found)) if !bytes.trim_ascii_start().starts_with(b"{") => whole(found),
             _ if invalid.path.is_empty() => whole(&invalid.reason.to_string()),
             _ => failed(&invalid.path, &invalid.reason.to_string(), JSON),
@@ -124,7 +125,7 @@ fn read_section<T>(
 }
 
 impl<'a> Section<'a> {
-    /// Requires the key that is read next.
+    /// Requires that the key that is read next is present.
     pub fn required(&mut self) -> &mut Self {
         self.required = true;
         self
@@ -136,20 +137,20 @@ impl<'a> Section<'a> {
         self.take(key, &allowed, |value| text_of(value, &bytes))
     }
 
-    /// Reads one of a few words.
+    /// Reads text that must be one of the given words.
     pub fn word(&mut self, key: Key, words: &[&'static str]) -> Option<&'static str> {
         let allowed = format!("one of {}", words.join(", "));
         self.take(key, &allowed, |value| words.iter().find(|word| value.as_str() == Some(**word)).copied())
     }
 
-    /// Reads one of a few words, and returns what it stands for.
+    /// Reads text that must be one of the given words, and returns the value that belongs to the word.
     pub fn choice<T: Copy>(&mut self, key: Key, choices: &[(&'static str, T)]) -> Option<T> {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
         let word = self.word(key, &words)?;
         choices.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
     }
 
-    /// Reads a whole number. `5.0` is one too, because Envoy's Struct has only doubles.
+    /// Reads a whole number. `5.0` is valid too, because Envoy's Struct has only doubles.
     pub fn number(&mut self, key: Key, range: RangeInclusive<u64>) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         self.take(key, &allowed, |value| {
@@ -157,7 +158,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Reads a whole number of things that fit into memory.
+    /// Reads a whole number as a `usize`, for example a number of bytes or items.
     pub fn size(&mut self, key: Key, range: RangeInclusive<usize>) -> Option<usize> {
         let [least, most] =
             [*range.start(), *range.end()].map(|size| u64::try_from(size).unwrap_or(u64::MAX));
@@ -227,7 +228,8 @@ impl<'a> Section<'a> {
         Some(results)
     }
 
-    /// Reads an object of texts, such as headers or attributes, in the order of their names.
+    /// Reads an object whose values are texts, such as headers or attributes. Returns its pairs, sorted by
+    /// name.
     pub fn texts(&mut self, key: Key, count: usize, bytes: usize) -> Vec<(String, String)> {
         let allowed = format!("an object of at most {count} texts of at most {bytes} bytes");
         let taken = self.take(key, &allowed, |value| {
@@ -271,7 +273,7 @@ impl<'a> Section<'a> {
         checked
     }
 
-    // Not in `read_section`, which is compiled once for each kind of section.
+    // Not a part of `read_section`, which is compiled once for each kind of section.
     fn finish(self) {
         for key in self.values.keys().filter(|key| !self.known.contains(&key.as_str())) {
             let allowed = format!("one of {}", self.known.join(", "));
@@ -309,13 +311,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Returns a value that is text with a length in this range of bytes.
+/// Returns the text of a value, if the value is text with a length in this range of bytes.
 fn text_of(value: &Value, bytes: &RangeInclusive<usize>) -> Option<String> {
     value.as_str().filter(|text| bytes.contains(&text.len())).map(str::to_owned)
 }
 
-/// Returns a value that is a number, also if it is text: in a Struct, Envoy converts fractions and integers
-/// of more than 32 bits to text (1.40).
+/// Returns a value that is a number, or text that contains a number: in a Struct, Envoy converts fractions
+/// and integers of more than 32 bits to text (1.40).
 fn numeric(value: &Value) -> Option<Cow<'_, Value>> {
     match value {
         Value::Number(_) => Some(Cow::Borrowed(value)),

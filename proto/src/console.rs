@@ -11,8 +11,8 @@ pub const ASKED_KEY: &str = "tributary.console.asked";
 /// The key of the snapshot.
 pub const SNAPSHOT_KEY: &str = "tributary.console.snapshot";
 
-/// The key of the time of the snapshot, as in [`ASKED_KEY`]. It is written after the snapshot, so that a
-/// reader can wait for a new one without reading each.
+/// The key of the time of the snapshot, in the same format as [`ASKED_KEY`]. The time is written after the
+/// snapshot, so that a reader can wait for a new snapshot without reading every snapshot.
 pub const SNAPSHOT_TIME_KEY: &str = "tributary.console.snapshot_time";
 
 /// The most bytes of a snapshot. Further series are left out, and the snapshot is marked as cut.
@@ -24,8 +24,9 @@ pub const PART_BYTES: usize = BATCH_BYTES;
 /// The most bytes of a part. A part of [`PART_BYTES`] and one more series always fits.
 pub const PART_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
-/// The shortest time between two snapshots, in nanoseconds. A younger one answers a request.
+/// The shortest time between two snapshots, in nanoseconds. A request within this time is served by the last
+/// snapshot.
 pub const SNAPSHOT_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// The key of the counter of flush requests: its value is the number of a request.
+/// The key of the counter of flush requests. After a request, its value is the number of that request.
 pub const FLUSH_KEY: &str = "tributary.flush.asked";

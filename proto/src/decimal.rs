@@ -11,7 +11,7 @@ pub fn write(out: &mut Vec<u8>, value: f64) {
 }
 
 fn shortest(buffer: &mut zmij::Buffer, value: f64) -> &str {
-    // JSON has no infinities and no NaN. No sum is one.
+    // JSON has no infinities and no NaN, and no sum has these values.
     let finite = if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) };
     let text = buffer.format_finite(finite);
     text.strip_suffix(".0").unwrap_or(text)

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The units, with their milliseconds.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Parses a duration, to the millisecond.
+/// Parses a duration with a precision of one millisecond. Returns `None` if the text is not a duration.
 pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(digits)?;

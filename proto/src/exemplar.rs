@@ -22,7 +22,7 @@ impl Exemplar {
         is_valid.then_some(Self { value, time_unix_nano, trace_id, span_id })
     }
 
-    /// Returns the value in recorded integers.
+    /// Returns the value as a recorded integer, before its conversion to the unit of the metric.
     pub fn value(&self) -> u64 {
         self.value
     }

@@ -1,10 +1,11 @@
-//! A base-2 exponential histogram of integers: values of any magnitude have a known relative error without
+//! A base-2 exponential histogram of integers. Values of any magnitude have a known relative error, without
 //! configured bounds.
 //!
 //! Bucket `i` of scale `s` counts the values in (2^(i/2^s), 2^((i+1)/2^s)] of the metric's unit, as in the
 //! OpenTelemetry data model. The scale is the largest at which all recorded values fit into `max_size`
-//! buckets, and indices are computed at [`SCALE_MAX`] and shifted. So a histogram depends only on its values,
-//! not on their order or on how they were distributed over the histograms that were merged into it.
+//! buckets. Indices are computed at [`SCALE_MAX`] and then shifted to the scale. So a histogram depends only
+//! on its values, not on their order or on how they were distributed over the histograms that were merged
+//! into it.
 
 use crate::generated::batch;
 use crate::histogram::halves;
@@ -29,7 +30,7 @@ pub struct ExponentialHistogram {
     zero_count: u64,
     /// The index of the first bucket.
     offset: i32,
-    /// The counts from the first bucket to the last that are not 0.
+    /// The counts of all buckets from the first to the last bucket that is not empty.
     buckets: Vec<u64>,
     sum: u128,
     min: u64,
@@ -70,7 +71,7 @@ impl ExponentialHistogram {
         }
     }
 
-    /// Adds a histogram of any scale. The smaller `max_size` applies to the result.
+    /// Adds a histogram of any scale. The result has the smaller `max_size` of the two.
     pub fn merge(&mut self, other: &Self) {
         self.max_size = self.max_size.min(other.max_size);
         self.sum = self.sum.saturating_add(other.sum);
@@ -79,7 +80,7 @@ impl ExponentialHistogram {
         self.zero_count = self.zero_count.saturating_add(other.zero_count);
         self.downscale(self.scale.saturating_sub(other.scale));
         let Some(last) = other.last() else {
-            // The size may have become smaller.
+            // `max_size` may have become smaller.
             if let Some(last) = self.last() {
                 self.cover(self.offset, last);
             }
@@ -93,8 +94,8 @@ impl ExponentialHistogram {
         }
     }
 
-    /// Returns the difference to an earlier state `base` of this histogram. The extremes of the difference
-    /// are unknown.
+    /// Returns the difference between this histogram and its earlier state `base`. The minimum and the
+    /// maximum of the difference are unknown.
     #[must_use]
     pub fn since(&self, base: &Self) -> Self {
         // The scale of a growing histogram only decreases.
@@ -124,7 +125,7 @@ impl ExponentialHistogram {
         (self.sum, self.min, self.max) = (0, u64::MAX, 0);
     }
 
-    /// Returns the histogram at `scale`, or unchanged if that is finer than its own.
+    /// Returns the histogram at `scale`. Returns it unchanged if `scale` is finer than its own scale.
     #[must_use]
     pub fn at_scale(mut self, scale: i32) -> Self {
         self.downscale(self.scale.saturating_sub(scale.max(SCALE_MIN)));
@@ -136,7 +137,7 @@ impl ExponentialHistogram {
         self.buckets.iter().fold(self.zero_count, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Returns how many of the values are 0.
+    /// Returns the number of recorded values that are 0.
     pub fn zero_count(&self) -> u64 {
         self.zero_count
     }
@@ -146,12 +147,12 @@ impl ExponentialHistogram {
         self.sum
     }
 
-    /// Returns the smallest value, if it is known.
+    /// Returns the smallest value, or `None` if it is unknown.
     pub fn min(&self) -> Option<u64> {
         (self.min <= self.max).then_some(self.min)
     }
 
-    /// Returns the greatest value, if it is known.
+    /// Returns the greatest value, or `None` if it is unknown.
     pub fn max(&self) -> Option<u64> {
         (self.min <= self.max).then_some(self.max)
     }
@@ -166,7 +167,7 @@ impl ExponentialHistogram {
         self.offset
     }
 
-    /// Returns the counts from the first bucket to the last that are not 0.
+    /// Returns the counts of all buckets from the first to the last bucket that is not empty.
     pub fn buckets(&self) -> &[u64] {
         &self.buckets
     }
@@ -186,9 +187,9 @@ impl ExponentialHistogram {
         }
     }
 
-    /// Converts a message to a histogram of at most `max_size` buckets, and checks it: any plugin in the
-    /// process can send one. Returns `None` if the scale is out of range, there are too many buckets, or one
-    /// is where no value of 64 bits can be. Counts, sum and extremes cannot be checked.
+    /// Converts a message to a histogram of at most `max_size` buckets, and checks it, because any plugin in
+    /// the process can send a message. Returns `None` if the scale is out of range, there are too many
+    /// buckets, or a bucket covers no 64-bit value. Counts, sum and extremes cannot be checked.
     pub fn from_wire(wire: batch::ExponentialHistogram, max_size: usize) -> Option<Self> {
         let mut read = Self {
             scale: wire.scale,
@@ -227,13 +228,13 @@ impl ExponentialHistogram {
         Some(self.offset.saturating_add(i32::try_from(length).ok()?))
     }
 
-    /// Returns by how many bits indices of the finest scale are shifted at the current scale.
+    /// Returns the number of bits by which indices of the finest scale are shifted at the current scale.
     fn shift(&self) -> i32 {
         SCALE_MAX.saturating_sub(self.scale)
     }
 
-    /// Extends the buckets to cover the indices `from` to `to` of the current scale, at a coarser scale if
-    /// there would be too many.
+    /// Extends the buckets to cover the indices `from` to `to` of the current scale. Makes the scale coarser
+    /// if there would be too many buckets.
     fn cover(&mut self, from: i32, to: i32) {
         let (mut first, mut last) = match self.last() {
             Some(last) => (self.offset.min(from), last.max(to)),
@@ -253,7 +254,7 @@ impl ExponentialHistogram {
         self.offset = first;
     }
 
-    /// Removes the buckets before the first and after the last that are not 0.
+    /// Removes empty buckets at both ends.
     fn trim(&mut self) {
         let is_counted = |count: &u64| *count > 0;
         let first = self.buckets.iter().position(is_counted).unwrap_or(self.buckets.len());
@@ -274,7 +275,7 @@ impl ExponentialHistogram {
         for source in 0..self.buckets.len() {
             let index = self.offset.saturating_add(i32::try_from(source).unwrap_or(i32::MAX));
             let target = usize::try_from((index >> by).saturating_sub(first)).unwrap_or(0);
-            // A target is never after its source, so no sum is read as a source.
+            // A target never comes after its source, so a sum is never read as a source.
             let count = self.buckets.get_mut(source).map(std::mem::take).unwrap_or(0);
             if let Some(sum) = self.buckets.get_mut(target) {
                 *sum = sum.saturating_add(count);
@@ -286,15 +287,15 @@ impl ExponentialHistogram {
     }
 }
 
-/// Returns the number of buckets from one index to another.
+/// Returns the number of buckets from index `first` to index `last`.
 fn size(first: i32, last: i32) -> usize {
     usize::try_from(last.saturating_sub(first)).unwrap_or(0).saturating_add(1)
 }
 
 /// Returns the index at [`SCALE_MAX`] of `value / divisor`. Both must be greater than 0.
 ///
-/// The exponent is taken from the double, so that powers of two are exact, and the logarithm is of a number
-/// from 1 to 2: its error is far smaller than a bucket.
+/// The exponent is taken from the double, so that powers of two are exact. The logarithm is only taken of a
+/// number from 1 to 2, so its error is far smaller than a bucket.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

@@ -13,7 +13,7 @@ pub const KEY: &str = "tributary.exports";
 /// The most bytes of the description of the last failure.
 pub const FAULT_BYTES_MAX: usize = 256;
 
-/// The most bytes of a value. All destinations together need less.
+/// The most bytes of a value. The state of all destinations together needs less.
 const BYTES_MAX: usize = 64 * 1024;
 
 impl Export {

@@ -5,21 +5,21 @@ use crate::generated::batch;
 
 /// Counts per bucket, sum and extremes of the recorded values.
 ///
-/// One allocation has everything, because there may be a hundred thousand histograms: sum and extremes, then
-/// the buckets.
+/// One allocation holds all numbers, because there may be a hundred thousand histograms: first sum and
+/// extremes, then the buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     cells: Box<[u64]>,
 }
 
-/// The low and high half of the sum, the minimum and the maximum. Without values, the minimum exceeds the
-/// maximum.
+/// The low and the high half of the sum, the minimum and the maximum. If there are no values, the minimum is
+/// greater than the maximum.
 type Head = [u64; 4];
 
 const EMPTY: Head = [0, 0, u64::MAX, 0];
 
 impl Histogram {
-    /// Creates an empty histogram with this number of bounds, and one bucket more.
+    /// Creates an empty histogram with this number of bounds. It has one bucket more than bounds.
     pub fn new(bounds: usize) -> Self {
         Self::of(EMPTY, std::iter::repeat_n(0, bounds.saturating_add(1)))
     }
@@ -35,7 +35,8 @@ impl Histogram {
         self.cells.split_first_chunk().unwrap_or((&EMPTY, &[]))
     }
 
-    /// Records a value in its bucket. Buckets are (lower, upper], as in the OpenTelemetry data model.
+    /// Records a value in its bucket. Each bucket is an interval (lower, upper], as in the OpenTelemetry data
+    /// model.
     #[inline]
     pub fn record(&mut self, value: u64, bounds: &[u64]) {
         let bucket = bounds.partition_point(|bound| *bound < value);
@@ -79,20 +80,20 @@ impl Histogram {
         sum(self.parts().0)
     }
 
-    /// Returns the smallest value, if it is known.
+    /// Returns the smallest value, or `None` if it is unknown.
     pub fn min(&self) -> Option<u64> {
         let [_, _, min, max] = self.parts().0;
         (min <= max).then_some(*min)
     }
 
-    /// Returns the greatest value, if it is known.
+    /// Returns the greatest value, or `None` if it is unknown.
     pub fn max(&self) -> Option<u64> {
         let [_, _, min, max] = self.parts().0;
         (min <= max).then_some(*max)
     }
 
-    /// Returns the difference to an earlier state `base` of this histogram. The extremes of the difference
-    /// are unknown.
+    /// Returns the difference between this histogram and its earlier state `base`. The minimum and the
+    /// maximum of the difference are unknown.
     #[must_use]
     pub fn since(&self, base: &Histogram) -> Histogram {
         let then = base.buckets().iter().chain(std::iter::repeat(&0));
@@ -145,7 +146,8 @@ fn sum([low, high, ..]: &Head) -> u128 {
     u128::from(*high) << 64 | u128::from(*low)
 }
 
-/// Splits a sum into its low and high half. Neither conversion can fail, because they are masked and shifted.
+/// Splits a sum into its low and its high half. The conversions cannot fail, because the halves are masked
+/// and shifted.
 pub(crate) fn halves(sum: u128) -> (u64, u64) {
     let low = u64::try_from(sum & u128::from(u64::MAX)).unwrap_or(u64::MAX);
     (low, u64::try_from(sum >> 64).unwrap_or(u64::MAX))

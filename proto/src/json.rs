@@ -5,21 +5,23 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Number, Value};
 
-/// The most repeated keys that a parser names.
+/// The maximum number of repeated keys that [`read_with_repeated`] returns.
 const REPEATED_MAX: usize = 16;
 
-/// Text of which a part is not JSON.
+/// The error of a text that is not JSON.
 #[derive(Debug)]
 pub struct Invalid {
-    /// The path of the value in which it ends, such as `flush.interval`; empty for the whole text.
+    /// The path of the value with the error, such as `flush.interval`; empty for the whole text.
     pub path: String,
     /// The reason, with line and column.
     pub reason: Error,
 }
 
-/// Parses JSON text of at most 127 levels. The last value of a repeated name counts.
+/// Parses JSON text with at most 127 nested levels. If a name is repeated in an object, its last value is
+/// used.
 ///
-/// A number of up to 15 digits becomes the nearest double; one with more digits can become the next one.
+/// A number of up to 15 digits becomes the nearest double. A number of more digits can become the double
+/// next to the nearest one.
 pub fn read(bytes: &[u8]) -> Result<Value, Error> {
     read_with_repeated(bytes).map(|(value, _)| value).map_err(|invalid| invalid.reason)
 }
@@ -34,7 +36,7 @@ pub fn read_with_repeated(bytes: &[u8]) -> Result<(Value, Vec<String>), Invalid>
     }
 }
 
-/// Reads one value. After an error, the path remains that of the value that has it.
+/// Reads one value. After an error, `path` is that of the value with the error.
 struct Reader {
     path: String,
     repeated: Vec<String>,
@@ -110,20 +112,20 @@ impl<'de> Visitor<'de> for &mut Reader {
     }
 }
 
-/// Returns a value that is a non-negative whole number. `5.0` is one too, because numbers in Envoy's Struct
+/// Returns a value that is a non-negative whole number. `5.0` is valid too, because numbers in Envoy's Struct
 /// are doubles.
 pub fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| whole_double(value.as_f64()?))
 }
 
-/// Converts a double that is a non-negative whole number.
+/// Converts a double to an integer. Returns `None` unless it is a non-negative whole number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "checked to be whole and in range"
 )]
 pub fn whole_double(double: f64) -> Option<u64> {
-    // 2^53: a double represents every integer up to this one.
+    // 2^53: a double represents every integer up to this number.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     ((0.0..=EXACT).contains(&double) && double.trunc() == double).then_some(double as u64)
 }

@@ -1,10 +1,11 @@
-//! The contract between workers, service, console and collectors. It makes no host calls.
+//! The formats and limits that workers, service, console and collectors share. This crate makes no host
+//! calls.
 //!
 //! In the order of data: [`config`] reads the configuration of a plugin. A worker adds values to
 //! [`histogram`]s or [`exponential`] histograms of a [`metric`], by [`attributes`], with [`exemplar`]s. A
 //! [`batch`] within [`limits`] takes them to the service, which sends [`otlp`] or [`remote_write`] messages
 //! to collectors. [`counter`]s, [`value`]s, the [`heartbeat`], the state of [`exports`] and snapshots for the
-//! [`console`] are in shared data.
+//! [`console`] are in shared data. What cannot be exported any more goes into a [`shutdown_log`].
 
 pub mod limits;
 
@@ -28,6 +29,7 @@ pub mod pairs;
 pub mod printable;
 pub mod prometheus;
 pub mod remote_write;
+pub mod shutdown_log;
 pub mod value;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The limits that several crates share, and how they depend on each other. What happens at a limit is
-//! documented where it is applied.
+//! The limits that several crates share, and the relations between them. The code that applies a limit
+//! documents what happens at the limit.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,16 +9,16 @@ pub const QUEUE_HTTP: &str = "http";
 /// The name of the queue for TCP connections.
 pub const QUEUE_TCP: &str = "tcp";
 
-/// The statistic of batches that workers enqueued. With [`BATCHES_DEQUEUED`] it gives the length of the
-/// queue, which Envoy does not expose.
+/// The name of the statistic that counts the batches that workers enqueued. Its difference to
+/// [`BATCHES_DEQUEUED`] is the length of the queue, which Envoy does not expose.
 pub const BATCHES_ENQUEUED: &str = "tributary_batches_enqueued";
-/// The statistic of batches that are no longer in the queue.
+/// The name of the statistic that counts the batches that are no longer in the queue.
 pub const BATCHES_DEQUEUED: &str = "tributary_batches_dequeued";
 
-/// The size at which a worker starts another batch, in bytes.
+/// The size at which a worker starts the next batch, in bytes.
 ///
-/// The main thread aggregates a batch in one step, so this bounds its longest step: 128 KiB hold about 700
-/// series with one histogram and five attributes, which take 0.8 ms, or 1.3 ms if all of them are new.
+/// The main thread aggregates a batch in one step, so this size bounds the longest step. 128 KiB hold about
+/// 700 series with one histogram and five attributes. They take 0.8 ms, or 1.3 ms if all series are new.
 pub const BATCH_BYTES: usize = 128 * 1024;
 /// The most bytes of a batch. A batch of [`BATCH_BYTES`] and one more series always fits.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
@@ -27,8 +27,8 @@ pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 pub const GROUPS_MAX: usize = 16;
 /// The most metrics in a group, which is the most metrics of a worker's configuration.
 pub const GROUP_METRICS_MAX: usize = 64;
-/// The most metrics from one origin in the service's table: from all workers, from shared data, or of the
-/// service itself.
+/// The most metrics from one origin in the service's table. The origins are all workers together, shared
+/// data, and the service itself.
 pub const METRICS_PER_ORIGIN_MAX: usize = 256;
 /// The most bounds of a histogram.
 pub const BOUNDS_MAX: usize = 256;
@@ -49,7 +49,7 @@ pub const UNIT_BYTES_MAX: usize = 63;
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// The most bytes of an attribute's key.
 pub const ATTRIBUTE_KEY_BYTES_MAX: usize = 255;
-/// The most bytes of an attribute's value; a longer one is cut between characters.
+/// The most bytes of an attribute's value; a longer one is truncated at a character boundary.
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 1024;
 
 /// The most counters in shared data. Envoy can neither delete nor list keys, so the set must be small and
@@ -58,18 +58,18 @@ pub const COUNTERS_MAX: usize = 64;
 /// The most bytes of a counter's key.
 pub const COUNTER_KEY_BYTES_MAX: usize = 128;
 
-/// The default limit of series, past which series are counted in the overflow series: the default cardinality
-/// limit of the OpenTelemetry SDK specification.
+/// The default limit of series. Further series are counted in the overflow series. The value is the default
+/// cardinality limit of the OpenTelemetry SDK specification.
 pub const SERIES_DEFAULT: usize = 2_000;
 /// The greatest limit of series.
 pub const SERIES_MAX: usize = 1_000_000;
 
-/// How often a worker flushes by default.
+/// The default interval between two flushes of a worker.
 pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
-/// How often a worker may flush.
+/// The allowed intervals between two flushes of a worker.
 pub const FLUSH_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
-/// The most bytes of a plugin's configuration. Envoy has no limit.
+/// The most bytes of a plugin's configuration. Envoy itself has no such limit.
 pub const CONFIGURATION_BYTES_MAX: usize = 1024 * 1024;
 
 /// The most bytes of an exemplar in a batch.

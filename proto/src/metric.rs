@@ -17,9 +17,10 @@ pub struct Metric {
     pub name: String,
     /// The unit in UCUM, such as `s` or `By`.
     pub unit: String,
-    /// A sentence for dashboards.
+    /// The description for people, for example in dashboards.
     pub description: String,
-    /// The number of recorded integers in one unit, such as 10^9 for nanoseconds and seconds; never 0.
+    /// The number of recorded integers in one unit, such as 10^9 if nanoseconds are recorded and the unit is
+    /// seconds. Never 0.
     pub divisor: u64,
     /// How values are added up.
     pub kind: Kind,
@@ -39,7 +40,7 @@ pub enum Kind {
     },
     /// An exponential histogram.
     Exponential {
-        /// The most buckets of a point, without the zero count.
+        /// The most buckets of a point, not counting the zero bucket.
         max_size: usize,
     },
 }
@@ -47,17 +48,17 @@ pub enum Kind {
 /// Why a metric in a batch is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricError {
-    /// Its name is not allowed by the OpenTelemetry API.
+    /// The OpenTelemetry API does not allow the name.
     Name,
-    /// Its unit or its description is too long.
+    /// The unit or the description is too long.
     Text,
-    /// Its kind is unknown.
+    /// The kind is unknown.
     Kind,
-    /// Its divisor is 0.
+    /// The divisor is 0.
     Divisor,
-    /// Its bounds are too many, not ascending, or belong to another kind.
+    /// The bounds are too many, not ascending, or not allowed for the kind.
     Bounds,
-    /// Its size is too small, too large, or belongs to another kind.
+    /// The size is too small, too large, or not allowed for the kind.
     MaxSize,
 }
 
@@ -100,7 +101,7 @@ impl Metric {
     /// Converts a message to a metric, and checks it.
     ///
     /// # Errors
-    /// What is invalid in the message.
+    /// The first problem of the message.
     pub fn from_wire(wire: batch::Metric) -> Result<Self, MetricError> {
         if !is_name(&wire.name) {
             return Err(MetricError::Name);
@@ -121,7 +122,7 @@ impl Metric {
         })
     }
 
-    /// Converts a recorded integer to the unit, to the precision of a double.
+    /// Converts a recorded integer to the unit, with the precision of a double.
     ///
     /// Divides instead of multiplying by the inverse, so that 5,000,000 ns are 0.005 s and not
     /// 0.005000000000000001.
@@ -130,7 +131,7 @@ impl Metric {
         value as f64 / self.divisor as f64
     }
 
-    /// Converts a recorded integer that can be negative.
+    /// Converts a recorded integer that can be negative to the unit.
     pub fn in_unit_signed(&self, value: i64) -> f64 {
         let size = self.in_unit(value.unsigned_abs().into());
         if value < 0 { -size } else { size }
@@ -161,8 +162,8 @@ impl Kind {
     }
 }
 
-/// Returns whether `name` is an instrument name by the OpenTelemetry metrics API specification: a letter,
-/// then letters, digits, `_`, `.`, `-` or `/`, at most 255 in total.
+/// Returns whether `name` is a valid instrument name of the OpenTelemetry metrics API specification: a
+/// letter, followed by letters, digits, `_`, `.`, `-` or `/`, in total at most 255 characters.
 pub fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic())

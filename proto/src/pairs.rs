@@ -41,13 +41,13 @@ impl<'a> Pairs<'a> {
         self.lengths.len() / 8
     }
 
-    /// Returns the name of the next pair, or `None` if it is truncated or has a value. Costs half of `next`:
-    /// a list, which has names only, is read for every request.
+    /// Returns the name of the next pair, or `None` if the pair is truncated or has a value. Costs half as
+    /// much as `next`. It is used for lists, which have only names and are read for every request.
     #[inline]
     pub fn next_name(&mut self) -> Option<&'a [u8]> {
         let (lengths, rest) = self.lengths.split_first_chunk()?;
         self.lengths = rest;
-        // The length of the value is the high half.
+        // The upper half of `lengths` is the length of the value.
         let length = u32::try_from(u64::from_le_bytes(*lengths)).ok()?;
         let (name, rest) = self.bytes.split_at_checked(usize::try_from(length).ok()?)?;
         self.bytes = rest.get(2..)?;

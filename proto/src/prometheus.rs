@@ -1,14 +1,15 @@
-//! Prometheus names of metrics, with the unit and, for a sum, `_total`, and of attributes (OpenTelemetry
-//! specification, `compatibility/prometheus_and_openmetrics.md`).
+//! Prometheus names of metrics and of attributes (OpenTelemetry specification,
+//! `compatibility/prometheus_and_openmetrics.md`). The name of a metric contains its unit and, for a sum,
+//! `_total`.
 
 /// The last word of the name of a monotonic sum.
 const TOTAL: &str = "total";
 
-/// Labels with a meaning in Prometheus. An attribute with such a name gets the prefix `exported_`, as in a
-/// scrape.
+/// Labels that have a meaning in Prometheus. An attribute with such a name gets the prefix `exported_`, as
+/// Prometheus does in a scrape.
 const RESERVED: [&str; 3] = ["instance", "job", "le"];
 
-/// Units in UCUM, and their names in Prometheus.
+/// Units in UCUM and their names in Prometheus.
 const UNITS: [(&str, &str); 29] = [
     ("d", "days"),
     ("h", "hours"),
@@ -41,7 +42,7 @@ const UNITS: [(&str, &str); 29] = [
     ("bit", "bits"),
 ];
 
-/// The same after a `/`.
+/// The Prometheus names of units after a `/`, as in `By/s`.
 const UNITS_PER: [(&str, &str); 9] = [
     ("s", "second"),
     ("m", "minute"),
@@ -72,7 +73,7 @@ pub fn metric_name(name: &str, unit: &str, is_sum: bool) -> String {
     if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
-/// Returns the Prometheus name of a unit in UCUM; empty if it has none.
+/// Returns the Prometheus name of a unit in UCUM, or an empty text if the unit has no name.
 pub fn unit(unit: &str) -> String {
     units(unit).into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
 }

@@ -1,5 +1,5 @@
-//! The generated code is what the schemas say today: no build needs a generator, and no schema drifts from
-//! its code.
+//! Checks that the generated code matches the schemas. So a build needs no generator, and a schema cannot
+//! change without its code.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ fn generated_code_matches_the_schemas() {
     prost_build::Config::new()
         .out_dir(&fresh)
         .format(true)
-        // Attributes stay in the item of the queue: an allocation and a copy less for each series.
+        // Attributes stay slices of the queue's item, which saves an allocation and a copy for each series.
         .bytes([".tributary.batch.v1.Series.attributes"])
         .compile_fds(descriptors)
         .unwrap();

@@ -2,12 +2,12 @@
 //!
 //! 1. The [`Table`] merges a batch; each metric has its own rows (`metric_table`), by [`MetricOrigin`].
 //! 2. An `index` finds the row of a series by the hash of its attributes; `rows` never move.
-//! 3. A [`Row`] adds points up, and keeps what each destination has confirmed.
+//! 3. A [`Row`] sums the points of a series, and keeps what each destination has confirmed.
 //! 4. For an export, a `destination` gets rows as [`DataPoint`]s, marks them as sent, and confirms or
 //!    discards them.
-//! 5. A `timeline` gives all of this timestamps that never decrease.
+//! 5. A `timeline` gives updates and exports timestamps that never decrease.
 //!
-//! It depends on no other module of the service: it knows no wire format, no configuration and no delivery.
+//! This module depends on no other module of the service: not on wire formats, configuration or delivery.
 
 mod data_point;
 mod destination;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tributary_host::clock;
 use tributary_proto::duration::as_ns;
 
-/// What a callback may take before it leaves the rest to the next. A started step is finished: at most one
-/// batch of [`tributary_proto::limits::BATCH_BYTES`], or [`crate::export::PART_ROWS`] rows.
+/// How long a callback may run before it leaves the rest to the next callback. It finishes a started step: at
+/// most one batch of [`tributary_proto::limits::BATCH_BYTES`], or [`crate::export::PART_ROWS`] rows.
 const CALLBACK: Duration = Duration::from_millis(1);
 
 /// The time budget of a callback.
@@ -22,7 +22,7 @@ impl Budget {
         Self { started_unix_nano: clock::now_unix_nano() }
     }
 
-    /// Returns whether it is spent. A clock that goes backwards spends it.
+    /// Returns whether the budget is spent. A clock that goes backwards counts as spent.
     pub fn is_spent(self) -> bool {
         let spent_ns = clock::now_unix_nano().checked_sub(self.started_unix_nano);
         spent_ns.is_none_or(|spent_ns| spent_ns >= as_ns(CALLBACK))
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_spent_after_its_time_or_when_the_clock_goes_backwards() {
+    fn a_budget_is_spent_after_its_time_or_when_the_clock_goes_backwards() {
         fake::reset();
         fake::with(|host| host.now_unix_nano = 5_000_000);
         let budget = Budget::start();

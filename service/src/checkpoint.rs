@@ -3,14 +3,14 @@
 //! - [`Instance`]: the identity of the process and when it started.
 //! - [`export_time`]: the latest exported time, because times must not decrease. It is saved before a request
 //!   is sent.
-//! - [`ExportCheckpoint`]: how much of each counter a destination with delta temporality has. It is saved
-//!   after each response; what was in flight when the service trapped is exported again, as after any
-//!   response that gets lost.
-//! - [`ProducerPosition`] and [`counter_keys`]: which batches were aggregated, and the counters that they
-//!   named.
+//! - [`ExportCheckpoint`]: the value of each counter that a destination with delta temporality has
+//!   confirmed. It is saved after each response; a request in flight when the service trapped is exported
+//!   again, like any request whose response gets lost.
+//! - [`ProducerPosition`] and [`counter_keys`]: which batches were aggregated, and the keys of the
+//!   counters that these batches named.
 //!
-//! The table itself is not saved: ARCHITECTURE.md has the reason. The host cannot delete keys, so they are
-//! few.
+//! The table itself is not saved: ARCHITECTURE.md has the reason. The host cannot delete keys, so the
+//! service uses few.
 
 pub mod exports;
 pub mod instance;
@@ -22,12 +22,12 @@ pub use exports::{CounterBaselines, ExportCheckpoint, export_time, save_export_t
 pub use instance::{Instance, is_plausible};
 pub use intake::{ProducerPosition, counter_keys, save_counter_keys};
 
-/// Reads a value; `None` if nothing is stored, or if Envoy withholds it.
+/// Reads a value from shared data; `None` if nothing is stored, or if Envoy withholds the value.
 fn load(key: &str) -> Option<Vec<u8>> {
     HostSharedData.get(key).ok().flatten().map(|(bytes, _)| bytes)
 }
 
-/// Writes a value, and returns whether Envoy accepted it. Callers write again with the next change.
+/// Writes a value to shared data, and returns whether Envoy accepted it. Callers retry with the next change.
 fn save(key: &str, value: &[u8]) -> bool {
     HostSharedData.set(key, value, Version::ANY).is_ok()
 }

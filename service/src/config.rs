@@ -9,7 +9,7 @@ use tributary_proto::limits::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, SERIES_
 use tributary_proto::value::is_header_value;
 
 use crate::aggregate::DESTINATIONS_CAPACITY;
-use crate::export::destination::statistic_name;
+use crate::export::destination::{AmbiguousAction, statistic_name};
 use crate::export::{Backoff, Compression, DestinationConfig, Encoding, Temporality};
 use crate::values::ValueConfig;
 
@@ -26,12 +26,12 @@ pub struct ServiceConfig {
     pub destinations: Vec<DestinationConfig>,
     /// The values that the service fetches and shares with all workers.
     pub values: Vec<ValueConfig>,
-    /// Attributes of the resource; they win over those of Envoy's node.
+    /// Attributes of the resource; they take precedence over the attributes of Envoy's node.
     pub resource: Vec<(String, String)>,
-    /// The maximum number of series of a metric; further ones are counted in its overflow series.
+    /// The maximum number of series of a metric; further series are counted in its overflow series.
     pub series_max: usize,
-    /// A series without an update for this long ends, once every destination has its last value; `None` means
-    /// never.
+    /// The time without an update after which a series ends, once every destination has confirmed its
+    /// last value; `None` means never.
     pub idle: Option<Duration>,
     /// Whether metrics about the service are exported.
     pub self_metrics: bool,
@@ -40,7 +40,7 @@ pub struct ServiceConfig {
 const INTERVAL: Duration = Duration::from_secs(10);
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
-/// The OTLP exporters' default (OpenTelemetry specification, `protocol/exporter.md`).
+/// The default timeout: that of OTLP exporters (OpenTelemetry specification, `protocol/exporter.md`).
 const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
@@ -50,11 +50,11 @@ const RETRY_LONGEST: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
 
-/// Long enough for a route with a request every 15 minutes, short enough for short-lived labels.
+/// The default `idle`: long enough for routes with a request every 15 minutes, short for short-lived labels.
 const IDLE: Duration = Duration::from_secs(900);
 const IDLE_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// Small enough to be encoded in milliseconds, and below the limits of all known collectors.
+/// The default `max_bytes`: encoded within milliseconds, and below the limits of all known collectors.
 const MAX_BYTES: usize = 1024 * 1024;
 const MAX_BYTES_RANGE: std::ops::RangeInclusive<u64> = 16 * 1024..=64 * 1024 * 1024;
 
@@ -73,8 +73,8 @@ impl ServiceConfig {
         config::read(json, |root| {
             let interval = root.duration("interval", INTERVAL_MIN..=INTERVAL_MAX).unwrap_or(INTERVAL);
             let mut names = Vec::new();
-            // A service without destinations either has values or an explicit empty list, if it is only
-            // scraped.
+            // `destinations` is required unless there are `values`. A service that is only scraped has an
+            // explicit empty list.
             if !root.has("values") {
                 root.required();
             }
@@ -118,6 +118,10 @@ fn read_destination(
         Some("delta") => Temporality::Delta,
         _ => Temporality::Cumulative,
     };
+    let on_ambiguous = match section.word("on_ambiguous", &["retry", "drop"]) {
+        Some("drop") => AmbiguousAction::Drop,
+        _ => AmbiguousAction::Retry,
+    };
     let max_bytes = section.number("max_bytes", MAX_BYTES_RANGE);
     let max_bytes = max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BYTES);
     let path = section.text("path", 1..=1024);
@@ -145,6 +149,9 @@ fn read_destination(
             section.note("compression", "gzip", "none: remote write always uses Snappy");
         }
     }
+    if on_ambiguous == AmbiguousAction::Drop && temporality == Temporality::Cumulative {
+        section.note("on_ambiguous", "drop", "retry: cumulative points are the same after a duplicate");
+    }
     let (name, cluster) = (name?, cluster?);
     if names.contains(&name) {
         section.note(
@@ -168,6 +175,7 @@ fn read_destination(
         encoding,
         compression,
         temporality,
+        on_ambiguous,
         max_bytes,
         path,
         authority,
@@ -178,15 +186,17 @@ fn read_destination(
     })
 }
 
-/// Reports headers that no request may have; `own` are those that the service sets in this one.
+/// Reports headers that no request may have; `own` are the headers that the service sets itself.
 fn check_headers(section: &mut Section<'_>, headers: &[(String, String)], own: &[&str]) {
     for (header, value) in headers {
         let name = header.as_str();
-        if !is_header_name(name) || HEADERS_RESERVED.contains(&name) || own.contains(&name) {
-            let allowed = "lower-case header names that the service does not set itself";
+        // Envoy's router obeys `x-envoy-` headers; some of them make it send a request several times.
+        let is_reserved = HEADERS_RESERVED.contains(&name) || name.starts_with("x-envoy-");
+        if !is_header_name(name) || is_reserved || own.contains(&name) {
+            let allowed = "lower-case header names, without x-envoy- and those that the service sets itself";
             section.note("headers", &quoted(header), allowed);
         }
-        // The value may be a secret, so the problem does not contain it.
+        // The value may be a secret, so the reported problem does not contain it.
         if !is_header_value(value.as_bytes()) {
             let found = format!("a control character in the value of {}", quoted(header));
             section.note("headers", &found, "printable text");

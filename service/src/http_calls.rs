@@ -1,8 +1,8 @@
 //! The permission to send HTTP calls.
 //!
-//! Whoever sends a call needs a reference to [`HttpCalls`]. Its only implementation is private to `root.rs`,
-//! which lends it to ticks and responses. The shutdown of the service does not get it: a call at that point
-//! crashes Envoy 1.40.
+//! Code that sends a call needs a reference to [`HttpCalls`]. The only implementation is private to
+//! `root.rs`, which lends it to ticks and responses. The shutdown of the service does not get a
+//! reference: a call at that point crashes Envoy 1.40.
 
 use std::fmt;
 
@@ -13,15 +13,15 @@ use tributary_host::http_call::{Call, Request};
 pub trait HttpCalls {
     /// Sends a request.
     ///
-    /// # Errors
-    /// If Envoy refuses the call; it never gets a response then.
+    /// # Errors If Envoy rejects the call. No response follows in that
+    /// case.
     fn send(&self, request: &Request<'_>) -> Result<Call, CallError>;
 }
 
-/// Why Envoy refuses a call.
+/// Why Envoy rejects a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// It has no such cluster (yet).
+    /// Envoy has no cluster of this name, or not yet.
     NoCluster,
     /// The cluster has no host, its circuit breaker is open, or Envoy withholds calls.
     Unavailable,
@@ -38,9 +38,9 @@ impl std::error::Error for CallError {}
 impl fmt::Display for CallError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::NoCluster => "Envoy refuses the call, because the cluster does not exist",
+            Self::NoCluster => "Envoy rejects the call, because the cluster does not exist",
             Self::Unavailable => {
-                "Envoy refuses the call, because the cluster has no host or its circuit breaker is open"
+                "Envoy rejects the call, because the cluster has no host or its circuit breaker is open"
             }
         })
     }

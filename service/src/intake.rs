@@ -1,10 +1,10 @@
 //! Intake: batches from workers into the table.
 //!
 //! 1. The [`queue`] is drained, as far as the budget of the callback allows; each item is decoded strictly.
-//! 2. [`producers`] check the sequence number: gaps and duplicates are counted, a duplicate is ignored.
+//! 2. [`producers`] checks the sequence number: it counts gaps and duplicates. A duplicate is ignored.
 //! 3. The table merges the batch.
-//! 4. [`counters`] in shared data are registered by the batches that name them, and read when an export
-//!    begins.
+//! 4. [`counters`] registers the counters in shared data that batches name, and reads their values when
+//!    an export begins.
 
 pub mod counters;
 pub mod producers;

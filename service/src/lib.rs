@@ -2,10 +2,10 @@
 //!
 //! The path of a batch through it:
 //!
-//! 1. [`root`]: Envoy calls the module, and [`service`] does in each callback what is due, within its
-//!    [`budget`].
+//! 1. [`root`]: Envoy calls the module. In each callback, [`service`] does the work that is due, within
+//!    the callback's [`budget`].
 //! 2. [`intake`]: batches come out of the shared queues.
-//! 3. [`aggregate`]: the table adds them up.
+//! 3. [`aggregate`]: the table adds the batches up.
 //! 4. [`export`]: rows become points and then requests; a ledger accounts for the results. Only ticks and
 //!    responses get [`http_calls`].
 //! 5. [`checkpoint`]: a restarted service continues from what survived a trap.
@@ -13,8 +13,8 @@
 //! The service also fetches shared [`values`] for the workers. [`config`] parses the configuration, and
 //! [`stats`] are the statistics.
 //!
-//! Imports point downward: service → intake, export, values → checkpoint → aggregate. A test in `aggregate`
-//! checks it.
+//! Modules import only what follows them: service → intake, export, values → checkpoint → aggregate. A
+//! test in `aggregate` checks this.
 
 pub mod root;
 

@@ -11,19 +11,19 @@ use crate::config::ServiceConfig;
 use crate::http_calls::{CallError, HttpCalls};
 use crate::service::{self, Service};
 
-/// The callbacks that `service.wasm` exports. The build strips all others, and `tributary check` requires
-/// these if capabilities are restricted.
+/// The callbacks that `service.wasm` exports. The build strips all other callbacks, and `tributary check`
+/// requires these if capabilities are restricted.
 pub const CALLBACKS: [&[&str]; 2] =
     [&callbacks::PLUGIN, &["proxy_on_http_call_response", "proxy_on_log", "proxy_on_queue_ready"]];
 
-/// The one plugin of its VM.
+/// The plugin; its VM has no other.
 #[derive(Debug)]
 pub struct ServiceRoot {
     id: ContextId,
     service: Option<Service>,
 }
 
-/// A stream of a listener to which the service is attached by mistake. It passes unchanged.
+/// A stream of a listener to which the service is attached by mistake. The stream passes unchanged.
 #[derive(Debug)]
 struct UnusedStream;
 
@@ -34,7 +34,7 @@ impl ServiceRoot {
     }
 }
 
-/// The permission to send, which only the callbacks below lend to the service. `Drop` does not.
+/// The permission to send. The callbacks of ticks and responses lend it to the service; `Drop` does not.
 struct Dispatcher;
 
 impl HttpCalls for Dispatcher {
@@ -52,8 +52,8 @@ impl Context for ServiceRoot {
 }
 
 impl RootContext for ServiceRoot {
-    /// Envoy runs this first in a canary VM, which it discards. So it must do nothing that cannot be
-    /// repeated: it takes nothing out of the queues.
+    /// Envoy runs this first in a canary VM, which it discards. So this must do nothing that cannot be
+    /// repeated: it takes no items out of the queues.
     fn on_configure(&mut self, _size: usize) -> bool {
         logging::install();
         self.service = configure(self.id);
@@ -88,7 +88,7 @@ impl RootContext for ServiceRoot {
     }
 }
 
-/// The SDK drops the root context in `proxy_on_delete`. Workers have enqueued their last batches before.
+/// The SDK drops the root context in `proxy_on_delete`. By then, workers have enqueued their last batches.
 impl Drop for ServiceRoot {
     fn drop(&mut self) {
         if let Some(service) = &mut self.service {
@@ -100,7 +100,7 @@ impl Drop for ServiceRoot {
 impl Context for UnusedStream {}
 impl StreamContext for UnusedStream {}
 
-/// Logs once that the service is attached where it sees streams.
+/// Logs once that the service is attached as a filter or an access logger, which does not work.
 fn log_misattached() {
     static LOGGED: std::sync::Once = std::sync::Once::new();
     LOGGED.call_once(|| {
@@ -111,7 +111,7 @@ fn log_misattached() {
     });
 }
 
-/// Creates the service from its configuration, or logs all problems.
+/// Creates the service from its configuration; logs all problems and returns `None` if it is invalid.
 fn configure(root: ContextId) -> Option<Service> {
     let config = configuration::read("service", ServiceConfig::parse)?;
     let is_allowed = capability::are_allowed(&[

@@ -1,4 +1,4 @@
-//! The service: what its callbacks do, in order.
+//! The service: the work of each callback, in order.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ use crate::intake::vanished::VanishedBatches;
 use crate::stats::{DropReason, ServiceStats};
 use crate::values::SharedValues;
 
-/// How often queues and deliveries are checked without a notification, because notifications can get lost.
-/// A destination with a shorter interval makes the period shorter.
+/// The tick period without a backlog. Ticks check queues and deliveries, because notifications can get
+/// lost. A destination with a shorter interval makes the period shorter.
 pub const TICK: Duration = Duration::from_millis(200);
 
 /// The tick period while there is a backlog: it leaves Envoy time for other work in between.
@@ -37,10 +37,10 @@ const TICK_BUSY: Duration = Duration::from_millis(1);
 /// The least time between two rounds of maintenance while ticks are frequent.
 const MAINTENANCE: Duration = Duration::from_millis(100);
 
-/// How often batches that do not arrive are logged.
+/// The minimum time between two log lines about batches that do not arrive.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The rows that one round of maintenance checks for idle series: 100,000 within ten seconds.
+/// The number of rows that one round of maintenance checks for idle series: 100,000 in ten seconds.
 const SWEEP_ROWS: usize = 2_000;
 
 /// The state of the service.
@@ -53,14 +53,14 @@ pub struct Service {
     /// When this service started, but not before the latest exported time. The process may have started
     /// earlier.
     start_unix_nano: u64,
-    /// Whether it has had its first callback. Before that, Envoy may only try it in a canary VM.
+    /// Whether the first callback has run. Before it, this may be a canary VM, which Envoy discards.
     is_started: bool,
     resource: Resource,
     exporters: Vec<Exporter>,
     snapshots: Snapshots,
     values: SharedValues,
     /// The exporter that comes first when there is not enough time for all.
-    turn: usize,
+    first_exporter: usize,
     stats: ServiceStats,
     self_metrics: bool,
     backlog: Backlog,
@@ -76,7 +76,7 @@ pub struct Service {
     heartbeat_unix_nano: u64,
 }
 
-/// The work that the last callbacks left to the next.
+/// Which work the last callbacks left to the next callback.
 #[derive(Clone, Copy, Debug, Default)]
 struct Backlog {
     queues: bool,
@@ -88,11 +88,11 @@ impl Service {
     /// Creates a service, and registers its queues.
     ///
     /// # Errors
-    /// If the host refuses to register a queue.
+    /// If the host does not register a queue.
     pub fn new(config: ServiceConfig) -> Result<Self, tributary_host::Status> {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
-        // The clock may have been set back since then.
+        // The clock may have been set back since the times were saved.
         let exported = checkpoint::export_time();
         let instance = Instance::of_process(now, exported);
         let exported = if checkpoint::is_plausible(exported, now) { exported } else { 0 };
@@ -124,7 +124,7 @@ impl Service {
             resource,
             exporters,
             values: SharedValues::new(config.values, now),
-            turn: 0,
+            first_exporter: 0,
             stats: ServiceStats::define(),
             self_metrics: config.self_metrics,
             backlog: Backlog::default(),
@@ -138,10 +138,10 @@ impl Service {
         })
     }
 
-    /// Takes items out of the queues, as far as there is time.
+    /// Takes items out of the queues, as far as the budget of the callback allows.
     ///
-    /// Envoy notifies for each item, and delivers all pending notifications in a row. So after one that left
-    /// a backlog, the others leave it to the next tick.
+    /// Envoy sends one notification per item, and delivers all pending notifications in a row. So if one
+    /// of them leaves a backlog, the others do nothing: the next tick continues.
     pub fn on_queue_ready(&mut self) {
         self.start();
         if !self.backlog.queues {
@@ -151,7 +151,7 @@ impl Service {
         }
     }
 
-    /// Takes items out of the queues that came without a notification, and exports what is due.
+    /// Takes items out of the queues whose notification was lost or left a backlog, and exports what is due.
     pub fn on_tick(&mut self, calls: &dyn HttpCalls) {
         let is_first = self.start();
         let budget = Budget::start();
@@ -199,7 +199,7 @@ impl Service {
         self.adjust_tick_period();
     }
 
-    /// Aggregates everything in the queues, and logs what was not exported. It has no permission to send.
+    /// Aggregates everything in the queues, and logs what was not exported. It cannot send requests.
     pub fn shut_down(&mut self) {
         self.start();
         for queue in &self.queues {
@@ -208,7 +208,8 @@ impl Service {
         self.publish_ledgers();
         self.read_counters(clock::now_unix_nano());
         let points = self.exporters.iter().map(|exporter| {
-            shutdown::log_unexported(exporter, &self.table, &self.resource, clock::now_unix_nano())
+            let now = clock::now_unix_nano();
+            shutdown::log_unexported(exporter, &self.table, &self.resource, &self.instance.id, now)
         });
         let points = points.fold(0, u64::saturating_add);
         let level = if points == 0 { Level::Info } else { Level::Warn };
@@ -219,9 +220,9 @@ impl Service {
         );
     }
 
-    /// On the first callback, recovers the state of a service that trapped: Envoy restarts the service of a
-    /// stat sink. Its table is lost, and with it what the destinations had not confirmed. Returns whether
-    /// this is the first callback.
+    /// On the first callback, recovers the state of a service that trapped: Envoy restarts the service of
+    /// a stat sink. The table of that service is lost, with everything that the destinations had not
+    /// confirmed. Returns whether this is the first callback.
     fn start(&mut self) -> bool {
         if std::mem::replace(&mut self.is_started, true) {
             return false;
@@ -255,9 +256,9 @@ impl Service {
         }
     }
 
-    /// Counts batches as dequeued that were enqueued but are in no queue, because workers would wait for them
-    /// for ever. This runs with each heartbeat, by which workers know that the service runs. A hot restart
-    /// passes the statistics on, but not the queues; and some items are not valid batches.
+    /// Counts batches as dequeued that were enqueued but are in no queue: workers would wait for them for
+    /// ever. The reasons are hot restarts, which pass on the statistics but not the queues, and items
+    /// that are not valid batches. Runs with each heartbeat, by which workers know that the service runs.
     fn reconcile(&mut self, enqueued: u64) {
         if self.backlog.queues {
             return;
@@ -287,8 +288,8 @@ impl Service {
         self.stats.memory_bytes.set(memory::bytes());
     }
 
-    /// Schedules all exports now if the console has asked for it. It asks only when all flushed batches are
-    /// in the table.
+    /// Schedules all exports now if the console has requested a flush. The console requests it only when
+    /// all flushed batches are in the table.
     fn flush_if_asked(&mut self, now: u64) {
         let number = counter::read(&mut HostSharedData, FLUSH_KEY).ok().flatten().unwrap_or(0);
         for exporter in &mut self.exporters {
@@ -296,10 +297,10 @@ impl Service {
         }
     }
 
-    /// Exports what is due. At least one destination proceeds, another one each time.
+    /// Exports what is due. At least one destination makes progress; the order rotates while work is left.
     fn export(&mut self, calls: &dyn HttpCalls, budget: Budget, now: u64) {
-        let turn = self.turn.checked_rem(self.exporters.len()).unwrap_or(0);
-        let (last, first) = self.exporters.split_at_mut(turn);
+        let at = self.first_exporter.checked_rem(self.exporters.len()).unwrap_or(0);
+        let (last, first) = self.exporters.split_at_mut(at);
         let (table, resource, stats) = (&mut self.table, &self.resource, &self.stats);
         let mut context = ExportContext { calls, table, resource, stats };
         self.backlog.exports = false;
@@ -312,12 +313,12 @@ impl Service {
             self.backlog.exports |= is_unfinished;
         }
         if self.backlog.exports {
-            self.turn = self.turn.wrapping_add(1);
+            self.first_exporter = self.first_exporter.wrapping_add(1);
         }
     }
 
-    /// Writes a heartbeat to shared data if it is due, and returns whether it was. Without heartbeats,
-    /// workers keep their counts.
+    /// Writes a heartbeat to shared data if it is due, and returns whether it was. If heartbeats stop,
+    /// workers keep their counts instead of sending them.
     fn write_heartbeat(&mut self, now: u64) -> bool {
         let since = now.checked_sub(self.heartbeat_unix_nano);
         let is_due = since.is_none_or(|since| since >= heartbeat::INTERVAL_NS);
@@ -329,7 +330,7 @@ impl Service {
         is_due
     }
 
-    /// Publishes the ledgers after each callback that may have changed them, so that they always add up.
+    /// Publishes the ledgers. Each callback that may have changed them calls this, so they always add up.
     fn publish_ledgers(&mut self) {
         let dropped = std::mem::take(&mut self.intake.observations_dropped);
         let unmeasured = std::mem::take(&mut self.intake.observations_unmeasured);
@@ -353,7 +354,7 @@ impl Service {
         }
     }
 
-    /// Asks for frequent ticks while there is a backlog.
+    /// Sets the tick period: short while work is left over, otherwise the period of idle ticks.
     fn adjust_tick_period(&mut self) {
         let Backlog { queues, exports, snapshot } = self.backlog;
         let period = if queues || exports || snapshot { TICK_BUSY } else { self.idle_tick };

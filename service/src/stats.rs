@@ -1,12 +1,12 @@
-//! The statistics of the service: in Envoy, where they survive the service, and since its start for the
-//! metrics about itself.
+//! The statistics of the service. In Envoy they survive a restart of the service; metrics about the
+//! service need the counts since its start.
 
 use std::cell::Cell;
 
 use tributary_host::stats::{Counter, Gauge};
 use tributary_proto::limits::{BATCHES_DEQUEUED, BATCHES_ENQUEUED};
 
-/// A counter in Envoy's statistics, which survives the service.
+/// A counter in Envoy's statistics, which survives a restart of the service.
 #[derive(Debug)]
 pub struct ProcessCounter {
     statistic: Counter,
@@ -15,27 +15,27 @@ pub struct ProcessCounter {
     before: u64,
 }
 
-/// All statistics that exist once. Those of a destination are in its ledger.
+/// The statistics of the service as a whole. The statistics of a destination are in its ledger and status.
 #[derive(Debug)]
 pub struct ServiceStats {
     /// Batches added to the table.
     pub batches_received: ProcessCounter,
     /// Batches that workers put into the queue.
     pub batches_enqueued: Counter,
-    /// Batches that are no longer in the queue. By it, workers know whether the service keeps up.
+    /// Batches that are no longer in a queue. Workers read it to see whether the service keeps up.
     pub batches_dequeued: Counter,
     /// Queue items that are not valid batches.
     pub batches_invalid: ProcessCounter,
-    /// Batches that arrived before and are not added again.
+    /// Batches that arrived again; the table ignores them.
     pub batches_duplicate: ProcessCounter,
-    /// Batches that never arrived, by their sequence numbers.
+    /// Batches that never arrived, found by gaps in sequence numbers.
     pub batches_missing: ProcessCounter,
     /// Observations in batches that never arrived.
     pub observations_missing: ProcessCounter,
     /// Observations added to the table.
     pub observations_aggregated: ProcessCounter,
     points_dropped: Counter,
-    /// Dropped points since the start, by [`DropReason::POINTS`].
+    /// Points dropped since the start of the service, in the order of [`DropReason::POINTS`].
     points_dropped_by_reason: [Cell<u64>; DropReason::POINTS.len()],
     /// Points that a collector accepted.
     pub points_exported: ProcessCounter,
@@ -47,20 +47,22 @@ pub struct ServiceStats {
     pub exports_failed: ProcessCounter,
     /// Series in the table.
     pub series: Gauge,
-    /// Bytes of memory of the service, as Envoy's allocator sees them.
+    /// The memory of the service in bytes, as Envoy's allocator sees it.
     pub memory_bytes: Gauge,
 }
 
 /// Why points or observations are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// There are too many metrics.
+    /// The table has no room for the metric.
     Table,
-    /// The encoding of the destination cannot represent them.
+    /// The encoding of the destination cannot represent the points.
     Encoding,
-    /// The collector rejected them permanently.
+    /// The collector rejected the points permanently.
     Collector,
-    /// The service held them when it trapped.
+    /// The collector may have the points, and the destination is configured to drop such points.
+    Ambiguous,
+    /// The service trapped before it exported the observations.
     Trap,
 }
 
@@ -90,7 +92,7 @@ impl ServiceStats {
     /// Counts a queue item that is not a valid batch, in total and by its reason.
     pub fn reject_batch(&self, reason: &str) {
         self.batches_invalid.add(1);
-        // Defined only when it is needed: these items are rare.
+        // Invalid items are rare, so the statistic is defined only when it is needed.
         Counter::define(&format!("tributary_batches_invalid.{reason}")).add(1);
     }
 
@@ -103,7 +105,7 @@ impl ServiceStats {
         }
     }
 
-    /// Iterates over the reasons, each with the number of points dropped since the start.
+    /// Iterates over the reasons, each with the number of points dropped since the start of the service.
     pub fn points_dropped(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::POINTS.into_iter().zip(self.points_dropped_by_reason.iter().map(Cell::get))
     }
@@ -116,18 +118,18 @@ impl ProcessCounter {
         Self { statistic, since_start: Cell::new(0), before: statistic.value() }
     }
 
-    /// Adds to it.
+    /// Adds to the counter.
     pub fn add(&self, more: u64) {
         self.statistic.add(more);
         self.since_start.set(self.since_start.get().saturating_add(more));
     }
 
-    /// Returns the sum since this service started.
+    /// Returns the count since this service started.
     pub fn since_start(&self) -> u64 {
         self.since_start.get()
     }
 
-    /// Returns the sum over all services of the process.
+    /// Returns the count of all services of the process.
     pub fn of_process(&self) -> u64 {
         self.before.saturating_add(self.since_start())
     }
@@ -135,10 +137,10 @@ impl ProcessCounter {
 
 impl DropReason {
     /// The reasons for dropped points.
-    pub const POINTS: [Self; 3] = [Self::Table, Self::Encoding, Self::Collector];
-    /// The reasons for dropped observations. How many observations are in points that an encoding cannot
-    /// represent is unknown.
-    pub const OBSERVATIONS: [Self; 3] = [Self::Table, Self::Collector, Self::Trap];
+    pub const POINTS: [Self; 4] = [Self::Table, Self::Encoding, Self::Collector, Self::Ambiguous];
+    /// The reasons for dropped observations. `Encoding` is absent: the number of observations in points
+    /// that an encoding cannot represent is unknown.
+    pub const OBSERVATIONS: [Self; 4] = [Self::Table, Self::Collector, Self::Ambiguous, Self::Trap];
 
     /// Returns the name in statistics and metrics.
     pub fn name(self) -> &'static str {
@@ -146,6 +148,7 @@ impl DropReason {
             Self::Table => "table",
             Self::Encoding => "encoding",
             Self::Collector => "collector",
+            Self::Ambiguous => "ambiguous",
             Self::Trap => "trap",
         }
     }

@@ -1,8 +1,8 @@
 //! Shared values: fetched once per Envoy, for all workers.
 //!
-//! 1. A [`schedule`] decides when a value is fetched, before its [`expiry`]; the call goes to an endpoint.
-//! 2. The value is found in the response at its [`source`], and checked.
-//! 3. It is written to shared data, and a generation number shows workers that it changed.
+//! 1. A [`schedule`] decides when a value is fetched from its endpoint, before its [`expiry`].
+//! 2. The value is read from the response, where its [`source`] says, and checked.
+//! 3. The value is written to shared data; a generation number shows workers that a value changed.
 //! 4. While fetching fails, the last good value is kept for a limited time.
 
 pub mod expiry;
@@ -27,10 +27,10 @@ use tributary_proto::value::{GENERATION_KEY, shared_key};
 
 use crate::http_calls::HttpCalls;
 
-/// How often a fault that lasts is logged, for each value.
+/// For each value, the minimum time between two log lines about a fault that lasts.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The maximum number of bytes that are read of a body: JSON may have much around a value.
+/// The maximum number of bytes read of a response body: a value may be a small part of its JSON.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// The configuration of a value.
@@ -38,7 +38,7 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 pub struct ValueConfig {
     /// The name in templates.
     pub name: String,
-    /// Envoy's cluster.
+    /// The name of the Envoy cluster that the request is sent to.
     pub cluster: String,
     /// The method of the request.
     pub method: &'static str,
@@ -50,13 +50,13 @@ pub struct ValueConfig {
     pub headers: Vec<(String, String)>,
     /// The body of the request.
     pub body: String,
-    /// Where the value is in the response.
+    /// The location of the value in the response.
     pub source: ValueSource,
-    /// Where its expiry comes from.
+    /// How the expiry of the value is determined.
     pub expiry: Expiry,
-    /// The maximum number of its bytes.
+    /// The maximum length of the value, in bytes.
     pub max_bytes: usize,
-    /// When it is fetched.
+    /// When the value is fetched, and for how long it is kept.
     pub policy: FetchPolicy,
 }
 
@@ -66,7 +66,7 @@ pub struct SharedValues {
     values: Vec<SharedValue>,
     fetched: Counter,
     failed: Counter,
-    /// Values that are currently missing.
+    /// The number of values that are currently missing.
     missing: Gauge,
 }
 
@@ -75,13 +75,13 @@ struct SharedValue {
     config: ValueConfig,
     schedule: FetchSchedule,
     in_flight: Option<Call>,
-    /// What this service last wrote, if anything.
+    /// The value that this service last wrote; `None` if it wrote none.
     written: Option<Vec<u8>>,
     log: RateLimit,
 }
 
 impl SharedValues {
-    /// Creates the values of a configuration. Those that a previous service of this process wrote are kept.
+    /// Creates the values of a configuration. Values that a previous service of this process wrote are kept.
     pub fn new(configs: Vec<ValueConfig>, now_unix_nano: u64) -> Self {
         let shared = |config: ValueConfig| {
             let is_stored = !stored(&config.name).is_empty();
@@ -115,8 +115,8 @@ impl SharedValues {
         self.missing.set(missing);
     }
 
-    /// Handles the response to `call`, if it is a call of a value. `has_headers` is false if the response
-    /// ended before its headers.
+    /// Handles the response to `call` if this call fetches a value; otherwise returns false.
+    /// `has_headers` is false if the response ended before its headers.
     pub fn handle_response(&mut self, call: Call, has_headers: bool) -> bool {
         let Some(value) = self.values.iter_mut().find(|value| value.in_flight == Some(call)) else {
             return false;
@@ -159,19 +159,19 @@ impl SharedValue {
         }
     }
 
-    /// Returns the value in the response of the current callback, and its expiry.
+    /// Returns the value in the response of the current callback, and its expiry in Unix nanoseconds.
     fn read(&self, now_unix_nano: u64) -> Result<(Vec<u8>, Option<u64>), ValueError> {
-        let status = http_call::answer_header(":status").unwrap_or_default();
+        let status = http_call::response_header(":status").unwrap_or_default();
         if !matches!(status.as_slice(), [b'2', _, _]) {
             return Err(ValueError::Status(String::from_utf8_lossy(&status).into_owned()));
         }
         let header = match &self.config.source {
-            ValueSource::Header(name) => http_call::answer_header(name),
+            ValueSource::Header(name) => http_call::response_header(name),
             _ => None,
         };
-        let body = http_call::answer_body(BODY_BYTES_MAX);
+        let body = http_call::response_body(BODY_BYTES_MAX);
         let value = self.config.source.find(&body, header.as_deref(), self.config.max_bytes)?;
-        let cache_control = http_call::answer_header("cache-control");
+        let cache_control = http_call::response_header("cache-control");
         let expires = self.config.expiry.of(&value, cache_control.as_deref(), now_unix_nano);
         if expires.is_some_and(|at| at <= now_unix_nano) {
             return Err(ValueError::Expired);
@@ -186,8 +186,8 @@ impl SharedValue {
             let (name, cluster) = (quoted(&self.config.name), quoted(&self.config.cluster));
             let wait = duration::format(wait);
             warn!(
-                "value {name} from cluster {cluster}: {error}; the last good value is kept, retry in {wait} ({suppressed} \
-                 similar lines suppressed)"
+                "value {name} from cluster {cluster}: {error}; the last good value is kept, retry in {wait} \
+                 ({suppressed} similar lines suppressed)"
             );
         }
     }
@@ -201,7 +201,7 @@ impl SharedValue {
             warn!("value {name}: another plugin or service writes it too; only one may use this name");
         }
         if before != bytes && write(&self.config.name, &bytes).is_err() {
-            // It is written after the next fetch.
+            // The value is written after the next fetch.
             return;
         }
         self.written = Some(bytes);
@@ -212,13 +212,16 @@ impl SharedValue {
             self.written = Some(Vec::new());
             if self.log.permit(now_unix_nano).is_some() {
                 let name = quoted(&self.config.name);
-                warn!("value {name}: removed, because fetching failed for longer than keep_on_failure");
+                warn!(
+                    "value {name}: removed, because fetching failed for longer than keep_on_failure; headers \
+                     follow if_missing until a fetch succeeds"
+                );
             }
         }
     }
 }
 
-/// Returns the value in shared data; empty if there is none.
+/// Returns the value in shared data; empty if none is stored.
 fn stored(name: &str) -> Vec<u8> {
     HostSharedData.get(&shared_key(name)).ok().flatten().map(|(bytes, _)| bytes).unwrap_or_default()
 }

@@ -32,7 +32,7 @@ const OUTCOMES: [(&str, &str, &str, Option<&str>); 13] = [
     ("left early", "left-early", "200", None),
 ];
 
-/// An attach point and a version of HTTP, with their differences.
+/// An attach point and a version of HTTP, with what is particular to this combination.
 struct Case {
     version: HttpVersion,
     attach: fn(EnvoyConfig) -> EnvoyConfig,
@@ -49,7 +49,7 @@ struct Case {
 /// Attributes with their values; `None` for an absent attribute.
 type Labels = &'static [(&'static str, Option<&'static str>)];
 
-/// A path that cannot be normalised: over HTTP/1.1, Envoy refuses it before it looks for a route.
+/// A path that cannot be normalised: over HTTP/1.1, Envoy rejects it before it looks for a route.
 const BAD_PATH: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.request.method", Some("GET")), ("http.route", None)],
@@ -58,7 +58,7 @@ const BAD_PATH_WITH_ROUTE: (&str, Labels) = (
     "bad path",
     &[("http.response.status_code", Some("400")), ("http.route", Some("users")), ("error.type", None)],
 );
-/// A refused header: over HTTP/1.1 by an answer, otherwise by a reset.
+/// A header that Envoy rejects: over HTTP/1.1 with an answer, otherwise with a reset.
 const BAD_HEADER: (&str, Labels) = (
     "bad header",
     &[("http.response.status_code", Some("400")), ("http.request.method", None), ("http.route", None)],
@@ -71,13 +71,14 @@ const BAD_HEADER_RESET: (&str, Labels) = (
         ("http.route", None),
     ],
 );
-// Without `error.type`: Envoy 1.36.4 sets no flag, 1.40.0 sets DPE.
+// The attributes of a rejected header, without `error.type`: Envoy 1.36.4 sets no response flag, Envoy
+// 1.40.0 sets DPE.
 const BAD_HEADER_ERROR: (&str, Labels) = (
     "bad header",
     &[("http.response.status_code", None), ("http.request.method", None), ("http.route", None)],
 );
 
-/// Requests with every outcome of a stream. All but the malformed ones have separate routes.
+/// Requests with every outcome of a stream. Each well-formed shape has a separate route.
 fn shapes() -> Vec<Shape> {
     let never = 60_000;
     vec![
@@ -100,7 +101,7 @@ fn shapes() -> Vec<Shape> {
             .weight(2),
         Shape::get("given up", "/given-up").delay_ms(never).ending(Ending::CloseBeforeAnswer).weight(3),
         Shape::get("bad path", "/users/%00").weight(2),
-        Shape::get("bad header", "/users/2").header("x_name", "refused").weight(2),
+        Shape::get("bad header", "/users/2").header("x_name", "rejected").weight(2),
     ]
 }
 
@@ -186,8 +187,8 @@ async fn check(case: Case) -> Result<()> {
     let (stats, store) = (scene.stats().await?, scene.sink.store());
     let envoy = |name: &str| stats.counter(&format!("http.ingress.downstream_rq_{name}"));
     assert_eq!(stats.counter("wasmcustom.tributary_observations_aggregated")?, total - unseen);
-    // On HTTP/3 the filter reads a stream when Envoy deletes it. There Envoy sometimes no longer evaluates a
-    // list: then the filter reads the same values one by one.
+    // On HTTP/3 the filter reads a stream when Envoy deletes it. At that time Envoy sometimes fails to
+    // evaluate a list of values: then the filter reads the same values one by one.
     let slow = stats.counter("wasmcustom.tributary_read_one_by_one")?;
     let is_deleted = case.version == HttpVersion::Http3 && !case.sees_headers;
     let slow_max = if is_deleted { total / 100 } else { 0 };
@@ -277,7 +278,7 @@ fn by_status(store: &Store, range: std::ops::Range<i64>) -> u64 {
         .sum()
 }
 
-/// What an HTTP filter sees, whichever module it is.
+/// The case of an HTTP filter, which is the same for both modules of the worker filter.
 fn filtered(version: HttpVersion, attach: fn(EnvoyConfig) -> EnvoyConfig) -> Case {
     let case = Case {
         version,

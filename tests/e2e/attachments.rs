@@ -17,7 +17,7 @@ use tributary_tests::servers::Servers;
 use tributary_tests::sink::Store;
 use tributary_tests::upstream::UpstreamFault;
 
-/// A module and a configuration, and what it is for.
+/// A module with a configuration, and the kind of plugin that they make.
 struct Case {
     name: &'static str,
     module: &'static str,
@@ -60,7 +60,7 @@ impl Case {
 }
 
 impl Kind {
-    /// Whether something of this kind works there.
+    /// Whether a plugin of this kind works at this attach point.
     fn fits(self, point: AttachPoint) -> bool {
         use AttachPoint as At;
         match self {
@@ -84,15 +84,18 @@ impl Kind {
     }
 }
 
-/// Requests to a listener: of each of up to seven kinds as many.
+/// The number of requests to a listener, chosen such that each shape of a mix is sent equally often.
 const REQUESTS: u64 = 42;
 
-/// A filter that is at its place.
+/// Returns a worker filter for a correct attach point. Its dimension distinguishes its requests from the
+/// requests that other plugins count.
 fn ingress() -> AttachedPlugin {
-    AttachedPlugin::new("ingress", "worker_filter", &json!({"flush": {"interval": "200ms"}}))
+    let dimensions = json!([{"name": "at", "value": "ingress"}]);
+    let configuration = json!({"flush": {"interval": "200ms"}, "dimensions": dimensions});
+    AttachedPlugin::new("ingress", "worker_filter", &configuration)
 }
 
-/// Everything that runs.
+/// The running Envoy and the servers behind it.
 struct Stage {
     envoy: Envoy,
     servers: Servers,
@@ -160,7 +163,7 @@ impl Stage {
                 // time out.
                 let tunnel = self.envoy.listener(&format!("{}-tunnel", case.name))?;
                 let mut client = EchoClient::connect(tunnel).await?;
-                client.send(b"refused").await?;
+                client.send(b"rejected").await?;
                 client.reset()
             }
             (At::UpstreamHttpFilter, _) => {
@@ -173,7 +176,7 @@ impl Stage {
         }
     }
 
-    /// A log stream takes everything away.
+    /// Sends bytes to a log stream, which discards all of them.
     async fn swallowed(&self, listener: &str) -> Result<()> {
         let mut client = EchoClient::connect(self.envoy.listener(listener)?).await?;
         client.send(b"no message").await?;
@@ -184,9 +187,8 @@ impl Stage {
     /// their number.
     async fn ingress(&self) -> Result<u64> {
         self.answers("ingress", &[(Shape::get("users", "/users/1"), 200)]).await?;
-        let count = |store: &Store| store.count(DURATION, &[]);
-        let all = |store: &Store| Seen::when(count(store) == REQUESTS, count(store));
-        self.servers.sink.wait_until("every request", LIMIT, all).await?;
+        let count = |store: &Store| store.count(DURATION, &[("at", "ingress")]);
+        self.servers.sink.wait_until_equal("the requests", REQUESTS, count).await?;
         Ok(REQUESTS)
     }
 
@@ -212,26 +214,30 @@ impl Stage {
     }
 }
 
-/// How many messages of a plugin report a wrong attach point.
+/// Counts the messages of a plugin that report a wrong attach point.
 fn reports(log: &str, case: &Case) -> usize {
     messages_of(log, case.name).filter(|message| message.contains(case.kind.line())).count()
 }
 
-/// Whether the check finds that a plugin is at a wrong place.
-fn is_refused(point: AttachPoint, case: &Case) -> Result<bool> {
+/// Whether `tributary-check` reports that a plugin is at a wrong attach point.
+fn is_rejected(point: AttachPoint, case: &Case) -> Result<bool> {
     let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?;
     let yaml = config.attach(point, case.name, &case.plugin()?).to_yaml()?;
     let report = command::check(&[("envoy.yaml".to_owned(), yaml)]);
     Ok(report.findings.iter().any(|finding| finding.rule == Rule::Attachment))
 }
 
-/// Each case at one attach point.
+/// Runs each case at one attach point.
 async fn attached(point: AttachPoint) -> Result<()> {
     let is_quiet = matches!(point, AttachPoint::Bootstrap { .. } | AttachPoint::StatSink);
-    // The service is there already.
+    // The configuration already contains the service.
     let cases = || CASES.iter().filter(|case| !(is_quiet && case.kind == Kind::Service));
     for case in cases() {
-        ensure!(is_refused(point, case)? != case.kind.fits(point), "the check of {} at {point:?}", case.name);
+        ensure!(
+            is_rejected(point, case)? != case.kind.fits(point),
+            "the check of {} at {point:?}",
+            case.name
+        );
     }
     let stage = Stage::start(|mut config| {
         for case in cases() {
@@ -246,8 +252,8 @@ async fn attached(point: AttachPoint) -> Result<()> {
     if is_quiet {
         stage.ingress().await?;
     }
-    // A plugin that no stream passes cannot detect a wrong attach point: the main thread's instance of a
-    // filter looks the same.
+    // A plugin that gets no streams cannot detect a wrong attach point: a filter's instance on the main
+    // thread gets none either.
     let one_if_wrong = |case: &Case| usize::from(!is_quiet && !case.kind.fits(point));
     stage.end(|case| one_if_wrong(case)..=one_if_wrong(case)).await
 }
@@ -293,7 +299,7 @@ async fn stat_sinks_never_trap() -> Result<()> {
     attached(AttachPoint::StatSink).await
 }
 
-/// Calls of Wasm and mirrored requests come from no connection of a client.
+/// HTTP calls of Wasm modules and mirrored requests do not arrive on a connection of a client.
 #[tokio::test(flavor = "multi_thread")]
 async fn upstream_http_filters_never_trap_on_requests_that_envoy_makes_itself() -> Result<()> {
     let host = "static_resources.listeners[1].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0]";
@@ -317,7 +323,8 @@ async fn upstream_http_filters_never_trap_on_requests_that_envoy_makes_itself() 
     stage.end(|_| 0..=0).await
 }
 
-/// Byte-identical configurations under one `vm_id` share a root context: it gets streams of every kind.
+/// Plugins with byte-identical configurations and one `vm_id` share a root context, which then gets streams
+/// of every kind.
 async fn shared(http_first: bool) -> Result<()> {
     let stage = Stage::start(|mut config| {
         for case in &CASES {
@@ -344,14 +351,14 @@ async fn shared(http_first: bool) -> Result<()> {
         if http_first {
             http().await?;
         }
-        // Both at once, and one while the other is open.
+        // Sends HTTP and TCP at the same time, and while another TCP connection is open.
         tcp().await?;
         let open = EchoClient::connect(stage.envoy.listener(&format!("{}-tcp", case.name))?).await?;
         tokio::try_join!(http(), tcp())?;
         stage.http(&format!("{}-log", case.name)).await?;
         open.close().await?;
     }
-    // On Envoy 1.36.4 an access logger has a root context of its own all the same.
+    // On Envoy 1.36.4 an access logger nevertheless has a separate root context.
     stage.end(|_| 1..=2).await
 }
 

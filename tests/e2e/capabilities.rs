@@ -22,20 +22,21 @@ use tributary_tests::scene::{DURATION, LIMIT};
 use tributary_tests::servers::Servers;
 use tributary_tests::sink::Store;
 
-/// Envoys that run at once.
+/// The number of Envoys that run at the same time.
 const AT_ONCE: usize = 3;
 const REQUESTS: u64 = 40;
-/// Without it there is no context to configure, and the SDK says so as it panics.
+/// Without this capability there is no context to configure, and the SDK panics with the message `invalid
+/// context_id`.
 const CONTEXTS: &str = "proxy_on_context_create";
-/// Longer than a console lets anybody wait for a snapshot.
+/// Longer than a console makes a client wait for a snapshot.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// All capabilities that a module needs but one.
+/// Returns all capabilities that a module needs, except `withheld`.
 fn all_but(withheld: &str, module: ModuleKind) -> impl Iterator<Item = &'static str> {
     needed(module).into_iter().filter(move |name| *name != withheld)
 }
 
-/// What the check says is missing of each plugin.
+/// Returns the capabilities that `tributary-check` reports as missing, one text for each plugin.
 fn missing(config: &EnvoyConfig) -> Result<Vec<String>> {
     let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
     let findings = report.findings.into_iter().filter(|finding| finding.rule == Rule::Capability);
@@ -47,7 +48,7 @@ fn missing(config: &EnvoyConfig) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether a log reports for which capability the plugin of this name was refused.
+/// Whether a log reports for which capability the plugin of this name was rejected.
 fn reports_cause(log: &str, capability: &str) -> bool {
     // The plugin's messages begin with the id of its VM.
     let mut messages = messages_of(log, capability).filter_map(|message| Some(message.split_once(": ")?.1));
@@ -57,7 +58,7 @@ fn reports_cause(log: &str, capability: &str) -> bool {
     }
 }
 
-/// Expects no trap but that of the one plugin that could not be configured.
+/// Expects no traps except the ones of `without_context` plugins, which could not be configured.
 fn no_traps(envoy: &Envoy, without_context: usize) -> Result<()> {
     let traps = envoy.traps()?;
     let failed: Vec<_> = traps.iter().filter(|line| line.contains("Function: ")).collect();
@@ -67,16 +68,17 @@ fn no_traps(envoy: &Envoy, without_context: usize) -> Result<()> {
     Ok(())
 }
 
-/// A module as it is attached, and the capabilities without which its configuration is refused.
+/// A module as it is attached, and the capabilities without which its configuration is rejected.
 struct Restricted {
     module: ModuleKind,
     configuration: Value,
     point: AttachPoint,
-    refused_without: &'static [&'static str],
+    rejected_without: &'static [&'static str],
 }
 
 impl Restricted {
-    /// An Envoy with a listener for each capability that the plugin there does not have.
+    /// Starts an Envoy with one listener for each capability; the plugin of the listener lacks this
+    /// capability.
     async fn check<Streams>(&self, streams: impl Fn(&'static str, SocketAddr) -> Streams) -> Result<()>
     where
         Streams: Future<Output = Result<()>> + Send + 'static,
@@ -97,13 +99,13 @@ impl Restricted {
         let mut envoy = Envoy::start(&config, &EnvoyOptions::workers(1)).await?;
         let listeners = envoy.admin().get("/listeners").await?;
         let is_there = |name: &str| listeners.contains(&format!("{name}::"));
-        let refused: Vec<_> = capabilities.iter().copied().filter(|name| !is_there(name)).collect();
+        let rejected: Vec<_> = capabilities.iter().copied().filter(|name| !is_there(name)).collect();
         let log = envoy.log()?;
-        assert_eq!(refused, self.refused_without);
-        for capability in &refused {
+        assert_eq!(rejected, self.rejected_without);
+        for capability in &rejected {
             ensure!(reports_cause(&log, capability), "no message for {capability}\n{log}");
         }
-        for capability in capabilities.into_iter().filter(|name| !refused.contains(name)) {
+        for capability in capabilities.into_iter().filter(|name| !rejected.contains(name)) {
             seen.spawn(streams(capability, envoy.listener(capability)?));
         }
         for served in seen.join_all().await {
@@ -145,16 +147,16 @@ async fn passed(capability: &'static str, listener: SocketAddr) -> Result<()> {
     client.close().await
 }
 
-/// Capabilities without which a worker filter is refused, in both of its modules.
-const REFUSED: [&str; 5] = [
+/// Capabilities without which a worker filter is rejected, in both of its modules.
+const REJECTED: [&str; 5] = [
     "proxy_call_foreign_function",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     CONTEXTS,
     "proxy_set_tick_period_milliseconds",
 ];
-/// The same for a console.
-const CONSOLE_REFUSED: [&str; 7] = [
+/// Capabilities without which a console is rejected.
+const CONSOLE_REJECTED: [&str; 7] = [
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
@@ -165,15 +167,15 @@ const CONSOLE_REFUSED: [&str; 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_access_logger_never_traps_and_touches_no_request() -> Result<()> {
+async fn an_access_logger_never_traps_and_affects_no_request() -> Result<()> {
     let (module, point) = (ModuleKind::Worker, AttachPoint::HttpLogger);
-    Restricted { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+    Restricted { module, configuration: json!({}), point, rejected_without: &REJECTED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_measures_never_traps_and_touches_no_request() -> Result<()> {
+async fn a_filter_that_measures_never_traps_and_affects_no_request() -> Result<()> {
     let (module, point) = (ModuleKind::Worker, AttachPoint::HttpFilter);
-    Restricted { module, configuration: json!({}), point, refused_without: &REFUSED }.check(served).await
+    Restricted { module, configuration: json!({}), point, rejected_without: &REJECTED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +193,7 @@ async fn a_filter_with_headers_and_a_tap_never_traps_and_serves_every_request() 
         "tap": {"condition": "true", "per_minute": 1000, "body_bytes": 16}
     });
     let (module, point) = (ModuleKind::FullWorker, AttachPoint::HttpFilter);
-    Restricted { module, configuration, point, refused_without: &REFUSED }.check(served).await
+    Restricted { module, configuration, point, rejected_without: &REJECTED }.check(served).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,12 +201,12 @@ async fn a_network_filter_never_traps_and_passes_every_byte() -> Result<()> {
     let configuration =
         json!({"preset": "tcp", "report_interval": "100ms", "tap": {"condition": "true", "body_bytes": 16}});
     let (module, point) = (ModuleKind::FullWorker, AttachPoint::NetworkFilter);
-    Restricted { module, configuration, point, refused_without: &REFUSED }.check(passed).await
+    Restricted { module, configuration, point, rejected_without: &REJECTED }.check(passed).await
 }
 
-/// A module cannot reject this combination: Envoy makes no call in which the module could refuse to start.
+/// A module cannot reject this combination: Envoy makes no call in which the module could do so.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_says_so() -> Result<()> {
+async fn a_logger_without_contexts_and_configuration_traps_and_the_check_reports_it() -> Result<()> {
     const BOTH: [&str; 2] = ["proxy_on_configure", CONTEXTS];
     let servers = Servers::start().await?;
     let logger = AttachedPlugin::new("logger", "worker_filter", &json!({}));
@@ -218,7 +220,7 @@ async fn without_contexts_and_their_configuration_a_logger_traps_and_the_check_s
     Ok(())
 }
 
-/// What a console is asked: the method, the path, and the statuses that it may answer.
+/// The requests to a console: the method, the path, and the allowed statuses of the answer.
 const ASKED: [(Method, &str, &[u16]); 4] = [
     (Method::GET, "/", &[200]),
     (Method::GET, "/healthz", &[200, 503]),
@@ -229,7 +231,7 @@ const ASKED: [(Method, &str, &[u16]); 4] = [
 /// Capabilities without which a console answers nothing.
 const PASSED: [&str; 2] = ["proxy_on_configure", "proxy_on_request_headers"];
 
-/// Answers of a console: none takes longer than it says.
+/// Sends requests to a console, and expects each answer within [`PATIENCE`] and with an allowed status.
 async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> {
     let client = Client::builder().timeout(PATIENCE).build()?;
     for (method, path, statuses) in ASKED {
@@ -238,7 +240,8 @@ async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> 
         let answer = request.send().await.with_context(|| what.clone())?;
         let status = answer.status().as_u16();
         let body = answer.text().await.with_context(|| what.clone())?;
-        // What is never called, or has no configuration, leaves the request to the routes of its listener.
+        // A console that Envoy never calls, or that has no configuration, leaves the request to the routes
+        // of the listener.
         let is_passed = PASSED.contains(&capability) && status == 404;
         ensure!(statuses.contains(&status) || is_passed, "{what}: {status} {body}");
     }
@@ -246,16 +249,16 @@ async fn answered(capability: &'static str, listener: SocketAddr) -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_console_never_traps_and_answers_every_request() -> Result<()> {
+async fn a_console_never_traps_and_responds_to_every_request() -> Result<()> {
     let (module, point) = (ModuleKind::Console, AttachPoint::HttpFilter);
     let configuration = json!({"flush": {"interval": "200ms"}});
-    Restricted { module, configuration, point, refused_without: &CONSOLE_REFUSED }.check(answered).await
+    Restricted { module, configuration, point, rejected_without: &CONSOLE_REJECTED }.check(answered).await
 }
 
 const SERVICE: AttachPoint = AttachPoint::Bootstrap { singleton: true };
 
-/// Capabilities without which the service is refused.
-const SERVICE_REFUSED: [&str; 6] = [
+/// Capabilities without which the service is rejected.
+const SERVICE_REJECTED: [&str; 6] = [
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     CONTEXTS,
@@ -263,19 +266,19 @@ const SERVICE_REFUSED: [&str; 6] = [
     "proxy_set_effective_context",
     "proxy_set_tick_period_milliseconds",
 ];
-/// Capabilities without which it exports nothing.
+/// Capabilities without which the service exports nothing.
 const SERVICE_SILENT: [&str; 4] =
     ["proxy_dequeue_shared_queue", "proxy_http_call", "proxy_on_configure", "proxy_on_tick"];
 
-/// The plugin of a service that lacks a capability.
+/// Returns the plugin of a service that lacks a capability.
 fn service_without(capability: &str) -> AttachedPlugin {
     let configuration = json!({"interval": "200ms", "destinations": [{"cluster": "otlp_collector"}]});
     let service = AttachedPlugin::new(capability, "service", &configuration).vm_id(capability);
     service.allow(all_but(capability, ModuleKind::Service))
 }
 
-/// An Envoy that does not start without this.
-async fn refused_service(capability: &'static str) -> Result<()> {
+/// Checks that Envoy does not start if the service lacks this capability, and logs the cause.
+async fn rejected_service(capability: &'static str) -> Result<()> {
     let config = EnvoyConfig::load("tests/e2e/config/attached.yaml")?.free_ports();
     let config = config.attach(SERVICE, capability, &service_without(capability));
     let mut envoy = Envoy::spawn(&config, &EnvoyOptions::workers(1)).await?;
@@ -286,28 +289,29 @@ async fn refused_service(capability: &'static str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn envoy_says_what_the_service_is_refused_without() -> Result<()> {
+async fn envoy_logs_which_capability_is_missing_when_it_rejects_the_service() -> Result<()> {
     let all_at_once = async |capabilities: &[&'static str]| {
         let mut running = JoinSet::new();
         for capability in capabilities.iter().copied() {
             running.spawn_local(async move {
-                refused_service(capability).await.with_context(|| format!("without {capability}"))
+                rejected_service(capability).await.with_context(|| format!("without {capability}"))
             });
         }
         running.join_all().await.into_iter().collect::<Result<()>>()
     };
-    for capabilities in SERVICE_REFUSED.chunks(AT_ONCE) {
+    for capabilities in SERVICE_REJECTED.chunks(AT_ONCE) {
         LocalSet::new().run_until(all_at_once(capabilities)).await?;
     }
     Ok(())
 }
 
-/// All in one Envoy, each with a worker of its own.
+/// Runs all services in one Envoy, each with its own worker filter.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_never_traps_and_touches_no_request() -> Result<()> {
+async fn a_service_never_traps_and_affects_no_request() -> Result<()> {
     let servers = Servers::start().await?;
     let capabilities = needed(ModuleKind::Service);
-    let taken: Vec<_> = capabilities.iter().copied().filter(|name| !SERVICE_REFUSED.contains(name)).collect();
+    let taken: Vec<_> =
+        capabilities.iter().copied().filter(|name| !SERVICE_REJECTED.contains(name)).collect();
     let mut config = servers.config()?;
     for capability in &taken {
         let named = json!([{"name": "without", "value": capability}]);

@@ -50,7 +50,8 @@ async fn a_filter_reconfigured_under_load_loses_and_duplicates_nothing() -> Resu
         scene.envoy.admin().wait_for_counter(updated, before + change).await?;
         running.wait_for_more(BETWEEN, LIMIT).await?;
     }
-    // A refused configuration changes nothing: an unknown key, and a value of 2 MiB.
+    // A rejected configuration changes nothing: neither one with an unknown key nor one with a value of 2
+    // MiB.
     let wrong = [
         phase(4).worker("flsh", 1),
         phase(4).worker("dimensions", json!([{"name": "phase", "value": "x".repeat(2 << 20)}])),
@@ -135,7 +136,8 @@ async fn a_service_added_by_a_hot_restart_finds_its_workers_and_earlier_requests
     let late = 2_000;
     scene.load(late, [Shape::get("users", "/users/1")]).await?;
     wait_for(&scene.sink, late).await?;
-    // Envoy passes its statistics on to the next process, including the requests that no service received.
+    // Envoy passes its statistics on to the next process, including the count of requests that no service
+    // received.
     let ledger = EnvoyLedger::read(scene.envoy.admin()).await?;
     let (pending, aggregated) = (ledger.pending, ledger.aggregated);
     assert_eq!((ledger.observed, pending, aggregated, ledger.missing), (early + late, early, late, 0));
@@ -205,7 +207,7 @@ async fn a_clock_that_goes_back_an_hour_delays_and_changes_nothing() -> Result<(
     running.wait_for_more(BETWEEN, LIMIT).await?;
     poll::until("the clock to jump back", LIMIT, async || Ok(Seen::when(jump.has_happened(), ()))).await?;
     running.wait_for_more(BETWEEN, LIMIT).await?;
-    // Retries are not delayed by an hour.
+    // A clock that jumps back by an hour does not delay retries.
     deltas.fail_next(2, &Fault::status(503));
     running.wait_for_more(BETWEEN, LIMIT).await?;
     let tally = running.stop().await?;

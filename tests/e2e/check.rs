@@ -1,4 +1,4 @@
-//! `tributary-check` reports what a real Envoy refuses.
+//! `tributary-check` reports what a real Envoy rejects.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ use tributary_tests::envoy::Envoy;
 use tributary_tests::repository;
 use walrus::Module;
 
-/// JSON text as deep as it is read: an unknown key, and no more.
+/// Sets an unknown key whose value is JSON as deep as the modules accept; no other problem must be
+/// reported.
 fn deepest(config: EnvoyConfig, plugin: &str) -> EnvoyConfig {
     text(config, plugin, &format!("{{\"a\": {}{}}}", "[".repeat(126), "]".repeat(126)))
 }
@@ -32,7 +33,7 @@ fn reported_by_check(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
 
 /// The problems in Envoy's log, without the prefix "configuration of the …: ".
 async fn logged_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
-    let log = Envoy::refused(config).await?;
+    let log = Envoy::rejected(config).await?;
     let lines = log
         .lines()
         .filter_map(|line| line.split_once("tributary: configuration of the ")?.1.split_once(": "));
@@ -40,10 +41,10 @@ async fn logged_by_envoy(config: &EnvoyConfig) -> Result<BTreeSet<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_check_finds_what_envoy_refuses_word_for_word() -> Result<()> {
+async fn the_check_reports_the_same_problems_as_envoy() -> Result<()> {
     type Edit = fn(EnvoyConfig) -> EnvoyConfig;
     let edits: [Edit; 13] = [
-        // No depth that is read may exhaust the stack of a VM.
+        // JSON of an accepted depth must not exhaust the stack of a VM.
         |config| deepest(config, "bootstrap_extensions[0]"),
         |config| {
             deepest(
@@ -132,7 +133,7 @@ fn every_configuration_of_the_repository_passes_the_check() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_capability_is_refused() -> Result<()> {
+async fn a_missing_capability_is_rejected() -> Result<()> {
     let allowed =
         "bootstrap_extensions[0].typed_config.config.capability_restriction_config.allowed_capabilities";
     let config = EnvoyConfig::load("envoy/least_privilege.yaml")?.free_ports().edit(|document| {
@@ -145,5 +146,5 @@ async fn a_missing_capability_is_refused() -> Result<()> {
     });
     let report = command::check(&[("envoy.yaml".to_owned(), config.to_yaml()?)]);
     assert!(report.findings.iter().any(|finding| finding.rule == Rule::Capability), "{}", report.lines());
-    Envoy::refused(&config).await.map(drop)
+    Envoy::rejected(&config).await.map(drop)
 }

@@ -5,26 +5,27 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tributary_tests::ledger::EnvoyLedger;
 use tributary_tests::load::Shape;
 use tributary_tests::non_http_server::NonHttpServer;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::ports::ReservedPort;
-use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations};
+use tributary_tests::scene::{DURATION, LIMIT, Scene, wait_for, with_destinations, with_short_times};
 use tributary_tests::sink::{Fault, Sink, Store};
 
 const REQUESTS: u64 = 2_000;
 const DURATION_OF_CALLS: &str = "otel.sdk.exporter.operation.duration";
 const POINTS: &str = "otel.sdk.exporter.metric_data_point.exported";
-/// Longer than the limit of answers in Envoy (`http.async_response_buffer_limit`).
+/// More than Envoy's size limit of answers (`http.async_response_buffer_limit`).
 const TOO_LONG_BYTES: usize = 33 * 1024 * 1024;
 
 /// A collector with a fault.
 struct Case {
     name: &'static str,
     fault: Fault,
-    /// Delta where possible: duplicate and lost deltas would change the sum.
+    /// The temporality, which is delta where possible, because duplicate and lost deltas would change the
+    /// sum.
     temporality: &'static str,
     /// The `error.type` of the failure; `None` if the export counts as a success.
     error: Option<&'static str>,
@@ -38,13 +39,19 @@ fn cases() -> [Case; 11] {
     [
         case("hanging", Fault::Hang, "delta", Some("504"), "HTTP 504, failure 1 in a row"),
         case("closing", Fault::Close, "delta", Some("503"), "HTTP 503, failure 1 in a row"),
-        case("cut", Fault::Truncate, "delta", Some("no_answer"), "no status, failure 1 in a row"),
+        case(
+            "cut",
+            Fault::Truncate,
+            "delta",
+            Some("no_response"),
+            "no complete response, failure 1 in a row",
+        ),
         case(
             "flooding",
             Fault::Flood { bytes: TOO_LONG_BYTES },
             "delta",
-            Some("no_answer"),
-            "no status, failure 1 in a row",
+            Some("no_response"),
+            "no complete response, failure 1 in a row",
         ),
         case(
             "limiting",
@@ -54,25 +61,15 @@ fn cases() -> [Case; 11] {
             "HTTP 429, failure 1 in a row, retry in 1s",
         ),
         case("unavailable", Fault::status(503), "delta", Some("503"), "HTTP 503, failure 1 in a row"),
-        // A permanently refused request is not sent again. The next cumulative point contains its
+        // A permanently rejected request is not sent again. The next cumulative point contains its
         // observations.
-        case("refusing", Fault::status(400), "cumulative", Some("400"), "HTTP 400, which is not retryable"),
+        case("rejecting", Fault::status(400), "cumulative", Some("400"), "HTTP 400, which is not retryable"),
         case("broken", Fault::status(500), "cumulative", Some("500"), "HTTP 500, which is not retryable"),
-        // These have stored the request and must not get it again.
+        // These collectors have stored the request and must not get it again.
         case("slow", Fault::Slow { delay: Duration::from_millis(400) }, "delta", None, ""),
         case("garbage", Fault::Garbage, "delta", None, ""),
         case("partial", partial, "delta", None, "the collector rejected 3 points: \"too old\""),
     ]
-}
-
-/// Adds short timeouts and retry intervals to a destination.
-fn impatient(more: Value) -> Value {
-    let mut destination =
-        json!({"timeout": "1s", "retry": {"initial_interval": "50ms", "max_interval": "200ms"}});
-    if let (Some(fields), Value::Object(more)) = (destination.as_object_mut(), more) {
-        fields.extend(more);
-    }
-    destination
 }
 
 /// Counts the exports to a destination that failed with this error, as reported to the healthy collector.
@@ -91,11 +88,11 @@ fn warnings_about(log: &str, destination: &str) -> Vec<String> {
 async fn collectors_with_faults_get_everything_in_the_end() -> Result<()> {
     let (cases, good) = (cases(), Sink::start(0).await?);
     let mut sinks = Vec::new();
-    let mut destinations = vec![("good", good.address(), impatient(json!({})))];
+    let mut destinations = vec![("good", good.address(), with_short_times(json!({})))];
     for case in &cases {
         let sink = Sink::start(0).await?;
         sink.fail_always(case.fault.clone());
-        let destination = impatient(json!({"temporality": case.temporality}));
+        let destination = with_short_times(json!({"temporality": case.temporality}));
         destinations.push((case.name, sink.address(), destination));
         sinks.push(sink);
     }
@@ -145,39 +142,42 @@ async fn collectors_with_faults_get_everything_in_the_end() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn permanently_refused_deltas_are_counted_exactly() -> Result<()> {
-    let (good, refusing) = (Sink::start(0).await?, Sink::start(0).await?);
+async fn permanently_rejected_deltas_are_counted_exactly() -> Result<()> {
+    let (good, rejecting) = (Sink::start(0).await?, Sink::start(0).await?);
     let destinations = [
         ("good", good.address(), json!({})),
-        ("refusing", refusing.address(), json!({"temporality": "delta"})),
+        ("rejecting", rejecting.address(), json!({"temporality": "delta"})),
     ];
     let scene = Scene::start(2, |config| with_destinations(config, &destinations)).await?;
-    refusing.fail_always(Fault::status(400));
+    rejecting.fail_always(Fault::status(400));
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
     wait_for(&good, REQUESTS).await?;
-    let refused = |store: &Store| {
-        let points = store.sum(POINTS, &[("otel.component.name", "refusing"), ("error.type", "400")]);
+    let rejected = |store: &Store| {
+        let points = store.sum(POINTS, &[("otel.component.name", "rejecting"), ("error.type", "400")]);
         Seen::when(points > 0, points)
     };
-    good.wait_until("refused points", LIMIT, refused).await?;
-    refusing.heal();
+    good.wait_until("rejected points", LIMIT, rejected).await?;
+    rejecting.heal();
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
     wait_for(&good, 2 * REQUESTS).await?;
 
-    // The refused and accepted requests on the wire are all that were sent.
+    // The rejected and accepted requests together are all requests that were sent.
     let counted = poll::until("the rest to arrive", LIMIT, async || {
-        let counts = received_by(&refusing)?;
-        Ok(Seen::when(counts.refused_requests + counts.accepted_requests == 2 * REQUESTS, counts))
+        let counts = received_by(&rejecting)?;
+        Ok(Seen::when(counts.rejected_requests + counts.accepted_requests == 2 * REQUESTS, counts))
     })
     .await?;
-    ensure!(counted.refused_requests > 0, "{counted:?}");
-    assert_eq!(refusing.total_count(DURATION), counted.accepted_requests);
+    ensure!(counted.rejected_requests > 0, "{counted:?}");
+    assert_eq!(rejecting.total_count(DURATION), counted.accepted_requests);
     let dropped = scene.envoy.admin().counter("wasmcustom.tributary_points_dropped").await?;
-    assert_eq!(dropped, counted.refused_points);
+    assert_eq!(dropped, counted.rejected_points);
     let ledger = EnvoyLedger::wait_until_aggregated(scene.envoy.admin(), 2 * REQUESTS).await?;
-    let refusing = ledger.destination("refusing")?;
-    assert_eq!((refusing.lost(), refusing.exported), (counted.refused_requests, counted.accepted_requests));
-    assert_eq!(refusing.dropped.get("collector"), Some(&counted.refused_requests));
+    let rejecting = ledger.destination("rejecting")?;
+    assert_eq!(
+        (rejecting.lost(), rejecting.exported),
+        (counted.rejected_requests, counted.accepted_requests)
+    );
+    assert_eq!(rejecting.dropped.get("collector"), Some(&counted.rejected_requests));
     assert_eq!(ledger.destination("good")?.lost(), 0);
     Ok(())
 }
@@ -185,8 +185,8 @@ async fn permanently_refused_deltas_are_counted_exactly() -> Result<()> {
 /// The contents of all requests to a sink.
 #[derive(Debug, Default)]
 struct ReceivedCounts {
-    refused_requests: u64,
-    refused_points: u64,
+    rejected_requests: u64,
+    rejected_points: u64,
     accepted_requests: u64,
 }
 
@@ -198,8 +198,8 @@ fn received_by(sink: &Sink) -> Result<ReceivedCounts> {
         if received.answered == Some(200) {
             counts.accepted_requests += requests;
         } else {
-            counts.refused_requests += requests;
-            counts.refused_points += u64::try_from(points)?;
+            counts.rejected_requests += requests;
+            counts.rejected_points += u64::try_from(points)?;
         }
     }
     Ok(counts)
@@ -212,10 +212,10 @@ async fn unreachable_collectors_delay_no_other_and_get_everything_once_reachable
     let late_address = tributary_tests::ports::localhost(late.port());
     let destinations = [
         ("good", good.address(), json!({})),
-        ("late", late_address, impatient(json!({"temporality": "delta"}))),
-        ("non-http", non_http.address(), impatient(json!({}))),
-        ("empty", late_address, impatient(json!({}))),
-        ("nowhere", late_address, impatient(json!({}))),
+        ("late", late_address, with_short_times(json!({"temporality": "delta"}))),
+        ("non-http", non_http.address(), with_short_times(json!({}))),
+        ("empty", late_address, with_short_times(json!({}))),
+        ("nowhere", late_address, with_short_times(json!({}))),
     ];
     let scene = Scene::start(2, |config| {
         with_destinations(config, &destinations).cluster(empty).without_cluster("nowhere")
@@ -232,8 +232,10 @@ async fn unreachable_collectors_delay_no_other_and_get_everything_once_reachable
     for line in [
         "destination \"late\": HTTP 503",
         "destination \"non-http\": HTTP 502",
-        "destination \"empty\": Envoy refuses the call, because the cluster has no host or its circuit breaker is open: check cluster \"empty\"",
-        "destination \"nowhere\": Envoy refuses the call, because the cluster does not exist: check cluster \"nowhere\"",
+        "destination \"empty\": Envoy rejects the call, because the cluster has no host or its circuit breaker \
+         is open: check cluster \"empty\"",
+        "destination \"nowhere\": Envoy rejects the call, because the cluster does not exist: check cluster \
+         \"nowhere\"",
     ] {
         log(line).await?;
     }

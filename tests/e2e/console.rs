@@ -20,7 +20,7 @@ use tributary_tests::{markdown, repository, tools, trap, untrusted_plugin};
 const REQUESTS: u64 = 1_000;
 /// The name of the console plugin.
 const CONSOLE_PLUGIN: &str = "tributary_console";
-/// The number of requests by its name in Prometheus.
+/// The name of the request count in the text format of Prometheus.
 const COUNT: &str = "http_server_request_duration_seconds_count";
 
 /// A scene with a console and a client for it.
@@ -153,7 +153,7 @@ async fn the_console_shows_the_exact_counts() -> Result<()> {
     let mut promtool = piped.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
     promtool.stdin.take().context("stdin")?.write_all(metrics.body.as_bytes()).await?;
     let output = promtool.wait_with_output().await?;
-    // The format is valid. promtool objects to one name, which is kept.
+    // The format is valid. promtool warns about the name of one metric; that name is kept.
     let warnings = String::from_utf8_lossy(&output.stderr);
     assert_eq!(warnings.trim(), "tributary_counter_total metric name should not include type 'counter'");
 
@@ -204,7 +204,7 @@ async fn a_real_prometheus_scrapes_a_service_without_destinations() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_reports_what_it_waits_for_until_the_collector_has_everything() -> Result<()> {
-    // The interval never ends in this test, so every export is caused by a flush.
+    // The export interval never ends in this test, so every export is caused by a flush.
     let stage = ConsoleScene::start(|config| {
         config
             .service("interval", "300s")
@@ -298,7 +298,8 @@ async fn the_page_renders_in_light_in_dark_and_on_a_phone() -> Result<()> {
         let file = folder.join(format!("{name}.png"));
         let screenshot = format!("--screenshot={}", file.display());
         let size = format!("--window-size={size}");
-        // Virtual time passes faster than the real time of the snapshots: this is enough of it for a plot.
+        // Virtual time in Chromium passes faster than the real time in which snapshots change. This budget
+        // of virtual time suffices for a plot.
         let arguments = ["--virtual-time-budget=400000", &size, more, &screenshot, &page];
         let (run, load) = tokio::join!(tools::chromium::run(&arguments), stage.load(REQUESTS));
         run?;

@@ -56,7 +56,7 @@ fn expressions(document: &Value) -> Vec<String> {
     found
 }
 
-/// The metrics in an expression: every word with one of their prefixes.
+/// Returns the metrics in an expression: every word that begins with a prefix of metric names.
 fn metrics(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| {
@@ -132,7 +132,7 @@ async fn every_query_of_the_dashboard_returns_data_and_every_rule_reads_existing
 }
 
 #[tokio::test]
-async fn each_alert_fires_and_stays_silent_as_its_test_says() -> Result<()> {
+async fn the_alert_rules_pass_their_promtool_tests() -> Result<()> {
     let folder = repository::root().join("envoy/dashboards");
     let promtool = tools::prometheus::promtool().await?;
     for arguments in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]] {

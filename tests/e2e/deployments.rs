@@ -178,7 +178,8 @@ async fn a_credential_reaches_the_collector_without_being_in_a_plugin() -> Resul
 async fn a_trapped_service_is_restarted_without_effect_on_requests() -> Result<()> {
     let module = trap::service()?;
     let scene = start("self_healing.yaml", "otlp_collector", |config| {
-        // Without self metrics: the answer to their export would make the service trap before the first load.
+        // Disables self metrics: the answer to their export would make the service trap before the first
+        // load.
         config
             .set("stats_flush_interval", "0.2s")
             .module(SERVICE_PLUGIN, &module)

@@ -13,7 +13,7 @@ use tributary_tests::sink::Store;
 
 const REQUESTS: u64 = 2_000;
 
-/// The distinct values of an attribute in the series of a histogram; `None` for series without it.
+/// Returns the distinct values of an attribute in the series of a histogram; `None` for series without it.
 fn values(store: &Store, metric: &str, key: &str) -> BTreeSet<Option<ReceivedAttribute>> {
     store.histogram_points(metric).into_iter().map(|point| point.attributes.get(key).cloned()).collect()
 }
@@ -160,7 +160,7 @@ async fn failed_expressions_and_mistyped_values_give_the_default_and_are_counted
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expression_that_does_not_compile_is_refused_with_its_text_and_envoys_reason() -> Result<()> {
+async fn an_expression_that_does_not_compile_is_rejected_with_its_text_and_envoys_reason() -> Result<()> {
     for (expression, reason) in [
         ("request.method ==", "expr_create parse error: ERROR: <input>:1:18: Syntax error"),
         ("request.method.nothing(1)", "expr_create compile error: No overloads provided"),
@@ -168,7 +168,7 @@ async fn an_expression_that_does_not_compile_is_refused_with_its_text_and_envoys
         let config = EnvoyConfig::minimal()?
             .free_ports()
             .worker("dimensions", json!([{"name": "broken", "cel": expression}]));
-        let log = Envoy::refused(&config).await?;
+        let log = Envoy::rejected(&config).await?;
         let expected = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
         assert!(log.contains(&expected) && log.contains(reason), "{log}");
     }
@@ -233,7 +233,7 @@ async fn a_hundred_thousand_distinct_values_are_limited_and_all_counted() -> Res
 
     let store = scene.sink.store();
     let users: u64 = values(&store, DURATION, "user").len().try_into()?;
-    // One of the values is _OTHER, each of the others was sent once.
+    // One of the values is _OTHER; each of the other values was sent once.
     assert!((101..=100 * u64::from(WORKERS) + 1).contains(&users), "{users} values");
     assert_eq!(store.count(DURATION, &[("user", "_OTHER")]) + users - 1, MANY);
     let past = store.sum("shop.requests", &[("user", "_OTHER")]);

@@ -9,7 +9,7 @@ use tributary_tests::upstream::UpstreamFault;
 
 const REQUESTS: u64 = 200_000;
 
-/// Requests that get a complete response.
+/// Returns shapes of requests that get a complete response.
 pub(crate) fn answered() -> [Shape; 8] {
     [
         Shape::get("users", "/users/1").weight(40),
@@ -23,7 +23,7 @@ pub(crate) fn answered() -> [Shape; 8] {
     ]
 }
 
-/// Requests that their clients abort, and bytes that are not HTTP.
+/// Returns shapes of requests that their clients abort, and of bytes that are not HTTP.
 pub(crate) fn broken() -> [Shape; 5] {
     [
         Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeAnswer).weight(2),
@@ -37,7 +37,7 @@ pub(crate) fn broken() -> [Shape; 5] {
     ]
 }
 
-/// Requests with all kinds of clients and upstream failures.
+/// Returns shapes of requests with all kinds of clients and upstream failures.
 fn all_kinds() -> impl Iterator<Item = Shape> {
     let strange = Shape::new("strange method", "PROPFIND", "/users").weight(2);
     answered().into_iter().chain(broken()).chain([strange])

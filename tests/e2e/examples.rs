@@ -108,10 +108,12 @@ fn slow_commands_exist() -> Result<()> {
 #[test]
 fn every_block_has_a_known_info_string() -> Result<()> {
     let known = |info: &str| match info {
-        "text" | "console" | "promql" | "yaml worker" | "yaml service" | "yaml configuration" => true,
-        // The test of the console runs the hook.
+        "text" | "mermaid" | "console" | "promql" | "yaml worker" | "yaml service" | "yaml configuration" => {
+            true
+        }
+        // The test of the console runs the block with the hook.
         "yaml annotations" | "yaml telemetry" | "yaml hook" | "console of minutes" => true,
-        // The test of the shared counters compares it with the file.
+        // The test of the shared counters compares this block with the file.
         "rust of tests/plain-plugin/src/lib.rs" => true,
         other => ["console with envoy/", "sh where there is a", "yaml of envoy/"]
             .iter()

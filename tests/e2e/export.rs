@@ -23,7 +23,7 @@ fn shapes() -> [Shape; 4] {
     ]
 }
 
-/// The count of each series of the duration.
+/// Returns the count of each series of the duration metric.
 fn counts(store: &Store) -> BTreeMap<Attributes, u64> {
     let points = store.histogram_points(DURATION).into_iter();
     points.map(|point| (point.attributes, point.histogram.count)).collect()

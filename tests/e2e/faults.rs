@@ -43,7 +43,8 @@ async fn without_a_service_traffic_continues_and_each_worker_logs_it_once() -> R
         envoy.admin().wait_for_counter("wasmcustom.tributary_flushes_blocked", 11).await?;
         let logged = lines(&envoy.log()?, "no service has registered the queue");
         assert!((1..=2).contains(&logged), "{logged} lines of two workers");
-        // All requests are still in the workers, and the statistics say so, each worker's with its flush.
+        // All requests are still in the workers, and the statistics report this; each worker reports its
+        // requests when it flushes.
         envoy.admin().wait_for_counter("wasmcustom.tributary_observations_total", REQUESTS).await?;
         let stats = envoy.admin().stats().await?;
         let observations = |part: &str| stats.counter(&format!("wasmcustom.tributary_observations_{part}"));
@@ -67,14 +68,14 @@ async fn a_service_under_another_vm_id_is_found_by_the_configured_vm_id() -> Res
     Ok(())
 }
 
-/// Starts an Envoy that must refuse its configuration, and returns its log.
-async fn refused(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<String> {
-    Envoy::refused(&edit(EnvoyConfig::minimal()?.free_ports())).await
+/// Starts an Envoy that must reject its configuration, and returns its log.
+async fn rejected(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<String> {
+    Envoy::rejected(&edit(EnvoyConfig::minimal()?.free_ports())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_configuration_of_the_filter_is_refused_with_one_line_per_problem() -> Result<()> {
-    let log = refused(|config| {
+async fn a_wrong_configuration_of_the_filter_is_rejected_with_one_line_per_problem() -> Result<()> {
+    let log = rejected(|config| {
         config
             .worker("flush", json!({"interval": 5}))
             .worker("counters", json!([{"key": "a b"}]))
@@ -93,9 +94,9 @@ async fn a_wrong_configuration_of_the_filter_is_refused_with_one_line_per_proble
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_configuration_of_the_service_is_refused_with_one_line_per_problem() -> Result<()> {
+async fn a_wrong_configuration_of_the_service_is_rejected_with_one_line_per_problem() -> Result<()> {
     let log =
-        refused(|config| config.service("interval", "1 s").service("destinations[0].path", "v1/metrics"))
+        rejected(|config| config.service("interval", "1 s").service("destinations[0].path", "v1/metrics"))
             .await?;
     for problem in [
         r#"configuration of the service: interval: found "1 s", allowed: a duration from 100ms to 1h"#,

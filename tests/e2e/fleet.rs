@@ -1,4 +1,4 @@
-//! Several Envoys with one engine, whose sums are the traffic of all.
+//! Several Envoys export to one engine, and sums in the engine are the traffic of all Envoys.
 
 use anyhow::Result;
 use serde_json::json;
@@ -27,7 +27,7 @@ async fn envoy(id: &str, upstream: &Upstream, engine: &VictoriaMetrics) -> Resul
     Envoy::start(&config, &EnvoyOptions::workers(2)).await
 }
 
-/// Sends `requests` requests; those of the slowest Envoy take 60 ms each.
+/// Sends `requests` requests; each request to the slowest Envoy takes 60 ms.
 async fn load(envoy: &Envoy, requests: u64) -> Result<()> {
     let slow = if requests == 1_000 { 60 } else { 0 };
     let shapes = [

@@ -63,7 +63,7 @@ async fn folding_sends_one_batch_per_worker_and_interval_and_max_requests_of_1_s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_flush_when_envoy_ends() -> Result<()> {
-    // The interval never ends in this test, so the only flush is the one at the shutdown.
+    // The flush interval never ends in this test, so the worker flushes only at the shutdown.
     let scene = Scene::start(WORKERS, |config| config.worker("flush", json!({"interval": "5m"}))).await?;
     scene.load(1_000, [Shape::get("users", "/users/1")]).await?;
     assert_eq!(scene.stats().await?.counter("wasmcustom.tributary_batches_received")?, 0);

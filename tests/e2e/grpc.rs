@@ -42,7 +42,7 @@ enum Client {
     CancelEarly,
 }
 
-/// A call with the expected values of `rpc.method`, `rpc.status_code` (by its number) and `error.type`.
+/// A call with the expected values of `rpc.method`, `rpc.status_code` (here a number) and `error.type`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     path: &'static str,
@@ -89,8 +89,8 @@ fn answered() -> Vec<Case> {
         }),
         case(method::FAIL, one, internal, |answer| answer.status == Some(13)),
         unimplemented("/shop.Orders/Unknown"),
-        // Answers of Envoy: without a route, without an upstream, after a reset, after a timeout, after the
-        // deadline.
+        // Envoy answers these calls itself: without a route, without an upstream, after a reset, after a
+        // timeout, after the deadline.
         unimplemented("/shop.Nowhere/Get"),
         case("/shop.Down/Get", one, unavailable, |answer| answer.status == Some(14)),
         case(method::RESET, one, unavailable, |answer| answer.status == Some(14)),
@@ -115,7 +115,7 @@ fn without_status() -> Vec<Case> {
 /// The attributes of a series of calls: `rpc.method`, `rpc.status_code` and `error.type`.
 type Series = [Option<String>; 3];
 
-/// The name of a status.
+/// Returns the name of a status.
 fn name(status: i64) -> &'static str {
     match status {
         0 => "OK",
@@ -157,7 +157,7 @@ impl GrpcScene {
         Ok(Self { scene, server: Arc::new(server), _closed_port: closed_port })
     }
 
-    /// Makes the calls of all cases, those of different cases concurrently; returns the number of calls by
+    /// Makes the calls of all cases; different cases run concurrently. Returns the number of calls by
     /// series.
     async fn call(&self, cases: Vec<Case>) -> Result<BTreeMap<Series, u64>> {
         let ingress = self.scene.envoy.listener("ingress")?;
@@ -302,7 +302,7 @@ async fn the_access_logger_counts_each_call() -> Result<()> {
     each_call_is_counted(EnvoyConfig::as_access_logger).await
 }
 
-/// Keeps only the HTTP filters at these positions, in this order.
+/// Keeps only the HTTP filters at the positions `places`, in this order.
 fn with_filters(config: EnvoyConfig, places: &[usize]) -> EnvoyConfig {
     let path = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters";
     let filter = |place: &usize| config.get(&format!("{path}[{place}]")).cloned();

@@ -29,7 +29,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
 }
 
 /// Extracts the module as both control planes do, by media types: from the last layer if that is a gzipped
-/// tar with a plugin.wasm, else from the one of two layers that is a module.
+/// tar with a plugin.wasm, else from whichever of two layers is a module.
 fn module_in(copy: &Path) -> Result<Vec<u8>> {
     let manifest: Value = serde_json::from_slice(&std::fs::read(copy.join("manifest.json"))?)?;
     let layers = manifest.get("layers").and_then(Value::as_array).context("layers")?;

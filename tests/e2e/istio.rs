@@ -275,7 +275,7 @@ async fn each_request_is_counted_by_both_sides_with_istios_labels() -> Result<()
             .collect();
         assert_eq!(counts, expected, "{name}");
     }
-    // Bodies, and at most 1 KiB of headers per request.
+    // The byte counts include bodies, and at most 1 KiB of headers per request.
     let bytes = |name, reporter| {
         let points = store.histogram_points(name).into_iter();
         let wanted = points.filter(|point| matches(&point.attributes, &[("reporter", reporter)]));

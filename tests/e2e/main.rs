@@ -1,11 +1,14 @@
 //! The end-to-end tests, on a real Envoy with real collectors.
 //!
-//! They are one program: what they share is linked once, and while some wait for Envoy, others run. The name
-//! of a test begins with the name of its file: `cargo xtask test --e2e traps` runs the tests of `traps.rs`.
+//! The tests are one program: shared code is linked once, and while some tests wait for Envoy, others run.
+//! The name of a test begins with the name of its file: `cargo xtask test --e2e traps` runs the tests of
+//! `traps.rs`.
 
+mod ambiguous_responses;
 mod attach_points;
 mod attachments;
 mod capabilities;
+mod cardinality;
 mod changes;
 mod check;
 mod collector_faults;

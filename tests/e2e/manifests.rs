@@ -173,7 +173,7 @@ fn apply_patch(envoy: &mut Value, patch: &Value, context: &str) -> Result<()> {
     Ok(())
 }
 
-/// The filter that the control planes make for a plugin from a registry.
+/// Returns the filter that the control planes make for a plugin from a registry.
 fn filter(configuration: &str, vm_id: Value) -> Value {
     let mut vm_config = json!({
         "runtime": "envoy.wasm.runtime.v8",
@@ -213,7 +213,8 @@ async fn start(files: &[&str], context: &str, collector: &str) -> Result<Scene> 
     Ok(Scene { upstream, sink, envoy })
 }
 
-/// Sends requests and waits until the collector has each, in the counter too if the worker has one.
+/// Sends requests and waits until the collector has each request, also in the shared counter if the worker
+/// has one.
 async fn counts(scene: &Scene, with_counter: bool) -> Result<()> {
     scene.load(REQUESTS, [Shape::get("users", "/users/1")]).await?;
     let counted = |store: &Store| (store.count(DURATION, &[]), store.sum(COUNTER, &[]));
@@ -273,7 +274,7 @@ fn the_check_finds_in_the_manifests_only_what_their_comments_explain() -> Result
         (&["istio/service.yaml", "istio/sidecar.yaml", "istio/gateway.yaml"][..], &[][..]),
         (&["istio/service.yaml", "istio/wasm_plugin.yaml"], &[]),
         (&["gateway/proxy.yaml", "gateway/patch_policy.yaml"], &[]),
-        // An extension policy has only failOpen.
+        // An EnvoyExtensionPolicy has no failure policy except failOpen.
         (
             &["gateway/proxy.yaml", "gateway/extension_policy.yaml"],
             &[(Severity::Warning, Rule::FailurePolicy)],

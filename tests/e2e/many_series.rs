@@ -16,7 +16,7 @@ use tributary_tests::sink::Store;
 
 const TENANT: &str = "tenant";
 
-/// One request of each tenant, and a second one of every third tenant.
+/// Returns shapes for one request of each tenant, and for a second request of every third tenant.
 fn shapes(tenants: usize) -> impl Iterator<Item = Shape> {
     (0..tenants).map(|number| {
         let tenant = tenant(number);

@@ -105,7 +105,7 @@ async fn counts_reach_a_collector_that_requires_a_client_certificate() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_authority_is_refused() -> Result<()> {
+async fn a_certificate_of_another_authority_is_rejected() -> Result<()> {
     let (known, unknown, sink) = (certificates()?, certificates()?, Sink::start(0).await?);
     let proxy = tls_proxy(known.path(), &sink).await?;
     let port = proxy.listener("tls")?.port();

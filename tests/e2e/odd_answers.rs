@@ -1,5 +1,5 @@
 //! Rare situations on a real Envoy: header values that are not UTF-8, a log that is off, late responses,
-//! streams of a VM that was replaced, and refused configurations. No VM traps, and the counts are right.
+//! streams of a VM that was replaced, and rejected configurations. No VM traps, and the counts are right.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use tributary_tests::trap;
 use tributary_tests::upstream::ECHO_HEADER;
 
 const REQUESTS: u64 = 40;
-/// Values that are not UTF-8: a stray byte, an unfinished sequence, a surrogate, a sequence that is too long;
-/// and an empty one.
+/// Values that are not UTF-8 (a stray byte, an unfinished sequence, a surrogate, an overlong sequence), and
+/// an empty value.
 const ODD: [&[u8]; 6] =
     [b"caf\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", &[0x80; 4_000], b""];
 
@@ -71,7 +71,7 @@ async fn wait_for(sink: &Sink, points: &[&str], requests: u64) -> Result<()> {
     Ok(())
 }
 
-/// Ends Envoy, and expects that no VM has failed.
+/// Ends Envoy, and expects that no VM trapped.
 async fn end(mut envoy: Envoy) -> Result<()> {
     assert_eq!(envoy.reloads().await?, [].into());
     ensure!(envoy.terminate(LIMIT).await?.success(), "{}", envoy.log()?);
@@ -80,7 +80,7 @@ async fn end(mut envoy: Envoy) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn header_values_that_are_no_text_pass_and_are_counted() -> Result<()> {
+async fn header_values_that_are_not_utf_8_pass_and_are_counted() -> Result<()> {
     let servers = Servers::start().await?;
     let points = [
         ("filter", AttachPoint::HttpFilter, "worker_filter", json!({})),
@@ -119,17 +119,18 @@ async fn header_values_that_are_no_text_pass_and_are_counted() -> Result<()> {
         let tally = load(&envoy, name, odd("/users/1")).await?;
         ensure!(tally.by_status() == [(200, REQUESTS)].into(), "{name}: {tally:?}");
     }
+    // The console flushes nothing before the service's first heartbeat.
+    wait_for(&servers.sink, &points.each_ref().map(|(name, ..)| *name), REQUESTS).await?;
     let tally = load(&envoy, "console", odd("/flush?timeout_ms=1")).await?;
     ensure!(
         tally.failed() == 0 && tally.by_status().keys().all(|status| [200, 202].contains(status)),
         "{tally:?}"
     );
-    wait_for(&servers.sink, &points.each_ref().map(|(name, ..)| *name), REQUESTS).await?;
     end(envoy).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_whose_headers_are_no_text_gets_everything_in_the_end() -> Result<()> {
+async fn a_collector_whose_headers_are_not_utf_8_gets_everything_in_the_end() -> Result<()> {
     let servers = Servers::start().await?;
     let retry = json!({"initial_interval": "100ms", "max_interval": "200ms"});
     let filter = AttachedPlugin::new("filter", "worker_filter", &at("filter", json!({})));
@@ -225,7 +226,7 @@ async fn modules_work_where_envoy_logs_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
+async fn a_response_to_a_call_of_a_replaced_vm_is_ignored() -> Result<()> {
     let module = trap::service_on_fault()?;
     let deltas = Sink::start(0).await?.allowing_gaps();
     let mut scene = Scene::of("envoy/self_healing.yaml", "otlp_collector", 1, |config| {
@@ -271,7 +272,7 @@ async fn an_answer_to_a_call_of_an_earlier_vm_reaches_nobody() -> Result<()> {
 
 /// A VM ends with an HTTP stream and a connection open at each attach point.
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_that_outlive_their_vm_end_without_a_trap_in_the_next_one() -> Result<()> {
+async fn streams_that_outlive_their_vm_cause_no_trap_in_the_next_one() -> Result<()> {
     for module in ["worker_filter", "worker_filter_full"] {
         let servers = Servers::start().await?;
         let file = trap::worker(&format!("{module}.wasm"))?;
@@ -334,7 +335,7 @@ async fn streams_that_outlive_their_vm_end_without_a_trap_in_the_next_one() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_configuration_that_is_tried_again_changes_nothing() -> Result<()> {
+async fn a_rejected_configuration_that_is_tried_again_changes_nothing() -> Result<()> {
     for module in ["worker_filter", "worker_filter_full"] {
         let servers = Servers::start().await?;
         let base = servers.config()?;
@@ -343,10 +344,11 @@ async fn a_refused_configuration_that_is_tried_again_changes_nothing() -> Result
         };
         let plugin = |phase: &str| AttachedPlugin::new("worker", module, &at(phase, json!({})));
         let wrong = |more: Value| AttachedPlugin::new("worker", module, &at("wrong", more));
-        let refused = [
+        let rejected = [
             wrong(json!({"flsh": 1})),
             wrong(json!({"metrics": [{"name": "x", "value": "request.size +", "kind": "counter"}]})),
-            // A VM of its own that may not do enough, and one that fails as it is configured.
+            // One plugin has its own VM, which lacks capabilities. The other plugin fails while it is
+            // configured.
             wrong(json!({})).vm_configuration("restricted").allow([
                 "proxy_on_context_create",
                 "proxy_on_configure",
@@ -374,8 +376,8 @@ async fn a_refused_configuration_that_is_tried_again_changes_nothing() -> Result
                 update(&envoy, plugin(phase), "success").await?;
                 sent = 0;
             }
-            for refused in &refused {
-                update(&envoy, refused.clone(), "rejected").await?;
+            for rejected in &rejected {
+                update(&envoy, rejected.clone(), "rejected").await?;
                 let tally = load(&envoy, "ingress", users()).await?;
                 ensure!(tally.by_status() == [(200, REQUESTS)].into(), "{phase}: {tally:?}");
                 sent += REQUESTS;
@@ -385,7 +387,7 @@ async fn a_refused_configuration_that_is_tried_again_changes_nothing() -> Result
         assert_eq!(servers.sink.store().count(DURATION, &[("at", "wrong")]), 0);
         assert_eq!(envoy.reloads().await?, [].into());
         ensure!(envoy.terminate(LIMIT).await?.success());
-        // Only where it was to fail: without a context, before any stream, once each time.
+        // VMs trap only where the test expects it: without a context, before any stream, once each time.
         let traps = envoy.traps()?;
         let failed: Vec<_> = traps.iter().filter(|line| line.contains("Function: ")).collect();
         let as_wanted = failed.iter().all(|line| line.contains("Function: proxy_on_configure failed"));

@@ -105,7 +105,8 @@ async fn envoy_never_completes_aborted_requests() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_response_is_counted_by_its_status() -> Result<()> {
-    // Only a few: Envoy closes such a connection after a second (delayed_close_timeout).
+    // Sends only a few requests, because Envoy closes a connection with a truncated response after a second
+    // (delayed_close_timeout).
     let broken = Shape::get("broken", "/orders").status(207).body_bytes(1000).fault(UpstreamFault::Truncate);
     let Run { tally, stats, served } = run(16, [broken]).await?;
     assert_eq!(tally.shape("broken").truncated, [(207, 16)].into());

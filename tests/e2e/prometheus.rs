@@ -172,7 +172,7 @@ async fn promtool_reads_the_same_value() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_refusal_of_prometheus_is_an_error_with_its_reason() -> Result<()> {
+async fn a_rejection_by_prometheus_is_an_error_with_its_reason() -> Result<()> {
     let prometheus = Prometheus::start(0).await?;
     let now = now()?;
     send(&prometheus, vec![total("users").sample(now - 1000, 3.0)]).await?;

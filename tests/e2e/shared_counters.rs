@@ -14,14 +14,15 @@ const REQUESTS: u64 = 2_000;
 const MODULE: &str = "target/wasm/tributary_plain_plugin.wasm";
 const SOURCE: &str = "tests/plain-plugin/src/lib.rs";
 
-/// Builds the module of the plugin, as its author would.
+/// Builds the module of the third-party plugin, as its author would.
 fn build() -> Result<()> {
     let output = cargo::xtask(&["build", "--plugin", "tributary-plain-plugin"]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
-/// Adds the plugin before Tributary's filter, once for each `vm_id` and `HEADER=COUNTER`.
+/// Adds the plugin before Tributary's filter, once for each pair of a `vm_id` and a configuration
+/// `HEADER=COUNTER`.
 fn with_plugins(config: EnvoyConfig, plugins: &[(&str, &str)]) -> EnvoyConfig {
     let filter = |(vm_id, configuration): &(&str, &str)| -> Value {
         json!({"name": configuration, "typed_config": {
@@ -75,7 +76,7 @@ async fn a_plugin_made_with_the_plain_sdk_reads_the_exact_count_of_all_workers()
         let name = format!("listener.127.0.0.1_{}.worker_{worker}.downstream_cx_total", ingress.port());
         assert!(scene.stats().await?.counter(&name)? > 0, "each worker has a share");
     }
-    // These requests are in neither counter.
+    // Neither counter includes these requests.
     let url = format!("http://{ingress}/health");
     let read = async || -> Result<[String; 4]> {
         let answer = reqwest::Client::new().get(&url).send().await?;
@@ -90,7 +91,7 @@ async fn a_plugin_made_with_the_plain_sdk_reads_the_exact_count_of_all_workers()
             .map_err(|_| anyhow::anyhow!("four"))
     };
     let count = REQUESTS.to_string();
-    let wanted = [count.as_str(), count.as_str(), "nobody has counted yet", "nobody has counted yet"];
+    let wanted = [count.as_str(), count.as_str(), "nothing was counted yet", "nothing was counted yet"];
     poll::until("the plugin to read every request", LIMIT, async || {
         let seen = read().await?;
         Ok(Seen::when(seen == wanted, seen))
@@ -110,7 +111,7 @@ fn the_example_in_the_documentation_is_the_plugin() -> Result<()> {
     let source = markdown::read(SOURCE)?;
     ensure!(!blocks.is_empty(), "no example of {SOURCE}");
     for block in blocks {
-        // Compares without indentation.
+        // Compares lines without their indentation.
         let lines =
             |text: &str| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n");
         assert!(lines(&source).contains(lines(&block.text).trim()), "{}:{}", block.file, block.line);

@@ -33,7 +33,7 @@ fn requests() -> Vec<Shape> {
     ]
 }
 
-/// The `authorization` headers that the upstream received since `before`, with their counts.
+/// Returns the `authorization` headers that the upstream received since `before`, with their counts.
 fn since(scene: &Scene, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let now = scene.upstream.served().authorized.into_iter();
     let new = now.map(|(value, count)| (value.clone(), count - before.get(&value).copied().unwrap_or(0)));
@@ -81,8 +81,8 @@ async fn a_change_reaches_every_worker_within_a_tick() -> Result<()> {
             .await?;
         server.set_mode(TokenServerMode::Down);
         let newest = server.newest();
-        // Workers read values every 50 ms. If a load used only the newest token, every worker has it, because
-        // the connections of the load generator are spread over all of them.
+        // Workers read values every 50 ms. If a load used only the newest token, every worker has that
+        // token, because the connections of the load generator are spread over all workers.
         poll::until("only the newest token to be used", LIMIT, async || {
             let before = scene.upstream.served().authorized;
             scene.load(200, requests()).await?;
@@ -152,7 +152,7 @@ async fn responses_have_headers_and_a_count_over_all_workers() -> Result<()> {
     let url = format!("http://{}", scene.envoy.listener("ingress")?);
     let mut counts = Vec::new();
     for (number, path) in (1..=40).zip(["/users/1", "/health", "/nowhere", "/orders/2"].into_iter().cycle()) {
-        // Uses a new client each time, whose connection the kernel gives to any worker.
+        // Uses a new client each time, because the kernel gives each new connection to any of the workers.
         let response = reqwest::Client::new().get(format!("{url}{path}")).send().await?;
         let text = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)

@@ -8,7 +8,7 @@ use tributary_tests::load::Shape;
 use tributary_tests::poll::{self, Seen};
 use tributary_tests::scene::{LIMIT, Scene};
 
-/// The lines of the tap in Envoy's log, without the prefix `tap`.
+/// Returns the lines of the tap in Envoy's log, without the prefix `tap`.
 fn lines(envoy: &Envoy) -> Result<Vec<String>> {
     let log = envoy.log()?;
     Ok(log

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use serde_json::json;
+use tributary_tests::client_hello;
 use tributary_tests::config::{AttachedPlugin, EnvoyConfig};
 use tributary_tests::echo::{CLOSE, EchoClient, EchoServer, RESET};
 use tributary_tests::front_proxy::{FrontProxy, HttpVersion, Identity};
@@ -20,7 +21,7 @@ const DURATION: &str = "tcp.connection.duration";
 
 const SERVER_NAME: &str = "shop.example.com";
 
-/// Starts a scene with a server behind the listener `tcp` and none behind `broken`.
+/// Starts a scene with a server behind the listener `tcp` and no server behind the listener `broken`.
 async fn scene(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<(Scene, EchoServer)> {
     let (server, closed_port) = (EchoServer::start().await?, ReservedPort::new()?);
     let scene = Scene::of("tests/e2e/config/tcp.yaml", "otlp_collector", 2, |config| {
@@ -28,22 +29,6 @@ async fn scene(edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<(Scene, 
     })
     .await?;
     Ok((scene, server))
-}
-
-/// A minimal TLS ClientHello with [`SERVER_NAME`] (RFC 8446 section 4.1.2, RFC 6066 section 3).
-fn client_hello() -> Result<Vec<u8>> {
-    let with_length = |bytes: &[u8]| -> Result<Vec<u8>> {
-        Ok([&u16::try_from(bytes.len())?.to_be_bytes(), bytes].concat())
-    };
-    let name = [&[0][..], &with_length(SERVER_NAME.as_bytes())?].concat();
-    let server_name = [&[0, 0][..], &with_length(&with_length(&name)?)?].concat();
-    let random = [7; 32];
-    let one_cipher = [0, 2, 0xc0, 0x2f];
-    let no_compression = [1, 0];
-    let body =
-        [&[3, 3][..], &random[..], &[0], &one_cipher, &no_compression, &with_length(&server_name)?].concat();
-    let handshake = [&[1, 0][..], &with_length(&body)?].concat();
-    Ok([&[22, 3, 1][..], &with_length(&handshake)?].concat())
 }
 
 fn counted(store: &Store) -> [u64; 5] {
@@ -78,7 +63,7 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         plain.close().await?;
 
         let mut tls = EchoClient::connect(tcp).await?;
-        let hello = client_hello()?;
+        let hello = client_hello::encode(SERVER_NAME)?;
         tls.exchange(&hello).await?;
         tls.reset()?;
 
@@ -94,7 +79,8 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         EchoClient::connect(idle).await?.send_until_closed(b"").await?;
         echoed += u64::try_from(size + hello.len() + no_hello.len())?;
     }
-    // Eight of nine get a filter chain; the client that sends nothing leaves before.
+    // Eight of nine connections get a filter chain; the client that sends nothing closes its connection
+    // before.
     let filtered = 8 * rounds;
     let total = match from {
         Stage::Accepted => filtered + rounds,
@@ -127,7 +113,7 @@ async fn each_connection_is_counted(attach: fn(EnvoyConfig) -> EnvoyConfig, from
         }
         assert_eq!(store.count(DURATION, &[(key, value)]), expected, "{key}");
     }
-    // Envoy 1.40.0 has a flag for this, 1.36.4 has none.
+    // Envoy 1.40.0 has a response flag for an upstream reset, Envoy 1.36.4 does not.
     let reset = store.sum(CLOSED, &[("error.type", "upstream_remote_reset")]);
     assert!([0, rounds].contains(&reset), "{reset}");
     let closed = store.number_points(CLOSED);

@@ -147,8 +147,8 @@ async fn a_service_that_is_not_restarted_affects_no_request_and_workers_stay_wit
     Ok(())
 }
 
-/// Workers cannot read the heartbeat of such a service, but they read the length of the queue from
-/// statistics.
+/// Workers cannot read the heartbeat of a service with another `vm_id`, but they read the length of the
+/// queue from statistics.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_trap_of_a_service_under_another_vm_id_the_queue_stays_within_its_limit() -> Result<()> {
     let module = trap::service()?;
@@ -233,7 +233,8 @@ async fn worker_traps(module: &str, policy: &str, is_logger: bool) -> Result<()>
     assert_eq!(ledger.destination("collector")?.exported, exported, "{ledger:?}");
     assert_eq!(ledger.pending, counted - exported, "{ledger:?}");
     ensure!(ledger.pending > 0 && exported >= REQUESTS, "{ledger:?}");
-    // At the shutdown live workers flush. They add nothing, so everything pending was lost.
+    // At the shutdown live workers flush. These flushes add no observations, so all pending observations
+    // were lost.
     ensure!(scene.envoy.terminate(LIMIT).await?.success(), "Envoy ended with an error");
     let expected = format!("the service shuts down: {exported} observations aggregated");
     ensure!(scene.envoy.log_contains(&expected)?, "{}", scene.envoy.log()?);

@@ -54,7 +54,7 @@ async fn the_latest_values_of_all_instances_are_read_back() -> Result<()> {
     let mut collector = VictoriaMetrics::start(0).await?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let client = reqwest::Client::new();
-    // Two exports of one process, one of another.
+    // Sends two exports of one process, and one export of another process.
     for (instance, seconds_ago, count) in [("a", 2, 10), ("a", 1, 25), ("b", 1, 7)] {
         let time = (now - Duration::from_secs(seconds_ago)).as_nanos().try_into()?;
         let body = message(instance, time, count)?.encode_to_vec();

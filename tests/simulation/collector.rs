@@ -10,14 +10,16 @@ use tributary_tests::sink::Store;
 /// A collector and the network between it and Envoy.
 pub(crate) struct SimulatedCollector {
     pub(crate) cluster: &'static str,
-    /// Whether it gets cumulative points, which it may get again after an unconfirmed request.
+    /// Whether the collector gets cumulative points. The service may send these again after an unconfirmed
+    /// request.
     pub(crate) is_cumulative: bool,
     pub(crate) store: Store,
     pub(crate) fault_mode: CollectorFault,
     /// Exports without an answer so far.
     calls: Vec<Pending>,
-    /// Observations in deltas that it refused permanently, which are not sent again.
-    pub(crate) refused: u64,
+    /// Observations in deltas that the collector rejected permanently; the service does not send these
+    /// again.
+    pub(crate) rejected: u64,
     /// Observations that the service had aggregated and not exported when it trapped.
     pub(crate) lost: u64,
 }
@@ -37,7 +39,7 @@ pub(crate) enum CollectorFault {
     Garbage,
     /// Stores everything, and reports one rejected point.
     PartialSuccess,
-    /// Neither its answer nor one of Envoy ever arrives.
+    /// No answer ever arrives, neither from the collector nor from Envoy.
     Lost,
 }
 
@@ -72,14 +74,14 @@ struct Pending {
     answer: Option<FakeAnswer>,
     /// The request to store together with the answer: deltas are sent again if their answer is lost.
     post: Option<FakePost>,
-    /// Whether the collector refuses it.
-    is_refused: bool,
+    /// Whether the collector rejects the request.
+    is_rejected: bool,
 }
 
 impl SimulatedCollector {
     pub(crate) fn new(cluster: &'static str, is_cumulative: bool) -> Self {
         let (store, fault_mode, calls) = (Store::with_gaps(), CollectorFault::Healthy, Vec::new());
-        Self { cluster, is_cumulative, store, fault_mode, calls, refused: 0, lost: 0 }
+        Self { cluster, is_cumulative, store, fault_mode, calls, rejected: 0, lost: 0 }
     }
 
     /// Receives an export.
@@ -105,26 +107,26 @@ impl SimulatedCollector {
             // ExportMetricsPartialSuccess { rejected_data_points: 1 }.
             CollectorFault::PartialSuccess => with_body(vec![0x0a, 0x02, 0x08, 0x01]),
         };
-        let is_refused = matches!(self.fault_mode, CollectorFault::Status(400 | 500));
+        let is_rejected = matches!(self.fault_mode, CollectorFault::Status(400 | 500));
         if is_stored && self.is_cumulative {
             self.take(&post).unwrap();
         }
         let wait = if self.fault_mode == CollectorFault::Late { timeout } else { latency };
         let due_ns = if self.fault_mode == CollectorFault::Lost { u64::MAX } else { now + wait };
-        let post = ((is_stored || is_refused) && !self.is_cumulative).then_some(post);
-        self.calls.push(Pending { call, due_ns, answer, post, is_refused });
+        let post = ((is_stored || is_rejected) && !self.is_cumulative).then_some(post);
+        self.calls.push(Pending { call, due_ns, answer, post, is_rejected });
     }
 
     /// Returns the next answer that is due.
     pub(crate) fn answer(&mut self, now: u64) -> Option<(u32, Option<FakeAnswer>)> {
         let at = self.calls.iter().position(|call| call.due_ns <= now)?;
-        let Pending { call, answer, post, is_refused, .. } = self.calls.remove(at);
+        let Pending { call, answer, post, is_rejected, .. } = self.calls.remove(at);
         if let Some(post) = post {
             let before = self.counts().0;
             self.take(&post).unwrap();
-            // Refused deltas are not sent again. The store gets them all the same, so that the next window
-            // follows.
-            self.refused += if is_refused { self.counts().0 - before } else { 0 };
+            // Rejected deltas are not sent again. The store gets them nevertheless, so that the window of
+            // the next deltas follows theirs.
+            self.rejected += if is_rejected { self.counts().0 - before } else { 0 };
         }
         Some((call, answer))
     }
@@ -134,7 +136,7 @@ impl SimulatedCollector {
         self.calls.clear();
     }
 
-    /// Counts the received observations, including refused ones, by the histogram and by the shared counter.
+    /// Counts the received observations, including rejected ones, by the histogram and by the shared counter.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.store.count(DURATION, &[]), self.store.sum(COUNTER, &[]))
     }

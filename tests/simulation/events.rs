@@ -22,7 +22,7 @@ events! {
     WorkerEnded,
     WorkerTrapped,
     ServiceTrapped,
-    /// The service trapped while the collector of deltas had a part of the shared counter.
+    /// The service trapped while the collector of deltas had only a part of the shared counter.
     CounterOutlivedService,
     /// Observations that were dropped for a collector.
     Dropped,
@@ -32,12 +32,12 @@ events! {
     /// Observations in batches that never arrived.
     Missing,
     Duplicate,
-    Refused,
+    Invalid,
     Export,
     ExportFailed,
     ClockWentBack,
     ClockJumpedForward,
-    /// The clock went back between a trap of the service and the start of the next one.
+    /// The clock went back between a trap of the service and the start of the next service.
     ClockWentBackWithoutService,
     SeriesEnded,
     LoggedAtShutdown,
@@ -56,7 +56,7 @@ impl EventCounts {
         other.0.iter().for_each(|(event, count)| self.add(*event, *count));
     }
 
-    /// The events that never occurred.
+    /// Returns the events that never occurred.
     pub(crate) fn missed(&self) -> Vec<Event> {
         let missed = |event: &&Event| self.0.get(event).is_none_or(|count| *count == 0);
         Event::ALL.iter().filter(missed).copied().collect()

@@ -15,7 +15,7 @@ pub(crate) struct QueueLedger {
     pub(crate) enqueued: u64,
     pub(crate) aggregated: u64,
     pub(crate) duplicates: u64,
-    pub(crate) refused: u64,
+    pub(crate) invalid: u64,
     missing: u64,
 }
 
@@ -28,7 +28,7 @@ struct Producer {
 }
 
 impl QueueLedger {
-    /// Records that a worker enqueued an item; returns its observations.
+    /// Records that a worker enqueued an item; returns the number of observations in the item.
     pub(crate) fn put(&mut self, item: &[u8]) -> u64 {
         let batch = Batch::decode(item.to_vec()).unwrap();
         let observations = batch.observations();
@@ -50,12 +50,12 @@ impl QueueLedger {
         fake::with(|host| host.queues.taken = Some(Vec::new()));
         calls();
         let taken = fake::with(|host| host.queues.taken.take()).unwrap_or_default();
-        taken.iter().for_each(|item| self.took(item, is_restarted));
+        taken.iter().for_each(|item| self.record_taken(item, is_restarted));
     }
 
-    fn took(&mut self, item: &[u8], is_restarted: bool) {
+    fn record_taken(&mut self, item: &[u8], is_restarted: bool) {
         let Ok(batch) = Batch::decode(item.to_vec()) else {
-            self.refused += 1;
+            self.invalid += 1;
             return;
         };
         let producer = self.producers.get_mut(&batch.producer).unwrap();
@@ -63,8 +63,8 @@ impl QueueLedger {
             self.duplicates += 1;
             return;
         }
-        // The service detects missing batches between two batches of a producer, and before the first if it
-        // was restarted.
+        // The service detects missing batches between two batches of a producer, and before the first batch
+        // if the service was restarted.
         if producer.last > 0 || is_restarted {
             let between = producer.batches.range(producer.last + 1..batch.sequence);
             self.missing += between.map(|(_, observations)| observations).sum::<u64>();
@@ -73,7 +73,7 @@ impl QueueLedger {
         self.aggregated += batch.observations();
     }
 
-    /// Observations that were enqueued and neither aggregated nor detected as missing.
+    /// Counts observations that were enqueued and neither aggregated nor detected as missing.
     pub(crate) fn unknown(&self) -> u64 {
         self.enqueued - self.aggregated - self.missing
     }
@@ -87,8 +87,8 @@ impl QueueLedger {
             stat("batches_duplicate"),
             stat("batches_invalid"),
         ];
-        let expected = [self.enqueued, self.aggregated, self.missing, self.duplicates, self.refused];
-        assert_eq!(reported, expected, "enqueued, aggregated, missing, duplicate and refused");
+        let expected = [self.enqueued, self.aggregated, self.missing, self.duplicates, self.invalid];
+        assert_eq!(reported, expected, "enqueued, aggregated, missing, duplicate and invalid");
     }
 }
 
@@ -97,7 +97,7 @@ impl QueueLedger {
 pub(crate) struct Account {
     pub(crate) exported: u64,
     pub(crate) waiting: u64,
-    dropped: [(&'static str, u64); 3],
+    dropped: [(&'static str, u64); 4],
 }
 
 impl Account {
@@ -106,7 +106,7 @@ impl Account {
         Self {
             exported: part(&format!("exported.{destination}")),
             waiting: part(&format!("waiting.{destination}")),
-            dropped: ["table", "collector", "trap"]
+            dropped: ["table", "collector", "ambiguous", "trap"]
                 .map(|reason| (reason, part(&format!("dropped.{destination}.{reason}")))),
         }
     }
@@ -120,7 +120,7 @@ impl Account {
     }
 }
 
-/// Copies the items in the queue after the first `skipped`.
+/// Copies the items in the queue except the first `skipped`.
 pub(crate) fn items(skipped: usize) -> Vec<Vec<u8>> {
     fake::with(|host| host.queues.items(QUEUE_HTTP).skip(skipped).map(<[u8]>::to_vec).collect())
 }

@@ -1,8 +1,8 @@
-//! Simulates workers, queue, service and collectors in one thread with a simulated clock and faults drawn by
-//! a seed. After every step every observation is accounted for, and at the end each one has reached every
-//! collector or is known to be lost.
+//! Simulates workers, queue, service and collectors in one thread with a simulated clock and faults drawn
+//! by a seed. After every step, every observation is accounted for. At the end, each observation has
+//! reached every collector or is known to be lost.
 //!
-//! The modules are the real ones, on the fake host. Add every seed that fails to [`SEEDS`].
+//! The modules are the real ones, but run on a fake host. Add every seed that fails to [`SEEDS`].
 
 #[cfg(test)]
 mod collector;
@@ -23,11 +23,11 @@ use events::EventCounts;
 use simulation::Simulation;
 use tributary_host::{fake, random};
 
-/// Seeds that once failed, with the fault that they found.
+/// Seeds with which a simulation once failed, with the fault that each found.
 const SEEDS: [(u64, &str); 1] =
     [(2009, "no batch announced a counter, because each worker trapped before its first flush")];
 
-/// The number of further seeds; the variables set it and the first one.
+/// The number of further seeds. Environment variables set this number and the first seed.
 const COUNT: u64 = 60;
 const FIRST_VARIABLE: &str = "TRIBUTARY_SIMULATION_FIRST_SEED";
 const COUNT_VARIABLE: &str = "TRIBUTARY_SIMULATION_SEEDS";
@@ -39,8 +39,8 @@ fn every_observation_is_accounted_for_with_any_faults() {
     let count = std::env::var(COUNT_VARIABLE).map_or(COUNT, |count| count.parse().unwrap());
     let first = std::env::var(FIRST_VARIABLE).map_or(0, |first| first.parse().unwrap());
     let seeds = SEEDS.into_iter().map(|(seed, _)| seed).chain(first..first + count);
-    // All hashers of a process share a seed. It is drawn here, so that a simulation does not depend on the
-    // previous ones.
+    // All hashers of a process share a seed. The seed is drawn here, so that a simulation does not depend
+    // on the previous simulations.
     fake::reset();
     random::hasher();
     let mut sum = EventCounts::default();

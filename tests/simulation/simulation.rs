@@ -1,9 +1,10 @@
 //! The simulation: random steps, and the invariants that hold after each.
 
 use fastrand::Rng;
+use serde_json::Value;
 use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::{Status, fake};
-use tributary_proto::{batch::Batch, limits::QUEUE_HTTP};
+use tributary_proto::{batch::Batch, limits::QUEUE_HTTP, shutdown_log};
 use tributary_tests::scene::DURATION;
 
 use crate::collector::{CollectorFault, SimulatedCollector};
@@ -15,14 +16,14 @@ use crate::worker::{self, SimulatedWorker, WorkerOptions};
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 const HOUR: u64 = 3_600 * SECOND;
-/// The initial time, from which the clock can go back for hours.
+/// The initial Unix time in nanoseconds; the clock can go back by hours from here.
 const START: u64 = 1_700_000_000 * SECOND;
 const WORKERS_MAX: usize = 4;
 /// More batches than the queue may hold before workers stop flushing.
 const BURST: u64 = 600;
-/// The largest queue whose items are decoded after each step.
+/// Items are decoded after each step if the queue has fewer items than this.
 const READ_MAX: usize = 20;
-/// The rounds in which everything must settle: longer than the longest wait for a lost answer.
+/// The maximum number of rounds until everything settles: longer than the longest wait for a lost answer.
 const ROUNDS_MAX: u32 = 1_000;
 
 /// One simulated Envoy with its collectors, and the expected counts.
@@ -39,9 +40,9 @@ pub(crate) struct Simulation {
     hang_steps: u32,
     /// Requests that workers observed.
     seen: u64,
-    /// Observed requests that were lost with a worker before a flush.
+    /// Observed requests that a worker lost because it trapped before a flush.
     lost: u64,
-    /// Observed requests that were lost with a worker before they reached the shared counter.
+    /// Observed requests that a trapped worker had not yet added to the shared counter.
     uncounted: u64,
     /// Items that an untrusted plugin took from the queue.
     stolen: Vec<Vec<u8>>,
@@ -89,9 +90,9 @@ impl Simulation {
                 self.collectors[at].fault_mode = CollectorFault::draw(&mut self.random);
             }
             68..72 => {
-                let refused = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
-                let refused = self.random.choice(refused).unwrap();
-                fake::with(|host| host.refuse_calls = refused);
+                let rejected = [None, Some(Status::BadArgument), Some(Status::InternalFailure)];
+                let rejected = self.random.choice(rejected).unwrap();
+                fake::with(|host| host.reject_calls = rejected);
             }
             72..77 => self.replace_worker(),
             77..82 => self.untrusted_plugin(),
@@ -119,7 +120,7 @@ impl Simulation {
     /// Ends all faults and waits until every request has reached every collector or is known to be lost.
     pub(crate) fn end(mut self) -> EventCounts {
         self.collectors.iter_mut().for_each(|collector| collector.fault_mode = CollectorFault::Healthy);
-        fake::with(|host| host.refuse_calls = None);
+        fake::with(|host| host.reject_calls = None);
         self.hang_steps = 0;
         self.service.get_or_insert_with(|| ServiceVm::begin(self.elapsed_ns)).is_slow = false;
         for item in std::mem::take(&mut self.stolen) {
@@ -150,7 +151,7 @@ impl Simulation {
             (Event::Export, "exports_succeeded"),
             (Event::ExportFailed, "exports_failed"),
             (Event::Duplicate, "batches_duplicate"),
-            (Event::Refused, "batches_invalid"),
+            (Event::Invalid, "batches_invalid"),
         ] {
             self.events.add(event, stat(name));
         }
@@ -160,7 +161,7 @@ impl Simulation {
     fn requests(&mut self) {
         let Some(worker) = self.random.choice(&mut self.workers) else { return };
         for _ in 0..self.random.u32(1..20) {
-            // A few routes, each of which is idle at times.
+            // A few routes. Each is idle at times.
             let routes = self.random.u32(1..9);
             let route = format!("route-{}", self.random.u32(0..routes));
             worker.request(&route, self.random.i64(0..10_000_000_000), &mut self.ledger);
@@ -203,7 +204,7 @@ impl Simulation {
         }
     }
 
-    /// The service traps. Its calls are never answered. Another service starts later and recovers its state.
+    /// Makes the service trap: its calls are never answered, and a later service recovers its state.
     fn service_traps(&mut self) {
         if self.service.take().is_some() {
             for collector in &mut self.collectors {
@@ -218,7 +219,7 @@ impl Simulation {
         }
     }
 
-    /// An untrusted plugin reads or writes the queue.
+    /// Reads or writes the queue as an untrusted plugin.
     fn untrusted_plugin(&mut self) {
         match self.random.u32(0..5) {
             0 => {
@@ -311,7 +312,7 @@ impl Simulation {
         assert_eq!(self.seen, pending + self.lost + self.ledger.enqueued, "seen");
         if !self.has_stolen_items && fake::with(|host| host.queues.len(QUEUE_HTTP)) < READ_MAX {
             let in_queue: u64 = ledger::items(0).iter().map(|item| observations(item)).sum();
-            // The queue may contain copies.
+            // The queue may contain a batch more than once.
             assert!(self.ledger.unknown() <= in_queue, "{} of {in_queue}", self.ledger.unknown());
         }
         let observed = stat("observations_total");
@@ -326,7 +327,7 @@ impl Simulation {
             if self.service.is_some() {
                 let account = Account::of(collector.cluster);
                 assert_eq!(account.sum(), self.ledger.aggregated, "{account:?} of {}", collector.cluster);
-                // A collector may have more than it has confirmed, but not less.
+                // A collector may have more observations than it has confirmed, but not fewer.
                 assert!(
                     account.exported <= requests,
                     "{account:?}, but {} has {requests}",
@@ -345,9 +346,9 @@ impl Simulation {
             && ledger::items(0).is_empty()
             && worker::counter() == counter
             && self.collectors.iter().all(|it| {
-                // Refused observations are among the received ones.
+                // The received observations include the rejected ones.
                 it.counts() == (self.ledger.aggregated - it.lost, exported)
-                    && Account::of(it.cluster).dropped_by("collector") == it.refused
+                    && Account::of(it.cluster).dropped_by("collector") == it.rejected
             })
     }
 
@@ -368,28 +369,27 @@ impl Simulation {
         self.check();
         let log = fake::with(|host| std::mem::take(&mut host.log));
         for (_, line) in log {
-            let Some(rest) = line.strip_prefix("tributary: unexported for \"") else { continue };
-            let (name, json) = rest.split_once("\" ").unwrap();
-            let collector = self.collectors.iter_mut().find(|it| it.cluster == name).unwrap();
-            collector.replay(json);
+            let message = line.strip_prefix("tributary: ").unwrap_or(&line);
+            let Some((record, _)) = shutdown_log::decode(message) else { continue };
+            let record: Value = serde_json::from_str(record).unwrap();
+            let Some(request) = record.get("request") else { continue };
+            let mut collectors = self.collectors.iter_mut();
+            collectors.find(|it| record["destination"] == it.cluster).unwrap().replay(&request.to_string());
             self.events.add(Event::LoggedAtShutdown, 1);
         }
         assert!(self.has_settled(), "{}", self.state());
     }
 
     fn state(&self) -> String {
-        let of =
-            |it: &SimulatedCollector| (it.cluster, it.counts(), it.refused, it.lost, Account::of(it.cluster));
+        let of = |c: &SimulatedCollector| (c.cluster, c.counts(), c.rejected, c.lost, Account::of(c.cluster));
         let counts: Vec<_> = self.collectors.iter().map(of).collect();
         let pending: u64 = self.workers.iter().map(SimulatedWorker::pending).sum();
+        let Self { seen, lost, uncounted, .. } = self;
+        let (counter, queued) = (worker::counter(), ledger::items(0).len());
         format!(
-            "{} seen, {pending} pending, {} lost, {} not counted, {} in shared data, {} batches in the queue, {} aggregated, \
-             collectors with (requests, counter), refused and lost: {counts:?}",
-            self.seen,
-            self.lost,
-            self.uncounted,
-            worker::counter(),
-            ledger::items(0).len(),
+            "{seen} seen, {pending} pending, {lost} lost, {uncounted} not counted, {counter} in shared data, \
+             {queued} batches in the queue, {} aggregated, collectors with (requests, counter), rejected and \
+             lost: {counts:?}",
             self.ledger.aggregated,
         )
     }

@@ -11,14 +11,14 @@ use crate::ledger::{QueueLedger, items};
 /// The configuration of a worker.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerOptions {
-    /// Whether it has a shared counter.
+    /// Whether the worker has a shared counter.
     pub(crate) counts: bool,
-    /// Whether it flushes after each request.
+    /// Whether the worker flushes after each request.
     pub(crate) flushes_each: bool,
 }
 
 impl WorkerOptions {
-    /// Formats the configuration, with so few series that they overflow.
+    /// Formats the configuration, with a series limit so low that series overflow.
     fn config(self) -> String {
         let flush = if self.flushes_each { r#", "max_requests": 1"# } else { "" };
         let counters = if self.counts { r#"[{"key": "requests"}]"# } else { "[]" };
@@ -28,18 +28,18 @@ impl WorkerOptions {
     }
 }
 
-/// The tick period, equal to the flush interval of the configuration.
+/// The tick period in nanoseconds, equal to the flush interval of the configuration.
 pub(crate) const TICK_NS: u64 = 200_000_000;
 
 /// A worker's VM with the counts that it should have.
 pub(crate) struct SimulatedWorker {
-    /// `None` once it has ended.
+    /// `None` once the worker has ended.
     vm: Option<Vm>,
-    /// Requests that it observed.
+    /// Requests that the worker observed.
     pub(crate) seen: u64,
-    /// Observed requests that it enqueued.
+    /// Observed requests that the worker enqueued.
     pub(crate) enqueued: u64,
-    /// Observed requests that it added to the shared counter.
+    /// Observed requests that the worker added to the shared counter.
     pub(crate) counted: u64,
     pub(crate) next_tick: u64,
 }
@@ -52,7 +52,7 @@ impl SimulatedWorker {
         Self { vm, seen: 0, enqueued: 0, counted: 0, next_tick: now + TICK_NS }
     }
 
-    /// Logs a request.
+    /// Makes the worker observe a request.
     pub(crate) fn request(&mut self, route: &str, duration_ns: i64, ledger: &mut QueueLedger) {
         let number = |number: i64| number.to_le_bytes().to_vec();
         let attributes = [
@@ -81,7 +81,7 @@ impl SimulatedWorker {
         self
     }
 
-    /// Requests that it observed and has not enqueued.
+    /// Counts the requests that the worker observed and has not enqueued.
     pub(crate) fn pending(&self) -> u64 {
         self.seen - self.enqueued
     }

@@ -33,9 +33,14 @@ pub fn xtask(arguments: &[&str]) -> Command {
 /// Runs `tributary replay` on an Envoy log, which sends the unexported metrics in it to the OTLP endpoint at
 /// `to`; returns what it prints.
 pub fn replay(log: &str, to: SocketAddr) -> Result<String> {
+    replay_with(log, to, &[])
+}
+
+/// As [`replay`], with more arguments.
+pub fn replay_with(log: &str, to: SocketAddr, arguments: &[&str]) -> Result<String> {
     let mut command = command();
     command.args(["run", "--quiet", "--package", "tributary-cli", "--", "replay", "--to"]);
-    command.arg(format!("http://{to}/v1/metrics"));
+    command.arg(format!("http://{to}/v1/metrics")).args(arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     child.stdin.take().context("no standard input")?.write_all(log.as_bytes())?;
     let output = child.wait_with_output()?;

@@ -89,7 +89,7 @@ impl Envoy {
         Ok(envoy)
     }
 
-    /// Starts an Envoy and does not wait until it is ready: for configurations that it must refuse.
+    /// Starts an Envoy and does not wait until it is ready: for configurations that it must reject.
     pub async fn spawn(config: &EnvoyConfig, options: &EnvoyOptions) -> Result<Self> {
         let directory = directory()?;
         let restarts = if options.hot_restart {
@@ -101,8 +101,8 @@ impl Envoy {
         Self::spawn_in(directory, config, options, 0, &restarts).await
     }
 
-    /// Starts an Envoy that must refuse `config`, and returns its log.
-    pub async fn refused(config: &EnvoyConfig) -> Result<String> {
+    /// Starts an Envoy that must reject `config`, and returns its log.
+    pub async fn rejected(config: &EnvoyConfig) -> Result<String> {
         let mut envoy = Self::spawn(config, &EnvoyOptions::default()).await?;
         ensure!(!envoy.wait_for_exit(LIMIT).await?.success(), "Envoy accepted the configuration");
         envoy.log()
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_configuration_is_an_error_that_shows_the_log() {
+    async fn a_rejected_configuration_is_an_error_that_shows_the_log() {
         let config = EnvoyConfig::minimal().unwrap().without_wasm().free_ports().set("no_such_field", 1);
         let error = Envoy::start(&config, &EnvoyOptions::workers(1)).await.unwrap_err();
         assert!(format!("{error:#}").contains("no_such_field"), "{error:#}");

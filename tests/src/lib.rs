@@ -1,11 +1,16 @@
-//! The building blocks of the end-to-end tests and of the demo: a real Envoy, real and scripted collectors,
-//! an application server, a load generator with exact counts, and one function that waits.
+//! The building blocks of the end-to-end tests and of the demo.
+//!
+//! [`tools`] finds the real programs. A [`scene`] edits a file of [`config`] and starts an [`mod@envoy`] with
+//! it between an [`upstream`] and a collector: a [`sink`] in this process, or a real [`prometheus`],
+//! [`victoria_metrics`] or [`rotel`]. It sends a [`load`] with exact counts. Tests then [`poll`] until
+//! [`metrics`], [`admin`] statistics and the [`ledger`] are as expected.
 //!
 //! Functions that start, read or wait return an error that names the object and what was attempted; for a
 //! server program it shows the end of its log.
 
 pub mod admin;
 pub mod cargo;
+pub mod client_hello;
 pub mod clock;
 pub mod config;
 pub mod echo;

@@ -148,6 +148,13 @@ impl ServerProcess {
         self.wait_for_exit(limit).await
     }
 
+    /// Stops the process for a time with SIGSTOP, and continues it.
+    pub async fn suspend(&self, time: Duration) -> Result<()> {
+        self.signal(rustix::process::Signal::STOP)?;
+        tokio::time::sleep(time).await;
+        self.signal(rustix::process::Signal::CONT)
+    }
+
     /// Sends SIGKILL and waits until the process is gone.
     pub async fn kill(&mut self) -> Result<()> {
         Ok(self.child.kill().await?)

@@ -114,6 +114,16 @@ impl Scene {
     }
 }
 
+/// The keys of a destination with short times, and `more` of its keys.
+pub fn with_short_times(more: serde_json::Value) -> serde_json::Value {
+    let retry = serde_json::json!({"initial_interval": "50ms", "max_interval": "200ms"});
+    let mut destination = serde_json::json!({"timeout": "1s", "retry": retry});
+    if let (Some(fields), serde_json::Value::Object(more)) = (destination.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    destination
+}
+
 /// Replaces the destinations of a configuration: each is the name of a cluster, its address, and other keys
 /// of the destination.
 pub fn with_destinations(

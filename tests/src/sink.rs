@@ -1,5 +1,9 @@
 //! A collector inside this process for OTLP/HTTP and remote write. It decodes requests with types that share
 //! no code with the product, checks and stores them, and misbehaves on request.
+//!
+//! A request is decoded by `encoding` (`json`, `remote_write`). Then the next `fault`, if there is one,
+//! decides the response. Otherwise `point` checks each point, and the `store` adds it to its `series`, for
+//! which tests wait.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -148,7 +152,7 @@ impl Sink {
     }
 
     /// Waits until `probe` of the store is ready; `what` names the awaited state in the error, which also
-    /// shows the problems of refused requests.
+    /// shows the problems of rejected requests.
     pub async fn wait_until<T>(
         &self,
         what: &str,
@@ -209,7 +213,7 @@ async fn answer(
         let mut state = lock(&state);
         let answer = match decoded {
             Ok((encoding, message)) => state.answer(encoding, received.message.insert(message)),
-            Err(error) => Answer::Now(state.refuse(&error)),
+            Err(error) => Answer::Now(state.reject(&error)),
         };
         if let Answer::Now(response) | Answer::Later(_, response) = &answer {
             received.answered = Some(response.status().as_u16());
@@ -241,7 +245,7 @@ impl State {
         let (mut delay, mut is_garbage) = (None, false);
         let partial_success = match fault {
             Some(Fault::Status { status, headers }) => {
-                return Answer::Now(fault::refusal(status, headers, FAULT_TEXT));
+                return Answer::Now(fault::rejection(status, headers, FAULT_TEXT));
             }
             Some(Fault::Hang) => return Answer::Never,
             Some(Fault::Close) => return Answer::Close,
@@ -266,7 +270,7 @@ impl State {
         };
         let mut response = match self.store.take(message) {
             Ok(()) => encoding.success(partial_success),
-            Err(error) => self.refuse(&error),
+            Err(error) => self.reject(&error),
         };
         if is_garbage {
             *response.body_mut() = AnswerBody::whole(fault::GARBAGE);
@@ -277,9 +281,9 @@ impl State {
         }
     }
 
-    fn refuse(&mut self, error: &anyhow::Error) -> Response<AnswerBody> {
+    fn reject(&mut self, error: &anyhow::Error) -> Response<AnswerBody> {
         let text = format!("{error:#}");
-        let response = fault::refusal(StatusCode::BAD_REQUEST, HeaderMap::new(), &text);
+        let response = fault::rejection(StatusCode::BAD_REQUEST, HeaderMap::new(), &text);
         self.problems.push(text);
         response
     }

@@ -1,4 +1,5 @@
-//! Repeats one part of the worker filter: `cargo xtask bench --figures parts` counts its instructions.
+//! Runs one part of the worker filter repeatedly, so that `cargo xtask bench --figures parts` can count its
+//! instructions.
 
 use std::error::Error;
 use std::hint::black_box;

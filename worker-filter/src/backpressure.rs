@@ -7,23 +7,25 @@ use tributary_proto::heartbeat;
 
 use crate::outbox::FlushBlocked;
 
-/// Batches in the queue, of all workers, at which workers stop flushing on ticks: a few seconds of the
-/// largest Envoys, and at most 64 MiB.
+/// The number of batches in the queue, from all workers, at which workers stop flushing on ticks. The largest
+/// Envoys enqueue as many in a few seconds. They have at most 64 MiB.
 pub const BATCHES_MAX: u64 = 512;
 
-/// The same limit between two ticks, which may be minutes apart. With `flush.max_requests` the queue has many
-/// small batches.
+/// The limit that applies instead of [`BATCHES_MAX`] between two ticks, which may be minutes apart. It is
+/// higher because with `flush.max_requests` the queue has many small batches.
 pub const BATCHES_BETWEEN_TICKS_MAX: u64 = 16 * BATCHES_MAX;
 
-/// Batches that a worker enqueues between two ticks before it checks the service again.
+/// The number of batches that a worker enqueues between two ticks before it checks the service again.
 const BATCHES_UNCHECKED_MAX: u64 = 1_024;
 
 /// What a worker knows about the service.
 #[derive(Debug)]
 pub struct Backpressure {
-    /// Whether the heartbeat can be read: a service under another `vm_id` has shared data of its own.
+    /// Whether the worker can read the heartbeat. It cannot for a service under another `vm_id`, which has
+    /// its own shared data.
     has_heartbeat: bool,
-    /// Batches that all workers enqueued and the service dequeued. Statistics do not depend on the `vm_id`.
+    /// The number of batches that all workers enqueued, and the number that the service dequeued. Statistics
+    /// do not depend on the `vm_id`.
     enqueued: Counter,
     dequeued: Counter,
     /// Why batches may not be enqueued, as of the last check.
@@ -39,11 +41,11 @@ impl Backpressure {
         Self { has_heartbeat, enqueued, dequeued, blocked: None, unchecked: 0 }
     }
 
-    /// Checks the service, in three host calls. It is behind if at least `batches_max` batches are in the
-    /// queue.
+    /// Checks the service, in three host calls. The service is behind if at least `batches_max` batches are
+    /// in the queue.
     pub fn check(&mut self, data: &mut impl SharedData, now_unix_nano: u64, batches_max: u64) {
         self.unchecked = 0;
-        // Without a heartbeat no service has started, so there is no queue either.
+        // If there is no heartbeat, no service has started, so there is no queue either.
         let beat = if self.has_heartbeat { data.get(heartbeat::KEY).ok().flatten() } else { None };
         let is_silent = beat.is_some_and(|(bytes, _)| heartbeat::is_silent(&bytes, now_unix_nano));
         let in_queue = self.enqueued.value().saturating_sub(self.dequeued.value());
@@ -52,7 +54,8 @@ impl Backpressure {
             if is_silent { Some(FlushBlocked::Silent) } else { is_behind.then_some(FlushBlocked::Behind) };
     }
 
-    /// Allows further batches until the next check: a worker that shuts down would lose what it keeps.
+    /// Allows batches until the next check, even if the service is behind. A worker that shuts down needs
+    /// this, because it would lose the data that it keeps.
     pub fn bypass(&mut self) {
         (self.blocked, self.unchecked) = (None, 0);
     }
@@ -62,7 +65,8 @@ impl Backpressure {
         self.unchecked = self.unchecked.saturating_add(batches);
     }
 
-    /// Returns whether so many batches were enqueued since the last check that its result is outdated.
+    /// Returns whether the result of the last check is outdated, because many batches were enqueued since
+    /// then.
     pub fn is_outdated(&self) -> bool {
         self.unchecked >= BATCHES_UNCHECKED_MAX
     }

@@ -1,21 +1,22 @@
-//! Open TCP connections: when each is observed next, and what was counted of it.
+//! Open TCP connections: the time at which each is observed next, and the values that were already counted.
 
 use std::time::Duration;
 
 use tributary_host::stream::ContextId;
 use tributary_proto::duration::as_ns;
 
-/// Connections that can be observed while they are open. Further ones are observed only when they end.
+/// The most connections that can be observed while they are open. Further connections are observed only when
+/// they end.
 pub const OPEN_MAX: usize = 65_536;
 
-/// Connections that one tick observes, because each costs as much as a request. The next tick continues with
-/// the others.
+/// The most connections that one tick observes, because each observation costs as much as a request. The next
+/// tick continues with the other connections.
 pub const REPORTS_MAX: usize = 1_000;
 
 /// The open connections of a worker.
 #[derive(Debug, Default)]
 pub struct Connections {
-    /// In ascending order of their numbers, which Envoy gives in the order of opening.
+    /// The connections in ascending order of their numbers, which Envoy assigns in the order of opening.
     open: Vec<(ContextId, Connection)>,
     /// The connection that was observed last. The next tick continues after it, so that every connection gets
     /// its turn.
@@ -26,14 +27,14 @@ pub struct Connections {
 #[derive(Debug)]
 pub struct Connection {
     due_unix_nano: u64,
-    /// Whether it was observed before.
+    /// Whether the connection was observed before.
     pub observed: bool,
-    /// By measure, what was counted of it.
+    /// For each measure, the value that earlier observations counted.
     pub counted: Vec<u64>,
 }
 
 impl Connections {
-    /// Registers a connection that was opened, unless there are too many.
+    /// Registers a connection that was opened. Ignores it if there are too many connections.
     pub fn opened(&mut self, stream: ContextId, measures: usize, interval: Duration, now_unix_nano: u64) {
         if let Err(place) = self.find(stream)
             && self.open.len() < OPEN_MAX
@@ -56,7 +57,8 @@ impl Connections {
         self.open.binary_search_by_key(&stream, |(stream, _)| *stream)
     }
 
-    /// Returns the connections to observe now, at most [`REPORTS_MAX`]. Each is due again after the interval.
+    /// Returns the connections to observe now, at most [`REPORTS_MAX`]. Each connection is due again after
+    /// the interval.
     pub fn due(
         &mut self,
         interval: Duration,
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_stays_with_the_connection() {
+    fn a_connection_keeps_what_was_counted_until_it_ends() {
         let mut connections = Connections::default();
         let one = ContextId::new(1);
         connections.opened(one, 2, SECOND, 0);
@@ -113,11 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn three_ticks_observe_all_of_three_times_as_many_connections_as_fit_into_one() {
+    fn connections_that_do_not_fit_into_one_tick_are_observed_in_the_next_ones() {
         let mut connections = Connections::default();
         let all = u32::try_from(REPORTS_MAX * 3 - 1).unwrap();
         (0..all).for_each(|number| connections.opened(ContextId::new(number), 0, SECOND, 0));
-        // At each tick all of them are due again.
+        // All connections are due again at each tick.
         let mut seen: Vec<_> = (1..=3).flat_map(|tick| due(&mut connections, tick * 1_000)).collect();
         seen.sort_unstable();
         seen.dedup();

@@ -1,4 +1,5 @@
-//! Counters in shared data: exact over all workers, readable by any plugin with the same `vm_id`.
+//! Counters in shared data. They are exact over all workers, and any plugin with the same `vm_id` can read
+//! them.
 
 use proxy_wasm::types::MapType;
 use tributary_host::counter::{self, AddError};
@@ -9,11 +10,20 @@ use tributary_proto::counter::shared_key;
 use crate::observation::Observation;
 use tributary_plan::plan::{CounterConfig, When};
 
-/// The counters of one worker, each with what it has not added to shared data yet.
+/// The counters of one worker, each with the count that was not added to shared data yet.
 ///
-/// Functions that add to shared data return the last error. Additions that failed stay pending.
+/// Functions that add to shared data return the last failure. An addition that failed stays pending.
 #[derive(Debug)]
 pub struct Counters(Vec<Pending>);
+
+/// A failed addition to a counter.
+#[derive(Clone, Copy, Debug)]
+pub struct AddFailure {
+    /// The number of the counter.
+    pub counter: usize,
+    /// The reason.
+    pub error: AddError,
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -29,16 +39,16 @@ impl Counters {
         Self(counters.into_iter().map(new).collect())
     }
 
-    /// Returns whether any counter counts responses and writes its value into a header of them.
+    /// Returns whether any counter counts responses and writes its value into a response header.
     pub fn count_responses(&self) -> bool {
         self.0.iter().any(|counter| counter.config.response_header.is_some())
     }
 
-    /// Counts the current response and writes the new values into its headers. A header whose addition failed
-    /// is left out.
-    pub fn response(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
+    /// Counts the current response and writes the new values of the counters into its headers. If an addition
+    /// fails, the header of that counter is left out.
+    pub fn response(&mut self, data: &mut impl SharedData) -> Result<(), AddFailure> {
         let mut result = Ok(());
-        for counter in &mut self.0 {
+        for (number, counter) in self.0.iter_mut().enumerate() {
             let Some(header) = &counter.config.response_header else { continue };
             counter.pending = counter.pending.saturating_add(1);
             match counter::add(data, &counter.shared_key, counter.pending) {
@@ -47,13 +57,14 @@ impl Counters {
                     // If Envoy rejects the header, the response is sent without it.
                     let _ = headers::set(MapType::HttpResponseHeaders, header, value.to_string().as_bytes());
                 }
-                Err(error) => result = Err(error),
+                Err(error) => result = Err(AddFailure { counter: number, error }),
             }
         }
         result
     }
 
-    /// Counts a stream that has ended and meets the condition, except in counters that counted its response.
+    /// Counts a stream that has ended in each counter whose condition it meets, except in counters that
+    /// already counted its response.
     #[inline(never)]
     pub fn count(&mut self, observation: &Observation<'_>, counted_at_response: bool) {
         for counter in &mut self.0 {
@@ -67,25 +78,34 @@ impl Counters {
     }
 
     /// Adds the pending counts of counters that are updated with each request.
-    pub fn request(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
-        Self::add(self.0.iter_mut().filter(|counter| counter.config.when == When::Request), data)
+    pub fn request(&mut self, data: &mut impl SharedData) -> Result<(), AddFailure> {
+        self.add(|counter| counter.config.when == When::Request, data)
     }
 
     /// Adds all pending counts.
-    pub fn flush(&mut self, data: &mut impl SharedData) -> Result<(), AddError> {
-        Self::add(self.0.iter_mut(), data)
+    pub fn flush(&mut self, data: &mut impl SharedData) -> Result<(), AddFailure> {
+        self.add(|_| true, data)
     }
 
-    fn add<'a>(
-        due: impl Iterator<Item = &'a mut Pending>,
+    /// Returns the configured key of the counter whose addition failed.
+    pub fn key(&self, failure: AddFailure) -> &str {
+        self.0.get(failure.counter).map_or("", |counter| &counter.config.key)
+    }
+
+    fn add(
+        &mut self,
+        is_due: impl Fn(&Pending) -> bool,
         data: &mut impl SharedData,
-    ) -> Result<(), AddError> {
+    ) -> Result<(), AddFailure> {
         // A counter that fails does not stop the others.
         let mut result = Ok(());
-        for counter in due.filter(|counter| counter.pending > 0) {
+        for (number, counter) in self.0.iter_mut().enumerate() {
+            if counter.pending == 0 || !is_due(counter) {
+                continue;
+            }
             match counter::add(data, &counter.shared_key, counter.pending) {
                 Ok(_) => counter.pending = 0,
-                Err(error) => result = Err(error),
+                Err(error) => result = Err(AddFailure { counter: number, error }),
             }
         }
         result

@@ -39,18 +39,19 @@ impl Faults {
         };
         match reason {
             FlushBlocked::NoService => log(format_args!(
-                "no service has registered the queue \"{queue}\": attach service.wasm as a stat sink or a bootstrap \
-                 extension with the same vm_id"
+                "no service has registered the queue \"{queue}\": attach service.wasm as a stat sink or a \
+                 bootstrap extension with the same vm_id"
             )),
             FlushBlocked::Behind => log(format_args!(
-                "the service does not keep up: reduce the number of series, or set a longer flush.interval"
+                "the queue \"{queue}\" is full, because the service is overloaded or has failed: search this log \
+                 for a failure, reduce the number of series, or set a longer flush.interval"
             )),
             FlushBlocked::Silent => log(format_args!(
-                "the service sends no heartbeat: search this log for the reason, and attach it as a stat sink, which Envoy \
-                 restarts after a trap"
+                "the service sends no heartbeat, because it trapped or hangs: search this log for the reason, \
+                 and attach service.wasm as a stat sink, which Envoy restarts after a trap"
             )),
             FlushBlocked::Host(error) => log(format_args!(
-                "Envoy rejected a batch for the queue \"{queue}\" ({})",
+                "Envoy rejected a batch for the queue \"{queue}\" ({}): the next flush retries it",
                 status::name(error)
             )),
         }
@@ -58,10 +59,10 @@ impl Faults {
 
     /// Logs that a counter cannot be written, except for contention, which the next flush resolves.
     #[inline(never)]
-    pub(crate) fn counter(&mut self, error: AddError) {
+    pub(crate) fn counter(&mut self, key: &str, error: AddError) {
         if error != AddError::Contended {
-            let problem = "a counter in shared data cannot be written, its count stays pending";
-            log_limited(&mut self.counter, format_args!("{problem}: {error}"));
+            let problem = "in shared data cannot be written, so its count stays in this worker";
+            log_limited(&mut self.counter, format_args!("the counter \"{key}\" {problem}: {error}"));
         }
     }
 

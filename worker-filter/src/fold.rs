@@ -1,10 +1,12 @@
-//! The fold: a worker's observations since its last flush, added up by series, with a limit on their number.
+//! The fold: a worker's observations since its last flush, added up by series. The number of series is
+//! limited.
 //!
-//! An observation of a known series allocates nothing: its key is built in a buffer that is reused. A series
-//! stays known until it had no observation for sixty flushes.
+//! An observation of a known series allocates nothing, because its key is built in a buffer that is reused. A
+//! series stays known until sixty flushes had no observation of it.
 //!
-//! Past the limit is a reserve, a quarter of it: a new series there has `_OTHER` in place of the values that
-//! clients choose. Past that too, observations are added to the overflow series.
+//! Beyond the limit there is a reserve of a quarter of the limit. A new series in the reserve has `_OTHER` in
+//! place of the values that clients choose. If the reserve is full, observations are added to the overflow
+//! series.
 
 mod distinct;
 mod key;
@@ -22,33 +24,36 @@ use crate::trace;
 use distinct::DistinctValues;
 use tributary_plan::plan::{Measure, MeasureInput, MetricGroup, Side};
 
-/// Flushes without an observation after which a series is removed: a minute with the default interval.
+/// The number of flushes without an observation after which a series is removed: a minute with the default
+/// interval.
 const IDLE_FLUSHES_MAX: u32 = 60;
 
 /// Observations of one metric group, added up by series.
 #[derive(Debug)]
 pub struct Fold<S> {
     group: MetricGroup,
-    /// The measure whose greatest value keeps its trace: the first histogram, if traces are read.
+    /// The measure that has an exemplar, which is the trace of its greatest value: the first histogram, if
+    /// traces are read.
     traced: Option<usize>,
     hasher: S,
     distinct: DistinctValues<S>,
-    /// Indexes into `slots` by the hash of their keys.
+    /// The indexes of series in `slots`, by the hash of their keys.
     index: HashTable<usize>,
     slots: Vec<Slot>,
     slots_max: usize,
-    /// The number of series up to which clients can choose values. What is above is a reserve: what the
-    /// server chooses, such as a route with a new status, has a place there however many values clients
-    /// invent.
+    /// The number of series up to which clients can choose values. Series above this number form the reserve.
+    /// So there is room for values that the server chooses, such as a route with a new status, however many
+    /// values clients invent.
     open_max: usize,
-    /// Whether removing idle series made no room since the last flush: trying is not cheap.
+    /// Whether removing idle series made no room since the last flush. Then it is not tried again, because it
+    /// is expensive.
     full: bool,
     overflow: Slot,
     /// The buffer in which keys are built.
     key: Vec<u8>,
-    /// Observations since the last flush.
+    /// The number of observations since the last flush.
     records: u64,
-    /// Those of them whose stream has ended.
+    /// The number of observations since the last flush whose stream has ended.
     observations: u64,
     mistyped: u64,
 }
@@ -57,15 +62,15 @@ pub struct Fold<S> {
 #[derive(Debug)]
 struct Slot {
     key: Box<[u8]>,
-    /// In their canonical encoding.
+    /// The attributes in their canonical encoding.
     attributes: Box<[u8]>,
-    /// Observations since the last flush.
+    /// The number of observations since the last flush.
     records: u64,
-    /// Those of them whose stream has ended.
+    /// The number of observations since the last flush whose stream has ended.
     observations: u64,
-    /// One for each measure of the group.
+    /// The points, one for each measure of the group.
     cells: Vec<Point>,
-    /// The greatest value of the traced measure that has a trace.
+    /// The greatest value of the traced measure among the values that have a trace.
     exemplar: Option<Exemplar>,
     idle_flushes: u32,
 }
@@ -95,7 +100,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
     }
 
     /// Adds one observation.
-    // Not inlined: it is the largest function that a request passes through, and has several callers.
+    // Not inlined, because it is the largest function that a request passes through and has several callers.
     #[inline(never)]
     pub fn record(&mut self, observation: &Observation<'_>, progress: Progress<'_>) {
         self.records = self.records.saturating_add(1);
@@ -125,8 +130,9 @@ impl<S: BuildHasher + Clone> Fold<S> {
         self.observations
     }
 
-    /// Calls `each` with every series that was observed since the last flush, and resets it: attributes,
-    /// streams that ended, points, and exemplars with the index of their point.
+    /// Calls `each` with every series that was observed since the last flush, and resets the series. The
+    /// arguments are the attributes, the number of streams that ended, the points, and the exemplars with the
+    /// index of their point.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8], u64, &[Point], &[(usize, Exemplar)])) {
         for slot in self.slots.iter_mut().chain([&mut self.overflow]) {
             if slot.records > 0 {
@@ -142,8 +148,8 @@ impl<S: BuildHasher + Clone> Fold<S> {
         self.remove_idle(IDLE_FLUSHES_MAX);
     }
 
-    /// Returns the index of the series of `self.key`, which is created unless it is known. `None` stands for
-    /// the overflow series.
+    /// Returns the index of the series of `self.key`. Creates the series unless it is known. `None` stands
+    /// for the overflow series.
     fn series_index(&mut self) -> Option<usize> {
         let hash = self.hasher.hash_one(&self.key);
         if let Some(at) = self.find(hash) {
@@ -186,7 +192,7 @@ impl<S: BuildHasher + Clone> Fold<S> {
         Some(at)
     }
 
-    /// Returns whether there are fewer than `max` series, if necessary after removing idle ones.
+    /// Returns whether there are fewer than `max` series. If necessary, removes idle series first.
     fn has_room(&mut self, max: usize) -> bool {
         if self.slots.len() >= max && !self.full {
             self.remove_idle(1);

@@ -1,8 +1,8 @@
-//! Decides which values of the plain list have guards: those that were often absent recently.
+//! Decides which values of the plain list have guards: the values that were often absent recently.
 //!
-//! A guard costs each stream nearly as much as the value. A list that fails because a guard is missing costs
-//! one stream the whole list. So absent values are counted, and the list is compiled again if others should
-//! have guards.
+//! A guard costs each stream nearly as much as the value. If a guard is missing and the list fails, one
+//! stream pays the cost of a whole list. So absent values are counted, and the list is compiled again if
+//! other values should have guards.
 
 use tributary_plan::plan::SOURCES_MAX;
 use tributary_plan::source::{ABSENT, Guard, Source};
@@ -14,30 +14,30 @@ pub type SourceSet = u64;
 
 const _: () = assert!(SOURCES_MAX <= 64);
 
-/// Streams that are counted before guards change.
+/// The number of streams that are counted before guards change.
 const STREAMS_MIN: u32 = 64;
 
-/// A value that is absent in at least one of this many streams gets a guard: a failed list costs as much as
+/// A value gets a guard if it is absent in at least one of this many streams. A failed list costs as much as
 /// four to eight guards.
 const GUARD_FROM: u32 = 8;
 
-/// A value that is absent in at most one of this many streams loses its guard.
+/// A value loses its guard if it is absent in at most one of this many streams.
 const NO_GUARD_BELOW: u32 = 32;
 
-/// The guards of the plain list, and how often values were absent since they were last decided on.
+/// The guards of the plain list, and how often each value was absent since the last decision about guards.
 #[derive(Debug)]
 pub struct Guards {
     /// The sources whose guards mark an absent value.
     pub marking: SourceSet,
-    /// Those of them that have guards in the plain list.
+    /// The sources in `marking` that have guards in the plain list.
     pub guarded: SourceSet,
     streams: u32,
-    /// By source.
+    /// For each source, the number of streams in which its value was absent.
     absent: Vec<u32>,
 }
 
 impl Guards {
-    /// Creates the guards of values that ordinary streams do not have.
+    /// Creates guards for the values that ordinary streams often lack.
     pub fn new(sources: &[Source]) -> Self {
         let set = |is_in: fn(Guard) -> bool| {
             let matching = sources.iter().enumerate().filter(|(_, source)| is_in(source.guard));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_guard_that_marks_absence_false_is_a_value() {
+    fn false_is_a_value_unless_a_guard_marks_absence_with_it() {
         let mut guards = guards();
         let mut observation = Observation::default();
         observation.values_mut()[2] = Some(&[0]);

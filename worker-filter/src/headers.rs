@@ -18,9 +18,9 @@ use crate::values::CachedValues;
 pub struct Headers {
     rules: Vec<HeaderRule>,
     values: CachedValues,
-    /// Headers that were left out, because a part of their value is missing.
+    /// The number of headers that were left out because a part of their value is missing.
     skipped: Counter,
-    /// Requests that were rejected for the same reason.
+    /// The number of requests that were rejected because a part of a header's value is missing.
     denied: Counter,
 }
 

@@ -31,13 +31,13 @@ const CONNECTIONS_MAX: usize = 1_024;
 /// The most bytes that are read from the host at once.
 const CHUNK_BYTES: usize = 65_536;
 
-/// The most bytes of a tag: more names than a plan has sources.
+/// The most bytes of a tag. They suffice for the names of more values than a plan has sources.
 const TAG_BYTES_MAX: usize = 16_384;
 
 /// The receiver of log streams in one worker.
 #[derive(Debug)]
 pub struct LogStream {
-    /// One for each access logger that sends to this worker: a few.
+    /// The open connections, one for each access logger that sends to this worker. There are only a few.
     connections: Vec<(ContextId, Connection)>,
     recorder: Recorder,
     logged_misattached: bool,
@@ -61,7 +61,7 @@ struct Recorder {
     streams_invalid: Counter,
     /// Whether the values that records lack were logged.
     logged_missing: bool,
-    /// Whether it was logged that Envoy passes on bytes that were read.
+    /// Whether it was logged that Envoy passes bytes to later filters although this filter read them.
     logged_undrained: bool,
 }
 
@@ -104,13 +104,13 @@ impl LogStream {
                 self.recorder.read(&chunk, connection);
             }
         }
-        // The filters behind this one must not get them.
+        // The filters behind this filter must not receive the bytes.
         if buffer::drain(BufferType::DownstreamData, size).is_err()
             && !std::mem::replace(&mut self.recorder.logged_undrained, true)
         {
             error!(
-                "log stream: Envoy does not remove the bytes that were read, so the filters behind this one get them: allow \
-                 proxy_set_buffer_bytes in capability_restriction_config (logged once)"
+                "log stream: Envoy cannot remove the bytes that this filter has read, so later filters get them: \
+                 allow proxy_set_buffer_bytes in capability_restriction_config (logged once)"
             );
         }
     }
@@ -120,8 +120,8 @@ impl LogStream {
     pub fn misattached(&mut self) {
         if !std::mem::replace(&mut self.logged_misattached, true) {
             error!(
-                "log stream: this is no network filter, so nothing is measured: attach it as envoy.filters.network.wasm to the \
-                 listener that the access logger sends to (logged once)"
+                "log stream: this is no network filter, so nothing is measured: attach it as \
+                 envoy.filters.network.wasm to the listener that the access logger sends to (logged once)"
             );
         }
     }
@@ -173,8 +173,8 @@ impl Recorder {
         if messages.read(bytes, &mut ConnectionReader { tag, layout, recorder: self }).is_err() {
             self.streams_invalid.add(1);
             error!(
-                "log stream: found bytes that Envoy's fluentd access logger does not write; the rest of this connection is \
-                 ignored"
+                "log stream: found bytes that Envoy's fluentd access logger does not write, so the rest of this \
+                 connection is not counted: let nothing else connect to this listener"
             );
         }
     }
@@ -189,8 +189,8 @@ impl Recorder {
         let missing = self.schema.missing(tag, &keys);
         if !missing.is_empty() {
             warn!(
-                "log stream: records lack {}, which the configuration reads: add the name to the access logger's tag, and its \
-                 command operator to the record (logged once)",
+                "log stream: records lack {}, which the configuration reads: add the name to the access logger's \
+                 tag, and its command operator to the record (logged once)",
                 missing.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
             );
         }

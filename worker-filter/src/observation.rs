@@ -23,7 +23,7 @@ pub enum Phase {
 /// The progress of a stream at the time of an observation.
 #[derive(Debug)]
 pub struct Progress<'a> {
-    /// The part of its life that the observation covers.
+    /// The part of the stream's life that the observation covers.
     pub phase: Phase,
     /// The current time; 0 if no measure needs it.
     pub now_unix_nano: u64,

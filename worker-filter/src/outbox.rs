@@ -15,8 +15,8 @@ pub struct Outbox {
     /// `None` until the service has registered it. The number is valid for the life of the process.
     queue: Option<Queue>,
     writer: BatchWriter,
-    /// Batches that could not be enqueued, in order. No further ones are written meanwhile, so this is one
-    /// flush at most.
+    /// Batches that could not be enqueued, in order. While there are any, no further batches are written, so
+    /// these are at most the batches of one flush.
     unsent: VecDeque<Vec<u8>>,
 }
 
@@ -32,7 +32,7 @@ pub struct FlushOutcome {
 /// Why a fold is kept instead of flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushBlocked {
-    /// Nobody has registered the queue.
+    /// No VM has registered the queue.
     NoService,
     /// The queue has too many batches.
     Behind,

@@ -18,9 +18,9 @@ use crate::worker::Worker;
 /// One plugin in one worker.
 #[derive(Debug)]
 pub enum Plugin {
-    /// It measures the streams that Envoy calls it for.
+    /// The plugin measures the streams for which Envoy calls it.
     Filter(Box<Worker<Hasher>>),
-    /// It measures the requests that Envoy's own access logger sends it.
+    /// The plugin measures the requests that Envoy's own access logger sends to it.
     LogStream(Box<LogStream>),
 }
 
@@ -31,8 +31,8 @@ impl Plugin {
         let config = config()?;
         let (time, ticks) = (clock::probe(), clock::tick_every(config.flush.interval));
         let is_allowed = capability::are_allowed(&[
-            ("proxy_get_current_time_nanoseconds", time, "no time is known"),
-            ("proxy_set_tick_period_milliseconds", ticks, "nothing is ever done"),
+            ("proxy_get_current_time_nanoseconds", time, "the time is unknown"),
+            ("proxy_set_tick_period_milliseconds", ticks, "nothing is ever flushed"),
         ]);
         if !is_allowed {
             return None;
@@ -106,8 +106,8 @@ fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
         capability::log_withheld("proxy_call_foreign_function", "no CEL expression can be evaluated");
     } else {
         error!(
-            "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; Envoy's log has \
-             the reason",
+            "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; \
+             Envoy's log has the reason",
             quoted(source.written())
         );
     }

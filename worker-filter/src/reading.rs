@@ -19,9 +19,9 @@ pub struct AttributeReader {
     /// The list that is cheap, but fails if a value without a guard is absent. `None` if Envoy does not
     /// compile it.
     plain: Option<Expression>,
-    /// The list in which every source has its guard: it costs more and fails less.
+    /// The list in which every source has its guard. It costs more than the plain list, but fails less often.
     guarded: Option<Expression>,
-    /// By source, its own expression, if it is read by one and Envoy supports expressions.
+    /// For each source, its own expression, if it is read with an expression and Envoy supports expressions.
     expressions: Vec<Option<Expression>>,
     /// The number of streams for which the guarded list is tried first.
     penalty: u32,
@@ -43,7 +43,7 @@ pub enum ReadMode {
 pub struct BadExpression {
     /// The source with the expression.
     pub source: Source,
-    /// Envoy's answer.
+    /// The result of the evaluation.
     pub status: Status,
 }
 
@@ -57,7 +57,8 @@ impl AttributeReader {
     /// # Errors
     /// Envoy compiles expressions, but rejects one of these.
     pub fn new(sources: &[Source]) -> Result<Self, BadExpression> {
-        // Before the lists: Envoy logs why it rejects an expression, and alone it reads as it was configured.
+        // Compiled before the lists: Envoy logs why it rejects an expression, and a single expression is
+        // logged as it was configured.
         let single = |source: &Source| match &source.fallback {
             FallbackRead::Expression(text) => match attributes::compile(text) {
                 Err(Status::NotFound) => Ok(None),
@@ -153,8 +154,8 @@ fn warn_list_failed(sources: &[Source], observation: &Observation<'_>) {
     let absent = sources.iter().enumerate().filter(|(at, _)| observation.bytes(*at).is_empty());
     let absent: Vec<_> = absent.map(|(_, source)| quoted(source.written())).collect();
     warn!(
-        "Envoy cannot evaluate the list of all attributes for a stream, so they are read one by one, at a higher cost per \
-         request: guard the expression that fails with has(). No value for {} (logged once; the statistic \
+        "Envoy cannot evaluate the list of all attributes for a stream, so they are read one by one, at a higher \
+         cost per request: guard the expression that fails with has(). No value for {} (logged once; \
          tributary_read_one_by_one counts such streams)",
         absent.join(", ")
     );

@@ -24,7 +24,7 @@ use crate::worker::Worker;
 pub const CALLBACKS: [&[&str]; 2] =
     [&callbacks::PLUGIN, &["proxy_on_downstream_data", "proxy_on_log", "proxy_on_new_connection"]];
 
-/// The callbacks that `worker_filter_full.wasm` exports besides.
+/// The additional callbacks that `worker_filter_full.wasm` exports.
 pub const CALLBACKS_FULL: &[&str] = &[
     "proxy_on_request_body",
     "proxy_on_request_headers",
@@ -175,8 +175,8 @@ impl HttpContext for FilterStream {
     }
 }
 
-/// On HTTP/3 a filter's `on_log` never comes (Envoy 1.40): a stream that was not logged ends when the SDK
-/// drops it, in `proxy_on_delete`, where its attributes can still be read.
+/// On HTTP/3, Envoy never calls a filter's `on_log` (1.40). A stream that was not logged ends when the SDK
+/// drops it in `proxy_on_delete`, where its attributes can still be read.
 impl Drop for FilterStream {
     fn drop(&mut self) {
         if !kind::is_changing() {

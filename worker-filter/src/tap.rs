@@ -13,13 +13,13 @@ use tributary_plan::plan::TapConfig;
 /// The period of the rate limit, one minute.
 const WINDOW_NS: u64 = 60_000_000_000;
 
-/// Open streams for which the tap remembers its decision. Further ones are not logged.
+/// The most open streams for which the tap keeps its decision. Further streams are not logged.
 const STREAMS_MAX: usize = 100_000;
 
-/// Headers of one message that are logged.
+/// The most headers of one message that are logged.
 const HEADERS_MAX: usize = 128;
 
-/// Bytes of a header's value that are logged.
+/// The most bytes of a header's value that are logged.
 const VALUE_BYTES_MAX: usize = 1_024;
 
 /// The tap of one worker.
@@ -94,7 +94,7 @@ impl<S: BuildHasher> Tap<S> {
         self.streams.remove(&stream);
     }
 
-    /// Returns the stream if it is logged. Decides this at the first call for a stream.
+    /// Returns the stream if it is logged. The first call for a stream decides whether the stream is logged.
     fn tapped(&mut self, stream: ContextId) -> Option<&mut Tapped> {
         if !self.streams.contains_key(&stream) {
             if self.streams.len() >= STREAMS_MAX {
@@ -113,10 +113,13 @@ impl<S: BuildHasher> Tap<S> {
     /// Returns whether another stream may be logged in this minute.
     fn permit(&mut self, now_unix_nano: u64) -> bool {
         let since = now_unix_nano.checked_sub(self.window_unix_nano);
-        // A new minute starts also if the clock went backwards.
+        // A new minute also starts if the clock went backwards.
         if since.is_none_or(|since| since >= WINDOW_NS) {
             if self.suppressed > 0 {
-                info!("tap: {} further streams were not logged", self.suppressed);
+                info!(
+                    "tap: {} further streams were not logged, because per_minute was reached",
+                    self.suppressed
+                );
             }
             (self.window_unix_nano, self.in_window, self.suppressed) = (now_unix_nano, 0, 0);
         }
@@ -214,7 +217,12 @@ mod tests {
         tap.headers(ContextId::new(9), MapType::HttpRequestHeaders);
         assert_eq!(
             lines(),
-            ["tap 1 request", "tap 2 request", "tap: 3 further streams were not logged", "tap 3 request"]
+            [
+                "tap 1 request",
+                "tap 2 request",
+                "tap: 3 further streams were not logged, because per_minute was reached",
+                "tap 3 request"
+            ]
         );
         assert_eq!(tap.streams.len(), 1, "ended streams are forgotten");
     }

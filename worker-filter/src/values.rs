@@ -28,7 +28,7 @@ impl CachedValues {
         if self.values.is_empty() {
             return;
         }
-        // Without a generation no value was published.
+        // If there is no generation, no value was published.
         let Ok(Some((generation, _))) = data.get(GENERATION_KEY) else { return };
         if self.generation.as_ref() == Some(&generation) {
             return;

@@ -1,4 +1,9 @@
 //! One worker: everything between a stream that ended and a batch in the queue.
+//!
+//! When a stream ends, its values are read once, for all pipelines: one for the main metrics and, with gRPC
+//! calls, one for theirs. Each adds the observation to its fold; counters, statistics and the tap follow. On
+//! a tick, or after `flush.max_requests` requests, the folds are flushed through their outboxes, unless
+//! backpressure blocks it; a blocked flush is logged by `faults`.
 
 use std::hash::BuildHasher;
 use std::time::Duration;
@@ -6,7 +11,6 @@ use std::time::Duration;
 use hashbrown::HashSet;
 use log::info;
 use proxy_wasm::types::{Action, BufferType, MapType};
-use tributary_host::counter::AddError;
 use tributary_host::shared_data::HostSharedData;
 use tributary_host::stats::Counter;
 use tributary_host::stream::ContextId;
@@ -17,7 +21,7 @@ use tributary_proto::metric::Metric;
 
 use crate::backpressure::{BATCHES_BETWEEN_TICKS_MAX, BATCHES_MAX, Backpressure};
 use crate::connections::{Connection, Connections};
-use crate::counters::Counters;
+use crate::counters::{AddFailure, Counters};
 use crate::faults::Faults;
 use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
@@ -32,8 +36,8 @@ use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::{GrpcCalls, MetricGroup, Streams, When};
 use tributary_plan::source::Source;
 
-/// Streams that can be remembered as counted at their response. Further ones are counted when they end, and
-/// their responses carry no count.
+/// The most streams for which the worker remembers that they were counted at their response. Further streams
+/// are counted when they end, and their responses carry no count.
 const COUNTED_AT_RESPONSE_MAX: usize = 1 << 20;
 
 /// Attempts of a worker that shuts down to add to counters. All workers of a listener shut down at once: each
@@ -208,7 +212,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             tap.ended(stream);
         }
         if self.streams == Streams::Http {
-            // The set is nearly always empty: do not hash the number then.
+            // The set is nearly always empty, and then the number need not be hashed.
             let is_counted =
                 IS_FULL && !self.counted_at_response.is_empty() && self.counted_at_response.remove(&stream);
             return self.observe(Phase::Whole, is_counted, &mut []);
@@ -248,7 +252,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.flush_folds();
     }
 
-    /// Flushes for the last time, even if the service is behind: what the worker kept would be lost.
+    /// Flushes for the last time, even if the service is behind, because the data that the worker keeps would
+    /// be lost.
     pub fn finish(&mut self) {
         self.backpressure.bypass();
         let _ = (1..LAST_ATTEMPTS).find(|_| self.counters.flush(&mut HostSharedData).is_ok());
@@ -300,7 +305,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
     }
 
     /// Updates everything but the fold after a stream has ended.
-    // Not inlined, for size: it has two callers.
+    // Not inlined, to keep the module small: the function has two callers.
     #[inline(never)]
     fn after_observation(&mut self) {
         self.totals.observed = self.totals.observed.saturating_add(1);
@@ -310,14 +315,14 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let counted = self.counters.request(&mut HostSharedData);
         self.report_counters(counted);
         let is_due = self.max_requests.is_some_and(|max| self.main.fold.observations() >= max);
-        // Without a queue each request would try to resolve it; ticks do that.
+        // Only if the queue is resolved: otherwise each request would try to resolve it, which ticks do.
         if is_due && self.main.outbox.is_open() {
             self.flush_folds();
         }
     }
 
     fn flush_folds(&mut self) {
-        // Before the flush: the queue must not have more observations than the statistics.
+        // Updated before the flush, because the queue must not have more observations than the statistics.
         self.update_observed();
         if self.backpressure.is_outdated() {
             let now_unix_nano = clock::now_unix_nano();
@@ -358,10 +363,10 @@ impl<S: BuildHasher + Clone> Worker<S> {
         blocked
     }
 
-    fn report_counters(&mut self, result: Result<(), AddError>) {
-        if let Err(error) = result {
+    fn report_counters(&mut self, result: Result<(), AddFailure>) {
+        if let Err(failure) = result {
             self.stats.counter_updates_delayed.add(1);
-            self.faults.counter(error);
+            self.faults.counter(self.counters.key(failure), failure.error);
         }
     }
 }

@@ -20,7 +20,6 @@ mod case;
 mod cpu;
 mod extension;
 mod item;
-mod latency;
 mod metric_set;
 mod module;
 mod part;
@@ -49,10 +48,10 @@ pub(crate) struct Args {
     /// Measure these items of the worker filter's CEL list instead of the default ones.
     #[arg(long = "item", value_name = "CEL")]
     items: Vec<String>,
-    /// Do not count instructions, which needs valgrind.
+    /// Skip the counts of instructions, which need valgrind.
     #[arg(long)]
     quick: bool,
-    /// The number of rounds for CPU time, memory and latency; each round measures every case once.
+    /// The number of rounds for CPU time and memory; each round measures every case once.
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// The number of Envoys that run under valgrind at once; the counts do not depend on it.
@@ -77,8 +76,6 @@ enum Figure {
     Parts,
     /// CPU time per request at saturation, and resident memory.
     Cpu,
-    /// Latency at a fixed rate, with the same Envoys as CPU time.
-    Latency,
     /// CPU time and memory by number of series and workers, instructions by number of dimensions.
     Scaling,
 }
@@ -111,7 +108,7 @@ async fn measure(workspace: &Workspace, mut report: BenchReport, args: &Args) ->
     if args.includes(Figure::Scaling) {
         measure_scaling(endpoints, args, &mut report).await?;
     }
-    if args.includes(Figure::Cpu) || args.includes(Figure::Latency) {
+    if args.includes(Figure::Cpu) {
         measure_cpu(endpoints, args, &mut report).await?;
     }
     output::print(&report, args.json.then(|| report.summary()).as_ref())?;
@@ -125,7 +122,7 @@ impl Args {
     }
 }
 
-/// CPU time, memory and latency, with the Envoys of all cases running at once.
+/// CPU time and memory, with the Envoys of all cases running at once.
 async fn measure_cpu(endpoints: Endpoints, args: &Args, report: &mut BenchReport) -> Result<()> {
     cpu::ensure_wrk()?;
     // One TCP connection per request would use up the ports of the machine.
@@ -136,15 +133,8 @@ async fn measure_cpu(endpoints: Endpoints, args: &Args, report: &mut BenchReport
     let session = |case: &BenchCase| {
         sessions.get(&case.to_string()).and_then(|started| started.first()).context("it does not run")
     };
-    if args.includes(Figure::Cpu) {
-        let measure = async |case: &BenchCase| session(case)?.measure(1).await;
-        report.cpu = in_rounds("CPU time", &cases, args.rounds, failures, measure).await;
-    }
-    if args.includes(Figure::Latency) {
-        let measure = async |case: &BenchCase| latency::measure(session(case)?.target).await;
-        let compared: Vec<_> = cases.iter().filter(|case| case.has_latency()).copied().collect();
-        report.latency = in_rounds("latency", &compared, args.rounds, failures, measure).await;
-    }
+    let measure = async |case: &BenchCase| session(case)?.measure(1).await;
+    report.cpu = in_rounds("CPU time", &cases, args.rounds, failures, measure).await;
     let verify = async |case: &BenchCase| session(case)?.verify(case).await;
     in_rounds("verifying the counts", &cases, 1, failures, verify).await;
     Ok(())

@@ -1,8 +1,6 @@
 //! `cargo xtask build`: links, strips, optimises and checks the Wasm modules.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,6 +12,7 @@ use serde_json::json;
 use crate::artefact::{ALL, Artefact, linked_file};
 use crate::compiler::TARGET;
 use crate::contract::Surface;
+use crate::file::{remove, replace};
 use crate::optimiser::Optimiser;
 use crate::strip::strip;
 use crate::toolchain::{Toolchain, ToolchainSource};
@@ -51,11 +50,11 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 pub(crate) struct BuiltModule {
     name: &'static str,
-    /// Relative to the repository's root.
+    /// The path of the file, relative to the repository's root.
     path: String,
     linked_bytes: usize,
     stripped_bytes: usize,
-    /// The size of the file.
+    /// The size of the file, in bytes.
     bytes: usize,
     budget_bytes: usize,
     exports: Vec<String>,
@@ -108,8 +107,8 @@ pub(crate) fn modules(
     Ok(modules)
 }
 
-/// Links one package and returns its module. Linked together, each package would get the features of the
-/// others.
+/// Links one package and returns its module. If cargo linked several packages together, each would get the
+/// features of the others.
 fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Toolchain) -> Result<Vec<u8>> {
     let mut cargo = toolchain.cargo(workspace);
     cargo.args(["build", "--release", "--lib", "--target", TARGET, "--package", package]);
@@ -122,7 +121,7 @@ fn link(package: &str, features: &[&str], workspace: &Workspace, toolchain: &Too
         .with_context(|| format!("cargo linked no {file}; is {package} a cdylib?"))
 }
 
-/// Writes the file of an artefact, or, if it has violations, a file in the folder of rejected ones.
+/// Writes the file of an artefact. A module with violations is written to the folder of rejected modules.
 fn finish(
     artefact: &Artefact,
     linked: &[u8],
@@ -139,7 +138,7 @@ fn finish(
     let surface = Surface::read(&finished)?;
     let violations = surface.violations(artefact, optimiser.is_some() && !options.debug_names);
     let (accepted, rejected) = (folder.join(artefact.file()), folder.join("rejected").join(artefact.file()));
-    // An older module must not be mistaken for this one.
+    // Removes the older module in the other folder, which could be mistaken for this module.
     let (path, other) = if violations.is_empty() { (accepted, rejected) } else { (rejected, accepted) };
     remove(&other)?;
     replace(&path, &finished).with_context(|| format!("cannot write {}", path.display()))?;
@@ -155,30 +154,6 @@ fn finish(
         exports_removed: stripped.removed,
     };
     Ok((module, violations))
-}
-
-/// Replaces a file atomically: an Envoy that starts meanwhile reads the old or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|present| present == bytes) {
-        return Ok(());
-    }
-    let folder = path.parent().context("the path has no folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    let file = tempfile::Builder::new().suffix(".wasm").tempfile_in(folder)?;
-    fs::write(file.path(), bytes)?;
-    // Envoy often runs as another user.
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.persist(path)?;
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The modules and their sizes.
@@ -212,25 +187,5 @@ mod tests {
         assert_eq!(kib(0), "0.0 KiB");
         assert_eq!(kib(200 * 1024), "200.0 KiB");
         assert_eq!(kib(200 * 1024 + 1), "200.1 KiB");
-    }
-
-    #[test]
-    fn a_module_replaces_the_previous_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("service.wasm");
-        replace(&path, b"first").unwrap();
-        replace(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
-    }
-
-    #[test]
-    fn removing_a_missing_module_is_no_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("service.wasm");
-        remove(&path).unwrap();
-        fs::write(&path, b"old").unwrap();
-        remove(&path).unwrap();
-        assert!(!path.exists());
     }
 }

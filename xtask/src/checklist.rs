@@ -43,7 +43,8 @@ impl Checklist {
         self.lines.push(line("skipped", Duration::ZERO, &format!("{name} ({reason})")));
     }
 
-    /// Prints the errors, then one line for each check; the error names those that failed.
+    /// Prints the errors, then one line for each check. If a check failed, returns an error that names
+    /// all failed checks.
     pub(crate) fn finish(self) -> Result<()> {
         print!("\n{}", self.summary());
         let failed: Vec<_> = self.failed.iter().map(|(name, _)| name.as_str()).collect();

@@ -13,7 +13,7 @@ use crate::process;
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Digits of its commit that rustc shows.
+/// The number of digits of its commit's hash that rustc shows.
 const COMMIT_DIGITS: usize = 9;
 
 /// A rustc and its version.
@@ -26,7 +26,7 @@ pub(crate) struct Compiler {
 /// The fields of `rustc -vV` that are used here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RustVersion {
-    /// As in `1.95.0` or `1.97.0-nightly`.
+    /// The release, such as `1.95.0` or `1.97.0-nightly`.
     pub(crate) release: String,
     /// A name for folders of files that only this version can use: the release, and the start of the commit's
     /// hash. A distribution that builds from a tarball has no hash.

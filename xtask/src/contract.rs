@@ -7,15 +7,15 @@ use walrus::Module;
 
 use crate::artefact::{Artefact, may_import};
 
-/// The file with the lists of exports and budgets, for messages.
+/// The file that lists exports and budgets; error messages name it.
 const LISTS: &str = "xtask/src/artefact.rs";
-/// The file with the host functions that modules call, for messages.
+/// The file that lists the host functions that modules call; error messages name it.
 const FUNCTIONS: &str = "cli/check/src/rules/capability.rs";
 
 /// The parts of a module that its host sees.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Surface {
-    /// Module and name, sorted.
+    /// The module and the name of each import, sorted.
     pub(crate) imports: BTreeSet<(String, String)>,
     pub(crate) exports: BTreeSet<String>,
     pub(crate) size_bytes: usize,

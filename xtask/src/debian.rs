@@ -1,4 +1,4 @@
-//! Packages of Debian and its derivatives: finds and installs them, with root or a `sudo` without password.
+//! Finds and installs packages of Debian and its derivatives, as root or by a `sudo` that needs no password.
 
 use std::process::Command;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     install().or_else(|_| apt_get(&["update"]).and_then(|()| install()))
 }
 
-/// Makes sure that these programs, all of one package, are in PATH.
+/// Makes sure that these programs are in PATH; installs `package`, which contains all of them, if need be.
 pub(crate) fn ensure_programs(programs: &[&str], package: &str) -> Result<()> {
     if programs.iter().all(|program| which::which(program).is_ok()) {
         return Ok(());
@@ -46,7 +46,7 @@ pub(crate) fn ensure_first(candidates: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs an apt-get that asks nothing and waits for its lock.
+/// Runs apt-get so that it asks no questions, and waits if another process holds its lock.
 fn apt_get(words: &[&str]) -> Result<()> {
     let mut command = env_as_root()?;
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
@@ -54,7 +54,7 @@ fn apt_get(words: &[&str]) -> Result<()> {
     process::capture(&mut command, INSTALL_TIMEOUT).map(drop)
 }
 
-/// An `env` that runs as root, by `sudo` if need be; a password prompt is an error.
+/// The program `env`, run as root, by `sudo` if need be. It is an error if `sudo` asks for a password.
 fn env_as_root() -> Result<Command> {
     let user = process::capture(Command::new("id").arg("-u"), QUERY_TIMEOUT)?;
     if user.trim() == "0" {

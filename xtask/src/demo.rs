@@ -24,13 +24,14 @@ use collector::CollectorKind;
 use environment::DemoEnvironment;
 use report::{DemoReport, RequestCounts};
 
-/// Enough to keep both workers busy while some answers are slow.
+/// The number of connections: enough to keep both workers busy while some responses are slow.
 const CONNECTIONS: usize = 64;
-/// Several export intervals; a request that has not arrived by then is lost.
+/// The time limit for counts to reach the collector: several export intervals. A request that has not arrived
+/// by then is lost.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-/// Fixed, so that every run sends the same requests.
+/// The seed of the requests: fixed, so that every run sends the same requests.
 const SEED: u64 = 2;
 const SLOW_MS: u64 = 20;
 const SLOWEST_MS: u64 = 120;
@@ -121,7 +122,7 @@ fn mix() -> Result<Mix> {
     Mix::new(SEED, shapes)
 }
 
-/// The four counts and the ledger, as soon as they agree or after the time limit.
+/// Waits until the four counts agree or the time limit has passed, and returns the counts and the ledger.
 async fn await_counts(sent: u64, environment: &DemoEnvironment) -> Result<(RequestCounts, EnvoyLedger)> {
     let agreed = poll::until("the four counts and the ledger to agree", ARRIVAL_LIMIT, async || {
         let (counts, ledger) = read_counts(sent, environment).await?;
@@ -130,7 +131,7 @@ async fn await_counts(sent: u64, environment: &DemoEnvironment) -> Result<(Reque
     });
     match agreed.await {
         Ok(counts) => Ok(counts),
-        // The report shows the differences.
+        // After the time limit, the report shows the differences.
         Err(_) => read_counts(sent, environment).await,
     }
 }

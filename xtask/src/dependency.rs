@@ -1,8 +1,8 @@
-//! Forbidden dependencies: they would couple parts that must stay apart, or make a module that Envoy cannot
-//! load.
+//! Finds forbidden dependencies, which would couple parts that must stay apart, or make a module that Envoy
+//! cannot load.
 //!
-//! cargo-deny bans a crate from the whole graph or allows it below given parents. These rules hold for one
-//! package and all that it links for Wasm, so `cargo tree` decides.
+//! cargo-deny bans a crate from the whole graph or allows it below given parents. These rules are about
+//! one package and all packages that it links for Wasm, so they are checked by `cargo tree`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -44,7 +44,7 @@ const RULES: [Rule; 6] = [
     },
     Rule { packages: &MODULES, forbidden: &MODULES, reason: SHARED_CONTRACT },
     Rule { packages: &["tributary-console"], forbidden: &["tributary-plan"], reason: SHARED_CONTRACT },
-    // Crates whose imports Envoy does not have, or that need threads.
+    // The crates that need threads or import functions that Envoy does not have.
     Rule {
         packages: &MODULES,
         forbidden: &["js-sys", "tokio", "wasm-bindgen"],
@@ -91,6 +91,10 @@ fn cargo_tree(workspace: &Workspace, package: &str) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
 
     const TREE: &str = "tributary-proto v0.1.0 (/src/proto)\nprost v0.14.4\nproxy-wasm v0.2.5\nlog v0.4.29\n";
@@ -115,6 +119,56 @@ mod tests {
         let lines =
             RULES[3].violations("tributary-service", "tributary-service v0.1.0\ntributary-console v0.1.0\n");
         assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+
+    /// Adds the transitive dependencies of each crate.
+    fn closed(mut edges: BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
+        loop {
+            let further: Vec<_> = edges
+                .iter()
+                .flat_map(|(from, through)| {
+                    edges
+                        .iter()
+                        .filter(move |(start, _)| start == through)
+                        .map(|(_, to)| (from.clone(), to.clone()))
+                })
+                .collect();
+            let before = edges.len();
+            edges.extend(further);
+            if edges.len() == before {
+                return edges;
+            }
+        }
+    }
+
+    /// The edges in the first mermaid block of a document.
+    fn drawn(text: &str) -> BTreeSet<(String, String)> {
+        let (_, block) = text.split_once("```mermaid\n").unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let edges = block.lines().filter_map(|line| line.trim().split_once(" --> "));
+        edges.flat_map(|(from, to)| to.split(" & ").map(move |to| (from.to_owned(), to.to_owned()))).collect()
+    }
+
+    #[test]
+    fn the_picture_of_the_crates_has_the_dependencies_of_the_workspace() {
+        let workspace = Workspace::locate().unwrap();
+        let mut cargo = workspace.cargo();
+        cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
+        let metadata: Value = serde_json::from_str(&process::capture(&mut cargo, TIMEOUT).unwrap()).unwrap();
+        let mut edges = BTreeSet::new();
+        for package in metadata["packages"].as_array().unwrap() {
+            let name = |of: &Value| of["name"].as_str().unwrap().trim_start_matches("tributary-").to_owned();
+            for dependency in package["dependencies"].as_array().unwrap() {
+                if dependency["path"].is_string() {
+                    edges.insert((name(package), name(dependency)));
+                }
+            }
+        }
+        let text = std::fs::read_to_string(workspace.root().join("ARCHITECTURE.md")).unwrap();
+        let (drawn, edges) = (closed(drawn(&text)), closed(edges));
+        let different: Vec<_> = drawn.symmetric_difference(&edges).collect();
+        assert!(different.is_empty(), "only drawn or only in the workspace: {different:?}");
+        assert!(edges.iter().all(|(from, to)| from != to), "a circle");
     }
 
     #[test]

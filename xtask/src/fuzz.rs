@@ -19,16 +19,17 @@ use crate::process;
 use crate::progress::{Activity, ProgressCounter};
 use crate::workspace::{self, Workspace};
 
-/// Counts the edges that are reached, and uses the operands of comparisons in new inputs.
+/// Flags of rustc that count the edges that an input reaches, and let libFuzzer use the operands of
+/// comparisons in new inputs.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                         -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
-/// The maximum size of an input.
+/// The maximum size of an input, in bytes.
 const BYTES_MAX: usize = 2_048;
 /// The time after which an input counts as a hang, in seconds.
 const TIMEOUT_S: u32 = 10;
 const RUSTC_TIMEOUT: Duration = Duration::from_secs(30);
-/// Lines of libFuzzer's output that an error shows.
+/// The number of lines at the end of libFuzzer's output that an error shows.
 const TAIL_LINES: usize = 20;
 
 /// The arguments of `cargo xtask fuzz`.
@@ -57,11 +58,11 @@ struct FuzzResult {
     target: &'static str,
     inputs: u64,
     seconds: f64,
-    /// Edges of the code that were reached.
+    /// The number of edges of the code that were reached.
     edges_reached: u64,
-    /// All edges of the code.
+    /// The number of all edges of the code.
     edges: u64,
-    /// Inputs that each reached an edge that no other input reached.
+    /// The number of inputs that each reached an edge that no other input reached.
     corpus: u64,
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::artefact::ALL;
+use crate::file::replace;
 use crate::output;
 use crate::workspace::Workspace;
 pub(crate) use layout::sha256;
@@ -29,7 +30,7 @@ pub(crate) struct Args {
 /// One image in the layout.
 #[derive(Serialize)]
 struct Image {
-    /// Its name in the layout.
+    /// The name of the image in the layout.
     tag: String,
     format: Format,
     /// The manifest's digest, for `oci://…@sha256:…` and the `sha256` of a WasmPlugin.
@@ -44,7 +45,7 @@ const FOLDER: &str = "target/oci";
 const CHECKSUMS: &str = "SHA256SUMS";
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let mut layout = Layout::create(&workspace.target().join("oci"))?;
+    let mut layout = Layout::new(&workspace.target().join("oci"));
     let (mut images, mut checksums) = (Vec::new(), String::new());
     for artefact in &ALL {
         let path = workspace.modules().join(artefact.file());
@@ -62,7 +63,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         }
     }
     layout.finish()?;
-    fs::write(workspace.modules().join(CHECKSUMS), checksums)?;
+    replace(&workspace.modules().join(CHECKSUMS), checksums.as_bytes())?;
     println!("{}", table(&images));
     println!("the images are in {FOLDER}; to push one:");
     println!(

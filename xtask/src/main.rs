@@ -1,4 +1,9 @@
 //! Builds, runs, tests and measures Tributary: `cargo xtask help` lists the commands.
+//!
+//! [`build`] gets a [`toolchain`] and [`wasm_std`], runs cargo, then [`strip`] and [`optimiser`], and checks
+//! the result against its [`artefact`] and [`contract`]. [`image`] packs the modules. [`test`](mod@test),
+//! [`demo`], [`soak`], [`fuzz`] and [`bench`](mod@bench) run them. [`ci`] runs all checks, with [`tidy`] and
+//! [`dependency`] for the rules of this repository.
 
 mod artefact;
 mod bench;
@@ -10,6 +15,7 @@ mod contract;
 mod debian;
 mod demo;
 mod dependency;
+mod file;
 mod fuzz;
 mod image;
 mod optimiser;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::image::sha256;
 use crate::{debian, process};
 
-/// Much more than the ten seconds that a module of 300 KiB takes.
+/// The time limit of wasm-opt: much more than the ten seconds that it takes for a module of 300 KiB.
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// The Wasm features that rustc uses and Envoy's V8 has. A stripped module has no section that names them.
 const FEATURES: [&str; 6] = [
@@ -27,14 +27,15 @@ const FEATURES: [&str; 6] = [
 /// A wasm-opt, and the modules that it optimised before.
 pub(crate) struct Optimiser {
     program: PathBuf,
-    /// A folder with a file for each result, named by the digest of what it depends on.
+    /// A folder with a file for each earlier result. The file name is the digest of everything that the
+    /// result depends on.
     results: PathBuf,
 }
 
 impl Optimiser {
     /// Finds the program that `WASM_OPT` names, else the one in PATH, else installs Debian's binaryen.
     ///
-    /// It keeps what it optimises in this folder of results.
+    /// The optimiser keeps its results in the folder `results`.
     pub(crate) fn find(results: &Path) -> Result<Self> {
         let program = Self::choose(env::var_os("WASM_OPT").as_deref(), || {
             debian::ensure_programs(&["wasm-opt"], "binaryen")?;
@@ -57,8 +58,8 @@ impl Optimiser {
 
     /// Optimises a module for speed, then for size; keeps the functions' names if `debug_names`.
     ///
-    /// Takes the result of an earlier run with the same module and the same wasm-opt: a module takes ten
-    /// seconds, and many commands build all of them first.
+    /// Takes the result of an earlier run with the same module and the same wasm-opt, if there was one: a
+    /// module takes ten seconds, and many commands build all modules first.
     pub(crate) fn optimise(&self, wasm: &[u8], debug_names: bool) -> Result<Vec<u8>> {
         let result = self.results.join(self.digest(wasm, debug_names)?).with_extension("wasm");
         if let Ok(optimised) = fs::read(&result) {
@@ -87,8 +88,10 @@ impl Optimiser {
 
 fn flags(debug_names: bool) -> Vec<&'static str> {
     // `-Oz` after `-O3` saves 1.6 KiB: it removes copies that inlining made without a gain. Hoisting
-    // constants saves 1 % of the size and costs no time: V8 folds them into instructions again.
-    let mut flags = vec!["--low-memory-unused", "-O3", "-Oz", "--const-hoisting", "--strip-producers"];
+    // constants saves 1 % of the size and costs no time: V8 folds them into instructions again. The order of
+    // the functions gives those with the most callers the shortest numbers, which saves 1.6 KiB.
+    let mut flags = vec!["--low-memory-unused", "-O3", "-Oz", "--const-hoisting", "--reorder-functions"];
+    flags.push("--strip-producers");
     flags.extend(FEATURES);
     flags.push(if debug_names { "--debuginfo" } else { "--strip-debug" });
     flags

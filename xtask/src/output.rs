@@ -6,8 +6,8 @@ use anyhow::Result;
 use comfy_table::{CellAlignment, Row, Table, presets};
 use serde::Serialize;
 
-/// Prints a result on the standard output. With `json`, prints only that there, as one line, and the text on
-/// the standard error.
+/// Prints a result on the standard output. With `json`, prints the JSON as one line on the standard
+/// output, and the text on the standard error.
 pub(crate) fn print(text: &impl Display, json: Option<&impl Serialize>) -> Result<()> {
     match json {
         Some(json) => {

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 
 /// How often `capture` checks whether the program has exited.
 const POLL: Duration = Duration::from_millis(20);
-/// Lines of a failed program's output that the error repeats.
+/// The number of lines at the end of a failed program's output that the error repeats.
 const TAIL_LINES: usize = 20;
-/// Lines about failed tests that the error repeats.
+/// The maximum number of lines about failed tests that the error repeats.
 const FAILURE_LINES: usize = 150;
 
 /// Runs a program and passes its output on.
@@ -48,7 +48,7 @@ fn cannot_start(command: &Command) -> String {
     format!("cannot start `{}`", line_of(command))
 }
 
-/// Writes each line as it comes and returns all of them.
+/// Writes each line of `from` to `to` at once, and returns all lines at the end.
 fn pass_on(from: impl Read, mut to: impl Write) -> String {
     let mut from = BufReader::new(from);
     let mut all = Vec::new();
@@ -56,14 +56,14 @@ fn pass_on(from: impl Read, mut to: impl Write) -> String {
         let start = all.len();
         match from.read_until(b'\n', &mut all) {
             Ok(0) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
-            // What cannot be shown is still part of the error.
+            // A line that cannot be written is still part of the error.
             Ok(_) => drop(to.write_all(all.get(start..).unwrap_or_default())),
         }
     }
 }
 
-/// What test programs printed of the tests that failed, between `failures:` and their result, without
-/// backtraces.
+/// The parts of the output of test programs that describe failed tests: from `failures:` to the result,
+/// without backtraces.
 fn failed_tests(output: &str) -> String {
     let (mut within, mut is_backtrace) = (false, false);
     let failures = output.lines().filter(|line| {
@@ -79,7 +79,8 @@ fn failed_tests(output: &str) -> String {
 /// error.
 pub(crate) fn capture(command: &mut Command, timeout: Duration) -> Result<String> {
     let line = line_of(command);
-    // Files, not pipes: a grandchild that outlives a killed child would keep a pipe, and us, waiting.
+    // The output goes to files. A pipe would stay open, and block this program, while a grandchild outlives
+    // the killed child.
     let mut stdout = tempfile::tempfile().context("cannot make a temporary file")?;
     let mut stderr = tempfile::tempfile().context("cannot make a temporary file")?;
     let mut child = command
@@ -119,7 +120,8 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Reads what a child wrote, from the start: its handle and ours share one position.
+/// Reads the output of a child from the start. Seeks first, because the child's handle and `file` share one
+/// position.
 fn read_back(file: &mut File) -> Result<String> {
     let mut bytes = Vec::new();
     file.rewind()?;
@@ -134,7 +136,7 @@ fn tail(stdout: &str, stderr: &str) -> String {
     lines.into_iter().skip(skipped).flat_map(|line| ["\n    ", line]).collect()
 }
 
-/// The command line, for messages.
+/// The command line as text, for messages.
 fn line_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
-/// Lines that a [`ProgressCounter`] prints without a terminal.
+/// The number of lines that a [`ProgressCounter`] prints without a terminal.
 const PLAIN_LINES: u64 = 10;
 
-/// A long activity, perhaps of several steps; dropping it ends it and prints its duration.
+/// A long activity, which may have several steps. Dropping this value ends the activity and prints its
+/// duration.
 pub(crate) struct Activity {
     bar: ProgressBar,
     name: String,
     started: Instant,
 }
 
-/// An activity whose progress is a number; dropping it ends it.
+/// An activity whose progress is a number. Dropping this value ends the activity.
 pub(crate) struct ProgressCounter {
     bar: ProgressBar,
     total: u64,
@@ -54,7 +55,7 @@ impl Activity {
 }
 
 impl ProgressCounter {
-    /// Starts at 0 of `total` units.
+    /// Starts an activity at 0 of `total` units.
     pub(crate) fn start(total: u64, unit: &'static str) -> Self {
         let template = "{bar:40} {human_pos}/{human_len} UNIT, {msg}{per_sec}, {eta} left";
         let bar = ProgressBar::new(total).with_style(style(&template.replace("UNIT", unit)));

@@ -23,9 +23,9 @@ use faults::FaultSchedule;
 use ledger::LedgerMonitor;
 use report::SoakReport;
 
-/// Enough to keep both workers busy.
+/// The number of connections: enough to keep both workers busy.
 const CONNECTIONS: usize = 32;
-/// Requests of one run of the load generator, after which the time is checked.
+/// The number of requests in one run of the load generator. The time is checked after each run.
 const REQUESTS_PER_RUN: u64 = 5_000;
 /// The interval between checks of the ledger.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
         first_failure: tally.first_failure.clone(),
         lost: counts.lost(tally.sent()),
         totals: counts,
-        ledger_looks: monitor.checks,
+        ledger_checks: monitor.checks,
         ledger_gap_max: monitor.gap_max,
         faults: schedule.drawn,
         exports,
@@ -111,7 +111,7 @@ async fn soak(args: &Args, time: Duration) -> Result<SoakReport> {
     })
 }
 
-/// Sends requests until the time is up, and returns the results of all of them.
+/// Sends requests until the time is up, and returns the results of all requests.
 fn send(environment: &SoakEnvironment, time: Duration) -> Result<JoinHandle<Result<Tally>>> {
     let shapes = [
         Shape::get("read a user", "/users/1").weight(40),

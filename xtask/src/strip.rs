@@ -1,10 +1,10 @@
-//! Removes unused exports from a linked module, the code that only they reach, and sections that only tools
-//! read.
+//! Removes from a linked module its unused exports, the code that only these exports reach, and the sections
+//! that only tools read.
 //!
 //! The default methods of the SDK's traits, such as `get_http_request_header`, are in the vtables of every
 //! context, although the SDK's dispatcher calls only callbacks through them. Most of these methods panic on
-//! an unexpected status. Their bodies are removed too, and so are the host functions that only they call: a
-//! module imports only what it calls.
+//! an unexpected status. The bodies of these methods are removed too, with the imports of host functions that
+//! only these methods call: a module imports only what it calls.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use walrus::ir::{Call, Visitor, dfs_in_order};
 use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig, passes};
 
-/// The prefix of the mangled names of the SDK's trait methods (Rust's legacy mangling). The length and name
-/// of the trait follow, then those of the method.
+/// The prefix of the mangled names of the SDK's trait methods (Rust's legacy mangling). After the prefix come
+/// the length and name of the trait, then the length and name of the method.
 const SDK_TRAITS: &str = "_ZN10proxy_wasm6traits";
 
 /// The prefixes of the methods that the SDK's dispatcher calls through a vtable.
@@ -26,7 +26,8 @@ pub(crate) struct Stripped {
     pub(crate) removed: Vec<String>,
 }
 
-/// Keeps only the exports in `keep` and what they reach; keeps the functions' names if `debug_names`.
+/// Keeps only the exports in `keep` and the code that they reach. Keeps the names of functions if
+/// `debug_names` is set.
 pub(crate) fn strip<'a>(
     wasm: &[u8],
     keep: impl Iterator<Item = &'a str> + Clone,
@@ -66,14 +67,14 @@ fn replace_callbacks(module: &mut Module) {
         })
         .collect();
     for (id, name) in own {
-        // An SDK without this callback has nothing to replace.
+        // If the SDK does not export this callback, there is no export to remove.
         let _ = module.exports.remove(&name);
         module.exports.get_mut(id).name = name;
     }
 }
 
-/// Replaces the body of each SDK trait method that no function calls directly and that is no callback by a
-/// trap.
+/// Replaces the body of an SDK trait method by a trap, if no function calls the method directly and if the
+/// method is no callback.
 fn empty_uncalled_methods(module: &mut Module) {
     let called = directly_called(module);
     let is_uncalled = |id: FunctionId, name: &str| {
@@ -123,7 +124,7 @@ fn is_callback(method: &str) -> bool {
     CALLBACK_PREFIXES.iter().any(|prefix| method.starts_with(prefix))
 }
 
-/// Splits the first segment from a mangled path; each segment starts with its length.
+/// Splits a mangled path into its first segment and the rest. Each segment starts with its length.
 fn split_segment(mangled: &str) -> Option<(&str, &str)> {
     let digits = mangled.find(|letter: char| !letter.is_ascii_digit())?;
     let (length, rest) = mangled.split_at_checked(digits)?;

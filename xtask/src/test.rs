@@ -13,7 +13,7 @@ use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 use envoys::TestRun;
 
-/// The packages of the product; their tests need no Envoy.
+/// The packages of the product, whose tests need no Envoy.
 const NATIVE: [&str; 6] = [
     "tributary-proto",
     "tributary-host",
@@ -22,14 +22,15 @@ const NATIVE: [&str; 6] = [
     "tributary-service",
     "tributary-console",
 ];
-/// Tested separately: together, cargo would unify features and compile the product's dependencies again.
-/// They use the worker filter with the feature `full`, so its own tests run here a second time, with it.
+/// The packages that are tested apart from [`NATIVE`]: in one command, cargo would unify their features and
+/// compile the product's dependencies again. These packages use the worker filter with the feature `full`, so
+/// the tests of the worker filter run here a second time, with this feature.
 const TOOLS_AND_FULL: [&str; 5] =
     ["xtask", "tributary-check", "tributary-fuzz", "tributary-plan", "tributary-worker-filter"];
-/// Packages with arithmetic that runs in modules, where it wraps and `debug_assert!` is off. The service uses
-/// the arithmetic of `tributary-proto`, and its tests take long to compile again.
+/// The packages with arithmetic that runs in modules, where arithmetic wraps and `debug_assert!` is off.
+/// The service uses the arithmetic of `tributary-proto`, and its tests take long to compile again.
 const SHIPPED: [&str; 3] = ["tributary-proto", "tributary-plan", "tributary-worker-filter"];
-/// Turns off for the tests what is off in the profile of the modules.
+/// Environment variables that turn off for the tests the checks that are off in the profile of the modules.
 const WITHOUT_ASSERTIONS: [(&str, &str); 2] =
     [("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false"), ("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false")];
 const END_TO_END: &str = "tributary-tests";

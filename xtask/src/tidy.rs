@@ -1,6 +1,6 @@
-//! Rules of this repository that no compiler, formatter or lint checks. They run on the files that git knows.
+//! Checks rules of this repository that no compiler, formatter or lint checks, on the files that git knows.
 //!
-//! Clippy and rustc hold what they can: file names of modules (`mod_module_files`), panics, casts, `unsafe`,
+//! Clippy and rustc check other rules: file names of modules (`mod_module_files`), panics, casts, `unsafe`,
 //! and calls that do not work in a Wasm module (`.ci/wasm-lints/clippy.toml`).
 
 use std::fs;
@@ -16,12 +16,13 @@ use crate::workspace::Workspace;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const LINES_MAX: usize = 400;
-/// The same as `max_width` in rustfmt.toml, whose `comment_width` needs a nightly compiler.
+/// The maximum width of a comment: `max_width` in rustfmt.toml. The `comment_width` of rustfmt would need a
+/// nightly compiler.
 const COMMENT_COLUMNS_MAX: usize = 110;
-/// The files that cross the boundary to the host: the calls of modules, and the in-memory Envoy's side of
-/// them.
+/// The files that may contain unsafe code, because they cross the boundary to the host: the host calls of
+/// modules, and the in-memory Envoy that answers these calls.
 const UNSAFE_FILES: [&str; 3] = ["host/src/raw.rs", "host/src/fake/abi.rs", "host/src/fake/vm.rs"];
-/// In two parts, so that this file does not break its own rule.
+/// The name of the lint, in two parts so that this file does not break its own rule.
 const UNSAFE_LINT: &str = concat!("unsafe", "_code");
 const END_TO_END: &str = "tests/e2e";
 const SLEEPS: [&str; 3] = ["sleep", "sleep_ms", "sleep_until"];
@@ -57,16 +58,16 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// The number of a line, from 1, and what is wrong with it.
+/// The number of a line, from 1, and what is wrong with the line.
 type Violation = (usize, String);
 
-/// The files of the repository, relative to its root: those that git tracks and those that it would add.
+/// The files of the repository, relative to its root: files that git tracks, and files that git would add.
 fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut git = Command::new("git");
     git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let output = process::capture(&mut git, TIMEOUT).context("cannot list the files to check")?;
     let mut files: Vec<_> = output.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect();
-    // A deleted file stays in the index until the next commit; a file with a conflict is in it three times.
+    // A deleted file stays in git's index until the next commit; a file with a conflict is there three times.
     files.retain(|file| root.join(file).is_file());
     files.sort();
     files.dedup();
@@ -106,8 +107,8 @@ fn sleeps(file: &Path, text: &str) -> Vec<Violation> {
     lines_with(&SLEEPS, text, "wait for a state with `tributary_tests::poll`, which has a deadline")
 }
 
-/// Finds links in a document to files that do not exist. Checks no URL, so that the result depends on no
-/// network.
+/// Finds links in a document to files that do not exist. URLs are not checked, so that the result does not
+/// depend on the network.
 fn broken_links(text: &str, exists: impl Fn(&Path) -> bool) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (event, range) in Parser::new(text).into_offset_iter() {

@@ -1,8 +1,9 @@
-//! The toolchain that compiles for Wasm: the installed target, else the one from rustup, else Debian's
-//! packages.
+//! Finds the toolchain that compiles for Wasm: with the installed target, else with the target from rustup,
+//! else from Debian's packages.
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -16,14 +17,14 @@ use crate::progress::Activity;
 use crate::workspace::{self, Workspace};
 use crate::{debian, process, wasm_std};
 
-/// `rustup target add` hangs on networks that drop packets silently.
+/// The time limit of `rustup target add`, which hangs on networks that drop packets silently.
 const RUSTUP_TIMEOUT: Duration = Duration::from_secs(120);
-/// A current Rust for Debian releases, from their security archives. Without these archives it may be older
-/// than the workspace's `rust-version`, and cargo says so.
+/// The packages of a current Rust for Debian releases, from Debian's security archives. Without these
+/// archives Rust may be older than the workspace's `rust-version`, which cargo then reports.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// The oldest LLVM whose linker reads the objects of a current rustc.
 const OLDEST_LLD: u32 = 16;
-/// Newer than any LLVM that Debian has.
+/// A version that is newer than any LLVM that Debian has.
 const NEWEST_LLD: u32 = 99;
 
 /// A source of a Rust standard library for Wasm.
@@ -55,7 +56,7 @@ struct BuiltStd {
 }
 
 impl Toolchain {
-    /// Finds or installs a toolchain; without `source`, from the first source that works.
+    /// Finds or installs a toolchain from `source`; `None` takes the first source that works.
     pub(crate) fn find(source: Option<ToolchainSource>) -> Result<Self> {
         let sources =
             source.map_or_else(|| ToolchainSource::value_variants().to_vec(), |source| vec![source]);
@@ -80,9 +81,9 @@ impl Toolchain {
         bail!("no standard library for {TARGET}:{failures}")
     }
 
-    /// A cargo whose `--target wasm32-unknown-unknown` works; the caller adds subcommand and target.
+    /// A cargo that can compile for `wasm32-unknown-unknown`; the caller adds the subcommand and the target.
     ///
-    /// It ignores the user's `RUSTFLAGS`, which are for native code.
+    /// This cargo ignores the user's `RUSTFLAGS`, which are for native code.
     pub(crate) fn cargo(&self, workspace: &Workspace) -> Command {
         let mut command = Command::new(&self.cargo);
         command.current_dir(workspace.root());
@@ -92,26 +93,27 @@ impl Toolchain {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &built.linker);
         }
         if self.source == ToolchainSource::Debian {
-            // Both would lead a program of the distribution to rustup's libraries and toolchain.
+            // Both variables would make a program of the distribution use rustup's libraries and toolchain.
             command.env_remove("LD_LIBRARY_PATH").env_remove("RUSTUP_TOOLCHAIN");
         }
         command
     }
 
-    /// The target folder, one for each compiler and standard library: their objects are not compatible.
+    /// The target folder. Each pair of compiler and standard library has its own: their objects are not
+    /// compatible.
     pub(crate) fn target_dir(&self, workspace: &Workspace) -> PathBuf {
         let origin = if self.source == ToolchainSource::Debian { "debian" } else { "prebuilt" };
         workspace.target().join("wasm-build").join(format!("{}-{origin}", self.compiler.version.id))
     }
 
-    /// The flags of rustc; they keep paths of this machine out of the panic messages of a module.
+    /// The flags of rustc, which keep paths of this machine out of the panic messages of a module.
     fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         if let Some(built) = &self.built_std {
             flags.push(format!("--sysroot={}", built.sysroot.display()));
         }
-        if let Some(home) = cargo_home() {
-            flags.push(format!("--remap-path-prefix={}=/cargo", home.join("registry/src").display()));
+        for folder in registry_folders() {
+            flags.push(format!("--remap-path-prefix={}=", folder.display()));
         }
         flags
     }
@@ -161,6 +163,13 @@ fn debian() -> Result<Toolchain> {
 }
 
 /// Where cargo keeps its downloads.
+/// The folders of cargo's registries, which contain a folder for each package. Their names differ between a
+/// registry and its mirror.
+fn registry_folders() -> Vec<PathBuf> {
+    let registries = cargo_home().and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    registries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
 fn cargo_home() -> Option<PathBuf> {
     let default = || Some(env::home_dir()?.join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(default)
@@ -173,7 +182,8 @@ fn wasm_ld() -> Result<PathBuf> {
     names.find_map(|name| which::which(name).ok()).context("there is no wasm-ld in PATH")
 }
 
-/// The packages that may contain the linker, from the compiler's own LLVM to older ones.
+/// The packages that may contain the linker: first the version of the compiler's own LLVM, then older
+/// versions.
 fn lld_packages(llvm_major: Option<u32>) -> Vec<String> {
     let newest = llvm_major.unwrap_or(OLDEST_LLD);
     let versioned = (OLDEST_LLD..=newest).rev().map(|version| format!("lld-{version}"));

@@ -1,4 +1,4 @@
-//! A standard library for Wasm, built once from source and cached for later builds.
+//! Builds a standard library for Wasm from source, once, and caches it for later builds.
 
 use std::env;
 use std::fs;
@@ -12,9 +12,9 @@ use crate::compiler::{Compiler, TARGET, has_std, libraries_of};
 use crate::process;
 use crate::progress::Activity;
 
-/// Ten times what two cores take.
+/// The time limit of the build: ten times what it takes on two cores.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(900);
-/// An empty crate: cargo builds the standard library only as a dependency.
+/// The manifest of an empty crate, because cargo builds the standard library only as a dependency of a crate.
 const MANIFEST: &str = include_str!("wasm_std/empty_crate.toml");
 
 /// Returns a sysroot with this compiler's standard library for Wasm; builds it from `library` unless it is
@@ -30,7 +30,7 @@ pub(crate) fn sysroot(cargo: &Path, compiler: &Compiler, library: &Path) -> Resu
         compiler.version.release
     ));
     fs::create_dir_all(&cache).with_context(|| format!("cannot create the folder {}", cache.display()))?;
-    // Next to the final folder: one rename puts the complete library there.
+    // The folder is next to the final folder, so that one rename moves the complete library there.
     let scratch = tempfile::Builder::new().prefix("build-").tempdir_in(&cache)?;
     let built = build(cargo, compiler, library, scratch.path())?;
     if sysroot.exists() {
@@ -38,7 +38,7 @@ pub(crate) fn sysroot(cargo: &Path, compiler: &Compiler, library: &Path) -> Resu
     }
     match fs::rename(&built, &sysroot) {
         Ok(()) => Ok(sysroot),
-        // A concurrent build of the same library was faster.
+        // The rename fails if a concurrent build of the same library was faster.
         Err(_) if has_std(&libraries_of(&sysroot)) => Ok(sysroot),
         Err(error) => Err(error).with_context(|| format!("cannot move the library to {}", sysroot.display())),
     }
@@ -63,7 +63,7 @@ fn build(cargo: &Path, compiler: &Compiler, library: &Path, scratch: &Path) -> R
     let root = library.parent().unwrap_or(library);
     let flags = ["-Cembed-bitcode=yes".to_owned(), format!("--remap-path-prefix={}=/rust", root.display())];
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    // Lets a stable compiler accept `-Z`, to build the one library that was made for it.
+    // Makes a stable compiler accept `-Z`. It builds only its own standard library this way.
     command.env("RUSTC_BOOTSTRAP", "1");
     command.args(["build", "--release", "--target", TARGET, "-Zbuild-std=std,panic_abort"]);
     process::capture(&mut command, BUILD_TIMEOUT)?;
@@ -93,7 +93,8 @@ fn isolated_cargo(cargo: &Path) -> Command {
     command
 }
 
-/// Uses the crates vendored with the library, if any; else cargo fetches them.
+/// Makes cargo use the crates that are vendored with the library; without vendored crates, cargo fetches
+/// them.
 fn vendor(command: &mut Command, library: &Path, scratch: &Path) -> Result<()> {
     let vendored = library.join("vendor");
     if !vendored.is_dir() {
@@ -105,7 +106,7 @@ fn vendor(command: &mut Command, library: &Path, scratch: &Path) -> Result<()> {
     );
     fs::create_dir(scratch.join(".cargo"))?;
     fs::write(scratch.join(".cargo/config.toml"), config)?;
-    // In an empty home, no replacement of crates-io by the user conflicts with this one.
+    // With an empty home, cargo sees no configuration of the user that also replaces crates-io.
     command.env("CARGO_HOME", scratch.join("home"));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Checks whether an Envoy can run the modules: its log lists at the start what it was built with.
+//! Checks whether an Envoy can run the modules, by the list of its extensions that it logs at its start.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,9 +16,9 @@ const OLDEST: (u32, u32) = (1, 36);
 const V8: &str = "envoy.wasm.runtime.v8";
 /// The text in Envoy's log before the list of Wasm runtimes.
 const RUNTIMES: &str = " envoy.wasm.runtime: ";
-/// Every Envoy rejects it, after it has logged what it was built with.
+/// A configuration that every Envoy rejects, after it has logged its list of extensions.
 const INVALID_CONFIG: &str = "{no_such_field: 1}";
-/// Many times what an Envoy takes to reject it.
+/// The time limit of each run: many times what an Envoy takes to reject [`INVALID_CONFIG`].
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The properties of a build of Envoy.
@@ -32,19 +32,19 @@ struct EnvoyBuild {
 /// Inspects the binary at `path`.
 ///
 /// # Errors
-/// It does not start, does not exit, or is not Envoy.
+/// The binary does not start, does not exit in time, or is not Envoy.
 fn inspect(path: &Path) -> Result<EnvoyBuild> {
     let output = run(path, &["--version"])?;
     let Some((_, build)) = output.split_once("version: ") else {
         bail!("{} is not Envoy: --version prints no version of Envoy", path.display());
     };
-    // COMMIT/VERSION/Clean/RELEASE/BoringSSL
+    // The format is COMMIT/VERSION/Clean/RELEASE/BoringSSL.
     let name = build.split('/').nth(1).unwrap_or_default().trim().to_owned();
     let log = run(path, &["--disable-hot-restart", "--config-yaml", INVALID_CONFIG])?;
     Ok(EnvoyBuild { name, runtimes: runtimes(&log) })
 }
 
-/// The reason why the Envoy at `path` cannot run the modules, if any.
+/// The reason why the Envoy at `path` cannot run the modules, or may not; `None` if it can.
 pub fn judge(path: &Path) -> Option<Finding> {
     let (severity, message) = match inspect(path) {
         Err(error) => (Severity::Error, format!("{error:#}")),
@@ -54,7 +54,7 @@ pub fn judge(path: &Path) -> Option<Finding> {
 }
 
 impl EnvoyBuild {
-    /// The reason why it cannot run the modules, or may not.
+    /// The reason why this build cannot run the modules (an error), or may not (a warning); `None` if it can.
     fn fault(&self) -> Option<(Severity, String)> {
         let Self { name, runtimes } = self;
         if !runtimes.iter().any(|runtime| runtime == V8) {
@@ -93,7 +93,7 @@ fn run(path: &Path, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(path);
     command.args(arguments).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| format!("{program} does not start"))?;
-    // Reading ends when nobody can write any more.
+    // Closes this process's writing end of the pipe: reading ends when every writing end is closed.
     drop(command);
     let (sender, text) = mpsc::channel();
     thread::spawn(move || {
@@ -103,7 +103,7 @@ fn run(path: &Path, arguments: &[&str]) -> Result<String> {
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     let text = text.recv_timeout(LIMIT).ok();
-    // Has no effect on a program that has exited.
+    // Killing has no effect on a program that has exited.
     child.kill()?;
     child.wait()?;
     text.with_context(|| {

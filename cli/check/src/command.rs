@@ -12,7 +12,7 @@ use crate::yaml::Position;
 use crate::yaml::node_ref::Document;
 use crate::{binary, manifest, rules, yaml};
 
-/// The end of the long help.
+/// The text after the options in the long help: how plugins are recognised, and the exit codes.
 pub const EXIT_CODES: &str = "\
 A plugin is Tributary's if its module is called worker_filter*.wasm or service.wasm, or if its name or the \
 source of its code contains \"tributary\". Name files that belong together in one command: each bootstrap \
@@ -44,23 +44,23 @@ pub struct CheckArgs {
 /// The result of a check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The number of Tributary's plugins.
+    /// The number of Tributary's plugins in the files.
     pub plugins: usize,
     /// The findings, in the order of the files.
     pub findings: Vec<Finding>,
-    /// The files that could not be read.
+    /// The files that could not be read or are not YAML.
     pub unreadable: Vec<UnreadableFile>,
 }
 
 /// A file that could not be read, or is not YAML.
 #[derive(Clone, Debug, Serialize)]
 pub struct UnreadableFile {
-    /// The file.
+    /// The name of the file.
     pub file: String,
     /// The position of the YAML error; 0:0 if the file could not be opened.
     #[serde(flatten)]
     pub at: Position,
-    /// The reason.
+    /// Why the file could not be read.
     pub message: String,
 }
 
@@ -91,7 +91,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     report.exit_code(args.strict)
 }
 
-/// Checks files, each given as its name and its text.
+/// Checks files. Each item of `files` is the name and the text of a file.
 pub fn check(files: &[(String, String)]) -> Report {
     let (mut documents, mut unreadable): (Vec<Document>, Vec<UnreadableFile>) = (Vec::new(), Vec::new());
     for (file, text) in files {
@@ -123,7 +123,8 @@ pub fn check(files: &[(String, String)]) -> Report {
 }
 
 impl Report {
-    /// The report as text.
+    /// The report as text: one line for each unreadable file and each finding, then a line with their
+    /// numbers.
     pub fn lines(&self) -> String {
         let mut lines = String::new();
         for UnreadableFile { file, at, message } in &self.unreadable {

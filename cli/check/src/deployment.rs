@@ -9,12 +9,13 @@ use crate::yaml::node_ref::Document;
 pub struct Deployment<'a> {
     /// The plugins and clusters.
     pub inventory: Inventory<'a>,
-    /// Whether a bootstrap is among the files; then a deployment without service is incomplete.
+    /// Whether a bootstrap is among the files. A deployment with a bootstrap but without a service is an
+    /// error.
     pub has_bootstrap: bool,
 }
 
-/// Groups documents into deployments: one for each bootstrap with every LDS and CDS file, or one for the LDS
-/// and CDS files if there is no bootstrap; and one for all manifests.
+/// Groups documents into deployments. Each bootstrap is one deployment, together with all LDS and CDS files;
+/// without a bootstrap, the LDS and CDS files are one deployment. All manifests are one more deployment.
 pub fn deployments<'a>(documents: &'a [Document]) -> Vec<Deployment<'a>> {
     let (manifests, others): (Vec<_>, Vec<_>) =
         documents.iter().partition(|document| manifest::kind(&document.root).is_some());

@@ -26,7 +26,7 @@ pub struct Inventory<'a> {
 /// Envoy's fluentd access logger, whose messages a log stream reads.
 #[derive(Clone, Debug)]
 pub struct FluentdLogger<'a> {
-    /// Its configuration.
+    /// The configuration of the logger.
     pub place: NodeRef<'a>,
     /// The field that makes Envoy log requests before they end, unless the logger has a filter.
     pub early_logging: Option<NodeRef<'a>>,
@@ -37,13 +37,13 @@ pub struct FluentdLogger<'a> {
 pub struct Scope<'a> {
     /// The extension point of the enclosing extension; `None` if it does not run Wasm.
     extension_point: Option<ExtensionPoint>,
-    /// The HTTP requests that pass here.
+    /// The HTTP requests that pass this part of the configuration; `None` if unknown.
     http: Option<TrafficPath>,
-    /// The TCP connections that pass here.
+    /// The TCP connections that pass this part of the configuration; `None` if unknown.
     tcp: Option<TrafficPath>,
     /// Whether Envoy counts gRPC messages of these requests; `None` if unknown.
     counts_grpc_messages: Option<bool>,
-    /// The streams that access loggers here log; `None` if unknown.
+    /// Whether access loggers here log HTTP requests or TCP connections; `None` if unknown.
     logged: Option<Streams>,
     /// The field that makes Envoy log requests before they end.
     early_logging: Option<NodeRef<'a>>,
@@ -63,7 +63,7 @@ const LISTENER_FIELDS: [&str; 2] = ["filter_chains", "default_filter_chain"];
 const RELOAD: &str = "set failure_policy: FAIL_RELOAD, which replaces the VM";
 
 impl<'a> Inventory<'a> {
-    /// Scans a value and everything in it.
+    /// Adds the plugins, loggers and clusters in a value, at any depth.
     pub fn scan(&mut self, place: &NodeRef<'a>, scope: &Scope<'a>) {
         let mut scope = scope.clone();
         if place.get("filter").is_some() {
@@ -108,7 +108,8 @@ impl<'a> Inventory<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// The scope of a part of a configuration that a manifest adds for these requests and connections.
+    /// The scope of a part of Envoy's configuration that a manifest contributes, for plugins that these HTTP
+    /// requests and TCP connections pass.
     pub fn for_traffic(http: TrafficPath, tcp: TrafficPath) -> Self {
         Self { http: Some(http), tcp: Some(tcp), ..Self::default() }
     }
@@ -122,7 +123,7 @@ impl<'a> Scope<'a> {
                 self.early_logging = early_logging(fields);
                 self.logged = Some(Streams::Http);
             }
-            // Its access loggers see the connections of its filter chain.
+            // The access loggers of a TcpProxy see the connections of its filter chain.
             Some("TcpProxy") => {
                 self.http = self.tcp.clone();
                 self.logged = Some(Streams::Tcp);
@@ -169,7 +170,8 @@ fn plugin<'a>(place: &NodeRef<'a>, scope: &Scope<'a>) -> Option<ConfiguredPlugin
     })
 }
 
-/// The type and fields of a typed message: `@type` beside the fields, or a TypedStruct around them.
+/// The type and the fields of a message whose type is in `@type`, beside the fields or in a TypedStruct that
+/// contains them; `None` for other values.
 fn typed<'a>(place: &NodeRef<'a>) -> Option<(&'a str, NodeRef<'a>)> {
     let name = |url: &'a str| url.rsplit('/').next().unwrap_or(url);
     let kind = name(place.text_of("@type")?);

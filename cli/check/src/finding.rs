@@ -12,9 +12,9 @@ use crate::yaml::node_ref::NodeRef;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Envoy rejects it, requests fail, or counts are lost, doubled or never sent.
+    /// Envoy rejects the configuration, requests fail, or counts are lost, doubled or never sent.
     Error,
-    /// It works in an unexpected way, or depends on something that is not in these files.
+    /// The configuration works in an unexpected way, or depends on something that is not in these files.
     Warning,
 }
 
@@ -24,25 +24,25 @@ pub enum Severity {
 pub enum Rule {
     /// A module's own validator rejects the configuration.
     Configuration,
-    /// A module at an attach point where it does not work.
+    /// A module is attached to an extension point where it does not work.
     Attachment,
-    /// Requests that would be counted twice.
+    /// Several workers would count the same requests.
     CountedTwice,
-    /// No service, or more than one.
+    /// No service is configured, or more than one.
     Service,
     /// Worker and service have different `vm_id`s.
     VmId,
-    /// A destination without a cluster.
+    /// The cluster of a destination is not configured.
     Cluster,
-    /// Failed requests or lost counts after a module fails.
+    /// Requests fail or counts are lost after a module fails.
     FailurePolicy,
     /// Intervals that contradict each other.
     Interval,
     /// A dimension that clients can fill with values.
     Cardinality,
-    /// Names of a log stream that are missing or do not match its values.
+    /// An access logger does not match the log stream that reads it.
     LogStream,
-    /// A host function that the module needs and the host forbids.
+    /// The host forbids a host function or callback that the module needs.
     Capability,
     /// An Envoy that cannot run the modules.
     Envoy,
@@ -50,12 +50,12 @@ pub enum Rule {
     Nothing,
 }
 
-/// A problem.
+/// A problem that a rule found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The file as it was named on the command line.
     pub file: String,
-    /// The position; 0:0 for the whole file.
+    /// The position of the value that the finding is about; 0:0 for the whole file.
     #[serde(flatten)]
     pub at: Position,
     /// The severity.
@@ -64,7 +64,7 @@ pub struct Finding {
     pub rule: Rule,
     /// What was found, what is allowed, and how to fix it.
     pub message: String,
-    /// The path in the document; empty for the whole file.
+    /// The path of the value in its document; empty for the whole file.
     pub path: String,
 }
 

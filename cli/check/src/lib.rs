@@ -2,8 +2,9 @@
 //! them.
 //!
 //! [`command`] reads files. [`yaml`] parses them and keeps the position of each value. [`manifest`] and
-//! [`envoy`] find the plugins and clusters. [`deployment`] groups what one Envoy will run, [`rules`] judge
-//! it, and [`finding`] is the result. [`binary`] checks whether a given Envoy can run the modules.
+//! [`envoy`] find the plugins and clusters. [`deployment`] groups the plugins and clusters of one Envoy,
+//! [`rules`] judges each group, and [`finding`] describes a problem. [`binary`] checks whether a given
+//! Envoy can run the modules.
 
 pub mod binary;
 pub mod command;

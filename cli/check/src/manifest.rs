@@ -11,8 +11,8 @@ use crate::yaml::json::{Dialect, to_json};
 use crate::yaml::node_ref::{Document, NodeRef};
 use crate::yaml::{Node, YamlError, YamlValue, embedded};
 
-/// Classifies a document of a file. A manifest is labelled by kind and name. YAML that a manifest contains as
-/// text becomes part of it, or a document of its own.
+/// Returns the documents that one YAML document of a file contains. A manifest is labelled by kind and name.
+/// YAML text in an EnvoyProxy becomes part of the manifest; each bootstrap in a ConfigMap becomes a document.
 ///
 /// # Errors
 /// A manifest contains text that should be YAML but is not.
@@ -43,13 +43,13 @@ pub fn is_bootstrap(root: &Node) -> bool {
     kind(root).is_none() && sections.iter().any(|section| root.get(section).is_some())
 }
 
-/// The kind of a manifest; `None` for other documents.
+/// The `kind` of a Kubernetes manifest; `None` for other documents.
 pub fn kind(root: &Node) -> Option<&str> {
     root.get("api_version")?;
     root.get("kind")?.text()
 }
 
-/// Scans a manifest.
+/// Adds the plugins and clusters of a manifest to the inventory.
 pub fn scan<'a>(manifest: &'a Document, inventory: &mut Inventory<'a>) {
     let Some(spec) = manifest.root_ref().get("spec") else { return };
     match kind(&manifest.root) {
@@ -93,7 +93,7 @@ fn wasm_plugin<'a>(spec: &NodeRef<'a>) -> Option<ConfiguredPlugin<'a>> {
     Some(ConfiguredPlugin {
         module: ModuleKind::identify(spec.text_of("url"), name, Some(extension_point))?,
         extension_point,
-        // Istio sets none.
+        // Istio sets no `vm_id`.
         vm_id: Some(String::new()),
         configuration: spec.get("plugin_config").map_or(Configuration::None, Configuration::Struct),
         failure: FailureHandling {
@@ -157,7 +157,8 @@ fn with_bootstrap(mut root: Node) -> Result<Node, YamlError> {
     Ok(root)
 }
 
-/// The proxies that a manifest of Istio selects: those of its namespace with these labels or targets.
+/// A text that identifies the proxies that an Istio manifest selects: its namespace, and its labels or target
+/// references.
 fn selection(spec: &NodeRef<'_>, labels: &str) -> String {
     let namespace = spec.document.root.get("metadata.namespace").and_then(Node::text).unwrap_or_default();
     let selector = spec.get(labels).or_else(|| spec.get("target_refs"));

@@ -1,4 +1,4 @@
-//! A Wasm plugin of Tributary in a configuration, independent of the kind of file.
+//! Describes a Wasm plugin of Tributary in a configuration of any kind.
 
 use tributary_plan::plan::Streams;
 
@@ -9,19 +9,20 @@ use crate::yaml::node_ref::NodeRef;
 pub struct ConfiguredPlugin<'a> {
     /// Envoy's `PluginConfig`, or the part of a manifest that becomes one.
     pub place: NodeRef<'a>,
-    /// The module that it runs.
+    /// The module that the plugin runs.
     pub module: ModuleKind,
-    /// The extension point that it is attached to.
+    /// The extension point that the plugin is attached to.
     pub extension_point: ExtensionPoint,
-    /// The `vm_id`, the namespace of its shared data and queues; `None` if Envoy Gateway generates one.
+    /// The `vm_id`, the namespace of the plugin's shared data and queues; `None` if Envoy Gateway
+    /// generates it.
     pub vm_id: Option<String>,
-    /// Its configuration.
+    /// The configuration of the plugin.
     pub configuration: Configuration<'a>,
-    /// Its failure policy.
+    /// The failure policy of the plugin.
     pub failure: FailureHandling<'a>,
-    /// The requests that pass it; `None` if unknown.
+    /// The requests that pass the plugin; `None` if unknown.
     pub traffic: Option<TrafficPath>,
-    /// Whether Envoy's filter `grpc_stats` counts gRPC messages for it; `None` if unknown.
+    /// Whether Envoy's filter `grpc_stats` counts the gRPC messages of these requests; `None` if unknown.
     pub counts_grpc_messages: Option<bool>,
 }
 
@@ -47,12 +48,12 @@ pub enum ExtensionPoint {
     NetworkFilter,
     /// `envoy.access_loggers.wasm`.
     AccessLogger {
-        /// The streams that Envoy logs at this place; `None` if unknown.
+        /// Whether Envoy logs HTTP requests or TCP connections here; `None` if unknown.
         streams: Option<Streams>,
     },
     /// `envoy.bootstrap.wasm`.
     Bootstrap {
-        /// Whether one instance runs for all workers.
+        /// Whether one instance runs for the whole process, instead of an instance on each worker.
         singleton: bool,
     },
     /// `envoy.stat_sinks.wasm`.
@@ -62,13 +63,13 @@ pub enum ExtensionPoint {
 /// The configuration of a plugin.
 #[derive(Clone, Debug)]
 pub enum Configuration<'a> {
-    /// None: the module uses its defaults.
+    /// No configuration: the module uses its defaults.
     None,
     /// A tree of values (`google.protobuf.Struct`).
     Struct(NodeRef<'a>),
     /// A text that contains JSON (`google.protobuf.StringValue`).
     Text(NodeRef<'a>),
-    /// Another type, which modules cannot read, with a message that names it.
+    /// A value of another type, which modules cannot read, with a message that names the type.
     Invalid(NodeRef<'a>, String),
 }
 
@@ -79,14 +80,14 @@ pub struct FailureHandling<'a> {
     pub policy: FailurePolicy,
     /// The field that sets the policy, or the plugin if no field does.
     pub place: NodeRef<'a>,
-    /// How to configure a replacement of the VM in this kind of file.
+    /// The advice for this kind of file: how to make Envoy replace a failed VM.
     pub remedy: &'static str,
 }
 
-/// Envoy's behaviour after a plugin failed (its `FailurePolicy` and the older `fail_open`).
+/// Envoy's behaviour after a plugin has failed (its `FailurePolicy`, and the older field `fail_open`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// Requests get 503 until Envoy restarts; the default.
+    /// Requests get the status 503 until Envoy restarts. This is the default.
     Closed,
     /// New requests bypass the plugin.
     Open,
@@ -94,11 +95,11 @@ pub enum FailurePolicy {
     FailOpen,
     /// Envoy replaces the VM.
     Reload,
-    /// Both fields are set, which Envoy rejects.
+    /// Both `failure_policy` and `fail_open` are set, which Envoy rejects.
     Conflict,
 }
 
-/// The requests that pass a plugin: those of one connection manager, or of the proxies that a manifest
+/// The requests that pass a plugin: the requests of one connection manager, or of the proxies that a manifest
 /// selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficPath {
@@ -109,26 +110,28 @@ pub struct TrafficPath {
 }
 
 impl<'a> ConfiguredPlugin<'a> {
-    /// Whether it is the service at an extension point where a service works.
+    /// Whether the plugin is the service, at an extension point where a service works.
     pub fn is_service(&self) -> bool {
         self.module == ModuleKind::Service && self.extension_point.is_for_services()
     }
 
-    /// The configured value at a path such as `flush.interval`, or what is closest to it.
+    /// The configured value at a path such as `flush.interval`, or the closest value
+    /// ([`Configuration::nearest`]); the plugin if it has no readable configuration.
     pub fn place_of(&self, path: &str) -> NodeRef<'a> {
         self.configuration.nearest(path).unwrap_or_else(|| self.place.clone())
     }
 }
 
 impl ExtensionPoint {
-    /// Whether a plugin here runs on the main thread, and sees no traffic.
+    /// Whether a plugin at this extension point runs on the main thread and sees no traffic.
     pub fn is_for_services(self) -> bool {
         matches!(self, Self::Bootstrap { .. } | Self::StatSink)
     }
 }
 
 impl FailurePolicy {
-    /// The policy of a name in Envoy's or Istio's configuration; closed by default.
+    /// The policy with this name in Envoy's or Istio's configuration; [`Self::Closed`] for `None` and
+    /// unknown names.
     pub fn named(name: Option<&str>) -> Self {
         match name {
             Some("FAIL_OPEN") => Self::Open,
@@ -140,7 +143,7 @@ impl FailurePolicy {
 
 impl<'a> Configuration<'a> {
     /// The value at a path such as `flush.interval`, or the closest one: the last value on the path that
-    /// exists, or the text that contains the configuration. `None` if there is no configuration.
+    /// exists, or the text that contains the configuration. `None` if there is no readable configuration.
     pub fn nearest(&self, path: &str) -> Option<NodeRef<'a>> {
         match self {
             Self::Struct(value) => Some(value.nearest(path)),
@@ -161,7 +164,7 @@ impl ModuleKind {
         }
     }
 
-    /// Whether it is a worker filter.
+    /// Whether the module is a worker filter.
     pub fn is_worker(self) -> bool {
         matches!(self, Self::Worker | Self::FullWorker)
     }
@@ -185,14 +188,14 @@ impl ModuleKind {
     }
 }
 
-/// The last part of a path or URL, without version or query, with underscores.
+/// The last part of a path or URL, without version or query; hyphens become underscores.
 fn file_of(code: Option<&str>) -> String {
     let file = code.unwrap_or_default().rsplit('/').next().unwrap_or_default();
     file.split(['@', ':', '?']).next().unwrap_or_default().replace('-', "_")
 }
 
 impl TrafficPath {
-    /// Whether a request can pass both.
+    /// Whether the same request can be on both traffic paths.
     pub fn overlaps(&self, other: &Self) -> bool {
         let contexts_meet = match (&self.context, &other.context) {
             (Some(one), Some(other)) => one == other,

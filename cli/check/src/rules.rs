@@ -1,4 +1,8 @@
 //! The rules that judge a deployment.
+//!
+//! First, `configuration` calls the module's own validator, and keeps the plugins that it accepts.
+//! `attachment`, `failure` and `capability` judge each plugin by itself; the other rules compare the accepted
+//! plugins of one Envoy with each other and with its clusters.
 
 use tributary_console::config::ConsoleConfig;
 use tributary_plan::config::WorkerConfig;

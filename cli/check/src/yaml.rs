@@ -1,4 +1,4 @@
-//! YAML whose values keep their positions in the file, for findings.
+//! Parses YAML into values that keep their positions in the file, so that findings can show them.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub struct Position {
 /// A value and its position.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The position of its start.
+    /// The position of the first character of the value.
     pub at: Position,
     /// The value.
     pub value: YamlValue,
@@ -30,7 +30,7 @@ pub struct Node {
 /// The value of a node.
 #[derive(Clone, Debug)]
 pub enum YamlValue {
-    /// The text of a scalar, without quotes; whether it is a number or text depends on the reader.
+    /// The text of a scalar, without quotes. Whether it is a number or text depends on the [`json::Dialect`].
     Scalar(String, ScalarStyle),
     /// A sequence.
     List(Vec<Node>),
@@ -41,7 +41,7 @@ pub enum YamlValue {
 /// A syntax error.
 #[derive(Clone, Debug)]
 pub struct YamlError {
-    /// Its position.
+    /// The position of the error.
     pub at: Position,
     /// The reason.
     pub message: String,
@@ -55,8 +55,8 @@ pub fn documents(text: &str) -> Result<Vec<Node>, YamlError> {
     parse(text, |at| at)
 }
 
-/// Parses the YAML or JSON text in a scalar. Its nodes have positions in the enclosing file; in a quoted or
-/// folded text, all of them have the position of the scalar.
+/// Parses the YAML or JSON text in a scalar. The nodes have positions in the enclosing file; in a quoted or
+/// folded text, all nodes have the position of the scalar.
 ///
 /// # Errors
 /// The text is not YAML, or empty.
@@ -152,7 +152,7 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
 }
 
-/// Whether `name` is a key in snake case, or its camel case.
+/// Whether `name` is `key`, which is in snake case, or the same key in camel case.
 fn is_key(name: &str, key: &str) -> bool {
     let underscore = |letter: char| letter.is_ascii_uppercase().then_some('_');
     let snake =

@@ -1,5 +1,5 @@
-//! Checks every file in `tests/cases`, and every folder there as one command. The reports are in
-//! `tests/snapshots`.
+//! Runs `tributary check` on every file in `tests/cases`, and on all files of every folder there
+//! together. The expected reports are in `tests/snapshots`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tributary_check::command::{Report, check};
 
-/// Replaces the list of missing capabilities, which changes with the module. `tests/e2e/check.rs` compares it
-/// with Envoy.
+/// A pattern for the list of missing capabilities, and its replacement: the list changes with the module.
+/// `tests/e2e/check.rs` compares the list with Envoy.
 const MISSING: (&str, &str) = ("also needs .*; add", "also needs [names]; add");
 
-/// The files of each case, by name.
+/// The name and the files of each case, sorted by name.
 fn cases() -> Result<Vec<(String, Vec<PathBuf>)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut cases = Vec::new();

@@ -46,7 +46,7 @@ fn set_exports(export: Export) {
     set(exports::KEY, &exports::encode([&export].into_iter(), ""));
 }
 
-/// Sends a request as stream 7; returns the response unless the request waits.
+/// Sends a request as stream 7; returns the status and body of the response, or `None` if the request waits.
 fn ask(console: &mut Console, method: &str, path: &str, more: &[(&str, &str)]) -> Option<(u16, String)> {
     let mut headers = vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path.to_owned())];
     headers.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -218,7 +218,7 @@ fn a_flush_exports_the_rest_if_a_worker_lost_some_in_a_trap() {
     let ledger = LedgerOfOthers::define();
     let export = Export { name: "collector".into(), ..Export::default() };
     set_exports(export.clone());
-    // Three of them were in the fold of a worker that trapped, and no traffic follows.
+    // Three of the ten observations were in the fold of a worker that trapped, and no traffic follows.
     ledger.observed.add(10);
     ledger.enqueued.add(7);
     ledger.aggregated.add(7);

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::fake::store::FakeStore;
 
-/// One worker's view of the store: others add between its reads and its writes.
+/// One worker's view of the store: other workers add between the reads and the writes of this worker.
 struct Contended {
     store: Rc<RefCell<FakeStore>>,
-    /// What others add before the n-th write of this worker.
+    /// What other workers add before the n-th write of this worker.
     others: HashMap<usize, u64>,
     writes: usize,
 }

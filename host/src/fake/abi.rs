@@ -1,7 +1,7 @@
-//! The functions that the SDK and `raw` import, on this thread's [`FakeHost`].
+//! The functions that the SDK and `raw` import. They work on this thread's [`FakeHost`].
 //!
-//! Each returns the status that Envoy returns. A function in [`FakeHost::withheld`] does nothing and returns
-//! the same as under `capability_restriction_config`: `InternalFailure`, or 76 for WASI.
+//! Each function returns the same status as Envoy. A function in [`FakeHost::withheld`] does nothing and
+//! returns the same status as under `capability_restriction_config`: `InternalFailure`, or 76 for WASI.
 #![allow(unsafe_code)]
 
 use std::slice;
@@ -12,9 +12,9 @@ use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
 use super::{FakeHost, FakePost, with};
 use tributary_proto::pairs::{self, Pairs};
 
-/// WASI's status of a withheld function (Envoy 1.40).
+/// The status that WASI returns for a withheld function (Envoy 1.40).
 const WASI_WITHHELD: u32 = 76;
-/// The ABI's status of a function that the host does not have.
+/// The status that the ABI has for a function that the host does not implement.
 const UNIMPLEMENTED: u32 = 12;
 
 unsafe extern "C" {
@@ -216,7 +216,7 @@ host_function!(proxy_set_shared_data(key: *const u8, key_size: usize, data: *con
     host.store.set(&key, value, cas)
 });
 
-// Each definition gives the statistic another number.
+// Each call defines a new statistic with the next number, also for a name that exists.
 host_function!(proxy_define_metric(_kind: u32, name: *const u8, name_size: usize, id: *mut u32) |host| {
     // SAFETY: the module passes its own bytes.
     host.stat_names.push(unsafe { text(name, name_size) });
@@ -246,7 +246,7 @@ host_function!(proxy_get_metric(id: u32, value: *mut u64) |host| {
 
 host_function!(proxy_http_call(cluster: *const u8, cluster_size: usize, headers: *const u8, headers_size: usize,
     body: *const u8, body_size: usize, _trailers: *const u8, _trailers_size: usize, timeout_ms: u32, token: *mut u32) |host| {
-    if let Some(status) = host.refuse_calls {
+    if let Some(status) = host.reject_calls {
         return Err(status);
     }
     // SAFETY: the module passes its own bytes.
@@ -311,7 +311,7 @@ unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
 }
 
 /// # Safety
-/// As [`bytes`].
+/// The same as for [`bytes`].
 unsafe fn text(data: *const u8, size: usize) -> String {
     // SAFETY: required above.
     String::from_utf8_lossy(unsafe { bytes(data, size) }).into_owned()
@@ -323,7 +323,8 @@ fn texts(wire: &[u8]) -> Vec<(String, String)> {
     Pairs::read(wire).into_iter().flatten().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// Returns bytes to the module in memory from its allocator. Like Envoy, it allocates nothing for no bytes.
+/// Returns bytes to the module in memory from its allocator. Like Envoy, it allocates no memory for an empty
+/// value.
 ///
 /// # Safety
 /// `data` and `size` are valid pointers.

@@ -1,6 +1,6 @@
-//! The part of CEL in plans: lists, attributes by their path, and `CONDITION ? THEN : ELSE` with the
-//! condition `has(PATH)` or `'KEY' in PATH`. Any other expression is looked up as an attribute with its text
-//! as the name, so that a test can set it.
+//! The part of CEL that plans use: lists, attributes by their path, and `CONDITION ? THEN : ELSE` with the
+//! condition `has(PATH)` or `'KEY' in PATH`. Any other expression is looked up as an attribute whose name is
+//! the text of the expression, so that a test can set its value.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ pub(super) fn evaluate(text: &str, attributes: &Attributes) -> Option<Vec<u8>> {
     }
 }
 
-/// Encodes a list: the count, the length of each item and of an empty value, then each item and value with
-/// NUL.
+/// Encodes a list as pairs whose names are the items and whose values are empty: the number of pairs, then
+/// the lengths of each name and value, then each name and value followed by NUL.
 fn list(items: &str, attributes: &Attributes) -> Option<Vec<u8>> {
     let items = split(items).into_iter().map(|text| item(text, attributes)).collect::<Option<Vec<_>>>()?;
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();

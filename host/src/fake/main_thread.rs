@@ -1,5 +1,5 @@
-//! The main thread of the in-memory Envoy, as tests drive it: the clock, the queues, and the HTTP calls of
-//! the service with their responses.
+//! The main thread of the in-memory Envoy. Tests control its clock and its queues, and respond to the HTTP
+//! calls of the service.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Vm {
 }
 
 impl FakeAnswer {
-    /// Creates a response with a status, further headers and a body.
+    /// Creates a response with a status, additional headers and a body.
     pub fn new(status: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Self {
         let headers = [(":status", status)].into_iter().chain(headers.iter().copied());
         let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
@@ -51,7 +51,7 @@ pub fn enqueue(queue: &str, item: &[u8]) -> Result<(), Status> {
 /// Removes the first item of a queue, as a plugin in any VM can.
 ///
 /// # Errors
-/// No service has registered the queue, or it is empty.
+/// No service has registered the queue, or the queue is empty.
 pub fn dequeue(queue: &str) -> Result<Vec<u8>, Status> {
     with(|host| {
         let token = host.queues.resolve(queue)?;

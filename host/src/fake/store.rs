@@ -9,7 +9,7 @@ use proxy_wasm::types::Status;
 pub struct FakeStore {
     values: HashMap<String, (Vec<u8>, u32)>,
     versions: u32,
-    /// The number of next writes with a version that fail, as if others wrote first.
+    /// The number of future writes with a version that fail, as if other workers wrote first.
     pub outrun: u32,
 }
 
@@ -19,7 +19,7 @@ impl FakeStore {
         self.values.get(key).cloned().ok_or(Status::NotFound)
     }
 
-    /// Writes if the key is absent, if `version` is 0, or if it is the current version.
+    /// Writes the value if the key is absent, if `version` is 0, or if `version` is the current version.
     pub fn set(&mut self, key: &str, value: &[u8], version: u32) -> Result<(), Status> {
         let outrun = self.outrun.checked_sub(1).filter(|_| version != 0);
         self.outrun = outrun.unwrap_or(self.outrun);

@@ -13,18 +13,19 @@ pub struct FakeStreams {
     pub attributes: BTreeMap<String, Vec<u8>>,
     /// The attributes of open streams, by their number.
     pub open: BTreeMap<u32, BTreeMap<String, Vec<u8>>>,
-    /// The next results of evaluations and properties, for a host that answers anything.
+    /// The results of the next evaluations and property reads, for tests of a host that returns arbitrary
+    /// bytes.
     pub answers: VecDeque<Vec<u8>>,
     /// Whether the host has no CEL.
     pub without_expressions: bool,
     /// The number of evaluations.
     pub evaluations: u64,
-    /// The number of properties that were read.
+    /// The number of property reads.
     pub properties: u64,
     /// The root contexts of running VMs.
     pub(super) roots: BTreeSet<u32>,
     expressions: Vec<String>,
-    /// Whether the current stream was entered from a callback of another context.
+    /// Whether the current stream became current in a callback of another context.
     entered: bool,
 }
 
@@ -35,9 +36,9 @@ impl FakeStreams {
         self.entered = false;
     }
 
-    /// Makes a context the current one in a callback of another context. Then the properties of an open
-    /// stream can be read, but expressions cannot be evaluated for it (Envoy 1.40). A root context has no
-    /// attributes.
+    /// Makes a context the current one in a callback of another context. If the context is an open stream,
+    /// its properties can then be read, but expressions cannot be evaluated for it (Envoy 1.40). A root
+    /// context has no attributes.
     pub fn enter(&mut self, context: u32) -> Result<(), Status> {
         if self.roots.contains(&context) {
             return Ok(());

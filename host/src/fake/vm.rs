@@ -1,4 +1,4 @@
-//! A plugin in a VM of its own, called like by Envoy: through the callbacks that the SDK exports.
+//! A plugin in its own VM. It is called as Envoy calls it, through the callbacks that the SDK exports.
 //!
 //! All VMs of a thread share the SDK's dispatcher, which distinguishes their contexts by number. Numbers are
 //! never reused.
@@ -35,7 +35,7 @@ thread_local! {
     static CONTEXTS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A plugin, by its root context. Dropping it is a trap: its calls have no effect from then on.
+/// A plugin, identified by its root context. Dropping it simulates a trap: later calls have no effect.
 #[derive(Debug)]
 pub struct Vm(u32);
 
@@ -82,7 +82,7 @@ impl Vm {
     }
 
     /// Calls `on_http_call_response`. `None` is a response that was reset after its headers. Does nothing if
-    /// the call has a response already: Envoy gives each call one.
+    /// the call already has a response, because Envoy gives each call one response.
     pub fn answer(&self, token: u32, answer: Option<FakeAnswer>) {
         if !with(|host| host.unanswered.remove(&token)) {
             return;
@@ -124,7 +124,7 @@ impl Vm {
         Stream(stream)
     }
 
-    /// Deletes the plugin regularly.
+    /// Deletes the plugin through its callbacks, as Envoy deletes a plugin that has not trapped.
     pub fn delete(self) {
         proxy_on_delete(self.0);
         with(|host| host.streams.roots.remove(&self.0));

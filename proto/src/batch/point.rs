@@ -29,8 +29,8 @@ impl Point {
         true
     }
 
-    /// Returns the difference to an earlier state `base` of this point. The extremes of a histogram are
-    /// unknown then.
+    /// Returns the difference between this point and its earlier state `base`. The minimum and the maximum of
+    /// a histogram are unknown in the difference.
     #[must_use]
     pub fn since(&self, base: &Point) -> Point {
         match (self, base) {
@@ -85,7 +85,7 @@ mod tests {
         point
     }
 
-    /// Returns a point without its extremes.
+    /// Returns the point without minimum and maximum.
     fn without_extremes(point: &Point) -> Point {
         point.since(&match point {
             Point::Counter(_) => Point::Counter(0),

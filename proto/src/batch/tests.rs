@@ -156,7 +156,7 @@ fn a_forged_batch_is_rejected() {
         (Batch::decode(b"\xff".to_vec()), BatchError::Malformed),
         // Nested groups of an unknown field: prost stops at a depth of 100.
         (Batch::decode(b"\xa3\x06".repeat(100_000)), BatchError::Malformed),
-        // Lengths greater than the item and greater than any memory.
+        // A length greater than the item, and a length greater than any memory.
         (Batch::decode(b"\x1a\x05abc".to_vec()), BatchError::Malformed),
         (Batch::decode(b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01".to_vec()), BatchError::Malformed),
         (Batch::decode(vec![0; BATCH_BYTES_MAX + 1]), BatchError::TooLong),
@@ -243,8 +243,8 @@ proptest! {
     }
 }
 
-/// Compares, for each list of a batch, the smallest encoded element with a decoded one, which is larger here
-/// than in a module. The comment of `Batch::decode` has the result.
+/// Compares, for each list of a batch, the smallest encoded element with a decoded element, which is larger
+/// here than in a Wasm module. The comment of `Batch::decode` has the result.
 #[test]
 fn decoding_takes_a_bounded_multiple_of_the_item() {
     for (encoded, decoded) in [

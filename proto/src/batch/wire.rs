@@ -32,10 +32,11 @@ impl Batch {
         batch.encode_to_vec()
     }
 
-    /// Decodes and checks an item of the queue. Attributes of series are slices of it.
+    /// Decodes and checks an item of the queue. The attributes of series are slices of the item.
     ///
-    /// Decoding allocates at most 24 MiB: an item of [`BATCH_BYTES_MAX`] can consist of empty points or
-    /// metrics. Each has 2 bytes and becomes 64, and the list needs half as much again while it grows.
+    /// Decoding allocates at most 24 MiB. An item of [`BATCH_BYTES_MAX`] can consist of empty points or
+    /// metrics. Each takes 2 bytes in the item and 64 bytes when decoded, and a growing list needs half as
+    /// much again.
     pub fn decode(item: Vec<u8>) -> Result<Self, BatchError> {
         if item.len() > BATCH_BYTES_MAX {
             return Err(BatchError::TooLong);
@@ -106,7 +107,7 @@ impl Series {
             points: points.collect::<Result<_, _>>()?,
             exemplars: exemplars.collect::<Option<_>>().ok_or(BatchError::Exemplars)?,
         };
-        // At most one for each histogram, in the order of the points.
+        // At most one exemplar for each histogram, in the order of the points.
         let of_histogram = |(point, _): &(usize, Exemplar)| {
             matches!(series.points.get(*point), Some(Point::Histogram(_) | Point::Exponential(_)))
         };

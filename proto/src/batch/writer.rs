@@ -14,15 +14,15 @@ use crate::metric::Metric;
 const BATCH_GROUPS: u32 = 3;
 const GROUP_SERIES: u32 = 2;
 
-/// Writes the batches of one producer, whose series share their metrics.
+/// Writes the batches of one producer. All its series share their metrics.
 ///
-/// [`push`](Self::push) adds a series and returns the batch before it if that is full;
-/// [`finish`](Self::finish) returns the last one. Sequence numbers continue over the life of the writer.
+/// [`push`](Self::push) adds a series, and returns the previous batch if that batch is full.
+/// [`finish`](Self::finish) returns the last batch. Sequence numbers continue over the life of the writer.
 #[derive(Clone, Debug)]
 pub struct BatchWriter {
     /// The last finished batch without its group; `observed_before` includes that batch.
     head: wire::Batch,
-    /// Observations in the series that are not in a finished batch.
+    /// The number of observations in the series that are not in a finished batch.
     pending: u64,
     /// The encoded metrics, with which the group of each batch begins.
     metrics: Vec<u8>,
@@ -46,8 +46,8 @@ impl BatchWriter {
         self.head.observed_before
     }
 
-    /// Appends a series with its exemplars ([`Series`](super::Series)). Returns the batch before it if the
-    /// series did not fit into that one.
+    /// Appends a series with its exemplars ([`Series`](super::Series)). If the series did not fit into the
+    /// current batch, returns that batch and starts the next one with the series.
     pub fn push(
         &mut self,
         attributes: &[u8],
@@ -75,7 +75,8 @@ impl BatchWriter {
         finished
     }
 
-    /// Returns the batch of the series that were pushed since the last one, or `None` without series.
+    /// Returns the batch of the series that were pushed since the last batch, or `None` if there are no such
+    /// series.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         if self.series.is_empty() {
             return None;
@@ -83,7 +84,7 @@ impl BatchWriter {
         self.head.sequence = self.head.sequence.saturating_add(1);
         let group_bytes = self.metrics.len().saturating_add(self.series.len());
         let mut batch = self.head.encode_to_vec();
-        // For the field's key and length.
+        // Four more bytes for the key and the length of the field.
         batch.reserve_exact(group_bytes.saturating_add(4));
         encode_key(BATCH_GROUPS, WireType::LengthDelimited, &mut batch);
         encode_varint(u64::try_from(group_bytes).unwrap_or(u64::MAX), &mut batch);

@@ -1,16 +1,16 @@
 //! Converts a serialised google.protobuf.Struct to JSON values. Envoy passes a Struct in its own
-//! configuration like this (1.36.4 and 1.40.0), although its documentation says JSON text.
+//! configuration in this form (1.36.4 and 1.40.0), although its documentation says that it passes JSON text.
 
 use prost::Message;
 use prost_types::Struct;
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
-/// The first byte of every Struct that is not empty: the tag of its field `fields`. It distinguishes a Struct
-/// from text, which could be decoded as a Struct with unknown fields.
+/// The first byte of every Struct that is not empty: the tag of its field `fields`. This byte distinguishes a
+/// Struct from text. Text could otherwise be decoded as a Struct with unknown fields.
 const FIRST_BYTE: u8 = 0x0a;
 
-/// Decodes a Struct, or describes why it cannot be decoded. Returns `None` if the bytes are something else.
+/// Decodes a Struct, or describes why it cannot be decoded. Returns `None` if the bytes are not a Struct.
 pub(super) fn decode(bytes: &[u8]) -> Option<Result<Map<String, Value>, &'static str>> {
     if bytes.first() != Some(&FIRST_BYTE) {
         return None;
@@ -21,7 +21,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Result<Map<String, Value>, &'static
 
 fn object(structure: Struct) -> Option<Map<String, Value>> {
     let mut object = Map::new();
-    // Not collected, which would sort and adds 5 KiB of code.
+    // Does not use `collect`, which would sort the fields and add 5 KiB of code.
     for (name, member) in structure.fields {
         object.insert(name, value(member)?);
     }
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn other_bytes_are_not_a_struct() {
-        // In protobuf, the first two are fields that a Struct does not have.
+        // In protobuf, the first two texts are valid fields, but a Struct does not have such fields.
         for text in [" a", "  x ", "{", "{]", "interval: 5s"] {
             assert_eq!(decode(text.as_bytes()), None, "{text:?}");
         }

@@ -32,7 +32,7 @@ fn in_unit(value: u64, divisor: u64) -> f64 {
     value as f64 / divisor as f64
 }
 
-/// Values of any magnitude. Evenly distributed ones would nearly all have the greatest exponent.
+/// Values of any magnitude. Nearly all evenly distributed values would have the greatest exponents.
 fn value() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0u32..64).prop_map(|(value, shift)| value >> shift)
 }
@@ -63,7 +63,7 @@ fn the_scale_is_the_largest_at_which_all_values_fit() {
         (&[][..], 160, 20),
         (&[7][..], 160, 20),
         (&[0, 7][..], 160, 20),
-        // A power of two has 2^s buckets.
+        // A power of two has 2^scale buckets.
         (&[1, 2][..], 160, 7),
         (&[1, 2][..], 129, 7),
         (&[1, 2][..], 128, 6),
@@ -76,7 +76,7 @@ fn the_scale_is_the_largest_at_which_all_values_fit() {
 }
 
 #[test]
-fn a_cleared_histogram_is_a_new_one() {
+fn a_cleared_histogram_equals_a_new_one() {
     let mut histogram = folded(&[0, 1, u64::MAX], 1, 160);
     histogram.clear();
     assert_eq!(histogram, ExponentialHistogram::new(160));
@@ -84,7 +84,7 @@ fn a_cleared_histogram_is_a_new_one() {
 }
 
 #[test]
-fn known_values_cost_no_allocation() {
+fn values_in_known_buckets_cost_no_allocation() {
     let mut histogram = folded(&[NANOS / 1_000, NANOS, NANOS * 60], NANOS, 160);
     let before = histogram.buckets.as_ptr();
     (1..60_000).for_each(|ms| histogram.record(ms * 1_000_000, NANOS));
@@ -170,7 +170,8 @@ proptest! {
     ) {
         let histogram = folded(&[value], divisor, 2).at_scale(scale);
         let in_unit = in_unit(value, divisor);
-        // A double of this size has an error of 1e-16, and the bounds computed here a few times that.
+        // A double of this size has an error of 1e-16. The error of the bounds computed here is a few times
+        // that.
         let (low, high) = (lower(scale, histogram.offset()), lower(scale, histogram.offset() + 1));
         prop_assert!(low < in_unit * (1.0 + 1e-13) && in_unit * (1.0 - 1e-13) <= high, "{} < {} <= {}", low, in_unit, high);
     }
@@ -185,7 +186,7 @@ proptest! {
         prop_assert_eq!(histogram.count(), values.len() as u64);
         prop_assert_eq!(histogram.sum(), values.iter().map(|value| u128::from(*value)).sum::<u128>());
         prop_assert_eq!((histogram.min(), histogram.max()), (values.iter().copied().min(), values.iter().copied().max()));
-        // A finer scale would exceed the size.
+        // At a finer scale there would be more buckets than `max_size`.
         let (first, last) = (values.iter().filter(|v| **v > 0).min(), values.iter().max().filter(|v| **v > 0));
         if let (Some(first), Some(last)) = (first, last) && histogram.scale() < SCALE_MAX {
             let shift = SCALE_MAX - histogram.scale() - 1;

@@ -1,4 +1,4 @@
-//! The table as destinations see it: rows to export, and what became of them.
+//! The table as destinations see it: which rows to export, and which were sent, confirmed or discarded.
 
 use tributary_proto::metric::{Kind, Metric};
 
@@ -18,13 +18,13 @@ impl Table {
         })
     }
 
-    /// Returns the time of points that are exported from `from` on at `now_unix_nano`.
+    /// Returns the timestamp, in Unix nanoseconds, for points exported at `now_unix_nano` from `from` on.
     pub fn export_time(&self, destination: DestinationId, from: Cursor, now_unix_nano: u64) -> u64 {
         self.timeline.export_time(destination.number, from == Cursor::default(), now_unix_nano)
     }
 
-    /// Marks the rows between two positions as sent with this time. Until [`confirm`](Self::confirm) or
-    /// [`discard`](Self::discard) is called for them, they are exported again.
+    /// Marks the rows between two positions as sent with this timestamp. These rows are exported again
+    /// until [`confirm`](Self::confirm) or [`discard`](Self::discard) is called for them.
     pub fn mark_sent(
         &mut self,
         destination: DestinationId,
@@ -39,7 +39,7 @@ impl Table {
     }
 
     /// Records that the destination has accepted the rows between two positions. Returns the number of
-    /// observations in them if it has delta temporality, otherwise 0.
+    /// observations in these rows for delta temporality, otherwise 0.
     pub fn confirm(&mut self, destination: DestinationId, from: Cursor, to: Option<Cursor>) -> u64 {
         let (destinations, mut observations) = (self.limits.destinations, 0_u64);
         self.for_each_row(destination, from, to, &mut |row, destination| {
@@ -48,9 +48,9 @@ impl Table {
         observations
     }
 
-    /// Records that the destination has permanently rejected the rows between two positions. Deltas are not
-    /// exported again: returns the number of observations in them. Sums are, and their series do not end
-    /// before that.
+    /// Records that the rows between two positions were rejected or dropped. Deltas are not exported
+    /// again; returns the number of observations in them. Cumulative points are exported again, and their
+    /// series do not end before that export.
     pub fn discard(&mut self, destination: DestinationId, from: Cursor, to: Option<Cursor>) -> u64 {
         let (destinations, mut observations) = (self.limits.destinations, 0_u64);
         self.for_each_row(destination, from, to, &mut |row, destination| {
@@ -79,7 +79,7 @@ impl Table {
         }
     }
 
-    /// Returns the position of the first row from `at` on.
+    /// Returns the position of the first row at or after `at`; `None` if no row follows.
     fn position(&self, mut at: Cursor) -> Option<Cursor> {
         while MetricOrigin::at(at.metric).is_some() {
             if let Some(table) = self.metrics.at(at.metric) {
@@ -97,16 +97,16 @@ impl Table {
 }
 
 impl Cursor {
-    /// Returns the position after the row at this one.
+    /// Returns the position directly after the row at this position.
     fn after(self) -> Self {
         Self { row: self.row.saturating_add(1), ..self }
     }
 }
 
 impl DestinationId {
-    /// Returns the destination as metrics of this kind see it. An up-down counter is cumulative even with the
-    /// preference for deltas (OpenTelemetry OTLP metrics exporter specification, "Additional environment
-    /// variable configuration").
+    /// Returns the destination with its temporality for metrics of this kind: up-down counters are
+    /// cumulative even if deltas are preferred (OpenTelemetry OTLP metrics exporter specification,
+    /// "Additional environment variable configuration").
     #[must_use]
     pub fn for_kind(self, kind: &Kind) -> Self {
         if *kind == Kind::UpDownCounter { Self { delta: None, ..self } } else { self }

@@ -1,34 +1,34 @@
-//! Places of rows by the hashes of their attributes. The index grows a few entries at a time: hashing 100,000
-//! keys at once would block Envoy's main thread for tens of milliseconds.
+//! Finds the places of rows by the hashes of their attributes. The index grows a few entries at a time:
+//! hashing 100,000 keys at once would block Envoy's main thread for tens of milliseconds.
 
 use hashbrown::HashTable;
 
 /// The initial capacity.
 const CAPACITY_MIN: usize = 64;
-/// Rows that are moved to the new table for each insertion. A new table has room for twice as many entries as
-/// there are places, so two moves would just suffice before it is full. The number of places counts, not of
-/// rows: removed entries leave tombstones, so a table may be full with few rows in many places.
+/// The number of rows that each insertion moves to the new table. A new table has room for twice as many
+/// entries as places, so two moves each would just suffice before the table is full. Room is by places,
+/// not by rows: removed entries leave tombstones, so a table may be full with few rows in many places.
 const MOVES: usize = 4;
 
-/// Places by hashes.
+/// The index: places of rows by hashes, in two tables while it grows.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     table: HashTable<u32>,
     /// The table before it grew, which keeps its entries until all of them are in the new table.
     old: HashTable<u32>,
-    /// Rows before this place are in the new table.
+    /// The first place whose row is not yet moved to the new table.
     moved: usize,
 }
 
 impl Index {
-    /// Returns the place with this hash for which `is` is true.
+    /// Returns the place with this hash for which `is` returns true; `None` if no place matches.
     pub(super) fn find(&self, hash: u64, is: impl Fn(usize) -> bool) -> Option<usize> {
         let is = |place: &u32| is(from(*place));
         self.table.find(hash, is).or_else(|| self.old.find(hash, is)).map(|place| from(*place))
     }
 
-    /// Adds a place that is not in the index. There are `places` in total, and `hash_of` returns the hash of
-    /// each that has a row.
+    /// Adds a place that is not in the index. `places` is the total number of places; `hash_of` returns
+    /// the hash of a place's row, or `None` if the place has no row.
     pub(super) fn insert(
         &mut self,
         hash: u64,
@@ -137,7 +137,7 @@ mod tests {
             keys[place] = Some(key);
             index.insert(spread(key), place, keys.len(), |place| keys[place].map(spread));
             passing.push_back(place);
-            // The last ones stay.
+            // The last series stay.
             if passing.len() > 10 && key < 7 * FLOOD {
                 let place = passing.pop_front().unwrap();
                 index.remove(spread(keys[place].take().unwrap()), place);

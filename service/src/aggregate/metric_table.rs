@@ -20,14 +20,14 @@ pub(super) struct MetricTable {
     hasher: Hasher,
 }
 
-/// What a new row needs.
+/// The limits and the start time for a new row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewRow {
-    /// The maximum number of rows, besides the overflow row and the reserve.
+    /// The maximum number of rows, without the overflow row and the reserve.
     pub(super) series_max: usize,
     /// The number of destinations with delta temporality.
     pub(super) deltas: usize,
-    /// The start of its counts.
+    /// The time from which the row counts, in Unix nanoseconds.
     pub(super) start_unix_nano: u64,
 }
 
@@ -37,7 +37,7 @@ impl MetricTable {
         Self { metric, rows: Rows::default(), index: Index::default(), hasher }
     }
 
-    /// Returns the row of these attributes, whose hash is `hash`; beyond the limit, the overflow row.
+    /// Returns the row of these attributes, whose hash is `hash`; the overflow row if the table is full.
     ///
     /// `shared` is the allocation of the attributes, which the metrics of a group share.
     pub(super) fn row(
@@ -51,8 +51,8 @@ impl MetricTable {
             return self.rows.get_mut(place);
         }
         let rows = self.rows.len();
-        // A worker that clients flood with values sends series with `_OTHER` in their place. One of the rows
-        // is the overflow row then.
+        // If clients flood a worker with values, the worker sends `_OTHER` instead. Series with `_OTHER`
+        // may use the reserve; `rows` then includes the overflow row.
         let has_reserve = || attributes::has_other(attributes);
         if rows < new.series_max || rows <= attributes::with_reserve(new.series_max) && has_reserve() {
             let shared = Rc::clone(shared.get_or_insert_with(|| Rc::from(attributes)));

@@ -1,4 +1,4 @@
-//! Where metrics come from, and in which order they are exported.
+//! The origins of metrics, in the order in which their metrics are exported.
 
 use tributary_host::random::Hasher;
 use tributary_proto::limits::METRICS_PER_ORIGIN_MAX;
@@ -6,8 +6,8 @@ use tributary_proto::metric::Metric;
 
 use super::metric_table::MetricTable;
 
-/// Where a metric comes from. Measured metrics are exported first and metrics about the service last:
-/// if an export ends early, the important part was sent.
+/// Where a metric comes from. Measured metrics are exported first and metrics about the service last: if
+/// an export ends early, the more important metrics were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricOrigin {
     /// Batches of workers.
@@ -18,7 +18,7 @@ pub enum MetricOrigin {
     Service,
 }
 
-/// All metrics by their origin. No origin takes the places of another.
+/// All metrics by origin. Each origin has its own places, which no other origin can use.
 #[derive(Debug, Default)]
 pub(super) struct Metrics([Vec<MetricTable>; MetricOrigin::ALL.len()]);
 
@@ -28,8 +28,8 @@ impl Metrics {
         self.0.get(origin as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the place of a metric, which is added if there is room. A linear search is enough: there are
-    /// few metrics, and all series of a group share them.
+    /// Returns the place of a metric, and adds the metric if there is room; `None` if there is not. A
+    /// linear search is enough: there are few metrics, and all series of a group share them.
     pub(super) fn place(&mut self, origin: MetricOrigin, metric: &Metric, hasher: &Hasher) -> Option<usize> {
         let metrics = self.0.get_mut(origin as usize)?;
         let known = metrics.iter().position(|present| present.metric == *metric);
@@ -49,7 +49,7 @@ impl Metrics {
         self.0.get(place / METRICS_PER_ORIGIN_MAX)?.get(place % METRICS_PER_ORIGIN_MAX)
     }
 
-    /// Returns the metric at a place for changes.
+    /// Returns the metric at a place, mutably.
     pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut MetricTable> {
         self.0.get_mut(place / METRICS_PER_ORIGIN_MAX)?.get_mut(place % METRICS_PER_ORIGIN_MAX)
     }

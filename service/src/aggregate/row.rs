@@ -1,4 +1,4 @@
-//! One series: what it counted, and what each destination has of it.
+//! One series: its value, and which part of it each destination has confirmed.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -9,21 +9,21 @@ use tributary_proto::metric::Kind;
 
 use super::data_point::DataPoint;
 
-/// The maximum number of destinations: a set of them has 16 bits.
+/// The maximum number of destinations: a set of destinations has 16 bits.
 pub const DESTINATIONS_CAPACITY: usize = 16;
 
 /// A destination, as the table knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationId {
-    /// Its number, from 0; less than [`DESTINATIONS_CAPACITY`].
+    /// The number of the destination, from 0; less than [`DESTINATIONS_CAPACITY`].
     pub number: usize,
-    /// Its place among the destinations with delta temporality, if it is one of them.
+    /// The index among the destinations with delta temporality; `None` if this one is cumulative.
     pub delta: Option<usize>,
 }
 
 impl DestinationId {
-    /// A reader that is no destination, such as the console: it gets all cumulative values and confirms
-    /// nothing.
+    /// A reader that is not a destination, such as the console: it gets all cumulative values and
+    /// confirms nothing.
     pub const READER: Self = Self { number: DESTINATIONS_CAPACITY, delta: None };
 }
 
@@ -32,65 +32,65 @@ impl DestinationId {
 pub struct Row {
     /// Canonical bytes, shared by the metrics of one group.
     pub(super) attributes: Rc<[u8]>,
-    /// The start of its counts.
+    /// The time from which the series counts, in Unix nanoseconds.
     start_unix_nano: u64,
-    /// What it counted since then.
+    /// The value that it counted since `start_unix_nano`.
     point: Point,
     /// The time of its last update or, if it has ended, when it was found idle.
     changed_unix_nano: u64,
-    /// Whether it was found idle: it counts no more, and its end is exported.
+    /// Whether the series was found idle. It then counts nothing more, and its end is exported.
     has_ended: bool,
     /// The destinations to which its current value was sent.
     sent: DestinationSet,
     /// The destinations that have its current value or its end.
     confirmed: DestinationSet,
-    /// For each destination with delta temporality.
+    /// The delta state, one item for each destination with delta temporality.
     deltas: Box<[Delta]>,
     exemplar: Option<Box<KeptExemplar>>,
 }
 
-/// The only exemplar of a row, however many destinations there are; each gets it once.
+/// The exemplar of a row. All destinations share it, and each of them gets it once.
 ///
-/// A greater one replaces it, and any newer one does as soon as one destination has it. So the destination
-/// that exports most often gets the greatest since its last export. Another gets the greatest since the last
-/// export of any: it may miss some, but it delays no other destination, even if it is down.
+/// A greater exemplar replaces it, and so does any newer one after one destination has confirmed it. So
+/// the most frequent exporter gets the greatest exemplar since its last export; other destinations get
+/// the greatest since any export: they may miss some, but a destination that is down delays no other.
 #[derive(Clone, Copy, Debug)]
 struct KeptExemplar {
     exemplar: Exemplar,
-    /// The destinations to which it was sent.
+    /// The destinations to which the exemplar was sent.
     sent: DestinationSet,
-    /// The destinations that have it.
+    /// The destinations that have confirmed the exemplar.
     confirmed: DestinationSet,
 }
 
-/// What a destination with delta temporality has of a row.
+/// What a destination with delta temporality has confirmed of a row.
 #[derive(Debug)]
 struct Delta {
-    /// The start of the next window: the end of the last confirmed one.
+    /// The start of the next window, which is the end of the last confirmed window.
     since_unix_nano: u64,
-    /// The cumulative value at that time; `None` means nothing.
+    /// The cumulative value at `since_unix_nano`; `None` means that nothing was counted before.
     baseline: Option<Point>,
     in_flight: Option<Window>,
-    /// Observations after the baseline that are not confirmed.
+    /// The number of observations that were counted after the baseline and are not confirmed.
     unconfirmed: u64,
 }
 
-/// What a destination with delta temporality has of a counter in shared data.
+/// What a destination with delta temporality has confirmed of a counter in shared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeltaBaseline {
-    /// The cumulative value that it has.
+    /// The cumulative value that the destination has confirmed.
     pub value: u64,
-    /// The end of its last window.
+    /// The end of its last confirmed window, in Unix nanoseconds.
     pub end_unix_nano: u64,
 }
 
-/// A window that was sent.
+/// A delta that was sent, and has no confirmation yet.
 #[derive(Debug)]
 struct Window {
     end_unix_nano: u64,
-    /// The cumulative value at its end.
+    /// The cumulative value at the end of the window.
     point: Point,
-    /// Observations in it.
+    /// The number of observations in the window.
     observations: u64,
 }
 
@@ -101,9 +101,9 @@ struct DestinationSet(u16);
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Option<Row>>() == 64, "there may be a million rows");
 
-// What a row has, for everyone.
+// Reading a row.
 impl Row {
-    /// Returns what a destination gets of it in an export at this time, if anything.
+    /// Returns the point that a destination gets in an export at this time; `None` if it gets no point.
     pub fn point(&self, destination: DestinationId, time_unix_nano: u64) -> Option<DataPoint<'_>> {
         if !self.has_update(destination) {
             return None;
@@ -124,14 +124,14 @@ impl Row {
                 point.value = Some(Cow::Owned(self.point.since(baseline)));
             }
         } else if self.has_ended {
-            // Not later, because the series may start again from there.
+            // The end must not be later: the series may start again from that time.
             point.time_unix_nano = self.changed_unix_nano.max(self.start_unix_nano);
             point.value = None;
         }
         Some(point)
     }
 
-    /// Returns whether a destination has confirmed its current value or its end.
+    /// Returns whether a destination has confirmed the current value or the end of the series.
     pub fn is_confirmed(&self, destination: DestinationId) -> bool {
         self.confirmed.contains(destination.number)
     }
@@ -179,7 +179,7 @@ impl Row {
         true
     }
 
-    /// Sets its value.
+    /// Sets the value of the series.
     pub(super) fn set(&mut self, point: Point, now_unix_nano: u64) {
         if self.point != point {
             self.point = point;
@@ -187,7 +187,7 @@ impl Row {
         }
     }
 
-    /// Ends it if it has been idle for `idle_ns` and every destination has its last value.
+    /// Ends the series if it was idle for `idle_ns` and every destination has confirmed its last value.
     pub(super) fn end_if_idle(&mut self, idle_ns: u64, destinations: usize, now_unix_nano: u64) {
         let is_idle = now_unix_nano.saturating_sub(self.changed_unix_nano) >= idle_ns;
         // An up-down counter that is not 0 will change: restarted at 0, it would become negative.
@@ -198,12 +198,12 @@ impl Row {
         }
     }
 
-    /// Returns when it ended, if every destination has its end.
+    /// Returns when the series ended; `None` unless every destination has confirmed the end.
     pub(super) fn confirmed_end(&self, destinations: usize) -> Option<u64> {
         (self.has_ended && self.confirmed.has_all(destinations)).then_some(self.changed_unix_nano)
     }
 
-    /// Keeps the greater of two exemplars, or the new one if a destination has the old one.
+    /// Keeps the greater of the old and the new exemplar; the new one if a destination has confirmed the old.
     fn offer(&mut self, exemplar: Exemplar) {
         let stays =
             |kept: &KeptExemplar| kept.confirmed == DestinationSet::default() && kept.exemplar >= exemplar;
@@ -231,7 +231,7 @@ impl Row {
 
 // Exports.
 impl Row {
-    /// Marks its update and its exemplar as sent to a destination.
+    /// Marks the update and the exemplar of the row as sent to a destination.
     pub(super) fn mark_sent(&mut self, destination: DestinationId, time_unix_nano: u64) {
         let has_update = self.has_update(destination);
         self.sent.insert(destination.number);
@@ -248,11 +248,11 @@ impl Row {
         }
     }
 
-    /// Records that a destination has what was last sent to it. Returns the number of observations in it if
-    /// the destination has delta temporality.
+    /// Records that a destination has accepted what was last sent to it. Returns the number of
+    /// observations in it if the destination has delta temporality, otherwise 0.
     pub(super) fn confirm(&mut self, destination: DestinationId, destinations: usize) -> u64 {
         let mut observations = 0;
-        // A value that changed in between is not sent yet.
+        // If the value changed after the request was sent, the new value is not sent yet.
         if self.sent.contains(destination.number) {
             self.confirmed.insert(destination.number);
         }
@@ -275,8 +275,8 @@ impl Row {
         observations
     }
 
-    /// Makes the deltas of a counter continue from `baseline`. The counter is at least what the destination
-    /// has.
+    /// Makes the deltas of a counter continue from `baseline`. The value of the counter becomes at least
+    /// that of the baseline.
     pub(super) fn resume(&mut self, destination: DestinationId, baseline: DeltaBaseline, now_unix_nano: u64) {
         let DeltaBaseline { value, end_unix_nano } = baseline;
         let delta = destination.delta.and_then(|delta| self.deltas.get_mut(delta));
@@ -292,15 +292,15 @@ impl Row {
         }
     }
 
-    /// Returns what a destination with delta temporality has of a counter, if it has anything.
+    /// Returns what a destination with delta temporality has confirmed of a counter, if anything.
     pub(super) fn baseline(&self, destination: DestinationId) -> Option<DeltaBaseline> {
         let delta = self.deltas.get(destination.delta?)?;
         let Some(Point::Counter(value)) = delta.baseline else { return None };
         Some(DeltaBaseline { value, end_unix_nano: delta.since_unix_nano })
     }
 
-    /// Returns whether a destination gets anything of it. A stream of deltas just stops: before a series
-    /// ended, its last value was confirmed.
+    /// Returns whether a destination gets a point of this row. With delta temporality, the end of a
+    /// series is not sent: before it ended, its last value was confirmed.
     fn has_update(&self, destination: DestinationId) -> bool {
         destination.delta.is_none() || !self.has_ended && !self.is_confirmed(destination)
     }

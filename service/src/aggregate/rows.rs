@@ -2,7 +2,7 @@
 
 use super::row::Row;
 
-/// The rows of one chunk. Chunks never move; moving a single list of 100,000 rows would take milliseconds.
+/// The rows of a chunk. Chunks never move: moving a single list of 100,000 rows would take milliseconds.
 const CHUNK_ROWS: usize = 256;
 
 /// Rows by their places.
@@ -14,7 +14,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Returns the number of places, with rows or without.
+    /// Returns the number of places, including those without a row.
     pub(super) fn places(&self) -> usize {
         let last = self.chunks.last().map_or(0, Vec::len);
         self.chunks.len().saturating_sub(1).saturating_mul(CHUNK_ROWS).saturating_add(last)

@@ -19,10 +19,10 @@ pub struct Table {
     pub(super) metrics: Metrics,
     pub(super) limits: TableLimits,
     hasher: Hasher,
-    /// The start time of new series: the start of the service or the end of the last removed series, so that
-    /// a series that comes back does not overlap with itself.
+    /// The start time of new series: the start of the service or the end of the last removed series, so
+    /// that the points of a series that is removed and created again do not overlap.
     epoch_unix_nano: u64,
-    /// Where the search for idle series continues.
+    /// The position at which the next sweep for idle series continues.
     sweep: Cursor,
     pub(super) timeline: Timeline,
 }
@@ -32,26 +32,26 @@ pub struct Table {
 pub struct TableLimits {
     /// The maximum number of series of each metric, besides its overflow series.
     pub series_max: usize,
-    /// A series without an update for this long ends; `None` means never.
+    /// The time without an update after which a series ends, in nanoseconds; `None` means never.
     pub idle_ns: Option<u64>,
     /// The number of destinations, at most [`DESTINATIONS_CAPACITY`](super::DESTINATIONS_CAPACITY).
     pub destinations: usize,
-    /// How many of them have delta temporality.
+    /// The number of destinations with delta temporality.
     pub deltas: usize,
-    /// The minimum difference between the times of two points of a series: [`STEP_NS`](super::STEP_NS).
+    /// The minimum nanoseconds between the timestamps of a series' points: [`STEP_NS`](super::STEP_NS).
     pub step_ns: u64,
 }
 
-/// What was merged of a batch.
+/// The result of merging a batch: what was counted, and what was dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MergeResult {
-    /// Observations in the batch.
+    /// The number of observations in the batch.
     pub observations: u64,
-    /// Observations without room in the table.
+    /// The number of observations for which the table had no room.
     pub observations_dropped: u64,
-    /// Observations without any metric, which have nothing to export.
+    /// The number of observations without any metric: they have nothing to export.
     pub observations_unmeasured: u64,
-    /// Points whose metric has no room in the table.
+    /// The number of points for whose metric the table had no room.
     pub points_dropped: u64,
     /// The name of the first of these metrics.
     pub metric_dropped: Option<String>,
@@ -72,7 +72,7 @@ impl Table {
         Self { metrics, limits, hasher, epoch_unix_nano: start_unix_nano, sweep, timeline }
     }
 
-    /// Adds a batch.
+    /// Adds a batch to the table, and returns what was counted and dropped.
     pub fn merge(&mut self, batch: Batch, now_unix_nano: u64) -> MergeResult {
         let now_unix_nano = self.timeline.advance(now_unix_nano);
         let observations = batch.observations();
@@ -83,8 +83,8 @@ impl Table {
         merged
     }
 
-    /// Sets the value of a series that workers do not report. It starts at `start_unix_nano` and never ends.
-    /// Returns whether there was room for it.
+    /// Sets the value of a series that workers do not report. The series starts at `start_unix_nano` and
+    /// never ends. Returns whether the table had room for it.
     #[must_use]
     pub fn set(
         &mut self,
@@ -101,7 +101,7 @@ impl Table {
     }
 
     /// Makes the deltas of a counter in shared data continue from `baseline` for a destination with delta
-    /// temporality. Nothing was exported with a time after the start of the table.
+    /// temporality. Limits its end to the start of the table, as no exported point has a later timestamp.
     pub fn resume(
         &mut self,
         metric: &Metric,
@@ -117,8 +117,8 @@ impl Table {
         }
     }
 
-    /// Iterates over the counters in shared data that a destination with delta temporality has, by their
-    /// attributes.
+    /// Iterates over the counters in shared data, with the attributes and the baseline of each. Skips
+    /// counters without a value that this destination, which has delta temporality, has confirmed.
     pub fn baselines(&self, destination: DestinationId) -> impl Iterator<Item = (&[u8], DeltaBaseline)> {
         let first = Cursor { metric: METRICS_PER_ORIGIN_MAX, row: 0 };
         let rows = self.rows(first);
@@ -136,7 +136,7 @@ impl Table {
         self.metrics.of(MetricOrigin::Workers).iter().map(|metric| metric.rows.len()).sum()
     }
 
-    /// Checks up to `rows_max` rows: ends idle ones, and removes those whose end every destination has.
+    /// Checks up to `rows_max` rows: ends idle series, and removes those whose end all have confirmed.
     pub fn sweep(&mut self, rows_max: usize, now_unix_nano: u64) {
         let Some(idle_ns) = self.limits.idle_ns else { return };
         let now_unix_nano = self.timeline.advance(now_unix_nano);
@@ -176,13 +176,13 @@ impl Table {
         }
         let start_unix_nano = self.epoch_unix_nano;
         let new = NewRow { series_max: self.limits.series_max, deltas: self.limits.deltas, start_unix_nano };
-        // One row of a series carries its observations: the first of a kind that has deltas.
+        // Only one row of a series counts its observations: that of the first metric that can have deltas.
         let has_deltas = |metric: &Metric| metric.kind != Kind::UpDownCounter;
         let carrier = group.metrics.iter().position(has_deltas).unwrap_or(0);
         for Series { attributes, observations, points, exemplars } in group.series {
             let mut exemplars = exemplars.into_iter().peekable();
             let hash = self.hasher.hash_one(&*attributes);
-            // One allocation for all metrics of the group, and only if the series is new to one of them.
+            // Allocated once for all metrics of the group, and only if the series is new to one of them.
             let mut shared: Option<Rc<[u8]>> = None;
             for (number, (place, point)) in places.iter().zip(points).enumerate() {
                 let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);
@@ -200,8 +200,8 @@ impl Table {
         }
     }
 
-    /// Returns a row that workers do not report. There are few of them, and the limit of series does not
-    /// apply.
+    /// Returns the row of a series that workers do not report. The limit of series does not apply,
+    /// because such series are few.
     fn own_row(
         &mut self,
         origin: MetricOrigin,

@@ -1,8 +1,8 @@
-//! The times of points. The wall clock is the only clock, and it may be set back; engines reject points that
-//! are older than the previous point, or that end before they start.
+//! The timestamps of points. The wall clock is the only clock, and it may be set back; storage engines
+//! reject points that are older than the previous point, or that end before they start.
 
-/// The minimum difference between the times of two points: the finest resolution that every engine keeps
-/// (remote write has milliseconds).
+/// The minimum difference between the timestamps of two points, in nanoseconds: the finest resolution
+/// that every storage engine keeps (remote write has milliseconds).
 pub const STEP_NS: u64 = 1_000_000;
 
 /// The latest time that was exported to each destination, and the latest update of any series.
@@ -19,15 +19,15 @@ impl Timeline {
         Self { exports: vec![start_unix_nano; destinations], last_update: start_unix_nano, step_ns }
     }
 
-    /// Returns the time of an export at `now_unix_nano`: never before an update or the last export, and at
-    /// least one step after that if a cycle begins.
+    /// Returns the timestamp of an export at `now_unix_nano`: never before an update or the last export,
+    /// and at least one step after the last export if a cycle begins.
     pub(super) fn export_time(&self, destination: usize, begins_cycle: bool, now_unix_nano: u64) -> u64 {
         let Some(last) = self.exports.get(destination) else { return now_unix_nano };
         let earliest = if begins_cycle { last.saturating_add(self.step_ns) } else { *last };
         now_unix_nano.max(self.last_update).max(earliest)
     }
 
-    /// Records that a destination was sent points of this time.
+    /// Records that points with this timestamp were sent to a destination.
     pub(super) fn exported(&mut self, destination: usize, time_unix_nano: u64) {
         if let Some(last) = self.exports.get_mut(destination) {
             *last = time_unix_nano;
@@ -39,8 +39,8 @@ impl Timeline {
         self.exports.iter().copied().max().unwrap_or(0)
     }
 
-    /// Advances to the time of an update, and returns it: the clock's time, but not before any other time
-    /// here.
+    /// Advances to the time of an update, and returns it: the clock's time, but not before the last
+    /// update or any export.
     pub(super) fn advance(&mut self, now_unix_nano: u64) -> u64 {
         self.last_update = self.last_update.max(now_unix_nano).max(self.last_export());
         self.last_update

@@ -1,4 +1,4 @@
-//! What destinations have: the latest exported time, and counters in shared data.
+//! What was exported: the latest exported time, and the confirmed values of counters in shared data.
 
 use tributary_host::counter;
 use tributary_host::shared_data::HostSharedData;
@@ -10,17 +10,17 @@ use crate::aggregate::DeltaBaseline;
 /// The key of the latest exported time: Unix nanoseconds, 8 bytes little-endian.
 const EXPORT_TIME: &str = "tributary.export_time";
 
-/// How much of the counters in shared data one destination with delta temporality has.
+/// The values of counters in shared data that one destination with delta temporality has confirmed.
 #[derive(Debug)]
 pub struct ExportCheckpoint {
     key: String,
     saved: Vec<u8>,
 }
 
-/// What a destination has of each counter, by the attributes of its series, in the wire form.
+/// The confirmed baseline of each counter, by the attributes of its series, in wire format.
 ///
-/// For each counter: the end of the window, the value, both in 8 bytes, the length of the attributes in 2
-/// bytes, all little-endian, and the attributes.
+/// The format of each counter: the end of the window (8 bytes), the value (8 bytes), the length of the
+/// attributes (2 bytes), all little-endian, then the attributes.
 #[derive(Debug)]
 pub struct CounterBaselines(Vec<u8>);
 
@@ -29,7 +29,7 @@ pub fn export_time() -> u64 {
     counter::read(&mut HostSharedData, EXPORT_TIME).ok().flatten().unwrap_or(0)
 }
 
-/// Writes the latest exported time. A failed write is retried with the next request.
+/// Writes the latest exported time, in Unix nanoseconds. A failed write is retried with the next request.
 pub fn save_export_time(unix_nano: u64) {
     save(EXPORT_TIME, &unix_nano.to_le_bytes());
 }
@@ -40,7 +40,7 @@ impl ExportCheckpoint {
         Self { key: format!("tributary.exported.{destination}"), saved: Vec::new() }
     }
 
-    /// Writes what the destination has, unless nothing changed. A failed write is retried with the next one.
+    /// Writes what the destination has confirmed, unless nothing changed. The next call retries a failure.
     pub fn save<'a>(&mut self, baselines: impl Iterator<Item = (&'a [u8], DeltaBaseline)>) {
         let mut bytes = Vec::new();
         for (attributes, DeltaBaseline { value, end_unix_nano }) in baselines.take(COUNTERS_MAX) {
@@ -54,15 +54,15 @@ impl ExportCheckpoint {
         }
     }
 
-    /// Reads what the destination had when the previous service trapped.
+    /// Reads what the destination had confirmed when the previous service trapped.
     pub fn load(&self) -> CounterBaselines {
         CounterBaselines(load(&self.key).unwrap_or_default())
     }
 }
 
 impl CounterBaselines {
-    /// Returns what the destination has of the series with these attributes. Ignores an incomplete counter at
-    /// the end.
+    /// Returns what the destination has confirmed of the series with these attributes, if anything.
+    /// Ignores an incomplete counter at the end of the bytes.
     pub fn get(&self, attributes: &[u8]) -> Option<DeltaBaseline> {
         let mut rest = self.0.as_slice();
         loop {
@@ -131,7 +131,7 @@ mod tests {
                 prop_assert_eq!(loaded("d", attributes), Some(baseline));
                 prop_assert_eq!(loaded("e", attributes), None);
             }
-            // Of a value that is cut off, the complete counters are read.
+            // If the value is cut off, the complete counters are still read.
             let mut bytes = fake::with(|host| host.store.get(KEY)).unwrap_or_default().0;
             bytes.truncate(cut.index(bytes.len() + 1));
             fake::with(|host| host.store.set(KEY, &bytes, 0)).unwrap();

@@ -7,10 +7,10 @@ use tributary_proto::duration::as_ns;
 
 use super::{load, save};
 
-/// The value is the start time, 8 bytes little-endian, then the id.
+/// The key of the instance. Its value is the start time (8 bytes, little-endian), then the id.
 const KEY: &str = "tributary.instance";
 
-/// How far in the future a stored time may be: further than clocks are set back. A later time comes from a
+/// How far in the future a stored time may be. Clocks are set back by less, so a later time comes from a
 /// clock that was wrong, or from another plugin, and is ignored.
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
@@ -19,7 +19,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 pub struct Instance {
     /// Unique among all processes.
     pub id: String,
-    /// When its first service started.
+    /// When the first service of the process started, in Unix nanoseconds.
     pub started_unix_nano: u64,
 }
 
@@ -29,11 +29,11 @@ pub fn is_plausible(unix_nano: u64, now_unix_nano: u64) -> bool {
 }
 
 impl Instance {
-    /// Returns the instance of this process, which starts now if there is none. The canary VM, in which Envoy
-    /// tries a configuration, creates it for the service.
+    /// Returns the stored instance of this process, or creates and stores one that starts now. Envoy tries a
+    /// configuration in a canary VM first, so usually the canary VM creates the instance.
     ///
-    /// If a stored time is not plausible, the process gets a new id: under the old one, no point may be older
-    /// than the latest exported time.
+    /// If a stored time is not plausible, the process gets a new id: under the old id, no point may be
+    /// older than the latest exported time.
     pub fn of_process(now_unix_nano: u64, export_unix_nano: u64) -> Self {
         if let Some(instance) = load(KEY).and_then(|bytes| Self::decode(&bytes))
             && is_plausible(instance.started_unix_nano.max(export_unix_nano), now_unix_nano)
@@ -42,7 +42,7 @@ impl Instance {
         }
         let id = random::uuid().unwrap_or_else(|_| now_unix_nano.to_string());
         let instance = Self { id, started_unix_nano: now_unix_nano };
-        // If Envoy refuses, the id is still unique.
+        // If Envoy rejects the write, the id is still unique.
         save(KEY, &[now_unix_nano.to_le_bytes().as_slice(), instance.id.as_bytes()].concat());
         instance
     }

@@ -1,25 +1,25 @@
-//! What the service knows of workers: the last batch of each producer, and the keys of their counters.
+//! What the service has received from workers: each producer's last batch, and the keys of counters.
 
 use tributary_host::Status;
 use tributary_host::shared_data::{HostSharedData, SharedData};
 
 use super::{load, save};
 
-/// The key of the counters' keys; in the value, each ends with a line feed.
+/// The key under which the keys of counters are stored; each of them ends with a line feed.
 const COUNTER_KEYS: &str = "tributary.counters";
 
-/// The last aggregated batch of a producer. The wire form has its three numbers, little-endian.
+/// The last aggregated batch of a producer. It is stored as three 64-bit numbers, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerPosition {
     /// The producer.
     pub producer: u64,
     /// The sequence number of the batch.
     pub sequence: u64,
-    /// Observations in all its batches up to this one.
+    /// The number of observations in all batches of the producer up to and including this one.
     pub observations: u64,
 }
 
-/// Returns the keys of the counters in shared data, in order of appearance. They are not checked.
+/// Returns the keys of the counters in shared data, in order of registration, unchecked.
 pub fn counter_keys() -> Vec<String> {
     let bytes = load(COUNTER_KEYS).unwrap_or_default();
     let keys = bytes.split(|byte| *byte == b'\n').filter_map(|key| std::str::from_utf8(key).ok());
@@ -33,10 +33,10 @@ pub fn save_counter_keys(keys: &[String]) -> bool {
 }
 
 impl ProducerPosition {
-    /// Reads the position in a slot; each producer has one. Returns `None` if the slot was never written.
+    /// Reads the position from a slot; each producer has one slot. `None` means that it was never written.
     ///
-    /// # Errors
-    /// If Envoy withholds the value, or if it is something else, such as the value of another plugin.
+    /// # Errors If Envoy withholds the value, or if it is not a position, such as the value of another
+    /// plugin.
     pub fn load(slot: usize) -> Result<Option<Self>, Status> {
         let Some((bytes, _)) = HostSharedData.get(&key(slot))? else { return Ok(None) };
         let (&[producer, sequence, observations], []) = bytes.as_chunks() else {

@@ -9,6 +9,7 @@ fn only_the_cluster_is_required() {
         encoding: Encoding::OtlpProtobuf,
         compression: Compression::None,
         temporality: Temporality::Cumulative,
+        on_ambiguous: AmbiguousAction::Retry,
         max_bytes: 1024 * 1024,
         path: "/v1/metrics".into(),
         authority: "collector".into(),
@@ -36,7 +37,7 @@ fn every_key_is_read() {
         {"cluster": "a"},
         {"name": "b", "cluster": "a", "path": "/x", "authority": "h:1", "headers": {"x-tenant": "t"},
          "interval": "2s", "timeout": "3s", "encoding": "otlp_json", "compression": "gzip", "temporality": "delta",
-         "max_bytes": 20000, "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
+         "on_ambiguous": "drop", "max_bytes": 20000, "retry": {"initial_interval": "20ms", "max_interval": "5s"}}]}"#;
     let config = ServiceConfig::parse(json).unwrap();
     let [first, second] = config.destinations.as_slice() else { panic!("two destinations") };
     assert_eq!(first.interval, Duration::from_secs(1));
@@ -48,6 +49,7 @@ fn every_key_is_read() {
     assert_eq!((config.series_max, config.idle, config.self_metrics), (5, None, false));
     assert_eq!((second.encoding, second.compression), (Encoding::OtlpJson, Compression::Gzip));
     assert_eq!((second.temporality, second.max_bytes), (Temporality::Delta, 20_000));
+    assert_eq!(second.on_ambiguous, AmbiguousAction::Drop);
 }
 
 #[test]
@@ -60,6 +62,14 @@ fn remote_write_has_one_temporality_and_one_compression() {
     let problems = parse(r#", "temporality": "delta", "compression": "gzip""#).unwrap_err();
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(paths, ["destinations[0].temporality", "destinations[0].compression"]);
+}
+
+#[test]
+fn cumulative_points_are_never_dropped_as_ambiguous() {
+    let json = br#"{"destinations": [{"cluster": "a", "on_ambiguous": "drop"}]}"#;
+    let problems = ServiceConfig::parse(json).unwrap_err();
+    let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["destinations[0].on_ambiguous"]);
 }
 
 /// Each destination has statistics under its name.
@@ -93,7 +103,7 @@ fn all_problems_are_reported_at_once_without_secrets() {
             "destinations[0].cluster: found nothing, allowed: text of 1 to 255 bytes",
             r#"destinations[1].timeout: found "0s", allowed: a duration from 10ms to 5m, such as "1s" or "250ms""#,
             r#"destinations[1].path: found "x", allowed: a path that begins with '/' and has no blanks"#,
-            r#"destinations[2].headers: found "Host", allowed: lower-case header names that the service does not set itself"#,
+            r#"destinations[2].headers: found "Host", allowed: lower-case header names, without x-envoy- and those that the service sets itself"#,
             r#"destinations[2].headers: found a control character in the value of "x-key", allowed: printable text"#,
             r#"destinations[2].name: found "b" again, allowed: unique names (the default is the name of the cluster)"#,
             "resource: found a list of 0, allowed: an object of at most 32 texts of at most 1024 bytes",
@@ -122,18 +132,18 @@ fn values_have_defaults() {
 
 /// The service sets the content type of exports. Fetching a token with a form needs its own.
 #[test]
-fn only_a_value_may_set_the_content_type() {
-    let json = br#"{"destinations": [{"cluster": "c", "headers": {"content-encoding": "gzip", "content-type": "text/plain"}}],
+fn headers_that_the_service_or_envoy_uses_are_rejected_but_the_content_type_of_a_value() {
+    let json = br#"{"destinations": [{"cluster": "c", "headers": {"content-encoding": "gzip", "content-type": "text/plain", "x-envoy-retry-on": "reset"}}],
         "values": [{"name": "jwt", "cluster": "auth", "path": "/", "method": "POST", "body": "grant_type=client_credentials",
         "headers": {"content-type": "application/x-www-form-urlencoded"}}]}"#;
     let problems = ServiceConfig::parse(json).unwrap_err();
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let problem = |header: &str| {
         format!(
-            r#"destinations[0].headers: found "{header}", allowed: lower-case header names that the service does not set itself"#
+            r#"destinations[0].headers: found "{header}", allowed: lower-case header names, without x-envoy- and those that the service sets itself"#
         )
     };
-    assert_eq!(problems, [problem("content-encoding"), problem("content-type")]);
+    assert_eq!(problems, ["content-encoding", "content-type", "x-envoy-retry-on"].map(problem));
 }
 
 #[test]
@@ -145,7 +155,7 @@ fn every_problem_of_a_value_is_reported() {
     assert_eq!(
         problems,
         [
-            r#"values[0].headers: found "Host", allowed: lower-case header names that the service does not set itself"#,
+            r#"values[0].headers: found "Host", allowed: lower-case header names, without x-envoy- and those that the service sets itself"#,
             r#"values[0].from: found "cookie", allowed: body, header:NAME in lower case, or json:/POINTER"#,
             r#"values[0].name: found "a b", allowed: letters, digits, '_', '.' and '-'"#,
             r#"values[0].path: found "x", allowed: a path that begins with '/' and has no blanks"#,

@@ -1,12 +1,12 @@
-//! The time of the next attempt to send something, or until which its response is awaited. The wall clock may
-//! be set.
+//! The time of the next attempt to send a request, or the time until which its response is awaited. Both
+//! adapt to a wall clock that is set.
 
 use std::time::Duration;
 
 use tributary_proto::duration::as_ns;
 
-/// The clock is read with each tick. If two readings differ by more, the clock was set forward or the process
-/// stood still: no response can have arrived in that time.
+/// The longest plausible time between two readings of the clock, which each tick reads. If they differ by
+/// more, the clock was set forward or the process stood still: no response can have arrived in that time.
 const LEAP: Duration = Duration::from_secs(10);
 
 /// An attempt to send something.
@@ -14,7 +14,7 @@ const LEAP: Duration = Duration::from_secs(10);
 pub struct Attempt {
     phase: Phase,
     until_unix_nano: u64,
-    /// The start of the phase. A time before it shows that the clock was set back.
+    /// The start of the phase. If the clock shows an earlier time, it was set back.
     since_unix_nano: u64,
     /// The last reading of the clock.
     seen_unix_nano: u64,
@@ -23,9 +23,9 @@ pub struct Attempt {
 /// What an attempt waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Its time.
+    /// The attempt waits for its scheduled time.
     Scheduled,
-    /// Its response.
+    /// The attempt waits for its response.
     Sent,
 }
 
@@ -37,7 +37,7 @@ impl Attempt {
         Self { phase: Phase::Scheduled, until_unix_nano, since_unix_nano, seen_unix_nano }
     }
 
-    /// Returns whether its response is awaited.
+    /// Returns whether the request was sent and its response is awaited.
     pub fn is_in_flight(&self) -> bool {
         self.phase == Phase::Sent
     }
@@ -48,13 +48,13 @@ impl Attempt {
         (self.until_unix_nano, self.since_unix_nano) = (after(now_unix_nano, wait), now_unix_nano);
     }
 
-    /// Records that it was sent, and that its response is awaited for `patience`.
+    /// Records that the request was sent, and that its response is awaited for `patience`.
     pub fn sent(&mut self, patience: Duration, now_unix_nano: u64) {
         self.schedule(patience, now_unix_nano);
         self.phase = Phase::Sent;
     }
 
-    /// Returns whether it is time to send it, or to give up its response.
+    /// Returns whether it is time to send the request, or to stop waiting for its response.
     pub fn is_due(&mut self, now_unix_nano: u64) -> bool {
         self.follow_clock(now_unix_nano);
         now_unix_nano >= self.until_unix_nano
@@ -62,10 +62,10 @@ impl Attempt {
 
     /// Adapts to a clock that was set.
     ///
-    /// - Set back: a scheduled attempt is due, because its time may be years ahead. A sent one gets its whole
-    ///   patience again.
-    /// - Set forward: a sent one gets as much time more. If it was sent again while its response may come, a
-    ///   destination with delta temporality would count it twice.
+    /// - If it was set back, a scheduled attempt is due now, because its time may be years ahead. A sent
+    ///   attempt gets its whole `patience` again.
+    /// - If it was set forward, a sent attempt waits longer by the same time. If it was sent again while
+    ///   its response may still come, a destination with delta temporality would count it twice.
     fn follow_clock(&mut self, now_unix_nano: u64) {
         let seen = std::mem::replace(&mut self.seen_unix_nano, now_unix_nano).max(self.since_unix_nano);
         let unseen_ns = now_unix_nano.saturating_sub(seen);

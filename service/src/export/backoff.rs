@@ -17,8 +17,8 @@ impl Backoff {
         Self { first, longest: longest.max(first) }
     }
 
-    /// Returns the wait after `failures` failures in a row. `jitter`, a random number, shortens it by up to a
-    /// half.
+    /// Returns the wait after `failures` failures in a row. The random number `jitter` shortens the wait
+    /// by up to half.
     pub fn wait(&self, failures: u32, jitter: u64) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         let whole = self.first.saturating_mul(1 << doublings).min(self.longest);

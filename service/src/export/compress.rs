@@ -11,14 +11,14 @@ use prost::encoding::{decode_varint, encode_varint};
 
 /// The fastest level that compresses.
 const DEFLATE_LEVEL: i32 = 1;
-/// Raw deflate, without the header and checksum of zlib.
+/// Selects raw deflate, without the header and checksum of zlib.
 const NO_ZLIB: i32 = 0;
 
 /// A gzip header without information: deflate, no flags, no time, fastest, unknown system (RFC 1952, section
 /// 2.3).
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 
-/// It has a table of 1 KiB; faster ones are larger than the rest of gzip in the module.
+/// The CRC of gzip, with a table of 1 KiB: faster tables are larger than the rest of gzip in the module.
 static GZIP_CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// The compression of a body.
@@ -26,8 +26,8 @@ static GZIP_CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC
 pub enum Compression {
     /// No compression.
     None,
-    /// RFC 1952, at the fastest level: it runs on Envoy's main thread, and metrics are so repetitive that
-    /// other levels gain little.
+    /// Gzip (RFC 1952), at the fastest level: it runs on Envoy's main thread, and metrics are so
+    /// repetitive that slower levels gain little.
     Gzip,
     /// Snappy's block format, without framing, as in remote write.
     Snappy,
@@ -73,7 +73,7 @@ impl Compressor {
         Self { bytes: 0, out, method }
     }
 
-    /// Appends a part.
+    /// Compresses a part, and appends it to the body.
     pub fn push(&mut self, part: &[u8]) {
         self.bytes = self.bytes.saturating_add(part.len());
         match &mut self.method {
@@ -82,9 +82,9 @@ impl Compressor {
                 crc.update(part);
                 deflate_into(&mut self.out, deflate, part, TDEFLFlush::None);
             }
-            // A body is its length, then elements, which refer only to the 64 KiB before them. So the
-            // elements of all parts can be joined. It fails only for a part of 4 GiB, which no Wasm module
-            // can hold.
+            // A Snappy body is its length, then elements, which refer only to the 64 KiB before them. So
+            // the elements of all parts can be joined. Compression fails only for a part of 4 GiB, which
+            // no Wasm module can hold.
             Method::Snappy(encoder) => {
                 let body = encoder.compress_vec(part).unwrap_or_default();
                 let mut elements = body.as_slice();
@@ -178,7 +178,7 @@ mod tests {
     fn gzip_has_a_header_and_snappy_has_no_frame() {
         let gzip = compress(Compression::Gzip, &[b"abc"]);
         assert_eq!(&gzip[..3], [0x1f, 0x8b, 8], "RFC 1952, deflate");
-        // A block begins with its length, then a literal of 3 bytes (length - 1) << 2.
+        // A block begins with its length, here 3; the tag of a literal is (length - 1) << 2, here 8.
         assert_eq!(compress(Compression::Snappy, &[b"abc"]), b"\x03\x08abc");
         assert_eq!(compress(Compression::Snappy, &[b"ab", b"c"]), b"\x03\x04ab\x00c");
     }

@@ -1,14 +1,15 @@
-//! The state of one destination: when to send, from where in the table, and what a response changes. It has
-//! no clock and sends nothing: callers pass the time and the events.
+//! The delivery to one destination: when to send, from which position in the table, and what a response
+//! changes. A delivery reads no clock and sends nothing: callers pass the time and the events.
 //!
-//! A cycle sends the whole table in slices, with one call in flight. [`due`](Delivery::due) returns whether
-//! and from where to send. Then exactly one of [`sent`](Delivery::sent), [`failed`](Delivery::failed)
-//! and [`proceed`](Delivery::proceed) is called. After `sent` follows exactly one of
-//! [`accepted`](Delivery::accepted), [`failed`](Delivery::failed), [`proceed`](Delivery::proceed) for a slice
-//! that was rejected, and, if no response arrives, a later `due` that gives it up.
+//! A cycle sends the whole table in slices, with one call in flight. [`due`](Delivery::due) returns the
+//! position to send from, if it is time. Then exactly one of [`sent`](Delivery::sent),
+//! [`failed`](Delivery::failed) and [`proceed`](Delivery::proceed) is called. After `sent` follows
+//! exactly one of [`accepted`](Delivery::accepted), [`failed`](Delivery::failed),
+//! [`dropped`](Delivery::dropped), [`proceed`](Delivery::proceed) for a rejected slice, or, if no
+//! response arrives, a later `due` that returns the same slice.
 //!
-//! The table keeps what was not confirmed, so there is no backlog: a retried slice is encoded again, with
-//! newer data.
+//! The table keeps what was not confirmed, so no requests are queued: a retried slice is encoded again,
+//! with newer data.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use super::attempt::Attempt;
 use super::backoff::Backoff;
 use crate::aggregate::Cursor;
 
-/// How long after its timeout a call is given up. Envoy responds at the timeout itself, so this happens only
-/// if a response gets lost.
+/// How long after the timeout of a call the delivery stops waiting for its response. Envoy itself
+/// responds at the timeout, so this happens only if a response gets lost.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// The progress of one destination.
@@ -27,7 +28,7 @@ pub struct Delivery {
     timeout: Duration,
     backoff: Backoff,
     attempt: Attempt,
-    /// Where the slice starts that is in flight or due.
+    /// The position at which the slice starts that is in flight or due.
     at: Cursor,
     cycle_start_unix_nano: u64,
     failures: u32,
@@ -41,7 +42,7 @@ impl Delivery {
         Self { interval, timeout, backoff, attempt, at, cycle_start_unix_nano, failures: 0 }
     }
 
-    /// Returns where to send from, if it is time to send.
+    /// Returns the position to send from; `None` if it is not time to send.
     pub fn due(&mut self, now_unix_nano: u64) -> Option<Cursor> {
         if !self.attempt.is_due(now_unix_nano) {
             return None;
@@ -64,16 +65,16 @@ impl Delivery {
         self.attempt.sent(self.timeout.saturating_add(GRACE), now_unix_nano);
     }
 
-    /// Records that the slice was accepted; the next one starts at `next`. Returns the number of failures in
-    /// a row before.
+    /// Records that the slice was accepted; the next slice starts at `next`. Returns the number of
+    /// failures in a row before this success.
     pub fn accepted(&mut self, now_unix_nano: u64, next: Option<Cursor>) -> u32 {
         self.proceed(now_unix_nano, next);
         std::mem::take(&mut self.failures)
     }
 
-    /// Records that the slice must be sent again, because Envoy refused the call or the collector asks for
-    /// it. Returns the number of failures in a row and the wait: the backoff, or what the collector asked for
-    /// if that is longer.
+    /// Records that the slice must be sent again, because Envoy rejected the call or the collector asks
+    /// for it. Returns the number of failures in a row and the wait: the longer of the backoff and the
+    /// time that the collector asked for.
     pub fn failed(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> (u32, Duration) {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter).max(asked.unwrap_or_default());
@@ -81,18 +82,35 @@ impl Delivery {
         (self.failures, wait)
     }
 
-    /// Proceeds to the slice at `next` at once, or after the last to a new cycle, one interval after this one
-    /// started. Called if the slice was empty or rejected.
+    /// Records that the slice was dropped after a failure. Like [`failed`](Self::failed), but the next
+    /// attempt sends the slice at `next`. After the last slice, it also waits for the rest of the interval.
+    pub fn dropped(
+        &mut self,
+        now_unix_nano: u64,
+        next: Option<Cursor>,
+        asked: Option<Duration>,
+        jitter: u64,
+    ) -> (u32, Duration) {
+        self.at = next.unwrap_or_default();
+        let rest = next.is_none().then(|| self.rest_of_interval(now_unix_nano));
+        self.failed(now_unix_nano, asked.max(rest), jitter)
+    }
+
+    /// Schedules the slice at `next` now or, if this was the last, a new cycle one interval after the
+    /// start of this cycle. Callers use it for a slice that was empty or rejected.
     pub fn proceed(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         self.at = next.unwrap_or_default();
         let wait = match next {
             Some(_) => Duration::ZERO,
-            None => {
-                let passed_ns = now_unix_nano.saturating_sub(self.cycle_start_unix_nano);
-                self.interval.saturating_sub(Duration::from_nanos(passed_ns))
-            }
+            None => self.rest_of_interval(now_unix_nano),
         };
         self.attempt.schedule(wait, now_unix_nano);
+    }
+
+    /// Returns the time until the next cycle is due.
+    fn rest_of_interval(&self, now_unix_nano: u64) -> Duration {
+        let passed_ns = now_unix_nano.saturating_sub(self.cycle_start_unix_nano);
+        self.interval.saturating_sub(Duration::from_nanos(passed_ns))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A destination: a collector, and what it gets.
+//! A destination: the configuration of exports to one collector.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::points::Temporality;
 pub struct DestinationConfig {
     /// The name in logs, statistics and metrics.
     pub name: String,
-    /// Envoy's cluster.
+    /// The name of the Envoy cluster to which requests are sent.
     pub cluster: String,
     /// The encoding of requests.
     pub encoding: Encoding,
@@ -23,7 +23,9 @@ pub struct DestinationConfig {
     pub compression: Compression,
     /// The temporality of points.
     pub temporality: Temporality,
-    /// Bytes of a request before compression; the last point may exceed them.
+    /// Whether deltas are sent again if it is unknown whether the collector has them.
+    pub on_ambiguous: AmbiguousAction,
+    /// The maximum number of bytes of a request before compression; its last point may exceed it.
     pub max_bytes: usize,
     /// The path of requests.
     pub path: String,
@@ -31,7 +33,7 @@ pub struct DestinationConfig {
     pub authority: String,
     /// Further headers of requests.
     pub headers: Vec<(String, String)>,
-    /// The time from the start of one export to the next.
+    /// The time from the start of one export cycle to the start of the next.
     pub interval: Duration,
     /// The time that a response may take.
     pub timeout: Duration,
@@ -39,9 +41,19 @@ pub struct DestinationConfig {
     pub backoff: Backoff,
 }
 
+/// What happens to deltas if it is unknown whether the collector has them. Cumulative points are always sent
+/// again, because a duplicate does not change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmbiguousAction {
+    /// Deltas are sent again, so they are delivered at least once.
+    Retry,
+    /// Deltas are dropped, so they are delivered at most once.
+    Drop,
+}
+
 impl DestinationConfig {
-    /// Returns the headers of requests: those of the configuration, and those of the encoding and the
-    /// compression unless the configuration has the same.
+    /// Returns the headers of requests: the configured headers, and those of the encoding and the
+    /// compression unless a configured header has the same name.
     pub fn request_headers(&self) -> Vec<(String, String)> {
         let own = [
             ("content-type", Some(self.encoding.content_type())),
@@ -58,7 +70,7 @@ impl DestinationConfig {
         headers
     }
 
-    /// Returns the attributes of the exporter in metrics about it: `otel.component.*` (OpenTelemetry semantic
+    /// Returns the attributes of metrics about the exporter: `otel.component.*` (OpenTelemetry semantic
     /// conventions), and `server.address` if it is known.
     pub fn component(&self) -> Vec<KeyValue> {
         let Self { name, encoding, cluster, authority, .. } = self;

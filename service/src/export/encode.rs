@@ -1,4 +1,9 @@
 //! Encodings: from points to the bytes of a request.
+//!
+//! [`Encoding::part`] encodes the points of some rows with the [`Resource`]: as OTLP (`otlp`, whose
+//! `writer` writes both protobuf and JSON) or as remote write (`remote_write`, whose labels are sorted).
+//! `protobuf` has the keys and lengths that both need. [`SizeHint`] gives an upper bound of the bytes of
+//! a point before it is encoded, so that a slice fits into one request.
 
 mod otlp;
 mod protobuf;
@@ -22,24 +27,24 @@ pub enum Encoding {
     OtlpProtobuf,
     /// OTLP/HTTP in JSON.
     OtlpJson,
-    /// Prometheus remote write 1.0. It has no delta temporality, so such points are left out.
+    /// Prometheus remote write 1.0. It has no delta temporality, so deltas are left out.
     RemoteWrite,
 }
 
 /// A part of a request's body, before it is compressed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
-    /// The bytes. They must not be sent if there are no points in them.
+    /// The encoded bytes. They must not be sent if `points` is 0.
     pub bytes: Vec<u8>,
-    /// Points in the part.
+    /// The number of points in the part.
     pub points: u64,
-    /// Points that this encoding cannot represent, or that do not fit their metric.
+    /// The number of points that this encoding cannot represent, or that do not fit their metric.
     pub left_out: u64,
 }
 
 impl Encoding {
-    /// Encodes points as a part of a request's body. The first part of a body has a time, `first_unix_nano`,
-    /// which never decreases from one body to the next, unlike the times of ended series.
+    /// Encodes points as a part of a request's body. Only the first part of a body has `first_unix_nano`,
+    /// a timestamp that never decreases from one body to the next, unlike the times of ended series.
     pub fn part(
         self,
         resource: &Resource,
@@ -54,7 +59,7 @@ impl Encoding {
         }
     }
 
-    /// Returns the bytes before the first part of a body, between two parts, and after the last.
+    /// Returns the bytes before the first part of a body, between two parts, and after the last part.
     pub fn frame(self) -> [&'static [u8]; 3] {
         match self {
             Self::OtlpProtobuf | Self::RemoteWrite => [b"", b"", b""],

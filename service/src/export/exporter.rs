@@ -1,20 +1,27 @@
 //! The exporter of one destination: writes requests from the table, sends them, and handles the responses.
+//!
+//! On a tick, the delivery decides whether a slice is due; the request grows by [`PART_ROWS`] rows at a
+//! time, within the budget of the callback, and is sent when it is complete. Its response confirms the
+//! slice, discards it or schedules it again. [`status`] counts and logs each result; [`totals`] counts
+//! results by error type.
 
 pub mod status;
 pub mod totals;
+
+use std::time::Duration;
 
 use tributary_host::http_call::{self, Call};
 use tributary_host::{clock, random};
 use tributary_proto::config::quoted;
 
-use self::status::ExporterStatus;
+use self::status::{Consequence, ExporterStatus};
 use super::delivery::Delivery;
-use super::destination::DestinationConfig;
+use super::destination::{AmbiguousAction, DestinationConfig};
 use super::encode::SizeHint;
 use super::ledger::Ledger;
 use super::request::ExportRequest;
 use super::resource::Resource;
-use super::response::{BODY_BYTES_MAX, CollectorResponse, ResponseClass};
+use super::response::{BODY_BYTES_MAX, CollectorResponse, Receipt, ResponseClass};
 use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, DestinationId, Table};
 use crate::budget::Budget;
@@ -22,8 +29,12 @@ use crate::checkpoint::{CounterBaselines, ExportCheckpoint, save_export_time};
 use crate::http_calls::HttpCalls;
 use crate::stats::{DropReason, ServiceStats};
 
-/// The maximum number of rows that are encoded at once.
+/// The maximum number of rows that are encoded in one step, before the budget is checked.
 pub const PART_ROWS: usize = 100;
+
+/// A header that Envoy's router adds to the responses of servers, but not to the responses that it
+/// generates itself (1.36.4, 1.40.0).
+const FROM_SERVER: &str = "x-envoy-upstream-service-time";
 
 /// The exporter of one destination.
 #[derive(Debug)]
@@ -41,19 +52,19 @@ pub struct Exporter {
     flush: Flush,
     /// What became of the aggregated observations.
     pub ledger: Ledger,
-    /// With delta temporality.
+    /// Absent unless the destination has delta temporality.
     checkpoint: Option<ExportCheckpoint>,
 }
 
-/// What an export needs of the service.
+/// The parts of the service that an export uses.
 pub struct ExportContext<'a> {
     /// The permission to send.
     pub calls: &'a dyn HttpCalls,
-    /// What is exported.
+    /// The table that is exported.
     pub table: &'a mut Table,
-    /// The process that exports.
+    /// The resource of the process that exports.
     pub resource: &'a Resource,
-    /// Where results are counted.
+    /// The statistics in which results are counted.
     pub stats: &'a ServiceStats,
 }
 
@@ -61,9 +72,9 @@ pub struct ExportContext<'a> {
 /// counters into the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CycleStart {
-    /// It may.
+    /// A new cycle may start.
     Allowed,
-    /// Only the current cycle may continue.
+    /// No new cycle may start; the current one may continue.
     Deferred,
 }
 
@@ -77,15 +88,24 @@ struct InFlight {
     sent_unix_nano: u64,
 }
 
-/// Which flush the cycles serve, by number.
+/// A response that does not confirm its request, or a response that got lost.
+#[derive(Clone, Copy, Debug)]
+struct Unconfirmed<'a> {
+    status: Option<&'a [u8]>,
+    /// How long the collector asks to wait.
+    after: Option<Duration>,
+    receipt: Receipt,
+}
+
+/// Flushes by their numbers: which one is requested, and which one the current cycle serves.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flush {
-    /// The last flush that the console asked for.
+    /// The number of the last flush that the console requested.
     requested: u64,
-    /// The last flush before the current cycle started.
+    /// The number of the last flush that was requested before the current cycle started.
     in_cycle: u64,
-    /// Whether a request of the current cycle was rejected.
-    is_rejected: bool,
+    /// Whether a request of the current cycle was rejected or dropped.
+    is_incomplete: bool,
 }
 
 impl Exporter {
@@ -113,13 +133,13 @@ impl Exporter {
         }
     }
 
-    /// Returns what the destination had of the shared counters when the previous service trapped, if it has
-    /// delta temporality.
+    /// Returns what the destination had confirmed of the counters in shared data when the previous
+    /// service trapped; `None` unless the destination has delta temporality.
     pub fn load_checkpoint(&self) -> Option<(DestinationId, CounterBaselines)> {
         self.checkpoint.as_ref().map(|checkpoint| (self.id, checkpoint.load()))
     }
 
-    /// Publishes the ledger.
+    /// Publishes the ledger in the statistics and in the state that other plugins can read.
     pub fn publish_ledger(&mut self, stats: &ServiceStats) {
         self.ledger.publish(stats.observations_aggregated.of_process(), &mut self.status.state);
     }
@@ -134,13 +154,13 @@ impl Exporter {
         self.request.is_none() && self.delivery.due(now_unix_nano) == Some(Cursor::default())
     }
 
-    /// Returns whether there is something to send now.
+    /// Returns whether an export is due now, or a response is overdue.
     pub fn is_due(&mut self, now_unix_nano: u64) -> bool {
         self.delivery.due(now_unix_nano).is_some()
     }
 
-    /// Schedules an export now if this flush is new. A cycle that starts after this exports what is in the
-    /// table.
+    /// Schedules an export now if the flush with this number is new. A cycle that starts after this call
+    /// exports everything in the table.
     pub fn flush(&mut self, number: u64, now_unix_nano: u64) {
         if number > self.flush.requested {
             self.flush.requested = number;
@@ -148,8 +168,8 @@ impl Exporter {
         }
     }
 
-    /// Writes at least one part of the request that is due, and more as far as `budget` allows, and sends the
-    /// request when it is complete. Returns whether there is more to do at once.
+    /// Writes at least one part of the request that is due, and more as far as `budget` allows, and sends
+    /// the request when it is complete. Returns whether work is left that is due now.
     pub fn export(
         &mut self,
         context: &mut ExportContext<'_>,
@@ -163,10 +183,13 @@ impl Exporter {
                 return true;
             }
             if let Some(in_flight) = self.in_flight.take() {
-                self.status.record_given_up(in_flight.duration_ns(now), context.stats, now);
+                // Envoy has lost the response.
+                let lost = Unconfirmed { status: None, after: None, receipt: Receipt::Unknown };
+                self.not_confirmed(&in_flight, lost, context.table, context.stats, now);
+                continue;
             }
             if self.request.is_none() && from == Cursor::default() {
-                (self.flush.in_cycle, self.flush.is_rejected) = (self.flush.requested, false);
+                (self.flush.in_cycle, self.flush.is_incomplete) = (self.flush.requested, false);
                 self.ledger.cycle_started(context.stats.observations_aggregated.of_process());
             }
             let DestinationConfig { encoding, compression, .. } = self.destination;
@@ -182,7 +205,7 @@ impl Exporter {
         }
     }
 
-    /// Handles the response to `call`, if it is a call of this destination. `has_headers` is false if the
+    /// Handles the response to `call`, if this destination sent it. `has_headers` is false if the
     /// response ended before its headers.
     pub fn handle_response(
         &mut self,
@@ -194,19 +217,19 @@ impl Exporter {
         let Some(in_flight) = self.in_flight.take_if(|in_flight| in_flight.call == call) else {
             return false;
         };
-        let header = |name| if has_headers { http_call::answer_header(name) } else { None };
+        let header = |name| if has_headers { http_call::response_header(name) } else { None };
         let response = CollectorResponse {
             status: header(":status"),
             content_type: header("content-type"),
             retry_after: header("retry-after"),
-            body: if has_headers { http_call::answer_body(BODY_BYTES_MAX) } else { Vec::new() },
+            is_from_server: header(FROM_SERVER).is_some(),
+            body: if has_headers { http_call::response_body(BODY_BYTES_MAX) } else { Vec::new() },
         };
         let (now, status) = (clock::now_unix_nano(), response.status.as_deref());
         let InFlight { start, next, .. } = in_flight;
         match response.classify(self.destination.encoding, now) {
-            ResponseClass::Retryable { after } => {
-                let retry = self.delivery.failed(now, after, random::number().unwrap_or(0));
-                self.status.record_retry(&in_flight, status, retry, stats, now);
+            ResponseClass::Retryable { after, receipt } => {
+                self.not_confirmed(&in_flight, Unconfirmed { status, after, receipt }, table, stats, now);
                 return true;
             }
             ResponseClass::Accepted { rejected, message } => {
@@ -217,19 +240,52 @@ impl Exporter {
             ResponseClass::Rejected { status: code } => {
                 self.delivery.proceed(now, next);
                 self.status.record_rejected(&in_flight, (code, status), stats, now);
-                self.flush.is_rejected = true;
+                self.flush.is_incomplete = true;
                 self.ledger.drop(DropReason::Collector, table.discard(self.id, start, next));
             }
         }
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.save(table.baselines(self.id));
-        }
+        self.save_checkpoint(table);
         self.slice_done(now, next);
         true
     }
 
-    /// Appends a part to a request. Returns where in the table the next part starts, unless this is the last
-    /// of a cycle, and whether the request is complete.
+    /// Schedules the slice of a request again. Drops it instead if the collector may have it and the
+    /// destination is configured to drop such data.
+    fn not_confirmed(
+        &mut self,
+        in_flight: &InFlight,
+        Unconfirmed { status, after, receipt }: Unconfirmed<'_>,
+        table: &mut Table,
+        stats: &ServiceStats,
+        now: u64,
+    ) {
+        let jitter = random::number().unwrap_or(0);
+        let (consequence, retry) = match (receipt, self.id.delta, self.destination.on_ambiguous) {
+            (Receipt::Unknown, Some(_), AmbiguousAction::Drop) => {
+                let InFlight { start, next, .. } = *in_flight;
+                self.flush.is_incomplete = true;
+                self.ledger.drop(DropReason::Ambiguous, table.discard(self.id, start, next));
+                self.save_checkpoint(table);
+                let retry = self.delivery.dropped(now, next, after, jitter);
+                self.slice_done(now, next);
+                (Consequence::Dropped, retry)
+            }
+            (Receipt::Unknown, Some(_), AmbiguousAction::Retry) => {
+                (Consequence::PossiblyDuplicated, self.delivery.failed(now, after, jitter))
+            }
+            _ => (Consequence::NothingLost, self.delivery.failed(now, after, jitter)),
+        };
+        self.status.record_unconfirmed(in_flight, status, retry, consequence, stats, now);
+    }
+
+    fn save_checkpoint(&mut self, table: &Table) {
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.save(table.baselines(self.id));
+        }
+    }
+
+    /// Appends a part to a request. Returns where in the table the next part starts (`None` after the
+    /// last part of a cycle), and whether the request is complete.
     fn write(
         &self,
         request: &mut ExportRequest,
@@ -288,12 +344,12 @@ impl Exporter {
         }
     }
 
-    /// Finishes a slice. After the last, the cycle is complete, unless a request was rejected.
+    /// Finishes a slice. The last slice completes the cycle, unless a request was rejected or dropped.
     fn slice_done(&mut self, now_unix_nano: u64, next: Option<Cursor>) {
         if next.is_some() {
             return;
         }
-        if !self.flush.is_rejected {
+        if !self.flush.is_incomplete {
             if self.id.delta.is_none() {
                 self.ledger.cycle_accepted();
             }

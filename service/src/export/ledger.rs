@@ -1,8 +1,8 @@
-//! The ledger of one destination: each aggregated observation is exported, dropped for a reason, or waiting.
-//! After each callback, the sum is exactly what was aggregated.
+//! The ledger of one destination: each aggregated observation is exported, dropped for a reason, or
+//! waiting. After each callback, the sum of these is exactly the number of aggregated observations.
 //!
-//! It is kept in Envoy's statistics, which survive a trap, so a restarted service knows what its predecessor
-//! aggregated and never exported.
+//! The ledger is kept in Envoy's statistics, which survive a trap. So a restarted service knows which
+//! observations its predecessor aggregated and never exported.
 
 use tributary_host::stats::Gauge;
 use tributary_proto::exports::Export;
@@ -10,16 +10,16 @@ use tributary_proto::exports::Export;
 use super::destination::statistic_name;
 use crate::stats::{DropReason, ProcessCounter};
 
-/// What became of the aggregated observations, for one destination.
+/// The numbers of exported, dropped and waiting observations of one destination.
 #[derive(Debug)]
 pub struct Ledger {
     /// The exported observations.
     pub exported: ProcessCounter,
     dropped: [ProcessCounter; DropReason::OBSERVATIONS.len()],
     waiting: Gauge,
-    /// Exported or dropped by all services of the process.
+    /// The number of observations that all services of the process exported or dropped.
     settled: u64,
-    /// How many observations the process had aggregated when the current cycle started.
+    /// The number of observations that the process had aggregated when the current cycle started.
     cycle: u64,
 }
 
@@ -35,13 +35,13 @@ impl Ledger {
         Self { exported, dropped, waiting: Gauge::define(&name("waiting")), settled, cycle: 0 }
     }
 
-    /// Records the start of a cycle of cumulative sums, with what the process has aggregated.
+    /// Records the start of a cycle of cumulative sums. `aggregated` counts the observations of the process.
     pub fn cycle_started(&mut self, aggregated: u64) {
         self.cycle = aggregated;
     }
 
-    /// Records that the destination accepted a whole cycle of cumulative sums: it has what was aggregated at
-    /// its start.
+    /// Records that the destination accepted a whole cycle of cumulative sums: everything that was
+    /// aggregated when the cycle started now counts as exported.
     pub fn cycle_accepted(&mut self) {
         self.export(self.cycle.saturating_sub(self.settled));
     }
@@ -60,12 +60,12 @@ impl Ledger {
         self.settled = self.settled.saturating_add(observations);
     }
 
-    /// Returns how many of the observations that the process has aggregated are waiting.
+    /// Returns how many of the `aggregated` observations of the process are neither exported nor dropped.
     pub fn waiting(&self, aggregated: u64) -> u64 {
         aggregated.saturating_sub(self.settled)
     }
 
-    /// Publishes the ledger, with what the process has aggregated, in the statistics and in `export`.
+    /// Publishes the ledger in the statistics and in `export`. The process has `aggregated` observations.
     pub fn publish(&mut self, aggregated: u64, export: &mut Export) {
         let waiting = self.waiting(aggregated);
         self.waiting.set(waiting);
@@ -74,7 +74,7 @@ impl Ledger {
         export.dropped = self.dropped().fold(0, |sum, (_, counter)| sum.saturating_add(counter.of_process()));
     }
 
-    /// Iterates over the dropped observations by reason.
+    /// Iterates over the numbers of dropped observations, each with its reason.
     pub fn dropped(&self) -> impl Iterator<Item = (DropReason, &ProcessCounter)> {
         DropReason::OBSERVATIONS.into_iter().zip(&self.dropped)
     }
@@ -105,13 +105,13 @@ mod tests {
         ledger.drop(DropReason::Table, 3);
         ledger.cycle_accepted();
         ledger.publish(15, &mut Export::default());
-        // What was dropped during the cycle does not count as exported.
+        // Observations that were dropped during the cycle do not count as exported.
         assert_eq!((stat("waiting.a_b_c"), stat("exported.a_b_c"), stat("dropped.a_b_c.table")), (2, 10, 3));
     }
 
     proptest! {
         #[test]
-        fn it_adds_up_after_every_step_and_restart(steps in prop::collection::vec((0u8..6, 0u64..100), 0..60)) {
+        fn the_ledger_adds_up_after_every_step_and_restart(steps in prop::collection::vec((0u8..6, 0u64..100), 0..60)) {
             fake::reset();
             let (mut ledger, mut aggregated) = (Ledger::define("d"), 0);
             for (step, number) in steps {

@@ -1,4 +1,4 @@
-//! Points to export, by their metrics. Encoders write them, each with its own time.
+//! Points to export, grouped by metric. Each point has its own timestamp.
 
 use tributary_proto::metric::Metric;
 
@@ -11,15 +11,15 @@ pub struct MetricPoints<'a> {
     pub metric: &'a Metric,
     /// The temporality of the points. Up-down counters are always cumulative.
     pub temporality: Temporality,
-    /// The points, each of another series.
+    /// The points, each of a different series.
     pub points: Vec<DataPoint<'a>>,
 }
 
-/// The start of a point's counts (OpenTelemetry metrics data model, "Temporality").
+/// The time from which a point counts (OpenTelemetry metrics data model, "Temporality").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Temporality {
-    /// The start of the series.
+    /// Each point counts from the start of its series.
     Cumulative,
-    /// The previous point.
+    /// Each point counts from the end of the previous point.
     Delta,
 }

@@ -1,4 +1,4 @@
-//! A request to a collector while it is written, slice by slice.
+//! A request to a collector that is written slice by slice.
 
 use super::compress::{Compression, Compressor};
 use super::encode::{Encoded, Encoding};
@@ -6,16 +6,16 @@ use super::resource::Resource;
 use super::slice::Slice;
 use crate::aggregate::Cursor;
 
-/// A request to a collector, as far as it is written.
+/// A request to a collector, with the slices that were written so far.
 #[derive(Debug)]
 pub struct ExportRequest {
     encoding: Encoding,
     body: Compressor,
-    /// The number of points in it.
+    /// The number of points in the request.
     pub points: u64,
-    /// Where in the table it starts.
+    /// The position in the table at which the request starts.
     pub start: Cursor,
-    /// Where in the table the next slice starts.
+    /// The position in the table at which the next slice starts.
     pub end: Cursor,
 }
 
@@ -40,7 +40,7 @@ impl ExportRequest {
         left_out
     }
 
-    /// Returns its length before compression, in bytes.
+    /// Returns the length of the body before compression, in bytes.
     pub fn bytes(&self) -> usize {
         self.body.bytes
     }

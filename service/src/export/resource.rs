@@ -18,14 +18,14 @@ const SERVICE_NAME_DEFAULT: &str = "unknown_service:envoy";
 pub struct Resource(Vec<u8>);
 
 impl Resource {
-    /// Creates a resource with these attributes. The first of equal keys counts.
+    /// Creates a resource with these attributes. For equal keys, the first value is used.
     pub fn new(attributes: Vec<KeyValue>) -> Self {
         Self(attributes::encode(attributes))
     }
 
-    /// Returns the resource of this process: the user's attributes, then what `node` returns for a path, then
-    /// the defaults. The first of equal keys counts. `instance_id` must be unique: collectors distinguish
-    /// processes by it.
+    /// Returns the resource of this process: the user's attributes, then what `node` returns for a path,
+    /// then the defaults. For equal keys, the first value is used. `instance_id` must be unique:
+    /// collectors distinguish processes by it.
     pub fn of_process(
         user: &[(String, String)],
         instance_id: &str,
@@ -50,12 +50,12 @@ impl Resource {
         Self::new(attributes)
     }
 
-    /// Returns its attributes in canonical bytes, of which there may be more than a series has.
+    /// Returns the attributes in canonical bytes. A resource may have more attributes than a series.
     pub fn canonical(&self) -> &[u8] {
         &self.0
     }
 
-    /// Returns the value of an attribute; empty if there is none, or if it is not text.
+    /// Returns the text of an attribute; empty if the resource lacks the attribute, or if it is not text.
     pub fn text(&self, key: &str) -> &str {
         let text = |(name, value)| {
             if let (true, Value::Text(text)) = (name == key, value) { Some(text) } else { None }

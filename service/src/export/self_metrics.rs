@@ -1,7 +1,7 @@
 //! Metrics of the service about itself.
 //!
-//! They are set in the table when a cycle starts, and exported with it after all other metrics. What an
-//! export changes in them is in the next one.
+//! These metrics are set in the table when a cycle starts, and exported in this cycle after all other
+//! metrics. If an export changes them, the next cycle exports the change.
 
 use tributary_host::memory;
 use tributary_proto::attributes::{self, text};
@@ -18,7 +18,7 @@ use crate::stats::{DropReason, ServiceStats};
 struct MetricWriter<'a> {
     table: &'a mut Table,
     stats: &'a ServiceStats,
-    /// The start of all counts.
+    /// The time from which all metrics count, in Unix nanoseconds.
     start_unix_nano: u64,
     now_unix_nano: u64,
 }
@@ -60,7 +60,7 @@ pub fn write(
     }
 }
 
-/// Name, unit and description.
+/// The name, the unit and the description of a metric.
 type About = (&'static str, &'static str, &'static str);
 
 impl MetricWriter<'_> {
@@ -71,6 +71,12 @@ impl MetricWriter<'_> {
         let about =
             ("tributary.observations.exported", "{observation}", "Observations that the collector accepted.");
         self.count(about, component, None, ledger.exported.since_start());
+        let about = (
+            "tributary.points.possibly_duplicated",
+            "{data_point}",
+            "Data points that were sent again although the collector may have counted them.",
+        );
+        self.count(about, component, None, exporter.status.points_possibly_duplicated.since_start());
         for (reason, count) in ledger.dropped() {
             let about = (
                 "tributary.observations.dropped",
@@ -113,13 +119,13 @@ impl MetricWriter<'_> {
         self.set(&metric(about, Kind::Counter), component, other, Point::Counter(count));
     }
 
-    /// Writes a number that may decrease.
+    /// Writes a number that may decrease, as an up-down counter.
     fn level(&mut self, about: About, component: &[KeyValue], level: u64) {
         let level = i64::try_from(level).unwrap_or(i64::MAX);
         self.set(&metric(about, Kind::UpDownCounter), component, None, Point::UpDownCounter(level));
     }
 
-    /// Writes a point with the attributes of a component and another one.
+    /// Writes a point with the attributes of a component and, if given, one other attribute.
     fn set(&mut self, metric: &Metric, component: &[KeyValue], other: Option<KeyValue>, point: Point) {
         let attributes = attributes::encode(component.iter().cloned().chain(other).collect());
         let (start, now) = (self.start_unix_nano, self.now_unix_nano);

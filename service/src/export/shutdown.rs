@@ -2,7 +2,7 @@
 //! replay` sends the log lines to a collector later.
 
 use log::warn;
-use tributary_proto::printable;
+use tributary_proto::{printable, shutdown_log};
 
 use super::compress::Compression;
 use super::encode::{Encoding, SizeHint};
@@ -12,21 +12,52 @@ use super::resource::Resource;
 use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, Table};
 
-/// The start of a line; the name of the destination in quotes and an ExportMetricsServiceRequest in OTLP/JSON
-/// follow.
-pub const MARK: &str = "unexported for";
-
-/// The maximum number of bytes of a line, which its last point may exceed: most log pipelines cut lines above
-/// this.
+/// The maximum number of bytes of a request, which its last point may exceed: most log pipelines cut lines
+/// above this.
 const LINE_BYTES: usize = 48 * 1024;
 
-/// The maximum number of lines for one destination: 48 MiB. Further points are counted.
+/// The maximum number of lines for one destination: 48 MiB. Points beyond this are only counted.
 const LINES_MAX: usize = 1_000;
 
-/// Logs what the destination of an exporter has not confirmed, and returns the number of points. Logs it as a
-/// warning, because Istio and Envoy Gateway make Envoy log nothing below.
-pub fn log_unexported(exporter: &Exporter, table: &Table, resource: &Resource, now_unix_nano: u64) -> u64 {
+/// The members of every log record of a shutdown: the process, and the destination that it could not reach.
+#[derive(Debug)]
+struct Origin<'a> {
+    destination: &'a str,
+    instance: &'a str,
+}
+
+impl Origin<'_> {
+    /// Logs a JSON record with these further members, at level warning: Istio and Envoy Gateway configure
+    /// Envoy to log no lower levels.
+    fn log(&self, members: &[&[u8]]) {
+        let mut record = Vec::new();
+        for (key, value) in [(r#"{"destination":"#, self.destination), (r#","instance":"#, self.instance)] {
+            record.extend_from_slice(key.as_bytes());
+            // Writing to memory never fails.
+            let _ = serde_json::to_writer(&mut record, value);
+        }
+        for member in members {
+            record.extend_from_slice(member);
+        }
+        record.push(b'}');
+        // The encoder writes only valid text. The logger escapes what is not printable; escaped before, the
+        // record has the length and the checksum of what is logged.
+        let record = printable::escape(&String::from_utf8_lossy(&record));
+        warn!("{}", shutdown_log::encode(&record));
+    }
+}
+
+/// Logs what the destination has not confirmed: numbered records with one ExportMetricsServiceRequest in
+/// OTLP/JSON each, then a record with the number of records. Returns the number of logged points.
+pub fn log_unexported(
+    exporter: &Exporter,
+    table: &Table,
+    resource: &Resource,
+    instance: &str,
+    now_unix_nano: u64,
+) -> u64 {
     let (destination, name) = (exporter.id, &exporter.destination.name);
+    let origin = Origin { destination: name, instance };
     let (encoding, mut at) = (Encoding::OtlpJson, Some(Cursor::default()));
     let size = SizeHint::new(encoding, resource);
     let limits =
@@ -46,14 +77,17 @@ pub fn log_unexported(exporter: &Exporter, table: &Table, resource: &Resource, n
             left_out = left_out.saturating_add(points);
             continue;
         }
-        // The encoder writes only valid text. It is escaped here as the log would, which keeps it JSON.
-        let json = printable::escape(&String::from_utf8_lossy(&request.finish()));
-        warn!("{MARK} \"{name}\" {json}");
         (lines, logged) = (lines.saturating_add(1), logged.saturating_add(points));
+        let line = format!(r#","line":{lines},"request":"#);
+        origin.log(&[line.as_bytes(), &request.finish()]);
+    }
+    if lines > 0 {
+        origin.log(&[format!(r#","lines":{lines},"points":{logged},"left_out":{left_out}"#).as_bytes()]);
     }
     if left_out > 0 {
         warn!(
-            "destination \"{name}\": {left_out} further unexported points are lost: they exceed {LINES_MAX} log lines"
+            "destination \"{name}\": {left_out} further unexported points are lost: they exceed {LINES_MAX} log \
+             lines"
         );
     }
     logged

@@ -1,4 +1,4 @@
-//! A slice of the table as points: what fits into one part of a request.
+//! A slice of the table as points: as many rows as fit into one part of a request.
 
 use super::encode::SizeHint;
 use super::points::{MetricPoints, Temporality};
@@ -9,12 +9,12 @@ use crate::aggregate::{Cursor, DestinationId, Table};
 pub struct SliceLimits<'a> {
     /// The maximum number of rows.
     pub rows_max: usize,
-    /// The maximum number of bytes in a request before compression. The last point may exceed it, and the
-    /// first row is always taken, because the resource alone may need more.
+    /// The maximum number of bytes in a request before compression. The last point may exceed it. The
+    /// first row is always taken, because the resource alone may exceed it.
     pub bytes_max: usize,
-    /// The sizes of points.
+    /// The upper bounds of the sizes of points.
     pub size: &'a SizeHint,
-    /// Whether rows are skipped whose current value the destination has confirmed.
+    /// Whether to skip rows whose current value the destination has confirmed.
     pub skips_confirmed: bool,
 }
 
@@ -23,15 +23,15 @@ pub struct SliceLimits<'a> {
 pub struct Slice<'a> {
     /// The points.
     pub metrics: Vec<MetricPoints<'a>>,
-    /// The time of the points.
+    /// The timestamp of the points, in Unix nanoseconds.
     pub time_unix_nano: u64,
     /// Where the next slice starts; `None` after the last slice.
     pub next: Option<Cursor>,
-    /// Whether the slice ends because of its bytes.
+    /// Whether the slice ends because it reached `bytes_max`.
     pub is_full: bool,
 }
 
-/// Returns what a destination gets of the table from `from` on, in points of the time `time_unix_nano`.
+/// Returns the points that a destination gets from the rows at or after `from`, at `time_unix_nano`.
 pub fn slice<'a>(
     table: &'a Table,
     destination: DestinationId,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn confirmed_rows_are_not_unconfirmed() {
+    fn confirmed_rows_are_skipped_only_for_their_own_destination() {
         let mut table = table(Kind::Counter, &Point::Counter(1), 3);
         let size = SizeHint::new(Encoding::OtlpProtobuf, &Resource::default());
         table.mark_sent(CUMULATIVE, Cursor::default(), None, 10);

@@ -1,5 +1,5 @@
-//! Snapshots of the whole table for the console, in shared data. A snapshot is written only when the console
-//! asks for it, a part in each callback.
+//! Snapshots of the whole table for the console, in shared data. A snapshot is written only when the
+//! console requests it, one or more parts in each callback.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -19,16 +19,16 @@ use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, DataPoint, DestinationId, Table};
 use crate::budget::Budget;
 
-/// The bytes of [`SNAPSHOT_BYTES_MAX`] that are reserved for the last part, which marks a snapshot as cut.
+/// The number of bytes of [`SNAPSHOT_BYTES_MAX`] reserved for a last part that marks a snapshot as cut.
 const END_BYTES_MAX: usize = 32;
 
 /// Writes snapshots, one after the other.
 #[derive(Debug)]
 pub struct Snapshots {
     size: SizeHint,
-    /// When the last one was started.
+    /// When the last snapshot was started, in Unix nanoseconds.
     start_unix_nano: u64,
-    /// The position and the bytes of the one that is being written.
+    /// The position and the bytes of the snapshot that is being written.
     in_progress: Option<(Cursor, Vec<u8>)>,
 }
 
@@ -39,8 +39,8 @@ impl Snapshots {
         Self { size, start_unix_nano: 0, in_progress: None }
     }
 
-    /// Starts a snapshot if the console has asked for one since the last, and the interval has passed.
-    /// Returns whether it did.
+    /// Starts a snapshot if the console has requested one since the last was started, and the interval
+    /// has passed. Returns whether a snapshot was started.
     pub fn start_if_asked(&mut self, now_unix_nano: u64) -> bool {
         if self.in_progress.is_some() {
             return false;
@@ -61,7 +61,7 @@ impl Snapshots {
     }
 
     /// Writes at least one part of the snapshot in progress, and more as far as `budget` allows. Returns
-    /// whether it is unfinished.
+    /// whether the snapshot is unfinished.
     pub fn write(&mut self, table: &Table, resource: &Resource, budget: Budget) -> bool {
         let Some((mut at, mut bytes)) = self.in_progress.take() else { return false };
         if bytes.is_empty() {
@@ -94,7 +94,8 @@ impl Snapshots {
         }
     }
 
-    /// Writes a whole snapshot to shared data. If the host refuses, the console responds that there is none.
+    /// Writes a whole snapshot to shared data. If the host rejects it, the console responds that no
+    /// snapshot is available.
     fn publish(&self, mut bytes: Vec<u8>, is_cut: bool) {
         if is_cut {
             let last = SnapshotPart { is_cut, ..SnapshotPart::default() };
@@ -107,7 +108,7 @@ impl Snapshots {
     }
 }
 
-/// Returns the part of a snapshot with these points.
+/// Returns these points as one part of a snapshot.
 fn part(metrics: &[MetricPoints<'_>]) -> SnapshotPart {
     let groups = metrics.iter().map(|points| Group {
         metrics: vec![points.metric.to_wire()],
@@ -117,7 +118,7 @@ fn part(metrics: &[MetricPoints<'_>]) -> SnapshotPart {
     SnapshotPart { groups, ..SnapshotPart::default() }
 }
 
-/// Returns one series, unless it has ended.
+/// Returns a point as a series of a snapshot; `None` if the series has ended.
 fn series(point: &DataPoint<'_>) -> Option<Series> {
     Some(Series {
         attributes: Bytes::copy_from_slice(point.attributes),

@@ -1,7 +1,7 @@
-//! Counters in shared data: which of them exist, and their values in the table.
+//! Counters in shared data: registers their keys, and copies their values into the table.
 //!
-//! Workers keep them, and name them in their batches. Their keys are in the checkpoint, because a restarted
-//! service must export them even if no worker sends a batch.
+//! Workers write the counters, and name them in batches. The checkpoint has the keys of the counters,
+//! because a restarted service must export the counters even if no worker sends a batch.
 
 use tributary_host::counter;
 use tributary_host::shared_data::HostSharedData;
@@ -15,7 +15,7 @@ use crate::aggregate::{DestinationId, MetricOrigin, Table};
 use crate::checkpoint::{CounterBaselines, counter_keys, save_counter_keys};
 use crate::stats::{DropReason, ServiceStats};
 
-/// The metric of all counters; their key is the attribute `key`.
+/// The metric of all counters. The attribute `key` has the key of the counter.
 pub const METRIC: &str = "tributary.counter";
 
 /// The counters in shared data, at most [`COUNTERS_MAX`].
@@ -23,7 +23,7 @@ pub const METRIC: &str = "tributary.counter";
 pub struct SharedCounters {
     metric: Metric,
     keys: Vec<String>,
-    /// How many of the keys are saved.
+    /// The number of keys that are saved in the checkpoint.
     saved: usize,
 }
 
@@ -61,7 +61,7 @@ impl SharedCounters {
         counter_keys().iter().for_each(|key| self.register(key));
     }
 
-    /// Makes the deltas of a destination continue from what it has.
+    /// Makes the deltas of a destination continue from the values that it has confirmed.
     pub fn resume(
         &self,
         table: &mut Table,
@@ -77,8 +77,8 @@ impl SharedCounters {
         }
     }
 
-    /// Reads the counters into the table; all of them start at `start_unix_nano`. Values that are not
-    /// counters are ignored.
+    /// Copies the values of the counters into the table; their series start at `start_unix_nano`. Ignores
+    /// values that are not counters.
     pub fn read(&self, table: &mut Table, stats: &ServiceStats, start_unix_nano: u64, now_unix_nano: u64) {
         for key in &self.keys {
             let Ok(Some(value)) = counter::read(&mut HostSharedData, &shared_key(key)) else { continue };

@@ -1,38 +1,39 @@
-//! Producers of batches, and whether their batches arrive once and without gaps.
+//! The producers of batches: checks that their batches arrive once and without gaps.
 //!
-//! The position of each is in the checkpoint, so a restarted service counts the batches that its predecessor
-//! took out of the queue without aggregating them.
+//! The position of each producer is saved in the checkpoint. So a restarted service detects batches that
+//! its predecessor took out of the queue without aggregating them, and counts them as missing.
 
 use tributary_proto::batch::Batch;
 
 use crate::checkpoint::ProducerPosition;
 
-/// The maximum number of producers. An Envoy has one per worker and configuration of a filter; a changed
-/// configuration leaves its producers behind, so the one that was quiet longest is replaced.
+/// The maximum number of producers. An Envoy has one producer per worker and filter configuration. A
+/// changed configuration leaves its producers behind, so the producer that was quiet longest is replaced.
 pub const PRODUCERS_MAX: usize = 1024;
 
 /// The last batch of each producer. A linear search costs less than merging a batch.
 #[derive(Debug, Default)]
 pub struct Producers {
     slots: Vec<Slot>,
-    /// Counts batches, to find the producer that was quiet longest.
-    turn: u64,
-    /// The slot of the last batch.
+    /// The number of batches of all producers, to find the producer that was quiet longest.
+    batches: u64,
+    /// The index of the slot of the last registered batch.
     last: usize,
-    /// Whether it knows every producer of this process: then the first batch of a new one has the number 1.
+    /// Whether every producer of this process is known. Then the first batch of a new producer has number 1.
     is_complete: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     position: ProducerPosition,
-    turn: u64,
+    /// The number of the producer's last batch among the batches of all producers.
+    last_batch: u64,
 }
 
 /// What the sequence number of a batch means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// The next batch, or the first of a producer that nothing is known about.
+    /// The batch is the expected next one, or the first from a producer whose earlier batches are unknown.
     InOrder,
     /// Batches before it are missing.
     AfterGap {
@@ -41,7 +42,7 @@ pub enum Arrival {
         /// The number of observations in them.
         observations: u64,
     },
-    /// It arrived before.
+    /// The batch arrived before.
     Duplicate,
 }
 
@@ -53,43 +54,43 @@ impl Producers {
             let stored = ProducerPosition::load(slot);
             producers.is_complete = stored == Ok(None);
             let Ok(Some(position)) = stored else { break };
-            producers.slots.push(Slot { position, turn: 0 });
+            producers.slots.push(Slot { position, last_batch: 0 });
         }
         producers
     }
 
-    /// Saves the position of the last registered batch, once it is aggregated. There are at most
-    /// [`PRODUCERS_MAX`] keys; a failed write is retried with the producer's next batch.
+    /// Saves the position of the last registered batch; call it after the batch was aggregated. Writes at
+    /// most [`PRODUCERS_MAX`] keys. A failed write is retried with the producer's next batch.
     pub fn save(&self) {
         if let Some(Slot { position, .. }) = self.slots.get(self.last) {
             position.save(self.last);
         }
     }
 
-    /// Registers a batch.
+    /// Registers a batch by its sequence number, and returns what that means.
     pub fn register(&mut self, batch: &Batch) -> Arrival {
         let Batch { producer, sequence, observed_before, .. } = *batch;
         let observations = observed_before.saturating_add(batch.observations());
         let position = ProducerPosition { producer, sequence, observations };
-        self.turn = self.turn.saturating_add(1);
-        let turn = self.turn;
+        self.batches = self.batches.saturating_add(1);
+        let last_batch = self.batches;
         let mut known = self.slots.iter_mut().enumerate();
         if let Some((number, slot)) = known.find(|(_, slot)| slot.position.producer == producer) {
             self.last = number;
-            slot.turn = turn;
+            slot.last_batch = last_batch;
             let step = sequence.checked_sub(slot.position.sequence);
             let Some(batches) = step.and_then(|step| step.checked_sub(1)) else { return Arrival::Duplicate };
             let observations = observed_before.saturating_sub(slot.position.observations);
             slot.position = position;
             return if batches == 0 { Arrival::InOrder } else { Arrival::AfterGap { batches, observations } };
         }
-        let slot = Slot { position, turn };
+        let slot = Slot { position, last_batch };
         let is_first = sequence <= 1 || !self.is_complete || self.slots.len() >= PRODUCERS_MAX;
         if self.slots.len() < PRODUCERS_MAX {
             self.last = self.slots.len();
             self.slots.push(slot);
         } else if let Some((number, quietest)) =
-            self.slots.iter_mut().enumerate().min_by_key(|(_, slot)| slot.turn)
+            self.slots.iter_mut().enumerate().min_by_key(|(_, slot)| slot.last_batch)
         {
             self.last = number;
             *quietest = slot;
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_producers_cannot_make_it_grow() {
+    fn unknown_producers_cannot_exceed_the_limit() {
         let mut producers = Producers::default();
         register(&mut producers, 0, 1, 0);
         for producer in 1..5_000 {

@@ -16,21 +16,21 @@ use crate::aggregate::Table;
 use crate::budget::Budget;
 use crate::stats::{DropReason, ServiceStats};
 
-/// The maximum number of items of one callback, in case the clock stands still.
+/// The maximum number of items that one callback takes, in case the clock stands still.
 const ITEMS_MAX: usize = 1_000;
 
-/// How often invalid items are logged, and dropped metrics.
+/// The minimum time between two log lines about invalid items, and between two about dropped metrics.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Takes batches from the queues into the table, and counts what they contained.
+/// Takes batches out of the queues, merges them into the table, and counts what they contained.
 #[derive(Debug)]
 pub struct Intake {
     producers: Producers,
     /// The counters in shared data that batches named.
     pub counters: SharedCounters,
-    /// Observations without room in the table, since the service last read and reset this number.
+    /// The number of observations for which the table had no room, since the service last reset it.
     pub observations_dropped: u64,
-    /// Observations without any metric, since the service last read and reset this number.
+    /// The number of observations without any metric, since the service last reset it.
     pub observations_unmeasured: u64,
     /// Batches that arrived in order, since the start.
     pub batches_in_order: u64,
@@ -53,14 +53,14 @@ impl Default for Intake {
 }
 
 impl Intake {
-    /// Restores what the previous service of this process knew.
+    /// Restores the producers and counters that the previous service of this process saved.
     pub fn resume(&mut self) {
         self.producers = Producers::load();
         self.counters.load();
     }
 
-    /// Takes at least one item, and more as far as `budget` allows; without a budget, all of them. Returns
-    /// whether the queue may have more.
+    /// Takes at least one item, and more as far as `budget` allows; takes all items if `budget` is
+    /// `None`. Returns whether the queue may have more.
     pub fn drain(
         &mut self,
         queue: Queue,

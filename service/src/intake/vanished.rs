@@ -1,12 +1,13 @@
 //! Detects that the batches of workers do not arrive, although they were enqueued and the queue is empty.
 //!
-//! A hot restart, a trap, and a service under another `vm_id` let single batches look like that. So it counts
-//! how often in a row new ones are gone while none arrives in order.
+//! After a hot restart or a trap, and with a second service, single batches are missing without a fault.
+//! Therefore only a series of checks is a fault, each with newly missing batches, and without any batch that
+//! arrived in order in between.
 
-/// How often in a row, at one check per second.
+/// The number of checks, one per second, after which missing batches are a fault.
 const CHECKS: u32 = 10;
 
-/// What explains it: all that the service knows is that the queue is empty.
+/// The fault with its possible reasons. The service cannot tell them apart: it sees only an empty queue.
 pub const FAULT: &str = "workers enqueue batches, but none of them arrives at the service: another plugin takes \
                          them out of the queue, or worker_filter.wasm is of another build than service.wasm \
                          (then tributary_batches_invalid grows); give the other plugin another vm_id";

@@ -9,12 +9,14 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use prost::Message;
 use proxy_wasm::types::LogLevel;
+use serde_json::Value;
 use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::fake::vm::Vm;
 use tributary_host::fake::{self, FakeAnswer};
 use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::counter::shared_key;
 use tributary_proto::metric::{Kind, Metric};
+use tributary_proto::shutdown_log;
 
 use super::*;
 use crate::intake::counters;
@@ -89,7 +91,7 @@ fn answer_with(service: &Vm, status: &str, body: Vec<u8>) {
     answer_to(service, posts(), status, body);
 }
 
-/// Answers the request with this number, from 1, unless it has been answered.
+/// Answers the request with this number, counted from 1, unless it was answered before.
 fn answer_to(service: &Vm, number: usize, status: &str, body: Vec<u8>) {
     let token = fake::with(|host| host.posts[number - 1].token);
     let headers = [("content-type", "application/x-protobuf")];
@@ -105,7 +107,7 @@ fn posts() -> usize {
     fake::with(|host| host.posts.len())
 }
 
-/// The sums of the last request: metric and value.
+/// The name and the value of each sum in the last request.
 fn last_sums() -> Vec<(String, i64)> {
     sums(&last_body())
 }
@@ -123,7 +125,7 @@ fn metrics(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = &otlp:
     scopes.flat_map(|scope| &scope.metrics)
 }
 
-/// The points of a request without other metrics than sums, with the names of the metrics.
+/// The points of a request whose metrics are all sums, each with the name of its metric.
 fn sums_of(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = (&str, &NumberDataPoint)> {
     metrics(request).flat_map(|metric| {
         let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum, not {metric:?}") };
@@ -147,7 +149,7 @@ fn windows(body: &[u8]) -> Vec<(u64, u64)> {
     sums_of(&decode(body)).map(window).collect()
 }
 
-/// The messages at a log level, one a line.
+/// The log messages of a level, one per line.
 fn logged(level: LogLevel) -> String {
     fake::with(|host| host.logged(level).join("\n"))
 }
@@ -271,12 +273,12 @@ fn an_outage_loses_nothing_and_is_logged_once() {
 #[test]
 fn a_missing_cluster_is_retried() {
     let service = one_destination();
-    fake::with(|host| host.refuse_calls = Some(tributary_host::Status::BadArgument));
+    fake::with(|host| host.reject_calls = Some(tributary_host::Status::BadArgument));
     enqueue(&batch(1, &[("a", 1)]));
     tick_at(&service, 1);
     let log = logged(LogLevel::Warn);
     assert!(log.contains("the cluster does not exist: check cluster \"collector\""), "{log}");
-    fake::with(|host| host.refuse_calls = None);
+    fake::with(|host| host.reject_calls = None);
     tick_at(&service, 3);
     assert_eq!(last_sums()[0].1, 1);
 }
@@ -351,12 +353,22 @@ fn ticks_are_rare_again_without_a_backlog() {
     assert_eq!((stat("batches_received"), fake::with(|host| host.tick_period)), (100, Some(TICK)));
 }
 
+/// The records in the log of what was not exported to a destination.
+fn records(name: &str) -> Vec<Value> {
+    let log = logged(LogLevel::Warn);
+    let messages = log.lines().filter(|line| line.contains(shutdown_log::MARK));
+    let records = messages.map(|message| {
+        let (record, _) = shutdown_log::decode(message.strip_prefix("tributary: ").unwrap()).unwrap();
+        serde_json::from_str(record).unwrap()
+    });
+    records.filter(|record: &Value| record["destination"] == name).collect()
+}
+
 /// The points in the log lines for a destination.
 fn unexported(name: &str) -> Vec<(String, i64)> {
-    let mark = format!("{} \"{name}\" ", crate::export::shutdown::MARK);
     let mut points = Vec::new();
-    for line in logged(LogLevel::Warn).lines().filter_map(|line| Some(line.split_once(&mark)?.1)) {
-        let request: ExportMetricsServiceRequest = serde_json::from_str(line).unwrap();
+    for record in records(name).iter().filter(|record| record["request"].is_object()) {
+        let request: ExportMetricsServiceRequest = serde_json::from_value(record["request"].clone()).unwrap();
         points.extend(sums_of(&request).map(|(name, point)| (name.to_owned(), integer(point))));
     }
     points.retain(|(name, _)| name == "requests");
@@ -381,4 +393,8 @@ fn the_shutdown_logs_what_was_not_exported() {
     let requests = |value| ("requests".to_owned(), value);
     assert_eq!(unexported("one"), [requests(7)], "the series that changed, in full");
     assert_eq!(unexported("two"), [requests(7), requests(1)], "both, because it has neither");
+    for name in ["one", "two"] {
+        let records = records(name);
+        assert_eq!((records.len(), &records[0]["line"], &records[1]["lines"]), (2, &1.into(), &1.into()));
+    }
 }

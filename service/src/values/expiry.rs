@@ -1,14 +1,14 @@
-//! The expiry of a value, from the value or from the response.
+//! The expiry of a value, which the value itself or the response states.
 
 use std::time::Duration;
 
 use tributary_proto::duration::as_ns;
 use tributary_proto::json;
 
-/// Where the expiry of a value comes from.
+/// How the expiry of a value is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// It has none: it is fetched at its interval.
+    /// The value does not expire: it is fetched at its interval.
     Never,
     /// The claim `exp` of the value, a JWT (RFC 7519 section 4.1.4).
     Jwt,

@@ -7,11 +7,11 @@ use tributary_proto::duration::as_ns;
 use crate::export::Backoff;
 use crate::export::attempt::Attempt;
 
-/// The minimum time between two fetches, for values that expire early.
+/// The minimum time between two fetches, which limits the fetches of values that expire soon.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// How long after its timeout a call is given up. Envoy responds at the timeout itself, so this happens only
-/// if a response gets lost.
+/// How long after the timeout of a call the schedule stops waiting for its response. Envoy itself
+/// responds at the timeout, so this happens only if a response gets lost.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The schedule of one value.
@@ -20,7 +20,7 @@ pub struct FetchSchedule {
     policy: FetchPolicy,
     attempt: Attempt,
     failures: u32,
-    /// When the value was last fetched or found.
+    /// When the value was last fetched or, if it was already stored, when this service started.
     fetched_unix_nano: Option<u64>,
 }
 
@@ -47,7 +47,7 @@ impl FetchSchedule {
         Self { policy, attempt, failures: 0, fetched_unix_nano: is_stored.then_some(now_unix_nano) }
     }
 
-    /// Returns whether to fetch now. A missing response counts as a failure, with a backoff.
+    /// Returns whether to fetch now. A response that did not arrive in time is a failure with a backoff.
     pub fn is_due(&mut self, now_unix_nano: u64, jitter: u64) -> bool {
         // If the clock was set back, the value counts as fetched now.
         self.fetched_unix_nano = self.fetched_unix_nano.map(|fetched| fetched.min(now_unix_nano));
@@ -74,8 +74,8 @@ impl FetchSchedule {
         wait
     }
 
-    /// Records a fetched value and its expiry, if that is known. The next fetch is up to a tenth earlier, so
-    /// that not all Envoys fetch at the same time. Returns the number of failures in a row before.
+    /// Records a fetched value and its expiry, if known. The wait for the next fetch is up to a tenth
+    /// shorter, so that Envoys do not all fetch at once. Returns the number of failures in a row before.
     pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) -> u32 {
         self.fetched_unix_nano = Some(now_unix_nano);
         let FetchPolicy { every, refresh_before, .. } = self.policy;
@@ -88,7 +88,7 @@ impl FetchSchedule {
         std::mem::take(&mut self.failures)
     }
 
-    /// Returns once whether fetching has failed for so long that the value must be removed.
+    /// Returns true once, when fetching has failed for so long that the value must be removed.
     pub fn take_stale(&mut self, now_unix_nano: u64) -> bool {
         let keep_ns = as_ns(self.policy.keep_on_failure);
         let is_over = |fetched: &mut u64| now_unix_nano.saturating_sub(*fetched) >= keep_ns;
@@ -115,7 +115,7 @@ mod tests {
         FetchSchedule::new(policy, false, 0)
     }
 
-    /// Returns the first second from `from` on at which it is due.
+    /// Returns the first second from `from` on at which the fetch is due.
     fn due(schedule: &mut FetchSchedule, from: u64) -> Option<u64> {
         (from..from + 1_000).find(|second| schedule.is_due(second * SECOND, 0))
     }

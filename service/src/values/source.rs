@@ -15,20 +15,20 @@ pub enum ValueSource {
     Body,
     /// A header, by its name in lower case.
     Header(String),
-    /// A text, number or boolean in a JSON body, by the segments of its pointer (RFC 6901).
+    /// A string, number or boolean in a JSON body, by the segments of its JSON pointer (RFC 6901).
     Json(Vec<String>),
 }
 
-/// Why fetching gave no value.
+/// Why a fetch gave no valid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
-    /// Envoy refused the call.
+    /// Envoy rejected the call.
     Call(CallError),
     /// The response ended early.
     Incomplete,
     /// The status of the response is not a success.
     Status(String),
-    /// The response has no such header, or the pointer leads nowhere.
+    /// The response does not have the header, or the JSON pointer leads to no string, number or boolean.
     Absent,
     /// The body is not JSON.
     NotJson,
@@ -36,7 +36,7 @@ pub enum ValueError {
     Empty,
     /// The value exceeds `max_bytes`.
     TooLong,
-    /// The value has a line break or a control character: it would end its header and start another.
+    /// The value has a control character, such as a line break, which would end its header and start another.
     ControlCharacter,
     /// The value has expired.
     Expired,
@@ -75,8 +75,8 @@ impl ValueSource {
         Some(Self::Json(pointer.split('/').map(segment).collect()))
     }
 
-    /// Returns the value in a response with this body; `header` is the header that the source names, if there
-    /// is one.
+    /// Returns the value in a response with this body; `header` is the value of the header that the
+    /// source names, if the response has it.
     pub fn find(&self, body: &[u8], header: Option<&[u8]>, max_bytes: usize) -> Result<Vec<u8>, ValueError> {
         let found = match self {
             Self::Body => body.to_vec(),
@@ -115,7 +115,7 @@ fn pointed(mut json: &Value, pointer: &[String]) -> Option<Vec<u8>> {
 }
 
 /// Decodes a segment of a JSON pointer, in which `~0` is `~` and `~1` is `/` (RFC 6901 section 4).
-/// [`Value::pointer`] would link a substring search, which adds 10 KiB to the module.
+/// [`Value::pointer`] is not used: it would link a substring search, which adds 10 KiB to the module.
 fn segment(text: &str) -> String {
     let mut parts = text.split('~');
     let mut segment = parts.next().unwrap_or_default().to_owned();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_or_the_reason_why_there_is_none_is_found() {
+    fn a_response_has_a_value_or_a_reason_why_not() {
         let json: &[u8] = br#"{"a": {"b": ["x", 7, true]}, "c": "line\nbreak", "d": {}, "b/c~1": "y"}"#;
         type Case<'a> = (&'a str, &'a [u8], Result<&'a [u8], ValueError>);
         let cases: [Case<'_>; 13] = [

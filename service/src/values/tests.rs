@@ -132,10 +132,10 @@ fn a_token_is_fetched_again_before_it_expires() {
 #[test]
 fn a_missing_cluster_is_retried() {
     fake::reset();
-    fake::with(|host| host.refuse_calls = Some(Status::BadArgument));
+    fake::with(|host| host.reject_calls = Some(Status::BadArgument));
     let mut values = values("");
     tick_at(&mut values, 0);
-    fake::with(|host| host.refuse_calls = None);
+    fake::with(|host| host.reject_calls = None);
     tick_at(&mut values, 2);
     answer(&mut values, "200", "one");
     assert_eq!(shared(), ("one".to_owned(), 1));

@@ -1,5 +1,6 @@
 //! A third-party plugin that uses only the public SDK and nothing of Tributary. Its configuration is
-//! `HEADER=COUNTER`; it writes the value of the shared counter into that header of every response.
+//! `HEADER=COUNTER`: the plugin writes the value of the shared counter COUNTER into the header HEADER of
+//! every response.
 
 #![expect(missing_docs, reason = "the SDK's macro writes a function without")]
 
@@ -40,7 +41,7 @@ impl HttpContext for Plugin {
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         let (value, _) = self.get_shared_data(&format!("tributary.counter.{}", self.counter));
         let text = match value.as_deref().map(<[u8; 8]>::try_from) {
-            None => "nobody has counted yet".to_owned(),
+            None => "nothing was counted yet".to_owned(),
             Some(Ok(bytes)) => u64::from_le_bytes(bytes).to_string(),
             Some(Err(_)) => "no counter".to_owned(),
         };

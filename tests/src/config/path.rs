@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_it_has_set() {
+    fn a_value_that_was_set_is_found() {
         for path in ["a.list[1].name", "a.list[2].name", "new.list[0].key", "a.list[0].port.value"] {
             let mut document = document();
             set(&mut document, path, Value::from("z")).unwrap();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_invalid_paths() {
+    fn rejects_invalid_paths() {
         for path in ["", "a..b", "a.list[x]", "a.list[1", "n.key", "a.list.key", "a.list[3]", "a[0]"] {
             let mut document = document();
             assert!(set(&mut document, path, Value::Null).is_err(), "{path:?}");

@@ -120,7 +120,7 @@ fn a_mix_depends_on_its_weights_and_its_seed_only() {
 }
 
 #[test]
-fn a_mix_without_a_weight_or_with_duplicate_names_is_refused() {
+fn a_mix_without_a_weight_or_with_duplicate_names_is_rejected() {
     assert!(Mix::new(1, []).is_err());
     assert!(Mix::new(1, [Shape::get("a", "/").weight(0)]).is_err());
     assert!(Mix::new(1, [Shape::get("a", "/"), Shape::get("a", "/b")]).is_err());

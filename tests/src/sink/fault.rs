@@ -67,7 +67,7 @@ impl Fault {
 }
 
 /// Makes an answer with a status, headers and a text.
-pub(super) fn refusal(status: StatusCode, headers: HeaderMap, text: &str) -> Response<AnswerBody> {
+pub(super) fn rejection(status: StatusCode, headers: HeaderMap, text: &str) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::whole(text.to_owned()));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -41,7 +41,7 @@ fn compare(path: &str, written: &Value, prescribed: &Value) -> Result<()> {
         }
         (Value::Array(written), Value::Array(prescribed)) => {
             let (found, read) = (written.len(), prescribed.len());
-            ensure!(found == read, "{path} has {found} elements, of which {read} were read");
+            ensure!(found == read, "{read} of {found} elements of {path} were read");
             for (position, (value, prescribed)) in written.iter().zip(prescribed).enumerate() {
                 compare(&format!("{path}[{position}]"), value, prescribed)?;
             }

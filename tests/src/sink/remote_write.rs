@@ -83,7 +83,7 @@ impl RemoteWriteStore {
     pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
         let active = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
         let point = |(labels, series): (&SeriesLabels, &RemoteSeries)| {
-            // Invalid histograms were refused on arrival.
+            // Invalid histograms were rejected on arrival.
             let histogram = native(series.histograms.last()?).ok()?;
             Some(ExponentialPoint { instance: instance(labels), attributes: attributes(labels), histogram })
         };

@@ -29,7 +29,7 @@ impl ReceivedSeries {
     /// The total of all points; `None` without a value.
     pub(super) fn total(&self) -> Option<ReceivedValue> {
         match (&self.finished, &self.current) {
-            // Values that cannot be added were refused on arrival.
+            // Values that cannot be added were rejected on arrival.
             (Some(finished), Some(current)) => finished.clone().plus(current).ok(),
             (finished, current) => finished.clone().or_else(|| current.clone()),
         }

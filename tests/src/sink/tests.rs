@@ -103,7 +103,7 @@ async fn json_and_protobuf_are_equal_and_distinguished() {
 }
 
 #[tokio::test]
-async fn invalid_otlp_is_refused_and_reported() {
+async fn invalid_otlp_is_rejected_and_reported() {
     let sink = Sink::start(0).await.unwrap();
     let plain = request("a", vec![counter(CUMULATIVE, 1, 2, 3)]).encode_to_vec();
     for (body, content_type, encoding) in [

@@ -1,4 +1,8 @@
-//! The worker's configuration: reads and checks JSON.
+//! Reads and checks the worker's configuration, which is JSON.
+//!
+//! The preset gives the initial plan. Then the keys of the configuration change the plan, in this order:
+//! dropped metrics and dimensions, added dimensions and metrics, and counters; in the full module also
+//! headers and the tap. At the end, sources that nothing reads are removed from the plan.
 
 mod counter;
 mod dimension;
@@ -24,38 +28,39 @@ use crate::source::Source;
 /// The configuration of a worker. Every key has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerConfig {
-    /// What is read and counted.
+    /// The values to read from each stream, and what is measured.
     pub plan: Plan,
     /// When folds are flushed.
     pub flush: FlushConfig,
-    /// How often an open TCP connection is observed.
+    /// The interval between two observations of an open TCP connection.
     pub report_interval: Duration,
-    /// The most series of a fold; further ones are counted in the overflow series.
+    /// The most series of a fold. Further series are counted in the overflow series.
     pub series_max: usize,
-    /// The `vm_id` of the service; empty if it is the worker's own.
+    /// The `vm_id` of the service, or empty if the service has the worker's own `vm_id`.
     pub service_vm_id: String,
     /// Whether the worker measures the records of Envoy's own access logger, instead of the streams that
     /// Envoy calls it for.
     pub log_stream: bool,
 }
 
-/// When folds are flushed: at the first of two conditions.
+/// The two conditions under which folds are flushed. The first that is met causes a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlushConfig {
     /// The time since the last flush.
     pub interval: Duration,
-    /// The number of observations.
+    /// The number of observations since the last flush.
     pub max_requests: Option<u64>,
 }
 
-/// The interval at which Istio reports open TCP connections, and the limits of ours.
+/// The default interval between two reports of an open TCP connection, which is Istio's, and the allowed
+/// intervals.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const REPORT_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
-/// At least as many buckets as any two values need at scale -4, the coarsest in Prometheus.
+/// The allowed sizes. At the minimum, any two values fit at scale -4, the coarsest scale in Prometheus.
 const EXPONENTIAL_SIZES: RangeInclusive<usize> = 10..=256;
 
-/// When counts are updated, by its names in a configuration.
+/// The times at which counts can be updated, by their names in a configuration.
 const WHEN: [(&str, When); 2] = [("request", When::Request), ("flush", When::Flush)];
 
 /// The most names in `drop`.
@@ -84,7 +89,7 @@ impl WorkerConfig {
             });
             let report_interval = root.duration("report_interval", REPORT_INTERVALS);
             plan.counters = counter::read(root, &mut plan.main);
-            // Only the full module is called before a stream ends.
+            // Only the full module receives callbacks before a stream ends.
             if IS_FULL {
                 headers::read(root, &mut plan);
                 tap::read(root, &mut plan);
@@ -157,14 +162,14 @@ fn read_plan(root: &mut Section<'_>, node: &NodeLookup<'_>) -> Plan {
     plan
 }
 
-/// Rejects a key of `worker_filter_full.wasm`, and names that module.
+/// Rejects a key that only `worker_filter_full.wasm` supports, and names that module in the problem.
 fn only_in_full(section: &mut Section<'_>, key: &'static str) {
     if section.known(key) {
         section.note(key, "a key of worker_filter_full.wasm", "only in that module");
     }
 }
 
-/// Reads the size of exponential histograms. `None` stands for explicit bounds.
+/// Reads the size of exponential histograms. Returns `None` for histograms with explicit bounds.
 fn read_exponential(section: &mut Section<'_>) -> Option<usize> {
     let is_exponential = section.choice("kind", &[("explicit", false), ("exponential", true)]) == Some(true);
     let max_size = section.size("max_size", EXPONENTIAL_SIZES);
@@ -174,8 +179,8 @@ fn read_exponential(section: &mut Section<'_>) -> Option<usize> {
     is_exponential.then(|| max_size.unwrap_or(EXPONENTIAL_SIZE_DEFAULT))
 }
 
-/// Reads a list of named objects with `read`, which are added to the `list` of the main group. They replace
-/// those of the preset with the same name.
+/// Reads a list of named objects with `read` and adds them to the `list` of the main group. They replace
+/// items of the preset with the same name.
 fn read_named<T>(
     root: &mut Section<'_>,
     (key, max): (&'static str, usize),

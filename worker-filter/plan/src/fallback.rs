@@ -1,7 +1,8 @@
-//! Values that are read from the first of several sources that has them, depending on the listener's
-//! direction: as one expression, or property by property where Envoy evaluates no expressions.
+//! Values that have several sources. A value is read from the first source that has it, and the sources
+//! depend on the listener's direction. The value is read with one expression, or property by property where
+//! Envoy evaluates no expressions.
 //!
-//! Sources are constant text: code that composed it would make the module larger.
+//! Sources are constant text, because code that composes the text would make the module larger.
 
 /// The sources of one value, in order of preference.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,26 +16,27 @@ pub struct FallbackChain {
 /// One source of a value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceSpec {
-    /// The expression that is true if the source has a value; empty if it always has one.
+    /// The expression that is true if the source has a value. It is empty if the source always has a value.
     pub guard: &'static str,
     /// The value as an expression.
     pub value: &'static str,
-    /// The property with the value: a path with NUL between its segments; empty if it always has one.
+    /// The property with the value: a path with NUL between its segments. It is empty if the source always
+    /// has a value.
     pub path: &'static str,
     /// The values of the property that are accepted.
     pub accepts: Predicate,
-    /// What replaces the value of the property.
+    /// The text that replaces the value of the property, if any.
     pub replacement: Option<&'static [u8]>,
 }
 
 /// A condition on the value of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Predicate {
-    /// It is not empty.
+    /// The value is not empty.
     NotEmpty,
-    /// It contains this text.
+    /// The value contains this text.
     Contains(&'static str),
-    /// It is one of these texts.
+    /// The value is one of these texts.
     OneOf(&'static [&'static str]),
 }
 
@@ -43,15 +45,15 @@ pub enum Predicate {
 pub const OWN_WORKLOAD: &[u8] = &[1];
 
 impl FallbackChain {
-    /// Writes the value as one expression; it is an empty text if no source has a value.
+    /// Returns one expression for the value. Its result is an empty text if no source has a value.
     pub fn expression(&self) -> String {
         let (inbound, outbound) = (conditional(self.inbound), conditional(self.outbound));
         format!("xds.listener_direction == 1 ? ({inbound}) : ({outbound})")
     }
 
-    /// Reads the value with `property`, which takes paths with NUL between their segments.
+    /// Reads the value with the function `property`, which takes a path with NUL between its segments.
     pub fn read(&self, property: &dyn Fn(&str) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
-        // The number of Envoy's `TrafficDirection`.
+        // The value of `INBOUND` in Envoy's `TrafficDirection`.
         let is_inbound = property("xds\0listener_direction").as_deref() == Some(&1_i64.to_le_bytes());
         let sources = if is_inbound { self.inbound } else { self.outbound };
         sources.iter().find_map(|source| {
@@ -64,7 +66,7 @@ impl FallbackChain {
     }
 }
 
-/// Returns the value of the first source that has one, as an expression.
+/// Returns an expression that gives the value of the first source that has a value.
 fn conditional(sources: &[&SourceSpec]) -> String {
     let mut text = String::new();
     for SourceSpec { guard, value, .. } in sources {

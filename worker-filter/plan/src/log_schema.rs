@@ -1,5 +1,4 @@
-//! The values that a log stream must contain, by name, so that a plan can be executed without reading from
-//! Envoy.
+//! The values that a log stream must contain, by name. With them a plan needs no values from host calls.
 
 use std::borrow::Cow;
 
@@ -22,28 +21,28 @@ pub struct LogSchema {
 /// A named value of a log record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The source in the main group that it gives.
+    /// The index of the source in the main group whose value the field is.
     pub source: usize,
-    /// How its text is decoded.
+    /// How the text of the value is decoded.
     pub decoder: Decoder,
 }
 
 /// How the text of a value is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoder {
-    /// Kept as text.
+    /// Text, which is kept unchanged.
     Text,
     /// An integer in decimal.
     Integer,
-    /// A status code in decimal; 0 is absent.
+    /// A status code in decimal. The code 0 means that the status is absent.
     Status,
     /// A duration in decimal, in a unit of this many nanoseconds.
     Time(i64),
-    /// `true`; anything else is false.
+    /// A boolean: `true` is true, and any other text is false.
     Bool,
     /// Envoy's short names of response flags.
     Flags,
-    /// The same, negated, in place of an absent status.
+    /// Envoy's short names of response flags. The negated flags take the place of an absent status.
     FlagsForStatus,
 }
 
@@ -73,7 +72,7 @@ impl LogSchema {
         Self { fields, sources: group.sources.len() }
     }
 
-    /// Returns the names of values that neither a tag nor the keys of a record contain.
+    /// Returns the names of the values that neither the tag nor the keys of a record contain.
     pub fn missing(&self, tag: &[u8], keys: &[&[u8]]) -> Vec<&str> {
         let is_named = |name: &str| {
             tag.split(|byte| *byte == SEPARATOR).chain(keys.iter().copied()).any(|key| key == name.as_bytes())
@@ -83,16 +82,17 @@ impl LogSchema {
         missing.filter_map(|source| of_source(source).next()).map(|(name, _)| &**name).collect()
     }
 
-    /// Returns the fields of a name.
+    /// Returns the fields that have this name.
     pub fn named(&self, name: &[u8]) -> impl Iterator<Item = Field> {
         self.fields.iter().filter(move |(known, _)| known.as_bytes() == name).map(|(_, field)| *field)
     }
 }
 
-/// Returns the name of a source in a log: as in a configuration, or the item of Envoy's map for a header.
+/// Returns the name of a source in a log: the name in a configuration or, for a header, the item of Envoy's
+/// map.
 fn name(source: &Source) -> Cow<'_, str> {
     match &source.fallback {
-        // Its list item contains a guard.
+        // The list item of such a source contains a guard, so the name is taken from the path.
         FallbackRead::Property(path) if source.guard == Guard::Silent => dotted(path).into(),
         _ => source.written().into(),
     }
@@ -102,7 +102,8 @@ fn dotted(path: &[u8]) -> String {
     String::from_utf8_lossy(path).replace('\0', ".")
 }
 
-/// Returns how a source is decoded: by its type or, if that is unknown, by its use.
+/// Returns how the value of a source is decoded: by the type of the source or, if the type is unknown, by its
+/// use.
 fn decoder(group: &MetricGroup, conditions: &[usize], at: usize, source: &Source) -> Decoder {
     if let FallbackRead::Property(path) = &source.fallback {
         let path = dotted(path);

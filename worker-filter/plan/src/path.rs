@@ -1,9 +1,9 @@
-//! Reduces paths of URLs to few values: by templates, or by replacing identifiers in them.
+//! Reduces the paths of URLs to few values, with templates or by replacing the identifiers in a path.
 
-/// The templates of paths.
+/// The templates for paths, and how other paths are treated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
-    /// The templates, in order: the first that matches is the value.
+    /// The templates, in order. The first template that matches a path becomes its value.
     pub templates: Vec<PathTemplate>,
     /// What happens to a path that matches no template.
     pub unmatched: Unmatched,
@@ -13,16 +13,16 @@ pub struct Paths {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate {
     text: String,
-    /// `None` for a placeholder.
+    /// The segments; `None` stands for a placeholder.
     segments: Vec<Option<String>>,
-    /// Whether it ends with `**`, which matches the rest of a path.
+    /// Whether the template ends with `**`, which matches the rest of a path.
     open: bool,
 }
 
 /// What happens to a path that matches no template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmatched {
-    /// It becomes `_OTHER`.
+    /// The path becomes `_OTHER`.
     #[default]
     Other,
     /// Segments that are identifiers become `{number}`, `{uuid}` or `{id}`.
@@ -32,11 +32,12 @@ pub enum Unmatched {
 /// The most segments of a collapsed path; the rest becomes `**`.
 const SEGMENTS_MAX: usize = 12;
 
-/// The length from which a segment of letters and digits can be an identifier.
+/// The shortest segment of letters and digits that can be an identifier, in bytes.
 const ID_BYTES_MIN: usize = 8;
 
 impl PathTemplate {
-    /// Parses a template. It starts with a slash; `{name}` matches one segment, and `**` at the end the rest.
+    /// Parses a template. A template starts with a slash; `{name}` matches one segment, and `**` at the end
+    /// matches the rest of the path.
     pub fn parse(text: &str) -> Option<Self> {
         let mut segments = Vec::new();
         let mut open = false;
@@ -69,8 +70,8 @@ impl PathTemplate {
 }
 
 impl Paths {
-    /// Appends the value of a path, with or without a query, to `out`. Without [`Unmatched::Collapse`] it
-    /// contains no part of the path that is not in a template.
+    /// Appends the value of a path, with or without a query, to `out`. Without [`Unmatched::Collapse`], the
+    /// value contains no part of the path that is not in a template.
     pub fn write(&self, path: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
         let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         if path.is_empty() {
@@ -87,7 +88,8 @@ impl Paths {
     }
 }
 
-/// Appends a path with its identifiers replaced, up to the segment with which `out` would exceed `bytes_max`.
+/// Appends a path with its identifiers replaced. Stops before the segment with which `out` would exceed
+/// `bytes_max`.
 fn collapse(path: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
     const REST: &[u8] = b"/**";
     for (number, segment) in path.split(|byte| *byte == b'/').enumerate() {
@@ -105,7 +107,7 @@ fn collapse(path: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the replacement of a segment that is an identifier.
+/// Returns the replacement of a segment, or `None` if the segment is not an identifier.
 fn placeholder(segment: &[u8]) -> Option<&'static [u8]> {
     let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
     let hex = segment.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
@@ -115,9 +117,10 @@ fn placeholder(segment: &[u8]) -> Option<&'static [u8]> {
     match () {
         () if length > 0 && digits == length => Some(b"{number}"),
         () if length == 36 && hex == 32 && dashes == 4 => Some(b"{uuid}"),
-        // Words have no digits, slugs have few: in an identifier at least one character in four is a digit.
+        // Words have no digits and slugs have few. In an identifier, at least one character in four is a
+        // digit.
         () if words >= ID_BYTES_MIN && digits.saturating_mul(4) >= words => Some(b"{id}"),
-        // Escaped or not printable: not the name of a route.
+        // An escaped or unprintable segment is not part of a route's name.
         () if segment.iter().any(|byte| *byte == b'%' || !byte.is_ascii_graphic()) => Some(b"{id}"),
         () => None,
     }

@@ -1,4 +1,4 @@
-//! What is read from each stream and what is made of it: the compiled configuration.
+//! The compiled configuration: the values to read from each stream, and what is measured with them.
 
 use tributary_proto::metric::{Kind, Metric};
 
@@ -6,17 +6,17 @@ use crate::source::{FallbackRead, Source};
 use crate::template::HeaderTemplate;
 use crate::transform::Transform;
 
-/// The most sources of a metric group: every observation has room for this many values.
+/// The most sources of a metric group. Every observation has space for this many values.
 pub const SOURCES_MAX: usize = 48;
 
 /// Everything that a worker measures and does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The kind of streams that it is for.
+    /// The kind of streams that the plan measures.
     pub streams: Streams,
-    /// What is measured of every stream.
+    /// The metrics of every stream.
     pub main: MetricGroup,
-    /// What is also measured of gRPC calls.
+    /// The additional metrics of gRPC calls.
     pub calls: Option<GrpcCalls>,
     /// Counters in shared data.
     pub counters: Vec<CounterConfig>,
@@ -60,7 +60,7 @@ pub enum Side {
 pub enum HeaderAction {
     /// Replaces all headers of the name.
     Set,
-    /// Adds a header to those of the name.
+    /// Adds a header and keeps existing headers of the same name.
     Append,
     /// Removes all headers of the name.
     Remove,
@@ -82,22 +82,23 @@ pub struct TapConfig {
 /// A counter of streams in shared data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterConfig {
-    /// Its key.
+    /// The key of the counter.
     pub key: String,
-    /// When it is updated.
+    /// When the counter is updated.
     pub when: When,
-    /// The source in the main group that is true for the streams to count.
+    /// The source in the main group whose value is true for the streams to count. `None` counts every stream.
     pub condition: Option<usize>,
-    /// The response header that carries its value; the counter then counts responses.
+    /// The response header that carries the value of the counter. A counter with such a header counts
+    /// responses.
     pub response_header: Option<String>,
 }
 
 /// When a shared count is updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// With each request: always exact, for about two host calls per request.
+    /// With each request: the count is always exact, but costs about two host calls per request.
     Request,
-    /// With each flush.
+    /// With each flush of the folds.
     Flush,
 }
 
@@ -113,7 +114,7 @@ pub enum Streams {
 /// Metrics that share their dimensions, and the sources to read for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetricGroup {
-    /// The values to read, each once. The other fields refer to them by index.
+    /// The values to read. Each value is in the list once, and the other fields refer to it by its index.
     pub sources: Vec<Source>,
     /// The attributes of the series.
     pub dimensions: Vec<Dimension>,
@@ -123,35 +124,35 @@ pub struct MetricGroup {
     pub trace: Option<usize>,
 }
 
-/// The metrics of gRPC calls. Their sources are read only from streams that may be calls, given the main
-/// group's sources.
+/// The metrics of gRPC calls. Their sources are read only from streams that may be calls according to the
+/// values of the main group's sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcCalls {
-    /// What is measured.
+    /// The metrics, with their dimensions and sources.
     pub group: MetricGroup,
-    /// The source in the main group with the method, which is POST for a call.
+    /// The source in the main group with the method. A call has the method POST.
     pub method: usize,
-    /// The source in the main group with the status, which is 200 or absent for a call.
+    /// The source in the main group with the status. A call has the status 200 or no status.
     pub status: usize,
-    /// The source in this group that is empty if the stream is not a call.
+    /// The source in this group whose value is empty if the stream is not a call.
     pub indicator: usize,
 }
 
 /// An attribute of the series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dimension {
-    /// Its key, such as `http.request.method`.
+    /// The key of the attribute, such as `http.request.method`.
     pub name: String,
     /// Where its values come from.
     pub value: DimensionValue,
     /// How a value becomes an attribute.
     pub transform: Transform,
-    /// The replacement of an absent or mistyped value, in the transform's format. `None` leaves the attribute
-    /// out.
+    /// The replacement of an absent or mistyped value, in the transform's format. With `None` the attribute
+    /// is left out.
     pub default: Option<Box<[u8]>>,
-    /// The values to keep, or empty for all; others become [`crate::transform::OTHER`].
+    /// The values to keep; an empty list keeps all values. Other values become [`crate::transform::OTHER`].
     pub allow: Vec<Box<[u8]>>,
-    /// The most distinct values in a worker; further ones become [`crate::transform::OTHER`].
+    /// The most distinct values in a worker. Further values become [`crate::transform::OTHER`].
     pub max_values: Option<usize>,
     /// The length to which a value is cut, in bytes.
     pub max_bytes: usize,
@@ -162,7 +163,7 @@ pub struct Dimension {
 pub enum DimensionValue {
     /// A source of the group.
     Source(usize),
-    /// The same value for every stream.
+    /// A text that is the same for every stream.
     Constant(String),
 }
 
@@ -175,20 +176,20 @@ pub struct Measure {
     pub input: MeasureInput,
 }
 
-/// What an observation adds to a metric. A counter adds the change since the last observation of the stream;
-/// a histogram records the total at the end of the stream.
+/// What an observation adds to a metric. A counter adds the change since the last observation of the stream.
+/// A histogram records the total at the end of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MeasureInput {
-    /// 1 when a stream ends.
+    /// The number 1, when a stream ends.
     End,
-    /// 1 when a stream is first observed.
+    /// The number 1, when a stream is observed for the first time.
     Start,
-    /// The integer in a source of the group; nothing if it is absent, mistyped or negative.
+    /// The integer in a source of the group. Adds nothing if the value is absent, mistyped or negative.
     Source(usize),
-    /// The integer in a source of the group; 0 if it is absent, mistyped or negative.
+    /// The integer in a source of the group. Adds 0 if the value is absent, mistyped or negative.
     SourceOrZero(usize),
-    /// The number of messages in one direction of a gRPC call, from [`Source::grpc_messages`]; nothing if it
-    /// is absent.
+    /// The number of messages in one direction of a gRPC call, from [`Source::grpc_messages`]. Adds nothing
+    /// if the number is absent.
     Messages(usize, Side),
     /// The nanoseconds since the time in a source of the group.
     TimeSince(usize),
@@ -200,7 +201,8 @@ impl MetricGroup {
         self.measures.iter().map(|measure| measure.metric.clone()).collect()
     }
 
-    /// Returns the measure whose greatest value keeps its trace: the first histogram, if traces are read.
+    /// Returns the measure that has an exemplar, which is the trace of its greatest value: the first
+    /// histogram, if traces are read.
     pub fn traced(&self) -> Option<usize> {
         self.trace?;
         let is_histogram = |measure: &Measure| {
@@ -225,7 +227,7 @@ impl MetricGroup {
         self.sources.get(at).is_some_and(Source::is_client_chosen)
     }
 
-    /// Iterates over the dimensions whose values a client can choose without a bound.
+    /// Iterates over the dimensions for which a client can choose any number of distinct values.
     pub fn unbounded(&self) -> impl Iterator<Item = &Dimension> {
         self.dimensions.iter().filter(|dimension| {
             let is_limited = dimension.max_values.is_some() || !dimension.allow.is_empty();
@@ -233,7 +235,7 @@ impl MetricGroup {
         })
     }
 
-    /// Returns the index of a source, which is added unless it exists.
+    /// Returns the index of a source. Adds the source if the group does not have it yet.
     pub fn source(&mut self, source: Source) -> usize {
         let known = self.sources.iter().position(|known| *known == source);
         known.unwrap_or_else(|| {
@@ -268,7 +270,7 @@ impl MetricGroup {
 }
 
 impl Plan {
-    /// Removes the dimensions and metrics of a name. Returns false if there are none.
+    /// Removes the dimensions and metrics with this name. Returns false if there are none with this name.
     pub fn drop(&mut self, name: &str) -> bool {
         let mut dropped = false;
         for group in std::iter::once(&mut self.main).chain(self.calls.as_mut().map(|calls| &mut calls.group))
@@ -282,7 +284,7 @@ impl Plan {
         dropped
     }
 
-    /// Returns whether the messages of gRPC calls are counted, which Envoy's `grpc_stats` filter provides.
+    /// Returns whether the messages of gRPC calls are counted, which needs Envoy's `grpc_stats` filter.
     pub fn counts_grpc_messages(&self) -> bool {
         let calls = self.calls.iter().flat_map(|calls| &calls.group.measures);
         let mut measures = self.main.measures.iter().chain(calls);

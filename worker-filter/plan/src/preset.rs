@@ -1,4 +1,7 @@
 //! Presets: the plans from which configurations start.
+//!
+//! `otel` implements the OpenTelemetry semantic conventions for HTTP and gRPC. `tcp` measures TCP
+//! connections. `istio` has the metrics and labels of Istio for both HTTP and TCP.
 
 mod istio;
 mod otel;
@@ -18,9 +21,9 @@ pub enum Preset {
     Otel,
     /// The metrics and labels of Istio's dashboards, for HTTP.
     Istio,
-    /// The same, for TCP.
+    /// The metrics and labels of Istio's dashboards, for TCP.
     IstioTcp,
-    /// TCP connections.
+    /// Metrics of TCP connections.
     Tcp,
     /// An empty plan.
     None,
@@ -64,8 +67,8 @@ impl Plan {
 /// The default of `max_bytes`.
 pub const VALUE_BYTES_DEFAULT: usize = 256;
 
-/// Advised bounds of durations (OpenTelemetry semantic conventions 1.44, `docs/http/http-metrics.md`), in
-/// nanoseconds.
+/// The bounds of durations that the OpenTelemetry semantic conventions advise (1.44,
+/// `docs/http/http-metrics.md`), in nanoseconds.
 pub const DURATION_BOUNDS: [u64; 14] = [
     5 * MS,
     10 * MS,
@@ -83,11 +86,11 @@ pub const DURATION_BOUNDS: [u64; 14] = [
     10 * S,
 ];
 
-/// Bounds of sizes in bytes, for which the conventions have none: powers of four from 64 B to 64 MiB.
+/// Bounds of sizes in bytes: powers of four from 64 B to 64 MiB. The conventions advise no bounds for sizes.
 pub const SIZE_BOUNDS: [u64; 11] =
     [64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864];
 
-/// Durations are recorded in nanoseconds.
+/// A millisecond and a second in nanoseconds, the unit in which durations are recorded.
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
 
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_dimension_of_a_preset_takes_any_number_of_values_that_a_client_invents() {
+    fn dimensions_of_presets_limit_the_values_that_clients_choose() {
         for (name, preset) in Preset::ALL {
             let plan = preset.plan(true, &|_| None);
             for group in std::iter::once(&plan.main).chain(plan.calls.iter().map(|calls| &calls.group)) {

@@ -1,29 +1,29 @@
-//! Values to read from a stream: as items of a CEL list, or one by one.
+//! Values to read from a stream, either as items of a CEL list or one by one.
 
 use crate::fallback::FallbackChain;
 
 /// One value to read from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The list item that is cheap, but fails the whole list if the value is absent.
+    /// The list item without a guard. It is cheap, but the whole list fails if the value is absent.
     pub item: String,
-    /// The list item that never fails, at a higher cost.
+    /// The list item with a guard. It never fails, but costs more.
     pub guarded: String,
-    /// What the guarded item gives for an absent value.
+    /// The result of the guarded item for an absent value.
     pub guard: Guard,
     /// How the value is read without a list.
     pub fallback: FallbackRead,
 }
 
-/// What a guarded item gives for an absent value.
+/// The result of a guarded item for an absent value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// [`ABSENT`].
+    /// The result is [`ABSENT`].
     Marks {
-        /// Whether ordinary streams often lack the value, which decides on a guard at first.
+        /// Whether ordinary streams often lack the value. If so, the value has a guard initially.
         often_absent: bool,
     },
-    /// Another value, or there is no guard.
+    /// The result is not [`ABSENT`], or the item has no guard.
     Silent,
 }
 
@@ -33,11 +33,11 @@ pub const ABSENT: &[u8] = &[0];
 /// How a value is read without a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FallbackRead {
-    /// As a property: a path with NUL between its segments.
+    /// As a property. The path has NUL between its segments.
     Property(Vec<u8>),
     /// As an expression of its own.
     Expression(String),
-    /// As the first of several properties that has it.
+    /// As the first of several properties that has a value.
     Chain(&'static FallbackChain),
 }
 
@@ -68,12 +68,13 @@ pub const ROOTS: [&str; 10] = [
     "upstream_filter_state",
 ];
 
-/// The beginnings of attributes that ordinary streams may lack: without an upstream, without TLS, without a
-/// header.
+/// The beginnings of attributes that ordinary streams may lack, because they have no upstream, no TLS or no
+/// such header.
 const OFTEN_ABSENT: [&str; 6] =
     ["upstream.", "xds.cluster_", "connection.", "request.useragent", "request.referer", "request.id"];
 
-/// The attributes that are not text (Envoy 1.40, documentation "Attributes", and by observation).
+/// The types of the attributes that are not text (Envoy 1.40, documentation "Attributes", and by
+/// observation).
 const TYPES: [(&str, Type); 24] = [
     ("request.size", Type::Integer),
     ("request.total_size", Type::Integer),
@@ -102,7 +103,7 @@ const TYPES: [(&str, Type); 24] = [
 ];
 
 /// Parts of the paths of attributes whose values a client chooses: its request, its addresses, and the server
-/// name that it asks for. Certificates are not among them, because their issuer chooses their values.
+/// name that it requests. Certificates are not included, because their issuer chooses their values.
 const CLIENT_CHOSEN: [&[u8]; 5] =
     [b"request.", b"source.", b"destination.", b"requested_server_name", b"downstream_peer"];
 
@@ -110,9 +111,9 @@ const CLIENT_CHOSEN: [&[u8]; 5] =
 pub const PATH_BYTES_MAX: usize = 256;
 
 impl Source {
-    /// Creates the source of an attribute, by its dotted path such as `request.method` ([`is_path`]).
+    /// Creates the source of an attribute from its dotted path, such as `request.method` ([`is_path`]).
     pub fn attribute(path: &str) -> Self {
-        // A boolean is one byte too, so `false` cannot mark an absent one.
+        // A boolean has no mark for an absent value, because the mark `false` would look like the value.
         let often_absent = OFTEN_ABSENT.iter().any(|start| path.starts_with(start));
         let (absent, guard) = match type_of(path) {
             Type::Boolean => ("''", Guard::Silent),
@@ -129,7 +130,7 @@ impl Source {
         Self::member(&format!("{side}.headers"), name)
     }
 
-    /// Creates the source of an expression. The line break ends a comment in it.
+    /// Creates the source of an expression. A line break after the expression ends a comment at its end.
     pub fn expression(text: &str) -> Self {
         let (item, fallback) = (format!("({text}\n)"), FallbackRead::Expression(text.to_owned()));
         Self { guarded: item.clone(), item, guard: Guard::Silent, fallback }
@@ -141,28 +142,29 @@ impl Source {
         Self { guarded: item.clone(), item, guard: Guard::Silent, fallback: FallbackRead::Chain(chain) }
     }
 
-    /// Creates the source of the response's status code, or of the negated response flags if it is absent:
-    /// one value for both.
+    /// Creates the source of the response's status code or, if the status code is absent, of the negated
+    /// response flags. One value serves for both.
     pub fn status() -> Self {
         let guarded = "has(response.code) ? response.code : -response.flags".to_owned();
         let (item, guard) = ("response.code".to_owned(), Guard::Silent);
         Self { item, fallback: FallbackRead::Expression(guarded.clone()), guarded, guard }
     }
 
-    /// Creates the source of the numbers of messages of a gRPC call, to the upstream and back, which Envoy's
-    /// `grpc_stats` filter writes into the filter state: `3,500` (1.36.4, 1.40.0).
+    /// Creates the source of the numbers of messages of a gRPC call, to the upstream and back. Envoy's
+    /// `grpc_stats` filter writes them into the filter state as text: `3,500` (1.36.4, 1.40.0).
     pub fn grpc_messages() -> Self {
         Self::member("filter_state", "envoy.filters.http.grpc_stats")
     }
 
-    /// Returns whether a client can choose the value. An expression that reads such an attribute counts, even
-    /// if its result does not depend on it.
+    /// Returns whether a client can choose the value. An expression that reads an attribute that clients
+    /// choose counts, even if its result does not depend on the attribute.
     pub fn is_client_chosen(&self) -> bool {
         let is_in = |read: &&[u8]| self.guarded.as_bytes().windows(read.len()).any(|part| part == *read);
         CLIENT_CHOSEN.iter().any(is_in)
     }
 
-    /// Returns the source as it was configured: an expression without the parentheses that a list needs.
+    /// Returns the text of the source as it was configured: an expression without the parentheses that a list
+    /// needs.
     pub fn written(&self) -> &str {
         match &self.fallback {
             FallbackRead::Property(_) | FallbackRead::Chain(_) => &self.item,
@@ -170,7 +172,7 @@ impl Source {
         }
     }
 
-    /// Creates the source of a member of a map, which ordinary streams lack.
+    /// Creates the source of a member of a map. Ordinary streams lack the member.
     fn member(map: &str, name: &str) -> Self {
         let item = format!("{map}['{name}']");
         let guarded = format!("'{name}' in {map} ? {item} : false");

@@ -25,7 +25,8 @@ pub enum Piece {
 pub const ALLOWED: &str = "text with {value:NAME}, {counter:KEY} or {attribute:PATH}; {{ and }} are braces";
 
 impl HeaderTemplate {
-    /// Parses a template. Returns `None` if a placeholder or the text is invalid in a header.
+    /// Parses a template. Returns `None` if a placeholder is invalid, or if the text is not allowed in a
+    /// header.
     pub fn parse(text: &str) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -52,7 +53,7 @@ impl HeaderTemplate {
         value::is_header_value(text.as_bytes()).then_some(Self(pieces))
     }
 
-    /// Returns the names of the shared values that it contains.
+    /// Returns the names of the shared values in the template.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Value(name) => Some(name.as_str()),

@@ -9,7 +9,7 @@ use crate::workload::WorkloadField;
 /// How a value becomes an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transform {
-    /// Keeps text; absent if empty.
+    /// Keeps text. An empty text is absent.
     Text,
     /// Keeps an integer.
     Integer,
@@ -17,30 +17,32 @@ pub enum Transform {
     Boolean,
     /// Formats an integer in decimal.
     Decimal,
-    /// Keeps a method of RFC 9110 or PATCH; others become `_OTHER` (OpenTelemetry semantic conventions for
-    /// HTTP).
+    /// Keeps a method of RFC 9110 or PATCH. Other methods become `_OTHER` (OpenTelemetry semantic conventions
+    /// for HTTP).
     Method,
-    /// Keeps the schemes `http` and `https`; others become `_OTHER`.
+    /// Keeps the schemes `http` and `https`. Other schemes become `_OTHER`.
     Scheme,
     /// Keeps a status code above 0.
     Status,
     /// Formats a status code in decimal, with `0` for an absent one (Istio).
     StatusText,
-    /// Gives `error.type` of the conventions from a status code, or from the negative response flags in its
-    /// place: a code from 500 on, or the name of the first flag; absent for codes below 500.
+    /// Returns `error.type` of the semantic conventions, from a status code or from the negated response
+    /// flags in place of a code: a code from 500 on, or the name of the first flag. Absent for codes below
+    /// 500.
     ErrorType,
-    /// Gives the name of the first response flag, whatever the sign of the number; absent without flags.
+    /// Returns the name of the first response flag, whether the number is negated or not. Absent without
+    /// flags.
     Flags,
-    /// Gives Envoy's short names of the response flags, comma-separated; `-` without flags.
+    /// Returns Envoy's short names of the response flags, comma-separated, or `-` without flags.
     FlagsShort,
     /// Removes the port of an address.
     Address,
     /// Removes the first slash of the path of a gRPC request.
     RpcMethod,
-    /// Gives the name of a gRPC status (conventions for RPC). A number below 0 has the response flags:
-    /// CANCELLED if the client closed the stream, otherwise UNKNOWN.
+    /// Returns the name of a gRPC status (semantic conventions for RPC). A number below 0 contains the
+    /// response flags: CANCELLED if the client closed the stream, otherwise UNKNOWN.
     RpcStatus,
-    /// The same, but absent unless the status is a server error.
+    /// Returns the name of a gRPC status that is a server error. Other statuses are absent.
     RpcError,
     /// Replaces the path of a URL by a pattern.
     Path(Paths),
@@ -51,16 +53,16 @@ pub enum Transform {
 pub use tributary_proto::attributes::OTHER;
 
 /// The methods in the conventions: RFC 9110 section 9 and RFC 5789.
-const METHODS: [&[u8]; 9] =
+static METHODS: [&[u8]; 9] =
     [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
 
-/// The schemes that Envoy serves. A client of HTTP/2 can send any: Envoy's router replaces it, but a request
-/// without an upstream keeps it (1.40.0).
-const SCHEMES: [&[u8]; 2] = [b"https", b"http"];
+/// The schemes that Envoy serves. A client of HTTP/2 can send any scheme: Envoy's router replaces it, but a
+/// request without an upstream keeps it (1.40.0).
+static SCHEMES: [&[u8]; 2] = [b"https", b"http"];
 
 /// Response flags by their bit: Envoy's short and long name (`source/common/stream_info/utility.h`, Envoy
-/// 1.40). The long ones are written as the semantic conventions write identifiers.
-const FLAGS: [(&str, &str); 30] = [
+/// 1.40). The long names are spelled as the semantic conventions spell identifiers.
+static FLAGS: [(&str, &str); 30] = [
     ("LH", "failed_local_health_check"),
     ("UH", "no_healthy_upstream"),
     ("UT", "upstream_request_timeout"),
@@ -94,7 +96,7 @@ const FLAGS: [(&str, &str); 30] = [
 ];
 
 /// Names of gRPC's statuses by their number (gRPC, `doc/statuscodes.md`).
-const RPC_STATUSES: [&str; 17] = [
+static RPC_STATUSES: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -117,7 +119,7 @@ const RPC_STATUSES: [&str; 17] = [
 const RPC_CANCELLED: i64 = 1;
 const RPC_UNKNOWN: i64 = 2;
 
-/// The response flags `DC` and `DR`.
+/// The bits of the response flags `DC` and `DR`.
 const CLIENT_CLOSED: i64 = 1 << 14 | 1 << 28;
 
 /// The statuses that are server errors (OpenTelemetry semantic conventions for gRPC, server spans).
@@ -125,8 +127,8 @@ const RPC_ERRORS: [i64; 6] = [2, 4, 12, 13, 14, 15];
 
 impl Transform {
     /// Appends the transformed value to `out`. Returns false and appends nothing if it is absent.
-    // Inlined because it runs for each value of a request: the caller is compiled for speed, this crate for
-    // size.
+    // Inlined because it runs for each value of a request. The caller is compiled for speed, but this crate
+    // for size.
     #[inline]
     pub fn write(&self, value: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> bool {
         let before = out.len();
@@ -197,7 +199,7 @@ impl Transform {
         out.len() > before
     }
 
-    /// Returns whether the number of distinct transformed values is bounded, whatever a client sends.
+    /// Returns whether the number of distinct transformed values is bounded, even if a client invents values.
     pub fn is_bounded(&self) -> bool {
         use Transform::*;
         match self {
@@ -273,11 +275,11 @@ pub fn flags(names: &[u8]) -> i64 {
     names.filter_map(bit_of).fold(0, |flags, bit| flags | 1 << bit)
 }
 
-/// Returns the flags in a number of either sign.
+/// Returns the response flags in a number, whether the number is negated or not.
 #[inline]
 fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     let mut bits = flags.unsigned_abs();
-    // By the bits that are set: nearly every request has none.
+    // Visits only the bits that are set, because nearly every request has no flags.
     std::iter::from_fn(move || {
         while bits != 0 {
             let bit = usize::try_from(bits.trailing_zeros()).ok();
@@ -295,7 +297,7 @@ fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static
 fn rpc_status(status: i64) -> i64 {
     match status {
         0.. => status,
-        // The number is -1 - flags, which is !flags.
+        // The number is -1 - flags, which equals !flags.
         _ if !status & CLIENT_CLOSED != 0 => RPC_CANCELLED,
         _ => RPC_UNKNOWN,
     }
@@ -320,7 +322,7 @@ fn cut(value: &[u8], max_bytes: usize) -> &[u8] {
     value.get(..max_bytes).unwrap_or(value)
 }
 
-/// Decodes UTF-8: invalid bytes become U+FFFD, and a character that was cut at the end is removed.
+/// Decodes UTF-8. Invalid bytes become U+FFFD, and an incomplete character at the end is removed.
 fn to_text(bytes: &[u8]) -> String {
     let whole = match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),

@@ -1,4 +1,4 @@
-//! Fields of a workload or service in Istio, in each of the formats in which Envoy has them.
+//! Fields of a workload or service in Istio. Each format in which Envoy stores them is supported.
 
 use tributary_proto::pairs::Pairs;
 
@@ -7,28 +7,29 @@ use crate::fallback::OWN_WORKLOAD;
 /// One field of a workload or service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadField {
-    /// Its key in the map of peer discovery, or in the metadata of a service.
+    /// The key of the field in the map of peer discovery, or in the metadata of a service.
     pub key: &'static str,
-    /// Its position in an endpoint's metadata, `WORKLOAD;NAMESPACE;SERVICE;REVISION;CLUSTER`. `None` if the
-    /// value is never such metadata.
+    /// The position of the field in an endpoint's metadata, `WORKLOAD;NAMESPACE;SERVICE;REVISION;CLUSTER`.
+    /// `None` if the value is never such metadata.
     pub position: Option<usize>,
-    /// Its value for the proxy's own workload.
+    /// The value of the field for the proxy's own workload.
     pub own: String,
 }
 
-/// The position of the namespace, which a principal also contains: `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
+/// The position of the namespace. A principal also contains the namespace:
+/// `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
 pub const NAMESPACE_POSITION: usize = 1;
 
 /// The text before the namespace in a principal.
 pub const NAMESPACE_PREFIX: &str = "/ns/";
 
 impl WorkloadField {
-    /// Returns the field in a value; empty if it is absent.
+    /// Returns the field in a value, or an empty text if the field is absent.
     pub fn read<'a>(&'a self, value: &'a [u8]) -> &'a [u8] {
         if value == OWN_WORKLOAD {
             return self.own.as_bytes();
         }
-        // A map contains NUL, which no text does: the lengths, and the end of each key and value.
+        // A map contains NUL: in its lengths, and at the end of each key and value. Text contains no NUL.
         if value.contains(&0) {
             return in_map(value, self.key).unwrap_or_default();
         }

@@ -1,5 +1,5 @@
-//! Limits what values the known series of a fold may have: the distinct values of a dimension, and, when a
-//! fold is nearly full, the values that clients choose.
+//! Limits which values the series of a fold may have. It limits the distinct values of a dimension and, when
+//! a fold is nearly full, the values that clients choose.
 
 use std::hash::BuildHasher;
 
@@ -12,7 +12,7 @@ use tributary_plan::transform::OTHER;
 /// The distinct values of each dimension that has a limit.
 #[derive(Debug)]
 pub(super) struct DistinctValues<S> {
-    /// For each dimension in keys; `None` for a dimension without a limit.
+    /// For each dimension in keys, its known values, or `None` for a dimension without a limit.
     limited: Vec<Option<Known<S>>>,
     /// For each dimension in keys, whether a client chooses its values.
     client_chosen: Vec<bool>,
@@ -32,8 +32,9 @@ impl<S: BuildHasher + Clone> DistinctValues<S> {
         Self { limited: keyed().map(limited).collect(), client_chosen }
     }
 
-    /// Returns the key with [`OTHER`] in place of new values past a limit and, in a fold that `is_closed` to
-    /// clients, of all values that clients choose. `None` if there is no such value.
+    /// Returns the key with [`OTHER`] in place of new values past a limit. In a fold that `is_closed` to
+    /// clients, [`OTHER`] also replaces all values that clients choose. Returns `None` if no value needs to
+    /// be replaced.
     pub(super) fn restricted(&self, key: &[u8], is_closed: bool) -> Option<Vec<u8>> {
         let mut changed = false;
         let limits = self.limited.iter().zip(&self.client_chosen);
@@ -48,7 +49,7 @@ impl<S: BuildHasher + Clone> DistinctValues<S> {
         changed.then_some(restricted)
     }
 
-    /// Adds the values of a new series.
+    /// Adds the values of a new series to the known values.
     pub(super) fn insert(&mut self, key: &[u8]) {
         for (value, limited) in key::values(key).zip(&mut self.limited) {
             if let (Some(value), Some((known, _))) = (value, limited)

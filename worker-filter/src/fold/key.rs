@@ -1,7 +1,8 @@
-//! The key of a series within a worker: its values in the order of the dimensions, which is cheap to build
+//! The key of a series within a worker: its values in the order of the dimensions. A key is cheap to build
 //! for every stream. The attributes are encoded only when a series is new.
 //!
-//! A value is its length (`u16` little-endian; 0xffff if it is absent) and its bytes. Constants are left out.
+//! Each value is encoded as its length (`u16` little-endian; 0xffff if the value is absent), followed by its
+//! bytes. Constants are left out.
 
 use tributary_proto::attributes;
 use tributary_proto::limits::ATTRIBUTE_VALUE_BYTES_MAX;
@@ -15,8 +16,8 @@ const ABSENT: u16 = u16::MAX;
 
 const _: () = assert!(ATTRIBUTE_VALUE_BYTES_MAX < ABSENT as usize);
 
-/// Replaces `key` by the key of an observation. Returns how many values have another type than their
-/// dimension.
+/// Replaces `key` by the key of an observation. Returns the number of values whose type differs from the type
+/// of their dimension.
 pub(super) fn build(key: &mut Vec<u8>, dimensions: &[Dimension], observation: &Observation<'_>) -> u64 {
     key.clear();
     let mut mistyped: u64 = 0;

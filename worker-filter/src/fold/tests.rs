@@ -1,4 +1,4 @@
-//! The fold, tested by what it flushes.
+//! Tests the fold by the series that it flushes.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};

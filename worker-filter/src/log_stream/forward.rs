@@ -25,8 +25,8 @@ pub trait MessageHandler {
     /// Handles the start of a message with this tag.
     fn message(&mut self, tag: &[u8]);
 
-    /// Reads the record of an entry, which has `pairs` pairs of a key and a value. If it is incomplete, this
-    /// is called again from the first pair when more has arrived.
+    /// Reads the record of an entry, which has `pairs` pairs of a key and a value. If the record is
+    /// incomplete, this function is called again from the first pair when more bytes have arrived.
     ///
     /// # Errors
     /// The errors of the reader.
@@ -37,8 +37,8 @@ impl Messages {
     /// Reads the entries that are complete with these bytes.
     ///
     /// # Errors
-    /// These bytes are no messages of the access logger. All later bytes are ignored, because the start of
-    /// the next message is unknown.
+    /// The bytes are not messages of the access logger. All later bytes are ignored, because the start of the
+    /// next message is unknown.
     pub fn read(&mut self, bytes: &[u8], handler: &mut impl MessageHandler) -> Result<(), ReadError> {
         if self.is_invalid {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The layout of a log's records: which value is which source of the plan.
+//! The layout of a log's records: it assigns the values in a record to the sources of the plan.
 
 use tributary_plan::log_schema::{Decoder, Field, LogSchema, SEPARATOR};
 use tributary_plan::plan::SOURCES_MAX;
@@ -38,8 +38,9 @@ impl RecordLayout {
 
     /// Reads a record of `pairs` pairs into `values`, which must be empty.
     ///
-    /// If the key of a pair is a name, the pair has its value. The text under any other key has the values
-    /// of the tag's names. Returns false if it has more or fewer values than names: it is ignored then.
+    /// If the key of a pair is a name, the pair has the value of that name. The text under any other key has
+    /// the values of the tag's names. If it has more or fewer values than there are names, the text is
+    /// ignored and this function returns false.
     ///
     /// # Errors
     /// The errors of the reader.
@@ -77,7 +78,7 @@ impl RecordLayout {
         Ok(())
     }
 
-    /// Fills the fields of this name; false if there is none.
+    /// Fills the fields of this name. Returns false if there are no such fields.
     fn put<'a>(&self, name: &[u8], value: FieldValue<'a>, values: &mut Values<'a>) -> bool {
         let mut is_known = false;
         for (_, field) in self.named.iter().filter(|(known, _)| **known == *name) {
@@ -87,7 +88,7 @@ impl RecordLayout {
         is_known
     }
 
-    /// Fills the fields of the tag's names; false if there are more or fewer values than names.
+    /// Fills the fields of the tag's names. Returns false if there are more or fewer values than names.
     fn split<'a>(&self, value: FieldValue<'a>, values: &mut Values<'a>) -> bool {
         let FieldValue::Text(text) = value else {
             // A command operator that is alone in its text gives a number.

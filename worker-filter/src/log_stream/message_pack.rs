@@ -27,9 +27,9 @@ pub enum FieldValue<'a> {
 /// Why a value cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {
-    /// Its end has not arrived yet.
+    /// The end of the value has not arrived yet.
     Incomplete,
-    /// It has another type than expected.
+    /// The value has another type than expected.
     Invalid,
 }
 
@@ -74,7 +74,8 @@ impl<'a> RecordReader<'a> {
     /// Reads a value of any type, and skips its items.
     pub fn value(&mut self) -> Result<FieldValue<'a>, ReadError> {
         let (value, mut nested) = self.shallow()?;
-        // Ends at the latest with the bytes: each nested value has at least one.
+        // The loop ends at the latest at the end of the bytes, because each nested value has at least one
+        // byte.
         while nested > 0 {
             let (_, more) = self.shallow()?;
             nested = nested.saturating_sub(1).saturating_add(more);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn false_lengths_and_depths_cost_nothing() {
+    fn forged_lengths_and_depths_allocate_nothing() {
         for (bytes, expected) in [
             (&b"\xdb\xff\xff\xff\xff text"[..], Err(ReadError::Incomplete)),
             (b"\xc6\xff\xff\xff\xff", Err(ReadError::Incomplete)),
@@ -256,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_of_another_writer_are_read_and_their_prefixes_are_incomplete(value in any_value(), cut: prop::sample::Index) {
+        fn encoded_values_are_read_and_their_prefixes_are_incomplete(value in any_value(), cut: prop::sample::Index) {
             let mut bytes = Vec::new();
             rmpv::encode::write_value(&mut bytes, &value).unwrap();
             prop_assert_eq!(RecordReader::new(&bytes[..cut.index(bytes.len())]).value(), Err(ReadError::Incomplete));

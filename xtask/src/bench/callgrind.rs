@@ -29,14 +29,14 @@ use super::verify;
 use crate::debian;
 use crate::process;
 
-/// Requests before counting starts: enough for V8 to compile the hot code.
+/// The number of requests before counting starts: enough for V8 to compile the hot code.
 const WARM: u64 = 4_000;
 const SHORT: u64 = 200;
 const LONG: u64 = 2_200;
-/// Pairs of a short and a long load.
+/// The number of pairs of a short and a long load.
 const PAIRS: usize = 3;
 const READY_LIMIT: Duration = Duration::from_secs(180);
-/// Longer than the interval in which Envoy flushes its access log.
+/// A duration longer than the interval in which Envoy flushes its access log.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
 const CONTROL_LIMIT: Duration = Duration::from_secs(120);
@@ -124,7 +124,7 @@ impl Callgrind {
 }
 
 impl Session<'_> {
-    /// The costs of pairs of a short and a long load.
+    /// Runs pairs of a short and a long load, and returns the costs of each pair.
     async fn run(&mut self) -> Result<Vec<(Threads, Threads)>> {
         self.load(WARM).await?;
         self.control(&["instrumentation", "on"]).await?;

@@ -32,7 +32,7 @@ pub(crate) struct Endpoints {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CountingMethod {
-    /// Envoy alone, the baseline of all others.
+    /// Envoy alone, the baseline of all other methods.
     None,
     /// A Wasm access logger that does nothing.
     EmptyAccessLog,
@@ -42,8 +42,6 @@ pub(crate) enum CountingMethod {
     ListAccessLog,
     /// A Wasm HTTP filter that evaluates the set's CEL list and ignores the result.
     ListHttpFilter,
-    /// Envoy's file access logger, in JSON to /dev/null.
-    Json,
     /// A Lua filter that counts by method, status code and route.
     Lua,
     /// Envoy's StatsAccessLogger.
@@ -71,12 +69,13 @@ const LOGGER: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
 
 impl CountingMethod {
-    /// Whether its cost is compared with that of Envoy's StatsAccessLogger for the same set.
+    /// Whether the cost of this method is compared with the cost of Envoy's StatsAccessLogger for the
+    /// same set.
     pub(crate) fn is_compared(self) -> bool {
         self.is_ours() || matches!(self, Self::ListAccessLog | Self::ListHttpFilter)
     }
 
-    /// Whether it is Tributary.
+    /// Whether Tributary counts with this method.
     pub(crate) fn is_ours(self) -> bool {
         matches!(
             self,
@@ -85,7 +84,7 @@ impl CountingMethod {
     }
 }
 
-/// Its name on the command line and in reports.
+/// Writes the name of the method on the command line and in reports.
 impl fmt::Display for CountingMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -94,7 +93,7 @@ impl fmt::Display for CountingMethod {
 
 impl fmt::Display for BenchCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.set.filter(|_| self.method != CountingMethod::Json) {
+        match self.set {
             Some(set) => write!(f, "{}-{}", self.method, set.name),
             None => self.method.fmt(f),
         }
@@ -103,11 +102,10 @@ impl fmt::Display for BenchCase {
 
 /// All cases: those that count one set or nothing, then each set with its methods.
 pub(crate) fn all() -> Result<Vec<BenchCase>> {
-    use CountingMethod::{EmptyAccessLog, EmptyHttpFilter, Json, Lua, None};
+    use CountingMethod::{EmptyAccessLog, EmptyHttpFilter, Lua, None};
     let sets = metric_set::all()?;
-    let full = sets.iter().find(|set| set.name == "full");
-    let single = [None, EmptyAccessLog, EmptyHttpFilter, Json, Lua];
-    let single = single.map(|method| BenchCase { method, set: full.filter(|_| method == Json) });
+    let single = [None, EmptyAccessLog, EmptyHttpFilter, Lua];
+    let single = single.map(|method| BenchCase { method, set: Option::None });
     let of_set =
         |set: &'static MetricSet| set.methods.iter().map(|&method| BenchCase { method, set: Some(set) });
     Ok(single.into_iter().chain(sets.iter().flat_map(of_set)).collect())
@@ -115,7 +113,8 @@ pub(crate) fn all() -> Result<Vec<BenchCase>> {
 
 /// The cases with these names and the cases that they are compared with; all cases if `names` is empty.
 ///
-/// A name is that of a case, a method or a set: `native` selects every `native-…`, and `full` every `…-full`.
+/// A name is the name of a case, a method or a set: `native` selects every `native-…`, and `full` selects
+/// every `…-full`.
 pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
     let all = all()?;
     if names.is_empty() {
@@ -144,29 +143,23 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
 }
 
 impl BenchCase {
-    /// Whether it has this method and the set with this name.
+    /// Whether the case has this method and the set with this name.
     pub(crate) fn is(&self, method: CountingMethod, set: &str) -> bool {
         self.method == method && self.set.is_some_and(|own| own.name == set)
     }
 
-    /// Whether its latency is measured: only the baseline and the full set.
-    pub(crate) fn has_latency(&self) -> bool {
-        self.method == CountingMethod::None
-            || self.set.is_some_and(|set| set.name == "full" && self.method != CountingMethod::Json)
-    }
-
-    /// Whether it counts TCP connections.
+    /// Whether the case counts TCP connections.
     pub(crate) fn is_tcp(&self) -> bool {
         self.set.is_some_and(MetricSet::is_tcp)
     }
 
-    /// Whether a name on the command line selects it.
+    /// Whether a name on the command line selects the case.
     fn matches_name(&self, name: &str) -> bool {
         let (own, method) = (self.to_string(), self.method.to_string());
         own == name || method == name || own == format!("{method}-{name}")
     }
 
-    /// The configuration of its Envoy, on free ports.
+    /// The configuration of the Envoy of this case, on free ports.
     pub(crate) fn config(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         let set = || self.set.with_context(|| format!("{self} has no metric set"));
         Ok(match self.method {
@@ -176,10 +169,6 @@ impl BenchCase {
             }
             CountingMethod::ListAccessLog | CountingMethod::ListHttpFilter => {
                 configure(self.attached(endpoints)?, &set()?.list()?)
-            }
-            CountingMethod::Json => {
-                let format = json!({"json_format": set()?.json_format()});
-                self.attached(endpoints)?.set(&format!("{LOGGER}.log_format"), format)
             }
             CountingMethod::Native => {
                 let metrics = set()?.native().into_iter();
@@ -201,7 +190,7 @@ impl BenchCase {
                     .set(&format!("{LOGGER}.tag"), record.tag)
                     .set(&format!("{LOGGER}.record"), record.fields)
                     .set(&format!("{LOGGER}.buffer_flush_interval"), "1s")
-                    // More than Envoy logs in that interval.
+                    // The buffer is larger than what Envoy logs in that interval.
                     .set(&format!("{LOGGER}.buffer_size_bytes"), 4 << 20)
             }
         })
@@ -213,7 +202,7 @@ impl BenchCase {
         Ok(configure(config, worker).static_cluster("collector", endpoints.collector))
     }
 
-    /// The baseline with the extension of its method.
+    /// The configuration of the baseline, with the extension of the method of this case.
     fn attached(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         attach(self.base(endpoints)?, &self.method.to_string())
     }
@@ -242,7 +231,7 @@ mod tests {
     #[test]
     fn a_case_comes_with_its_baseline_and_the_native_logger_of_its_set() {
         assert_eq!(selected(&["access-log-full"]), ["none", "native-full", "access-log-full"]);
-        assert_eq!(selected(&["lua", "json"]), ["none", "json", "lua"]);
+        assert_eq!(selected(&["lua"]), ["none", "lua"]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! CPU time per request of a real Envoy, by thread, and its memory.
 //!
-//! The Envoys of all cases run at once. In each round, wrk saturates the one worker of each in turn, while
-//! the others are idle. The speed of a machine drifts, so a case is compared with the baseline of the same
-//! round.
+//! The Envoys of all cases run at once. In each round, wrk saturates the one worker of each Envoy in turn,
+//! while the other Envoys are idle. The speed of a machine drifts, so a case is compared with the
+//! baseline of the same round.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use crate::process;
 const MIB: f64 = 1024.0 * 1024.0;
 const CONNECTIONS: u32 = 16;
 const LIMIT: Duration = Duration::from_secs(60);
-/// The start of the names of Envoy's worker threads.
+/// The prefix of the names of Envoy's worker threads.
 const WORKER_THREAD: &str = "wrk:worker";
 
 /// One measurement of one case.

@@ -16,7 +16,7 @@ struct Extensions {
 /// An extension of Envoy.
 #[derive(Deserialize)]
 struct Extension {
-    /// The path of the list that it belongs to.
+    /// The path of the list that the extension belongs to.
     list: String,
     #[serde(flatten)]
     message: Value,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// An item whose cost is the difference to a list without it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct CelItem {
-    /// Its name in reports.
+    /// The name of the item in reports.
     pub(crate) name: String,
     /// The expression.
     pub(crate) cel: String,

@@ -1,5 +1,5 @@
-//! The modules of the benchmark: those that are shipped, an empty one, one that only evaluates a CEL list,
-//! and a worker filter without CEL.
+//! The modules of the benchmark: the shipped modules, an empty module, a module that only evaluates a CEL
+//! list, and a worker filter without CEL.
 
 use std::fs;
 

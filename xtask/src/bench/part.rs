@@ -17,7 +17,8 @@ use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// An operation, and the program that repeats it. The cost is the slope between two runs, one half as long.
+/// An operation, and the program that repeats it. The cost is the slope between two runs: one of the runs is
+/// half as long as the other.
 #[derive(Deserialize)]
 struct Part {
     name: String,

@@ -30,8 +30,8 @@ pub(crate) struct Binary {
 const NO_OBJECT: &str = "???";
 
 impl Cost {
-    /// The sum without the allocator. Valgrind has no restartable sequences, so Envoy's tcmalloc takes a slow
-    /// path that it takes only there.
+    /// The sum without the allocator. Valgrind has no restartable sequences, so under valgrind Envoy's
+    /// tcmalloc takes a slow path that it does not take otherwise.
     pub(crate) fn without_allocator(&self) -> u64 {
         self.generated + self.other
     }
@@ -57,7 +57,7 @@ pub(crate) fn read(text: &str, binary: &Binary) -> Result<Cost> {
     let (mut object, mut inclusive) = ("", false);
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("ob=").or_else(|| line.strip_prefix("cob=")) {
-            // A number, with its name at the first occurrence.
+            // An object is given by its number, and by its name too at the first occurrence.
             let (number, name) = name.split_once(' ').unwrap_or((name, ""));
             if !name.is_empty() {
                 objects.insert(number, name);

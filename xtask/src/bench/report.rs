@@ -10,7 +10,6 @@ use super::callgrind::Instructions;
 use super::case::{BenchCase, CountingMethod};
 use super::cpu::CpuTime;
 use super::item::CelItem;
-use super::latency::Latency;
 use super::module::WasmBytes;
 use super::scaling::{self, Scale};
 use super::statistic::Spread;
@@ -18,7 +17,7 @@ use super::statistic::Spread;
 /// The measurements of a run, by the names of the cases.
 #[derive(Default)]
 pub(crate) struct BenchReport {
-    /// In the order of the tables.
+    /// The cases, in the order of the tables.
     pub(super) cases: Vec<BenchCase>,
     pub(super) wasm_bytes: WasmBytes,
     pub(super) instructions: BTreeMap<String, Instructions>,
@@ -26,13 +25,11 @@ pub(crate) struct BenchReport {
     pub(super) items: Vec<(CelItem, f64)>,
     /// The instructions of single operations.
     pub(super) parts: Vec<(String, f64)>,
-    /// One value per round.
+    /// CPU time and memory of each case, with one value per round.
     pub(super) cpu: BTreeMap<String, Vec<CpuTime>>,
-    /// One value per round.
-    pub(super) latency: BTreeMap<String, Vec<Latency>>,
-    /// First by series, then by workers.
+    /// The costs by number of series, then the costs by number of workers.
     pub(super) scaling: Vec<Scale>,
-    /// By the number of dimensions.
+    /// The instructions of each run with a number of dimensions, by the name of the run.
     pub(super) dimensions: BTreeMap<String, Instructions>,
     /// The reasons why cases could not be measured.
     pub(super) failures: BTreeMap<String, String>,
@@ -49,7 +46,6 @@ pub(crate) struct Summary {
     item_instructions: BTreeMap<String, f64>,
     part_instructions: BTreeMap<String, f64>,
     cpu: BTreeMap<String, CpuFigure>,
-    latency: BTreeMap<String, LatencyFigure>,
     scaling: Vec<Scale>,
     instructions_by_dimensions: BTreeMap<String, f64>,
     failed: BTreeMap<String, String>,
@@ -75,22 +71,13 @@ pub(super) struct InstructionsFigure {
 pub(super) struct CpuFigure {
     pub(super) worker_us: Spread,
     pub(super) main_us: Spread,
-    /// The time that both threads take more than in the baseline.
+    /// The CPU time of both threads, minus their CPU time in the baseline.
     pub(super) added_us: Spread,
     /// `added_us`, divided by that of Envoy's StatsAccessLogger with the same set.
     pub(super) vs_native: Option<f64>,
     pub(super) rss_mib: Spread,
     pub(super) rss_added_mib: Spread,
     pub(super) requests_per_s: Spread,
-}
-
-/// Latency of one case at a fixed rate. Added values are differences to the baseline in the same round.
-#[derive(Serialize)]
-pub(super) struct LatencyFigure {
-    pub(super) p50_us: Spread,
-    pub(super) p99_us: Spread,
-    pub(super) added_p50_us: Spread,
-    pub(super) added_p99_us: Spread,
 }
 
 /// The rounds of a case and of its baseline.
@@ -129,7 +116,6 @@ impl BenchReport {
             item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
             part_instructions: self.parts.iter().cloned().collect(),
             cpu: self.by_case(|case| self.cpu_figure(case)).collect(),
-            latency: self.by_case(|case| self.latency_figure(case)).collect(),
             scaling: self.scaling.clone(),
             instructions_by_dimensions: by_dimensions.collect(),
             failed: self.failures.clone(),
@@ -201,17 +187,7 @@ impl BenchReport {
         })
     }
 
-    pub(super) fn latency_figure(&self, case: &BenchCase) -> Option<LatencyFigure> {
-        let rounds = self.rounds(&self.latency, case)?;
-        Some(LatencyFigure {
-            p50_us: rounds.spread(|latency| latency.p50_us),
-            p99_us: rounds.spread(|latency| latency.p99_us),
-            added_p50_us: rounds.added(|latency| latency.p50_us),
-            added_p99_us: rounds.added(|latency| latency.p99_us),
-        })
-    }
-
-    /// A cost, divided by that of Envoy's StatsAccessLogger with the same set.
+    /// A cost, divided by the cost of Envoy's StatsAccessLogger with the same set.
     fn vs_native(&self, case: &BenchCase, cost: impl Fn(&BenchCase) -> Option<f64>) -> Option<f64> {
         let set = case.set.filter(|_| case.method.is_compared())?;
         let native = self.cases.iter().find(|other| other.is(CountingMethod::Native, &set.name))?;

@@ -1,4 +1,4 @@
-//! Cost by the number of series, workers and dimensions.
+//! Measures how the cost depends on the number of series, workers and dimensions.
 
 use std::fs;
 use std::time::Duration;
@@ -20,14 +20,14 @@ pub(crate) const SERIES_OF_WORKERS: u64 = 100;
 /// Numbers of dimensions.
 pub(crate) const DIMENSIONS: [usize; 5] = [1, 2, 4, 8, 16];
 
-/// Longer than the export interval.
+/// The duration of a measurement, in seconds: longer than the export interval.
 const MEASURED_S: u64 = 11;
 /// A lower bound of the requests per second of the load generator.
 const SLOWEST_PER_S: u64 = 8_000;
 const LIMIT: Duration = Duration::from_secs(60);
 const SERIES_MAX: u64 = 200_000;
 const LOOP_DURATION: &str = "server.dispatcher.loop_duration_us";
-/// Longer than Envoy takes to merge its histograms.
+/// The time to wait for Envoy to merge its histograms: longer than the merge takes.
 const MERGE_TIME: Duration = Duration::from_millis(500);
 const TABLE: &str = "wasmcustom.tributary_series";
 
@@ -38,7 +38,7 @@ pub(crate) struct Scale {
     pub(crate) workers: u32,
     pub(crate) worker_us: f64,
     pub(crate) main_us: f64,
-    /// CPU time of the main thread, divided by that of all workers.
+    /// CPU time of the main thread, divided by the CPU time of all workers.
     pub(crate) main_thread_share: f64,
     /// The longest iteration of the main thread's event loop: an upper bound of its longest callback.
     pub(crate) longest_main_turn_ms: f64,
@@ -48,7 +48,7 @@ pub(crate) struct Scale {
 /// The worker filter's configurations: `scaling.yaml`.
 #[derive(Deserialize)]
 pub(crate) struct ScalingConfigs {
-    /// The one with one series per path.
+    /// The configuration with one series per path.
     pub(crate) by_path: Value,
     attributes: Vec<String>,
 }
@@ -58,7 +58,7 @@ impl ScalingConfigs {
         serde_yaml_ng::from_str(include_str!("scaling.yaml")).context("scaling.yaml")
     }
 
-    /// The one with `count` dimensions, whose values are the same in each stream.
+    /// The configuration with `count` dimensions, whose values are the same in each stream.
     pub(crate) fn by_dimensions(&self, count: usize) -> Value {
         let dimension = |attribute| json!({"name": attribute, "attribute": attribute});
         let dimensions: Vec<_> = self.attributes.iter().take(count).map(dimension).collect();

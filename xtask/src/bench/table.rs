@@ -4,9 +4,8 @@ use std::fmt;
 
 use comfy_table::Table;
 
-use super::latency;
 use super::module::WasmBytes;
-use super::report::{BenchReport, CpuFigure, InstructionsFigure, LatencyFigure};
+use super::report::{BenchReport, CpuFigure, InstructionsFigure};
 use super::scaling::Scale;
 use crate::output::{number_table, text_table};
 
@@ -34,15 +33,6 @@ const CPU: [Column<CpuFigure>; 8] = [
     ("added MiB", |figure| format!("{:+.1}", figure.rss_added_mib.median)),
 ];
 
-const LATENCY: [Column<LatencyFigure>; 6] = [
-    ("p50", |figure| format!("{:.1}", figure.p50_us.median)),
-    ("added", |figure| format!("{:+.1}", figure.added_p50_us.median)),
-    ("±", |figure| format!("{:.1}", figure.added_p50_us.half_width())),
-    ("p99", |figure| format!("{:.1}", figure.p99_us.median)),
-    ("added", |figure| format!("{:+.1}", figure.added_p99_us.median)),
-    ("±", |figure| format!("{:.1}", figure.added_p99_us.half_width())),
-];
-
 const SCALING: [Column<Scale>; 6] = [
     ("workers", |scale| scale.workers.to_string()),
     ("worker us/request", |scale| format!("{:.2}", scale.worker_us)),
@@ -68,7 +58,7 @@ fn ratio(ratio: Option<f64>) -> String {
 
 impl BenchReport {
     /// All tables, each with a note below it; those without measurements are empty.
-    fn tables(&self) -> [(Table, String); 7] {
+    fn tables(&self) -> [(Table, &str); 6] {
         let items = self.items.iter();
         let items = items.map(|(item, added)| [item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
         let parts = self.parts.iter().map(|(name, count)| [name.clone(), format!("{count:.0}")]);
@@ -76,22 +66,18 @@ impl BenchReport {
         let dimensions = dimensions.map(|(name, of)| [name.clone(), format!("{:.0}", of.total.median)]);
         let instructions = self.by_case(|case| self.instructions_figure(case));
         let cpu = self.by_case(|case| self.cpu_figure(case));
-        let latency = self.by_case(|case| self.latency_figure(case));
         let scaling = self.scaling.iter().map(|scale| (scale.series.to_string(), *scale));
         let allocator_note =
             "All threads, without the allocator, which is slower under valgrind and has its own column.\n";
         let cpu_note =
             "One saturated worker. Added: both threads, relative to the first row in the same round.\n";
-        let latency_note =
-            format!("At {} requests per second, from when each request was due.\n", latency::RATE);
         [
-            (figures("instructions per request", instructions, &INSTRUCTIONS), allocator_note.to_owned()),
-            (text_table(["item of the CEL list", "instructions", "CEL"], items), String::new()),
-            (number_table(["operation, as native code", "instructions"], parts), String::new()),
-            (figures("CPU time per request, us", cpu, &CPU), cpu_note.to_owned()),
-            (figures("latency, us", latency, &LATENCY), latency_note),
-            (figures("series", scaling, &SCALING), String::new()),
-            (number_table(["instructions per request", "total"], dimensions), String::new()),
+            (figures("instructions per request", instructions, &INSTRUCTIONS), allocator_note),
+            (text_table(["item of the CEL list", "instructions", "CEL"], items), ""),
+            (number_table(["operation, as native code", "instructions"], parts), ""),
+            (figures("CPU time per request, us", cpu, &CPU), cpu_note),
+            (figures("series", scaling, &SCALING), ""),
+            (number_table(["instructions per request", "total"], dimensions), ""),
         ]
     }
 }

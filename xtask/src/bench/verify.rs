@@ -8,11 +8,12 @@ use tributary_tests::poll::{self, Seen};
 
 use super::case::{BenchCase, CountingMethod};
 
-/// Envoy merges its histograms every five seconds, and more slowly under valgrind.
+/// The time limit for counts to be complete: Envoy merges its histograms every five seconds, and more slowly
+/// under valgrind.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Envoy's own count of requests.
+/// Envoy's own statistic of completed requests.
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-/// Envoy's own count of TCP connections.
+/// Envoy's own statistic of TCP connections.
 const CONNECTIONS: &str = "tcp.ingress.downstream_cx_total";
 const LISTS_FAILED: &str = "wasmcustom.lists_failed";
 const AGGREGATED: &str = "wasmcustom.tributary_observations_aggregated";
@@ -51,7 +52,7 @@ async fn verify_ours(case: &BenchCase, admin: &Admin) -> Result<()> {
     Ok(())
 }
 
-/// Checks that no evaluation failed.
+/// Checks that no evaluation of the CEL list failed.
 async fn verify_list(admin: &Admin) -> Result<()> {
     let failed = admin.counter(LISTS_FAILED).await?;
     ensure!(failed == 0, "{failed} CEL lists failed");

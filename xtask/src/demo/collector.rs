@@ -27,7 +27,7 @@ pub(crate) enum Collector {
 }
 
 impl CollectorKind {
-    /// Its name on the command line.
+    /// The name of this kind on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
@@ -35,7 +35,7 @@ impl CollectorKind {
         }
     }
 
-    /// The path of its OTLP/HTTP endpoint.
+    /// The path of the collector's OTLP/HTTP endpoint.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Embedded => "/v1/metrics",
@@ -45,7 +45,7 @@ impl CollectorKind {
 }
 
 impl Collector {
-    /// Starts a collector on `127.0.0.1:port`; port 0 selects a free one.
+    /// Starts a collector on `127.0.0.1:port`; port 0 selects a free port.
     pub(crate) async fn start(kind: CollectorKind, port: u16) -> Result<Self> {
         Ok(match kind {
             CollectorKind::Embedded => Self::Embedded(Sink::start(port).await?),

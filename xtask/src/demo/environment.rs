@@ -16,7 +16,7 @@ const LISTENER: &str = "ingress";
 const UPSTREAM_CLUSTER: &str = "app";
 const COLLECTOR_CLUSTER: &str = "otlp_collector";
 
-/// The running processes; dropping it ends them.
+/// The running processes. They end when this value is dropped.
 pub(crate) struct DemoEnvironment {
     pub(crate) envoy: Envoy,
     pub(crate) collector: Collector,
@@ -24,10 +24,10 @@ pub(crate) struct DemoEnvironment {
     _ports: DemoPorts,
 }
 
-/// The ports of a demo: those of the configuration, unless another process has them.
+/// The ports of a demo: the ports of the configuration, unless another process uses them.
 ///
-/// Envoys share a listening port, which the kernel would then divide the requests of two demos among. So only
-/// one demo at a time takes the ports of the configuration, even if they are free.
+/// Two Envoys can listen on the same port. The kernel would then divide the requests of both demos among
+/// them, so only one demo at a time takes the ports of the configuration, even if they are free.
 struct DemoPorts {
     /// Locked while a demo has the ports of the configuration.
     _lock: Option<File>,
@@ -36,7 +36,7 @@ struct DemoPorts {
 }
 
 impl DemoEnvironment {
-    /// Starts them with `envoy/minimal.yaml`. Ports of this file that are in use are replaced.
+    /// Starts all processes, with the configuration `envoy/minimal.yaml`. Ports in use are replaced.
     pub(crate) async fn start(workers: u32, kind: CollectorKind) -> Result<Self> {
         let mut config = EnvoyConfig::minimal()?.service("destinations[0].path", kind.path());
         let mut ports = DemoPorts::lock();
@@ -66,7 +66,7 @@ impl DemoEnvironment {
         Ok(Self { envoy, collector, upstream, _ports: ports })
     }
 
-    /// The address that takes requests.
+    /// The address on which Envoy accepts requests.
     pub(crate) fn ingress(&self) -> Result<SocketAddr> {
         self.envoy.listener(LISTENER)
     }
@@ -110,12 +110,12 @@ impl DemoPorts {
         self.is_first && ports::is_free(own)
     }
 
-    /// The port if it is free, else 0, with which a server takes any free one.
+    /// The port `own` if it is free, else 0, which makes a server take any free port.
     fn own_or_any(&self, own: u16) -> u16 {
         if self.is_free(own) { own } else { 0 }
     }
 
-    /// The port if it is free, else another one, which stays reserved.
+    /// The port `own` if it is free, else another port, which stays reserved.
     fn reserve(&mut self, own: u16) -> Result<u16> {
         if self.is_free(own) {
             return Ok(own);

@@ -6,16 +6,16 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 use tributary_tests::ledger::EnvoyLedger;
 
-/// The same requests, by four independent counts.
+/// Four independent counts of the same requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct RequestCounts {
-    /// Sent by the load generator.
+    /// Requests that the load generator sent.
     pub(crate) requests_sent: u64,
-    /// Counted by Envoy's own statistics.
+    /// Requests in Envoy's own statistics.
     pub(crate) requests_envoy: u64,
-    /// Counted by the workers, in shared data.
+    /// Requests that the workers counted in shared data.
     pub(crate) requests_counter: u64,
-    /// In the histograms that the collector received.
+    /// Requests in the histograms that the collector received.
     pub(crate) requests_exported: u64,
 }
 
@@ -39,7 +39,7 @@ impl RequestCounts {
         self.requests_sent.saturating_sub(self.requests_exported)
     }
 
-    /// Whether all four are equal.
+    /// Whether all four counts are equal.
     pub(crate) fn agree(&self) -> bool {
         let others = [self.requests_envoy, self.requests_counter, self.requests_exported];
         others.iter().all(|other| *other == self.requests_sent)
@@ -50,7 +50,7 @@ impl DemoReport {
     /// Checks that all counts are equal and that the ledger adds up.
     ///
     /// # Errors
-    /// They differ; the error shows all of them.
+    /// The counts differ; the error shows all of them.
     pub(crate) fn check(&self) -> Result<()> {
         let RequestCounts { requests_sent, requests_envoy, requests_counter, requests_exported } =
             self.counts;

@@ -14,7 +14,7 @@ const STATUS: &str = "http.response.status_code";
 const NO_ROUTE: &str = "(no route)";
 /// A note below the table.
 pub(crate) const NOTE: &str =
-    "(percentiles are estimates from the exported buckets, of which the first ends at 5 ms)";
+    "(percentiles are estimates from the exported buckets; the first bucket ends at 5 ms)";
 const FIRST_SERVER_ERROR: u16 = 500;
 
 #[derive(Debug, Default)]
@@ -85,12 +85,12 @@ mod tests {
         let table = table(&points).unwrap().to_string();
         let users = table.lines().find(|line| line.contains("users")).unwrap();
         let cells: Vec<_> = users.split_whitespace().collect();
-        // 95 of 100 are half way into the second bucket, which ends at 100 ms.
+        // The 95th percentile is halfway into the second bucket, which ends at 100 ms.
         assert_eq!(cells, ["users", "100", "10.00", "%", "5.6", "ms", "55.0", "ms", "91.0", "ms"]);
     }
 
     #[test]
-    fn histograms_of_different_bounds_are_refused() {
+    fn histograms_of_different_bounds_are_rejected() {
         let mut other = point(Some("users"), 200, [1, 0, 0]);
         other.histogram.bounds = vec![0.5, 1.0];
         assert!(table(&[point(Some("users"), 503, [1, 0, 0]), other]).is_err());

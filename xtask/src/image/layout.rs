@@ -1,17 +1,21 @@
 //! An OCI image layout on disk (image-spec 1.0): blobs by their checksums, and an index of the images.
 //!
-//! The result is reproducible: it contains no time, user or file mode of this machine.
+//! The layout is reproducible: it contains no time, user or file mode of the machine that wrote it. Several
+//! programs can write the same images at the same time, and others can read them meanwhile.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::file::{remove, replace};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -20,17 +24,20 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The media types of the two layers of an artifact.
 const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
-/// The module's name in the layer of a compat image, by the specification.
+/// The name of the module's file in the layer of a compat image, as the specification demands.
 const FILE_IN_LAYER: &str = "plugin.wasm";
 const ABI: &str = "0.2.1";
+/// The folder of the blobs, whose names are checksums in hexadecimal.
+const BLOBS: &str = "blobs/sha256";
+const CHECKSUM_LENGTH: usize = 64;
 
 /// The format of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
-    /// One layer, a tar with plugin.wasm.
+    /// An image with one layer, a tar archive that contains plugin.wasm.
     Compat,
-    /// Two layers, one of which is the module.
+    /// An image with two layers: the module is one of them.
     Artifact,
 }
 
@@ -44,17 +51,14 @@ impl fmt::Display for Format {
 pub(super) struct Layout {
     folder: PathBuf,
     manifests: Vec<Value>,
+    /// The checksums of all blobs.
+    blobs: BTreeSet<String>,
 }
 
 impl Layout {
-    /// Creates an empty layout; deletes what the folder contains.
-    pub(super) fn create(folder: &Path) -> Result<Self> {
-        if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-        }
-        fs::create_dir_all(folder.join("blobs/sha256"))
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-        Ok(Self { folder: folder.to_owned(), manifests: Vec::new() })
+    /// Starts a layout without images, which replaces the one in the folder when it is finished.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), manifests: Vec::new(), blobs: BTreeSet::new() }
     }
 
     /// Adds an image of a module and returns its digest.
@@ -76,7 +80,7 @@ impl Layout {
                 (layers, blobs.iter().map(|blob| format!("sha256:{}", sha256(blob))).collect())
             }
         };
-        // A module runs on any platform, but mounting an image as a volume needs one.
+        // A module runs on any platform, but an image must name a platform to be mounted as a volume.
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
@@ -102,22 +106,33 @@ impl Layout {
         Ok(digest)
     }
 
-    /// Writes the index, which completes the layout.
+    /// Writes the index, which completes the layout, and deletes the blobs of other images.
     pub(super) fn finish(self) -> Result<()> {
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": self.manifests});
-        fs::write(self.folder.join("index.json"), serde_json::to_vec(&index)?)?;
-        Ok(fs::write(self.folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?)
+        replace(&self.folder.join("index.json"), &serde_json::to_vec(&index)?)?;
+        replace(&self.folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        for entry in fs::read_dir(self.folder.join(BLOBS))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            // Other names are those of files that another program is writing.
+            if name.len() == CHECKSUM_LENGTH && !self.blobs.contains(&name) {
+                remove(&self.folder.join(BLOBS).join(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a blob and returns its descriptor.
-    fn blob(&self, media_type: &str, bytes: &[u8]) -> Result<Value> {
+    fn blob(&mut self, media_type: &str, bytes: &[u8]) -> Result<Value> {
         let checksum = sha256(bytes);
-        fs::write(self.folder.join("blobs/sha256").join(&checksum), bytes)?;
-        Ok(json!({"mediaType": media_type, "digest": format!("sha256:{checksum}"), "size": bytes.len()}))
+        replace(&self.folder.join(BLOBS).join(&checksum), bytes)?;
+        let descriptor =
+            json!({"mediaType": media_type, "digest": format!("sha256:{checksum}"), "size": bytes.len()});
+        self.blobs.insert(checksum);
+        Ok(descriptor)
     }
 }
 
-/// The checksum in hexadecimal.
+/// The SHA-256 checksum, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -166,7 +181,7 @@ mod tests {
     }
 
     fn layout(folder: &Path) -> Vec<String> {
-        let mut layout = Layout::create(folder).unwrap();
+        let mut layout = Layout::new(folder);
         let formats = [Format::Compat, Format::Artifact];
         let digests =
             formats.map(|format| layout.add(&format.to_string(), "module", format, MODULE).unwrap());
@@ -214,11 +229,30 @@ mod tests {
     }
 
     #[test]
-    fn a_new_layout_deletes_the_old_one() {
+    fn a_new_layout_deletes_the_blobs_of_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("stale"), "x").unwrap();
+        let blobs = folder.path().join("blobs/sha256");
+        fs::create_dir_all(&blobs).unwrap();
+        fs::write(blobs.join(sha256(b"old")), "old").unwrap();
         layout(folder.path());
-        assert!(!folder.path().join("stale").exists());
+        assert!(!blobs.join(sha256(b"old")).exists());
+    }
+
+    #[test]
+    fn a_layout_can_be_written_by_several_and_read_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        layout(folder.path());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        layout(folder.path());
+                        let manifest = manifest(folder.path(), 1);
+                        read(folder.path(), &manifest["layers"][1]);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

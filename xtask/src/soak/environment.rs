@@ -16,10 +16,10 @@ const LISTENER: &str = "ingress";
 pub(super) const LOGGED: &str = "soak.logged";
 /// The metric of the log stream.
 pub(super) const STREAMED: &str = "soak.streamed";
-/// The path of the connection manager's access loggers.
+/// The path of the connection manager's access loggers in Envoy's configuration.
 const ACCESS_LOGS: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log";
 
-/// The running processes; dropping it ends them.
+/// The running processes. They end when this value is dropped.
 pub(super) struct SoakEnvironment {
     pub(super) envoy: Envoy,
     pub(super) collectors: Vec<FaultyCollector>,
@@ -35,7 +35,7 @@ pub(super) struct FaultyCollector {
 }
 
 impl SoakEnvironment {
-    /// Starts them.
+    /// Starts all processes, with Envoy on `workers` threads.
     pub(super) async fn start(workers: u32) -> Result<Self> {
         let upstream = Upstream::start(0).await?;
         let mut collectors = Vec::new();
@@ -56,7 +56,7 @@ impl SoakEnvironment {
             .cluster_port("app", upstream.port())
             .worker("flush", json!({"interval": "500ms"}))
             .service("interval", "500ms")
-            // Short enough that series expire and start again.
+            // This time is so short that series expire and start again.
             .service("limits", json!({"idle": "2s"}));
         let logger = json!({"@type": ACCESS_LOGGER, "config": counting("tributary_access_log", LOGGED)});
         let config = with_destinations(config, &destinations)
@@ -70,7 +70,7 @@ impl SoakEnvironment {
         Ok(Self { envoy, collectors, _upstream: upstream })
     }
 
-    /// The address that takes requests.
+    /// The address on which Envoy accepts requests.
     pub(super) fn ingress(&self) -> Result<SocketAddr> {
         self.envoy.listener(LISTENER)
     }

@@ -1,4 +1,4 @@
-//! Faults of collectors: random, independent of each other, and temporary.
+//! Makes collectors fail: at random, independently of each other, and for a few seconds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use tributary_tests::sink::{Fault, Sink};
 
 use super::environment::FaultyCollector;
 
-/// The longest duration of a fault mode, in steps of the schedule, which has one each second.
+/// The longest duration of a fault mode, in steps of the schedule. A step takes one second.
 const STEPS_MAX: u64 = 4;
 
-/// Longer than the export interval, shorter than the timeout of an export.
+/// The delay of slow responses: longer than the export interval, shorter than the timeout of an export.
 const SLOW_DELAY: Duration = Duration::from_millis(800);
-/// More than Envoy buffers of a response.
+/// The size of a response that is too large: more than Envoy buffers of a response.
 const FLOOD_BYTES: usize = 33 << 20;
 
 /// A behaviour of a collector.
 pub(super) struct FaultMode {
-    /// Its name in reports.
+    /// The name of the mode in reports.
     name: &'static str,
-    /// Its probability, relative to the other modes.
+    /// The probability of the mode, relative to the other modes.
     weight: u64,
-    /// Whether deltas are lost. The collector's sums are then too low, and the ledger reports by how much in
-    /// total, but not by metric.
+    /// Whether the mode loses deltas. The sums of the collector are then too low. The ledger reports the
+    /// total of the lost observations, but not the number for each metric.
     loses_deltas: bool,
     apply: fn(&Sink),
 }
@@ -33,7 +33,7 @@ const fn mode(name: &'static str, apply: fn(&Sink)) -> FaultMode {
     FaultMode { name, weight: 1, loses_deltas: false, apply }
 }
 
-/// All modes. A 400 and a 500 forbid a retry.
+/// All modes. The status codes 400 and 500 forbid a retry.
 static MODES: [FaultMode; 13] = [
     FaultMode { weight: 8, ..mode("healthy", |_| ()) },
     mode("503", |sink| sink.fail_always(Fault::status(503))),
@@ -55,13 +55,13 @@ static MODES: [FaultMode; 13] = [
 /// The random fault modes of all collectors.
 pub(super) struct FaultSchedule {
     random: Rng,
-    /// For each collector, the steps that its fault mode still lasts.
+    /// For each collector, the number of steps until its fault mode ends.
     steps_left: Vec<u64>,
     /// How often each mode was drawn.
     pub(super) drawn: BTreeMap<&'static str, u64>,
 }
 
-/// All modes with their probabilities, for people.
+/// A text table of all modes and their probabilities.
 pub(super) fn table() -> String {
     let total: u64 = MODES.iter().map(|mode| mode.weight).sum();
     let line = |mode: &FaultMode| format!("{:<16} {} of {total}", mode.name, mode.weight);
@@ -69,12 +69,12 @@ pub(super) fn table() -> String {
 }
 
 impl FaultSchedule {
-    /// The same seed gives the same modes.
+    /// Creates a schedule of random modes. The same seed gives the same modes.
     pub(super) fn new(seed: u64) -> Self {
         Self { random: Rng::with_seed(seed), steps_left: Vec::new(), drawn: BTreeMap::new() }
     }
 
-    /// Advances by one step: collectors whose mode is over get another one.
+    /// Advances by one step: a collector whose mode has ended gets another mode.
     pub(super) fn advance(&mut self, collectors: &[FaultyCollector]) {
         self.steps_left.resize(collectors.len(), 0);
         for (steps_left, collector) in self.steps_left.iter_mut().zip(collectors) {

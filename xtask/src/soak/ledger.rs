@@ -10,27 +10,29 @@ use tributary_tests::scene::{COUNTER, DURATION};
 
 use super::environment::{LOGGED, STREAMED, SoakEnvironment};
 
-/// Several export intervals and the longest backoff; a request that has not arrived by then is lost.
+/// The time limit for counts to reach all collectors: several export intervals and the longest backoff. A
+/// request that has not arrived by then is lost.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
 const TOTAL: &str = "http.ingress.downstream_rq_total";
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-/// One each by the filter, the access logger and the log stream.
+/// The filter, the access logger and the log stream each observe every request once.
 const OBSERVATIONS_PER_REQUEST: u64 = 3;
 
-/// Checks of the ledger so far.
+/// The results of all checks of the ledger so far.
 #[derive(Debug, Default)]
 pub(super) struct LedgerMonitor {
     pub(super) checks: u64,
-    /// The most observations that were in flight at a time: requests that Envoy counted, not yet aggregated.
+    /// The maximum number of observations in flight: Envoy has counted their requests, but the service
+    /// has not aggregated them yet.
     pub(super) gap_max: u64,
 }
 
-/// The same requests by independent counts.
+/// Independent counts of the same requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct SoakCounts {
     /// Requests counted by Envoy's own statistics.
     pub(super) envoy: u64,
-    /// Observations of the workers.
+    /// Observations that the workers made.
     pub(super) observed: u64,
     /// Observations that the service aggregated.
     pub(super) aggregated: u64,
@@ -42,13 +44,13 @@ pub(super) struct SoakCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct CollectorCounts {
     pub(super) name: &'static str,
-    /// In the filter's histograms.
+    /// Requests in the filter's histograms.
     pub(super) filter: u64,
-    /// Counted by the access logger.
+    /// Requests counted by the access logger.
     pub(super) access_log: u64,
-    /// Counted by the log stream.
+    /// Requests counted by the log stream.
     pub(super) log_stream: u64,
-    /// In the counter in shared data.
+    /// Requests in the counter that workers keep in shared data.
     pub(super) shared_data: u64,
 }
 
@@ -84,7 +86,7 @@ impl LedgerMonitor {
             "{aggregated} observations were aggregated, but only {observed} were made"
         );
         let collected: Vec<CollectorCounts> = collected(environment);
-        // Workers go on counting meanwhile, so the upper bound is read last.
+        // Workers count further requests during this check, so the upper bound is read last.
         let requests = environment.envoy.admin().counter(TOTAL).await?;
         let observed_max = requests.saturating_mul(OBSERVATIONS_PER_REQUEST);
         ensure!(observed <= observed_max, "{observed} observations were made of {requests} requests");
@@ -104,7 +106,7 @@ impl LedgerMonitor {
     }
 }
 
-/// The counts, as soon as all agree or after the time limit.
+/// Waits until all counts agree or the time limit has passed, and returns the counts.
 pub(super) async fn await_counts(sent: u64, environment: &SoakEnvironment) -> Result<SoakCounts> {
     let agreed = poll::until("all counts to agree", ARRIVAL_LIMIT, async || {
         let counts = read_counts(environment).await?;
@@ -112,7 +114,7 @@ pub(super) async fn await_counts(sent: u64, environment: &SoakEnvironment) -> Re
     });
     match agreed.await {
         Ok(counts) => Ok(counts),
-        // The report shows the differences.
+        // After the time limit, the report shows the differences.
         Err(_) => read_counts(environment).await,
     }
 }
@@ -138,7 +140,7 @@ fn collected(environment: &SoakEnvironment) -> Vec<CollectorCounts> {
     collected.collect()
 }
 
-/// The statistics of the exports.
+/// Reads the statistics of the exports.
 ///
 /// # Errors
 /// Envoy does not answer, or a collector received an invalid request.
@@ -162,7 +164,7 @@ pub(super) async fn exports(environment: &SoakEnvironment) -> Result<ExportStats
 }
 
 impl CollectorCounts {
-    /// All four counts.
+    /// The counts of all four metrics.
     fn counts(&self) -> [u64; 4] {
         [self.filter, self.access_log, self.log_stream, self.shared_data]
     }

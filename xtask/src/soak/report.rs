@@ -16,7 +16,7 @@ pub(super) struct SoakReport {
     pub(super) seed: u64,
     pub(super) seconds: f64,
     pub(super) requests: u64,
-    /// Requests that failed for the load generator.
+    /// Requests that the load generator reports as failed.
     pub(super) failed: u64,
     #[serde(skip)]
     pub(super) first_failure: Option<String>,
@@ -24,17 +24,18 @@ pub(super) struct SoakReport {
     pub(super) lost: u64,
     pub(super) totals: SoakCounts,
     /// How often the ledger was checked.
-    pub(super) ledger_looks: u64,
-    /// The most observations that were in flight at a time.
+    pub(super) ledger_checks: u64,
+    /// The maximum number of observations in flight.
     pub(super) ledger_gap_max: u64,
     /// How often each fault mode was drawn.
     pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) exports: ExportStats,
-    /// Envoy's memory after 10 %, 50 % and 100 % of the time.
+    /// Envoy's resident memory after 10 %, 50 % and 100 % of the time, in MiB.
     pub(super) resident_mib: [u64; 3],
 }
 
-/// Returns Envoy's memory after 10 %, 50 % and 100 % of the time, in MiB, from its bytes at each second.
+/// Returns Envoy's memory after 10 %, 50 % and 100 % of the time, in MiB. `bytes` is its memory at each
+/// second.
 pub(super) fn resident_mib(bytes: &[u64]) -> [u64; 3] {
     let last = bytes.len().saturating_sub(1);
     [10, 50, 100].map(|percent| bytes.get(last * percent / 100).copied().unwrap_or(0) / MIB)
@@ -77,7 +78,7 @@ impl fmt::Display for SoakReport {
         writeln!(
             formatter,
             " ledger         {} checks, at most {} observations in flight",
-            self.ledger_looks, self.ledger_gap_max
+            self.ledger_checks, self.ledger_gap_max
         )?;
         writeln!(
             formatter,
@@ -103,7 +104,7 @@ mod tests {
             first_failure: None,
             lost: totals.lost(9),
             totals,
-            ledger_looks: 0,
+            ledger_checks: 0,
             ledger_gap_max: 0,
             faults: BTreeMap::new(),
             exports: ExportStats { succeeded: 1, failed: 0, points_dropped: 0, points_rejected: 0 },

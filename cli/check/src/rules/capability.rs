@@ -1,5 +1,5 @@
-//! Calls that the host forbids: a `capability_restriction_config` that is not empty lists all that are
-//! allowed.
+//! Finds host functions and callbacks that a module needs and the host forbids. If a
+//! `capability_restriction_config` is not empty, only the capabilities that it lists are allowed.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use tributary_worker_filter::root as worker_filter;
 use crate::finding::{Finding, Rule};
 use crate::plugin::{ConfiguredPlugin, ModuleKind};
 
-/// The host functions that every module calls. The modules declare their callbacks.
+/// The host functions that every module calls. Callbacks are not listed here: each module declares its own.
 const CALLED_BY_ALL: &[&str] = &[
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
@@ -24,7 +24,7 @@ const CALLED_BY_ALL: &[&str] = &[
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// The further host functions that `worker_filter.wasm` calls.
+/// The host functions that `worker_filter.wasm` calls, besides [`CALLED_BY_ALL`].
 const CALLED_BY_WORKER: &[&str] = &[
     "proxy_call_foreign_function",
     "proxy_enqueue_shared_queue",
@@ -44,7 +44,7 @@ const CALLED_BY_FULL_WORKER: &[&str] = &[
     "proxy_send_local_response",
 ];
 
-/// The further host functions that `service.wasm` calls.
+/// The host functions that `service.wasm` calls, besides [`CALLED_BY_ALL`].
 const CALLED_BY_SERVICE: &[&str] = &[
     "proxy_dequeue_shared_queue",
     "proxy_get_header_map_value",
@@ -56,11 +56,11 @@ const CALLED_BY_SERVICE: &[&str] = &[
     "random_get",
 ];
 
-/// The further host functions that `console.wasm` calls.
+/// The host functions that `console.wasm` calls, besides [`CALLED_BY_ALL`].
 const CALLED_BY_CONSOLE: &[&str] = &["proxy_get_header_map_pairs", "proxy_send_local_response"];
 
 /// Host functions that modules import but do not call: the vtables of the SDK's contexts refer to the default
-/// methods of its traits. They need not be allowed.
+/// methods of its traits. A configuration need not allow these functions.
 pub const LINKED_BY_SDK: &[&str] = &[
     "proxy_close_stream",
     "proxy_continue_stream",
@@ -75,7 +75,8 @@ pub const LINKED_BY_SDK: &[&str] = &[
     "proxy_set_property",
 ];
 
-/// The other names that Envoy 1.40 knows; any further name is a typo.
+/// All other capabilities of Envoy 1.40, separated by spaces. A name that is in none of these lists is a
+/// typo.
 const OTHERS: &str = "args_get args_sizes_get clock_time_get environ_get environ_sizes_get fd_close \
                       fd_fdstat_get fd_prestat_dir_name fd_prestat_get fd_read fd_seek fd_write path_open \
                       proc_exit proxy_clear_route_cache proxy_continue_request proxy_continue_response \
@@ -102,7 +103,7 @@ pub fn needed(module: ModuleKind) -> Vec<&'static str> {
     needed
 }
 
-/// What all modules together need.
+/// The callbacks of all modules and the host functions that they call.
 pub fn needed_by_all() -> BTreeSet<&'static str> {
     let modules = [ModuleKind::Worker, ModuleKind::FullWorker, ModuleKind::Service, ModuleKind::Console];
     modules.into_iter().flat_map(needed).collect()

@@ -1,4 +1,4 @@
-//! Dimensions that one client can fill with values that it invents.
+//! Finds dimensions whose number of values one client can raise without limit.
 
 use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::quoted;
@@ -6,7 +6,7 @@ use tributary_proto::config::quoted;
 use crate::finding::{Finding, Rule};
 use crate::plugin::ConfiguredPlugin;
 
-/// Finds the dimensions whose values a client chooses and nothing limits.
+/// Finds the dimensions whose values a client chooses and whose number of values nothing limits.
 pub(super) fn judge(plugin: &ConfiguredPlugin<'_>, config: &WorkerConfig) -> Vec<Finding> {
     let calls = config.plan.calls.iter().map(|calls| &calls.group);
     let groups = std::iter::once(&config.plan.main).chain(calls);

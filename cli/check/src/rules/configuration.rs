@@ -1,4 +1,4 @@
-//! The results of the modules' own validators.
+//! Validates the configuration of each plugin with the validator of its module.
 
 use tributary_console::config::ConsoleConfig;
 use tributary_plan::config::WorkerConfig;
@@ -12,7 +12,8 @@ use crate::plugin::{Configuration, ConfiguredPlugin, ModuleKind};
 use crate::yaml::embedded;
 use crate::yaml::json::to_json;
 
-/// Judges a plugin's configuration with its module's validator, and adds a valid one to `accepted`.
+/// Judges a plugin's configuration with its module's validator. A plugin with a valid configuration is added
+/// to `accepted`.
 pub(super) fn judge<'a>(
     plugin: &'a ConfiguredPlugin<'a>,
     accepted: &mut AcceptedPlugins<'a>,
@@ -57,8 +58,8 @@ fn parse<'a>(
     Ok(())
 }
 
-/// Reports the keys that `worker_filter.wasm` rejects, in its own words: the validator here has all features,
-/// so it accepts them.
+/// Reports the keys that only `worker_filter_full.wasm` accepts, with the message of
+/// `worker_filter.wasm`. The validator in this program has all features, so it accepts these keys.
 fn reject_keys_of_full_worker(plan: &Plan) -> Result<(), Problems> {
     config::read(b"", |root| {
         let mut note = |key: &str| root.note(key, "a key of worker_filter_full.wasm", "only in that module");

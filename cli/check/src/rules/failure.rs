@@ -1,4 +1,4 @@
-//! Failed requests and lost counts after a module fails, as measured on Envoy 1.40.0.
+//! Reports which requests fail and which counts are lost after a module fails, as measured on Envoy 1.40.0.
 
 use crate::finding::{Finding, Rule, Severity};
 use crate::plugin::{ConfiguredPlugin, ExtensionPoint, FailureHandling, FailurePolicy, ModuleKind};
@@ -19,7 +19,7 @@ pub(super) fn judge(plugin: &ConfiguredPlugin<'_>) -> Option<Finding> {
         }
         (ExtensionPoint::Bootstrap { .. }, _) | (_, FailurePolicy::Reload) => return None,
         (ExtensionPoint::HttpFilter, FailurePolicy::Closed) => {
-            (Severity::Error, "its worker answers every request with 503", *remedy)
+            (Severity::Error, "its worker responds to every request with 503", *remedy)
         }
         (ExtensionPoint::NetworkFilter, FailurePolicy::Closed) => {
             (Severity::Error, "its worker closes every connection", *remedy)

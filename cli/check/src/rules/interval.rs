@@ -1,11 +1,12 @@
-//! Intervals that contradict each other.
+//! Finds intervals of workers, services and consoles that contradict each other.
 
 use std::time::Duration;
 
 use super::AcceptedPlugins;
 use crate::finding::{Finding, Rule};
 
-/// Compares the flush interval of the workers with the export interval, the idle time and the console's wait.
+/// Compares the longest flush interval of the workers with the shortest export interval and the idle time of
+/// each service, and with the time that each console waits for workers.
 pub(super) fn judge(accepted: &AcceptedPlugins<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let flushes = accepted.workers.iter().map(|(worker, config)| (worker, config.flush.interval));

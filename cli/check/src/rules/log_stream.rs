@@ -1,4 +1,4 @@
-//! Access loggers whose records do not match what a log stream reads.
+//! Finds access loggers whose records do not match what a log stream reads.
 
 use tributary_plan::log_schema::{LogSchema, SEPARATOR};
 use tributary_plan::source::ROOTS;
@@ -8,8 +8,8 @@ use crate::envoy::FluentdLogger;
 use crate::finding::{Finding, Rule};
 use crate::yaml::node_ref::NodeRef;
 
-/// Judges each logger that may feed a log stream: its names must match its values and include all that is
-/// read, and it must not log open requests.
+/// Judges each logger that may feed a log stream. The names in its tag must match the values in its
+/// record and include every attribute that the log stream reads, and the logger must not log open requests.
 pub(super) fn judge(loggers: &[FluentdLogger<'_>], accepted: &AcceptedPlugins<'_>) -> Vec<Finding> {
     let streams = accepted.workers.iter().filter(|(_, config)| config.log_stream);
     let schemas: Vec<_> = streams.map(|(_, config)| LogSchema::new(&config.plan)).collect();
@@ -26,7 +26,8 @@ pub(super) fn judge(loggers: &[FluentdLogger<'_>], accepted: &AcceptedPlugins<'_
     findings
 }
 
-/// Whether a logger's tag contains the name of an attribute; other loggers do not feed a log stream.
+/// Whether a logger's tag contains the name of an attribute. A logger without such a name does not feed a log
+/// stream.
 fn names_attributes(log: &NodeRef<'_>) -> bool {
     let is_attribute = |name: &str| ROOTS.iter().any(|root| name.split('.').next() == Some(root));
     log.text_of("tag").is_some_and(|tag| words(tag).any(is_attribute))

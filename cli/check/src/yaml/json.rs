@@ -1,14 +1,14 @@
-//! Converts YAML to the JSON that a module receives, which depends on the reader of the file.
+//! Converts YAML to the JSON that a module receives. The JSON depends on the program that reads the file.
 
 use saphyr_parser::ScalarStyle;
 use serde_json::{Number, Value as Json};
 
 use super::{Node, YamlValue};
 
-/// The reader of a file.
+/// The rules by which the program that reads a file converts its scalars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Envoy's YAML: only integers of 32 bits stay numbers; larger ones and fractions become text
+    /// YAML that Envoy reads: only 32-bit integers stay numbers; larger integers and fractions become text
     /// (`ValueUtil::loadFromYaml`).
     Envoy,
     /// JSON that Envoy reads, or a manifest that Kubernetes reads: numbers stay numbers.
@@ -16,7 +16,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The reader of a file, by its name, where Envoy itself reads it.
+    /// The dialect of a file that Envoy itself reads, by the name of the file.
     pub fn of_file(name: &str) -> Self {
         if name.ends_with(".json") { Self::Json } else { Self::Envoy }
     }
@@ -58,7 +58,8 @@ fn integer(text: &str) -> Option<i64> {
     radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| text.parse().ok())
 }
 
-/// Parses a fraction. Words that Rust accepts, such as `inf`, are text here.
+/// Parses a fraction. Returns `None` for words that Rust parses as numbers, such as `inf`: here they are
+/// text.
 fn fraction(text: &str) -> Option<f64> {
     text.bytes().any(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -3,14 +3,15 @@
 use super::Node;
 use super::json::Dialect;
 
-/// One document of a file.
+/// One YAML document of a file.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The file's name as it was given.
+    /// The name of the file, as in the arguments of the command.
     pub file: String,
-    /// The start of its paths: `EnvoyFilter NAME`, or empty.
+    /// The prefix of the paths of its values, such as `EnvoyFilter NAME`; empty if the document is no
+    /// manifest.
     pub label: String,
-    /// The reader of the file.
+    /// How the program that reads the file converts scalars.
     pub dialect: Dialect,
     /// The root node.
     pub root: Node,
@@ -34,7 +35,7 @@ impl Document {
 }
 
 impl<'a> NodeRef<'a> {
-    /// A value that was parsed from the text of this node.
+    /// Refers to a value that was parsed from the text of this node; its path is the path of this node.
     pub fn embedded(&self, node: &'a Node) -> Self {
         Self { node, ..self.clone() }
     }
@@ -88,7 +89,7 @@ impl<'a> NodeRef<'a> {
         self.node.get(path)?.text()
     }
 
-    /// Whether the value at a path of keys is present and true.
+    /// Whether the value at a path of keys is present, and is true in YAML.
     pub fn is_true(&self, path: &str) -> bool {
         matches!(self.text_of(path), Some("true" | "True" | "TRUE" | "yes" | "on"))
     }

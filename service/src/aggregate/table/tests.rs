@@ -1,4 +1,4 @@
-//! The table, by what destinations get of it.
+//! Tests of the table: what destinations get from it.
 
 mod exemplars;
 mod proptests;
@@ -55,7 +55,7 @@ fn change(name: &str, change: i64) -> Batch {
 struct Exported {
     series: (String, Vec<u8>),
     window: (u64, u64),
-    /// `None` for the end. For a histogram, how many values are in it.
+    /// The value of a sum, or the number of values in a histogram; `None` if the series has ended.
     count: Option<i64>,
     exemplar: Option<u64>,
 }
@@ -95,7 +95,7 @@ fn count(point: &Point) -> i64 {
     }
 }
 
-/// Exports everything, some rows at a time; the destination confirms it if `is_confirmed`.
+/// Exports everything, some rows at a time; the destination confirms each export if `is_confirmed`.
 fn export(
     table: &mut Table,
     destination: DestinationId,
@@ -131,7 +131,7 @@ fn series_past_the_limit_are_counted_in_the_overflow_series() {
 }
 
 #[test]
-fn series_that_stand_for_invented_values_have_a_reserve_past_the_limit() {
+fn series_without_client_values_have_a_reserve_past_the_limit() {
     let mut table = table(4);
     let names = ["a", "b", "c", "d", "e", "_OTHER", "x_OTHER", "_OTHER"];
     table.merge(batch("m", &names.map(|name| (name, 1))), 9);
@@ -172,7 +172,7 @@ fn metrics_with_one_name_but_another_unit_are_separate() {
 }
 
 #[test]
-fn deltas_are_contiguous_and_carry_what_did_not_arrive() {
+fn deltas_are_contiguous_and_include_what_did_not_arrive() {
     let mut table = table(10);
     table.merge(batch("m", &[("a", 1)]), 9);
     let windows = |table: &mut Table, now, is_confirmed| {

@@ -59,7 +59,7 @@ fn a_failed_slice_is_sent_again_from_its_start_after_growing_waits() {
         now += wait * SECOND;
     }
     assert_eq!(delivery.due(now), Some(cursor(5)));
-    assert_eq!(delivery.failed(now, None, 0), (4, Duration::from_secs(8)), "Envoy refused the call");
+    assert_eq!(delivery.failed(now, None, 0), (4, Duration::from_secs(8)), "Envoy rejected the call");
     delivery.due(now + 8 * SECOND);
     delivery.sent(now + 8 * SECOND);
     assert_eq!(delivery.accepted(now + 8 * SECOND, None), 4);
@@ -87,7 +87,24 @@ fn a_rejected_slice_does_not_delay_the_next() {
 }
 
 #[test]
-fn a_missing_response_is_given_up() {
+fn after_a_dropped_slice_the_next_one_waits_for_the_backoff() {
+    let mut delivery = delivery();
+    delivery.due(10 * SECOND);
+    delivery.sent(10 * SECOND);
+    assert_eq!(delivery.dropped(11 * SECOND, Some(cursor(5)), None, 0), (1, Duration::from_secs(1)));
+    assert_eq!(delivery.due(12 * SECOND - 1), None);
+    assert_eq!(delivery.due(12 * SECOND), Some(cursor(5)));
+    delivery.sent(12 * SECOND);
+    assert_eq!(
+        delivery.dropped(13 * SECOND, None, Some(Duration::from_secs(3)), 0),
+        (2, Duration::from_secs(7)),
+        "the rest of the interval"
+    );
+    assert_eq!(delivery.due(20 * SECOND), Some(Cursor::default()));
+}
+
+#[test]
+fn a_missing_response_is_a_timeout() {
     let mut delivery = delivery();
     delivery.due(10 * SECOND);
     delivery.sent(10 * SECOND);

@@ -1,8 +1,8 @@
-//! OTLP requests, in protobuf and in JSON, which differ only in how a field is written: one walk over the
-//! points serves both.
+//! OTLP requests in protobuf and in JSON. The two differ only in how a field is written, so both use the
+//! same code to iterate over the points.
 //!
-//! `schema/otlp.proto` has the fields: each has its number for protobuf and its key for JSON here. The
-//! attributes of a point are copied unchanged, so nothing is allocated for a point in protobuf.
+//! `schema/otlp.proto` lists the fields; the code has the number of each for protobuf and its key for
+//! JSON. The attributes of a point are copied unchanged, so nothing is allocated for a point in protobuf.
 
 mod writer;
 
@@ -82,7 +82,7 @@ fn metric(out: &mut Writer, points: &MetricPoints<'_>) {
     });
 }
 
-/// Writes a point of any kind. `bounds` is the encoded field of its bounds.
+/// Writes a point of any kind. `bounds` is the encoded field with the bounds of its buckets.
 fn point(out: &mut Writer, metric: &Metric, bounds: &[u8], point: &DataPoint<'_>) {
     let (attributes, exemplars, flags) = match metric.kind {
         Kind::Counter | Kind::UpDownCounter => (7, 5, 8),
@@ -128,7 +128,7 @@ fn point(out: &mut Writer, metric: &Metric, bounds: &[u8], point: &DataPoint<'_>
     }
 }
 
-/// Writes what both kinds of histograms have: count, sum, minimum and maximum.
+/// Writes the fields that both kinds of histograms have: count, sum, minimum and maximum.
 fn totals(out: &mut Writer, metric: &Metric, count: u64, sum: u128, extremes: [(u32, &str, Option<u64>); 2]) {
     out.fixed64(4, "count", count);
     out.double(5, "sum", metric.in_unit(sum));

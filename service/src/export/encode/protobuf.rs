@@ -1,10 +1,10 @@
 //! Writes fields of protobuf messages into a buffer.
 //!
-//! As prost messages, points cost 6 to 8 times as much: each is allocated in parts, and measured once for
-//! each message around it. Here a message is written after space for its length. Keys, lengths and
-//! fixed-width numbers are written here too: `prost::encoding` appends byte by byte through `BufMut`, which
-//! costs 1.3 times as much for OTLP and 1.1 times for remote write, since this crate is compiled for size.
-//! Everything else comes from `prost::encoding`.
+//! As prost messages, points would cost 6 to 8 times as much: prost allocates parts of each point, and
+//! measures it once for each message around it. This module reserves space for the length before a
+//! message. Keys, lengths and fixed-width numbers are written here too: `prost::encoding` appends byte by
+//! byte through `BufMut`, which costs 1.3 times as much for OTLP and 1.1 times for remote write, since
+//! this crate is compiled for size. Everything else uses `prost::encoding`.
 
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
@@ -29,7 +29,7 @@ pub(super) fn fixed64(out: &mut Vec<u8>, field: u32, bytes: [u8; 8]) {
     out.extend_from_slice(&bytes);
 }
 
-/// Writes a list of the same, unless it is empty.
+/// Writes a packed list of fixed-width 64-bit numbers, unless it is empty.
 pub(super) fn fixed64s(out: &mut Vec<u8>, field: u32, values: impl ExactSizeIterator<Item = [u8; 8]>) {
     if values.len() == 0 {
         return;
@@ -55,7 +55,7 @@ fn start(out: &mut Vec<u8>, field: u32) -> usize {
     out.len().saturating_sub(1)
 }
 
-/// Writes the length of what follows `at` there. Usually one byte is enough; otherwise the rest is moved.
+/// Writes the length of a message into the byte at `at`. Moves the message if one byte is not enough.
 fn finish(out: &mut Vec<u8>, at: usize) {
     let (from, to) = (at.saturating_add(1), out.len());
     let length = as_u64(to.saturating_sub(from));

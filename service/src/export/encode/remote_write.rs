@@ -30,13 +30,13 @@ const SERIES_SAMPLES: u32 = 2;
 const SERIES_EXEMPLARS: u32 = 3;
 const SERIES_HISTOGRAMS: u32 = 4;
 
-/// Bytes of a sample's value with its key.
+/// The number of bytes of a sample's value with its key.
 const VALUE_BYTES: usize = 9;
 
-/// The series with the other attributes of the resource.
+/// The name of the series whose labels are the resource attributes that are not in `job` and `instance`.
 const TARGET_INFO: &str = "target_info";
 
-/// Encodes a part of a WriteRequest. The first, which has a time, includes `target_info`.
+/// Encodes a part of a WriteRequest. The first part, for which a time is given, includes `target_info`.
 pub(super) fn part(
     resource: &Resource,
     metrics: &[MetricPoints<'_>],
@@ -68,14 +68,14 @@ pub(super) fn part(
     Encoded { bytes: request.out, ..counted }
 }
 
-/// What the series of one metric have in common.
+/// The labels and the metric that the series of one metric have in common.
 #[derive(Debug)]
 struct Family<'a> {
     metric: &'a Metric,
     name: String,
-    /// The label `__name__` of the sample itself, encoded.
+    /// The label `__name__` without a suffix, encoded.
     label: Vec<u8>,
-    /// The same for the parts of a histogram.
+    /// The label `__name__` with the suffix `_bucket`; then with `_sum` and `_count`.
     bucket_label: Vec<u8>,
     sum_label: Vec<u8>,
     count_label: Vec<u8>,
@@ -83,7 +83,7 @@ struct Family<'a> {
     les: Vec<Vec<u8>>,
 }
 
-/// The encoded labels of one series: those of the point, and those in which its series differ.
+/// The encoded labels of one series: those of its point, and those in which the point's series differ.
 #[derive(Clone, Copy, Debug)]
 struct Series<'a> {
     labels: &'a Labels,
@@ -96,7 +96,7 @@ struct Request {
     out: Vec<u8>,
     /// The encoded time of the current samples.
     time: Vec<u8>,
-    /// What follows the labels of the current series.
+    /// The bytes that follow the labels of the current series.
     rest: Vec<u8>,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Family<'a> {
 }
 
 impl Request {
-    /// Writes the series of a point. Returns false if this encoding cannot represent it.
+    /// Writes the series of a point. Returns false if remote write cannot represent the point.
     fn point(&mut self, family: &Family<'_>, target: &Target, point: &DataPoint<'_>) -> bool {
         let metric = family.metric;
         let labels = &Labels::new(attributes::iter(point.attributes), target);
@@ -147,7 +147,7 @@ impl Request {
         true
     }
 
-    /// Writes a histogram with explicit bounds; without a histogram, staleness markers for its series.
+    /// Writes a histogram with explicit bounds; staleness markers for its series if there is no histogram.
     fn classic(
         &mut self,
         family: &Family<'_>,
@@ -156,7 +156,7 @@ impl Request {
         point: &DataPoint<'_>,
     ) {
         let Kind::Histogram { bounds } = &family.metric.kind else { return };
-        // It belongs to the bucket that counted its value.
+        // The exemplar belongs to the bucket that counted its value.
         let exemplar_at =
             point.exemplar.map(|exemplar| bounds.partition_point(|bound| *bound < exemplar.value()));
         let exemplar = encoded_exemplar(family.metric, point.exemplar);
@@ -220,7 +220,7 @@ impl Request {
     }
 }
 
-/// Encodes an exemplar as a field of a series; empty without an exemplar.
+/// Encodes an exemplar as a field of a series; returns no bytes if there is no exemplar.
 fn encoded_exemplar(metric: &Metric, exemplar: Option<&Exemplar>) -> Vec<u8> {
     let Some(exemplar) = exemplar else { return Vec::new() };
     let id = |name: &str, id: &[u8]| wire::Label {

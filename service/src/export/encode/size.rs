@@ -1,7 +1,7 @@
-//! Upper bounds for the size of a request before it is encoded and compressed, to cut it where it would
-//! become too large.
+//! Upper bounds for the size of a request before it is encoded and compressed. They show where a request
+//! must end before it becomes too large.
 //!
-//! Numbers are often shorter than their bounds. Strings, which make up most of a request, are counted
+//! Numbers often need fewer bytes than their bounds. Strings, which are most of a request, are counted
 //! exactly.
 
 use prost::encoding::encoded_len_varint;
@@ -24,7 +24,7 @@ pub struct SizeHint {
     encoding: Encoding,
     /// The maximum number of bytes of a request without its metrics.
     pub request: usize,
-    /// The bytes that the resource adds to each series.
+    /// The number of bytes that the resource adds to each series.
     per_series: usize,
 }
 
@@ -40,7 +40,7 @@ impl SizeHint {
             Encoding::OtlpJson => {
                 (256 + of_all(|key, value| 64 + escaped(key.as_bytes()) + escaped(value.as_bytes())), 0)
             }
-            // Job and instance have the values of three attributes; one more series has all attributes.
+            // `job` and `instance` have the values of three attributes; `target_info` has all attributes.
             Encoding::RemoteWrite => (
                 256 + of_all(|key, value| 64 + key.len() + value.len()),
                 32 + of_all(|key, value| match key {
@@ -58,7 +58,7 @@ impl SizeHint {
         match self.encoding {
             Encoding::OtlpProtobuf => 48 + texts.map(|text| text.len()).iter().sum::<usize>(),
             Encoding::OtlpJson => 192 + texts.map(|text| escaped(text.as_bytes())).iter().sum::<usize>(),
-            // Metadata, whose name contains the unit in a longer form.
+            // The metadata of the metric, whose name contains the unit in a longer form.
             Encoding::RemoteWrite => {
                 128 + texts.map(|text| text.len()).iter().sum::<usize>() + metric.unit.len()
             }
@@ -75,7 +75,7 @@ impl SizeHint {
     }
 
     fn remote_write(&self, metric: &Metric, point: &DataPoint<'_>) -> usize {
-        // A label is longer than its attribute by a prefix and the text of a number.
+        // A label may be longer than its attribute: by a prefix, and by the text of a number.
         let labels = point.attributes.len() + count(point.attributes) * 48 + self.per_series;
         let series = 96 + metric.name.len() + metric.unit.len() + labels;
         let own = match (point.value.as_deref(), &metric.kind) {
@@ -120,7 +120,7 @@ fn json(point: &DataPoint<'_>) -> usize {
         }
 }
 
-/// Returns the number of attributes without reading them.
+/// Returns the number of attributes in canonical bytes without decoding them.
 fn count(canonical: &[u8]) -> usize {
     attributes::encoded(canonical).count()
 }

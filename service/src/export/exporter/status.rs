@@ -1,4 +1,4 @@
-//! The status of one destination: for statistics, metrics, other plugins, and the log.
+//! The status of one destination, which is reported in statistics, metrics, shared data and the log.
 
 use std::time::Duration;
 
@@ -10,17 +10,30 @@ use tributary_proto::duration::{self, as_ns};
 use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use super::InFlight;
-use super::totals::{ExportTotals, NO_ANSWER, REJECTED, error_type};
-use crate::export::destination::DestinationConfig;
+use super::totals::{ExportTotals, REJECTED, error_type};
+use crate::export::destination::{DestinationConfig, statistic_name};
 use crate::export::points::Temporality;
-use crate::stats::{DropReason, ServiceStats};
+use crate::stats::{DropReason, ProcessCounter, ServiceStats};
 
 /// The number of failed cycles in a row after which a destination counts as stuck.
 const PATIENCE_INTERVALS: u32 = 3;
-/// How often a fault that lasts is logged.
+/// The statistic of [`ExporterStatus::points_possibly_duplicated`]; the destination's name follows.
+const POSSIBLY_DUPLICATED: &str = "tributary_points_possibly_duplicated";
+/// The minimum time between two log lines about a fault that lasts.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 const NOTHING_LOST: &str = "nothing is lost";
+
+/// What a request without a confirmation means for its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// The request is sent again. Either the collector does not have the data, or a duplicate is harmless.
+    NothingLost,
+    /// The request is sent again although the collector may have the data.
+    PossiblyDuplicated,
+    /// The request is not sent again, because the collector may have the data.
+    Dropped,
+}
 
 /// The status of one destination.
 #[derive(Debug)]
@@ -30,6 +43,8 @@ pub struct ExporterStatus {
     pub state: Export,
     /// The results of the exports.
     pub totals: ExportTotals,
+    /// The number of delta points that were sent again although the collector may have them.
+    pub points_possibly_duplicated: ProcessCounter,
     faults: RateLimit,
 }
 
@@ -45,20 +60,15 @@ impl ExporterStatus {
             ..Export::default()
         };
         let (totals, faults) = (ExportTotals::default(), RateLimit::new(LOG_INTERVAL));
-        Self { temporality: destination.temporality, state, totals, faults }
+        let statistic = format!("{POSSIBLY_DUPLICATED}.{}", statistic_name(&destination.name));
+        let points_possibly_duplicated = ProcessCounter::define(&statistic);
+        Self { temporality: destination.temporality, state, totals, points_possibly_duplicated, faults }
     }
 
-    /// Records that Envoy refused to send a request.
+    /// Records that Envoy rejected a call.
     pub(super) fn record_unsent(&mut self, reason: &str, stats: &ServiceStats, now_unix_nano: u64) {
         self.count_failure(stats);
         self.fault(now_unix_nano, reason, NOTHING_LOST);
-    }
-
-    /// Records that a call was given up.
-    pub(super) fn record_given_up(&mut self, duration_ns: u64, stats: &ServiceStats, now_unix_nano: u64) {
-        self.count_failure(stats);
-        self.totals.call_ended(Some(NO_ANSWER.into()), duration_ns);
-        self.fault(now_unix_nano, "no response arrived", NOTHING_LOST);
     }
 
     /// Records that the collector accepted a request except for `rejected` points, after `failures`
@@ -93,23 +103,37 @@ impl ExporterStatus {
         }
     }
 
-    /// Records a response after which the points are sent again, with the number of failures in a row and the
-    /// wait.
-    pub(super) fn record_retry(
+    /// Records a request that was not confirmed, with the number of failures in a row and the wait before
+    /// the next request.
+    pub(super) fn record_unconfirmed(
         &mut self,
         call: &InFlight,
         status: Option<&[u8]>,
         (failures, wait): (u32, Duration),
+        consequence: Consequence,
         stats: &ServiceStats,
         now_unix_nano: u64,
     ) {
         self.count_failure(stats);
         self.totals.call_ended(Some(error_type(status)), call.duration_ns(now_unix_nano));
-        let status =
-            status.map_or("no status".into(), |status| format!("HTTP {}", String::from_utf8_lossy(status)));
+        let (next, loss) = match consequence {
+            Consequence::NothingLost => ("retry", NOTHING_LOST),
+            Consequence::PossiblyDuplicated => {
+                self.points_possibly_duplicated.add(call.points);
+                ("retry", "the collector may have these deltas already and then counts them twice")
+            }
+            Consequence::Dropped => {
+                self.totals.points_ended(Some(error_type(status)), call.points);
+                stats.drop_points(DropReason::Ambiguous, call.points);
+                ("next request", "these deltas are dropped, because the collector may have them already")
+            }
+        };
+        let status = status.map_or("no complete response".into(), |status| {
+            format!("HTTP {}", String::from_utf8_lossy(status))
+        });
         let wait = duration::format(wait);
-        let reason = format!("{status}, failure {failures} in a row, retry in {wait}");
-        self.fault(now_unix_nano, &reason, NOTHING_LOST);
+        let reason = format!("{status}, failure {failures} in a row, {next} in {wait}");
+        self.fault(now_unix_nano, &reason, loss);
     }
 
     /// Records that the collector rejected a request permanently.

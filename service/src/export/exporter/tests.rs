@@ -24,8 +24,9 @@ fn a_response_to_a_call_that_was_given_up_is_ignored() {
     let (name, unit, description) = ("m".to_owned(), "1".to_owned(), String::new());
     let metric = Metric { name, unit, description, divisor: 1, kind: Kind::Counter };
     assert!(table.set(MetricOrigin::Service, &metric, &[], Point::Counter(1), 1, 1));
-    // The timeout of the call and the time that Envoy may take for its response are 31 seconds.
-    for seconds in 1..=32 {
+    // The exporter waits for 31 seconds, the timeout of the call plus the grace period; then the backoff
+    // follows.
+    for seconds in 1..=33 {
         fake::with(|host| host.now_unix_nano = seconds * SECOND);
         let (calls, table) = (&FakeCalls, &mut table);
         let mut context = ExportContext { calls, table, resource: &resource, stats: &stats };

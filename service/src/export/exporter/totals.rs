@@ -1,4 +1,4 @@
-//! The results of one destination's exports, as the OpenTelemetry SDK conventions count them.
+//! The results of one destination's exports, counted as in the OpenTelemetry semantic conventions for SDKs.
 
 use std::borrow::Cow;
 
@@ -6,15 +6,15 @@ use tributary_proto::histogram::Histogram;
 
 /// The maximum number of error types; further ones count as [`OTHER`].
 const ERROR_TYPES_MAX: usize = 16;
-/// The `error.type` of all others (OpenTelemetry semantic conventions, `error.type`).
+/// The `error.type` of results beyond [`ERROR_TYPES_MAX`] (OpenTelemetry semantic conventions, `error.type`).
 const OTHER: &str = "_OTHER";
-/// The `error.type` of points that a collector rejected in an otherwise successful response (the same,
-/// `otel.sdk.exporter.*`).
+/// The `error.type` of points that a collector rejected in an otherwise successful response
+/// (OpenTelemetry semantic conventions, `otel.sdk.exporter.*`).
 pub(super) const REJECTED: &str = "rejected";
 /// The `error.type` of a call without a response.
-pub const NO_ANSWER: &str = "no_answer";
+const NO_RESPONSE: &str = "no_response";
 
-/// The bounds of [`ExportTotals::durations`], in milliseconds: those of the conventions for HTTP calls.
+/// The bounds of [`ExportTotals::durations`], in milliseconds: those of the semantic conventions for HTTP.
 const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
 
 /// A value of `error.type`.
@@ -25,19 +25,19 @@ pub type ErrorType = Cow<'static, str>;
 pub struct ExportTotals {
     /// The number of points by result.
     pub points: Vec<(Option<ErrorType>, u64)>,
-    /// The durations of calls by result.
+    /// The durations of calls by result, in nanoseconds.
     pub durations: Vec<(Option<ErrorType>, Histogram)>,
 }
 
 impl ExportTotals {
-    /// Counts points that will not be sent again.
+    /// Counts points that will not be sent again. `error` is `None` if the collector accepted them.
     pub fn points_ended(&mut self, error: Option<ErrorType>, points: u64) {
         if points > 0 {
             count(&mut self.points, error, || 0, |sum| *sum = sum.saturating_add(points));
         }
     }
 
-    /// Counts a call.
+    /// Counts a call and its duration.
     pub fn call_ended(&mut self, error: Option<ErrorType>, duration_ns: u64) {
         let bounds = duration_bounds_ns();
         let new = || Histogram::new(bounds.len());
@@ -68,10 +68,10 @@ fn count<T>(
     counts.push((error, counted));
 }
 
-/// Returns the error type of a response that is not a success.
+/// Returns the error type of a failed call: its status, or [`NO_RESPONSE`].
 pub(super) fn error_type(status: Option<&[u8]>) -> ErrorType {
     let status = std::str::from_utf8(status.unwrap_or_default()).ok().filter(|text| !text.is_empty());
-    status.map_or(NO_ANSWER.into(), |status| status.to_owned().into())
+    status.map_or(NO_RESPONSE.into(), |status| status.to_owned().into())
 }
 
 #[cfg(test)]
@@ -100,9 +100,9 @@ mod tests {
         let mut totals = ExportTotals::default();
         totals.call_ended(None, 1_000_000);
         totals.call_ended(None, 30_000_000);
-        totals.call_ended(Some(NO_ANSWER.into()), 10_000_000_000);
+        totals.call_ended(Some(NO_RESPONSE.into()), 10_000_000_000);
         let counts: Vec<_> =
             totals.durations.iter().map(|(error, all)| (error.as_deref(), all.count())).collect();
-        assert_eq!(counts, [(None, 2), (Some(NO_ANSWER), 1)]);
+        assert_eq!(counts, [(None, 2), (Some(NO_RESPONSE), 1)]);
     }
 }

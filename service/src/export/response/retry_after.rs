@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The maximum wait. A collector that asks for more, such as for a year, is probably wrong.
+/// The maximum wait. A collector that asks for a longer wait, such as a year, is probably wrong.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Returns how long to wait from now; `None` if `text` is neither a number nor a date.
@@ -15,8 +15,8 @@ pub(super) fn parse(text: &[u8], now_unix_nano: u64) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
-/// Reads a date in one of the three forms of RFC 9110 section 5.6.7, as the time since the Unix epoch. It
-/// uses only the arithmetic of `SystemTime`, whose clock panics on this target.
+/// Reads a date in one of the three forms of RFC 9110 section 5.6.7, as the time since the Unix epoch.
+/// Only uses the arithmetic of `SystemTime`: its clock, `SystemTime::now`, panics on this target.
 fn unix_time(date: &str) -> Option<Duration> {
     httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()
 }

@@ -7,7 +7,7 @@ use tributary_proto::remote_write::WriteRequest;
 
 use super::*;
 
-/// The table is large, or the collector is slow.
+/// Cycles take longer than the interval if the table is large or the collector is slow.
 #[test]
 fn a_cycle_after_a_long_one_has_the_current_counters() {
     let service = one_destination();
@@ -70,7 +70,8 @@ fn a_clock_that_goes_back_delays_nothing_and_times_never_decrease() {
     }
 }
 
-/// One destination is down, so ended series stay, and the other gets requests with nothing but their ends.
+/// One destination is down, so ended series stay. The other destination gets requests that have only the ends
+/// of series.
 #[test]
 fn no_series_of_remote_write_goes_back_in_time() {
     fake::reset();
@@ -119,7 +120,8 @@ fn a_large_resource_stops_neither_exports_nor_the_shutdown() {
     assert_eq!(unexported("c"), [("requests".to_owned(), 1)]);
 }
 
-/// It is set forward by an hour, or the process stands still for as long; Envoy's timers do not notice.
+/// The clock is set forward by an hour, or the process stands still for an hour; Envoy's timers do not
+/// notice.
 #[test]
 fn nothing_is_exported_twice_after_a_clock_leaps_forward() {
     fake::reset();

@@ -5,7 +5,7 @@ use tributary_proto::limits::BATCHES_ENQUEUED;
 
 use super::*;
 
-/// Exported, waiting, and dropped with the reasons table, collector and trap.
+/// The numbers of exported and waiting observations, and of those dropped by reason: table, collector, trap.
 fn ledger(destination: &str) -> [u64; 5] {
     let parts = ["exported.D", "waiting.D", "dropped.D.table", "dropped.D.collector", "dropped.D.trap"];
     let parts = parts.map(|part| stat(&format!("observations_{}", part.replace('D', destination))));
@@ -170,7 +170,7 @@ fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
     enqueue(&batch(2, &[("a", 5)]));
     first.queue_ready();
     assert_eq!(ledger("c"), [5, 5, 0, 0, 0]);
-    // It traps while it has a batch.
+    // The service traps after it has dequeued a batch.
     enqueue(&batch(3, &[("a", 5)]));
     main_thread::dequeue(QUEUE_HTTP).unwrap();
     enqueue(&batch(4, &[("a", 5)]));

@@ -105,14 +105,13 @@ fn the_next_service_logs_the_counter_when_it_shuts_down() {
     count(8);
     let second = both();
     second.delete();
-    let log = logged(LogLevel::Warn);
     for (name, value) in [("deltas", 2), ("sums", 8)] {
-        let line = log.lines().find(|line| line.contains(&format!("unexported for \"{name}\""))).unwrap();
+        let line = records(name)[0]["request"].to_string();
         assert!(line.contains(counters::METRIC) && line.contains(&format!(r#""asInt":"{value}""#)), "{line}");
     }
 }
 
-/// It comes from a wrong clock or another plugin.
+/// Such a time comes from a wrong clock or another plugin.
 #[test]
 fn a_saved_time_that_is_years_ahead_is_ignored() {
     for (key, began) in
@@ -135,7 +134,7 @@ fn a_saved_time_that_is_years_ahead_is_ignored() {
     }
 }
 
-/// Even if the clock is set back while there is no service.
+/// This holds even if the clock is set back while no service runs.
 #[test]
 fn no_point_is_older_than_the_exports_of_the_previous_service() {
     let mut latest = [0; 2];
@@ -156,7 +155,7 @@ fn no_point_is_older_than_the_exports_of_the_previous_service() {
             *latest = windows(&body).iter().map(|(_, end)| *end).max().unwrap();
         }
         answer_both(&service, "200");
-        // Early enough that its first export is due at the next step.
+        // The clock is set early enough that the first export of the service is due at the next step.
         fake::with(|host| host.now_unix_nano = 0);
         service = both();
     }

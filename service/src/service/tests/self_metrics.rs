@@ -151,7 +151,7 @@ fn a_missing_response_is_counted() {
     assert_eq!(posts(), 2);
     answer(&service, "200");
     tick_at(&service, 50);
-    assert_eq!(last_values()[&durations("no_answer")], 1);
+    assert_eq!(last_values()[&durations("no_response")], 1);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn the_metrics_of_an_export_do_not_cause_another_one() {
 }
 
 #[test]
-fn they_can_be_turned_off() {
+fn self_metrics_can_be_turned_off() {
     fake::reset();
     let service =
         start(r#"{"interval": "1s", "self_metrics": false, "destinations": [{"cluster": "collector"}]}"#);

@@ -37,7 +37,7 @@ fn a_sum_is_as_fine_as_its_width_allows() {
 }
 
 #[test]
-fn inconsistent_histograms_are_refused() {
+fn inconsistent_histograms_are_rejected() {
     assert!(histogram(0, 1023, &[1]).check().is_ok());
     assert!(histogram(-10, -2, &[1, 1]).check().is_ok());
     assert!(histogram(20, 1 << 29, &[1]).check().is_ok());

@@ -74,7 +74,7 @@ fn classic_histograms_are_assembled() {
 }
 
 #[test]
-fn invalid_series_are_refused_with_their_whole_request() {
+fn invalid_series_are_rejected_with_their_whole_request() {
     let labels = |labels: &[(&str, &str)]| {
         let label = |(name, value): &(&str, &str)| Label { name: (*name).into(), value: (*value).into() };
         let labels = labels.iter().map(label).collect();

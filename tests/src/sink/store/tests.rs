@@ -29,7 +29,7 @@ fn delta_points_add_up_and_a_new_start_continues_the_total() {
 }
 
 #[test]
-fn invalid_points_are_refused_with_their_whole_request() {
+fn invalid_points_are_rejected_with_their_whole_request() {
     let mut wrong_count = duration(2, 200, [1, 2, 3]);
     if let Some(Data::Histogram(histogram)) = &mut wrong_count.data {
         histogram.data_points[0].count = 7;
@@ -152,7 +152,7 @@ fn distinct_exemplars_are_kept_once() {
 }
 
 #[test]
-fn invalid_exemplars_are_refused() {
+fn invalid_exemplars_are_rejected() {
     for (trace_id, span_id, time) in
         [(vec![1; 15], vec![], 2), (vec![0; 16], vec![], 2), (vec![], vec![1; 16], 2), (vec![], vec![], 0)]
     {

@@ -8,7 +8,7 @@ use super::dimension::EXPRESSION_BYTES_MAX;
 use crate::plan::{CounterConfig, MetricGroup, When};
 use crate::source::{self, Source};
 
-/// Reads the counters. The default is one that counts every stream.
+/// Reads the counters. The default is a single counter, which counts every stream.
 pub(super) fn read(root: &mut Section<'_>, main: &mut MetricGroup) -> Vec<CounterConfig> {
     let mut keys = Vec::new();
     let counters = root.sections("counters", 0..=COUNTERS_MAX, |section| {

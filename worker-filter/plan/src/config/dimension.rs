@@ -81,7 +81,7 @@ fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut MetricGroup)
     })
 }
 
-/// Reads where the values come from, and their type there.
+/// Reads where the values come from, and the type that they have in Envoy.
 fn read_value(
     section: &mut Section<'_>,
     streams: Streams,
@@ -138,7 +138,7 @@ fn read_paths(section: &mut Section<'_>) -> Paths {
     Paths { templates, unmatched: unmatched.unwrap_or_default() }
 }
 
-/// Encodes a configured text in the transform's format.
+/// Encodes a configured text in the format in which the transform writes its results.
 fn encode(transform: &Transform, text: &str) -> Option<Box<[u8]>> {
     match transform {
         Transform::Integer => Some(text.parse::<i64>().ok()?.to_le_bytes().into()),

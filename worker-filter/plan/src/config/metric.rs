@@ -12,7 +12,7 @@ use crate::plan::{Measure, MeasureInput, MetricGroup, Plan};
 use crate::preset::{DURATION_BOUNDS, SIZE_BOUNDS};
 use crate::source::{self, Source, Type};
 
-/// The units of durations, with their nanoseconds.
+/// The units of durations, with the number of nanoseconds in each.
 const TIMES: [(&str, u64); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
 
 /// Adds the metrics to the plan. They replace metrics of the preset with the same name.
@@ -59,8 +59,8 @@ fn read_one(section: &mut Section<'_>, main: &mut MetricGroup) -> Option<Measure
     Some(Measure { metric: Metric { name, unit, description, divisor, kind }, input })
 }
 
-/// Converts the configured bounds to the integers in which values are recorded. The default is suitable for
-/// most metrics.
+/// Reads the configured bounds and converts them to the integers in which values are recorded. The default
+/// bounds suit most metrics.
 fn read_bounds(
     section: &mut Section<'_>,
     given: Option<Vec<f64>>,
@@ -79,7 +79,8 @@ fn read_bounds(
     bounds
 }
 
-/// Converts a bound to the integer in which values are recorded, if it is whole to the precision of a double.
+/// Converts a bound to the integer in which values are recorded. Returns `None` unless the result is whole,
+/// to the precision of a double.
 fn to_integer(bound: f64, divisor: u64) -> Option<u64> {
     #[expect(clippy::cast_precision_loss, reason = "divisors are powers of ten up to 10^9")]
     let scaled = bound * divisor as f64;

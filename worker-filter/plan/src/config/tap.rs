@@ -12,7 +12,7 @@ const BODY_BYTES_DEFAULT: usize = 256;
 const BODY_BYTES_MAX: usize = 4_096;
 const MASK_MAX: usize = 64;
 
-/// Headers with secrets.
+/// The names of headers that contain secrets.
 const MASKED: [&str; 6] =
     ["authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key", "x-amz-security-token"];
 

@@ -1,12 +1,12 @@
-//! The metrics and labels of Istio's dashboards (Istio, "Istio Standard Metrics"), with the values of Istio's
-//! own stats filter (Envoy contrib, `istio_stats.cc`).
+//! The metrics and labels of Istio's dashboards (Istio, "Istio Standard Metrics"). Labels have the same
+//! values as in Istio's own stats filter (Envoy contrib, `istio_stats.cc`).
 //!
-//! The listener's direction decides whether the proxy is on the source or destination side. The proxy's own
-//! workload is in Envoy's node metadata. The peer's workload is in the map that Istio's peer discovery writes
-//! into the filter state (`downstream_peer`, `upstream_peer`), in its certificate or, for an upstream, in the
-//! metadata of its endpoint. Labels without a value are `unknown`.
+//! The listener's direction decides whether the proxy is on the source or the destination side. The proxy's
+//! own workload is in Envoy's node metadata. The peer's workload is in one of several places: the map that
+//! Istio's peer discovery writes into the filter state (`downstream_peer`, `upstream_peer`), the peer's
+//! certificate or, for an upstream, the metadata of its endpoint. Labels without a value are `unknown`.
 //!
-//! One value of a stream often gives many labels, and is read once: see [`WorkloadField`].
+//! One value of a stream often contains the values of many labels. It is read once: see [`WorkloadField`].
 
 mod sources;
 
@@ -38,20 +38,20 @@ const WORKLOAD: [Row; 7] = [
 
 const NAMESPACE: Option<usize> = Some(NAMESPACE_POSITION);
 
-/// No position: an endpoint's metadata does not have the field.
+/// The position of a field that an endpoint's metadata does not have.
 const NOWHERE: Option<usize> = Some(usize::MAX);
 
-/// The most distinct values of a label in a worker: if Istio knows no service, the client chooses the name,
-/// and a client outside the mesh can claim to be any workload.
+/// The most distinct values of a label in a worker. If Istio does not know the service, the client chooses
+/// its name, and a client outside the mesh can claim to be any workload.
 const NAMES_MAX: usize = 500;
 
-/// What `request_protocol` can be: `grpc` or `http`.
+/// The number of values of `request_protocol`: `grpc` and `http`.
 const PROTOCOLS_MAX: usize = 2;
 
-/// The most statuses of gRPC in a worker: there are 17, but a server can send any number.
+/// The most distinct gRPC statuses in a worker. gRPC has 17 statuses, but a server can send any number.
 const STATUSES_MAX: usize = 50;
 
-/// The path in the node's metadata of the name that an unnamed service gets.
+/// The path in the node's metadata of the canonical name, the default name of a service.
 const CANONICAL_NAME: &str = "LABELS\0service.istio.io/canonical-name";
 
 /// The default of most labels.
@@ -60,8 +60,8 @@ const UNKNOWN: &str = "unknown";
 /// The default of a revision.
 const LATEST: &str = "latest";
 
-/// `istio_requests_total`, `istio_request_duration_milliseconds`, `istio_request_bytes` and
-/// `istio_response_bytes`.
+/// Returns the plan for `istio_requests_total`, `istio_request_duration_milliseconds`, `istio_request_bytes`
+/// and `istio_response_bytes`.
 pub(super) fn http(grpc_messages: bool, node: &NodeLookup<'_>) -> Plan {
     let mut main = MetricGroup::default();
     labels(&mut main, node);
@@ -96,8 +96,8 @@ pub(super) fn http(grpc_messages: bool, node: &NodeLookup<'_>) -> Plan {
     Plan::of(Streams::Http, main)
 }
 
-/// `istio_tcp_connections_opened_total`, `istio_tcp_connections_closed_total`, `istio_tcp_sent_bytes_total`
-/// and `istio_tcp_received_bytes_total`.
+/// Returns the plan for `istio_tcp_connections_opened_total`, `istio_tcp_connections_closed_total`,
+/// `istio_tcp_sent_bytes_total` and `istio_tcp_received_bytes_total`.
 pub(super) fn tcp(node: &NodeLookup<'_>) -> Plan {
     let mut main = MetricGroup::default();
     labels(&mut main, node);

@@ -6,21 +6,22 @@ use crate::plan::{GrpcCalls, MeasureInput, MetricGroup, Plan, Side, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
-/// The most methods of gRPC in a worker: a client that ends a call before the server answers it can name any.
+/// The most distinct gRPC methods in a worker. A client that ends a call before the server answers can send
+/// any name.
 const RPC_METHODS_MAX: usize = 200;
 
 /// Bounds of message counts.
 const COUNT_BOUNDS: [u64; 8] = [1, 2, 5, 10, 100, 1_000, 10_000, 100_000];
 
-/// True for a gRPC call, by its content-type. `application/grpc-web` is another protocol, with the status in
-/// the body.
+/// The expression that is true for a gRPC call, by its content-type. `application/grpc-web` is not included:
+/// it is another protocol, with the status in the body.
 pub(super) const IS_CALL: &str = "'content-type' in request.headers && \
                                   request.headers['content-type'].startsWith('application/grpc') && \
                                   !request.headers['content-type'].startsWith('application/grpc-')";
 
-/// The status of a call, or -1 - response flags if no status was sent: one value for both. Without a status
-/// Envoy derives one from the HTTP status, UNKNOWN from 200 (1.36.4, 1.40.0), for example if the client
-/// closed the stream.
+/// The status of a call or, if no status was sent, -1 - response flags. One value serves for both. If no
+/// status was sent, Envoy derives a status from the HTTP status: UNKNOWN from 200 (1.36.4, 1.40.0), for
+/// example if the client closed the stream.
 const STATUS: &str = "has(response.grpc_status) && (response.grpc_status != 2 || \
                       'grpc-status' in response.trailers || 'grpc-status' in response.headers) \
                       ? response.grpc_status : -1 - response.flags";
@@ -29,7 +30,8 @@ const STATUS: &str = "has(response.grpc_status) && (response.grpc_status != 2 ||
 /// method, status code, route, scheme and error; `rpc.server.call.duration` of gRPC calls by method, status
 /// and error.
 ///
-/// The route is Envoy's route name, which has a low cardinality because it is configured; a raw path has not.
+/// The route is Envoy's route name, which has a low cardinality because it is configured. A raw path has a
+/// high cardinality.
 pub(super) fn plan(grpc_messages: bool) -> Plan {
     let mut main = MetricGroup::default();
     main.dimension("http.request.method", Source::attribute("request.method"), Transform::Method);
@@ -54,10 +56,11 @@ pub(super) fn plan(grpc_messages: bool) -> Plan {
     Plan { calls, ..Plan::of(Streams::Http, main) }
 }
 
-/// Returns the group for gRPC calls, and its source that is empty if the stream is not a call.
+/// Returns the group for gRPC calls, and the index of its source whose value is empty if the stream is not a
+/// call.
 fn calls(grpc_messages: bool) -> (MetricGroup, usize) {
     let mut group = MetricGroup::default();
-    // A client can send any method. Only those that the server implements are kept.
+    // A client can send any method, so only methods that the server implements are kept.
     let method = format!(
         "{IS_CALL} ? (has(response.grpc_status) && response.grpc_status == 12 ? '_OTHER' : request.url_path) : ''"
     );

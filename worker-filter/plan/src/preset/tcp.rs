@@ -1,5 +1,5 @@
-//! TCP connections by their addresses. OpenTelemetry has no semantic conventions for the metrics of a TCP
-//! proxy; attributes have the names of its registry where it has them.
+//! Metrics of TCP connections by their addresses. OpenTelemetry has no semantic conventions for the metrics
+//! of a TCP proxy. Attributes have names from OpenTelemetry's attribute registry where it defines one.
 
 use tributary_proto::metric::Kind;
 
@@ -8,11 +8,11 @@ use crate::plan::{MeasureInput, MetricGroup, Plan, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
-/// The most addresses of a kind in a worker: there are as many as clients, and with a transparent proxy a
-/// client chooses the others too.
+/// The most distinct addresses of each kind in a worker. Every client has its own source address, and with a
+/// transparent proxy a client also chooses the other addresses.
 const ADDRESSES_MAX: usize = 500;
 
-/// The most server names in a worker: a client can send any.
+/// The most distinct server names in a worker, because a client can send any server name.
 const SERVER_NAMES_MAX: usize = 100;
 
 const CONNECTIONS: (&str, u64) = ("{connection}", 1);

@@ -44,7 +44,7 @@ fn number(number: i64) -> Vec<u8> {
 }
 
 #[test]
-fn values_are_decoded_as_their_sources_are() {
+fn values_are_decoded_by_the_type_of_their_source() {
     for (attribute, value, expected) in [
         ("request.method", "GET", b"GET".to_vec()),
         ("request.method", "-", vec![]),
@@ -70,7 +70,7 @@ fn values_are_decoded_as_their_sources_are() {
 }
 
 #[test]
-fn lengths_of_time_have_units_and_the_last_that_is_there_counts() {
+fn durations_have_units_and_the_last_one_present_is_used() {
     let schema = dimensions(&["request.duration"]);
     let tag = "request.duration:ms request.duration:us request.duration";
     for (record, nanoseconds) in
@@ -81,7 +81,7 @@ fn lengths_of_time_have_units_and_the_last_that_is_there_counts() {
 }
 
 #[test]
-fn a_status_that_is_not_there_is_told_by_the_flags() {
+fn a_missing_status_is_derived_from_the_response_flags() {
     let schema = schema(r#"{"log_stream": true, "counters": [], "metrics": []}"#);
     let tag = "request.method response.flags response.code xds.route_name request.scheme request.duration:ms \
                request.size response.size";
@@ -97,7 +97,7 @@ fn a_status_that_is_not_there_is_told_by_the_flags() {
 }
 
 #[test]
-fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
+fn a_text_with_a_wrong_number_of_values_is_ignored_and_named_values_are_kept() {
     let schema = schema(
         r#"{"log_stream": true, "preset": "none", "counters": [], "dimensions": [
             {"name": "m", "attribute": "request.method"}, {"name": "t", "request_header": "x-t"}]}"#,
@@ -111,7 +111,7 @@ fn a_text_with_another_number_of_values_has_none_and_named_values_stay() {
 }
 
 #[test]
-fn an_attribute_of_no_known_type_has_the_one_that_it_is_wanted_in() {
+fn an_attribute_of_unknown_type_has_the_type_that_the_configuration_expects() {
     let schema = schema(
         r#"{"log_stream": true, "preset": "none", "counters": [],
             "metrics": [{"name": "c", "kind": "counter", "value": "filter_state.tokens"}],
@@ -125,7 +125,7 @@ fn an_attribute_of_no_known_type_has_the_one_that_it_is_wanted_in() {
 }
 
 #[test]
-fn values_that_stand_alone_have_the_type_that_they_are_wanted_in() {
+fn values_of_expressions_have_the_type_that_the_configuration_expects() {
     let schema = schema(
         r#"{"log_stream": true, "preset": "none", "counters": [{"key": "k", "condition": "is_odd"}],
             "dimensions": [{"name": "n", "cel": "number", "type": "integer"}, {"name": "b", "cel": "truth", "type": "boolean"}],

@@ -16,12 +16,12 @@ proptest! {
     ) {
         let mut table = table(series_max);
         let (mut now, mut counted, mut balance) = (10, 0, 0);
-        // The sum of confirmed deltas, and by series the end of the last window.
+        // The sum of confirmed deltas; for each series, the end of its last window.
         let mut deltas: i64 = 0;
         let mut windows: BTreeMap<(String, Vec<u8>), u64> = BTreeMap::new();
-        // By series and start: the last cumulative value.
+        // The last cumulative value of each series and start time.
         let mut sums: BTreeMap<((String, Vec<u8>), u64), i64> = BTreeMap::new();
-        // By destination and series: the last value of an up-down counter, and 0 after its end.
+        // For each destination and series, the last value of the up-down counter; 0 after the series ended.
         let mut balances: BTreeMap<(usize, (String, Vec<u8>)), i64> = BTreeMap::new();
         let rounds = steps.len();
         let ending = [(2, 0, 1, 1), (4, 0, 1, 1)];

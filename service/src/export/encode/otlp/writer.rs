@@ -61,7 +61,7 @@ impl Writer {
         }
     }
 
-    /// Writes a message of a list.
+    /// Writes one message of a [`list`](Self::list).
     pub(super) fn item(&mut self, field: u32, fields: impl FnOnce(&mut Self)) {
         if self.notation == Notation::Json {
             self.separate();
@@ -94,7 +94,7 @@ impl Writer {
         }
     }
 
-    /// Writes an id, in hexadecimal in JSON.
+    /// Writes an id: bytes in protobuf, hexadecimal text in JSON.
     pub(super) fn id(&mut self, field: u32, key: &str, id: &[u8]) {
         match self.notation {
             Notation::Protobuf => protobuf::bytes(&mut self.out, field, id),
@@ -176,14 +176,14 @@ impl Writer {
         }
     }
 
-    /// Returns encoded fields, for [`encoded`](Self::encoded).
+    /// Encodes fields separately, so that [`encoded`](Self::encoded) can write them several times.
     pub(super) fn separately(&self, fields: impl FnOnce(&mut Self)) -> Vec<u8> {
         let mut out = Self::new(self.notation);
         fields(&mut out);
         out.out
     }
 
-    /// Writes encoded fields, if there are any.
+    /// Writes fields that [`separately`](Self::separately) has encoded, if there are any.
     pub(super) fn encoded(&mut self, fields: &[u8]) {
         if self.notation == Notation::Json && !fields.is_empty() {
             self.separate();
@@ -194,7 +194,7 @@ impl Writer {
     /// Writes the attributes of a series from their canonical bytes, if there are any.
     pub(super) fn attributes(&mut self, field: u32, canonical: &[u8]) {
         match self.notation {
-            // Only the field number differs.
+            // Canonical bytes are encoded attributes, so only the field number differs.
             Notation::Protobuf => attributes::encoded(canonical)
                 .for_each(|attribute| protobuf::bytes(&mut self.out, field, attribute)),
             Notation::Json if canonical.is_empty() => {}

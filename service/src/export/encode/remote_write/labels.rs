@@ -51,10 +51,10 @@ impl Target {
 impl Labels {
     /// Returns the labels of a series with these attributes, which are sorted by key.
     ///
-    /// Attributes whose names become equal are one label, with their values joined by `;`. Empty labels are
-    /// omitted.
+    /// Attributes whose names become the same label name are one label, with their values joined by `;`.
+    /// Labels with an empty value are omitted.
     pub(super) fn new<'a>(attributes: impl Iterator<Item = (&'a str, Value<'a>)>, target: &Target) -> Self {
-        // There are few, mostly in order: insertion needs less code than a sort.
+        // Labels are few, and mostly in order: inserting each in its place needs less code than a sort.
         let mut labels = target.labels.clone();
         for (key, value) in attributes {
             let (name, value) = (label_name(key), text(value));
@@ -80,7 +80,7 @@ impl Labels {
         encoded
     }
 
-    /// Returns all labels in order, with these two encoded ones in their places.
+    /// Returns all labels in order, with the encoded labels `name` and `le` in their places.
     pub(super) fn with<'a>(&'a self, name: &'a [u8], le: &'a [u8]) -> [&'a [u8]; 5] {
         [&self.before_name, name, &self.before_le, le, &self.after]
     }

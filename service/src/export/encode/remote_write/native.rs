@@ -15,10 +15,10 @@ const SCHEMA_MIN: i32 = -4;
 /// `compatibility/prometheus_and_openmetrics.md`). No value except 0 is that small.
 const ZERO_THRESHOLD: f64 = 1e-128;
 
-/// The maximum number of empty buckets in a row that are written: a new span costs about as much.
+/// The maximum number of empty buckets in a row that are written: a new span needs about as many bytes.
 const GAP_MAX: usize = 2;
 
-/// Returns a native histogram; `None` if no schema is as coarse as its scale.
+/// Returns a native histogram; `None` if its scale is coarser than every schema.
 pub(super) fn histogram(
     histogram: &ExponentialHistogram,
     metric: &Metric,
@@ -42,7 +42,7 @@ pub(super) fn histogram(
     })
 }
 
-/// Returns the staleness marker of a native histogram: Prometheus looks at the sum.
+/// Returns the staleness marker of a native histogram: Prometheus recognizes it by the sum.
 pub(super) fn stale(timestamp: i64) -> wire::Histogram {
     wire::Histogram {
         count: Some(Count::CountInt(STALE_BITS)),

@@ -176,7 +176,7 @@ proptest! {
         stock.metrics[1].2 = vec![OwnedPoint { attributes: vec![], value: exponential(&values, 1, 100), exemplar: None }];
         let request = read(&stock.encode(Encoding::RemoteWrite));
 
-        // By the number of a bound, with or without an exponent.
+        // The bounds are compared as numbers, because their text may or may not have an exponent.
         let number = |le: &str| le.parse::<f64>().unwrap().to_string();
         let buckets: BTreeMap<String, String> = request.timeseries.iter()
             .filter_map(|series| Some((number(label(series, "le")?), series.samples[0].value.to_string())))

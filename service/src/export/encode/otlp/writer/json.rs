@@ -6,7 +6,7 @@ use tributary_proto::attributes::AttributeValue as Value;
 use super::Writer;
 
 impl Writer {
-    /// Writes the members of an attribute.
+    /// Writes the members `key` and `value` of an attribute.
     pub(super) fn json_attribute(&mut self, key: &str, value: Value<'_>) {
         self.text(1, "key", key);
         self.object(2, "value", |out| match value {
@@ -41,7 +41,7 @@ impl Writer {
         let _ = serde_json::to_writer(&mut self.out, value);
     }
 
-    /// Writes an integer of 64 bits.
+    /// Writes an integer of 64 bits, which JSON has in quotes.
     pub(super) fn quoted(&mut self, value: impl Serialize) {
         self.out.push(b'"');
         self.value(&value);
@@ -56,8 +56,8 @@ impl Writer {
         self.out.extend_from_slice(b"\":");
     }
 
-    /// Writes a comma, unless the last byte is an opening bracket. Text ends with its quote, so it is never
-    /// mistaken for one.
+    /// Writes a comma, unless the last byte is an opening bracket. Text ends with a quote, so a bracket
+    /// in it is never mistaken for an opening one.
     pub(super) fn separate(&mut self) {
         if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
             self.out.push(b',');

@@ -1,22 +1,22 @@
 //! Repeats one step of the service: `cargo xtask bench --figures parts` counts its instructions.
 
-mod fixture;
-
 use std::borrow::Cow;
 use std::error::Error;
 use std::hint::black_box;
 
 use tributary_host::random;
 use tributary_proto::attributes;
-use tributary_proto::batch::{Batch, Point};
+use tributary_proto::batch::{Batch, BatchWriter, Point};
+use tributary_proto::histogram::Histogram;
+use tributary_proto::metric::{Kind, Metric};
 use tributary_service::aggregate::{DataPoint, Table, TableLimits};
 use tributary_service::export::{Compression, Compressor, Encoding, MetricPoints, Resource, Temporality};
 
-use fixture::{histogram, metric};
-
+/// The bounds of the semantic conventions, in milliseconds.
+const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
 /// The values of a series, in nanoseconds.
 const VALUES: [u64; 4] = [1_000_000, 7_000_000, 80_000_000, 900_000_000];
-/// Series of a batch.
+/// The number of series in a batch.
 const BATCH: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,18 +33,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         "remote_write" => Encoding::RemoteWrite,
         other => return Err(format!("unknown step {other}").into()),
     };
-    let metric = metric();
-    let histogram = Point::Histogram(histogram(&VALUES));
+    let (metric, histogram) = (metric(), point());
     let resource = Resource::new(vec![attributes::text("service.name", "edge")]);
     let attributes: Vec<_> = (0..count).map(series).collect();
-    let point = |attributes| DataPoint {
+    let points = attributes.iter().map(|attributes| DataPoint {
         attributes,
         start_unix_nano: 1,
         time_unix_nano: 2,
         value: Some(Cow::Borrowed(&histogram)),
         exemplar: None,
-    };
-    let points = attributes.iter().map(|attributes| point(attributes)).collect();
+    });
+    let points = points.collect();
     let metrics = [MetricPoints { metric: &metric, temporality: Temporality::Cumulative, points }];
     if part == "gzip" {
         let body = encoding.part(&resource, &metrics, Some(0)).bytes;
@@ -63,7 +62,35 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Returns batches with this many series.
 fn batches(series_count: usize) -> Vec<Vec<u8>> {
-    fixture::batches((0..series_count).map(|number| (series(number), 4, VALUES)))
+    let mut writer = BatchWriter::new(1, Vec::new(), &[metric()]);
+    let point = [point()];
+    let full = (0..series_count).filter_map(|number| writer.push(&series(number), 4, &point, &[]));
+    let mut batches: Vec<_> = full.collect();
+    batches.extend(writer.finish());
+    batches
+}
+
+fn metric() -> Metric {
+    let (name, unit) = ("http.server.request.duration".to_owned(), "s".to_owned());
+    let description = "Duration of HTTP server requests.".to_owned();
+    Metric {
+        name,
+        unit,
+        description,
+        divisor: 1_000_000_000,
+        kind: Kind::Histogram { bounds: bounds().into() },
+    }
+}
+
+/// Returns the histogram of [`VALUES`].
+fn point() -> Point {
+    let (bounds, mut histogram) = (bounds(), Histogram::new(BOUNDS_MS.len()));
+    VALUES.iter().for_each(|value| histogram.record(*value, &bounds));
+    Point::Histogram(histogram)
+}
+
+fn bounds() -> [u64; 14] {
+    BOUNDS_MS.map(|ms| ms * 1_000_000)
 }
 
 /// Decodes batches.
