@@ -74,7 +74,8 @@ fn is_text(value: &Value) -> bool {
     matches!(value, Value::String(_) | Value::Binary(_))
 }
 
-/// Whether a value contains no MessagePack extension type: access loggers never write extension types.
+/// Returns whether a value contains no MessagePack extension type: access loggers never write extension
+/// types.
 fn is_known(value: &Value) -> bool {
     match value {
         Value::Ext(..) => false,

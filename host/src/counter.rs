@@ -10,9 +10,9 @@ use proxy_wasm::types::Status;
 use crate::shared_data::{SharedData, Version};
 use crate::status;
 
-/// The most retries of an addition while other workers write at the same time. On Envoy 1.40, 24,000
-/// additions from two workers needed 183 retries in all, so eight in a row are exceptional. The next flush
-/// then repeats the addition.
+/// The maximum number of retries of an addition while other workers write at the same time. On Envoy 1.40,
+/// 24,000 additions from two workers needed 183 retries in all, so eight in a row are exceptional. The next
+/// flush then repeats the addition.
 pub const RETRIES_MAX: u32 = 8;
 
 /// Why nothing was added to a counter.

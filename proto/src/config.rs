@@ -50,7 +50,8 @@ pub struct Section<'a> {
     problems: &'a mut Problems,
 }
 
-/// The most bytes of a value in a problem. It is short because a log should not contain whole configurations.
+/// The maximum number of bytes of a value in a problem. It is short because a log should not contain whole
+/// configurations.
 const FOUND_BYTES: usize = 80;
 
 /// Reads a configuration with `read`, and returns its result if there was no problem.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tributary_host::stream::ContextId;
 use tributary_proto::duration::as_ns;
 
-/// The most connections that can be observed while they are open. Further connections are observed only when
-/// they end.
+/// The maximum number of connections that can be observed while they are open. Further connections are
+/// observed only when they end.
 pub const OPEN_MAX: usize = 65_536;
 
-/// The most connections that one tick observes, because each observation costs as much as a request. The next
-/// tick continues with the other connections.
+/// The maximum number of connections that one tick observes, because each observation costs as much as a
+/// request. The next tick continues with the other connections.
 pub const REPORTS_MAX: usize = 1_000;
 
 /// The open connections of a worker.

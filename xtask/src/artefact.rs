@@ -26,12 +26,12 @@ pub(crate) struct Artefact {
 }
 
 impl Artefact {
-    /// The names that the module exports.
+    /// Returns the names that the module exports.
     pub(crate) fn exports(&self) -> impl Iterator<Item = &'static str> + Clone {
         [&callbacks::BASE[..]].into_iter().chain(self.callbacks.iter().copied()).flatten().copied()
     }
 
-    /// The file in target/wasm.
+    /// Returns the file in target/wasm.
     pub(crate) fn file(&self) -> String {
         format!("{}.wasm", self.name)
     }
@@ -71,18 +71,18 @@ pub(crate) const ALL: [Artefact; 4] = [
     },
 ];
 
-/// The file that cargo links a package to.
+/// Returns the file that cargo links a package to.
 pub(crate) fn linked_file(package: &str) -> String {
     format!("{}.wasm", package.replace('-', "_"))
 }
 
-/// The packages that the artefacts are linked from.
+/// Returns the packages that the artefacts are linked from.
 pub(crate) fn packages() -> BTreeSet<&'static str> {
     ALL.iter().map(|artefact| artefact.package).collect()
 }
 
-/// Whether a module may import a function: `tributary-check` lists it as called by a module or as linked
-/// by the SDK. Every supported Envoy (1.36 to 1.40) has all these functions; an Envoy that lacks an
+/// Returns whether a module may import a function: `tributary-check` lists it as called by a module or as
+/// linked by the SDK. Every supported Envoy (1.36 to 1.40) has all these functions; an Envoy that lacks an
 /// imported function would reject the module.
 pub(crate) fn may_import(module: &str, name: &str) -> bool {
     let expected = if name == "random_get" { "wasi_snapshot_preview1" } else { "env" };

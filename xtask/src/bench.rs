@@ -236,7 +236,7 @@ async fn count_instructions(
     Ok(found)
 }
 
-/// The instructions that each item adds to a list without it.
+/// Returns the instructions that each item adds to a list without it.
 async fn count_items(
     endpoints: Endpoints,
     args: &Args,
@@ -258,8 +258,8 @@ async fn count_items(
     Ok(items.into_iter().filter_map(added).map(|(added, item)| (item, added)).collect())
 }
 
-/// The reason why a case failed: the first line of the error, and the error lines of Envoy's log, without
-/// prefixes.
+/// Returns the reason why a case failed: the first line of the error, and the error lines of Envoy's log,
+/// without prefixes.
 fn reason(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let first = text.lines().next().unwrap_or_default();

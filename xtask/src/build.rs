@@ -156,7 +156,7 @@ fn finish(
     Ok((module, violations))
 }
 
-/// The modules and their sizes.
+/// Returns the modules and their sizes.
 pub(crate) fn table(modules: &[BuiltModule]) -> Table {
     let rows = modules.iter().map(|module| {
         [

@@ -63,12 +63,12 @@ impl RustVersion {
     }
 }
 
-/// The folder of the libraries for [`TARGET`] in a sysroot.
+/// Returns the folder of the libraries for [`TARGET`] in a sysroot.
 pub(crate) fn libraries_of(sysroot: &Path) -> PathBuf {
     sysroot.join("lib/rustlib").join(TARGET).join("lib")
 }
 
-/// Whether a folder of libraries contains the standard library.
+/// Returns whether a folder of libraries contains the standard library.
 pub(crate) fn has_std(folder: &Path) -> bool {
     let Ok(entries) = folder.read_dir() else { return false };
     entries.flatten().any(|entry| {

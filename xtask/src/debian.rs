@@ -11,7 +11,7 @@ use crate::progress::Activity;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Whether all of these packages are installed.
+/// Returns whether all of these packages are installed.
 fn are_installed(packages: &[&str]) -> bool {
     let mut command = Command::new("dpkg-query");
     command.args(["--show", "--showformat", "${db:Status-Status}\n"]).args(packages);
@@ -54,7 +54,8 @@ fn apt_get(words: &[&str]) -> Result<()> {
     process::capture(&mut command, INSTALL_TIMEOUT).map(drop)
 }
 
-/// The program `env`, run as root, by `sudo` if need be. It is an error if `sudo` asks for a password.
+/// Returns the program `env`, run as root, by `sudo` if need be. It is an error if `sudo` asks for a
+/// password.
 fn env_as_root() -> Result<Command> {
     let user = process::capture(Command::new("id").arg("-u"), QUERY_TIMEOUT)?;
     if user.trim() == "0" {

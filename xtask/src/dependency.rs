@@ -66,7 +66,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 }
 
 impl Rule {
-    /// The forbidden packages in the tree of a package, without the package itself, one line each.
+    /// Returns the forbidden packages in the tree of a package, without the package itself, one line each.
     fn violations(&self, package: &str, tree: &str) -> Vec<String> {
         let found = |name: &&&str| {
             **name != package && tree.lines().any(|line| line.split(' ').next() == Some(**name))
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// The edges in the first mermaid block of a document.
+    /// Returns the edges in the first mermaid block of a document.
     fn drawn(text: &str) -> BTreeSet<(String, String)> {
         let (_, block) = text.split_once("```mermaid\n").unwrap();
         let (block, _) = block.split_once("```").unwrap();

@@ -77,7 +77,7 @@ impl Optimiser {
         Ok(optimised)
     }
 
-    /// The digest of everything that a result depends on.
+    /// Returns the digest of everything that a result depends on.
     fn digest(&self, wasm: &[u8], debug_names: bool) -> Result<String> {
         let version = process::capture(Command::new(&self.program).arg("--version"), TIMEOUT)?;
         let flags = flags(debug_names).join(" ");

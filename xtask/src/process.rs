@@ -62,8 +62,8 @@ fn pass_on(from: impl Read, mut to: impl Write) -> String {
     }
 }
 
-/// The parts of the output of test programs that describe failed tests: from `failures:` to the result,
-/// without backtraces.
+/// Returns the parts of the output of test programs that describe failed tests: from `failures:` to the
+/// result, without backtraces.
 fn failed_tests(output: &str) -> String {
     let (mut within, mut is_backtrace) = (false, false);
     let failures = output.lines().filter(|line| {
@@ -136,7 +136,7 @@ fn tail(stdout: &str, stderr: &str) -> String {
     lines.into_iter().skip(skipped).flat_map(|line| ["\n    ", line]).collect()
 }
 
-/// The command line as text, for messages.
+/// Returns the command line as text, for messages.
 fn line_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -96,7 +96,7 @@ fn empty_uncalled_methods(module: &mut Module) {
     }
 }
 
-/// The functions that are called directly, not through a table.
+/// Returns the functions that are called directly, not through a table.
 fn directly_called(module: &Module) -> HashSet<FunctionId> {
     #[derive(Default)]
     struct Callees(HashSet<FunctionId>);
@@ -114,7 +114,7 @@ fn directly_called(module: &Module) -> HashSet<FunctionId> {
     callees.0
 }
 
-/// The name of the SDK trait method in a mangled name; `None` for other functions.
+/// Returns the name of the SDK trait method in a mangled name; `None` for other functions.
 fn method_name(mangled: &str) -> Option<&str> {
     let (_, rest) = split_segment(mangled.strip_prefix(SDK_TRAITS)?)?;
     split_segment(rest).map(|(method, _)| method)

@@ -61,7 +61,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 /// The number of a line, from 1, and what is wrong with the line.
 type Violation = (usize, String);
 
-/// The files of the repository, relative to its root: files that git tracks, and files that git would add.
+/// Returns the files of the repository, relative to its root: files that git tracks, and files that git
+/// would add.
 fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut git = Command::new("git");
     git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
@@ -143,12 +144,12 @@ fn language(extension: &str, text: &str) -> Vec<Violation> {
     violations
 }
 
-/// The entries of `tidy/words.txt`: a word in lower case, and what to write instead.
+/// Returns the entries of `tidy/words.txt`: a word in lower case, and what to write instead.
 fn words() -> impl Iterator<Item = (&'static str, &'static str)> {
     WORDS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": "))
 }
 
-/// Whether a word, or its plural, is in a line of prose or in an identifier such as `FaultMode` or
+/// Returns whether a word, or its plural, is in a line of prose or in an identifier such as `FaultMode` or
 /// `fault_mode`.
 fn has_word(line: &str, word: &str) -> bool {
     line.to_ascii_lowercase().match_indices(word).any(|(start, _)| {
@@ -161,7 +162,7 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The lines of a Rust file with one of these identifiers outside the comments at their ends.
+/// Returns the lines of a Rust file with one of these identifiers outside the comments at their ends.
 fn lines_with(identifiers: &[&str], text: &str, message: &str) -> Vec<Violation> {
     let is_found = |line: &str| {
         let code = line.split("//").next().unwrap_or_default();
@@ -172,7 +173,7 @@ fn lines_with(identifiers: &[&str], text: &str, message: &str) -> Vec<Violation>
     lines.map(|(index, _)| (index + 1, message.to_owned())).collect()
 }
 
-/// Whether a link begins with a scheme such as `https:` or `mailto:`.
+/// Returns whether a link begins with a scheme such as `https:` or `mailto:`.
 fn has_scheme(link: &str) -> bool {
     link.split_once(':').is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

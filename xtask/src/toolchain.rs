@@ -98,14 +98,14 @@ impl Toolchain {
         command
     }
 
-    /// The target folder. Each pair of compiler and standard library has its own: their objects are not
-    /// compatible.
+    /// Returns the target folder. Each pair of compiler and standard library has its own: their objects are
+    /// not compatible.
     pub(crate) fn target_dir(&self, workspace: &Workspace) -> PathBuf {
         let origin = if self.source == ToolchainSource::Debian { "debian" } else { "prebuilt" };
         workspace.target().join("wasm-build").join(format!("{}-{origin}", self.compiler.version.id))
     }
 
-    /// The flags of rustc, which keep paths of this machine out of the panic messages of a module.
+    /// Returns the flags of rustc, which keep paths of this machine out of the panic messages of a module.
     fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         if let Some(built) = &self.built_std {
@@ -174,8 +174,8 @@ fn wasm_ld() -> Result<PathBuf> {
     names.find_map(|name| which::which(name).ok()).context("there is no wasm-ld in PATH")
 }
 
-/// The packages that may contain the linker: first the version of the compiler's own LLVM, then older
-/// versions.
+/// Returns the packages that may contain the linker: first the version of the compiler's own LLVM, then
+/// older versions.
 fn lld_packages(llvm_major: Option<u32>) -> Vec<String> {
     let newest = llvm_major.unwrap_or(OLDEST_LLD);
     let versioned = (OLDEST_LLD..=newest).rev().map(|version| format!("lld-{version}"));

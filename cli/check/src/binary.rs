@@ -44,7 +44,7 @@ fn inspect(path: &Path) -> Result<EnvoyBuild> {
     Ok(EnvoyBuild { name, runtimes: runtimes(&log) })
 }
 
-/// The reason why the Envoy at `path` cannot run the modules, or may not; `None` if it can.
+/// Returns the reason why the Envoy at `path` cannot run the modules, or may not; `None` if it can.
 pub fn judge(path: &Path) -> Option<Finding> {
     let (severity, message) = match inspect(path) {
         Err(error) => (Severity::Error, format!("{error:#}")),
@@ -54,7 +54,8 @@ pub fn judge(path: &Path) -> Option<Finding> {
 }
 
 impl EnvoyBuild {
-    /// The reason why this build cannot run the modules (an error), or may not (a warning); `None` if it can.
+    /// Returns the reason why this build cannot run the modules (an error), or may not (a warning); `None`
+    /// if it can.
     fn fault(&self) -> Option<(Severity, String)> {
         let Self { name, runtimes } = self;
         if !runtimes.iter().any(|runtime| runtime == V8) {
@@ -74,7 +75,7 @@ impl EnvoyBuild {
     }
 }
 
-/// The major and minor number of a version; `None` if it has another format.
+/// Returns the major and minor number of a version; `None` if it has another format.
 fn minor_release(name: &str) -> Option<(u32, u32)> {
     let mut numbers = name.split(['.', '-']).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -86,7 +87,7 @@ fn runtimes(log: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The standard output and error of a program; ignores its exit code.
+/// Returns the standard output and error of a program; ignores its exit code.
 fn run(path: &Path, arguments: &[&str]) -> Result<String> {
     let program = path.display();
     let (mut output, writer) = std::io::pipe()?;

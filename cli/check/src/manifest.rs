@@ -37,13 +37,13 @@ pub fn documents(file: &str, root: Node) -> Result<Vec<Document>, YamlError> {
     }
 }
 
-/// Whether a document is a bootstrap of Envoy.
+/// Returns whether a document is a bootstrap of Envoy.
 pub fn is_bootstrap(root: &Node) -> bool {
     let sections = ["static_resources", "dynamic_resources", "bootstrap_extensions", "admin", "stats_sinks"];
     kind(root).is_none() && sections.iter().any(|section| root.get(section).is_some())
 }
 
-/// The `kind` of a Kubernetes manifest; `None` for other documents.
+/// Returns the `kind` of a Kubernetes manifest; `None` for other documents.
 pub fn kind(root: &Node) -> Option<&str> {
     root.get("api_version")?;
     root.get("kind")?.text()

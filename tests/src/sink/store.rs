@@ -109,8 +109,8 @@ impl Store {
         metrics
     }
 
-    /// Calls `point` with the instance, the attributes and the total of each series, and collects the
-    /// points that it returns.
+    /// Calls `point` with the instance, the attributes and the total of each series of the metric `name`,
+    /// and collects the points that it returns.
     fn points<P>(
         &self,
         name: &str,

@@ -34,7 +34,7 @@ pub struct WorkerConfig {
     pub flush: FlushConfig,
     /// The interval between two observations of an open TCP connection.
     pub report_interval: Duration,
-    /// The most series of a fold. Further series are counted in the overflow series.
+    /// The maximum number of series of a fold. Further series are counted in the overflow series.
     pub series_max: usize,
     /// The `vm_id` of the service, or empty if the service has the worker's own `vm_id`.
     pub service_vm_id: String,
@@ -63,7 +63,7 @@ const EXPONENTIAL_SIZES: RangeInclusive<usize> = 10..=256;
 /// The times at which counts can be updated, by their names in a configuration.
 const WHEN: [(&str, When); 2] = [("request", When::Request), ("flush", When::Flush)];
 
-/// The most names in `drop`.
+/// The maximum number of names in `drop`.
 const DROPS_MAX: usize = 64;
 
 impl WorkerConfig {

@@ -29,7 +29,7 @@ pub enum Unmatched {
     Collapse,
 }
 
-/// The most segments of a collapsed path; the rest becomes `**`.
+/// The maximum number of segments of a collapsed path; the rest becomes `**`.
 const SEGMENTS_MAX: usize = 12;
 
 /// The shortest segment of letters and digits that can be an identifier, in bytes.

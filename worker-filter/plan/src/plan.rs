@@ -6,7 +6,7 @@ use crate::source::{FallbackRead, Source};
 use crate::template::HeaderTemplate;
 use crate::transform::Transform;
 
-/// The most sources of a metric group. Every observation has space for this many values.
+/// The maximum number of sources of a metric group. Every observation has space for this many values.
 pub const SOURCES_MAX: usize = 48;
 
 /// Everything that a worker measures and does.
@@ -71,9 +71,9 @@ pub enum HeaderAction {
 pub struct TapConfig {
     /// A CEL expression that is true for streams to log.
     pub condition: String,
-    /// The most streams per minute.
+    /// The maximum number of streams per minute.
     pub per_minute: u64,
-    /// The most bytes of each direction.
+    /// The maximum number of bytes of each direction.
     pub body_bytes: usize,
     /// Headers whose values are masked.
     pub masked: Vec<String>,
@@ -152,7 +152,8 @@ pub struct Dimension {
     pub default: Option<Box<[u8]>>,
     /// The values to keep; an empty list keeps all values. Other values become [`crate::transform::OTHER`].
     pub allow: Vec<Box<[u8]>>,
-    /// The most distinct values in a worker. Further values become [`crate::transform::OTHER`].
+    /// The maximum number of distinct values in a worker. Further values become
+    /// [`crate::transform::OTHER`].
     pub max_values: Option<usize>,
     /// The length to which a value is cut, in bytes.
     pub max_bytes: usize,

@@ -107,7 +107,7 @@ const TYPES: [(&str, Type); 24] = [
 const CLIENT_CHOSEN: [&[u8]; 5] =
     [b"request.", b"source.", b"destination.", b"requested_server_name", b"downstream_peer"];
 
-/// The most bytes of an attribute's path.
+/// The maximum number of bytes of an attribute's path.
 pub const PATH_BYTES_MAX: usize = 256;
 
 impl Source {

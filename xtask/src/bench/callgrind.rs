@@ -92,7 +92,7 @@ impl Callgrind {
         Ok(Self { envoy, allocator })
     }
 
-    /// The addresses of the binary in a process.
+    /// Returns the addresses of the binary in a process.
     fn in_memory(&self, pid: u32) -> Result<Binary> {
         let maps =
             fs::read_to_string(format!("/proc/{pid}/maps")).context("cannot read Envoy's memory map")?;
@@ -200,7 +200,7 @@ fn launcher(folder: &Path) -> Vec<OsString> {
     words.split(' ').chain([out.as_str()]).map(OsString::from).collect()
 }
 
-/// The addresses of the allocator's code in Envoy's binary, relative to the file.
+/// Returns the addresses of the allocator's code in Envoy's binary, relative to the file.
 fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     let bytes = fs::read(envoy).with_context(|| format!("cannot read {}", envoy.display()))?;
     let file = object::File::parse(bytes.as_slice()).with_context(|| format!("{}", envoy.display()))?;
@@ -211,7 +211,7 @@ fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     both.with_context(|| format!("cannot find the allocator: {} has no section {names}", envoy.display()))
 }
 
-/// The mappings of a file in a process's memory map: whether each is executable, and its addresses.
+/// Returns the mappings of a file in a process's memory map: whether each is executable, and its addresses.
 fn mappings<'a>(maps: &'a str, file: &str) -> Vec<(bool, Range<u64>)> {
     let parse = |line: &'a str| {
         let mut words = line.split_whitespace();

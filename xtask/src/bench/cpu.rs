@@ -103,7 +103,7 @@ impl Session {
     }
 }
 
-/// The number of requests in wrk's output; failed requests are an error.
+/// Returns the number of requests in wrk's output; failed requests are an error.
 fn requests(output: &str) -> Result<u64> {
     let failed = output.lines().find(|line| line.contains("Socket errors") || line.contains("Non-2xx"));
     ensure!(failed.is_none(), "wrk reports: {}", failed.unwrap_or_default().trim());

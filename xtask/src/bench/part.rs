@@ -33,7 +33,7 @@ fn parts() -> Result<Vec<Part>> {
     serde_yaml_ng::from_str(include_str!("parts.yaml")).context("parts.yaml")
 }
 
-/// The instructions of each part.
+/// Returns the instructions of each part.
 pub(crate) fn count(workspace: &Workspace) -> Result<Vec<(String, f64)>> {
     let parts = parts()?;
     let programs: BTreeSet<_> = parts.iter().map(|part| [&part.package, &part.program]).collect();

@@ -30,13 +30,13 @@ pub(crate) struct Binary {
 const NO_OBJECT: &str = "???";
 
 impl Cost {
-    /// The sum without the allocator. Valgrind has no restartable sequences, so under valgrind Envoy's
-    /// tcmalloc takes a slow path that it does not take otherwise.
+    /// Returns the sum without the allocator. Valgrind has no restartable sequences, so under valgrind
+    /// Envoy's tcmalloc takes a slow path that it does not take otherwise.
     pub(crate) fn without_allocator(&self) -> u64 {
         self.generated + self.other
     }
 
-    /// The sum of two costs.
+    /// Returns the sum of two costs.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         Self {
             allocator: self.allocator + other.allocator,
@@ -91,7 +91,7 @@ pub(crate) fn read(text: &str, binary: &Binary) -> Result<Cost> {
     Ok(cost)
 }
 
-/// The total of a file that callgrind wrote.
+/// Returns the total of a file that callgrind wrote.
 pub(super) fn total(text: &str) -> Result<u64> {
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     Ok(total.context("callgrind's file has no total: is the dump complete?")?.trim().parse()?)

@@ -91,7 +91,7 @@ impl<T> Rounds<'_, T> {
         Spread::of(self.case.iter().map(value).collect())
     }
 
-    /// The spread of the differences to the baseline.
+    /// Returns the spread of the differences to the baseline.
     fn added(&self, value: impl Fn(&T) -> f64) -> Spread {
         let pairs = self.case.iter().zip(self.baseline);
         Spread::of(pairs.map(|(case, baseline)| value(case) - value(baseline)).collect())
@@ -199,7 +199,7 @@ impl BenchReport {
         Some(Rounds { case: all.get(&case.to_string())?, baseline })
     }
 
-    /// The Envoy without counting that a case is compared with.
+    /// Returns the Envoy without counting that a case is compared with.
     fn baseline(&self, case: &BenchCase) -> Option<&BenchCase> {
         let is_baseline = |other: &&BenchCase| other.method == CountingMethod::None;
         self.cases.iter().filter(is_baseline).find(|other| other.is_tcp() == case.is_tcp())

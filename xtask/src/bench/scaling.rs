@@ -58,7 +58,7 @@ impl ScalingConfigs {
         serde_yaml_ng::from_str(include_str!("scaling.yaml")).context("scaling.yaml")
     }
 
-    /// The configuration with `count` dimensions, whose values are the same in each stream.
+    /// Returns the configuration with `count` dimensions, whose values are the same in each stream.
     pub(crate) fn by_dimensions(&self, count: usize) -> Value {
         let dimension = |attribute| json!({"name": attribute, "attribute": attribute});
         let dimensions: Vec<_> = self.attributes.iter().take(count).map(dimension).collect();
@@ -105,7 +105,7 @@ fn paths(count: u64) -> String {
     )
 }
 
-/// The longest iteration of the main thread's event loop since the last call.
+/// Returns the longest iteration of the main thread's event loop since the last call.
 async fn longest_turn_ms(admin: &Admin) -> Result<f64> {
     let path = format!("/stats?filter=^{LOOP_DURATION}$");
     // The first request starts the merge of Envoy's histograms; the second one reads the result.
@@ -115,7 +115,7 @@ async fn longest_turn_ms(admin: &Admin) -> Result<f64> {
     longest(&text).map_or(Ok(0.0), |us| Ok(us / 1e3))
 }
 
-/// The maximum of the last interval in Envoy's text of a histogram, `… P100(INTERVAL,ALL)`.
+/// Returns the maximum of the last interval in Envoy's text of a histogram, `… P100(INTERVAL,ALL)`.
 fn longest(text: &str) -> Option<f64> {
     text.rsplit_once("P100(")?.1.split_once(',')?.0.parse().ok().filter(|us: &f64| us.is_finite())
 }

@@ -30,7 +30,7 @@ pub(crate) async fn verify(case: &BenchCase, admin: &Admin) -> Result<()> {
     .with_context(|| format!("{case} did not count as it should"))
 }
 
-/// The name of Envoy's own count.
+/// Returns the name of Envoy's own count.
 fn stream_stat(case: &BenchCase) -> &'static str {
     if case.is_tcp() { CONNECTIONS } else { COMPLETED }
 }
@@ -74,7 +74,7 @@ async fn verify_native(case: &BenchCase, admin: &Admin) -> Result<()> {
     .map(drop)
 }
 
-/// The sum of a metric's values over all of its label sets.
+/// Returns the sum of a metric's values over all of its label sets.
 fn sum(text: &str, name: &str) -> u64 {
     let value = |line: &str| {
         let (labelled, value) = line.rsplit_once(' ')?;

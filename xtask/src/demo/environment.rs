@@ -66,7 +66,7 @@ impl DemoEnvironment {
         Ok(Self { envoy, collector, upstream, _ports: ports })
     }
 
-    /// The address on which Envoy accepts requests.
+    /// Returns the address on which Envoy accepts requests.
     pub(crate) fn ingress(&self) -> Result<SocketAddr> {
         self.envoy.listener(LISTENER)
     }
@@ -110,12 +110,12 @@ impl DemoPorts {
         self.is_first && ports::is_free(own)
     }
 
-    /// The port `own` if it is free, else 0, which makes a server take any free port.
+    /// Returns the port `own` if it is free, else 0, which makes a server take any free port.
     fn own_or_any(&self, own: u16) -> u16 {
         if self.is_free(own) { own } else { 0 }
     }
 
-    /// The port `own` if it is free, else another port, which stays reserved.
+    /// Returns the port `own` if it is free, else another port, which stays reserved.
     fn reserve(&mut self, own: u16) -> Result<u16> {
         if self.is_free(own) {
             return Ok(own);

@@ -132,7 +132,7 @@ impl Layout {
     }
 }
 
-/// The SHA-256 checksum, in hexadecimal.
+/// Returns the SHA-256 checksum, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

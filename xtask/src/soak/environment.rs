@@ -70,7 +70,7 @@ impl SoakEnvironment {
         Ok(Self { envoy, collectors, _upstream: upstream })
     }
 
-    /// The address on which Envoy accepts requests.
+    /// Returns the address on which Envoy accepts requests.
     pub(super) fn ingress(&self) -> Result<SocketAddr> {
         self.envoy.listener(LISTENER)
     }

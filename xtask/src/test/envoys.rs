@@ -53,7 +53,8 @@ pub(crate) struct TestRun<'a> {
     filter: Option<&'a str>,
 }
 
-/// The runs on these versions; by default, all tests on the newest and the smoke tests on the oldest.
+/// Returns the runs on these versions; by default, all tests on the newest and the smoke tests on the
+/// oldest.
 ///
 /// A filter replaces the choice of tests; by default, what it selects runs on the newest version alone.
 pub(crate) fn runs<'a>(versions: &[String], filter: Option<&'a str>) -> Vec<TestRun<'a>> {
@@ -81,7 +82,7 @@ impl fmt::Display for TestRun<'_> {
 }
 
 impl TestRun<'_> {
-    /// The name of the run in the checklist.
+    /// Returns the name of the run in the checklist.
     pub(crate) fn name(&self) -> String {
         match &self.version {
             None => "end-to-end tests".to_owned(),

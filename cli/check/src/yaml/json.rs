@@ -16,13 +16,13 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialect of a file that Envoy itself reads, by the name of the file.
+    /// Returns the dialect of a file that Envoy itself reads, by the name of the file.
     pub fn of_file(name: &str) -> Self {
         if name.ends_with(".json") { Self::Json } else { Self::Envoy }
     }
 }
 
-/// The JSON that a module receives for a value.
+/// Returns the JSON that a module receives for a value.
 pub fn to_json(node: &Node, dialect: Dialect) -> Json {
     match &node.value {
         YamlValue::Scalar(text, ScalarStyle::Plain) => plain_to_json(text, dialect),

@@ -241,7 +241,7 @@ fn millis(unix_nano: u64) -> i64 {
     i64::try_from(unix_nano / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// The staleness marker: the value of a series that has ended.
+/// Returns the staleness marker: the value of a series that has ended.
 fn stale() -> f64 {
     f64::from_bits(STALE_BITS)
 }

@@ -9,7 +9,7 @@ use crate::preset::VALUE_BYTES_DEFAULT;
 use crate::source::{self, PATH_BYTES_MAX, Source, Type};
 use crate::transform::Transform;
 
-/// The most bytes of an expression. Envoy has no limit.
+/// The maximum number of bytes of an expression. Envoy has no limit.
 pub(super) const EXPRESSION_BYTES_MAX: usize = 1024;
 
 const HEADER_BYTES_MAX: usize = 128;

@@ -41,14 +41,15 @@ const NAMESPACE: Option<usize> = Some(NAMESPACE_POSITION);
 /// The position of a field that an endpoint's metadata does not have.
 const NOWHERE: Option<usize> = Some(usize::MAX);
 
-/// The most distinct values of a label in a worker. If Istio does not know the service, the client chooses
-/// its name, and a client outside the mesh can claim to be any workload.
+/// The maximum number of distinct values of a label in a worker. If Istio does not know the service, the
+/// client chooses its name, and a client outside the mesh can claim to be any workload.
 const NAMES_MAX: usize = 500;
 
 /// The number of values of `request_protocol`: `grpc` and `http`.
 const PROTOCOLS_MAX: usize = 2;
 
-/// The most distinct gRPC statuses in a worker. gRPC has 17 statuses, but a server can send any number.
+/// The maximum number of distinct gRPC statuses in a worker. gRPC has 17 statuses, but a server can send
+/// any number.
 const STATUSES_MAX: usize = 50;
 
 /// The path in the node's metadata of the canonical name, the default name of a service.

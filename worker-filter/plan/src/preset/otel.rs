@@ -6,8 +6,8 @@ use crate::plan::{GrpcCalls, MeasureInput, MetricGroup, Plan, Side, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
-/// The most distinct gRPC methods in a worker. A client that ends a call before the server answers can send
-/// any name.
+/// The maximum number of distinct gRPC methods in a worker. A client that ends a call before the server
+/// answers can send any name.
 const RPC_METHODS_MAX: usize = 200;
 
 /// Bounds of message counts.

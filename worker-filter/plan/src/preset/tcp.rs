@@ -8,11 +8,11 @@ use crate::plan::{MeasureInput, MetricGroup, Plan, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
-/// The most distinct addresses of each kind in a worker. Every client has its own source address, and with a
-/// transparent proxy a client also chooses the other addresses.
+/// The maximum number of distinct addresses of each kind in a worker. Every client has its own source
+/// address, and with a transparent proxy a client also chooses the other addresses.
 const ADDRESSES_MAX: usize = 500;
 
-/// The most distinct server names in a worker, because a client can send any server name.
+/// The maximum number of distinct server names in a worker, because a client can send any server name.
 const SERVER_NAMES_MAX: usize = 100;
 
 const CONNECTIONS: (&str, u64) = ("{connection}", 1);
