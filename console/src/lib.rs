@@ -1,4 +1,5 @@
-//! The module of the console, `console.wasm`: what people, scrapers and preStop hooks ask of one Envoy.
+//! The module of the console, `console.wasm`. It responds to the requests of people, scrapers and preStop
+//! hooks to one Envoy.
 //!
 //! Envoy calls [`root`] for each request of the console's listener. [`console`] reads the [`request`] and
 //! responds: from a [`snapshot`] of the service's table as [`json`] or for [`prometheus`], with the

@@ -9,9 +9,9 @@ const HEADERS_MAX: usize = 128;
 /// The maximum number of bytes to read of a header's value.
 const VALUE_BYTES_MAX: usize = 1_024;
 
-/// How long a flush may take by default.
+/// The default time limit of a flush, in nanoseconds.
 const FLUSH_TIMEOUT_NS: u64 = 10_000_000_000;
-/// How long a flush may take at most.
+/// The maximum time limit of a flush, in nanoseconds.
 const FLUSH_TIMEOUT_MAX_NS: u64 = 300_000_000_000;
 
 /// A request.
@@ -25,7 +25,7 @@ pub(crate) struct ConsoleRequest {
     pub(crate) accept: String,
     /// Whether a browser sent the request for a page of another site.
     pub(crate) is_cross_site: bool,
-    /// How long a flush may take, in nanoseconds, from `timeout_ms` in the query.
+    /// The time limit of a flush, in nanoseconds, from `timeout_ms` in the query.
     pub(crate) timeout_ns: u64,
 }
 

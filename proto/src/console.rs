@@ -1,6 +1,7 @@
 //! The requests of the console in shared data, and the snapshot that the service writes.
 //!
-//! A snapshot is one value, a sequence of parts ([`SnapshotPart`]), so a reader never sees half of one.
+//! A snapshot is a sequence of parts ([`SnapshotPart`]) in one value, so that a reader never sees an
+//! incomplete snapshot.
 
 pub use crate::generated::console::SnapshotPart;
 use crate::limits::{BATCH_BYTES, BATCH_BYTES_MAX};

@@ -25,7 +25,7 @@ pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 
 /// The maximum number of groups in a batch.
 pub const GROUPS_MAX: usize = 16;
-/// The most metrics in a group, which is the most metrics of a worker's configuration.
+/// The maximum number of metrics in a group, which is also the maximum for a worker's configuration.
 pub const GROUP_METRICS_MAX: usize = 64;
 /// The maximum number of metrics from one origin in the service's table. The origins are all workers
 /// together, shared data, and the service itself.
@@ -49,7 +49,8 @@ pub const UNIT_BYTES_MAX: usize = 63;
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// The maximum number of bytes of an attribute's key.
 pub const ATTRIBUTE_KEY_BYTES_MAX: usize = 255;
-/// The most bytes of an attribute's value; a longer one is truncated at a character boundary.
+/// The maximum number of bytes of an attribute's value. A longer value is truncated at a character
+/// boundary.
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 1024;
 
 /// The maximum number of counters in shared data. Envoy can neither delete nor list keys, so the set must

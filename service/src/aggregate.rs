@@ -47,7 +47,7 @@ mod tests {
         found
     }
 
-    /// Returns the modules of this crate that a source imports or names, but for those in its tests.
+    /// Returns the modules of this crate that a file imports or names, except in its tests.
     fn imports(text: &str) -> Vec<&str> {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -90,7 +90,7 @@ impl<'a> Inventory<'a> {
             let mut scope = scope.clone();
             match key {
                 "filters" => _ = scope.tcp.get_or_insert_with(|| traffic_path(&value)),
-                // A listener logs connections, even if its filters are for HTTP.
+                // The access loggers of a listener log connections, even if its filters are for HTTP.
                 "access_log" if LISTENER_FIELDS.iter().any(|field| place.get(field).is_some()) => {
                     scope.logged = Some(Streams::Tcp);
                 }
@@ -145,7 +145,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Returns the plugin of a `PluginConfig`, if it is Tributary's.
+/// Returns the plugin of a `PluginConfig`; `None` if the plugin is not Tributary's.
 fn plugin<'a>(place: &NodeRef<'a>, scope: &Scope<'a>) -> Option<ConfiguredPlugin<'a>> {
     let code = ["vm_config.code.remote.http_uri.uri", "vm_config.code.local.filename"];
     let code = code.iter().find_map(|path| place.text_of(path));
@@ -170,8 +170,8 @@ fn plugin<'a>(place: &NodeRef<'a>, scope: &Scope<'a>) -> Option<ConfiguredPlugin
     })
 }
 
-/// Returns the type and the fields of a message whose type is in `@type`, beside the fields or in a
-/// TypedStruct that contains them; `None` for other values.
+/// Returns the type and the fields of a message that contains its type: in `@type` next to the fields, or
+/// in a TypedStruct that contains the fields. Returns `None` for other values.
 fn typed<'a>(place: &NodeRef<'a>) -> Option<(&'a str, NodeRef<'a>)> {
     let name = |url: &'a str| url.rsplit('/').next().unwrap_or(url);
     let kind = name(place.text_of("@type")?);

@@ -157,8 +157,8 @@ fn with_bootstrap(mut root: Node) -> Result<Node, YamlError> {
     Ok(root)
 }
 
-/// A text that identifies the proxies that an Istio manifest selects: its namespace, and its labels or target
-/// references.
+/// Returns a text that identifies the proxies that an Istio manifest selects. The text consists of the
+/// namespace, and the labels or target references.
 fn selection(spec: &NodeRef<'_>, labels: &str) -> String {
     let namespace = spec.document.root.get("metadata.namespace").and_then(Node::text).unwrap_or_default();
     let selector = spec.get(labels).or_else(|| spec.get("target_refs"));

@@ -105,7 +105,7 @@ pub enum FailurePolicy {
 pub struct TrafficPath {
     /// The connection manager, or the manifest's selection.
     pub through: String,
-    /// Istio's context (`SIDECAR_INBOUND`, …); `None` for any.
+    /// Istio's context, such as `SIDECAR_INBOUND`; `None` for any context.
     pub context: Option<String>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> ConfiguredPlugin<'a> {
     }
 
     /// Returns the configured value at a path such as `flush.interval`, or the closest value
-    /// ([`Configuration::nearest`]); the plugin if it has no readable configuration.
+    /// ([`Configuration::nearest`]). Returns the plugin if it has no readable configuration.
     pub fn place_of(&self, path: &str) -> NodeRef<'a> {
         self.configuration.nearest(path).unwrap_or_else(|| self.place.clone())
     }
@@ -142,9 +142,9 @@ impl FailurePolicy {
 }
 
 impl<'a> Configuration<'a> {
-    /// Returns the value at a path such as `flush.interval`, or the closest one: the last value on the path
-    /// that exists, or the text that contains the configuration. `None` if there is no readable
-    /// configuration.
+    /// Returns the value at a path such as `flush.interval`. If there is no such value, returns the last
+    /// value on the path that exists, or the text that contains the configuration. Returns `None` if there
+    /// is no readable configuration.
     pub fn nearest(&self, path: &str) -> Option<NodeRef<'a>> {
         match self {
             Self::Struct(value) => Some(value.nearest(path)),
@@ -170,8 +170,8 @@ impl ModuleKind {
         matches!(self, Self::Worker | Self::FullWorker)
     }
 
-    /// Returns the module of a plugin, by the source of its code, its name and its extension point; `None`
-    /// if the plugin is not Tributary's.
+    /// Returns the module of a plugin, derived from the source of its code, its name and its extension
+    /// point. Returns `None` if the plugin is not Tributary's.
     pub fn identify(code: Option<&str>, name: &str, point: Option<ExtensionPoint>) -> Option<Self> {
         let is_ours = code.is_some_and(|code| code.contains("tributary"));
         match file_of(code).as_str() {

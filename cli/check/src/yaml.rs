@@ -114,7 +114,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Parses every document of a text; `place` gives the position of a part of the text in its file.
+/// Parses every document of a text. `place` converts a position in the text to the position in its file.
 fn parse(text: &str, place: impl Fn(Position) -> Position) -> Result<Vec<Node>, YamlError> {
     let failed = |error: &ScanError| YamlError {
         at: place(position(error.marker())),
@@ -140,7 +140,8 @@ fn node(yaml: MarkedYaml<'_>, place: &impl Fn(Position) -> Position) -> Node {
         }
         YamlData::Tagged(_, tagged) => return node(*tagged, place),
         YamlData::Representation(text, style, _) => YamlValue::Scalar(text.into_owned(), style),
-        // Only parsers that resolve types and aliases without a target produce these.
+        // This parser never produces these nodes: only parsers that resolve types, and aliases without a
+        // target, do.
         YamlData::Value(_) | YamlData::Alias(_) | YamlData::BadValue => {
             YamlValue::Scalar(String::new(), ScalarStyle::Plain)
         }

@@ -10,8 +10,8 @@ use super::{load, save};
 /// The key of the instance. Its value is the start time (8 bytes, little-endian), then the id.
 const KEY: &str = "tributary.instance";
 
-/// How far in the future a stored time may be. Clocks are set back by less, so a later time comes from a
-/// clock that was wrong, or from another plugin, and is ignored.
+/// How far in the future a stored time may be. Clocks are set back by less than this. So a later time comes
+/// from a clock that was wrong, or from another plugin, and is ignored.
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 /// The identity of the process.

@@ -8,10 +8,10 @@ use super::json::Dialect;
 pub struct Document {
     /// The name of the file, as in the arguments of the command.
     pub file: String,
-    /// The prefix of the paths of its values, such as `EnvoyFilter NAME`; empty if the document is no
-    /// manifest.
+    /// The prefix of the paths of the document's values, such as `EnvoyFilter NAME`; empty if the document
+    /// is no manifest.
     pub label: String,
-    /// How the program that reads the file converts scalars.
+    /// The rules by which the program that reads the file converts scalars.
     pub dialect: Dialect,
     /// The root node.
     pub root: Node,
