@@ -30,7 +30,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Returns the sources below a folder of `src`, except tests, with their paths.
+    /// Returns the Rust files below a folder of `src`, except tests, with their paths.
     fn sources(folder: &Path) -> Vec<(String, String)> {
         let mut found = Vec::new();
         if folder.ends_with("tests") {

@@ -1,7 +1,7 @@
 //! Export: from the table to collectors. Each destination has an [`Exporter`], and one request in flight.
 //!
 //! 1. [`delivery`] decides whether an export is due and where in the table it starts. It uses an
-//! [`attempt`] and a [`Backoff`].
+//!    [`attempt`] and a [`Backoff`].
 //! 2. A [`slice`](mod@slice) of the table is converted to [`points`] for the destination.
 //! 3. The points are encoded ([`Encoding`]) under the [`Resource`] and compressed, and the [`ExportRequest`]
 //!    grows by 100 rows at a time.

@@ -1,7 +1,7 @@
 //! Shared values: fetched once per Envoy, for all workers.
 //!
 //! 1. A [`schedule`] decides when a value is fetched from its endpoint, before its [`expiry`].
-//! 2. The value is read from the response, where its [`source`] says, and checked.
+//! 2. The value is read from the location in the response that its [`source`] defines, and checked.
 //! 3. The value is written to shared data; a generation number shows workers that a value changed.
 //! 4. While fetching fails, the last good value is kept for a limited time.
 

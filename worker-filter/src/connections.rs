@@ -18,8 +18,8 @@ pub const REPORTS_MAX: usize = 1_000;
 pub struct Connections {
     /// The connections in ascending order of their numbers, which Envoy assigns in the order of opening.
     open: Vec<(ContextId, Connection)>,
-    /// The connection that was observed last. The next tick continues after it, so that every connection gets
-    /// its turn.
+    /// The connection that was observed last. The next tick continues with the connection after it, so that
+    /// every connection gets its turn.
     last: Option<ContextId>,
 }
 

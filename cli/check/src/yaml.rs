@@ -140,8 +140,7 @@ fn node(yaml: MarkedYaml<'_>, place: &impl Fn(Position) -> Position) -> Node {
         }
         YamlData::Tagged(_, tagged) => return node(*tagged, place),
         YamlData::Representation(text, style, _) => YamlValue::Scalar(text.into_owned(), style),
-        // This parser never produces these nodes: only parsers that resolve types, and aliases without a
-        // target, do.
+        // A parser produces these nodes only if it resolves types, or if an alias has no target.
         YamlData::Value(_) | YamlData::Alias(_) | YamlData::BadValue => {
             YamlValue::Scalar(String::new(), ScalarStyle::Plain)
         }

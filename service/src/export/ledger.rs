@@ -1,5 +1,6 @@
 //! The ledger of one destination: each aggregated observation is exported, dropped for a reason, or
-//! waiting. After each callback, the sum of these is exactly the number of aggregated observations.
+//! waiting. After each callback, these three numbers add up to exactly the number of aggregated
+//! observations.
 //!
 //! The ledger is kept in Envoy's statistics, which survive a trap. So a restarted service knows which
 //! observations its predecessor aggregated and never exported.
@@ -10,7 +11,7 @@ use tributary_proto::exports::Export;
 use super::destination::statistic_name;
 use crate::stats::{DropReason, ProcessCounter};
 
-/// The numbers of exported, dropped and waiting observations of one destination.
+/// The numbers of exported, dropped and waiting observations for one destination.
 #[derive(Debug)]
 pub struct Ledger {
     /// The exported observations.

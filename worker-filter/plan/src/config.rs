@@ -43,7 +43,8 @@ pub struct WorkerConfig {
     pub log_stream: bool,
 }
 
-/// The two conditions under which folds are flushed. The first that is met causes a flush.
+/// The two conditions under which folds are flushed. Folds are flushed as soon as one of the conditions is
+/// met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlushConfig {
     /// The time since the last flush.
@@ -52,8 +53,8 @@ pub struct FlushConfig {
     pub max_requests: Option<u64>,
 }
 
-/// The default interval between two reports of an open TCP connection, which is Istio's, and the allowed
-/// intervals.
+/// The default interval between two reports of an open TCP connection, which is the same as in Istio. The
+/// next constant has the allowed intervals.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const REPORT_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 

@@ -70,8 +70,8 @@ impl PathTemplate {
 }
 
 impl Paths {
-    /// Appends the value of a path, with or without a query, to `out`. Without [`Unmatched::Collapse`], the
-    /// value contains no part of the path that is not in a template.
+    /// Appends the value of a path, with or without a query, to `out`. Unless [`Unmatched::Collapse`] is
+    /// configured, the value is the text of a template or `_OTHER`.
     pub fn write(&self, path: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
         let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         if path.is_empty() {

@@ -173,7 +173,7 @@ pub enum DimensionValue {
 pub struct Measure {
     /// The metric.
     pub metric: Metric,
-    /// What an observation adds to it.
+    /// What an observation adds to the metric.
     pub input: MeasureInput,
 }
 
@@ -202,8 +202,8 @@ impl MetricGroup {
         self.measures.iter().map(|measure| measure.metric.clone()).collect()
     }
 
-    /// Returns the measure that has an exemplar, which is the trace of its greatest value: the first
-    /// histogram, if traces are read.
+    /// Returns the measure that has exemplars: the first histogram, if traces are read. An exemplar is the
+    /// trace of the measure's greatest value.
     pub fn traced(&self) -> Option<usize> {
         self.trace?;
         let is_histogram = |measure: &Measure| {
@@ -271,7 +271,7 @@ impl MetricGroup {
 }
 
 impl Plan {
-    /// Removes the dimensions and metrics with this name. Returns false if there are none with this name.
+    /// Removes the dimensions and metrics with this name. Returns false if nothing has this name.
     pub fn drop(&mut self, name: &str) -> bool {
         let mut dropped = false;
         for group in std::iter::once(&mut self.main).chain(self.calls.as_mut().map(|calls| &mut calls.group))

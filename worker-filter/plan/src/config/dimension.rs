@@ -22,7 +22,8 @@ const TEMPLATES_ALLOWED: &str = "paths such as \"/users/{id}\" or \"/static/**\"
 /// The default of `max_values` for `paths` with `unmatched: collapse`.
 const COLLAPSED_DEFAULT: usize = 200;
 
-/// The keys for the source of the values, with the most bytes of each. A dimension has exactly one of them.
+/// The keys for the source of the values, each with the maximum number of bytes of its text. A dimension
+/// has exactly one of these keys.
 const VALUE_KEYS: [(&str, usize); 5] = [
     ("attribute", PATH_BYTES_MAX),
     ("request_header", HEADER_BYTES_MAX),

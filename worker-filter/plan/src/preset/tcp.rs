@@ -17,8 +17,9 @@ const SERVER_NAMES_MAX: usize = 100;
 
 const CONNECTIONS: (&str, u64) = ("{connection}", 1);
 
-/// Connections opened and closed, bytes received and sent, and duration, by source, destination and upstream
-/// address, by server name (SNI) and by error. Addresses have no ports.
+/// Returns the plan for the numbers of opened and closed connections, received and sent bytes, and
+/// durations. Dimensions are the source, destination and upstream address, the server name (SNI) and the
+/// error. Addresses have no ports.
 pub(super) fn plan() -> Plan {
     let mut main = MetricGroup::default();
     for name in ["source.address", "destination.address", "upstream.address"] {
