@@ -28,8 +28,8 @@ pub(crate) struct Compiler {
 pub(crate) struct RustVersion {
     /// The release, such as `1.95.0` or `1.97.0-nightly`.
     pub(crate) release: String,
-    /// A name for folders of files that only this version can use: the release, and the start of the commit's
-    /// hash. A distribution that builds from a tarball has no hash.
+    /// The name of folders for files that only this version can use: the release, and the start of the
+    /// commit's hash. A rustc that a distribution has built from a tarball has no hash.
     pub(crate) id: String,
     /// The major version of LLVM, which the linker must match.
     pub(crate) llvm_major: Option<u32>,

@@ -1,8 +1,8 @@
 //! Finds forbidden dependencies, which would couple parts that must stay apart, or make a module that Envoy
 //! cannot load.
 //!
-//! cargo-deny bans a crate from the whole graph or allows it below given parents. These rules are about
-//! one package and all packages that it links for Wasm, so they are checked by `cargo tree`.
+//! cargo-deny can ban a crate from the whole graph, or allow it below given parents. But these rules are
+//! about one package and all packages that it links for Wasm, so they are checked with `cargo tree`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -52,7 +52,7 @@ const RULES: [Rule; 6] = [
     },
 ];
 
-/// Checks every rule; the error has a line for each forbidden dependency.
+/// Checks every rule. The error has a line for each forbidden dependency.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut violations = Vec::new();
     for rule in RULES {
@@ -66,7 +66,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 }
 
 impl Rule {
-    /// Returns the forbidden packages in the tree of a package, without the package itself, one line each.
+    /// Returns one line for each forbidden package in the tree of a package, except for the package itself.
     fn violations(&self, package: &str, tree: &str) -> Vec<String> {
         let found = |name: &&&str| {
             **name != package && tree.lines().any(|line| line.split(' ').next() == Some(**name))

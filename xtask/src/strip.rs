@@ -2,9 +2,9 @@
 //! that only tools read.
 //!
 //! The default methods of the SDK's traits, such as `get_http_request_header`, are in the vtables of every
-//! context, although the SDK's dispatcher calls only callbacks through them. Most of these methods panic on
-//! an unexpected status. The bodies of these methods are removed too, with the imports of host functions that
-//! only these methods call: a module imports only what it calls.
+//! context, although the SDK's dispatcher calls only callbacks through vtables. Most of these methods panic
+//! on an unexpected status. Their bodies are removed too, together with the imports of host functions that
+//! only these methods call. So a module imports only the functions that it calls.
 
 use std::collections::HashSet;
 

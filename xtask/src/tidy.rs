@@ -28,7 +28,7 @@ const END_TO_END: &str = "tests/e2e";
 const SLEEPS: [&str; 3] = ["sleep", "sleep_ms", "sleep_until"];
 const WORDS: &str = include_str!("tidy/words.txt");
 
-/// Checks every file of the repository; the error has a line for each violation.
+/// Checks every file of the repository. The error has a line for each violation.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut violations = Vec::new();
     for file in files(workspace.root())? {
@@ -68,7 +68,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>> {
     git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let output = process::capture(&mut git, TIMEOUT).context("cannot list the files to check")?;
     let mut files: Vec<_> = output.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect();
-    // A deleted file stays in git's index until the next commit; a file with a conflict is there three times.
+    // Git's index contains a deleted file until the next commit, and a file with a conflict three times.
     files.retain(|file| root.join(file).is_file());
     files.sort();
     files.dedup();
@@ -162,7 +162,8 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// Returns the lines of a Rust file with one of these identifiers outside the comments at their ends.
+/// Returns the lines of a Rust file that contain one of these identifiers, not counting the comment at the
+/// end of a line.
 fn lines_with(identifiers: &[&str], text: &str, message: &str) -> Vec<Violation> {
     let is_found = |line: &str| {
         let code = line.split("//").next().unwrap_or_default();

@@ -27,7 +27,8 @@ impl Workspace {
 
     /// Returns the target folder of cargo and of this program.
     ///
-    /// It ignores `CARGO_TARGET_DIR`: the tests and the Envoy configurations expect `target/wasm` here.
+    /// `CARGO_TARGET_DIR` is ignored, because the tests and the Envoy configurations expect `target/wasm`
+    /// in the repository.
     pub(crate) fn target(&self) -> PathBuf {
         self.root.join("target")
     }

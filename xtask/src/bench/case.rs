@@ -1,4 +1,4 @@
-//! The cases of the benchmark: an Envoy that counts nothing, and one for each way to count.
+//! The cases of the benchmark: an Envoy that counts nothing, and an Envoy for each way to count.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ pub(crate) enum CountingMethod {
 pub(crate) const LISTENER: &str = "ingress";
 /// Tributary as an access logger, with a configuration of the worker filter that belongs to no set.
 pub(crate) const ACCESS_LOG: BenchCase = BenchCase { method: CountingMethod::AccessLog, set: None };
-/// The configuration of the only access logger of HTTP.
+/// The path of the configuration of the only access logger for HTTP.
 const LOGGER: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
 
@@ -100,7 +100,7 @@ impl fmt::Display for BenchCase {
     }
 }
 
-/// All cases: those that count one set or nothing, then each set with its methods.
+/// Returns all cases: first the cases that count one set or nothing, then each set with its methods.
 pub(crate) fn all() -> Result<Vec<BenchCase>> {
     use CountingMethod::{EmptyAccessLog, EmptyHttpFilter, Lua, None};
     let sets = metric_set::all()?;
@@ -191,13 +191,13 @@ impl BenchCase {
                     .set(&format!("{LOGGER}.tag"), record.tag)
                     .set(&format!("{LOGGER}.record"), record.fields)
                     .set(&format!("{LOGGER}.buffer_flush_interval"), "1s")
-                    // The buffer is larger than what Envoy logs in that interval.
+                    // The buffer is larger than the log entries of one such interval.
                     .set(&format!("{LOGGER}.buffer_size_bytes"), 4 << 20)
             }
         })
     }
 
-    /// An Envoy with Tributary, with this configuration of the worker filter.
+    /// Returns the configuration of an Envoy with Tributary, with this configuration of the worker filter.
     pub(crate) fn ours(&self, worker: &Value, endpoints: Endpoints) -> Result<EnvoyConfig> {
         let config = attach(self.attached(endpoints)?, "service")?;
         Ok(configure(config, worker).static_cluster("collector", endpoints.collector))

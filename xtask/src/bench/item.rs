@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// An item whose cost is the difference to a list without it.
+/// An item of the list. Its cost is the difference between a list with the item and a list without it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct CelItem {
     /// The name of the item in reports.

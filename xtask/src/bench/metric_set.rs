@@ -69,14 +69,14 @@ struct MetricSets {
 pub(crate) struct LogRecord {
     /// The names of the values in the field `values`.
     pub(crate) tag: String,
-    /// Single values by name, and the field `values`.
+    /// Single values by their names, and the field `values`.
     pub(crate) fields: Map<String, Value>,
 }
 
 /// The header of every request of the benchmark, a dimension of the widest set.
 pub(crate) const HEADER: (&str, &str) = ("x-tenant", "acme");
 
-/// All sets; they live as long as the program.
+/// Returns all sets, which live as long as the program.
 pub(crate) fn all() -> Result<&'static [MetricSet]> {
     let file: MetricSets =
         serde_yaml_ng::from_str(include_str!("metric_sets.yaml")).context("metric_sets.yaml")?;
@@ -94,7 +94,7 @@ impl MetricSet {
         if self.name == "preset" {
             return json!({});
         }
-        // No counters: Envoy's logger has none in shared data.
+        // Counters are left out, because Envoy's logger has no counters in shared data.
         json!({
             "preset": "none",
             "streams": if self.is_tcp() { "tcp" } else { "http" },
@@ -104,7 +104,7 @@ impl MetricSet {
         })
     }
 
-    /// Returns the CEL list of the worker filter, once it has learned which values are often absent.
+    /// Returns the CEL list of the worker filter after it has found out which values are often absent.
     pub(crate) fn list(&self) -> Result<String> {
         let config = WorkerConfig::parse(self.worker().to_string().as_bytes()).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -141,8 +141,8 @@ impl MetricSet {
         self.metrics.iter().filter_map(name).collect()
     }
 
-    /// Returns the same values for a log stream: attributes in one field, each header in its own, since it
-    /// may contain spaces.
+    /// Returns the same values for a log stream: all attributes in one field, and each header in its own
+    /// field, because a header may contain spaces.
     pub(crate) fn log_record(&self) -> LogRecord {
         let (mut names, mut operators, mut fields) = (Vec::new(), Vec::new(), Map::new());
         let mut add = |name, operator| {
@@ -163,7 +163,7 @@ impl MetricSet {
             if let (Some(attribute), Some(operator)) =
                 (metric.value.as_deref(), metric.native.get("value_format").and_then(Value::as_str))
             {
-                // The value is in milliseconds, like in the native logger.
+                // The value is in milliseconds, as in the native logger.
                 add(
                     if attribute == "request.duration" { "request.duration:ms" } else { attribute },
                     operator,

@@ -12,9 +12,9 @@ use tributary_tests::poll::{self, Seen};
 
 use super::cpu::{self, CpuTime};
 
-/// Numbers of series, with one worker.
+/// The numbers of series that are measured with one worker.
 pub(crate) const SERIES: [u64; 5] = [10, 100, 1_000, 10_000, 100_000];
-/// Numbers of workers, with [`SERIES_OF_WORKERS`].
+/// The numbers of workers that are measured with [`SERIES_OF_WORKERS`].
 pub(crate) const WORKERS: [u32; 3] = [1, 2, 4];
 pub(crate) const SERIES_OF_WORKERS: u64 = 100;
 /// Numbers of dimensions.
@@ -22,7 +22,7 @@ pub(crate) const DIMENSIONS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// The duration of a measurement, in seconds: longer than the export interval.
 const MEASURED_S: u64 = 11;
-/// A lower bound of the requests per second of the load generator.
+/// A lower bound for the number of requests that the load generator sends per second.
 const SLOWEST_PER_S: u64 = 8_000;
 const LIMIT: Duration = Duration::from_secs(60);
 const SERIES_MAX: u64 = 200_000;
@@ -45,7 +45,7 @@ pub(crate) struct Scale {
     pub(crate) rss_mib: f64,
 }
 
-/// The worker filter's configurations: `scaling.yaml`.
+/// The worker filter's configurations in `scaling.yaml`.
 #[derive(Deserialize)]
 pub(crate) struct ScalingConfigs {
     /// The configuration with one series per path.
@@ -98,7 +98,7 @@ pub(crate) async fn measure(config: EnvoyConfig, series: u64, workers: u32) -> R
     })
 }
 
-/// A script for wrk that requests `count` paths in turn.
+/// Returns a script for wrk that requests `count` paths in turn.
 fn paths(count: u64) -> String {
     format!(
         "local n = 0\nrequest = function()\n  n = (n + 1) % {count}\n  return wrk.format(nil, \"/\" .. n)\nend\n"

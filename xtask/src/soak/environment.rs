@@ -76,7 +76,7 @@ impl SoakEnvironment {
     }
 }
 
-/// A worker filter called `name` that counts requests by its own metric.
+/// Makes a worker filter called `name` that counts requests in its own metric.
 fn counting(name: &str, metric: &str) -> AttachedPlugin {
     let configuration = json!({
         "preset": "none",

@@ -179,7 +179,7 @@ impl SoakCounts {
             && self.collectors.iter().all(|collected| collected.counts() == [requests; 4])
     }
 
-    /// Returns the number of requests that some collector did not receive.
+    /// Returns the number of requests that at least one collector did not receive.
     pub(super) fn lost(&self, requests: u64) -> u64 {
         let fewest = self.collectors.iter().flat_map(CollectorCounts::counts).min().unwrap_or(0);
         requests.saturating_sub(fewest)
