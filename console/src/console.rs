@@ -75,7 +75,7 @@ enum View {
     Json,
 }
 
-/// A response.
+/// A response of the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Response {
     status: u16,

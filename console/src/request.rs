@@ -14,10 +14,10 @@ const FLUSH_TIMEOUT_NS: u64 = 10_000_000_000;
 /// The maximum time limit of a flush, in nanoseconds.
 const FLUSH_TIMEOUT_MAX_NS: u64 = 300_000_000_000;
 
-/// A request.
+/// A request to the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConsoleRequest {
-    /// The resource.
+    /// The requested resource.
     pub(crate) path: Path,
     /// The method.
     pub(crate) method: String,
@@ -40,9 +40,9 @@ pub(crate) enum Path {
     Snapshot,
     /// The health of service and exports.
     Health,
-    /// A flush of everything.
+    /// A flush of all observations that were made before the request.
     Flush,
-    /// Anything else.
+    /// Any other path, which the console does not serve.
     Unknown,
 }
 

@@ -23,7 +23,7 @@ pub const CALLBACKS: [&[&str]; 2] =
 /// The console of a root context and its streams; absent until a configuration was accepted.
 type SharedConsole = Rc<RefCell<Option<Console>>>;
 
-/// One plugin in one VM.
+/// The root context of one console in one VM.
 #[derive(Debug)]
 pub struct ConsoleRoot {
     id: ContextId,

@@ -16,7 +16,8 @@ use tributary_service::root::ServiceRoot;
 /// The export interval of the service.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The destinations to choose from: one per encoding, and an empty string for no destination.
+/// The destinations from which a target chooses: one for each encoding, and an empty string for no
+/// destination.
 pub const DESTINATIONS: [&str; 4] = [
     r#"{"cluster": "a", "temporality": "delta"}"#,
     r#"{"cluster": "b", "encoding": "remote_write"}"#,

@@ -36,7 +36,7 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 /// The configuration of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueConfig {
-    /// The name in templates.
+    /// The name of the value, as in templates.
     pub name: String,
     /// The name of the Envoy cluster that the request is sent to.
     pub cluster: String,

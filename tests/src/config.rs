@@ -106,8 +106,9 @@ impl EnvoyConfig {
         })
     }
 
-    /// Sets the ports of the admin interface and of every listener with a socket to free ones, which stay
-    /// reserved until the last clone of this configuration and the last Envoy started from it are dropped.
+    /// Sets the ports of the admin interface and of every listener with a socket to free ports. These ports
+    /// stay reserved until the last clone of this configuration and the last Envoy that was started with it
+    /// are dropped.
     #[must_use]
     pub fn free_ports(mut self) -> Self {
         let mut names = tree::names(&self.document, "listeners");
@@ -158,8 +159,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Applies `edit` to the `PluginConfig` message (the one with `vm_config`) of every Wasm plugin called
-    /// `name`.
+    /// Applies `edit` to the `PluginConfig` message, which contains `vm_config`, of every Wasm plugin
+    /// called `name`.
     #[must_use]
     pub fn edit_plugin(self, name: &str, edit: impl FnMut(&mut Value) -> Result<()>) -> Self {
         self.edit(|document| tree::each_plugin(document, name, edit))

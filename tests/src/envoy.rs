@@ -38,7 +38,7 @@ pub struct Envoy {
     config: EnvoyConfig,
     admin: Admin,
     options: EnvoyOptions,
-    /// The number of hot restarts before this one.
+    /// The restart epoch of this Envoy: the number of hot restarts before it started.
     epoch: u32,
 }
 
@@ -148,7 +148,7 @@ impl Envoy {
     /// Waits until Envoy is ready.
     ///
     /// # Errors
-    /// As for [`Envoy::start`].
+    /// Envoy does not become ready in time, or it exits before it is ready.
     pub async fn wait_until_ready(&mut self) -> Result<()> {
         let (admin, epoch) = (&self.admin, self.epoch);
         let ready = self

@@ -30,7 +30,7 @@ pub enum ReceivedAttribute {
 /// One series of a sum or a gauge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NumberPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
     /// The attributes of the series.
     pub attributes: Attributes,
@@ -41,7 +41,7 @@ pub struct NumberPoint {
 /// One series of a histogram with explicit bounds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HistogramPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
     /// The attributes of the series.
     pub attributes: Attributes,
@@ -73,14 +73,14 @@ pub struct ReceivedExemplar {
     pub trace_id: String,
     /// The span id in lower-case hexadecimal digits; empty without a span.
     pub span_id: String,
-    /// The attributes of the value beyond those of its series.
+    /// The attributes of the value that are not attributes of its series.
     pub attributes: Attributes,
 }
 
 /// The exemplars of one series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExemplarPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
     /// The attributes of the series.
     pub attributes: Attributes,

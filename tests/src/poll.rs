@@ -23,7 +23,7 @@ pub enum Seen<T> {
 }
 
 impl<T> Seen<T> {
-    /// Returns `Ready(value)` if `holds`, else `Pending` with the value in its `Debug` form.
+    /// Returns `Ready(value)` if `holds` is true, otherwise `Pending` with the value in its `Debug` form.
     pub fn when(holds: bool, value: T) -> Self
     where
         T: std::fmt::Debug,

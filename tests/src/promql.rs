@@ -46,7 +46,7 @@ impl PromQl {
         rows.into_iter().map(|row| element(row).with_context(|| query.to_owned())).collect()
     }
 
-    /// Runs an instant query for one number; `None` for an empty result.
+    /// Runs an instant query whose result is one number. Returns `None` if the result is empty.
     pub async fn number(&self, query: &str, at: Option<i64>) -> Result<Option<f64>> {
         let found = self.vector(query, at).await?;
         ensure!(found.len() < 2, "{query} returns {found:?}, not one number");

@@ -32,8 +32,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts everything with `workers` worker threads and `envoy/minimal.yaml` as changed by `edit`. Workers
-    /// flush and the service exports every 200 ms.
+    /// Starts all processes, with `workers` worker threads and with the configuration `envoy/minimal.yaml`,
+    /// which `edit` changes. Workers flush and the service exports every 200 ms.
     pub async fn start(workers: u32, edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
         Self::of("envoy/minimal.yaml", "otlp_collector", workers, edit).await
     }

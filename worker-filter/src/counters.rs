@@ -21,7 +21,7 @@ pub struct Counters(Vec<Pending>);
 pub struct AddFailure {
     /// The index of the counter.
     pub counter: usize,
-    /// The reason.
+    /// The reason of the failure.
     pub error: AddError,
 }
 

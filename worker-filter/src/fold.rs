@@ -58,7 +58,7 @@ pub struct Fold<S> {
     mistyped: u64,
 }
 
-/// One series.
+/// One series of the fold.
 #[derive(Debug)]
 struct Slot {
     key: Box<[u8]>,

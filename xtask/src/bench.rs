@@ -211,9 +211,9 @@ async fn count_instructions(
     for (name, case, config) in runs {
         let mut config = config?;
         if case.method.is_ours() {
-            // Makes flushes and exports rarer. Valgrind makes requests about fifty times slower, but not
-            // the clock. So with the usual intervals, a request would include the cost of fifty times as
-            // many flushes and exports.
+            // Makes flushes and exports rarer. Valgrind slows requests down about fifty times, but the
+            // clock keeps its speed. So with the usual intervals, the cost of a request would include fifty
+            // times as many flushes and exports.
             config = config.worker("flush.interval", "5s").service("interval", "50s");
         }
         let (callgrind, permits) = (Arc::clone(&callgrind), Arc::clone(&permits));

@@ -81,7 +81,7 @@ impl Rule {
     }
 }
 
-/// Lists the packages that are linked into a package, one `name vVERSION` a line.
+/// Lists the packages that are linked into a package, one per line as `name vVERSION`.
 fn cargo_tree(workspace: &Workspace, package: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args(["tree", "--package", package, "--edges", "normal", "--target", TARGET]);

@@ -100,7 +100,7 @@ fn inherited_lints(file: &Path, text: &str) -> Vec<Violation> {
 }
 
 /// Keeps end-to-end tests fast and reliable: a fixed pause is too long on a fast machine and too short on a
-/// slow one.
+/// slow machine.
 fn sleeps(file: &Path, text: &str) -> Vec<Violation> {
     if !file.starts_with(END_TO_END) {
         return Vec::new();

@@ -27,7 +27,7 @@ pub enum Rule {
     Attachment,
     /// Several workers would count the same requests.
     CountedTwice,
-    /// No service is configured, or more than one.
+    /// No service is configured, or more than one service.
     Service,
     /// Worker and service have different `vm_id`s.
     VmId,

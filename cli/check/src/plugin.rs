@@ -7,7 +7,7 @@ use crate::yaml::node_ref::NodeRef;
 /// A plugin that runs one of Tributary's modules.
 #[derive(Clone, Debug)]
 pub struct ConfiguredPlugin<'a> {
-    /// Envoy's `PluginConfig`, or the part of a manifest that becomes one.
+    /// Envoy's `PluginConfig`, or the part of a manifest from which a `PluginConfig` is created.
     pub place: NodeRef<'a>,
     /// The module that the plugin runs.
     pub module: ModuleKind,
@@ -76,7 +76,7 @@ pub enum Configuration<'a> {
 /// The failure policy of a plugin, and where it is configured.
 #[derive(Clone, Debug)]
 pub struct FailureHandling<'a> {
-    /// The policy.
+    /// The failure policy.
     pub policy: FailurePolicy,
     /// The field that sets the policy, or the plugin if no field does.
     pub place: NodeRef<'a>,
@@ -91,7 +91,7 @@ pub enum FailurePolicy {
     Closed,
     /// New requests bypass the plugin.
     Open,
-    /// All requests bypass the plugin, including open ones.
+    /// All requests bypass the plugin, including open requests.
     FailOpen,
     /// Envoy replaces the VM.
     Reload,

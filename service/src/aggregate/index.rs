@@ -3,7 +3,7 @@
 
 use hashbrown::HashTable;
 
-/// The initial capacity.
+/// The initial capacity, in entries.
 const CAPACITY_MIN: usize = 64;
 /// The number of rows that each insertion moves to the new table. A new table has room for twice as many
 /// entries as there are places, so two moves for each insertion would just suffice before the table is
@@ -138,7 +138,7 @@ mod tests {
             keys[place] = Some(key);
             index.insert(spread(key), place, keys.len(), |place| keys[place].map(spread));
             passing.push_back(place);
-            // The last series stay.
+            // The last series are not removed.
             if passing.len() > 10 && key < 7 * FLOOD {
                 let place = passing.pop_front().unwrap();
                 index.remove(spread(keys[place].take().unwrap()), place);

@@ -102,7 +102,7 @@ struct DestinationSet(u16);
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Option<Row>>() == 64, "there may be a million rows");
 
-// Reading a row.
+// Functions that read a row.
 impl Row {
     /// Returns the point that a destination gets in an export at this time; `None` if it gets no point.
     pub fn point(&self, destination: DestinationId, time_unix_nano: u64) -> Option<DataPoint<'_>> {
@@ -138,7 +138,7 @@ impl Row {
     }
 }
 
-// Counting.
+// Functions that change the value of a row.
 impl Row {
     pub(super) fn new(attributes: Rc<[u8]>, kind: &Kind, start_unix_nano: u64, deltas: usize) -> Self {
         Self {
@@ -231,7 +231,7 @@ impl Row {
     }
 }
 
-// Exports.
+// Functions that record exports of a row.
 impl Row {
     /// Marks the update and the exemplar of the row as sent to a destination.
     pub(super) fn mark_sent(&mut self, destination: DestinationId, time_unix_nano: u64) {

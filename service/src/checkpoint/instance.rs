@@ -17,7 +17,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 /// The identity of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Unique among all processes.
+    /// The id, which is unique among all processes.
     pub id: String,
     /// When the first service of the process started, in Unix nanoseconds.
     pub started_unix_nano: u64,
@@ -29,8 +29,9 @@ pub fn is_plausible(unix_nano: u64, now_unix_nano: u64) -> bool {
 }
 
 impl Instance {
-    /// Returns the stored instance of this process, or creates and stores one that starts now. Envoy tries a
-    /// configuration in a canary VM first, so usually the canary VM creates the instance.
+    /// Returns the stored instance of this process. If there is none, creates and stores an instance that
+    /// starts now. Envoy tries a configuration in a canary VM first, so usually the canary VM creates the
+    /// instance.
     ///
     /// If a stored time is not plausible, the process gets a new id: under the old id, no point may be
     /// older than the latest exported time.

@@ -1,4 +1,4 @@
-//! The section `values`: what the service fetches and shares with all workers.
+//! The section `values`: the values that the service fetches and shares with all workers.
 
 use std::time::Duration;
 

@@ -52,8 +52,8 @@ pub enum AmbiguousAction {
 }
 
 impl DestinationConfig {
-    /// Returns the headers of requests: the configured headers, and those of the encoding and the
-    /// compression unless a configured header has the same name.
+    /// Returns the headers of requests: the configured headers, and the headers for the encoding and the
+    /// compression. A configured header replaces such a header of the same name.
     pub fn request_headers(&self) -> Vec<(String, String)> {
         let own = [
             ("content-type", Some(self.encoding.content_type())),

@@ -94,7 +94,7 @@ impl Encoding {
     }
 
     /// Returns the type of an exporter with this encoding (OpenTelemetry semantic conventions,
-    /// `otel.component.type`, which have none for remote write).
+    /// `otel.component.type`, which do not define a type for remote write).
     pub fn component_type(self) -> &'static str {
         match self {
             Self::OtlpProtobuf => "otlp_http_metric_exporter",

@@ -49,7 +49,7 @@ pub enum ResponseClass {
     },
     /// The collector rejected the request permanently: it responded with any other status.
     Rejected {
-        /// The status.
+        /// The HTTP status of the response.
         status: u16,
     },
 }

@@ -21,7 +21,7 @@ pub struct SliceLimits<'a> {
 /// A part of the table as points.
 #[derive(Debug)]
 pub struct Slice<'a> {
-    /// The points.
+    /// The points, grouped by metric.
     pub metrics: Vec<MetricPoints<'a>>,
     /// The timestamp of the points, in Unix nanoseconds.
     pub time_unix_nano: u64,

@@ -43,7 +43,7 @@ pub enum Arrival {
         /// The number of observations in the missing batches.
         observations: u64,
     },
-    /// The batch arrived before.
+    /// The batch has already arrived.
     Duplicate,
 }
 

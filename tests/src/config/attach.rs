@@ -24,8 +24,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Removes the worker filter from the HTTP filters and sends it Envoy's access log instead, as
-    /// `envoy/log_stream.yaml` does; the plugin keeps its configuration.
+    /// Removes the worker filter from the HTTP filters, and sends Envoy's access log to it instead, as in
+    /// `envoy/log_stream.yaml`. The plugin keeps its configuration.
     #[must_use]
     pub fn as_log_stream(self) -> Self {
         self.edit(|document| {

@@ -100,7 +100,7 @@ impl GrpcCall {
             self.answer.status = status(&head.headers)?;
             let mut incoming = Incoming::new(body);
             if head.status != 200 {
-                // Not a gRPC response.
+                // This is not a gRPC response, so its body has no messages.
                 incoming.skip().await?;
             }
             self.incoming = Some(incoming);

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::mix::{Ending, Shape};
 use super::tally::LoadOutcome;
 
-/// The maximum number of headers of a response; no response in the tests has as many.
+/// The maximum number of headers of a response, which is more than any response in the tests has.
 const MAX_HEADERS: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
 

@@ -79,7 +79,7 @@ impl Tally {
         self.shapes.values().map(|shape| shape.failed).sum()
     }
 
-    /// Returns the outcomes of one shape; all zero for an unknown name.
+    /// Returns the outcomes of one shape. For an unknown name, all numbers are 0.
     pub fn shape(&self, name: &str) -> ShapeTally {
         self.shapes.get(name).cloned().unwrap_or_default()
     }

@@ -11,16 +11,16 @@ pub const MAX_BUCKETS: usize = 160;
 
 /// The scales of OpenTelemetry's SDKs. At the lowest scale, one bucket spans the range of a double.
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
-/// The range of doubles, including subnormal ones, as powers of two.
+/// The range of doubles, including subnormal doubles, as powers of two.
 const LOWEST_POWER: i64 = -1074;
 const HIGHEST_POWER: i64 = 1024;
 
 /// One series of an exponential histogram.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExponentialPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
-    /// The series' attributes.
+    /// The attributes of the series.
     pub attributes: Attributes,
     /// The recorded values.
     pub histogram: ReceivedExponentialHistogram,

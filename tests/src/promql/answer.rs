@@ -90,7 +90,7 @@ pub(super) struct QueryExemplar {
     pub(super) timestamp: f64,
 }
 
-/// Parses a row.
+/// Parses a row of a query result.
 pub(super) fn element(row: QueryRow) -> Result<Element> {
     let value = match (row.value, row.histogram) {
         (Some((_, number)), None) => ElementValue::Number(number.parse()?),

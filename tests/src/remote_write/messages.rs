@@ -121,7 +121,7 @@ pub struct Histogram {
 /// Consecutive buckets of a native histogram.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct BucketSpan {
-    /// The number of buckets between the previous span and this one; in the first span, the index of its
+    /// The number of buckets between the previous span and this span. For the first span, the index of its
     /// first bucket.
     ///
     /// Bucket `i` ends at `2^(i * 2^-schema)`: the index is one higher than OpenTelemetry's.

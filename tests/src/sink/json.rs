@@ -15,7 +15,8 @@ const HEX_FIELDS: [&str; 2] = ["traceId", "spanId"];
 /// be present and unchanged.
 ///
 /// # Errors
-/// The body is not JSON, not a request, or not in the prescribed form; then the error names the field.
+/// The body is not JSON, not a request, or not in the prescribed form. In the last case, the error names
+/// the field.
 pub(super) fn decode(body: &[u8]) -> Result<ExportMetricsServiceRequest> {
     let written: Value = serde_json::from_slice(body).context("the body is not JSON")?;
     let request: ExportMetricsServiceRequest =

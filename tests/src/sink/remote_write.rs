@@ -40,7 +40,7 @@ pub struct RemoteSeries {
 }
 
 impl RemoteWriteStore {
-    /// Returns every series of the metric `name` with the labels `wanted`, including ended ones.
+    /// Returns every series of the metric `name` with the labels `wanted`, including ended series.
     pub fn series(&self, name: &str, wanted: &[(&str, &str)]) -> Vec<(&SeriesLabels, &RemoteSeries)> {
         let has = |labels: &SeriesLabels, (key, value): &(&str, &str)| {
             labels.get(*key).is_some_and(|found| found == value)

@@ -120,7 +120,8 @@ impl WorkerConfig {
     }
 }
 
-/// Reads the preset, and everything that the configuration removes from it and adds to it.
+/// Reads the preset, and then the parts of the configuration that remove metrics and dimensions from the
+/// preset or add to it.
 fn read_plan(root: &mut Section<'_>, node: &NodeLookup<'_>) -> Plan {
     let preset = root.choice("preset", &Preset::ALL).unwrap_or(Preset::Otel);
     let grpc_messages = root.flag("grpc_messages").unwrap_or(false);

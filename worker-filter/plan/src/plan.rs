@@ -33,9 +33,9 @@ pub struct Plan {
 /// A header to write or remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderRule {
-    /// The message to change.
+    /// Whether the header is in the request or in the response.
     pub side: Side,
-    /// The change.
+    /// How the header is changed.
     pub action: HeaderAction,
     /// The name of the header.
     pub name: String,
@@ -118,7 +118,7 @@ pub struct MetricGroup {
     pub sources: Vec<Source>,
     /// The attributes of the series.
     pub dimensions: Vec<Dimension>,
-    /// The metrics.
+    /// The metrics of the group, with the sources of their values.
     pub measures: Vec<Measure>,
     /// The source with the trace, if histograms keep exemplars.
     pub trace: Option<usize>,
@@ -143,7 +143,7 @@ pub struct GrpcCalls {
 pub struct Dimension {
     /// The key of the attribute, such as `http.request.method`.
     pub name: String,
-    /// Where its values come from.
+    /// Where the values of the attribute come from.
     pub value: DimensionValue,
     /// How a value becomes an attribute.
     pub transform: Transform,
@@ -162,7 +162,7 @@ pub struct Dimension {
 /// Where the values of a dimension come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DimensionValue {
-    /// A source of the group.
+    /// The index of a source of the group.
     Source(usize),
     /// A text that is the same for every stream.
     Constant(String),
@@ -171,7 +171,7 @@ pub enum DimensionValue {
 /// A metric and where its values come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measure {
-    /// The metric.
+    /// The metric to which observations are added.
     pub metric: Metric,
     /// What an observation adds to the metric.
     pub input: MeasureInput,

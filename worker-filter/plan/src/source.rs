@@ -50,7 +50,7 @@ pub enum Type {
     Integer,
     /// A duration in nanoseconds, as an integer.
     Duration,
-    /// One byte.
+    /// A boolean: one byte, 1 for true.
     Boolean,
 }
 

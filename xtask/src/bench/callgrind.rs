@@ -165,7 +165,7 @@ impl Session<'_> {
     async fn load(&self, requests: u64) -> Result<()> {
         let mut shape = Shape::get("bench", "/").header(HEADER.0, HEADER.1);
         if self.case.is_tcp() {
-            // One connection per request.
+            // The client opens one connection per request.
             shape = shape.header("connection", "close");
         }
         let target = self.envoy.listener(case::LISTENER)?;

@@ -191,7 +191,7 @@ impl BenchCase {
                     .set(&format!("{LOGGER}.tag"), record.tag)
                     .set(&format!("{LOGGER}.record"), record.fields)
                     .set(&format!("{LOGGER}.buffer_flush_interval"), "1s")
-                    // The buffer is larger than the log entries of one such interval.
+                    // The buffer is larger than all log entries of one such interval.
                     .set(&format!("{LOGGER}.buffer_size_bytes"), 4 << 20)
             }
         })

@@ -118,7 +118,7 @@ fn thread_ns(pid: u32) -> Result<(u64, u64)> {
     for task in fs::read_dir(format!("/proc/{pid}/task")).context("Envoy has exited")? {
         let folder = task?.path();
         let read = |name: &str| fs::read_to_string(folder.join(name));
-        // The thread may have exited.
+        // Reading fails if the thread has exited.
         let (Ok(name), Ok(schedstat)) = (read("comm"), read("schedstat")) else { continue };
         let ns = schedstat.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok());
         let ns = ns.with_context(|| format!("{} has no CPU time", folder.display()))?;

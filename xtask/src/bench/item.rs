@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub(crate) struct CelItem {
     /// The name of the item in reports.
     pub(crate) name: String,
-    /// The expression.
+    /// The CEL expression of the item.
     pub(crate) cel: String,
 }
 

@@ -17,7 +17,7 @@ pub(crate) const SERIES: [u64; 5] = [10, 100, 1_000, 10_000, 100_000];
 /// The numbers of workers that are measured with [`SERIES_OF_WORKERS`].
 pub(crate) const WORKERS: [u32; 3] = [1, 2, 4];
 pub(crate) const SERIES_OF_WORKERS: u64 = 100;
-/// Numbers of dimensions.
+/// The numbers of dimensions that are measured.
 pub(crate) const DIMENSIONS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// The duration of a measurement, in seconds: longer than the export interval.
@@ -76,7 +76,7 @@ pub(crate) async fn measure(config: EnvoyConfig, series: u64, workers: u32) -> R
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("paths.lua");
     fs::write(&script, paths(series)).context("cannot write wrk's script")?;
-    // At least twice each path.
+    // This time suffices to request each path at least twice.
     let warm_s = 1 + 2 * series / SLOWEST_PER_S;
     let session = cpu::Session::start(&config, workers, warm_s, Some(script)).await?;
     let admin = session.envoy.admin();

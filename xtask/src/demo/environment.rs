@@ -92,7 +92,7 @@ impl DemoEnvironment {
     }
 }
 
-/// Reports the port of a server if it is not the configured one.
+/// Reports the port of a server if it is not the configured port.
 fn note_port(server: &str, configured: u16, actual: u16) {
     if configured != actual {
         eprintln!("port {configured} is in use: {server} gets port {actual}");

@@ -10,7 +10,8 @@ use tributary_worker_filter::root as worker_filter;
 use crate::finding::{Finding, Rule};
 use crate::plugin::{ConfiguredPlugin, ModuleKind};
 
-/// The host functions that every module calls. Callbacks are not listed here: each module declares its own.
+/// The host functions that every module calls. Callbacks are not listed here, because each module declares
+/// its own callbacks.
 const CALLED_BY_ALL: &[&str] = &[
     "proxy_define_metric",
     "proxy_get_buffer_bytes",

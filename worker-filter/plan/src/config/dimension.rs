@@ -1,4 +1,4 @@
-//! `dimensions`: attributes of the series in addition to those of the preset.
+//! `dimensions`: attributes of the series in addition to the attributes of the preset.
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::limits::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX};
@@ -82,7 +82,7 @@ fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut MetricGroup)
     })
 }
 
-/// Reads where the values come from, and the type that they have in Envoy.
+/// Reads the source of the values, and the type that the values have in Envoy.
 fn read_value(
     section: &mut Section<'_>,
     streams: Streams,

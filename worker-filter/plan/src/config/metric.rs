@@ -1,4 +1,4 @@
-//! `metrics`: metrics in addition to those of the preset.
+//! `metrics`: metrics in addition to the metrics of the preset.
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::json;

@@ -1,5 +1,6 @@
 //! Metrics of TCP connections by their addresses. OpenTelemetry has no semantic conventions for the metrics
-//! of a TCP proxy. Attributes have names from OpenTelemetry's attribute registry where it defines one.
+//! of a TCP proxy. Attributes have their names from OpenTelemetry's attribute registry if the registry
+//! defines such an attribute.
 
 use tributary_proto::metric::Kind;
 
