@@ -259,7 +259,7 @@ impl Response {
         Self { content_type: "text/html; charset=utf-8", header, ..Self::of(PAGE.to_vec()) }
     }
 
-    /// Returns a 503 that asks the client to retry.
+    /// Returns a response with status 503 that asks the client to retry.
     fn unavailable(reason: &str) -> Self {
         Self { header: Some(("retry-after", "1")), ..Self::text(503, &format!("{reason}\n")) }
     }

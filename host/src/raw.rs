@@ -19,8 +19,8 @@
 //! Three callbacks of TCP pass through here to the SDK's dispatcher ([`crate::kind`]): the build exports
 //! `tributary_on_NAME` in place of `proxy_on_NAME`.
 //!
-//! The modules use the SDK's dispatcher, traits, types and allocator, and `dispatch_http_call`, which expects
-//! every status that Envoy returns.
+//! The modules use these parts of the SDK: its dispatcher, traits, types and allocator, and
+//! `dispatch_http_call`, which handles every status that Envoy returns.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;

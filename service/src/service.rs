@@ -281,7 +281,8 @@ impl Service {
         }
     }
 
-    /// Exports what is due. At least one destination makes progress; the order rotates while work is left.
+    /// Makes all exports that are due, as far as `budget` allows. At least one destination makes progress.
+    /// While work is left, the next call starts with another destination.
     fn export(&mut self, calls: &dyn HttpCalls, budget: Budget, now: u64) {
         let at = self.first_exporter.checked_rem(self.exporters.len()).unwrap_or(0);
         let (last, first) = self.exporters.split_at_mut(at);

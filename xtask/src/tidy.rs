@@ -144,7 +144,7 @@ fn language(extension: &str, text: &str) -> Vec<Violation> {
     violations
 }
 
-/// Returns the entries of `tidy/words.txt`: a word in lower case, and what to write instead.
+/// Returns the entries of `tidy/words.txt`: each is a word in lower case, and the words to write instead.
 fn words() -> impl Iterator<Item = (&'static str, &'static str)> {
     WORDS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": "))
 }

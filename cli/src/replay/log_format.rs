@@ -24,8 +24,8 @@ pub(crate) enum LogFormat {
         message: (String, Pattern),
         others: BTreeMap<String, Regex>,
     },
-    /// Any JSON object with only such values, besides the message, as Envoy writes into application logs,
-    /// and never into access logs.
+    /// Any JSON object. Besides the message, all its values must be of the kinds that Envoy writes into
+    /// application logs; an access log has other values.
     AnyJson,
 }
 

@@ -39,8 +39,8 @@ impl Timeline {
         self.exports.iter().copied().max().unwrap_or(0)
     }
 
-    /// Advances to the time of an update, and returns it: the clock's time, but not before the last
-    /// update or any export.
+    /// Advances to the time of an update, and returns this time. It is the clock's time, but never earlier
+    /// than the last update or any export.
     pub(super) fn advance(&mut self, now_unix_nano: u64) -> u64 {
         self.last_update = self.last_update.max(now_unix_nano).max(self.last_export());
         self.last_update

@@ -25,7 +25,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Creates the ledger of the destination with this name, as the previous service left it.
+    /// Creates the ledger of the destination with this name. It continues from the statistics of the
+    /// previous service.
     pub fn define(destination: &str) -> Self {
         let name = |what: &str| format!("tributary_observations_{what}.{}", statistic_name(destination));
         let exported = ProcessCounter::define(&name("exported"));
@@ -66,7 +67,8 @@ impl Ledger {
         aggregated.saturating_sub(self.settled)
     }
 
-    /// Publishes the ledger in the statistics and in `export`. The process has `aggregated` observations.
+    /// Publishes the ledger in the statistics and in `export`. `aggregated` is the number of observations
+    /// that the process has aggregated.
     pub fn publish(&mut self, aggregated: u64, export: &mut Export) {
         let waiting = self.waiting(aggregated);
         self.waiting.set(waiting);

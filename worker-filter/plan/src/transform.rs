@@ -293,7 +293,8 @@ fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static
     })
 }
 
-/// Returns a gRPC status, derived from the response flags for a number below 0.
+/// Returns a gRPC status. If the number is below 0, the status is derived from the response flags in the
+/// number.
 fn rpc_status(status: i64) -> i64 {
     match status {
         0.. => status,

@@ -35,7 +35,8 @@ impl Document {
 }
 
 impl<'a> NodeRef<'a> {
-    /// Refers to a value that was parsed from the text of this node; its path is the path of this node.
+    /// Returns a reference to a value that was parsed from the text of this node. The path of the value is
+    /// the path of this node.
     pub fn embedded(&self, node: &'a Node) -> Self {
         Self { node, ..self.clone() }
     }

@@ -1,4 +1,4 @@
-//! `log_stream`: which parts of a plan can be measured from the records of an access log.
+//! `log_stream`: reduces a plan to the parts that can be measured from the records of an access log.
 
 use tributary_proto::config::Section;
 
