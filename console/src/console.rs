@@ -75,7 +75,7 @@ enum View {
     Json,
 }
 
-/// A response.
+/// A response of the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Response {
     status: u16,
@@ -100,7 +100,7 @@ impl Console {
         }
     }
 
-    /// Responds to a request, or lets it wait.
+    /// Responds to a request, or makes it wait for a later tick.
     pub(crate) fn request(&mut self, stream: ContextId) -> Action {
         let now = clock::now_unix_nano();
         match self.start(stream, now) {
@@ -205,8 +205,8 @@ impl Console {
         }
     }
 
-    /// Shows the snapshot if it is recent enough for a request at `asked_unix_nano`; otherwise requests one,
-    /// and returns `None` if the service will write it.
+    /// Returns a response with the snapshot if it is recent enough for a request at `asked_unix_nano`.
+    /// Otherwise requests a snapshot, and returns `None` if the service will write it.
     fn show(&self, view: View, asked_unix_nano: u64, now: u64) -> Option<Response> {
         let time = HostSharedData.get(SNAPSHOT_TIME_KEY).ok().flatten();
         let time = time.and_then(|(bytes, _)| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
@@ -259,7 +259,7 @@ impl Response {
         Self { content_type: "text/html; charset=utf-8", header, ..Self::of(PAGE.to_vec()) }
     }
 
-    /// Returns a 503 that asks the client to retry.
+    /// Returns a response with status 503 that asks the client to retry.
     fn unavailable(reason: &str) -> Self {
         Self { header: Some(("retry-after", "1")), ..Self::text(503, &format!("{reason}\n")) }
     }

@@ -1,7 +1,7 @@
 //! The steps of a flush: the workers flush, the service aggregates, each destination confirms.
 //!
-//! Workers flush once per interval anyway, so the console need not notify them: after one interval,
-//! everything that was observed before it is in the statistics and in the queue.
+//! Workers flush once per interval, so the console need not notify them. After one interval, all earlier
+//! observations are in the statistics and in the queue.
 
 use tributary_host::counter::{self, AddError};
 use tributary_host::shared_data::HostSharedData;
@@ -10,7 +10,8 @@ use tributary_proto::console::FLUSH_KEY;
 use crate::health;
 use crate::ledger::LedgerCounters;
 
-/// How much later than its interval a worker may flush: its tick is one event among others of its thread.
+/// The maximum delay of a worker's flush, in nanoseconds: a tick can be late, because the thread also
+/// handles other events.
 const LATENESS_NS: u64 = 250_000_000;
 
 /// The step that a flush has reached. Times are in Unix nanoseconds.
@@ -43,8 +44,8 @@ impl Flush {
         Self::Workers { until_unix_nano: all_flushed(now_unix_nano, flush_interval_ns) }
     }
 
-    /// Takes as many steps as possible. Returns one line for each component that the flush waits for;
-    /// returns no lines if every destination has confirmed everything.
+    /// Takes as many steps as possible. Returns one line for each component that the flush waits for. There
+    /// are no lines if every destination has confirmed everything.
     pub(crate) fn advance(
         &mut self,
         now: u64,
@@ -67,8 +68,8 @@ impl Flush {
                     *self = Self::Service { observed, until_unix_nano };
                 }
                 let missing = observed.saturating_sub(ledger.settled());
-                // Observations that are not in a queue by then stay in a worker, or were lost with a
-                // worker: the flush continues without them.
+                // Observations that are not in a queue by this time are still in a worker, or were lost
+                // with a worker. The flush continues without them.
                 if missing > 0 && now < until_unix_nano {
                     let fault = health::service_fault(now).unwrap_or_else(|| "it is behind".to_owned());
                     return vec![format!("service: {missing} requests not aggregated yet; {fault}")];

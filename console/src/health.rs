@@ -1,4 +1,4 @@
-//! Whether the service runs and its exports succeed, by what the service writes into shared data.
+//! Finds out from shared data whether the service runs and whether its exports succeed.
 
 use tributary_host::shared_data::{HostSharedData, SharedData};
 use tributary_proto::exports::{self, Export, Exports};
@@ -19,7 +19,7 @@ pub(crate) fn service_fault(now_unix_nano: u64) -> Option<String> {
     heartbeat::is_silent(&bytes, now_unix_nano).then_some(fault)
 }
 
-/// Returns the state of each destination's exports; empty without destinations or without a service.
+/// Returns the state of the exports to each destination; empty if there are no destinations or no service.
 pub(crate) fn exports() -> Vec<Export> {
     published().exports
 }
@@ -40,7 +40,7 @@ pub(crate) fn faults(now_unix_nano: u64) -> Vec<String> {
     Some(queue_fault).filter(|fault| !fault.is_empty()).into_iter().chain(stuck).collect()
 }
 
-/// Describes what a destination waits for.
+/// Describes why the exports to a destination are not complete.
 pub(crate) fn export_fault(export: &Export, now_unix_nano: u64) -> String {
     let Export { name, failures, fault, .. } = export;
     let seconds = now_unix_nano.saturating_sub(export.complete_unix_nano) / 1_000_000_000;

@@ -14,7 +14,7 @@ use tributary_proto::metric::{Kind, Metric};
 use crate::ledger::LedgerCounters;
 use crate::snapshot::{MetricPart, Scalar, Snapshot, count, scalars, sum};
 
-/// Writes the whole document, as of `now_unix_nano`.
+/// Writes the whole document, for the time `now_unix_nano`.
 pub(crate) fn text(
     snapshot: &Snapshot,
     ledger: &LedgerCounters,
@@ -62,7 +62,7 @@ struct Destination<'a> {
 /// The metrics of a snapshot. Consecutive parts of the same metric are joined.
 struct Metrics<'a>(&'a Snapshot);
 
-/// A metric whose first part was read.
+/// One metric while it is written: its first part, which was read, and the parts after it.
 struct OneMetric<'a, I: Iterator<Item = MetricPart>> {
     first: &'a MetricPart,
     rest: &'a RefCell<Peekable<I>>,

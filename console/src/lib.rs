@@ -1,9 +1,10 @@
-//! The module of the console, `console.wasm`: what people, scrapers and preStop hooks ask of one Envoy.
+//! The module of the console, `console.wasm`. It responds to the requests of people, scrapers and preStop
+//! hooks to one Envoy.
 //!
 //! Envoy calls [`root`] for each request of the console's listener. [`console`] reads the [`request`] and
-//! responds: from a [`snapshot`] of the service's table as [`json`] or for [`prometheus`], with the
-//! [`ledger`] from Envoy's statistics, with the [`health`] of service and exports, or when a [`flush`] is
-//! complete. [`config`] is its configuration.
+//! sends one of these responses: a [`snapshot`] of the service's table as [`json`] or for [`prometheus`],
+//! with the [`ledger`] from Envoy's statistics; the [`health`] of service and exports; or the result of a
+//! [`flush`]. [`config`] is the configuration of the console.
 //!
 //! The console is compiled for size: no measured request waits for it.
 

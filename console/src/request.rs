@@ -9,15 +9,15 @@ const HEADERS_MAX: usize = 128;
 /// The maximum number of bytes to read of a header's value.
 const VALUE_BYTES_MAX: usize = 1_024;
 
-/// How long a flush may take by default.
+/// The default time limit of a flush, in nanoseconds.
 const FLUSH_TIMEOUT_NS: u64 = 10_000_000_000;
-/// How long a flush may take at most.
+/// The maximum time limit of a flush, in nanoseconds.
 const FLUSH_TIMEOUT_MAX_NS: u64 = 300_000_000_000;
 
-/// A request.
+/// A request to the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConsoleRequest {
-    /// The resource.
+    /// The requested resource.
     pub(crate) path: Path,
     /// The method.
     pub(crate) method: String,
@@ -25,7 +25,7 @@ pub(crate) struct ConsoleRequest {
     pub(crate) accept: String,
     /// Whether a browser sent the request for a page of another site.
     pub(crate) is_cross_site: bool,
-    /// How long a flush may take, in nanoseconds, from `timeout_ms` in the query.
+    /// The time limit of a flush, in nanoseconds, from `timeout_ms` in the query.
     pub(crate) timeout_ns: u64,
 }
 
@@ -40,9 +40,9 @@ pub(crate) enum Path {
     Snapshot,
     /// The health of service and exports.
     Health,
-    /// A flush of everything.
+    /// A flush of all observations that were made before the request.
     Flush,
-    /// Anything else.
+    /// Any other path, which the console does not serve.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! The plugin as Envoy sees it: the SDK's root context, and a context for each request.
+//! The callbacks of the plugin: the SDK's root context, and a context for each request.
 //!
 //! If the console is attached as a network filter by mistake, its streams are TCP connections. The SDK
 //! would panic in their callbacks if they had an HTTP context. So the first callback of a stream decides
@@ -23,14 +23,14 @@ pub const CALLBACKS: [&[&str]; 2] =
 /// The console of a root context and its streams; absent until a configuration was accepted.
 type SharedConsole = Rc<RefCell<Option<Console>>>;
 
-/// One plugin in one VM.
+/// The root context of one console in one VM.
 #[derive(Debug)]
 pub struct ConsoleRoot {
     id: ContextId,
     console: SharedConsole,
 }
 
-/// A request, or a connection where the console is attached as a network filter.
+/// The context of a request; or of a connection, if the console is attached as a network filter by mistake.
 #[derive(Debug)]
 struct ConsoleStream {
     id: ContextId,

@@ -12,9 +12,9 @@ use tributary_proto::metric::Metric;
 /// A snapshot of the table, as the service wrote it (`schema/console.proto`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
-    /// The time at which the service started to write it, in Unix nanoseconds.
+    /// The time at which the service started to write the snapshot, in Unix nanoseconds.
     pub(crate) time_unix_nano: u64,
-    /// Whether series were left out.
+    /// Whether series were left out because the snapshot would be too large.
     pub(crate) is_cut: bool,
     /// The attributes of the resource, in canonical encoding.
     resource: Vec<u8>,
@@ -24,7 +24,7 @@ pub(crate) struct Snapshot {
 /// Some series of one metric; the following parts may have more series of the same metric.
 #[derive(Clone, Debug)]
 pub(crate) struct MetricPart {
-    /// The metric.
+    /// The metric of the series.
     pub(crate) metric: Metric,
     series: Vec<Series>,
 }
@@ -65,14 +65,14 @@ impl Snapshot {
 }
 
 impl MetricPart {
-    /// Returns its series, each with its value.
+    /// Returns the series of this part, each with its value.
     pub(crate) fn points(&self) -> impl Iterator<Item = (&Series, &Value)> {
         self.series.iter().filter_map(|series| Some((series, series.points.first()?.value.as_ref()?)))
     }
 }
 
 impl Scalar<'_> {
-    /// Formats it for Prometheus.
+    /// Formats this value as text for Prometheus.
     pub(crate) fn text(self) -> String {
         match self {
             Self::Text(text) => text.to_owned(),
@@ -109,7 +109,8 @@ pub(crate) fn sum(metric: &Metric, value: &Value) -> Scalar<'static> {
     })
 }
 
-/// Returns the number of values in a histogram: `zeros`, which are in no bucket, and those in `buckets`.
+/// Returns the number of values in a histogram: the `zeros`, which are in no bucket, plus the values in
+/// `buckets`.
 pub(crate) fn count(zeros: u64, buckets: &[u64]) -> u64 {
     buckets.iter().fold(zeros, |sum, count| sum.saturating_add(*count))
 }
@@ -124,8 +125,8 @@ fn encoded_parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// Decodes a part, unless it is longer than any that the service writes: decoded, it takes more memory than
-/// its bytes.
+/// Decodes a part. Returns `None` if the part is invalid, or longer than the parts that the service writes,
+/// because a decoded part takes more memory than its bytes.
 fn decode(part: Bytes) -> Option<SnapshotPart> {
     if part.len() > PART_BYTES_MAX { None } else { SnapshotPart::decode(part).ok() }
 }

@@ -1,9 +1,9 @@
 //! Fuzz targets for the four untrusted inputs of the modules.
 //!
 //! Each [`target`] is a function of its input: items of the [`queue`], a [`configuration`] of any module,
-//! [`attributes`] as the host returns them, or a [`log_stream`]. A target fails by a panic, either of a
-//! module or of the target's own assertions. libFuzzer calls the targets through the programs in `bin`
-//! (`cargo xtask fuzz`); the tests call the targets with [`seeds`] and with [`mutation`]s of the seeds.
+//! [`attributes`] as the host returns them, or a [`log_stream`]. A target fails if a module panics, or if
+//! an assertion of the target fails. libFuzzer calls the targets through the programs in `bin` (`cargo
+//! xtask fuzz`); the tests call the targets with [`seeds`] and with [`mutation`]s of the seeds.
 
 pub mod target;
 

@@ -21,8 +21,8 @@ const CONFIGS: [&str; 4] = [
     r#"{"log_stream": true, "flush": {"max_requests": 1}}"#,
 ];
 
-/// Passes the input to a connection in pieces. Checks that the module counts once each record that an
-/// independent decoder finds, and that the service accepts every batch.
+/// Passes the input to a connection in pieces. Checks that the module counts each record that an
+/// independent decoder finds exactly once, and that the service accepts every batch.
 pub fn check(input: &[u8]) {
     let [choice, piece, bytes @ ..] = input else { return };
     fake::reset();
@@ -74,7 +74,8 @@ fn is_text(value: &Value) -> bool {
     matches!(value, Value::String(_) | Value::Binary(_))
 }
 
-/// Whether a value contains no MessagePack extension type: access loggers never write extension types.
+/// Returns whether a value contains no MessagePack extension type: access loggers never write extension
+/// types.
 fn is_known(value: &Value) -> bool {
     match value {
         Value::Ext(..) => false,

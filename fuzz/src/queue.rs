@@ -24,8 +24,8 @@ struct Expected {
     last: BTreeMap<u64, u64>,
 }
 
-/// Enqueues the pieces of the input one by one; its first byte selects the encoding. Checks that the
-/// service counts each item as received, invalid or duplicate, and exports the received ones.
+/// Enqueues the pieces of the input one by one. The first byte of the input selects the encoding. Checks
+/// that the service counts each item as received, invalid or duplicate, and exports the received items.
 pub fn check(input: &[u8]) {
     let [choice, input @ ..] = input else { return };
     let Some(destination) = DESTINATIONS.get(usize::from(*choice) % DESTINATIONS.len()) else { return };

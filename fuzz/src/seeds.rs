@@ -10,7 +10,7 @@ use tributary_proto::metric::{Kind, Metric};
 use crate::attributes::CONFIGS;
 use crate::frames;
 
-/// Returns names and values of a request's attributes, with the values encoded as Envoy does.
+/// Returns names and values of a request's attributes. The values are encoded as in Envoy.
 pub fn request(route: &str) -> Vec<(&'static str, Vec<u8>)> {
     let number = |number: i64| number.to_le_bytes().to_vec();
     vec![

@@ -16,7 +16,8 @@ use tributary_service::root::ServiceRoot;
 /// The export interval of the service.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The destinations to choose from: one per encoding, and an empty string for no destination.
+/// The destinations from which a target chooses: one for each encoding, and an empty string for no
+/// destination.
 pub const DESTINATIONS: [&str; 4] = [
     r#"{"cluster": "a", "temporality": "delta"}"#,
     r#"{"cluster": "b", "encoding": "remote_write"}"#,
@@ -24,7 +25,7 @@ pub const DESTINATIONS: [&str; 4] = [
     "",
 ];
 
-/// Limits with so few series that further ones overflow, and so short an idle time that series end.
+/// Limits with few series, so that further series overflow, and with a short idle time, so that series end.
 pub const NARROW: &str = r#"{"series": 3, "idle": "1s"}"#;
 
 /// The maximum number of requests answered in one export: far more than one export needs.
@@ -44,7 +45,8 @@ impl ServiceHarness {
         Self(Vm::start(ServiceRoot::boxed, json.as_bytes()).expect("the service accepts its configuration"))
     }
 
-    /// Starts a service with one destination and the default limits, for targets that test neither.
+    /// Starts a service with one destination and the default limits, for targets that test neither
+    /// destinations nor limits.
     pub fn start_any() -> Self {
         Self::start(r#"{"cluster": "a"}"#, "{}")
     }

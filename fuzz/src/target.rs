@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::{attributes, configuration, log_stream, queue, seeds};
 
-/// A libFuzzer program reports the number of inputs each time it has run this many more. libFuzzer's own
+/// The number of inputs between two reports of the number of inputs by a libFuzzer program. libFuzzer's own
 /// reports become rare over time.
 const REPORT_INTERVAL: u64 = 100_000;
 

@@ -21,7 +21,8 @@ pub fn probe() -> Result<(), Status> {
     raw::now_unix_nano().map(drop)
 }
 
-/// Requests a call of `on_tick` once per `period`, which is rounded down to whole milliseconds, at least one.
+/// Requests a call of `on_tick` once per `period`. The period is rounded down to whole milliseconds, but is
+/// at least one millisecond.
 pub fn tick_every(period: Duration) -> Result<(), Status> {
     raw::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1))
 }

@@ -10,15 +10,15 @@ use proxy_wasm::types::Status;
 use crate::shared_data::{SharedData, Version};
 use crate::status;
 
-/// The most retries of an addition while other workers write at the same time. On Envoy 1.40, 24,000
-/// additions from two workers needed 183 retries in all, so eight in a row are exceptional. The next flush
-/// then repeats the addition.
+/// The maximum number of retries of an addition while other workers write at the same time. On Envoy 1.40,
+/// 24,000 additions from two workers needed 183 retries in all, so eight in a row are exceptional. The next
+/// flush then repeats the addition.
 pub const RETRIES_MAX: u32 = 8;
 
 /// Why nothing was added to a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddError {
-    /// Other workers wrote first, [`RETRIES_MAX`] times in a row.
+    /// Each attempt failed because another worker wrote first, and [`RETRIES_MAX`] retries are used up.
     Contended,
     /// The value at the key is not a counter.
     NotACounter,
@@ -43,8 +43,8 @@ pub fn add(data: &mut impl SharedData, key: &str, more: u64) -> Result<u64, AddE
     for _ in 0..=RETRIES_MAX {
         let (value, version) = match data.get(key).map_err(AddError::Host)? {
             Some((bytes, version)) => (number(&bytes).ok_or(AddError::NotACounter)?, version),
-            // Not [`Version::ANY`]: such a write would undo the addition of a worker that wrote first. A
-            // write with this version fails then, because the key exists.
+            // [`Version::ANY`] would be wrong: such a write would undo the addition of a worker that wrote
+            // first. A write with [`Version::ABSENT`] fails in this case, because the key exists.
             None => (0, Version::ABSENT),
         };
         let sum = value.saturating_add(more);

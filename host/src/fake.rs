@@ -1,6 +1,6 @@
-//! An in-memory Envoy for native tests. Each thread has its own. `abi` defines the functions that the SDK and
-//! `raw` import, and [`vm`] calls the callbacks that the SDK exports, so tests run the same code as Envoy.
-//! [`main_thread`] has further functions for tests of the service.
+//! An in-memory Envoy for native tests. Each thread has its own in-memory Envoy. `abi` defines the
+//! functions that the SDK and `raw` import, and [`vm`] calls the callbacks that the SDK exports, so tests
+//! run the same code as Envoy. [`main_thread`] has further functions for tests of the service.
 //!
 //! It has Envoy's surprising semantics: any write creates an absent key; each enqueue sends one notification,
 //! to the VM that registered last; an item can be empty; and an absent attribute fails a whole expression.
@@ -36,11 +36,11 @@ pub struct FakeHost {
     pub vm: String,
     /// The configuration that `on_configure` reads.
     pub configuration: Vec<u8>,
-    /// The wall clock.
+    /// The time of the wall clock, in Unix nanoseconds.
     pub now_unix_nano: u64,
     /// The time by which each reading advances the wall clock, in nanoseconds.
     pub clock_step_ns: u64,
-    /// The log.
+    /// The messages in Envoy's log, with their levels.
     pub log: Vec<(LogLevel, String)>,
     /// Envoy's log level by its number: 0 is `trace`, 6 is `off`.
     pub log_level: u32,
@@ -86,7 +86,7 @@ pub struct FakePost {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// The timeout.
+    /// The timeout of the call.
     pub timeout: Duration,
 }
 

@@ -1,10 +1,10 @@
 //! Distinguishes HTTP streams from TCP connections in a module that handles both.
 //!
 //! The SDK needs the kind when Envoy creates the context of a stream, and panics on a callback of the other
-//! kind. No attribute is reliable at that time: an HTTP/3 connection has a protocol like a request, and a TCP
-//! tunnel through an upstream HTTP filter has none, like a connection (Envoy 1.36.4, 1.40.0). So each stream
-//! starts as an HTTP stream. The first callback of a network filter is `proxy_on_new_connection`; then `raw`
-//! makes the SDK create the context again, as a connection.
+//! kind. No attribute is reliable at that time: an HTTP/3 connection has a protocol, like a request; a TCP
+//! tunnel through an upstream HTTP filter has no protocol, like a connection (Envoy 1.36.4, 1.40.0). So
+//! each stream starts as an HTTP stream. The first callback of a network filter is
+//! `proxy_on_new_connection`; then `raw` makes the SDK create the context again, as a connection.
 
 use std::cell::Cell;
 

@@ -1,4 +1,5 @@
-//! A thin layer over the proxy-wasm SDK. It contains only what the SDK lacks or what could trap in the SDK.
+//! A thin layer over the proxy-wasm SDK. It contains only functions that the SDK lacks, or that could trap
+//! in the SDK.
 //!
 //! The SDK provides the dispatcher, the traits and types of contexts, and `dispatch_http_call`. All other
 //! calls are in `raw`, the only file with `unsafe`, which returns a status where the SDK panics. Plugins use

@@ -74,9 +74,11 @@ impl RateLimit {
         Self { interval_ns, last_unix_nano: None, suppressed: 0 }
     }
 
-    /// If another message is permitted now, returns the number of messages suppressed since the last one.
+    /// Returns the number of messages that were suppressed since the last permitted message; `None` if
+    /// another message is not permitted now.
     pub fn permit(&mut self, now_unix_nano: u64) -> Option<u64> {
-        // Permits a message if the clock went backwards: a superfluous message is better than a missing one.
+        // Permits a message if the clock went backwards: a superfluous message is better than a missing
+        // message.
         let is_suppressed = self.last_unix_nano.is_some_and(|last| {
             now_unix_nano.checked_sub(last).is_some_and(|since| since < self.interval_ns)
         });

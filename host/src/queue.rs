@@ -8,7 +8,7 @@ use proxy_wasm::types::Status;
 
 use crate::{raw, status};
 
-/// A queue. Its number is valid for the life of the process.
+/// A queue. Its number is valid as long as the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue(u32);
 

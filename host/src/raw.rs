@@ -19,8 +19,8 @@
 //! Three callbacks of TCP pass through here to the SDK's dispatcher ([`crate::kind`]): the build exports
 //! `tributary_on_NAME` in place of `proxy_on_NAME`.
 //!
-//! The modules use the SDK's dispatcher, traits, types and allocator, and `dispatch_http_call`, which expects
-//! every status that Envoy returns.
+//! The modules use these parts of the SDK: its dispatcher, traits, types and allocator, and
+//! `dispatch_http_call`, which handles every status that Envoy returns.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -79,7 +79,7 @@ unsafe extern "C" {
     fn random_get(data: *mut u8, size: usize) -> u32;
 }
 
-// The SDK's callbacks.
+// The callbacks that the SDK exports.
 unsafe extern "C" {
     safe fn proxy_on_context_create(context: u32, root: u32);
     safe fn proxy_on_delete(context: u32);
@@ -138,7 +138,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Status> {
 }
 
 pub(crate) fn set_tick_period(period_ms: u32) -> Result<(), Status> {
-    // SAFETY: numbers only.
+    // SAFETY: the arguments are only numbers.
     status::check(unsafe { proxy_set_tick_period_milliseconds(period_ms) })
 }
 
@@ -264,12 +264,12 @@ pub(crate) fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status>
 }
 
 pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
-    // SAFETY: numbers only.
+    // SAFETY: the arguments are only numbers.
     status::check(unsafe { proxy_increment_metric(id, offset) })
 }
 
 pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
-    // SAFETY: numbers only.
+    // SAFETY: the arguments are only numbers.
     status::check(unsafe { proxy_record_metric(id, value) })
 }
 
@@ -279,7 +279,7 @@ pub(crate) fn metric(id: u32) -> Result<u64, Status> {
 }
 
 pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
-    // SAFETY: numbers only.
+    // SAFETY: the arguments are only numbers.
     status::check(unsafe { proxy_set_effective_context(context) })
 }
 

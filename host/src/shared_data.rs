@@ -35,7 +35,7 @@ pub trait SharedData {
     fn set(&mut self, key: &str, value: &[u8], version: Version) -> Result<(), Status>;
 }
 
-/// Envoy's store.
+/// The shared data of Envoy.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSharedData;
 

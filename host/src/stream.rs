@@ -20,8 +20,8 @@ impl ContextId {
         self.0
     }
 
-    /// Makes this the current context, whose attributes are read and to which responses are sent, until the
-    /// running callback returns.
+    /// Makes this the current context until the running callback returns. Attributes are read from the
+    /// current context, and responses are sent to it.
     ///
     /// # Errors
     /// [`Status::BadArgument`] if the context does not exist (any more). [`Status::InternalFailure`] if Envoy

@@ -33,7 +33,7 @@ pub const OTHER: &[u8] = b"_OTHER";
 /// use it up.
 const RESERVE_SHARE: usize = 4;
 
-/// Returns the limit of all series including those with [`OTHER`], given the limit without the reserve.
+/// Returns the limit of all series, including series with [`OTHER`], given the limit without the reserve.
 pub fn with_reserve(series_max: usize) -> usize {
     series_max.saturating_add(series_max / RESERVE_SHARE)
 }

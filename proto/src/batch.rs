@@ -1,9 +1,10 @@
 //! Batches, which workers send to the service. The service checks them strictly, because any plugin in the
 //! process can write to the queue.
 //!
-//! A [`BatchWriter`] writes the series of a fold into items of the queue, and starts the next one before the
-//! limit of bytes. [`Batch::decode`] decodes an item as the messages of `proto/schema/batch.proto`, and
-//! `wire` checks and converts them. A [`Point`] is what one series gained.
+//! A [`BatchWriter`] writes the series of a fold into items of the queue, and starts the next item before
+//! the size limit is reached. [`Batch::decode`] decodes an item as the messages of
+//! `proto/schema/batch.proto`, and `wire` checks and converts them. A [`Point`] is the change of one metric
+//! in one series.
 
 mod point;
 mod wire;

@@ -50,7 +50,8 @@ pub struct Section<'a> {
     problems: &'a mut Problems,
 }
 
-/// The most bytes of a value in a problem. It is short because a log should not contain whole configurations.
+/// The maximum number of bytes of a value in a problem. It is short because a log should not contain whole
+/// configurations.
 const FOUND_BYTES: usize = 80;
 
 /// The maximum number of problems that are reported.
@@ -199,8 +200,8 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Reads an object with `read`. An absent object is read as an empty one, so that defaults are defined in
-    /// one place.
+    /// Reads an object with `read`. An absent object is read like an empty object, so that defaults are
+    /// defined in one place.
     pub fn section<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let empty = Object::new();
         let values = self.take(key, "an object", Value::as_object).unwrap_or(&empty);

@@ -1,6 +1,7 @@
 //! The requests of the console in shared data, and the snapshot that the service writes.
 //!
-//! A snapshot is one value, a sequence of parts ([`SnapshotPart`]), so a reader never sees half of one.
+//! A snapshot is a sequence of parts ([`SnapshotPart`]) in one value, so that a reader never sees an
+//! incomplete snapshot.
 
 pub use crate::generated::console::SnapshotPart;
 use crate::limits::{BATCH_BYTES, BATCH_BYTES_MAX};
@@ -15,13 +16,14 @@ pub const SNAPSHOT_KEY: &str = "tributary.console.snapshot";
 /// snapshot, so that a reader can wait for a new snapshot without reading every snapshot.
 pub const SNAPSHOT_TIME_KEY: &str = "tributary.console.snapshot_time";
 
-/// The most bytes of a snapshot. Further series are left out, and the snapshot is marked as cut.
+/// The maximum number of bytes of a snapshot. Further series are left out, and the snapshot is marked as
+/// cut.
 pub const SNAPSHOT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The size at which the service starts another part, in bytes.
 pub const PART_BYTES: usize = BATCH_BYTES;
 
-/// The most bytes of a part. A part of [`PART_BYTES`] and one more series always fits.
+/// The maximum number of bytes of a part. A part of [`PART_BYTES`] and one more series always fits.
 pub const PART_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
 /// The shortest time between two snapshots, in nanoseconds. A request within this time is served by the last

@@ -17,8 +17,8 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(whole_ms.checked_add(fraction_ms)?))
 }
 
-/// Converts a duration to nanoseconds in 64 bits, which hold 584 years. The 128 bits of the standard library
-/// are slow and large in Wasm.
+/// Converts a duration to nanoseconds in 64 bits, which suffice for 584 years. The standard library uses
+/// 128 bits, which are slow and large in Wasm.
 pub fn as_ns(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }

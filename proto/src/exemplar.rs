@@ -5,8 +5,8 @@ use crate::histogram::halves;
 
 /// One observation, and the span in which it was made.
 ///
-/// Exemplars are ordered by their values first, so the greatest one does not depend on the order of
-/// comparisons. `None` is less than any exemplar: `kept.max(Some(new))` keeps the greatest.
+/// Exemplars are ordered by their values first, so the greatest exemplar does not depend on the order of
+/// comparisons. `None` is less than any exemplar, so `kept.max(Some(new))` keeps the greatest exemplar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exemplar {
     value: u64,

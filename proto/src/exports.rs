@@ -10,10 +10,10 @@ pub use crate::generated::exports::{Export, Exports};
 /// The key in shared data. The value is a message `Exports` (`schema/exports.proto`).
 pub const KEY: &str = "tributary.exports";
 
-/// The most bytes of the description of the last failure.
+/// The maximum number of bytes of the description of the last failure.
 pub const FAULT_BYTES_MAX: usize = 256;
 
-/// The most bytes of a value. The state of all destinations together needs less.
+/// The maximum number of bytes of a value. The state of all destinations together needs less.
 const BYTES_MAX: usize = 64 * 1024;
 
 impl Export {

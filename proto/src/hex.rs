@@ -1,4 +1,4 @@
-//! Hexadecimal digits.
+//! Formats bytes as hexadecimal digits.
 
 /// Formats a byte as two digits in lower case.
 pub fn of(byte: u8) -> [u8; 2] {

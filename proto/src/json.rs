@@ -20,8 +20,8 @@ pub struct Invalid {
 /// Parses JSON text with at most 127 nested levels. If a name is repeated in an object, its last value is
 /// used.
 ///
-/// A number of up to 15 digits becomes the nearest double. A number of more digits can become the double
-/// next to the nearest one.
+/// A number of up to 15 digits becomes the nearest double. A number with more digits can become a double
+/// adjacent to the nearest double.
 pub fn read(bytes: &[u8]) -> Result<Value, Error> {
     read_with_repeated(bytes).map(|(value, _)| value).map_err(|invalid| invalid.reason)
 }

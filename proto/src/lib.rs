@@ -3,9 +3,10 @@
 //!
 //! In the order of data: [`config`] reads the configuration of a plugin. A worker adds values to
 //! [`histogram`]s or [`exponential`] histograms of a [`metric`], by [`attributes`], with [`exemplar`]s. A
-//! [`batch`] within [`limits`] takes them to the service, which sends [`otlp`] or [`remote_write`] messages
-//! to collectors. [`counter`]s, [`value`]s, the [`heartbeat`], the state of [`exports`] and snapshots for the
-//! [`console`] are in shared data. What cannot be exported any more goes into a [`shutdown_log`].
+//! [`batch`] within [`limits`] carries the values to the service, which sends [`otlp`] or [`remote_write`]
+//! messages to collectors. [`counter`]s, [`value`]s, the [`heartbeat`], the state of [`exports`] and
+//! snapshots for the [`console`] are in shared data. At shutdown, unexported data is written to a
+//! [`shutdown_log`].
 
 pub mod limits;
 

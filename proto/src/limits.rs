@@ -20,17 +20,17 @@ pub const BATCHES_DEQUEUED: &str = "tributary_batches_dequeued";
 /// The main thread aggregates a batch in one step, so this size bounds the longest step. 128 KiB hold about
 /// 700 series with one histogram and five attributes. They take 0.8 ms, or 1.3 ms if all series are new.
 pub const BATCH_BYTES: usize = 128 * 1024;
-/// The most bytes of a batch. A batch of [`BATCH_BYTES`] and one more series always fits.
+/// The maximum number of bytes of a batch. A batch of [`BATCH_BYTES`] and one more series always fits.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 
-/// The most groups in a batch.
+/// The maximum number of groups in a batch.
 pub const GROUPS_MAX: usize = 16;
-/// The most metrics in a group, which is the most metrics of a worker's configuration.
+/// The maximum number of metrics in a group, which is also the maximum for a worker's configuration.
 pub const GROUP_METRICS_MAX: usize = 64;
-/// The most metrics from one origin in the service's table. The origins are all workers together, shared
-/// data, and the service itself.
+/// The maximum number of metrics from one origin in the service's table. The origins are all workers
+/// together, shared data, and the service itself.
 pub const METRICS_PER_ORIGIN_MAX: usize = 256;
-/// The most bounds of a histogram.
+/// The maximum number of bounds of a histogram.
 pub const BOUNDS_MAX: usize = 256;
 /// The default size of an exponential histogram, in buckets (OpenTelemetry metrics SDK specification,
 /// "MaxSize").
@@ -39,23 +39,24 @@ pub const EXPONENTIAL_SIZE_DEFAULT: usize = 160;
 pub const EXPONENTIAL_SIZE_MIN: usize = 2;
 /// The greatest size of an exponential histogram.
 pub const EXPONENTIAL_SIZE_MAX: usize = 256;
-/// The most attributes of a series.
+/// The maximum number of attributes of a series.
 pub const ATTRIBUTES_MAX: usize = 32;
-/// The most bytes of a metric's name; the OpenTelemetry API allows 255 characters.
+/// The maximum number of bytes of a metric's name; the OpenTelemetry API allows 255 characters.
 pub const NAME_BYTES_MAX: usize = 255;
-/// The most bytes of a unit; the OpenTelemetry API allows 63 characters.
+/// The maximum number of bytes of a unit; the OpenTelemetry API allows 63 characters.
 pub const UNIT_BYTES_MAX: usize = 63;
-/// The most bytes of a metric's description.
+/// The maximum number of bytes of a metric's description.
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
-/// The most bytes of an attribute's key.
+/// The maximum number of bytes of an attribute's key.
 pub const ATTRIBUTE_KEY_BYTES_MAX: usize = 255;
-/// The most bytes of an attribute's value; a longer one is truncated at a character boundary.
+/// The maximum number of bytes of an attribute's value. A longer value is truncated at a character
+/// boundary.
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 1024;
 
-/// The most counters in shared data. Envoy can neither delete nor list keys, so the set must be small and
-/// fixed.
+/// The maximum number of counters in shared data. Envoy can neither delete nor list keys, so the set must
+/// be small and fixed.
 pub const COUNTERS_MAX: usize = 64;
-/// The most bytes of a counter's key.
+/// The maximum number of bytes of a counter's key.
 pub const COUNTER_KEY_BYTES_MAX: usize = 128;
 
 /// The default limit of series. Further series are counted in the overflow series. The value is the default
@@ -69,10 +70,10 @@ pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// The allowed intervals between two flushes of a worker.
 pub const FLUSH_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
-/// The most bytes of a plugin's configuration. Envoy itself has no such limit.
+/// The maximum number of bytes of a plugin's configuration. Envoy itself has no such limit.
 pub const CONFIGURATION_BYTES_MAX: usize = 1024 * 1024;
 
-/// The most bytes of an exemplar in a batch.
+/// The maximum number of bytes of an exemplar in a batch.
 const EXEMPLAR_BYTES_MAX: usize = 64;
 
 const _: () = assert!(

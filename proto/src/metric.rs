@@ -40,7 +40,7 @@ pub enum Kind {
     },
     /// An exponential histogram.
     Exponential {
-        /// The most buckets of a point, not counting the zero bucket.
+        /// The maximum number of buckets of a point, not counting the zero bucket.
         max_size: usize,
     },
 }

@@ -8,7 +8,7 @@ pub const GENERATION_KEY: &str = "tributary.values";
 /// value.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
-/// The most values that a service can have.
+/// The maximum number of values that a service can have.
 pub const VALUES_MAX: usize = 32;
 
 /// Returns the key in shared data of a configured value. An empty value means that the value is not valid

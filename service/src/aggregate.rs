@@ -30,7 +30,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// The sources below a folder of `src`, except tests, with their paths.
+    /// Returns the Rust files below a folder of `src`, except tests, with their paths.
     fn sources(folder: &Path) -> Vec<(String, String)> {
         let mut found = Vec::new();
         if folder.ends_with("tests") {
@@ -47,7 +47,7 @@ mod tests {
         found
     }
 
-    /// The modules of this crate that a source imports or names, but for those in its tests.
+    /// Returns the modules of this crate that a file imports or names, except in its tests.
     fn imports(text: &str) -> Vec<&str> {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -1,8 +1,8 @@
 //! State that survives a trap of the service, in Envoy's shared data: a restarted service continues from it.
 //!
 //! - [`Instance`]: the identity of the process and when it started.
-//! - [`export_time`]: the latest exported time, because times must not decrease. It is saved before a request
-//!   is sent.
+//! - [`export_time`]: the latest exported time, which is needed because times must not decrease. It is
+//!   saved before a request is sent.
 //! - [`ExportCheckpoint`]: the value of each counter that a destination with delta temporality has
 //!   confirmed. It is saved after each response; a request in flight when the service trapped is exported
 //!   again, like any request whose response gets lost.
@@ -10,7 +10,7 @@
 //!   counters that these batches named.
 //!
 //! The table itself is not saved: ARCHITECTURE.md has the reason. The host cannot delete keys, so the
-//! service uses few.
+//! service uses few keys.
 
 pub mod exports;
 pub mod instance;

@@ -40,7 +40,8 @@ pub struct ServiceConfig {
 const INTERVAL: Duration = Duration::from_secs(10);
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const INTERVAL_MAX: Duration = Duration::from_secs(3600);
-/// The default timeout: that of OTLP exporters (OpenTelemetry specification, `protocol/exporter.md`).
+/// The default timeout: the default of OTLP exporters (OpenTelemetry specification,
+/// `protocol/exporter.md`).
 const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
@@ -50,11 +51,13 @@ const RETRY_LONGEST: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
 
-/// The default `idle`: long enough for routes with a request every 15 minutes, short for short-lived labels.
+/// The default `idle`: long enough for routes with a request every 15 minutes, but short enough for labels
+/// that are used only for a short time.
 const IDLE: Duration = Duration::from_secs(900);
 const IDLE_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// The default `max_bytes`: encoded within milliseconds, and below the limits of all known collectors.
+/// The default `max_bytes`: a request of this size is encoded within milliseconds, and is below the limits
+/// of all known collectors.
 const MAX_BYTES: usize = 1024 * 1024;
 const MAX_BYTES_RANGE: std::ops::RangeInclusive<u64> = 16 * 1024..=64 * 1024 * 1024;
 

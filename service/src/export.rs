@@ -1,12 +1,12 @@
 //! Export: from the table to collectors. Each destination has an [`Exporter`], and one request in flight.
 //!
-//! 1. [`delivery`] decides whether an export is due, and where in the table it starts, by its [`attempt`]
-//!    and [`Backoff`].
+//! 1. [`delivery`] decides whether an export is due and where in the table it starts. It uses an
+//!    [`attempt`] and a [`Backoff`].
 //! 2. A [`slice`](mod@slice) of the table is converted to [`points`] for the destination.
 //! 3. The points are encoded ([`Encoding`]) under the [`Resource`] and compressed, and the [`ExportRequest`]
 //!    grows by 100 rows at a time.
 //! 4. The request is sent. Its [`response`] decides what follows: the next slice, a retry, or a drop.
-//! 5. The [`ledger`] and the status of the exporter account for the result, and [`self_metrics`] export it.
+//! 5. The [`ledger`] and the status of the exporter record the result, and [`self_metrics`] export it.
 //!
 //! A [`snapshot`] gives the console the same points; [`shutdown`] logs what was not exported.
 

@@ -13,8 +13,8 @@ use tributary_host::http_call::{Call, Request};
 pub trait HttpCalls {
     /// Sends a request.
     ///
-    /// # Errors If Envoy rejects the call. No response follows in that
-    /// case.
+    /// # Errors
+    /// Envoy rejects the call. No response follows in this case.
     fn send(&self, request: &Request<'_>) -> Result<Call, CallError>;
 }
 

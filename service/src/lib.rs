@@ -8,13 +8,13 @@
 //! 3. [`aggregate`]: the table adds the batches up.
 //! 4. [`export`]: rows become points and then requests; a ledger accounts for the results. Only ticks and
 //!    responses get [`http_calls`].
-//! 5. [`checkpoint`]: a restarted service continues from what survived a trap.
+//! 5. [`checkpoint`]: a restarted service continues from the state that survived a trap.
 //!
 //! The service also fetches shared [`values`] for the workers. [`config`] parses the configuration, and
 //! [`stats`] are the statistics.
 //!
-//! Modules import only what follows them: service → intake, export, values → checkpoint → aggregate. A
-//! test in `aggregate` checks this.
+//! Modules import only modules that come later in this order: service → intake, export, values →
+//! checkpoint → aggregate. A test in `aggregate` checks this.
 
 pub mod root;
 

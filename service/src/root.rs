@@ -1,4 +1,4 @@
-//! The root context of the SDK: the plugin as Envoy sees it, on the main thread.
+//! The callbacks of the plugin on Envoy's main thread: the root context of the SDK.
 
 use log::error;
 use proxy_wasm::traits::{Context, RootContext, StreamContext};
@@ -16,7 +16,7 @@ use crate::service::{self, Service};
 pub const CALLBACKS: [&[&str]; 2] =
     [&callbacks::PLUGIN, &["proxy_on_http_call_response", "proxy_on_log", "proxy_on_queue_ready"]];
 
-/// The plugin; its VM has no other.
+/// The root context of the plugin, which is the only plugin in its VM.
 #[derive(Debug)]
 pub struct ServiceRoot {
     id: ContextId,
@@ -116,7 +116,8 @@ fn configure(root: ContextId) -> Option<Service> {
     let config = configuration::read("service", ServiceConfig::parse)?;
     let is_allowed = capability::are_allowed(&[
         ("proxy_get_current_time_nanoseconds", clock::probe(), "the time is unknown"),
-        // Before a response, the SDK enters the root context, and panics if Envoy withholds that.
+        // Before the callback of a response, the SDK enters the root context. It panics if Envoy withholds
+        // this function.
         ("proxy_set_effective_context", root.enter(), "no response can be handled"),
         ("proxy_set_tick_period_milliseconds", clock::tick_every(service::TICK), "nothing is exported"),
     ]);

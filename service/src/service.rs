@@ -50,8 +50,8 @@ pub struct Service {
     intake: Intake,
     table: Table,
     instance: Instance,
-    /// When this service started, but not before the latest exported time. The process may have started
-    /// earlier.
+    /// The time at which this service started, or the latest exported time if that is later. The process
+    /// may have started earlier.
     start_unix_nano: u64,
     /// Whether the first callback has run. Before it, this may be a canary VM, which Envoy discards.
     is_started: bool,
@@ -59,7 +59,7 @@ pub struct Service {
     exporters: Vec<Exporter>,
     snapshots: Snapshots,
     values: SharedValues,
-    /// The exporter that comes first when there is not enough time for all.
+    /// The index of the exporter that runs first if there is not enough time for all exporters.
     first_exporter: usize,
     stats: ServiceStats,
     self_metrics: bool,
@@ -88,7 +88,7 @@ impl Service {
     /// Creates a service, and registers its queues.
     ///
     /// # Errors
-    /// If the host does not register a queue.
+    /// Envoy does not register a queue.
     pub fn new(config: ServiceConfig) -> Result<Self, tributary_host::Status> {
         let queues = [QUEUE_HTTP, QUEUE_TCP].into_iter().map(Queue::register).collect::<Result<_, _>>()?;
         let now = clock::now_unix_nano();
@@ -140,8 +140,8 @@ impl Service {
 
     /// Takes items out of the queues, as far as the budget of the callback allows.
     ///
-    /// Envoy sends one notification per item, and delivers all pending notifications in a row. So if one
-    /// of them leaves a backlog, the others do nothing: the next tick continues.
+    /// Envoy sends one notification per item, and delivers all pending notifications in a row. So if one of
+    /// these callbacks leaves a backlog, the others do nothing, and the next tick continues.
     pub fn on_queue_ready(&mut self) {
         self.start();
         if !self.backlog.queues {
@@ -199,7 +199,8 @@ impl Service {
         self.adjust_tick_period();
     }
 
-    /// Aggregates everything in the queues, and logs what was not exported. It cannot send requests.
+    /// Aggregates everything in the queues, and logs what was not exported. Requests cannot be sent at this
+    /// point.
     pub fn shut_down(&mut self) {
         self.start();
         for queue in &self.queues {
@@ -256,9 +257,10 @@ impl Service {
         }
     }
 
-    /// Counts batches as dequeued that were enqueued but are in no queue: workers would wait for them for
-    /// ever. The reasons are hot restarts, which pass on the statistics but not the queues, and items
-    /// that are not valid batches. Runs with each heartbeat, by which workers know that the service runs.
+    /// Counts batches as dequeued if they were enqueued but are in no queue, because workers would wait for
+    /// such batches for ever. There are such batches after a hot restart, which passes on the statistics
+    /// but not the queues, and because of items that are not valid batches. Runs with each heartbeat, which
+    /// shows workers that the service runs.
     fn reconcile(&mut self, enqueued: u64) {
         if self.backlog.queues {
             return;
@@ -297,7 +299,8 @@ impl Service {
         }
     }
 
-    /// Exports what is due. At least one destination makes progress; the order rotates while work is left.
+    /// Makes all exports that are due, as far as `budget` allows. At least one destination makes progress.
+    /// While work is left, the next call starts with another destination.
     fn export(&mut self, calls: &dyn HttpCalls, budget: Budget, now: u64) {
         let at = self.first_exporter.checked_rem(self.exporters.len()).unwrap_or(0);
         let (last, first) = self.exporters.split_at_mut(at);
@@ -317,7 +320,7 @@ impl Service {
         }
     }
 
-    /// Writes a heartbeat to shared data if it is due, and returns whether it was. If heartbeats stop,
+    /// Writes a heartbeat to shared data if it is due, and returns whether it was due. If heartbeats stop,
     /// workers keep their counts instead of sending them.
     fn write_heartbeat(&mut self, now: u64) -> bool {
         let since = now.checked_sub(self.heartbeat_unix_nano);
@@ -354,7 +357,7 @@ impl Service {
         }
     }
 
-    /// Sets the tick period: short while work is left over, otherwise the period of idle ticks.
+    /// Sets the tick period: short while there is a backlog, otherwise the period of idle ticks.
     fn adjust_tick_period(&mut self) {
         let Backlog { queues, exports, snapshot } = self.backlog;
         let period = if queues || exports || snapshot { TICK_BUSY } else { self.idle_tick };

@@ -22,11 +22,12 @@ pub struct ServiceStats {
     pub batches_received: ProcessCounter,
     /// Batches that workers put into the queue.
     pub batches_enqueued: Counter,
-    /// Batches that are no longer in a queue. Workers read it to see whether the service keeps up.
+    /// Batches that are no longer in a queue. Workers read this statistic to see whether the service keeps
+    /// up.
     pub batches_dequeued: Counter,
     /// Queue items that are not valid batches.
     pub batches_invalid: ProcessCounter,
-    /// Batches that arrived again; the table ignores them.
+    /// Duplicate batches, which the table ignores.
     pub batches_duplicate: ProcessCounter,
     /// Batches that never arrived, found by gaps in sequence numbers.
     pub batches_missing: ProcessCounter,

@@ -1,7 +1,7 @@
 //! Shared values: fetched once per Envoy, for all workers.
 //!
 //! 1. A [`schedule`] decides when a value is fetched from its endpoint, before its [`expiry`].
-//! 2. The value is read from the response, where its [`source`] says, and checked.
+//! 2. The value is read from the location in the response that its [`source`] defines, and checked.
 //! 3. The value is written to shared data; a generation number shows workers that a value changed.
 //! 4. While fetching fails, the last good value is kept for a limited time.
 
@@ -36,7 +36,7 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 /// The configuration of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueConfig {
-    /// The name in templates.
+    /// The name of the value, as in templates.
     pub name: String,
     /// The name of the Envoy cluster that the request is sent to.
     pub cluster: String,

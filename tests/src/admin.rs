@@ -19,15 +19,15 @@ pub struct Admin {
     client: reqwest::Client,
 }
 
-/// The counters and gauges of one moment, by their full names.
+/// All counters and gauges at one moment, by their full names.
 #[derive(Debug, Clone, Default)]
 pub struct AdminStats {
     counters: BTreeMap<String, u64>,
     gauges: BTreeMap<String, u64>,
 }
 
-/// The cumulative buckets of a histogram: each upper bound with the number of recorded values up to it, in
-/// ascending order.
+/// The cumulative buckets of a histogram in ascending order: each upper bound, with the number of recorded
+/// values up to this bound.
 pub type CumulativeBuckets = Vec<(f64, u64)>;
 
 #[derive(Deserialize)]
@@ -79,17 +79,17 @@ impl Admin {
         Self { address, client: reqwest::Client::new() }
     }
 
-    /// The address of the admin interface.
+    /// Returns the address of the admin interface.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether Envoy reports `LIVE`; `false` if nothing answers.
+    /// Returns whether Envoy reports `LIVE`; `false` if it does not respond.
     pub async fn is_ready(&self) -> bool {
         self.get("/ready").await.is_ok_and(|body| body.trim() == "LIVE")
     }
 
-    /// Reads the restart epoch of the Envoy that answers: the number of hot restarts before it.
+    /// Reads the restart epoch of the Envoy that responds: the number of hot restarts before it started.
     pub async fn restart_epoch(&self) -> Result<u32> {
         let info: ServerInfo = serde_json::from_str(&self.get("/server_info").await?)?;
         Ok(info.command_line_options.restart_epoch)
@@ -106,12 +106,13 @@ impl Admin {
         self.send(reqwest::Method::POST, path).await
     }
 
-    /// Reads every counter and gauge, in two requests.
+    /// Reads all counters and gauges with two requests.
     pub async fn stats(&self) -> Result<AdminStats> {
         Ok(AdminStats { counters: self.read("Counters").await?, gauges: self.read("Gauges").await? })
     }
 
-    /// Reads the counters and gauges of the modules in one request, so that all are of the same moment.
+    /// Reads the counters and gauges of the modules with one request, so that all have the values of the
+    /// same moment.
     pub async fn module_stats(&self) -> Result<BTreeMap<String, u64>> {
         self.page("filter=^wasmcustom.tributary_").await
     }
@@ -131,8 +132,8 @@ impl Admin {
         .map(drop)
     }
 
-    /// Reads a histogram since the start of Envoy, as of its last flush of statistics; `None` if Envoy has no
-    /// such histogram yet.
+    /// Reads the values that a histogram has recorded between the start of Envoy and its last flush of
+    /// statistics. Returns `None` if Envoy has no such histogram yet.
     pub async fn buckets(&self, name: &str) -> Result<Option<CumulativeBuckets>> {
         let path = format!("/stats?format=json&type=Histograms&histogram_buckets=cumulative&filter={name}");
         let page: HistogramPage = serde_json::from_str(&self.get(&path).await?)
@@ -166,28 +167,28 @@ impl Admin {
 }
 
 impl AdminStats {
-    /// The value of a counter.
+    /// Returns the value of a counter.
     ///
     /// # Errors
-    /// There is no counter of this name; the error lists those whose names come closest.
+    /// There is no counter of this name. The error lists the counters with the most similar names.
     pub fn counter(&self, name: &str) -> Result<u64> {
         find(&self.counters, "counter", name)
     }
 
-    /// The value of a gauge.
+    /// Returns the value of a gauge.
     ///
     /// # Errors
-    /// There is no gauge of this name; the error lists those whose names come closest.
+    /// There is no gauge of this name. The error lists the gauges with the most similar names.
     pub fn gauge(&self, name: &str) -> Result<u64> {
         find(&self.gauges, "gauge", name)
     }
 
-    /// The counters whose names begin with `prefix`, such as `wasmcustom.tributary_`.
+    /// Returns the counters whose names begin with `prefix`, such as `wasmcustom.tributary_`.
     pub fn counters(&self, prefix: &str) -> BTreeMap<&str, u64> {
         with_prefix(&self.counters, prefix)
     }
 
-    /// The gauges whose names begin with `prefix`.
+    /// Returns the gauges whose names begin with `prefix`.
     pub fn gauges(&self, prefix: &str) -> BTreeMap<&str, u64> {
         with_prefix(&self.gauges, prefix)
     }

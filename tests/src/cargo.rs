@@ -1,4 +1,4 @@
-//! The cargo that runs the tests, and the project's own programs run by it.
+//! The cargo that runs the tests, and the project's own programs, which cargo runs.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,12 +10,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::repository;
 
-/// The cargo that runs this program.
+/// Returns the cargo program that runs the tests.
 pub fn program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// A cargo command in the root of the repository.
+/// Creates a cargo command that runs in the root of the repository.
 pub fn command() -> Command {
     let mut command = Command::new(program());
     command.current_dir(repository::root());
@@ -23,20 +23,20 @@ pub fn command() -> Command {
     command
 }
 
-/// `cargo xtask ARGUMENTS`.
+/// Creates the command `cargo xtask ARGUMENTS`.
 pub fn xtask(arguments: &[&str]) -> Command {
     let mut command = command();
     command.args(["run", "--quiet", "--package", "xtask", "--"]).args(arguments);
     command
 }
 
-/// Runs `tributary replay` on an Envoy log, which sends the unexported metrics in it to the OTLP endpoint at
-/// `to`; returns what it prints.
+/// Runs `tributary replay` on the text of an Envoy log. The command sends the unexported metrics in the log
+/// to the OTLP endpoint at `to`. Returns its standard output.
 pub fn replay(log: &str, to: SocketAddr) -> Result<String> {
     replay_with(log, to, &[])
 }
 
-/// As [`replay`], with more arguments.
+/// Like [`replay`], with additional arguments.
 pub fn replay_with(log: &str, to: SocketAddr, arguments: &[&str]) -> Result<String> {
     let mut command = command();
     command.args(["run", "--quiet", "--package", "tributary-cli", "--", "replay", "--to"]);
@@ -50,8 +50,8 @@ pub fn replay_with(log: &str, to: SocketAddr, arguments: &[&str]) -> Result<Stri
 
 /// Removes from a command's environment the variables with which cargo describes the package that it runs.
 ///
-/// Some build scripts depend on them (ring 0.17's does): with them, a cargo that is run by cargo compiles
-/// again what is already there, and so does the next cargo that is run without them.
+/// Some build scripts depend on these variables, such as that of ring 0.17. If a cargo that cargo runs
+/// inherits them, it compiles such crates again, and so does the next cargo without them.
 pub fn remove_package_variables(command: &mut Command) {
     const OTHERS: [&str; 3] = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS", "CARGO_MANIFEST_PATH"];
     let is_package_variable = |name: &str| name.starts_with("CARGO_PKG_") || OTHERS.contains(&name);

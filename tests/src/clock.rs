@@ -1,4 +1,4 @@
-//! Modules whose clock jumps back by an hour: the built modules with their import of the host's clock
+//! Modules whose clock jumps back by an hour: the built modules, in which the import of the host's clock is
 //! wrapped.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,17 +13,17 @@ const CLOCK: &str = "proxy_get_current_time_nanoseconds";
 /// How far the clock jumps back.
 const BACK: Duration = Duration::from_secs(3600);
 
-/// The time at which the clocks of the modules jump back, by the real clock.
+/// The time at which the clocks of the modules jump back, as Unix time of the real clock.
 #[derive(Debug, Clone, Copy)]
 pub struct BackwardClockJump(Duration);
 
 impl BackwardClockJump {
-    /// A jump in `wait` from now.
+    /// Creates a jump that happens after `wait`.
     pub fn after(wait: Duration) -> Result<Self> {
         Ok(Self(SystemTime::now().duration_since(UNIX_EPOCH)? + wait))
     }
 
-    /// Whether the clocks have jumped back.
+    /// Returns whether the clocks have jumped back.
     pub fn has_happened(self) -> bool {
         SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now > self.0)
     }

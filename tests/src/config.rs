@@ -28,8 +28,9 @@ const EMPTY_STRUCT: &str = r#"{"@type": type.googleapis.com/google.protobuf.Stru
 
 /// An Envoy configuration that can be edited.
 ///
-/// Edits chain. An edit that does not fit the document (an unknown cluster, a path through a number) is kept
-/// and reported, with all others, by [`EnvoyConfig::to_yaml`] and so by every start of an Envoy.
+/// Edits can be chained. An edit that does not fit the document (an unknown cluster, a path through a
+/// number) does not fail at once: [`EnvoyConfig::to_yaml`], and so every start of an Envoy, reports all
+/// such edits.
 #[derive(Debug, Clone)]
 pub struct EnvoyConfig {
     name: String,
@@ -48,12 +49,12 @@ impl EnvoyConfig {
         Self::parse(&file.display().to_string(), &text)
     }
 
-    /// `envoy/minimal.yaml`, the configuration that the demo runs.
+    /// Reads `envoy/minimal.yaml`, the configuration that the demo runs.
     pub fn minimal() -> Result<Self> {
         Self::load("envoy/minimal.yaml")
     }
 
-    /// Parses a configuration; `name` names it in errors.
+    /// Parses a configuration. Errors contain `name`.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let document = serde_yaml_ng::from_str(text).with_context(|| format!("{name} is not YAML"))?;
         Ok(Self {
@@ -105,8 +106,9 @@ impl EnvoyConfig {
         })
     }
 
-    /// Sets the ports of the admin interface and of every listener with a socket to free ones, which stay
-    /// reserved until the last clone of this configuration and the last Envoy started from it are dropped.
+    /// Sets the ports of the admin interface and of every listener with a socket to free ports. These ports
+    /// stay reserved until the last clone of this configuration and the last Envoy that was started with it
+    /// are dropped.
     #[must_use]
     pub fn free_ports(mut self) -> Self {
         let mut names = tree::names(&self.document, "listeners");
@@ -157,14 +159,14 @@ impl EnvoyConfig {
         })
     }
 
-    /// Applies `edit` to the `PluginConfig` message (the one with `vm_config`) of every Wasm plugin called
-    /// `name`.
+    /// Applies `edit` to the `PluginConfig` message, which contains `vm_config`, of every Wasm plugin
+    /// called `name`.
     #[must_use]
     pub fn edit_plugin(self, name: &str, edit: impl FnMut(&mut Value) -> Result<()>) -> Self {
         self.edit(|document| tree::each_plugin(document, name, edit))
     }
 
-    /// Adds a cluster, or replaces the one of the same name.
+    /// Adds a cluster, or replaces the cluster of the same name.
     #[must_use]
     pub fn cluster(self, cluster: impl Serialize) -> Self {
         self.edit(|document| {
@@ -237,23 +239,23 @@ impl EnvoyConfig {
         self
     }
 
-    /// The value at a path of the whole document.
+    /// Returns the value at a path of the whole document.
     pub fn get(&self, path: &str) -> Result<&Value> {
         path::get(&self.document, path).with_context(|| self.name.clone())
     }
 
-    /// The address of the admin interface.
+    /// Returns the address of the admin interface.
     pub fn admin_address(&self) -> Result<SocketAddr> {
         self.socket_address(self.get("admin")?).context("admin")
     }
 
-    /// The address of the listener `name`.
+    /// Returns the address of the listener `name`.
     pub fn listener_address(&self, name: &str) -> Result<SocketAddr> {
         let listener = tree::find_named(&self.document, "listeners", name)?;
         self.socket_address(listener).with_context(|| format!("listener {name:?}"))
     }
 
-    /// The address of the first endpoint of the cluster `name`.
+    /// Returns the address of the first endpoint of the cluster `name`.
     pub fn cluster_address(&self, name: &str) -> Result<SocketAddr> {
         let cluster = tree::find_named(&self.document, "clusters", name)?;
         let endpoint = path::get(cluster, "load_assignment.endpoints[0].lb_endpoints[0].endpoint")?;

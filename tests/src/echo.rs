@@ -15,7 +15,7 @@ pub const CLOSE: &[u8] = b"close!";
 /// Bytes that make the server reset the connection.
 pub const RESET: &[u8] = b"reset!";
 
-/// How long the client waits in each of its methods.
+/// The time limit of each method of the client.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A running server; dropping it closes its port and all its connections.
@@ -32,7 +32,7 @@ impl EchoServer {
         Ok(Self(TcpServer::start(0, echo).await?))
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }

@@ -23,33 +23,33 @@ pub struct EnvoyOptions {
     pub concurrency: u32,
     /// Additional arguments, such as `--log-level debug`.
     pub arguments: Vec<String>,
-    /// A program to run Envoy under, with that program's arguments; empty to run it directly.
+    /// The program that starts Envoy, with the program's arguments; empty to start Envoy directly.
     pub launcher: Vec<OsString>,
     /// How long Envoy may take to become ready.
     pub ready_limit: Duration,
-    /// Whether it allows a hot restart: see [`Envoy::successor`].
+    /// Whether [`Envoy::successor`] can hot restart this Envoy.
     pub hot_restart: bool,
 }
 
-/// A running Envoy, with the methods of its process; dropping it kills it.
+/// A running Envoy; dropping it kills it. It also has the methods of its process.
 #[derive(Debug)]
 pub struct Envoy {
     process: ServerProcess,
     config: EnvoyConfig,
     admin: Admin,
     options: EnvoyOptions,
-    /// The number of hot restarts before this one.
+    /// The restart epoch of this Envoy: the number of hot restarts before it started.
     epoch: u32,
 }
 
-/// A replaced filter chain or Envoy asks its clients to leave at once, closes their connections after a
-/// second and ends after two.
+/// Arguments for a fast drain: a filter chain or Envoy that is replaced asks its clients at once to leave,
+/// closes their connections after one second and ends after two seconds.
 const FAST_DRAIN: [&str; 6] =
     ["--drain-strategy", "immediate", "--drain-time-s", "1", "--parent-shutdown-time-s", "2"];
-/// The file with the base id by which the next Envoy finds this one for a hot restart.
+/// The file with Envoy's base id, by which its successor finds it for a hot restart.
 const BASE_ID_FILE: &str = "base-id";
 
-/// The texts that mark a failed Wasm VM in a log: of a Rust panic, and of Envoy's report of the trap.
+/// The texts in a log that mark a failed Wasm VM: from a Rust panic, and from Envoy's report of the trap.
 const TRAP: [&str; 3] = ["panicked at", "Function: proxy_", "in-VM backtrace"];
 
 impl Default for EnvoyOptions {
@@ -65,12 +65,13 @@ impl Default for EnvoyOptions {
 }
 
 impl EnvoyOptions {
-    /// The defaults with `concurrency` worker threads.
+    /// Returns the default options, but with `concurrency` worker threads.
     pub fn workers(concurrency: u32) -> Self {
         Self { concurrency, ..Self::default() }
     }
 
-    /// As [`EnvoyOptions::workers`], for tests that replace listeners or hot restart: drains within seconds.
+    /// Like [`EnvoyOptions::workers`], but Envoy can hot restart and drains within seconds. For tests that
+    /// replace listeners or hot restart.
     pub fn fast_drain(concurrency: u32) -> Self {
         Self {
             arguments: FAST_DRAIN.map(str::to_owned).into(),
@@ -81,15 +82,15 @@ impl EnvoyOptions {
 }
 
 impl Envoy {
-    /// Starts an Envoy in the root of the repository and waits until it is ready; an error names an Envoy
-    /// that cannot run the modules.
+    /// Starts an Envoy in the root of the repository and waits until it is ready. If this version of Envoy
+    /// cannot run the modules, the error says so.
     pub async fn start(config: &EnvoyConfig, options: &EnvoyOptions) -> Result<Self> {
         let mut envoy = Self::spawn(config, options).await?;
         envoy.wait_until_ready().await?;
         Ok(envoy)
     }
 
-    /// Starts an Envoy and does not wait until it is ready: for configurations that it must reject.
+    /// Starts an Envoy, without waiting until it is ready. For configurations that Envoy must reject.
     pub async fn spawn(config: &EnvoyConfig, options: &EnvoyOptions) -> Result<Self> {
         let directory = directory()?;
         let restarts = if options.hot_restart {
@@ -108,11 +109,11 @@ impl Envoy {
         envoy.log()
     }
 
-    /// Hot restarts this Envoy: starts one with `config` that takes over its listeners, and waits until it is
-    /// ready. This Envoy then drains and ends by itself.
+    /// Hot restarts this Envoy: starts a new Envoy with `config`, which takes over the listeners, and waits
+    /// until it is ready. This Envoy then drains and ends by itself.
     ///
     /// # Errors
-    /// This Envoy was started without [`EnvoyOptions::hot_restart`], or the new one does not start.
+    /// This Envoy was started without [`EnvoyOptions::hot_restart`], or the new Envoy does not start.
     pub async fn successor(&self, config: &EnvoyConfig) -> Result<Self> {
         let file = self.process.directory().join(BASE_ID_FILE);
         let base_id = std::fs::read_to_string(&file).context("this Envoy was started without hot_restart")?;
@@ -147,7 +148,7 @@ impl Envoy {
     /// Waits until Envoy is ready.
     ///
     /// # Errors
-    /// As for [`Envoy::start`].
+    /// Envoy does not become ready in time, or it exits before it is ready.
     pub async fn wait_until_ready(&mut self) -> Result<()> {
         let (admin, epoch) = (&self.admin, self.epoch);
         let ready = self
@@ -165,7 +166,7 @@ impl Envoy {
             .await;
         match ready {
             Ok(()) => Ok(()),
-            // Names the one cause that no configuration can fix.
+            // The error names the only cause that no configuration can fix.
             Err(error) => match tools::envoy::incompatibility(&tools::envoy::binary().await?) {
                 Some(fault) => Err(error.context(fault)),
                 None => Err(error),
@@ -179,22 +180,22 @@ impl Envoy {
         config.write_listeners(self.process.directory())
     }
 
-    /// The admin interface.
+    /// Returns the admin interface.
     pub fn admin(&self) -> &Admin {
         &self.admin
     }
 
-    /// The address of the listener `name`.
+    /// Returns the address of the listener `name`.
     pub fn listener(&self, name: &str) -> Result<SocketAddr> {
         self.config.listener_address(name)
     }
 
-    /// The process of this Envoy.
+    /// Returns the process of this Envoy.
     pub fn process(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 
-    /// The lines of the log that report a failed Wasm VM, or the panic before its failure.
+    /// Returns the lines of the log that report the failure of a Wasm VM or the panic that caused it.
     ///
     /// # Errors
     /// The log file cannot be read.
@@ -203,8 +204,8 @@ impl Envoy {
         Ok(self.log()?.lines().filter(is_trap).map(str::to_owned).collect())
     }
 
-    /// The number of times that Envoy replaced a VM after a failure, or tried to, by plugin and outcome,
-    /// without zeros.
+    /// Returns how often Envoy has replaced a VM after a failure, or tried to, by plugin and outcome.
+    /// Leaves out zeros.
     ///
     /// # Errors
     /// The admin interface does not answer.

@@ -13,7 +13,7 @@ use crate::poll::{self, Seen};
 
 /// Envoy's histogram of the duration of each iteration of the main thread's event loop, in microseconds.
 const HISTOGRAM: &str = "server.dispatcher.loop_duration_us";
-/// The bounds of its buckets, in microseconds: the resolution of [`LoopDurations`].
+/// The bounds of the histogram's buckets, in microseconds: the resolution of [`LoopDurations`].
 const BOUNDS_US: [u32; 25] = [
     100,
     250,
@@ -41,11 +41,11 @@ const BOUNDS_US: [u32; 25] = [
     512_000,
     u32::MAX,
 ];
-/// Envoy's histograms are as of its last flush of statistics.
+/// The interval at which Envoy flushes its statistics. Its histograms show the state of the last flush.
 const FLUSH_INTERVAL: &str = "0.5s";
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The durations of the main thread's event loop up to a moment.
+/// A measurement of the main thread's event loop: the histogram at its start.
 #[derive(Debug, Clone)]
 pub struct EventLoopMonitor {
     admin: Admin,
@@ -84,18 +84,19 @@ impl EventLoopMonitor {
 }
 
 impl LoopDurations {
-    /// The number of iterations.
+    /// Returns the number of iterations.
     pub fn count(&self) -> u64 {
         self.buckets.last().map_or(0, |(_, count)| *count)
     }
 
-    /// The number of iterations longer than `bound`, which is rounded down to a bound of the buckets.
+    /// Returns the number of iterations longer than `bound`, which is rounded down to a bound of the
+    /// buckets.
     pub fn longer_than(&self, bound: Duration) -> u64 {
         let up_to = self.buckets.iter().rev().find(|(us, _)| *us <= bound.as_secs_f64() * 1e6);
         self.count() - up_to.map_or(0, |(_, count)| *count)
     }
 
-    /// The longest iteration, rounded up to a bound of the buckets.
+    /// Returns the longest iteration, rounded up to a bound of the buckets.
     pub fn longest(&self) -> Duration {
         let longest = self.buckets.iter().find(|(_, count)| *count == self.count());
         Duration::from_secs_f64(longest.map_or(0.0, |(us, _)| us / 1e6))
@@ -112,8 +113,8 @@ impl fmt::Display for LoopDurations {
     }
 }
 
-/// Reads the histogram after the next flush of statistics. Every read is an event too, so the count grows
-/// with each flush.
+/// Reads the histogram after the next flush of statistics. The flush has happened when the count has grown,
+/// because each read is an event, too.
 async fn flushed(admin: &Admin) -> Result<CumulativeBuckets> {
     let before = read(admin).await?;
     let count = |buckets: &CumulativeBuckets| buckets.last().map_or(0, |(_, count)| *count);

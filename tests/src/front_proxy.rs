@@ -1,5 +1,5 @@
-//! A front proxy: an Envoy that accepts HTTP/1.1 and forwards it to the Envoy under test in another version
-//! of HTTP.
+//! A front proxy: an Envoy that accepts HTTP/1.1 requests and forwards them to the Envoy under test in
+//! another version of HTTP.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub enum HttpVersion {
     Http1,
     /// HTTP/2 in plain text.
     Http2,
-    /// HTTP/3, which is QUIC and so TLS.
+    /// HTTP/3, which runs over QUIC and therefore requires TLS.
     Http3,
 }
 
@@ -38,7 +38,7 @@ impl FrontProxy {
     /// Starts a front proxy that forwards to `target` in `version`.
     pub async fn start(target: SocketAddr, version: HttpVersion, identity: &Identity) -> Result<Self> {
         let config = EnvoyConfig::load("tests/e2e/config/front.yaml")?.edit(|document| {
-            // The key contains dots, which a path cannot express.
+            // Edited without a path, because the key contains dots, which a path cannot express.
             let clusters = document.get_mut("static_resources").and_then(|it| it.get_mut("clusters"));
             let options = clusters.and_then(|it| {
                 let options = it.get_mut(0)?.get_mut("typed_extension_protocol_options")?;
@@ -66,12 +66,12 @@ impl FrontProxy {
         Ok(Self(Envoy::start(&config, &EnvoyOptions::workers(1)).await?))
     }
 
-    /// The address that accepts HTTP/1.1.
+    /// Returns the address that accepts HTTP/1.1.
     pub fn address(&self) -> Result<SocketAddr> {
         self.0.listener("front")
     }
 
-    /// The admin interface of the front proxy.
+    /// Returns the admin interface of the front proxy.
     pub fn admin(&self) -> &Admin {
         self.0.admin()
     }
@@ -80,7 +80,7 @@ impl FrontProxy {
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 impl HttpVersion {
-    /// All of them.
+    /// All versions.
     pub const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Http3];
 
     /// Makes the first listener of a configuration accept only this version of HTTP.
@@ -109,7 +109,7 @@ impl HttpVersion {
         }
     }
 
-    /// The `explicit_http_config` of a cluster for this version.
+    /// Returns the `explicit_http_config` of a cluster for this version.
     fn options(self) -> Value {
         match self {
             Self::Http1 => json!({"http_protocol_options": {}}),

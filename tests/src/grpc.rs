@@ -1,5 +1,5 @@
-//! gRPC over HTTP/2 by its specification (`doc/PROTOCOL-HTTP2.md` of gRPC): a server whose methods decide how
-//! a call ends, and a client that reports how it ended.
+//! gRPC over HTTP/2 as specified in gRPC's `doc/PROTOCOL-HTTP2.md`: a server whose methods decide how a
+//! call ends, and a client that reports how a call ended.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ const STATUS: &str = "grpc-status";
 /// The content type of requests and responses.
 const CONTENT_TYPE: &str = "application/grpc";
 
-/// A message of typical size. h2 0.4.20 takes a stream of messages below 256 bytes for an attack.
+/// A message of typical size. It must have 256 bytes or more: h2 0.4.20 treats a stream of smaller messages
+/// as an attack.
 pub const MESSAGE: [u8; 300] = [b'.'; 300];
 
 /// How long one step of a call may take.

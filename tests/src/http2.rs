@@ -1,4 +1,4 @@
-//! An HTTP/2 client that, unlike one of HTTP/1.1, chooses the scheme of its requests.
+//! An HTTP/2 client. Unlike an HTTP/1.1 client, it can set the scheme of its requests.
 
 use std::net::SocketAddr;
 
@@ -42,7 +42,7 @@ impl Http2Client {
         within(LIMIT, "a response", receive).await?
     }
 
-    /// Starts a request, which may be whole without a body.
+    /// Starts a request. `is_whole` is true for a request without a body.
     pub(crate) async fn start(
         &self,
         request: Request<()>,

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server inside this process whose handler may also close the connection.
+//! An HTTP/1.1 server in this process, whose handler can also close the connection.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -23,12 +23,12 @@ pub(crate) use body::AnswerBody;
 #[derive(Debug)]
 pub(crate) struct HttpServer(TcpServer);
 
-/// Returned by a handler to close the connection without an answer.
+/// An error that a handler returns to close the connection without a response.
 #[derive(Debug)]
 pub(crate) struct CloseConnection;
 
 impl HttpServer {
-    /// Listens on `127.0.0.1:port` (any free port if 0) and answers every request with `answer`.
+    /// Listens on `127.0.0.1:port` (any free port if 0) and calls the handler `answer` for every request.
     pub(crate) async fn start<H, F, B>(port: u16, answer: H) -> Result<Self>
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,

@@ -1,4 +1,4 @@
-//! The ledger of one Envoy, read from its statistics: where each observation of its workers is.
+//! The ledger of one Envoy, read from its statistics. It shows where each observation of the workers is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,28 +14,28 @@ const PREFIX: &str = "wasmcustom.tributary_observations_";
 /// The ledger at one moment; all fields count observations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EnvoyLedger {
-    /// Streams that ended, as reported by the workers.
+    /// Observations of streams that have ended, as reported by the workers.
     pub observed: u64,
-    /// Observed, and waiting in a worker or lost with a worker that failed.
+    /// Observations that wait in a worker, or were lost with a worker that failed.
     pub pending: u64,
-    /// Observed, and in the queue.
+    /// Observations in the queue of the service.
     pub in_queue: u64,
-    /// Observed, and aggregated by the service.
+    /// Observations that the service has aggregated.
     pub aggregated: u64,
-    /// Observed, but in batches that never arrived.
+    /// Observations in batches that never reached the service.
     pub missing: u64,
-    /// What became of the aggregated observations, by destination.
+    /// The state of the aggregated observations, by destination.
     pub destinations: BTreeMap<String, Destination>,
 }
 
-/// What became of the aggregated observations at one destination.
+/// The state of the aggregated observations for one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Destination {
-    /// Accepted by the destination.
+    /// Observations that the destination has accepted.
     pub exported: u64,
-    /// Not exported yet.
+    /// Observations that are not exported yet.
     pub waiting: u64,
-    /// Lost for this destination, by reason.
+    /// Observations that were lost for this destination, by reason.
     pub dropped: BTreeMap<String, u64>,
 }
 
@@ -77,10 +77,11 @@ impl EnvoyLedger {
         })
     }
 
-    /// Checks that every observation is accounted for, and that every aggregated one is for each destination.
+    /// Checks that the parts add up to all observations, and that for each destination, the parts add up to
+    /// all aggregated observations.
     ///
-    /// The part about destinations holds at any moment. The rest holds only while no request is in progress:
-    /// otherwise Envoy may be read between two updates of a worker.
+    /// The check of destinations succeeds at any moment. The other check succeeds only while no request is
+    /// in progress: otherwise the statistics may be read between two updates of a worker.
     ///
     /// # Errors
     /// The parts do not add up; the error shows the ledger.
@@ -93,7 +94,7 @@ impl EnvoyLedger {
         self.check_destinations()
     }
 
-    /// Checks the part of [`EnvoyLedger::check`] that holds at any moment.
+    /// Checks only the destinations, like [`EnvoyLedger::check`]. This check succeeds at any moment.
     pub fn check_destinations(&self) -> Result<()> {
         for (name, destination) in &self.destinations {
             let sum = destination.exported + destination.waiting + destination.lost();
@@ -102,8 +103,8 @@ impl EnvoyLedger {
         Ok(())
     }
 
-    /// Waits until the service has aggregated exactly `streams` streams and no worker has any left; then
-    /// checks the ledger, and that no batch is missing, invalid or duplicate.
+    /// Waits until the service has aggregated exactly `streams` streams and no observation waits in a
+    /// worker. Then checks the ledger, and that no batch is missing, invalid or duplicate.
     pub async fn wait_until_aggregated(admin: &Admin, streams: u64) -> Result<Self> {
         let what = format!("{streams} streams to be aggregated");
         let ledger = poll::until(&what, LIMIT, async || {
@@ -123,7 +124,8 @@ impl EnvoyLedger {
         Ok(ledger)
     }
 
-    /// As [`EnvoyLedger::wait_until_aggregated`], and waits until every destination has all of them.
+    /// Like [`EnvoyLedger::wait_until_aggregated`], but then also waits until every destination has all
+    /// observations.
     pub async fn wait_until_settled(admin: &Admin, streams: u64) -> Result<Self> {
         Self::wait_until_aggregated(admin, streams).await?;
         poll::until("every destination to have everything", LIMIT, async || {
@@ -134,20 +136,20 @@ impl EnvoyLedger {
         .await
     }
 
-    /// Whether every destination has every observation.
+    /// Returns whether every destination has accepted every observation.
     pub fn is_settled(&self) -> bool {
         let is_settled = |destination: &Destination| destination.exported == self.observed;
         self.destinations.values().all(is_settled)
     }
 
-    /// The destination called `name`.
+    /// Returns the destination called `name`.
     pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.destinations.get(name).with_context(|| format!("no destination {name:?} in {self:?}"))
     }
 }
 
 impl Destination {
-    /// The observations that are lost for this destination, for any reason.
+    /// Returns the number of observations that were lost for this destination, for any reason.
     pub fn lost(&self) -> u64 {
         self.dropped.values().sum()
     }

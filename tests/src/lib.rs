@@ -1,12 +1,12 @@
 //! The building blocks of the end-to-end tests and of the demo.
 //!
-//! [`tools`] finds the real programs. A [`scene`] edits a file of [`config`] and starts an [`mod@envoy`] with
-//! it between an [`upstream`] and a collector: a [`sink`] in this process, or a real [`prometheus`],
-//! [`victoria_metrics`] or [`rotel`]. It sends a [`load`] with exact counts. Tests then [`poll`] until
-//! [`metrics`], [`admin`] statistics and the [`ledger`] are as expected.
+//! [`tools`] finds the real programs. A [`scene`] edits a file of [`config`] and starts an [`mod@envoy`]
+//! with it between an [`upstream`] and a collector: a [`sink`] in this process, or a real [`prometheus`],
+//! [`victoria_metrics`] or [`rotel`]. The scene sends a [`load`], whose requests are counted exactly. Tests
+//! then [`poll`] until [`metrics`], [`admin`] statistics and the [`ledger`] are as expected.
 //!
-//! Functions that start, read or wait return an error that names the object and what was attempted; for a
-//! server program it shows the end of its log.
+//! The errors of functions that start, read or wait name the object and the attempted operation. The error
+//! for a server program also shows the end of its log.
 
 pub mod admin;
 pub mod cargo;

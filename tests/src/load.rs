@@ -1,4 +1,4 @@
-//! An HTTP/1.1 load generator that counts exactly what it sent and how each request ended.
+//! An HTTP/1.1 load generator, which counts exactly how many requests it sent and how each request ended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Load {
     /// The address of the server.
     pub target: SocketAddr,
-    /// The number of concurrent connections; each is kept alive as long as its requests allow.
+    /// The number of concurrent connections. Each connection is kept alive as long as its requests allow.
     pub connections: usize,
     /// The total number of requests.
     pub requests: u64,
@@ -38,17 +38,18 @@ pub struct Load {
 }
 
 impl Load {
-    /// `requests` requests of `mix` over 16 connections; the limit is a minute and a millisecond per request.
+    /// Creates a load of `requests` requests of `mix` over 16 connections. Its time limit is one minute
+    /// plus one millisecond per request.
     pub fn new(target: SocketAddr, requests: u64, mix: Mix) -> Self {
         let limit = Duration::from_secs(60) + Duration::from_millis(requests);
         Self { target, connections: 16, requests, mix, limit }
     }
 
-    /// Sends all requests and waits for every outcome; calls `progress` ten times a second with the number of
-    /// finished requests.
+    /// Sends all requests and waits for every outcome. Calls `progress` ten times a second with the number
+    /// of finished requests.
     ///
-    /// A request with an unexpected end (connection refused or closed) is tallied as failed: it is not an
-    /// error and is not sent again. Fails if the load does not finish within its limit.
+    /// A request with an unexpected end (connection refused or closed) is tallied as failed. It is not an
+    /// error and is not sent again. Fails if the load does not finish within its time limit.
     pub async fn run(&self, progress: impl FnMut(u64)) -> Result<Tally> {
         self.drive(self.shared(), progress).await
     }
@@ -117,7 +118,7 @@ impl RunningLoad {
         Ok(())
     }
 
-    /// Starts no further request, and waits for those in progress.
+    /// Stops sending new requests, and waits for the requests in progress.
     pub async fn stop(self) -> Result<Tally> {
         self.shared.requests.store(0, Ordering::Relaxed);
         self.task.await?
@@ -135,7 +136,8 @@ struct Shared {
     done: AtomicU64,
 }
 
-/// Sends requests over one connection (a new one whenever it ends) until no request is left.
+/// Sends requests over one connection until no request is left. Opens a new connection whenever the
+/// connection ends.
 async fn send(shared: Arc<Shared>) -> Tally {
     let mut client = Client::new(shared.target);
     let mut counts = vec![ShapeTally::default(); shared.mix.shapes().len()];

@@ -1,4 +1,4 @@
-//! Metric points as a collector stores them: attributes with a number or a histogram, and exemplars.
+//! Metric points as a collector stores them: attributes, a number or a histogram, and exemplars.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +30,7 @@ pub enum ReceivedAttribute {
 /// One series of a sum or a gauge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NumberPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
     /// The attributes of the series.
     pub attributes: Attributes,
@@ -41,7 +41,7 @@ pub struct NumberPoint {
 /// One series of a histogram with explicit bounds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HistogramPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
     /// The attributes of the series.
     pub attributes: Attributes,
@@ -58,11 +58,11 @@ pub struct ReceivedHistogram {
     pub sum: f64,
     /// The inclusive upper bounds of all buckets but the last, which is unbounded.
     pub bounds: Vec<f64>,
-    /// The number of values in each bucket, not cumulative; one more than `bounds`.
+    /// The number of values in each bucket, not cumulative. There is one more bucket than `bounds`.
     pub buckets: Vec<u64>,
 }
 
-/// One recorded value, kept as an example of those in its series.
+/// One recorded value, kept as an example of the values in its series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceivedExemplar {
     /// The value, in the unit of the metric.
@@ -73,14 +73,14 @@ pub struct ReceivedExemplar {
     pub trace_id: String,
     /// The span id in lower-case hexadecimal digits; empty without a span.
     pub span_id: String,
-    /// The attributes of the value beyond those of its series.
+    /// The attributes of the value that are not attributes of its series.
     pub attributes: Attributes,
 }
 
 /// The exemplars of one series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExemplarPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
     /// The attributes of the series.
     pub attributes: Attributes,
@@ -110,13 +110,14 @@ impl From<i64> for ReceivedAttribute {
     }
 }
 
-/// Whether `attributes` contains all of `wanted`; compares the text of the values.
+/// Returns whether `attributes` contains all of `wanted`; compares the text of the values.
 pub fn matches(attributes: &Attributes, wanted: &[(&str, &str)]) -> bool {
     wanted.iter().all(|(key, value)| attributes.get(*key).is_some_and(|found| found.to_string() == *value))
 }
 
 impl ReceivedHistogram {
-    /// Adds a histogram with the same bounds; an empty histogram takes the bounds of the other.
+    /// Adds a histogram with the same bounds. If this histogram is empty, it takes the bounds of the other
+    /// histogram.
     ///
     /// # Errors
     /// The bounds differ.
@@ -141,8 +142,8 @@ impl ReceivedHistogram {
 
     /// Estimates a quantile (0 to 1) of the recorded values; `None` without values.
     ///
-    /// Interpolates as Prometheus' `histogram_quantile` does: values are spread evenly over their bucket, the
-    /// first bucket starts at 0, and in the last bucket the answer is its lower bound.
+    /// Interpolates like Prometheus' `histogram_quantile`: values are assumed to be spread evenly over
+    /// their bucket, and the first bucket starts at 0. For the last bucket, the result is its lower bound.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let rank = quantile * to_f64(self.count);
         let mut below = 0_u64;

@@ -7,10 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::tcp_server::TcpServer;
 
-/// The answer to everything: bytes that cannot begin an HTTP response.
+/// The response to any bytes: it cannot be the beginning of an HTTP response.
 const GARBAGE: &[u8] = b"\x16\x03\x01 \xff\xfe\0 no answer\r\n\r\n";
 
-/// A running server that answers the first bytes of every connection with garbage and closes it.
+/// A running server, which responds to the first bytes of every connection with garbage and closes the
+/// connection.
 #[derive(Debug)]
 pub struct NonHttpServer(TcpServer);
 
@@ -25,7 +26,7 @@ impl NonHttpServer {
         Ok(Self(TcpServer::start(0, serve).await?))
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }

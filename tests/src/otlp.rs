@@ -5,17 +5,17 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-/// An attribute.
+/// Makes an attribute.
 pub fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-/// An attribute with a string.
+/// Makes an attribute whose value is a string.
 pub fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, any_value::Value::StringValue(value.to_owned()))
 }
 
-/// A request with the metrics of the process whose `service.instance.id` is `instance`.
+/// Makes a request with the metrics of the process whose `service.instance.id` is `instance`.
 pub fn request(instance: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
     let resource =
         Resource { attributes: vec![text("service.instance.id", instance)], ..Resource::default() };

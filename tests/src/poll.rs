@@ -1,10 +1,11 @@
-//! The one place that waits: polls until a condition holds, and reports what it saw last if it never does.
+//! Waiting: polls until a condition is true. If this takes too long, the error contains the last observed
+//! state.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// The pause between the first two probes; it doubles from there.
+/// The pause between the first two probes. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause between two probes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -15,14 +16,14 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// The result of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen<T> {
-    /// The awaited state, with its value.
+    /// The awaited state was reached, with this value.
     Ready(T),
-    /// Not yet; describes the current state.
+    /// The awaited state was not reached; the text describes the current state.
     Pending(String),
 }
 
 impl<T> Seen<T> {
-    /// `Ready(value)` if `holds`, else `Pending` with the value in its `Debug` form.
+    /// Returns `Ready(value)` if `holds` is true, otherwise `Pending` with the value in its `Debug` form.
     pub fn when(holds: bool, value: T) -> Self
     where
         T: std::fmt::Debug,
@@ -33,10 +34,12 @@ impl<T> Seen<T> {
 
 /// Calls `probe` until it returns `Ready`, for at most `limit`; `what` names the awaited state in the error.
 ///
-/// The probe runs at least once. Its errors end the wait: return `Pending` for what may still change.
+/// The probe runs at least once. An error of the probe ends the wait; if the state may still change, the
+/// probe must return `Pending` instead.
 ///
 /// # Errors
-/// The probe's own error, or one that names `what`, the time waited and what the last probe saw.
+/// The probe's own error, or an error that contains `what`, the time waited and the state that the last
+/// probe returned.
 pub async fn until<T>(
     what: &str,
     limit: Duration,

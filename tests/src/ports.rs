@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::{Context, Result};
 use tokio::net::TcpSocket;
 
-/// A port of 127.0.0.1 that the system gives to no other process while this value lives.
+/// A port of 127.0.0.1. The system gives it to no other process while this value lives.
 ///
 /// Its socket is bound with SO_REUSEADDR and SO_REUSEPORT and never listens. A server that sets either option
 /// (Envoy and Go programs do) can therefore listen on the same port at the same time and gets every
@@ -29,18 +29,18 @@ impl ReservedPort {
         reserve().context("cannot reserve a free port of 127.0.0.1")
     }
 
-    /// The number of the port.
+    /// Returns the number of the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 }
 
-/// `127.0.0.1:port`.
+/// Returns the address `127.0.0.1:port`.
 pub fn localhost(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Whether this process can listen on `127.0.0.1:port`.
+/// Returns whether this process can listen on `127.0.0.1:port`.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind(localhost(port)).is_ok()
 }

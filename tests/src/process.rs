@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use crate::poll::{self, Seen};
 use crate::repository;
 
-/// How much of the log an error message shows, in bytes.
+/// The number of bytes at the end of the log that an error message shows.
 const LOG_TAIL_BYTES: usize = 4096;
 
 /// A running server program; dropping it kills it.
@@ -28,8 +28,8 @@ impl ServerProcess {
     /// Starts `program` in the root of the repository, with both of its outputs redirected to the file `log`
     /// in `directory`.
     ///
-    /// The directory belongs to this process and is removed with it; its configuration and data can go there
-    /// too.
+    /// The directory belongs to this process and is removed when this value is dropped. The configuration
+    /// and data of the program can be in it, too.
     pub fn spawn<A: AsRef<OsStr>>(
         name: &str,
         program: &Path,
@@ -49,12 +49,12 @@ impl ServerProcess {
         Ok(Self { name: name.to_owned(), child, directory })
     }
 
-    /// The process id; `None` once the process has ended.
+    /// Returns the process id; `None` once the process has ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// The directory of this process.
+    /// Returns the directory of this process.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -75,17 +75,18 @@ impl ServerProcess {
         log.get(start..).unwrap_or_default().to_owned()
     }
 
-    /// Whether the log contains `text`.
+    /// Returns whether the log contains `text`.
     pub fn log_contains(&self, text: &str) -> Result<bool> {
         Ok(self.log()?.contains(text))
     }
 
-    /// Waits until a line of the log contains `text`, and returns that line; fails if the process ends
-    /// without it.
+    /// Waits until a line of the log contains `text`, and returns this line. Fails if the process ends
+    /// before that.
     pub async fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<String> {
         let what = format!("a line with {text:?} in the log of {}", self.name);
         poll::until(&what, limit, async || {
-            // Checks the state before the log: then the log of an ended process is complete.
+            // Checks whether the process has ended before it reads the log: then the log of an ended
+            // process is complete.
             let ended = self.child.try_wait()?;
             if let Some(line) = self.log()?.lines().find(|line| line.contains(text)) {
                 return Ok(Seen::Ready(line.to_owned()));
@@ -98,7 +99,7 @@ impl ServerProcess {
         .await
     }
 
-    /// Waits until `probe` is ready; fails if the process ends before.
+    /// Waits until `probe` is ready. Fails if the process ends before that.
     pub async fn wait_until_ready<T>(
         &mut self,
         limit: Duration,
@@ -132,7 +133,7 @@ impl ServerProcess {
         }
     }
 
-    /// The resident memory of the process in bytes, on Linux.
+    /// Returns the resident memory of the process in bytes, on Linux.
     pub fn resident_bytes(&self) -> Result<u64> {
         let id = self.child.id().with_context(|| format!("{} has ended", self.name))?;
         let file = format!("/proc/{id}/status");
@@ -161,7 +162,8 @@ impl ServerProcess {
     }
 
     fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
-        // Without an id the process has already ended, which is the purpose of the signal.
+        // A process without an id has already ended. This is no error, because the purpose of the signal is
+        // to end it.
         let Some(id) = self.child.id() else { return Ok(()) };
         let pid = rustix::process::Pid::from_raw(id.try_into()?);
         let pid = pid.with_context(|| format!("{} has no process id", self.name))?;

@@ -12,7 +12,7 @@ use crate::tools;
 /// The path for remote write.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
-/// Scrapes nothing, so that all stored samples were pushed.
+/// A configuration that scrapes nothing, so that all stored samples were pushed.
 const CONFIGURATION: &str = "global: {}\n";
 const INSTANCE_LABEL: &str = "instance";
 
@@ -29,7 +29,7 @@ impl Prometheus {
         Self::start_with(port, CONFIGURATION).await
     }
 
-    /// As [`Prometheus::start`], with a configuration: what to scrape, which rules to evaluate.
+    /// Like [`Prometheus::start`], with a configuration, for example of scrapes and rules.
     pub async fn start_with(port: u16, configuration: &str) -> Result<Self> {
         let binary = tools::prometheus::binary().await?;
         let arguments = |address: SocketAddr, directory: &Path| {
@@ -50,7 +50,7 @@ impl Prometheus {
         Ok(Self { server, query })
     }
 
-    /// The query API. An acknowledged write is visible at once.
+    /// Returns the query API. Samples are visible as soon as their write is acknowledged.
     pub fn query(&self) -> &PromQl {
         &self.query
     }

@@ -1,4 +1,4 @@
-//! The query API of Prometheus, which VictoriaMetrics has too, and the queries of the tests.
+//! The query API of Prometheus, which VictoriaMetrics also has, and the queries of the tests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +24,8 @@ const TRACE_LABEL: &str = "trace_id";
 const SPAN_LABEL: &str = "span_id";
 const NANOS_PER_MS: u64 = 1_000_000;
 
-/// A client of the query API of one engine; times are in milliseconds since 1970, `None` is now.
+/// A client of the query API of one engine. Times are in milliseconds since 1970; the time `None` means
+/// now.
 #[derive(Debug, Clone)]
 pub struct PromQl {
     address: SocketAddr,
@@ -45,7 +46,7 @@ impl PromQl {
         rows.into_iter().map(|row| element(row).with_context(|| query.to_owned())).collect()
     }
 
-    /// Runs an instant query for one number; `None` for an empty result.
+    /// Runs an instant query whose result is one number. Returns `None` if the result is empty.
     pub async fn number(&self, query: &str, at: Option<i64>) -> Result<Option<f64>> {
         let found = self.vector(query, at).await?;
         ensure!(found.len() < 2, "{query} returns {found:?}, not one number");
@@ -79,7 +80,8 @@ impl PromQl {
         Ok(elements.filter_map(point).collect())
     }
 
-    /// Sums the values of all series of the metric `name` with the labels `wanted`; 0 without any.
+    /// Sums the values of all series of the metric `name` with the labels `wanted`; 0 if there are no such
+    /// series.
     pub async fn sum(&self, name: &str, wanted: &[(&str, &str)], at: Option<i64>) -> Result<u64> {
         let points = self.number_points(name, at).await?.into_iter();
         Ok(points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum())
@@ -106,8 +108,8 @@ impl PromQl {
         Ok(elements.filter_map(point).collect())
     }
 
-    /// Lets the engine estimate a quantile (0 to 1) over all series of the classic histogram `name` with the
-    /// labels `wanted`; `None` without any.
+    /// Lets the engine estimate a quantile (0 to 1) over all series of the classic histogram `name` with
+    /// the labels `wanted`. Returns `None` if there are no such series.
     pub async fn quantile(
         &self,
         quantile: f64,
@@ -121,7 +123,7 @@ impl PromQl {
         self.number(&format!("histogram_quantile({quantile}, {buckets})"), at).await
     }
 
-    /// As [`PromQl::quantile`], over all series of the native histogram `name`.
+    /// Like [`PromQl::quantile`], but over all series of the native histogram `name`.
     pub async fn native_quantile(
         &self,
         quantile: f64,
@@ -134,7 +136,7 @@ impl PromQl {
     }
 
     /// Counts the series of the metric `name` with the labels `wanted` that had values in the hour before
-    /// `at` and have none at `at`.
+    /// `at`, but have no value at `at`.
     pub async fn ended(&self, name: &str, wanted: &[(&str, &str)], at: i64) -> Result<usize> {
         let selector = selector(name, wanted);
         let before = self.instant(&format!("{selector}[1h]"), Some(at), "matrix").await?;
@@ -191,8 +193,8 @@ impl PromQl {
     }
 }
 
-/// Makes the selector of all series of a metric with the labels `wanted`; their names may contain any
-/// characters.
+/// Makes the selector of all series of a metric with the labels `wanted`. The names of the labels may
+/// contain any characters.
 pub fn selector(name: &str, wanted: &[(&str, &str)]) -> String {
     let all = [(NAME_LABEL, name)].into_iter().chain(wanted.iter().copied());
     let matchers: Vec<_> =

@@ -1,4 +1,4 @@
-//! Prometheus remote write 1.0: its messages and its framing.
+//! Prometheus remote write 1.0: the messages, their encoding and the HTTP headers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl TimeSeries {
-    /// Makes a series without samples; sorts its labels, as the protocol requires.
+    /// Makes a series without samples. Sorts the labels by name, as the protocol requires.
     pub fn new(name: &str, labels: &[(&str, &str)]) -> Self {
         let all = labels.iter().copied().chain([(NAME_LABEL, name)]);
         let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
@@ -60,12 +60,12 @@ impl TimeSeries {
     }
 }
 
-/// The staleness marker, which ends a series.
+/// Returns the staleness marker, which ends a series.
 pub fn stale_marker() -> f64 {
     f64::from_bits(STALE_BITS)
 }
 
-/// Whether a value is the staleness marker.
+/// Returns whether a value is the staleness marker.
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_BITS
 }
@@ -84,7 +84,7 @@ pub fn decode(body: &[u8]) -> Result<WriteRequest> {
     WriteRequest::decode(plain.as_slice()).context("the body is not a WriteRequest")
 }
 
-/// Posts a request with the headers that Prometheus sends; fails unless the status is a success.
+/// Posts a request with the headers that Prometheus sends. Fails unless the status is 2xx.
 pub async fn post(address: SocketAddr, path: &str, request: &WriteRequest) -> Result<()> {
     let url = format!("http://{address}{path}");
     let post = reqwest::Client::new().post(&url).timeout(TIMEOUT).body(encode(request)?);

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The root of the repository. It is also the working directory of Envoy, so file names in configurations are
-/// relative to it.
+/// Returns the root of the repository. It is also the working directory of Envoy, so file names in
+/// configurations are relative to it.
 pub fn root() -> PathBuf {
     let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_directory.parent().unwrap_or(crate_directory).to_path_buf()

@@ -1,4 +1,5 @@
-//! A real rotel: an independent OpenTelemetry collector that prints and forwards what it has decoded.
+//! A real rotel: an independent OpenTelemetry collector, which prints and forwards the points that it has
+//! decoded.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,9 +14,9 @@ use crate::tools;
 
 /// The path for OTLP/HTTP, in protobuf and JSON.
 ///
-/// Release 0.0.1a15 does not fully support JSON: it reads 64-bit integers in strings, as OTLP prescribes,
-/// only in the times of number points. It accepts double points, but drops integer points and histograms
-/// although it answers 200.
+/// Release 0.0.1a15 does not fully support JSON. It reads 64-bit integers in strings, as OTLP prescribes,
+/// only in the times of number points. It accepts points with doubles, but drops points with integers and
+/// histograms, although it responds with 200.
 pub const OTLP_PATH: &str = "/v1/metrics";
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,16 +27,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Rotel {
     server: Server,
-    /// The port for gRPC, which rotel requires.
+    /// The port for gRPC; rotel does not start without such a port.
     _grpc: ReservedPort,
 }
 
 impl Rotel {
     /// Starts rotel on `127.0.0.1:port` (any free port if 0) and waits until it is ready.
     ///
-    /// Rotel forwards each request to the collector at `next`, such as a [`Sink`](crate::sink::Sink), which
-    /// then stores what rotel has decoded. It forwards concurrently: wait for each request if the order
-    /// matters.
+    /// Rotel forwards each request to the collector at `next`. If this is a [`Sink`](crate::sink::Sink), it
+    /// stores the points that rotel has decoded. Rotel forwards concurrently, so a test in which the order
+    /// matters must wait for each request.
     pub async fn start(port: u16, next: Option<SocketAddr>) -> Result<Self> {
         let binary = tools::rotel::binary().await?;
         let grpc = ReservedPort::new()?;
@@ -63,7 +64,7 @@ impl Rotel {
         };
         let client = reqwest::Client::new();
         let is_ready = async |address| {
-            // Any answer, even an error, shows that rotel listens.
+            // Any response, even an error, shows that rotel listens.
             client.get(format!("http://{address}{OTLP_PATH}")).timeout(REQUEST_TIMEOUT).send().await?;
             Ok(())
         };

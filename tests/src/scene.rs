@@ -32,13 +32,14 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts everything with `workers` worker threads and `envoy/minimal.yaml` as changed by `edit`. Workers
-    /// flush and the service exports every 200 ms.
+    /// Starts all processes, with `workers` worker threads and with the configuration `envoy/minimal.yaml`,
+    /// which `edit` changes. Workers flush and the service exports every 200 ms.
     pub async fn start(workers: u32, edit: impl FnOnce(EnvoyConfig) -> EnvoyConfig) -> Result<Self> {
         Self::of("envoy/minimal.yaml", "otlp_collector", workers, edit).await
     }
 
-    /// As [`Scene::start`], with the configuration in `file`, whose cluster `collector` becomes the sink.
+    /// Like [`Scene::start`], but with the configuration in `file`, whose cluster `collector` becomes the
+    /// sink.
     pub async fn of(
         file: &str,
         collector: &str,
@@ -49,7 +50,8 @@ impl Scene {
         Ok(Self::with(EnvoyConfig::load(file)?, collector, &options, edit).await?.0)
     }
 
-    /// As [`Scene::of`], with any configuration and options of Envoy; also returns the edited configuration.
+    /// Like [`Scene::of`], but with any configuration and options of Envoy. Also returns the edited
+    /// configuration.
     pub async fn with(
         config: EnvoyConfig,
         collector: &str,
@@ -69,7 +71,7 @@ impl Scene {
         Ok((Self { upstream, sink, envoy }, config))
     }
 
-    /// Sends `requests` requests of `shapes`, and waits until Envoy has finished each.
+    /// Sends `requests` requests of `shapes`, and waits until Envoy has finished all of them.
     ///
     /// # Errors
     /// The load does not finish in time, or a request ends in another way than its shape expects.
@@ -77,7 +79,7 @@ impl Scene {
         self.load_mix(requests, Mix::new(20, shapes)?).await
     }
 
-    /// As [`Scene::load`], with a given mix.
+    /// Like [`Scene::load`], but with a given mix.
     pub async fn load_mix(&self, requests: u64, mix: Mix) -> Result<Tally> {
         let before = self.envoy.admin().counter("http.ingress.downstream_rq_total").await?;
         let load = Load::new(self.envoy.listener("ingress")?, requests, mix);
@@ -98,7 +100,8 @@ impl Scene {
         wait_for(&self.sink, requests).await
     }
 
-    /// Waits until Envoy has restarted the service more than `before` times; returns how often it has.
+    /// Waits until Envoy has restarted the service more than `before` times. Returns the number of
+    /// restarts.
     pub async fn wait_for_reload(&self, before: u64) -> Result<u64> {
         poll::until("the service to be restarted", LIMIT, async || {
             let stats = self.stats().await?;
@@ -114,7 +117,8 @@ impl Scene {
     }
 }
 
-/// The keys of a destination with short times, and `more` of its keys.
+/// Returns a destination's configuration with a short timeout and short retry intervals, and with the keys
+/// in `more`.
 pub fn with_short_times(more: serde_json::Value) -> serde_json::Value {
     let retry = serde_json::json!({"initial_interval": "50ms", "max_interval": "200ms"});
     let mut destination = serde_json::json!({"timeout": "1s", "retry": retry});
@@ -124,8 +128,8 @@ pub fn with_short_times(more: serde_json::Value) -> serde_json::Value {
     destination
 }
 
-/// Replaces the destinations of a configuration: each is the name of a cluster, its address, and other keys
-/// of the destination.
+/// Replaces the destinations of a configuration. Each destination consists of the name of its cluster, the
+/// address of the cluster, and other configuration keys.
 pub fn with_destinations(
     mut config: EnvoyConfig,
     destinations: &[(&str, SocketAddr, serde_json::Value)],

@@ -24,7 +24,7 @@ pub struct Server {
 
 impl Server {
     /// Starts `binary` on `127.0.0.1:port` (any free port if 0) and waits until `is_ready` succeeds.
-    /// `arguments` makes the arguments from the address and a temporary directory.
+    /// `arguments` returns the command line, given the address and a temporary directory.
     pub async fn start(
         name: &'static str,
         binary: &Path,
@@ -46,17 +46,17 @@ impl Server {
         Ok(this)
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The port it listens on.
+    /// Returns the port on which the server listens.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// The process of this server.
+    /// Returns the process of this server.
     pub fn process(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
@@ -87,7 +87,7 @@ macro_rules! deref_to_server {
 }
 pub(crate) use deref_to_server;
 
-/// Formats an argument such as `--NAME=VALUE`; the value need not be UTF-8.
+/// Formats an argument such as `--NAME=VALUE`. The value need not be UTF-8.
 pub(crate) fn argument(name: &str, value: impl Into<OsString>) -> OsString {
     let mut argument = OsString::from(format!("{name}="));
     argument.push(value.into());

@@ -1,5 +1,5 @@
-//! The servers behind a plugin under test: an application, a TCP server and a collector, and a configuration
-//! that routes to them.
+//! The servers behind a plugin under test: an application, a TCP server and a collector. There is also a
+//! configuration that routes to them.
 
 use anyhow::Result;
 
@@ -8,22 +8,22 @@ use crate::echo::EchoServer;
 use crate::sink::Sink;
 use crate::upstream::Upstream;
 
-/// Running servers; dropping them ends them.
+/// The running servers; dropping this value stops them.
 #[derive(Debug)]
 pub struct Servers {
-    /// The cluster `app`.
+    /// The application, which is the cluster `app`.
     pub upstream: Upstream,
-    /// The cluster `echo`.
+    /// The TCP server, which is the cluster `echo`.
     pub echo: EchoServer,
-    /// The cluster `otlp_collector`.
+    /// The collector, which is the cluster `otlp_collector`.
     pub sink: Sink,
 }
 
 impl Servers {
-    /// Starts all of them.
+    /// Starts all servers.
     ///
     /// # Errors
-    /// One of them does not start.
+    /// One of the servers does not start.
     pub async fn start() -> Result<Self> {
         Ok(Self {
             upstream: Upstream::start(0).await?,
@@ -32,10 +32,11 @@ impl Servers {
         })
     }
 
-    /// `tests/e2e/config/attached.yaml` with these servers, to [attach](EnvoyConfig::attach) plugins to.
+    /// Returns the configuration `tests/e2e/config/attached.yaml` with the ports of these servers. Tests
+    /// [attach](EnvoyConfig::attach) plugins to it.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn config(&self) -> Result<EnvoyConfig> {
         Ok(EnvoyConfig::load("tests/e2e/config/attached.yaml")?
             .cluster_port("app", self.upstream.port())

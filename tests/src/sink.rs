@@ -1,9 +1,9 @@
-//! A collector inside this process for OTLP/HTTP and remote write. It decodes requests with types that share
-//! no code with the product, checks and stores them, and misbehaves on request.
+//! A collector in this process for OTLP/HTTP and remote write. It decodes requests with types that share no
+//! code with the product, and checks and stores the points. Tests can make it misbehave.
 //!
-//! A request is decoded by `encoding` (`json`, `remote_write`). Then the next `fault`, if there is one,
-//! decides the response. Otherwise `point` checks each point, and the `store` adds it to its `series`, for
-//! which tests wait.
+//! First, `encoding` (`json`, `remote_write`) decodes a request. If a `fault` is queued, it decides the
+//! response. Otherwise `point` checks each point, and the `store` adds the point to its `series`. Tests
+//! wait for the state of the store.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -37,10 +37,10 @@ pub use fault::Fault;
 pub use remote_write::{RemoteSeries, RemoteWriteStore, SeriesLabels};
 pub use store::Store;
 
-/// The body of an answer with the status of a [`Fault`].
+/// The body of a response with the status of a [`Fault`].
 pub const FAULT_TEXT: &str = "a fault, as asked";
 
-/// The declared length of a truncated answer.
+/// The declared length of a truncated response.
 const TRUNCATED_BYTES: usize = 4096;
 
 /// A running sink; dropping it closes its port.
@@ -53,7 +53,7 @@ pub struct Sink {
 /// One request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// When its body was complete.
+    /// The time at which the body was complete.
     pub at: Instant,
     /// The path and query.
     pub path: String,
@@ -61,11 +61,11 @@ pub struct Received {
     pub headers: HeaderMap,
     /// The size of the body on the wire, in bytes.
     pub wire_bytes: usize,
-    /// The encoding; `None` if the headers name no known one.
+    /// The encoding; `None` if the headers name no known encoding.
     pub encoding: Option<RequestEncoding>,
     /// The content; `None` if it could not be decoded.
     pub message: Option<Message>,
-    /// The status of the answer; `None` if the connection was closed or left hanging on purpose.
+    /// The status of the response; `None` if the connection was closed or left hanging on purpose.
     pub answered: Option<u16>,
 }
 
@@ -87,29 +87,31 @@ impl Sink {
         Ok(Self { server, state })
     }
 
-    /// Accepts deltas with gaps between their times, which a service leaves that was restarted after a trap.
+    /// Accepts deltas with gaps between their times. A service that was restarted after a trap leaves such
+    /// gaps.
     #[must_use]
     pub fn allowing_gaps(self) -> Self {
         self.lock().store = Store::with_gaps();
         self
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// The port it listens on.
+    /// Returns the port on which the server listens.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// Copies the store.
+    /// Returns a copy of the store.
     pub fn store(&self) -> Store {
         self.lock().store.clone()
     }
 
-    /// Sums the values of all series of the metric `name` with the attributes `wanted`; 0 without any.
+    /// Sums the values of all series of the metric `name` with the attributes `wanted`; 0 if there are no
+    /// such series.
     pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
         self.lock().store.sum(name, wanted)
     }
@@ -119,27 +121,27 @@ impl Sink {
         self.lock().store.count(name, &[])
     }
 
-    /// Every series of the histogram `name`.
+    /// Returns every series of the histogram `name`.
     pub fn histogram_points(&self, name: &str) -> Vec<HistogramPoint> {
         self.lock().store.histogram_points(name)
     }
 
-    /// Copies every request so far in order of arrival, including those answered with a fault.
+    /// Returns a copy of all requests so far, in order of arrival, including requests that met a fault.
     pub fn received(&self) -> Vec<Received> {
         self.lock().received.clone()
     }
 
-    /// The errors of all invalid requests; empty for a correct exporter, also with a [`Fault`].
+    /// Returns the errors of all invalid requests; empty for a correct exporter, also with a [`Fault`].
     pub fn problems(&self) -> Vec<String> {
         self.lock().problems.clone()
     }
 
-    /// Answers the next `times` requests with `fault`, after the faults already queued.
+    /// Responds to the next `times` requests with `fault`, after the faults that are already queued.
     pub fn fail_next(&self, times: usize, fault: &Fault) {
         self.lock().next_faults.extend(std::iter::repeat_n(fault.clone(), times));
     }
 
-    /// Answers every request with `fault` until [`Sink::heal`].
+    /// Responds to every request with `fault` until [`Sink::heal`].
     pub fn fail_always(&self, fault: Fault) {
         self.lock().standing_fault = Some(fault);
     }
@@ -151,8 +153,8 @@ impl Sink {
         state.next_faults.clear();
     }
 
-    /// Waits until `probe` of the store is ready; `what` names the awaited state in the error, which also
-    /// shows the problems of rejected requests.
+    /// Waits until `probe` is ready for the store. The error contains `what`, which names the awaited
+    /// state, and the problems of rejected requests.
     pub async fn wait_until<T>(
         &self,
         what: &str,
@@ -167,7 +169,8 @@ impl Sink {
         })
     }
 
-    /// Waits until `value` of the store is `expected`; `what` names the value in the error.
+    /// Waits until `value` returns `expected` for the store. The error contains `what`, which names the
+    /// value.
     pub async fn wait_until_equal<T: Debug + PartialEq>(
         &self,
         what: &str,

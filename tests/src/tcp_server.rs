@@ -1,4 +1,4 @@
-//! A TCP server inside this process: accepts connections and serves each in a task of its own.
+//! A TCP server in this process. It accepts connections and serves each connection in a separate task.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::ports::localhost;
 #[derive(Debug)]
 pub(crate) struct TcpServer {
     address: SocketAddr,
-    /// Owns the listener and, through its set, every connection.
+    /// The task that accepts connections. It owns the listener and the tasks of all connections.
     accepting: JoinHandle<()>,
 }
 
@@ -32,7 +32,7 @@ impl TcpServer {
                     accepted = listener.accept() => {
                         // Accepting fails if the client has already gone.
                         if let Ok((stream, _)) = accepted {
-                            // Without this, an answer in two writes waits for the client's delayed
+                            // Without this option, a response in two writes waits for the client's delayed
                             // acknowledgement.
                             let _ = stream.set_nodelay(true);
                             connections.spawn(serve(stream));
@@ -45,7 +45,7 @@ impl TcpServer {
         Ok(Self { address, accepting })
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the server listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

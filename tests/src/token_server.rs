@@ -1,4 +1,4 @@
-//! A token endpoint that issues numbered tokens, and fails on request.
+//! A token endpoint that issues numbered tokens. Tests can make it fail.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,14 +16,15 @@ pub struct TokenServer {
     state: Arc<Mutex<State>>,
 }
 
-/// How the endpoint answers.
+/// How the endpoint responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenServerMode {
     /// Issues the next token: `token-1`, `token-2` …
     Healthy,
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     Down,
-    /// Takes turns: status 503, a body that is not JSON, a token with a line break, a valid token.
+    /// Responds in turn with status 503, a body that is not JSON, a token with a line break, and a valid
+    /// token.
     Flapping,
 }
 
@@ -46,22 +47,22 @@ impl TokenServer {
         Ok(Self { server: server.await?, state })
     }
 
-    /// The port it listens on.
+    /// Returns the port on which the server listens.
     pub fn port(&self) -> u16 {
         self.server.address().port()
     }
 
-    /// Changes how it answers.
+    /// Changes how the endpoint responds.
     pub fn set_mode(&self, mode: TokenServerMode) {
         lock(&self.state).mode = mode;
     }
 
-    /// The number of requests.
+    /// Returns the number of requests that were received.
     pub fn fetches(&self) -> u64 {
         lock(&self.state).fetches
     }
 
-    /// The latest issued token; `token-0` before the first.
+    /// Returns the latest issued token; `token-0` if no token was issued.
     pub fn newest(&self) -> String {
         token(lock(&self.state).tokens)
     }

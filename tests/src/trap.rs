@@ -1,6 +1,6 @@
-//! Modules that trap when a test wants it: the built modules with one callback replaced.
+//! Modules that trap when a test requires it: the built modules, in which one callback is replaced.
 //!
-//! They are made from the modules in target/wasm, so that the product contains no code for this.
+//! Tests make them from the modules in `target/wasm`, so that the product contains no code for traps.
 
 use std::ops::Deref;
 
@@ -18,7 +18,7 @@ pub const HEADER: &str = "x-trap";
 /// The size of a page of WebAssembly memory.
 const PAGE_BYTES: u64 = 65_536;
 
-/// A module that traps, by the name of its file. Dropping it removes the file.
+/// A file with a module that traps; it dereferences to the name of the file. Dropping it removes the file.
 #[derive(Debug)]
 pub struct TrapModule {
     name: String,
@@ -41,7 +41,7 @@ impl Deref for TrapModule {
     }
 }
 
-/// Builds a service that traps whenever a collector answers.
+/// Builds a service that traps whenever a collector responds.
 pub fn service() -> Result<TrapModule> {
     let mut module = module("service.wasm")?;
     replace(&mut module, "proxy_on_http_call_response", |builder, _, _| {
@@ -50,12 +50,13 @@ pub fn service() -> Result<TrapModule> {
     TrapModule::write(&mut module)
 }
 
-/// Builds a service that traps when a sink answers with the status of a [`sink::Fault`].
+/// Builds a service that traps when a sink responds with the status of a [`sink::Fault`].
 pub fn service_on_fault() -> Result<TrapModule> {
     let size = i32::try_from(sink::FAULT_TEXT.len())?;
     let mut module = module("service.wasm")?;
     replace(&mut module, "proxy_on_http_call_response", |builder, arguments, original| {
-        // The context, the call, the number of headers, the size of the body, the number of trailers.
+        // The arguments are the context, the call, the number of headers, the size of the body, and the
+        // number of trailers.
         if let [_, _, _, body_bytes, _] = arguments {
             let mut body = builder.func_body();
             body.local_get(*body_bytes).i32_const(size).binop(BinaryOp::I32Eq);
@@ -79,7 +80,7 @@ pub fn worker(file: &str) -> Result<TrapModule> {
     let ImportKind::Function(get_property) = module.imports.get(import).kind else {
         anyhow::bail!("proxy_get_property is not a function")
     };
-    // An additional page after the initial memory; the allocator continues after it.
+    // Adds a page after the initial memory. The allocator continues after this page.
     let memory = module.memories.iter_mut().next().context("no memory")?;
     let page = i32::try_from(memory.initial * PAGE_BYTES)?;
     memory.initial += 1;
@@ -103,7 +104,7 @@ pub fn worker(file: &str) -> Result<TrapModule> {
 pub fn log_stream() -> Result<TrapModule> {
     let mut module = module("worker_filter.wasm")?;
     replace(&mut module, "proxy_on_downstream_data", |builder, arguments, original| {
-        // The context, the number of bytes, whether they are the last.
+        // The arguments are the context, the number of bytes, and whether these are the last bytes.
         if let [_, size, _] = arguments {
             let mut body = builder.func_body();
             arguments.iter().for_each(|argument| _ = body.local_get(*argument));
@@ -120,7 +121,8 @@ fn module(file: &str) -> Result<Module> {
     Module::from_file(&file).with_context(|| file.display().to_string())
 }
 
-/// Replaces the exported callback with a function that `write` makes from its arguments and the original.
+/// Replaces an exported callback with a function. `write` makes its body, given its arguments and the
+/// original callback.
 fn replace(
     module: &mut Module,
     callback: &str,

@@ -1,15 +1,15 @@
-//! An untrusted plugin in the same Envoy, which writes random and forged items into the queue of the service.
+//! An untrusted plugin in the same Envoy. It writes random and forged items into the queue of the service.
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// Random items per tick.
+/// The number of random items per tick.
 const RANDOM_PER_TICK: u64 = 200;
-/// Forged items per tick.
+/// The number of forged items per tick.
 const FORGED_PER_TICK: u64 = 50;
-/// The number of ticks, at intervals of 10 ms, after which it stops.
+/// The number of ticks, at intervals of 10 ms, after which the plugin stops.
 const TICKS: u64 = 100;
 /// The address of the table of forged items in the module's memory. An entry has two words: the address and
 /// the size of an item.
@@ -22,8 +22,8 @@ pub const RANDOM: u64 = RANDOM_PER_TICK * TICKS;
 /// The total number of forged items.
 pub const FORGED: u64 = FORGED_PER_TICK * TICKS;
 
-/// Builds the module. It writes [`RANDOM`] items of up to 511 random bytes (the same in every run) and
-/// [`FORGED`] items, which are those of `forged` in turn; `forged` must not be empty.
+/// Builds the module. It writes [`RANDOM`] items of up to 511 random bytes (the same in every run). It also
+/// writes [`FORGED`] items: the items in `forged`, in turn. `forged` must not be empty.
 pub fn module(forged: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut at = TABLE + forged.len() * ENTRY_BYTES;
     let (mut table, mut items) = (Vec::new(), Vec::new());
@@ -118,7 +118,7 @@ pub fn thief() -> Result<Vec<u8>> {
     wat::parse_str(text).context("the text of the module is invalid")
 }
 
-/// A bootstrap extension that runs the module in `file` under a `vm_id`.
+/// Makes a bootstrap extension that runs the module in `file` with this `vm_id`.
 pub fn extension(file: &str, vm_id: &str) -> Value {
     json!({
         "name": "untrusted",

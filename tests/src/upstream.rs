@@ -1,4 +1,4 @@
-//! An application server whose answers are controlled by request headers.
+//! An application server whose responses are controlled by request headers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::http_server::{AnswerBody, CloseConnection, HttpServer, lock};
 
-/// Request header: the status of the answer; 200 without it.
+/// The request header for the status of the response; 200 by default.
 pub const STATUS_HEADER: &str = "x-status";
-/// Request header: how long to wait before the answer, in milliseconds; 0 without it.
+/// The request header for the time to wait before the response, in milliseconds; 0 by default.
 pub const DELAY_HEADER: &str = "x-delay-ms";
-/// Request header: the size of the answer's body in bytes; 2 without it.
+/// The request header for the size of the response body, in bytes; 2 by default.
 pub const BODY_BYTES_HEADER: &str = "x-body-bytes";
-/// Request header: the name of an [`UpstreamFault`].
+/// The request header for the name of an [`UpstreamFault`].
 pub const FAULT_HEADER: &str = "x-fault";
-/// Request header: copied to the answer, byte for byte.
+/// The request header that is copied to the response, byte for byte.
 pub const ECHO_HEADER: &str = "x-echo";
-/// Request header of Envoy: the number of the attempt, from 1.
+/// Envoy's request header with the number of the attempt, from 1.
 const ATTEMPT_HEADER: &str = "x-envoy-attempt-count";
 
 const DEFAULT_BODY_BYTES: usize = 2;
@@ -31,9 +31,9 @@ const DEFAULT_BODY_BYTES: usize = 2;
 /// A failure of the server on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamFault {
-    /// `reset`: closes the connection before the answer.
+    /// `reset`: closes the connection before the response.
     Reset,
-    /// `reset-first`: as `reset`, but only at the first attempt by `x-envoy-attempt-count`.
+    /// `reset-first`: like `reset`, but only at the first attempt according to `x-envoy-attempt-count`.
     ResetFirst,
     /// `truncate`: closes the connection after the headers and half of the body.
     Truncate,
@@ -46,21 +46,22 @@ pub struct Upstream {
     served: Arc<Mutex<ServedRequests>>,
 }
 
-/// What an [`Upstream`] has received and answered so far.
+/// The requests that an [`Upstream`] has received so far, and its responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServedRequests {
     /// The number of received requests.
     pub received: u64,
-    /// The number of answers by status, including truncated ones.
+    /// The number of responses by status, including truncated responses.
     pub answered: BTreeMap<u16, u64>,
-    /// The number of connections closed before the answer.
+    /// The number of connections closed before the response.
     pub reset: u64,
-    /// The number of requests by the value of their header `authorization`, if they have it.
+    /// The number of requests by the value of their header `authorization`. Requests without this header
+    /// are not counted.
     pub authorized: BTreeMap<String, u64>,
 }
 
 impl UpstreamFault {
-    /// The name of the fault in [`FAULT_HEADER`].
+    /// Returns the name of the fault in [`FAULT_HEADER`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Reset => "reset",
@@ -79,17 +80,17 @@ impl Upstream {
         Ok(Self { server, served })
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// The port it listens on.
+    /// Returns the port on which the server listens.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// What it has received and answered so far.
+    /// Returns what the server has received so far, and its responses.
     pub fn served(&self) -> ServedRequests {
         lock(&self.served).clone()
     }
@@ -105,7 +106,7 @@ async fn answer(
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         *lock(&served).authorized.entry(value).or_default() += 1;
     }
-    // Reads the whole request: after an early answer the connection could not be reused.
+    // Reads the whole request, because the connection could not be reused if the response came earlier.
     if !body.is_end_stream() {
         body.collect().await.map_err(|_| CloseConnection)?;
     }

@@ -20,7 +20,8 @@ pub const OTLP_PATH: &str = "/opentelemetry/v1/metrics";
 /// The path for remote write.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
-/// VictoriaMetrics converts resource attributes to labels of every series.
+/// The label with the id of the exporting process: VictoriaMetrics converts resource attributes to labels
+/// of every series.
 const INSTANCE_LABEL: &str = "service.instance.id";
 
 /// A running VictoriaMetrics with an empty storage, for OTLP at [`OTLP_PATH`], remote write at
@@ -46,7 +47,7 @@ impl VictoriaMetrics {
             Ok(vec![
                 argument("-storageDataPath", directory.join("storage")),
                 argument("-httpListenAddr", address.to_string()),
-                // In months.
+                // The unit is months.
                 "-retentionPeriod=1".into(),
                 "-search.latencyOffset=0s".into(),
             ])
@@ -58,7 +59,8 @@ impl VictoriaMetrics {
         Ok(Self { server, query })
     }
 
-    /// Sums the latest values of all series of the metric `name` with the labels `wanted`; 0 without any.
+    /// Sums the latest values of all series of the metric `name` with the labels `wanted`; 0 if there are
+    /// no such series.
     pub async fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> Result<u64> {
         let points = self.number_points(name).await?.into_iter();
         Ok(points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum())
@@ -84,7 +86,7 @@ impl VictoriaMetrics {
     }
 
     /// Lets VictoriaMetrics estimate a quantile (0 to 1) over all series of the histogram `name` with the
-    /// labels `wanted`, now or `at` milliseconds since 1970; `None` without any.
+    /// labels `wanted`, now or `at` milliseconds since 1970. Returns `None` if there are no such series.
     pub async fn quantile(
         &self,
         quantile: f64,
@@ -96,7 +98,7 @@ impl VictoriaMetrics {
         self.query.quantile(quantile, name, wanted, at).await
     }
 
-    /// The query API; call [`VictoriaMetrics::flush`] before, so that received samples are visible.
+    /// Returns the query API; call [`VictoriaMetrics::flush`] before, so that received samples are visible.
     pub fn query(&self) -> &PromQl {
         &self.query
     }
@@ -112,7 +114,7 @@ deref_to_server!(VictoriaMetrics);
 
 fn number_point(line: &str) -> Result<Option<NumberPoint>> {
     let exported: Exported = serde_json::from_str(line).with_context(|| format!("the export {line:?}"))?;
-    // Skips null, which marks a series as ended.
+    // Skips `null` values, which mark a series as ended.
     let Some(value) = exported.values.into_iter().flatten().next_back() else { return Ok(None) };
     let labels = exported.metric.into_iter().filter(|(key, _)| key != NAME_LABEL);
     let attributes: Attributes = labels.map(|(key, label)| (key, ReceivedAttribute::Text(label))).collect();

@@ -18,7 +18,7 @@ const SERIES: usize = 1_000;
 
 /// The number of records in a message of a log stream.
 const RECORDS: u8 = 100;
-/// The tag of the default metrics, and the text of a record.
+/// The tag for the default metrics. The next constant is the text of a record.
 const TAG: &[u8] = b"request.method response.flags response.code xds.route_name request.scheme request.duration:ms request.size response.size";
 const RECORD: &[u8] = b"GET - 200 checkout https 7 512 512";
 

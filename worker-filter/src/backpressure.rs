@@ -7,8 +7,8 @@ use tributary_proto::heartbeat;
 
 use crate::outbox::FlushBlocked;
 
-/// The number of batches in the queue, from all workers, at which workers stop flushing on ticks. The largest
-/// Envoys enqueue as many in a few seconds. They have at most 64 MiB.
+/// The number of batches in the queue, from all workers, at which workers stop flushing on ticks. The
+/// largest Envoys enqueue this many batches in a few seconds. This many batches have at most 64 MiB.
 pub const BATCHES_MAX: u64 = 512;
 
 /// The limit that applies instead of [`BATCHES_MAX`] between two ticks, which may be minutes apart. It is
@@ -21,11 +21,11 @@ const BATCHES_UNCHECKED_MAX: u64 = 1_024;
 /// What a worker knows about the service.
 #[derive(Debug)]
 pub struct Backpressure {
-    /// Whether the worker can read the heartbeat. It cannot for a service under another `vm_id`, which has
-    /// its own shared data.
+    /// Whether the worker can read the heartbeat. It cannot read the heartbeat of a service with another
+    /// `vm_id`, which has its own shared data.
     has_heartbeat: bool,
-    /// The number of batches that all workers enqueued, and the number that the service dequeued. Statistics
-    /// do not depend on the `vm_id`.
+    /// The statistic of the batches that all workers have enqueued; `dequeued` is the statistic of the
+    /// batches that the service has dequeued. Statistics do not depend on the `vm_id`.
     enqueued: Counter,
     dequeued: Counter,
     /// Why batches may not be enqueued, as of the last check.
@@ -41,11 +41,11 @@ impl Backpressure {
         Self { has_heartbeat, enqueued, dequeued, blocked: None, unchecked: 0 }
     }
 
-    /// Checks the service, in three host calls. The service is behind if at least `batches_max` batches are
-    /// in the queue.
+    /// Checks the state of the service with three host calls. The service is behind if at least
+    /// `batches_max` batches are in the queue.
     pub fn check(&mut self, data: &mut impl SharedData, now_unix_nano: u64, batches_max: u64) {
         self.unchecked = 0;
-        // If there is no heartbeat, no service has started, so there is no queue either.
+        // If there is no heartbeat, no service has started, so the queue does not exist either.
         let beat = if self.has_heartbeat { data.get(heartbeat::KEY).ok().flatten() } else { None };
         let is_silent = beat.is_some_and(|(bytes, _)| heartbeat::is_silent(&bytes, now_unix_nano));
         let in_queue = self.enqueued.value().saturating_sub(self.dequeued.value());

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tributary_host::stream::ContextId;
 use tributary_proto::duration::as_ns;
 
-/// The most connections that can be observed while they are open. Further connections are observed only when
-/// they end.
+/// The maximum number of connections that can be observed while they are open. Further connections are
+/// observed only when they end.
 pub const OPEN_MAX: usize = 65_536;
 
-/// The most connections that one tick observes, because each observation costs as much as a request. The next
-/// tick continues with the other connections.
+/// The maximum number of connections that one tick observes, because each observation costs as much as a
+/// request. The next tick continues with the other connections.
 pub const REPORTS_MAX: usize = 1_000;
 
 /// The open connections of a worker.
@@ -18,8 +18,8 @@ pub const REPORTS_MAX: usize = 1_000;
 pub struct Connections {
     /// The connections in ascending order of their numbers, which Envoy assigns in the order of opening.
     open: Vec<(ContextId, Connection)>,
-    /// The connection that was observed last. The next tick continues after it, so that every connection gets
-    /// its turn.
+    /// The connection that was observed last. The next tick continues with the connection after it, so that
+    /// every connection gets its turn.
     last: Option<ContextId>,
 }
 

@@ -10,18 +10,18 @@ use tributary_proto::counter::shared_key;
 use crate::observation::Observation;
 use tributary_plan::plan::{CounterConfig, When};
 
-/// The counters of one worker, each with the count that was not added to shared data yet.
+/// The counters of one worker, each with its pending count: the count that is not yet added to shared data.
 ///
-/// Functions that add to shared data return the last failure. An addition that failed stays pending.
+/// Functions that add to shared data return the last failure. The count of a failed addition stays pending.
 #[derive(Debug)]
 pub struct Counters(Vec<Pending>);
 
 /// A failed addition to a counter.
 #[derive(Clone, Copy, Debug)]
 pub struct AddFailure {
-    /// The number of the counter.
+    /// The index of the counter.
     pub counter: usize,
-    /// The reason.
+    /// The reason of the failure.
     pub error: AddError,
 }
 
@@ -63,8 +63,8 @@ impl Counters {
         result
     }
 
-    /// Counts a stream that has ended in each counter whose condition it meets, except in counters that
-    /// already counted its response.
+    /// Counts a stream that has ended in each counter whose condition the stream meets, except in counters
+    /// that have already counted its response.
     #[inline(never)]
     pub fn count(&mut self, observation: &Observation<'_>, counted_at_response: bool) {
         for counter in &mut self.0 {
@@ -97,7 +97,7 @@ impl Counters {
         is_due: impl Fn(&Pending) -> bool,
         data: &mut impl SharedData,
     ) -> Result<(), AddFailure> {
-        // A counter that fails does not stop the others.
+        // If one counter fails, the other counters are still written.
         let mut result = Ok(());
         for (number, counter) in self.0.iter_mut().enumerate() {
             if counter.pending == 0 || !is_due(counter) {

@@ -66,7 +66,8 @@ impl Faults {
         }
     }
 
-    /// Logs that the worker is attached where streams are of the other kind than configured.
+    /// Logs that the worker is attached to streams of another kind than configured: HTTP instead of TCP, or
+    /// the reverse.
     #[inline(never)]
     pub(crate) fn misattached(&mut self, configured: Streams) {
         let (found, expected, presets) = match configured {

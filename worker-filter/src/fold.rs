@@ -4,8 +4,8 @@
 //! An observation of a known series allocates nothing, because its key is built in a buffer that is reused. A
 //! series stays known until sixty flushes had no observation of it.
 //!
-//! Beyond the limit there is a reserve of a quarter of the limit. A new series in the reserve has `_OTHER` in
-//! place of the values that clients choose. If the reserve is full, observations are added to the overflow
+//! Beyond the limit, a quarter of the limit is a reserve. A new series in the reserve has `_OTHER` in place
+//! of the values that clients choose. If the reserve is full, observations are added to the overflow
 //! series.
 
 mod distinct;
@@ -32,8 +32,8 @@ const IDLE_FLUSHES_MAX: u32 = 60;
 #[derive(Debug)]
 pub struct Fold<S> {
     group: MetricGroup,
-    /// The measure that has an exemplar, which is the trace of its greatest value: the first histogram, if
-    /// traces are read.
+    /// The measure that has exemplars: the first histogram, if traces are read. An exemplar is the trace of
+    /// the measure's greatest value.
     traced: Option<usize>,
     hasher: S,
     distinct: DistinctValues<S>,
@@ -41,12 +41,12 @@ pub struct Fold<S> {
     index: HashTable<usize>,
     slots: Vec<Slot>,
     slots_max: usize,
-    /// The number of series up to which clients can choose values. Series above this number form the reserve.
-    /// So there is room for values that the server chooses, such as a route with a new status, however many
-    /// values clients invent.
+    /// The number of series up to which clients can choose values. Series above this number form the
+    /// reserve. However many values clients invent, the reserve has room for values that the server
+    /// chooses, such as a route with a new status.
     open_max: usize,
-    /// Whether removing idle series made no room since the last flush. Then it is not tried again, because it
-    /// is expensive.
+    /// Whether removing idle series has failed to make room since the last flush. If so, this is not tried
+    /// again, because it is expensive.
     full: bool,
     overflow: Slot,
     /// The buffer in which keys are built.
@@ -58,7 +58,7 @@ pub struct Fold<S> {
     mistyped: u64,
 }
 
-/// One series.
+/// One series of the fold.
 #[derive(Debug)]
 struct Slot {
     key: Box<[u8]>,

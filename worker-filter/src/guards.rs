@@ -17,8 +17,8 @@ const _: () = assert!(SOURCES_MAX <= 64);
 /// The number of streams that are counted before guards change.
 const STREAMS_MIN: u32 = 64;
 
-/// A value gets a guard if it is absent in at least one of this many streams. A failed list costs as much as
-/// four to eight guards.
+/// A value gets a guard if it is absent in at least one of this many streams. A failed list costs as much
+/// as four to eight guards.
 const GUARD_FROM: u32 = 8;
 
 /// A value loses its guard if it is absent in at most one of this many streams.

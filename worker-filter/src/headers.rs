@@ -1,4 +1,4 @@
-//! Writes headers into requests and responses.
+//! Applies the header rules to requests and responses: sets, appends or removes headers.
 
 use proxy_wasm::types::{self, MapType};
 use tributary_host::shared_data::HostSharedData;
@@ -25,7 +25,7 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Creates rules as configured, with the current shared values.
+    /// Creates the state for these rules and reads the shared values that they use.
     pub fn new(rules: Vec<HeaderRule>) -> Self {
         let mut values = CachedValues::new(rules.iter().flat_map(|rule| rule.template.values()));
         values.refresh(&mut HostSharedData);
@@ -37,12 +37,13 @@ impl Headers {
         }
     }
 
-    /// Reads shared values that have changed.
+    /// Reads the shared values again if the service has published a new generation.
     pub fn refresh(&mut self) {
         self.values.refresh(&mut HostSharedData);
     }
 
-    /// Applies the rules to the current request, or rejects it.
+    /// Applies the request rules to the current request. Returns `Action::Pause` if a header that the
+    /// request must have cannot be written: the request is then rejected with HTTP 503.
     pub fn request(&self) -> types::Action {
         for rule in self.rules.iter().filter(|rule| rule.side == Side::Request) {
             if !self.apply(rule, MapType::HttpRequestHeaders) && rule.denies {
@@ -65,7 +66,8 @@ impl Headers {
         }
     }
 
-    /// Returns false if a part of the header's value is missing, or Envoy rejects it.
+    /// Applies a rule to the headers in `map`. Returns false if a part of the header's value is missing,
+    /// the value is not valid in a header, or Envoy rejects the header.
     fn apply(&self, rule: &HeaderRule, map: MapType) -> bool {
         if rule.action == HeaderAction::Remove {
             let _ = headers::remove(map, &rule.name);

@@ -12,8 +12,8 @@ pub struct InFlight {
     change: i64,
 }
 
-/// Returns `http.server.active_requests` of the OpenTelemetry semantic conventions 1.44. It has no
-/// attributes: nothing of a request can be read when the filter's stream is created.
+/// Returns `http.server.active_requests` of the OpenTelemetry semantic conventions 1.44. The metric has no
+/// attributes, because nothing of a request can be read when the filter's stream is created.
 pub fn metric() -> Metric {
     Metric {
         name: "http.server.active_requests".to_owned(),
@@ -45,7 +45,7 @@ impl InFlight {
         let change = &mut self.change;
         self.outbox.flush(*change != 0, |writer: &mut BatchWriter, batches| {
             let point = Point::UpDownCounter(std::mem::take(change));
-            // Without attributes.
+            // The series has no attributes.
             batches.extend(writer.push(&[], 0, &[point], &[]));
         })
     }

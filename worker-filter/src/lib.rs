@@ -1,14 +1,15 @@
-//! The module of the workers, `worker_filter.wasm`. Each worker thread has one VM with it.
+//! The module of the workers, `worker_filter.wasm`. Each worker thread of Envoy runs it in its own VM.
 //!
-//! The path of a stream through it: Envoy calls [`root`] when the stream ends, which calls the [`plugin`] and
-//! its [`worker`]. [`reading`] evaluates one CEL expression for all values that the plan (crate
-//! `tributary-plan`) needs. They form an [`observation`], which is added to the [`fold`]. On a tick the
-//! [`pipeline`] flushes the fold as batches through the [`outbox`], if [`backpressure`] allows it, and
-//! [`counters`] adds to shared data. TCP [`connections`] are also observed while they are open.
-//! In a [`log_stream`] Envoy's own access logger sends the values of many requests at a time.
+//! The path of a stream through this module: when the stream ends, Envoy calls [`root`], which calls the
+//! [`plugin`] and its [`worker`]. [`reading`] evaluates one CEL expression for all values that the plan
+//! (crate `tributary-plan`) needs. These values form an [`observation`], which is added to the [`fold`]. On
+//! a tick, the [`pipeline`] flushes the fold as batches through the [`outbox`] if [`backpressure`] allows
+//! it, and [`counters`] adds its pending counts to shared data. TCP [`connections`] are also observed while
+//! they are open. With a [`log_stream`], Envoy's own access logger sends the values of many requests at a
+//! time.
 //!
-//! `worker_filter_full.wasm` also writes [`headers`] with shared [`values`], and logs streams with the
-//! [`tap`]: [`IS_FULL`](tributary_plan::IS_FULL) is true there.
+//! `worker_filter_full.wasm`, where [`IS_FULL`](tributary_plan::IS_FULL) is true, also writes [`headers`]
+//! with shared [`values`], and logs streams with the [`tap`].
 
 pub mod root;
 

@@ -1,10 +1,11 @@
-//! The log stream: records of many requests at a time, which Envoy's own access logger sends over connections
-//! to the worker filter.
+//! The log stream: Envoy's `fluentd` access logger sends records of many requests at a time over
+//! connections to the worker filter.
 //!
-//! Entering the VM and calling the host is most of what a request costs any Wasm module. Here Envoy writes an
-//! access log entry into a buffer, natively, and sends the buffer when it is full or its interval has passed:
-//! the module is entered once for hundreds of requests, and makes no host call for their values. [`forward`]
-//! reads the messages, [`layout`] finds the values of the plan in their records.
+//! In any Wasm module, most of the cost of a request is entering the VM and calling the host. With a log
+//! stream, Envoy writes access log entries into a buffer natively, and sends the buffer when it is full or
+//! the logger's flush interval has passed. So Envoy enters the VM once for hundreds of requests, and no
+//! host call is needed for their values. [`forward`] reads the messages; [`layout`] finds the values that
+//! the plan needs in their records.
 
 pub mod forward;
 pub mod layout;
@@ -24,14 +25,15 @@ use forward::{MessageHandler, Messages};
 use layout::{RecordLayout, Values};
 use message_pack::{ReadError, RecordReader};
 
-/// The most connections that are read; Envoy opens one for each access logger and worker. Bytes of further
-/// connections are dropped.
+/// The maximum number of connections that are read. Envoy opens one connection for each access logger and
+/// worker. Bytes of further connections are dropped.
 const CONNECTIONS_MAX: usize = 1_024;
 
-/// The most bytes that are read from the host at once.
+/// The maximum number of bytes that are read from the host at once.
 const CHUNK_BYTES: usize = 65_536;
 
-/// The most bytes of a tag. They suffice for the names of more values than a plan has sources.
+/// The maximum length of a tag in bytes; the rest of a longer tag is ignored. This is enough for the names
+/// of more values than a plan can have sources.
 const TAG_BYTES_MAX: usize = 16_384;
 
 /// The receiver of log streams in one worker.
@@ -47,7 +49,7 @@ pub struct LogStream {
 #[derive(Debug, Default)]
 struct Connection {
     messages: Messages,
-    /// The tag of the current message, and the layout of its records.
+    /// The tag of the current message; `layout` is the layout of its records.
     tag: Vec<u8>,
     layout: RecordLayout,
 }
@@ -59,13 +61,13 @@ struct Recorder {
     schema: LogSchema,
     records_incomplete: Counter,
     streams_invalid: Counter,
-    /// Whether the values that records lack were logged.
+    /// Whether a record was already checked for missing values. Only the first record is checked.
     logged_missing: bool,
-    /// Whether it was logged that Envoy passes bytes to later filters although this filter read them.
+    /// Whether an error was logged because Envoy cannot remove the bytes that this filter has read.
     logged_undrained: bool,
 }
 
-/// A connection while its bytes are read.
+/// The handler of the messages of one connection.
 struct ConnectionReader<'a> {
     tag: &'a mut Vec<u8>,
     layout: &'a mut RecordLayout,
@@ -73,7 +75,7 @@ struct ConnectionReader<'a> {
 }
 
 impl LogStream {
-    /// Counts records with these values in this worker.
+    /// Creates a receiver that counts records with this schema in this worker.
     pub fn new(worker: Worker<Hasher>, schema: LogSchema) -> Self {
         let recorder = Recorder {
             worker,
@@ -86,12 +88,13 @@ impl LogStream {
         Self { connections: Vec::new(), recorder, logged_misattached: false }
     }
 
-    /// Returns the worker.
+    /// Returns the worker that counts the records.
     pub fn worker(&mut self) -> &mut Worker<Hasher> {
         &mut self.recorder.worker
     }
 
-    /// Reads the bytes that an access logger sent over a connection.
+    /// Reads the `size` bytes that an access logger sent over a connection, and removes them from Envoy's
+    /// buffer.
     pub fn data(&mut self, stream: ContextId, size: usize) {
         if let Some(connection) = connection(&mut self.connections, stream) {
             let mut start = 0;
@@ -126,7 +129,8 @@ impl LogStream {
         }
     }
 
-    /// Forgets a connection that was closed.
+    /// Forgets a connection that was closed. `is_connection` is false for an HTTP stream: then an error is
+    /// logged.
     pub fn stream_ended(&mut self, stream: ContextId, is_connection: bool) {
         if !is_connection {
             self.misattached();
@@ -135,7 +139,8 @@ impl LogStream {
     }
 }
 
-/// Returns the connection of this stream, or `None` if there are too many.
+/// Returns the state of this stream's connection, which is created at the first call. Returns `None` for a
+/// new connection if [`CONNECTIONS_MAX`] connections are open.
 fn connection(connections: &mut Vec<(ContextId, Connection)>, stream: ContextId) -> Option<&mut Connection> {
     let known = connections.iter().position(|(open, _)| *open == stream);
     let at = known.unwrap_or(connections.len());
@@ -179,7 +184,7 @@ impl Recorder {
         }
     }
 
-    /// Logs the values of the plan that a record lacks.
+    /// Logs which values of the plan a record lacks.
     fn log_missing(&self, tag: &[u8], pairs: usize, mut record: RecordReader<'_>) {
         let mut keys = Vec::new();
         for _ in 0..pairs {

@@ -27,7 +27,8 @@ pub struct Progress<'a> {
     pub phase: Phase,
     /// The current time; 0 if no measure needs it.
     pub now_unix_nano: u64,
-    /// For each measure, what earlier observations counted; empty for a stream that is observed once.
+    /// For each measure, the value that earlier observations have counted; empty for a stream that is
+    /// observed once.
     pub counted: &'a mut [u64],
 }
 
@@ -57,12 +58,13 @@ impl Default for Observation<'_> {
 }
 
 impl<'a> Observation<'a> {
-    /// Returns the values, to be filled in.
+    /// Returns the values, which the caller fills in.
     pub fn values_mut(&mut self) -> &mut [Option<&'a [u8]>; SOURCES_MAX] {
         &mut self.0
     }
 
-    /// Returns the bytes of a value; empty if it is absent, as for an item with a guard.
+    /// Returns the bytes of a value. An absent value gives empty bytes, like an absent value of an item
+    /// with a guard.
     pub fn bytes(&self, source: usize) -> &'a [u8] {
         self.0.get(source).copied().flatten().unwrap_or_default()
     }

@@ -12,20 +12,21 @@ pub struct Outbox {
     service_vm_id: String,
     /// The name of the queue.
     pub queue_name: &'static str,
-    /// `None` until the service has registered it. The number is valid for the life of the process.
+    /// The resolved queue; `None` until the service has registered it. Its number is valid while Envoy
+    /// runs.
     queue: Option<Queue>,
     writer: BatchWriter,
-    /// Batches that could not be enqueued, in order. While there are any, no further batches are written, so
-    /// these are at most the batches of one flush.
+    /// Batches that could not be enqueued, in order. While this list has batches, no further batches are
+    /// written, so it has at most the batches of one flush.
     unsent: VecDeque<Vec<u8>>,
 }
 
 /// The outcome of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlushOutcome {
-    /// Batches that were enqueued.
+    /// The number of batches that were enqueued.
     pub batches: u64,
-    /// Why the rest could not be enqueued.
+    /// Why the other batches could not be enqueued; `None` if all batches were enqueued.
     pub blocked: Option<FlushBlocked>,
 }
 
@@ -49,7 +50,7 @@ impl Outbox {
         Self { service_vm_id, queue_name, queue: None, writer, unsent: VecDeque::new() }
     }
 
-    /// Resolves the queue, unless it is known.
+    /// Returns the queue, and resolves its name if that is not done yet.
     ///
     /// # Errors
     /// [`FlushBlocked::NoService`] or [`FlushBlocked::Host`].
@@ -64,7 +65,8 @@ impl Outbox {
         }
     }
 
-    /// Returns the observations in all batches that were enqueued, or `None` while batches wait here.
+    /// Returns the number of observations in all batches that were enqueued, or `None` while batches wait
+    /// here.
     pub fn observations(&self) -> Option<u64> {
         self.unsent.is_empty().then(|| self.writer.observed())
     }
@@ -74,8 +76,9 @@ impl Outbox {
         self.queue.is_some()
     }
 
-    /// Enqueues the batches that `write` creates. Calls `write` only if `has_data` and the service can be
-    /// reached, so that until then the data stays in the fold and can grow.
+    /// Enqueues the batches that wait here or, if no batch waits, the batches that `write` creates. Calls
+    /// `write` only if the queue is resolved: until then the data stays in the fold, where later
+    /// observations are added to it. `has_data` is whether the fold has data.
     pub fn flush(
         &mut self,
         has_data: bool,

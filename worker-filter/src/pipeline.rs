@@ -1,4 +1,4 @@
-//! Pipelines: each reads, folds and flushes one metric group of the plan.
+//! Pipelines. Each pipeline reads, folds and flushes one metric group of the plan.
 
 use std::hash::BuildHasher;
 
@@ -15,7 +15,8 @@ pub(crate) struct Pipeline<S> {
     pub(crate) reader: AttributeReader,
     pub(crate) fold: Fold<S>,
     pub(crate) outbox: Outbox,
-    /// Whether its batches carry the number of observations: each stream is counted by one pipeline only.
+    /// Whether the batches of this pipeline contain the number of observations. Only one pipeline counts
+    /// each stream.
     pub(crate) reports_observations: bool,
     /// The number of measures.
     pub(crate) measures: usize,
@@ -43,8 +44,8 @@ impl<S: BuildHasher + Clone> Pipeline<S> {
         hasher: S,
     ) -> Result<Self, BadExpression> {
         let reader = AttributeReader::new(&group.sources)?;
-        // On a worker the queue exists by now. On the main thread, where no stream ends, it may not exist yet
-        // (Envoy 1.40); a tick resolves it later.
+        // On a worker, the queue exists at this time. On the main thread, where no stream ends, the queue
+        // may not exist yet (Envoy 1.40). A tick then resolves it later.
         let _ = outbox.open();
         let is_since = |measure: &Measure| matches!(measure.input, MeasureInput::TimeSince(_));
         let needs_time = group.trace.is_some() || group.measures.iter().any(is_since);
@@ -66,8 +67,9 @@ impl<S: BuildHasher + Clone> Pipeline<S> {
 }
 
 impl<S> GrpcPipeline<S> {
-    /// Returns whether a stream may be a gRPC call: each is a POST, and its response, if it has one, has
-    /// status 200 (gRPC, `doc/PROTOCOL-HTTP2.md`) or is an error from a server that does not speak gRPC.
+    /// Returns whether a stream may be a gRPC call. Each call is a POST request. Its response, if it has
+    /// one, has status 200 (gRPC, `doc/PROTOCOL-HTTP2.md`) or is an error from a server that does not speak
+    /// gRPC.
     pub(crate) fn may_be_call(&self, observation: &Observation<'_>) -> bool {
         observation.bytes(self.method) == b"POST"
             && observation.integer(self.status).is_none_or(|status| status <= 200 || status >= 400)

@@ -1,5 +1,5 @@
-//! What a plugin is, by its configuration: a filter or access logger that measures, or the receiver of a log
-//! stream.
+//! The plugin of a root context. Its configuration decides whether it measures streams as a filter or
+//! access logger, or receives a log stream.
 
 use log::error;
 use proxy_wasm::types::{BufferType, Status};
@@ -25,8 +25,8 @@ pub enum Plugin {
 }
 
 impl Plugin {
-    /// Creates the plugin of a root context by its configuration; logs why Envoy must reject the
-    /// configuration.
+    /// Creates the plugin from the configuration of the current root context. If Envoy must reject the
+    /// configuration, logs the reason and returns `None`.
     pub fn configure() -> Option<Self> {
         let config = config()?;
         let (time, ticks) = (clock::probe(), clock::tick_every(config.flush.interval));
@@ -44,7 +44,7 @@ impl Plugin {
         worker(config).map(Box::new).map(Self::Filter)
     }
 
-    /// Handles a logged stream of an access logger.
+    /// Handles an access log entry: Envoy calls this if the plugin is an access logger.
     pub fn on_log_entry(&mut self) {
         match self {
             Self::Filter(worker) => worker.log_entry(),
@@ -62,7 +62,8 @@ impl Plugin {
         }
     }
 
-    /// Handles the end of a filter's stream; called once for each.
+    /// Handles the end of a filter's stream; called once for each stream. `is_connection` is false for an
+    /// HTTP stream.
     pub fn on_stream_end(&mut self, stream: ContextId, is_connection: bool) {
         match self {
             Self::Filter(worker) => worker.stream_ended(stream, is_connection),
@@ -70,7 +71,7 @@ impl Plugin {
         }
     }
 
-    /// Returns the worker of a filter or access logger.
+    /// Returns the worker, or `None` if the plugin receives a log stream.
     pub fn filter(&mut self) -> Option<&mut Worker<Hasher>> {
         match self {
             Self::Filter(worker) => Some(worker),
@@ -78,7 +79,7 @@ impl Plugin {
         }
     }
 
-    /// Returns the worker.
+    /// Returns the worker, also if the plugin receives a log stream.
     pub fn worker(&mut self) -> &mut Worker<Hasher> {
         match self {
             Self::Filter(worker) => worker,
@@ -95,7 +96,8 @@ fn config() -> Option<WorkerConfig> {
     configuration::read("worker filter", |json| WorkerConfig::parse_for(json, &node))
 }
 
-/// Creates a worker with this configuration, unless Envoy rejects an expression in it.
+/// Creates a worker with this configuration. If Envoy rejects an expression in it, logs the expression and
+/// returns `None`.
 fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
     let producers = [0, 1, 2].map(|at| random::number().unwrap_or_else(|_| clock::now_unix_nano() ^ at));
     let BadExpression { source, status } = match Worker::new(config, producers, random::hasher()) {

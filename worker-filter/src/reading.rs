@@ -1,4 +1,4 @@
-//! Reads the values of a stream: all in one CEL list if possible, otherwise one by one.
+//! Reads the values of a stream: all with one CEL list expression if possible, otherwise one by one.
 
 use log::warn;
 use tributary_host::Status;
@@ -16,14 +16,16 @@ use tributary_plan::source::{FallbackRead, Source};
 pub struct AttributeReader {
     sources: Vec<Source>,
     guards: Guards,
-    /// The list that is cheap, but fails if a value without a guard is absent. `None` if Envoy does not
-    /// compile it.
+    /// The list in which only some sources have guards. It is cheap, but its evaluation fails if a value
+    /// without a guard is absent. `None` if Envoy does not compile it.
     plain: Option<Expression>,
     /// The list in which every source has its guard. It costs more than the plain list, but fails less often.
     guarded: Option<Expression>,
-    /// For each source, its own expression, if it is read with an expression and Envoy supports expressions.
+    /// For each source, its own compiled expression. `None` if the source is read without an expression, or
+    /// if Envoy does not support expressions.
     expressions: Vec<Option<Expression>>,
-    /// The number of streams for which the guarded list is tried first.
+    /// The number of following streams for which only the guarded list is tried, because the plain list
+    /// failed.
     penalty: u32,
     /// Whether a failed list was logged.
     warned: bool,
@@ -32,7 +34,7 @@ pub struct AttributeReader {
 /// How the values of an observation were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
-    /// By a list.
+    /// By one host call for all sources, with a list.
     List,
     /// By one host call for each source, because no list could be evaluated.
     OneByOne,
@@ -41,24 +43,24 @@ pub enum ReadMode {
 /// An expression that Envoy rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadExpression {
-    /// The source with the expression.
+    /// The source that has the expression.
     pub source: Source,
-    /// The result of the evaluation.
+    /// The status with which Envoy rejected the expression.
     pub status: Status,
 }
 
-/// The penalty of a failed plain list: it costs about as much as five guarded lists cost more than plain
-/// ones.
+/// The penalty of a failed plain list, in streams. A failed list costs about five times the difference
+/// between a guarded and a plain list.
 const PENALTY: u32 = 5;
 
 impl AttributeReader {
-    /// Compiles the lists and each expression by itself, in the current root context.
+    /// Compiles the lists, and each expression separately, in the current root context.
     ///
     /// # Errors
-    /// Envoy compiles expressions, but rejects one of these.
+    /// Envoy supports expressions, but rejects an expression of one of these sources.
     pub fn new(sources: &[Source]) -> Result<Self, BadExpression> {
-        // Compiled before the lists: Envoy logs why it rejects an expression, and a single expression is
-        // logged as it was configured.
+        // The single expressions are compiled before the lists: Envoy logs why it rejects an expression,
+        // and this log then shows the expression as it was configured.
         let single = |source: &Source| match &source.fallback {
             FallbackRead::Expression(text) => match attributes::compile(text) {
                 Err(Status::NotFound) => Ok(None),
@@ -75,13 +77,13 @@ impl AttributeReader {
         Ok(Self { sources, guards, plain, guarded, expressions, penalty: 0, warned: false })
     }
 
-    /// Returns whether Envoy compiled the lists: without them a stream costs more.
+    /// Returns whether Envoy compiled both lists. Without them, reading a stream costs more.
     pub fn has_lists(&self) -> bool {
         self.plain.is_some() && self.guarded.is_some()
     }
 
-    /// Compiles the plain list again if other values should have guards, given which were absent recently.
-    /// For ticks: compiling costs more than many streams.
+    /// Compiles the plain list again if other sources should have guards, according to which values were
+    /// absent recently. Called on ticks, because compiling costs more than reading many streams.
     pub fn adapt_guards(&mut self) {
         if let Some(old) = self.plain
             && let Some(guarded) = self.guards.decide()
@@ -127,8 +129,9 @@ impl AttributeReader {
         })
     }
 
-    /// Reads a stream that was entered on a tick and calls `observe` with its values. Expressions are absent:
-    /// Envoy evaluates them for the context that it called, which is not the stream's (1.36.4, 1.40.0).
+    /// Reads a stream that was entered on a tick and calls `observe` with its values. The values of
+    /// expressions are absent, because Envoy evaluates expressions for the context that it called, which is
+    /// the root context and not the stream (1.36.4, 1.40.0).
     pub fn read_entered<T>(&self, observe: impl FnOnce(&Observation<'_>) -> T) -> T {
         self.read_each(false, observe)
     }
@@ -148,8 +151,8 @@ impl AttributeReader {
     }
 }
 
-/// Logs the values that are absent in a stream for which no list could be evaluated: one of them is the
-/// reason.
+/// Logs which values are absent in a stream for which no list could be evaluated. One of the absent values
+/// is the reason.
 fn warn_list_failed(sources: &[Source], observation: &Observation<'_>) {
     let absent = sources.iter().enumerate().filter(|(at, _)| observation.bytes(*at).is_empty());
     let absent: Vec<_> = absent.map(|(_, source)| quoted(source.written())).collect();
@@ -161,7 +164,8 @@ fn warn_list_failed(sources: &[Source], observation: &Observation<'_>) {
     );
 }
 
-/// Compiles the list of all sources, with guards for a set of them. `None` if Envoy does not compile it.
+/// Compiles the list of all sources, with guards for the sources in `guarded`. Returns `None` if Envoy does
+/// not compile the list.
 fn compile(sources: &[Source], guarded: SourceSet) -> Option<Expression> {
     let items = sources.iter().enumerate().map(|(at, source)| {
         if guards::has(guarded, at) { source.guarded.as_str() } else { source.item.as_str() }
@@ -169,14 +173,15 @@ fn compile(sources: &[Source], guarded: SourceSet) -> Option<Expression> {
     attributes::compile(&list(items)).ok()
 }
 
-/// Writes the list expression of `items`.
+/// Formats a CEL list of `items`.
 fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-/// Reads the result of a list of `count` sources into an observation. Returns false if it has another format.
+/// Reads the result of a list of `count` sources into an observation. Returns false if the result has
+/// another format or number of items.
 ///
-/// Envoy 1.40 encodes a list as pairs: their names are the items, their values are empty.
+/// Envoy 1.40 encodes a list like a map: each item is the name of a pair whose value is empty.
 fn read_list<'a>(result: &'a [u8], count: usize, observation: &mut Observation<'a>) -> bool {
     let Some(mut pairs) = Pairs::read(result) else { return false };
     if pairs.announced() != count || count > SOURCES_MAX {

@@ -1,10 +1,11 @@
-//! The plugin as Envoy sees it: the SDK's root context, and a context for each stream of a filter.
+//! The callbacks of the plugin: the SDK's root context, and a context for each stream of a filter.
 //!
-//! The SDK needs the kind of a stream at its start. `worker_filter.wasm` has no callbacks during requests,
-//! so all its streams are [`StreamContext`]s: for an HTTP stream Envoy then calls nothing but
-//! `on_log`. In the full module ([`IS_FULL`]) the first callback of a stream decides ([`kind`]), because
-//! one root context serves both kinds where an HTTP filter and a network filter have the same configuration,
-//! and because a callback of the other kind would make the SDK panic.
+//! When Envoy creates a stream, the SDK needs to know whether it is an HTTP stream or a TCP connection.
+//! `worker_filter.wasm` exports no callbacks during HTTP requests, so all its streams are
+//! [`StreamContext`]s; for an HTTP stream, Envoy then calls only `on_log`. In the full module
+//! ([`IS_FULL`]), the first callback of a stream decides its kind ([`kind`]). One root context can have
+//! streams of both kinds, because an HTTP filter and a network filter can have the same configuration. The
+//! SDK panics if it gets a callback of the other kind.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,8 +20,9 @@ use tributary_plan::IS_FULL;
 use crate::plugin::Plugin;
 use crate::worker::Worker;
 
-/// The callbacks that `worker_filter.wasm` exports; each costs an entry into the VM wherever it is called.
-/// The build strips all others, and `tributary-check` asks for these where capabilities are restricted.
+/// The callbacks that `worker_filter.wasm` exports. The build strips all others, because Envoy enters the
+/// VM for each callback that is exported. `tributary-check` requires these callbacks in configurations that
+/// restrict capabilities.
 pub const CALLBACKS: [&[&str]; 2] =
     [&callbacks::PLUGIN, &["proxy_on_downstream_data", "proxy_on_log", "proxy_on_new_connection"]];
 
@@ -33,17 +35,17 @@ pub const CALLBACKS_FULL: &[&str] = &[
     "proxy_on_upstream_data",
 ];
 
-/// The plugin, shared with its streams; absent before `on_configure` and after `proxy_on_delete`.
+/// The plugin, shared with its streams; `None` before `on_configure` and after `proxy_on_delete`.
 type SharedPlugin = Rc<RefCell<Option<Plugin>>>;
 
-/// One plugin in one VM.
+/// The root context of one plugin in one VM.
 #[derive(Debug)]
 pub struct WorkerRoot {
     id: ContextId,
     plugin: SharedPlugin,
 }
 
-/// A stream of a filter.
+/// The context of one stream of a filter.
 #[derive(Debug)]
 struct FilterStream {
     id: ContextId,
@@ -74,7 +76,7 @@ impl RootContext for WorkerRoot {
         logging::install();
         let plugin = Plugin::configure();
         let accepted = plugin.is_some();
-        // Nothing calls the host back while it is here, so nothing has borrowed the plugin.
+        // The plugin is not borrowed here, because Envoy calls no other callback during this callback.
         if let Ok(mut shared) = self.plugin.try_borrow_mut() {
             *shared = plugin;
         }
@@ -85,7 +87,7 @@ impl RootContext for WorkerRoot {
         with(&self.plugin, |plugin| plugin.worker().tick());
     }
 
-    /// Handles an access log entry: the plugin is an access logger.
+    /// Handles an access log entry. Envoy calls this if the plugin is an access logger.
     fn on_log(&mut self) {
         with(&self.plugin, Plugin::on_log_entry);
     }
@@ -107,8 +109,8 @@ impl RootContext for WorkerRoot {
     }
 }
 
-/// The SDK drops a root context in `proxy_on_delete`, its last callback. An export of `proxy_on_done` would
-/// be an entry into the VM for each stream, too.
+/// Flushes for the last time. The SDK drops a root context in `proxy_on_delete`, its last callback. The
+/// module does not export `proxy_on_done` for this, because Envoy would also enter the VM for each stream.
 impl Drop for WorkerRoot {
     fn drop(&mut self) {
         let plugin = self.plugin.try_borrow_mut().ok().and_then(|mut plugin| plugin.take());
@@ -175,8 +177,8 @@ impl HttpContext for FilterStream {
     }
 }
 
-/// On HTTP/3, Envoy never calls a filter's `on_log` (1.40). A stream that was not logged ends when the SDK
-/// drops it in `proxy_on_delete`, where its attributes can still be read.
+/// Ends a stream for which Envoy did not call `on_log`: on HTTP/3, Envoy never calls it for filters (1.40).
+/// The SDK drops the stream in `proxy_on_delete`, where its attributes can still be read.
 impl Drop for FilterStream {
     fn drop(&mut self) {
         if !kind::is_changing() {
@@ -185,12 +187,13 @@ impl Drop for FilterStream {
     }
 }
 
-/// Calls the plugin, if there is one. Envoy re-enters a VM only for memory, so it is never borrowed already.
+/// Calls `act` with the plugin, if there is one. The plugin is never borrowed already, because Envoy
+/// re-enters a VM only to allocate memory.
 fn with<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Plugin) -> T) -> Option<T> {
     plugin.try_borrow_mut().ok()?.as_mut().map(act)
 }
 
-/// Calls the worker of a plugin that is a filter.
+/// Calls `act` with the worker, unless the plugin receives a log stream.
 fn with_filter<T>(plugin: &SharedPlugin, act: impl FnOnce(&mut Worker<Hasher>) -> T) -> Option<T> {
     with(plugin, |plugin| plugin.filter().map(act)).flatten()
 }

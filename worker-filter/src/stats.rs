@@ -6,13 +6,13 @@ use tributary_proto::limits::BATCHES_ENQUEUED;
 /// The statistics of workers, as `wasmcustom.tributary_*`.
 #[derive(Debug)]
 pub(crate) struct Stats {
-    /// Streams whose values took one host call each.
+    /// Streams whose values were read with one host call for each value.
     pub(crate) read_one_by_one: Counter,
     /// Values of another type than configured.
     pub(crate) values_mistyped: Counter,
     /// Streams that ended.
     pub(crate) observed: Counter,
-    /// Streams that were enqueued, in batches.
+    /// Streams whose observations were enqueued in batches.
     pub(crate) enqueued: Counter,
     /// Batches that were enqueued.
     pub(crate) batches_enqueued: Counter,

@@ -10,16 +10,16 @@ use tributary_host::stream::ContextId;
 use tributary_host::{buffer, clock, headers};
 use tributary_plan::plan::TapConfig;
 
-/// The period of the rate limit, one minute.
+/// The period of the rate limit: one minute, in nanoseconds.
 const WINDOW_NS: u64 = 60_000_000_000;
 
-/// The most open streams for which the tap keeps its decision. Further streams are not logged.
+/// The maximum number of open streams for which the tap keeps its decision. Further streams are not logged.
 const STREAMS_MAX: usize = 100_000;
 
-/// The most headers of one message that are logged.
+/// The maximum number of headers of one request or response that are logged.
 const HEADERS_MAX: usize = 128;
 
-/// The most bytes of a header's value that are logged.
+/// The maximum number of bytes of a header's value that are logged.
 const VALUE_BYTES_MAX: usize = 1_024;
 
 /// The tap of one worker.
@@ -38,7 +38,7 @@ pub struct Tap<S> {
 #[derive(Debug)]
 struct Tapped {
     number: u64,
-    /// Bytes that may still be logged, from the client and from the upstream.
+    /// The numbers of bytes that may still be logged: from the client, and from the upstream.
     left: [usize; 2],
 }
 
@@ -71,7 +71,8 @@ impl<S: BuildHasher> Tap<S> {
         info!("tap {number} {message}{}", headers.collect::<String>());
     }
 
-    /// Logs bytes of the current stream.
+    /// Logs new bytes of the current stream in `buffer`, up to the configured number of bytes in each
+    /// direction.
     pub fn data(&mut self, stream: ContextId, buffer: BufferType) {
         let is_tcp = matches!(buffer, BufferType::DownstreamData | BufferType::UpstreamData);
         let is_new = is_tcp && !self.streams.contains_key(&stream);
@@ -130,7 +131,7 @@ impl<S: BuildHasher> Tap<S> {
     }
 }
 
-/// Formats the addresses of the connection that are known.
+/// Formats the addresses of the current connection; leaves out unknown addresses.
 fn addresses() -> String {
     let of = |side: &str| {
         let address = attributes::property(format!("{side}\0address").as_bytes()).ok()?;

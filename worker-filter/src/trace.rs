@@ -5,7 +5,8 @@ use tributary_proto::exemplar::Exemplar;
 /// The bit of the flags that marks a trace as recorded.
 const SAMPLED: u8 = 1;
 
-/// Creates an exemplar of a value, unless the header has no trace that is recorded.
+/// Creates an exemplar of a value from the header. Returns `None` if the header is invalid or its trace is
+/// not recorded.
 pub fn exemplar(traceparent: &[u8], value: u64, time_unix_nano: u64) -> Option<Exemplar> {
     let mut fields = traceparent.split(|byte| *byte == b'-');
     let (version, trace_id, span_id, flags) =

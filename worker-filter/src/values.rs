@@ -1,4 +1,5 @@
-//! Shared values, cached by the worker. They are read again only when the service publishes a new generation.
+//! Shared values, cached by the worker. The worker reads them again only when the service has published a
+//! new generation.
 
 use tributary_host::shared_data::SharedData;
 use tributary_proto::value::{self, GENERATION_KEY};
@@ -23,7 +24,7 @@ impl CachedValues {
         Self { generation: None, values }
     }
 
-    /// Reads the generation, in one host call, and all values if it has changed.
+    /// Reads the generation with one host call, and then all values if the generation has changed.
     pub fn refresh(&mut self, data: &mut impl SharedData) {
         if self.values.is_empty() {
             return;

@@ -1,9 +1,10 @@
-//! One worker: everything between a stream that ended and a batch in the queue.
+//! One worker: everything between the end of a stream and a batch in the queue.
 //!
-//! When a stream ends, its values are read once, for all pipelines: one for the main metrics and, with gRPC
-//! calls, one for theirs. Each adds the observation to its fold; counters, statistics and the tap follow. On
-//! a tick, or after `flush.max_requests` requests, the folds are flushed through their outboxes, unless
-//! backpressure blocks it; a blocked flush is logged by `faults`.
+//! When a stream ends, the pipeline of the main metrics reads its values and adds them to its fold as one
+//! observation. If the plan has metrics of gRPC calls and the request may be a call, a second pipeline does
+//! the same with the values of the call. Counters and statistics are updated, too. On a tick, or after
+//! `flush.max_requests` requests, the folds are flushed through their outboxes. If backpressure blocks a
+//! flush, `faults` logs it.
 
 use std::hash::BuildHasher;
 use std::time::Duration;
@@ -36,12 +37,13 @@ use tributary_plan::config::WorkerConfig;
 use tributary_plan::plan::{GrpcCalls, MetricGroup, Streams, When};
 use tributary_plan::source::Source;
 
-/// The most streams for which the worker remembers that they were counted at their response. Further streams
-/// are counted when they end, and their responses carry no count.
+/// The maximum number of streams that the worker remembers as counted at their response. Further streams
+/// are counted when they end, and their responses get no counter headers.
 const COUNTED_AT_RESPONSE_MAX: usize = 1 << 20;
 
-/// Attempts of a worker that shuts down to add to counters. All workers of a listener shut down at once: each
-/// attempt can fail only because another worker on another core succeeds and is done.
+/// The number of times that a worker that shuts down tries to add its pending counts to the counters. All
+/// workers of a listener shut down at once. An attempt can fail only because a worker on another core has
+/// added its counts at the same time, and that worker is then done.
 const LAST_ATTEMPTS: usize = 64;
 
 /// The state of one worker.
@@ -54,7 +56,8 @@ pub struct Worker<S> {
     counters: Counters,
     /// Streams that were counted when the headers of their response arrived.
     counted_at_response: HashSet<ContextId, S>,
-    /// Whether an access log entry was written: the first one shows which kind of streams is logged.
+    /// Whether Envoy has written an access log entry. The first entry shows whether HTTP or TCP streams are
+    /// logged.
     has_logged: bool,
     /// Only in `worker_filter_full.wasm`, like the tap.
     headers: Option<Headers>,
@@ -72,11 +75,11 @@ pub struct Worker<S> {
 /// workers.
 #[derive(Debug, Default)]
 struct Totals {
-    /// Streams that ended.
+    /// The number of streams that have ended.
     observed: u64,
     observed_in_stats: u64,
     enqueued_in_stats: u64,
-    /// Whether the statistics are updated after each stream and not with the next flush.
+    /// Whether the statistic of observations is updated after each stream instead of at the next flush.
     updates_each: bool,
 }
 
@@ -175,9 +178,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.headers.as_ref().map_or(Action::Continue, Headers::request)
     }
 
-    /// Counts a response where it carries a counter, and changes and logs its headers.
+    /// Counts a response if a counter is written into its headers; then changes and logs the headers.
     pub fn response_headers(&mut self, stream: ContextId) {
-        // Informational responses may come before the final one; the stream counts once.
+        // Counts each stream only once: informational responses may arrive before the final response.
         if self.counters.count_responses()
             && self.counted_at_response.len() < COUNTED_AT_RESPONSE_MAX
             && self.counted_at_response.insert(stream)
@@ -193,7 +196,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         }
     }
 
-    /// Logs bytes of a stream.
+    /// Logs the bytes of a stream with the tap.
     pub fn data(&mut self, stream: ContextId, buffer: BufferType) {
         if let Some(tap) = &mut self.tap {
             tap.data(stream, buffer);
@@ -212,7 +215,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
             tap.ended(stream);
         }
         if self.streams == Streams::Http {
-            // The set is nearly always empty, and then the number need not be hashed.
+            // The set is nearly always empty. Then the number of the stream need not be hashed.
             let is_counted =
                 IS_FULL && !self.counted_at_response.is_empty() && self.counted_at_response.remove(&stream);
             return self.observe(Phase::Whole, is_counted, &mut []);
@@ -267,7 +270,7 @@ impl<S: BuildHasher + Clone> Worker<S> {
         let now_unix_nano = clock::now_unix_nano();
         let Pipeline { reader, fold, .. } = &mut self.main;
         for (stream, connection) in self.connections.due(self.report_interval, now_unix_nano) {
-            // Envoy does not know a connection that is about to end.
+            // Entering fails if the connection is about to end, because Envoy then no longer knows it.
             if stream.enter().is_ok() {
                 let Connection { observed, counted, .. } = connection;
                 let phase = if std::mem::replace(observed, true) { Phase::Next } else { Phase::First };
@@ -304,7 +307,8 @@ impl<S: BuildHasher + Clone> Worker<S> {
         self.after_observation();
     }
 
-    /// Updates everything but the fold after a stream has ended.
+    /// Updates statistics and counters after a stream has ended, and flushes the folds if `max_requests` is
+    /// reached.
     // Not inlined, to keep the module small: the function has two callers.
     #[inline(never)]
     fn after_observation(&mut self) {

@@ -1,7 +1,8 @@
 //! The Wasm modules that are shipped: their packages, exports, imports and size limits.
 //!
-//! A module declares its callbacks itself (`CALLBACKS` in its `root.rs`): each exported callback costs every
-//! request an entry into the VM. The host functions that it calls are in `cli/check/src/rules/capability.rs`.
+//! Each module declares its callbacks itself (`CALLBACKS` in its `root.rs`), because each exported callback
+//! costs every request an entry into the VM. The host functions that a module calls are in
+//! `cli/check/src/rules/capability.rs`.
 
 use std::collections::BTreeSet;
 
@@ -15,23 +16,24 @@ use tributary_worker_filter::root as worker_filter;
 pub(crate) struct Artefact {
     /// The file's name without `.wasm`.
     pub(crate) name: &'static str,
-    /// The package that the module is linked from.
+    /// The package from which the module is linked.
     pub(crate) package: &'static str,
-    /// The features of the package that the module is built with.
+    /// The features of the package with which the module is built.
     pub(crate) features: &'static [&'static str],
-    /// Groups of callbacks, as the module declares them; it exports exactly these and the SDK's own.
+    /// Groups of callbacks, as the module declares them. The module exports exactly these callbacks and the
+    /// SDK's own exports.
     callbacks: &'static [&'static [&'static str]],
     /// The size limit of the file, in bytes.
     pub(crate) budget_bytes: usize,
 }
 
 impl Artefact {
-    /// The names that the module exports.
+    /// Returns the names that the module exports.
     pub(crate) fn exports(&self) -> impl Iterator<Item = &'static str> + Clone {
         [&callbacks::BASE[..]].into_iter().chain(self.callbacks.iter().copied()).flatten().copied()
     }
 
-    /// The file in target/wasm.
+    /// Returns the file in target/wasm.
     pub(crate) fn file(&self) -> String {
         format!("{}.wasm", self.name)
     }
@@ -71,18 +73,18 @@ pub(crate) const ALL: [Artefact; 4] = [
     },
 ];
 
-/// The file that cargo links a package to.
+/// Returns the name of the file that cargo creates when it links a package.
 pub(crate) fn linked_file(package: &str) -> String {
     format!("{}.wasm", package.replace('-', "_"))
 }
 
-/// The packages that the artefacts are linked from.
+/// Returns the packages from which the artefacts are linked.
 pub(crate) fn packages() -> BTreeSet<&'static str> {
     ALL.iter().map(|artefact| artefact.package).collect()
 }
 
-/// Whether a module may import a function: `tributary-check` lists it as called by a module or as linked
-/// by the SDK. Every supported Envoy (1.36 to 1.40) has all these functions; an Envoy that lacks an
+/// Returns whether a module may import a function: `tributary-check` lists it as called by a module or as
+/// linked by the SDK. Every supported Envoy (1.36 to 1.40) has all these functions; an Envoy that lacks an
 /// imported function would reject the module.
 pub(crate) fn may_import(module: &str, name: &str) -> bool {
     let expected = if name == "random_get" { "wasi_snapshot_preview1" } else { "env" };

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: measures what counting costs, Tributary next to Envoy's own ways, with the modules in
-//! target/wasm.
+//! `cargo xtask bench`: measures the cost of counting with the modules in target/wasm, and compares it with
+//! Envoy's own ways to count.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -122,10 +122,11 @@ impl Args {
     }
 }
 
-/// CPU time and memory, with the Envoys of all cases running at once.
+/// Measures CPU time and memory, with the Envoys of all cases running at once.
 async fn measure_cpu(endpoints: Endpoints, args: &Args, report: &mut BenchReport) -> Result<()> {
     cpu::ensure_wrk()?;
-    // One TCP connection per request would use up the ports of the machine.
+    // Cases with one TCP connection per request are left out, because they would use up the ports of the
+    // machine.
     let cases: Vec<_> = report.cases.iter().filter(|case| !case.is_tcp()).copied().collect();
     let failures = &mut report.failures;
     let start = async |case: &BenchCase| cpu::Session::start(&case.config(endpoints)?, 1, 1, None).await;
@@ -140,7 +141,8 @@ async fn measure_cpu(endpoints: Endpoints, args: &Args, report: &mut BenchReport
     Ok(())
 }
 
-/// Cost by series and by workers, and, unless `--quick`, instructions by dimensions.
+/// Measures the cost by number of series and of workers. Unless `--quick` is set, also measures the
+/// instructions by number of dimensions.
 async fn measure_scaling(endpoints: Endpoints, args: &Args, report: &mut BenchReport) -> Result<()> {
     cpu::ensure_wrk()?;
     let configs = ScalingConfigs::load()?;
@@ -166,7 +168,7 @@ async fn measure_scaling(endpoints: Endpoints, args: &Args, report: &mut BenchRe
     Ok(())
 }
 
-/// Measures each case once in each round; a case that fails is left out of further rounds.
+/// Measures each case once in each round. A case that fails is left out of further rounds.
 async fn in_rounds<T>(
     name: &str,
     cases: &[BenchCase],
@@ -195,7 +197,8 @@ async fn in_rounds<T>(
     found
 }
 
-/// Instructions per request of each run, by name; the reason of a failed run goes to `failures`.
+/// Counts the instructions per request of each run, and returns them by name. Adds the reason of a failed
+/// run to `failures`.
 async fn count_instructions(
     runs: impl ExactSizeIterator<Item = (String, BenchCase, Result<EnvoyConfig>)>,
     jobs: u32,
@@ -208,8 +211,9 @@ async fn count_instructions(
     for (name, case, config) in runs {
         let mut config = config?;
         if case.method.is_ours() {
-            // Makes flushes and exports rarer. Valgrind slows requests down about fifty times, but not the
-            // clock, so with the usual intervals fifty times more of them would be charged to a request.
+            // Makes flushes and exports rarer. Valgrind slows requests down about fifty times, but the
+            // clock keeps its speed. So with the usual intervals, the cost of a request would include fifty
+            // times as many flushes and exports.
             config = config.worker("flush.interval", "5s").service("interval", "50s");
         }
         let (callgrind, permits) = (Arc::clone(&callgrind), Arc::clone(&permits));
@@ -236,7 +240,7 @@ async fn count_instructions(
     Ok(found)
 }
 
-/// The instructions that each item adds to a list without it.
+/// Counts the instructions that each item adds to a list without this item.
 async fn count_items(
     endpoints: Endpoints,
     args: &Args,
@@ -258,8 +262,8 @@ async fn count_items(
     Ok(items.into_iter().filter_map(added).map(|(added, item)| (item, added)).collect())
 }
 
-/// The reason why a case failed: the first line of the error, and the error lines of Envoy's log, without
-/// prefixes.
+/// Returns the reason why a case failed: the first line of the error, and the error lines of Envoy's log,
+/// without prefixes.
 fn reason(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let first = text.lines().next().unwrap_or_default();

@@ -85,7 +85,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds every module; the error lists all violations of all modules.
+/// Builds every module. The error lists all violations of all modules.
 pub(crate) fn modules(
     workspace: &Workspace,
     toolchain: &Toolchain,
@@ -156,7 +156,7 @@ fn finish(
     Ok((module, violations))
 }
 
-/// The modules and their sizes.
+/// Returns a table of the modules and their sizes.
 pub(crate) fn table(modules: &[BuiltModule]) -> Table {
     let rows = modules.iter().map(|module| {
         [
@@ -172,7 +172,7 @@ pub(crate) fn table(modules: &[BuiltModule]) -> Table {
     output::number_table(["artefact", "linked", "stripped", "final", "budget", "exports", "imports"], rows)
 }
 
-/// A size in KiB, rounded up, so that a size over its budget never looks equal to it.
+/// Formats a size in KiB, rounded up, so that a size over the budget never looks equal to the budget.
 fn kib(bytes: usize) -> String {
     let tenths = bytes.saturating_mul(10).div_ceil(1024);
     format!("{}.{} KiB", tenths / 10, tenths % 10)

@@ -1,4 +1,4 @@
-//! A sequence of independent checks: each is announced and timed, and all run even if one fails.
+//! A sequence of independent checks. Each check is announced and timed. All checks run, even if one fails.
 
 use std::time::{Duration, Instant};
 

@@ -28,8 +28,8 @@ pub(crate) struct Compiler {
 pub(crate) struct RustVersion {
     /// The release, such as `1.95.0` or `1.97.0-nightly`.
     pub(crate) release: String,
-    /// A name for folders of files that only this version can use: the release, and the start of the commit's
-    /// hash. A distribution that builds from a tarball has no hash.
+    /// The name of folders for files that only this version can use: the release, and the start of the
+    /// commit's hash. A rustc that a distribution has built from a tarball has no hash.
     pub(crate) id: String,
     /// The major version of LLVM, which the linker must match.
     pub(crate) llvm_major: Option<u32>,
@@ -63,12 +63,12 @@ impl RustVersion {
     }
 }
 
-/// The folder of the libraries for [`TARGET`] in a sysroot.
+/// Returns the folder of the libraries for [`TARGET`] in a sysroot.
 pub(crate) fn libraries_of(sysroot: &Path) -> PathBuf {
     sysroot.join("lib/rustlib").join(TARGET).join("lib")
 }
 
-/// Whether a folder of libraries contains the standard library.
+/// Returns whether a folder of libraries contains the standard library.
 pub(crate) fn has_std(folder: &Path) -> bool {
     let Ok(entries) = folder.read_dir() else { return false };
     entries.flatten().any(|entry| {

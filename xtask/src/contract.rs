@@ -31,7 +31,7 @@ impl Surface {
         })
     }
 
-    /// The differences from the artefact's lists and its budget, one line each.
+    /// Returns the differences from the artefact's lists and its budget, one line each.
     ///
     /// `check_size` is false for a module that is not optimised or contains names, which is not shipped.
     pub(crate) fn violations(&self, artefact: &Artefact, check_size: bool) -> Vec<String> {

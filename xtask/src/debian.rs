@@ -1,4 +1,5 @@
-//! Finds and installs packages of Debian and its derivatives, as root or by a `sudo` that needs no password.
+//! Finds and installs packages of Debian and its derivatives, as root or with a `sudo` that needs no
+//! password.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::progress::Activity;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Whether all of these packages are installed.
+/// Returns whether all of these packages are installed.
 fn are_installed(packages: &[&str]) -> bool {
     let mut command = Command::new("dpkg-query");
     command.args(["--show", "--showformat", "${db:Status-Status}\n"]).args(packages);
@@ -31,7 +32,8 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     install().or_else(|_| apt_get(&["update"]).and_then(|()| install()))
 }
 
-/// Makes sure that these programs are in PATH; installs `package`, which contains all of them, if need be.
+/// Makes sure that these programs are in PATH. If necessary, installs `package`, which contains all of
+/// them.
 pub(crate) fn ensure_programs(programs: &[&str], package: &str) -> Result<()> {
     if programs.iter().all(|program| which::which(program).is_ok()) {
         return Ok(());
@@ -54,7 +56,8 @@ fn apt_get(words: &[&str]) -> Result<()> {
     process::capture(&mut command, INSTALL_TIMEOUT).map(drop)
 }
 
-/// The program `env`, run as root, by `sudo` if need be. It is an error if `sudo` asks for a password.
+/// Returns a command that runs `env` as root, with `sudo` if necessary. Fails if `sudo` would ask for a
+/// password.
 fn env_as_root() -> Result<Command> {
     let user = process::capture(Command::new("id").arg("-u"), QUERY_TIMEOUT)?;
     if user.trim() == "0" {

@@ -98,7 +98,7 @@ async fn send(requests: u64, environment: &DemoEnvironment) -> Result<Tally> {
     load.run(|done| counter.update(done, "")).await
 }
 
-/// The requests of a small shop: several routes, methods and status codes, and a failing upstream.
+/// Returns the requests of a small shop: several routes, methods and status codes, and a failing upstream.
 ///
 /// Each request gets a complete answer, so that all four counts are equal.
 fn mix() -> Result<Mix> {

@@ -1,8 +1,8 @@
 //! Finds forbidden dependencies, which would couple parts that must stay apart, or make a module that Envoy
 //! cannot load.
 //!
-//! cargo-deny bans a crate from the whole graph or allows it below given parents. These rules are about
-//! one package and all packages that it links for Wasm, so they are checked by `cargo tree`.
+//! cargo-deny can ban a crate from the whole graph, or allow it below given parents. But these rules are
+//! about one package and all packages that it links for Wasm, so they are checked with `cargo tree`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -52,7 +52,7 @@ const RULES: [Rule; 6] = [
     },
 ];
 
-/// Checks every rule; the error has a line for each forbidden dependency.
+/// Checks every rule. The error has a line for each forbidden dependency.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut violations = Vec::new();
     for rule in RULES {
@@ -66,7 +66,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 }
 
 impl Rule {
-    /// The forbidden packages in the tree of a package, without the package itself, one line each.
+    /// Returns one line for each forbidden package in the tree of a package, except for the package itself.
     fn violations(&self, package: &str, tree: &str) -> Vec<String> {
         let found = |name: &&&str| {
             **name != package && tree.lines().any(|line| line.split(' ').next() == Some(**name))
@@ -81,7 +81,7 @@ impl Rule {
     }
 }
 
-/// Lists the packages that are linked into a package, one `name vVERSION` a line.
+/// Lists the packages that are linked into a package, one per line as `name vVERSION`.
 fn cargo_tree(workspace: &Workspace, package: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args(["tree", "--package", package, "--edges", "normal", "--target", TARGET]);
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// The edges in the first mermaid block of a document.
+    /// Returns the edges in the first mermaid block of a document.
     fn drawn(text: &str) -> BTreeSet<(String, String)> {
         let (_, block) = text.split_once("```mermaid\n").unwrap();
         let (block, _) = block.split_once("```").unwrap();

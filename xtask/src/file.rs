@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Replaces a file atomically: a program that opens it meanwhile reads either the old or the new file.
+/// Replaces a file atomically: a program that opens the file at the same time reads either the old or the
+/// new file.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(());
@@ -16,7 +17,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     let file = tempfile::NamedTempFile::new_in(folder)?;
     fs::write(file.path(), bytes)?;
-    // Envoy often runs as another user.
+    // All users may read the file, because Envoy often runs as another user.
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     file.persist(path)?;
     Ok(())

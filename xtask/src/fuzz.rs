@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: runs libFuzzer on the targets of the crate `tributary-fuzz`.
 //!
-//! The programs are built with LLVM's coverage counters, by options that a stable compiler accepts. They run
-//! no `unsafe` code, so they have no address sanitizer. A finding is a panic, or an arithmetic overflow,
-//! which panics.
+//! The programs are built with LLVM's coverage counters, with options that a stable compiler accepts. They
+//! do not run `unsafe` code, so they need no address sanitizer. A finding is a panic, for example because
+//! of an arithmetic overflow.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -105,7 +105,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder.join(host).join("fuzz"))
 }
 
-/// Fuzzes one target; a finding is an error.
+/// Fuzzes one target. A finding is an error.
 fn fuzz(workspace: &Workspace, programs: &Path, target: FuzzTarget, args: &Args) -> Result<FuzzResult> {
     let (folder, name) = (workspace.target().join("fuzz"), target.name());
     let (corpus, found) = (folder.join("corpus").join(name), folder.join("found").join(name));

@@ -24,7 +24,7 @@ const FEATURES: [&str; 6] = [
     "--enable-reference-types",
 ];
 
-/// A wasm-opt, and the modules that it optimised before.
+/// A wasm-opt program, and the modules that it has optimised before.
 pub(crate) struct Optimiser {
     program: PathBuf,
     /// A folder with a file for each earlier result. The file name is the digest of everything that the
@@ -33,7 +33,8 @@ pub(crate) struct Optimiser {
 }
 
 impl Optimiser {
-    /// Finds the program that `WASM_OPT` names, else the one in PATH, else installs Debian's binaryen.
+    /// Finds the program that `WASM_OPT` names, or else `wasm-opt` in PATH. If there is neither, installs
+    /// Debian's binaryen.
     ///
     /// The optimiser keeps its results in the folder `results`.
     pub(crate) fn find(results: &Path) -> Result<Self> {
@@ -56,10 +57,10 @@ impl Optimiser {
         )
     }
 
-    /// Optimises a module for speed, then for size; keeps the functions' names if `debug_names`.
+    /// Optimises a module for speed, then for size. Keeps the functions' names if `debug_names` is true.
     ///
-    /// Takes the result of an earlier run with the same module and the same wasm-opt, if there was one: a
-    /// module takes ten seconds, and many commands build all modules first.
+    /// Uses the result of an earlier run with the same module and the same wasm-opt, if there is such a
+    /// result: optimising a module takes ten seconds, and many commands build all modules first.
     pub(crate) fn optimise(&self, wasm: &[u8], debug_names: bool) -> Result<Vec<u8>> {
         let result = self.results.join(self.digest(wasm, debug_names)?).with_extension("wasm");
         if let Ok(optimised) = fs::read(&result) {
@@ -77,7 +78,7 @@ impl Optimiser {
         Ok(optimised)
     }
 
-    /// The digest of everything that a result depends on.
+    /// Returns the digest of everything that a result depends on.
     fn digest(&self, wasm: &[u8], debug_names: bool) -> Result<String> {
         let version = process::capture(Command::new(&self.program).arg("--version"), TIMEOUT)?;
         let flags = flags(debug_names).join(" ");
@@ -127,7 +128,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let (program, results) = (folder.path().join("wasm-opt"), folder.path().join("results"));
-        // Writes how often it ran, into the file that the last argument names.
+        // This script counts its runs in the file that its last argument names.
         let script = "#!/bin/sh\n[ \"$1\" = --version ] && echo 1 && exit\n\
                       echo run >> \"$0.runs\"\nfor last; do :; done\nwc -l < \"$0.runs\" > \"$last\"\n";
         fs::write(&program, script).unwrap();

@@ -19,14 +19,14 @@ pub(crate) fn print(text: &impl Display, json: Option<&impl Serialize>) -> Resul
     Ok(())
 }
 
-/// A table without borders; all columns are aligned to the left.
+/// Makes a table without borders, in which all columns are aligned to the left.
 pub(crate) fn text_table(header: impl Into<Row>, rows: impl IntoIterator<Item = impl Into<Row>>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
     table
 }
 
-/// A table without borders; all columns but the first are aligned to the right.
+/// Makes a table without borders, in which all columns except the first are aligned to the right.
 pub(crate) fn number_table(header: impl Into<Row>, rows: impl IntoIterator<Item = impl Into<Row>>) -> Table {
     let mut table = text_table(header, rows);
     for column in table.column_iter_mut().skip(1) {

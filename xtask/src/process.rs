@@ -56,14 +56,14 @@ fn pass_on(from: impl Read, mut to: impl Write) -> String {
         let start = all.len();
         match from.read_until(b'\n', &mut all) {
             Ok(0) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
-            // A line that cannot be written is still part of the error.
+            // If the line cannot be written, it is still part of the error.
             Ok(_) => drop(to.write_all(all.get(start..).unwrap_or_default())),
         }
     }
 }
 
-/// The parts of the output of test programs that describe failed tests: from `failures:` to the result,
-/// without backtraces.
+/// Returns the parts of the output of test programs that describe failed tests: from `failures:` to the
+/// result, without backtraces.
 fn failed_tests(output: &str) -> String {
     let (mut within, mut is_backtrace) = (false, false);
     let failures = output.lines().filter(|line| {
@@ -87,7 +87,8 @@ pub(crate) fn capture(command: &mut Command, timeout: Duration) -> Result<String
         .stdin(Stdio::null())
         .stdout(stdout.try_clone()?)
         .stderr(stderr.try_clone()?)
-        // A backtrace would push the reason out of the lines that the error repeats.
+        // Backtraces are disabled, because the error repeats only the last lines, which would then not
+        // contain the reason.
         .env("RUST_BACKTRACE", "0")
         .spawn()
         .with_context(|| format!("cannot start `{line}`"))?;
@@ -104,7 +105,7 @@ pub(crate) fn capture(command: &mut Command, timeout: Duration) -> Result<String
     }
 }
 
-/// Waits until the child exits; kills it and returns `None` after the timeout.
+/// Waits until the child exits. After the timeout, kills it and returns `None`.
 fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
     let deadline = Instant::now() + timeout;
     loop {
@@ -136,7 +137,7 @@ fn tail(stdout: &str, stderr: &str) -> String {
     lines.into_iter().skip(skipped).flat_map(|line| ["\n    ", line]).collect()
 }
 
-/// The command line as text, for messages.
+/// Returns the command line as text, for messages.
 fn line_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

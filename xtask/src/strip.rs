@@ -2,9 +2,9 @@
 //! that only tools read.
 //!
 //! The default methods of the SDK's traits, such as `get_http_request_header`, are in the vtables of every
-//! context, although the SDK's dispatcher calls only callbacks through them. Most of these methods panic on
-//! an unexpected status. The bodies of these methods are removed too, with the imports of host functions that
-//! only these methods call: a module imports only what it calls.
+//! context, although the SDK's dispatcher calls only callbacks through vtables. Most of these methods panic
+//! on an unexpected status. Their bodies are removed too, together with the imports of host functions that
+//! only these methods call. So a module imports only the functions that it calls.
 
 use std::collections::HashSet;
 
@@ -96,7 +96,7 @@ fn empty_uncalled_methods(module: &mut Module) {
     }
 }
 
-/// The functions that are called directly, not through a table.
+/// Returns the functions that are called directly, not through a table.
 fn directly_called(module: &Module) -> HashSet<FunctionId> {
     #[derive(Default)]
     struct Callees(HashSet<FunctionId>);
@@ -114,7 +114,7 @@ fn directly_called(module: &Module) -> HashSet<FunctionId> {
     callees.0
 }
 
-/// The name of the SDK trait method in a mangled name; `None` for other functions.
+/// Returns the name of the SDK trait method in a mangled name; `None` for other functions.
 fn method_name(mangled: &str) -> Option<&str> {
     let (_, rest) = split_segment(mangled.strip_prefix(SDK_TRAITS)?)?;
     split_segment(rest).map(|(method, _)| method)

@@ -28,7 +28,7 @@ const END_TO_END: &str = "tests/e2e";
 const SLEEPS: [&str; 3] = ["sleep", "sleep_ms", "sleep_until"];
 const WORDS: &str = include_str!("tidy/words.txt");
 
-/// Checks every file of the repository; the error has a line for each violation.
+/// Checks every file of the repository. The error has a line for each violation.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut violations = Vec::new();
     for file in files(workspace.root())? {
@@ -61,13 +61,14 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 /// The number of a line, from 1, and what is wrong with the line.
 type Violation = (usize, String);
 
-/// The files of the repository, relative to its root: files that git tracks, and files that git would add.
+/// Returns the files of the repository, relative to its root: files that git tracks, and files that git
+/// would add.
 fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut git = Command::new("git");
     git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let output = process::capture(&mut git, TIMEOUT).context("cannot list the files to check")?;
     let mut files: Vec<_> = output.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect();
-    // A deleted file stays in git's index until the next commit; a file with a conflict is there three times.
+    // Git's index contains a deleted file until the next commit, and a file with a conflict three times.
     files.retain(|file| root.join(file).is_file());
     files.sort();
     files.dedup();
@@ -99,7 +100,7 @@ fn inherited_lints(file: &Path, text: &str) -> Vec<Violation> {
 }
 
 /// Keeps end-to-end tests fast and reliable: a fixed pause is too long on a fast machine and too short on a
-/// slow one.
+/// slow machine.
 fn sleeps(file: &Path, text: &str) -> Vec<Violation> {
     if !file.starts_with(END_TO_END) {
         return Vec::new();
@@ -143,12 +144,12 @@ fn language(extension: &str, text: &str) -> Vec<Violation> {
     violations
 }
 
-/// The entries of `tidy/words.txt`: a word in lower case, and what to write instead.
+/// Returns the entries of `tidy/words.txt`: each is a word in lower case, and the words to write instead.
 fn words() -> impl Iterator<Item = (&'static str, &'static str)> {
     WORDS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": "))
 }
 
-/// Whether a word, or its plural, is in a line of prose or in an identifier such as `FaultMode` or
+/// Returns whether a word, or its plural, is in a line of prose or in an identifier such as `FaultMode` or
 /// `fault_mode`.
 fn has_word(line: &str, word: &str) -> bool {
     line.to_ascii_lowercase().match_indices(word).any(|(start, _)| {
@@ -161,7 +162,8 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The lines of a Rust file with one of these identifiers outside the comments at their ends.
+/// Returns the lines of a Rust file that contain one of these identifiers, not counting the comment at the
+/// end of a line.
 fn lines_with(identifiers: &[&str], text: &str, message: &str) -> Vec<Violation> {
     let is_found = |line: &str| {
         let code = line.split("//").next().unwrap_or_default();
@@ -172,7 +174,7 @@ fn lines_with(identifiers: &[&str], text: &str, message: &str) -> Vec<Violation>
     lines.map(|(index, _)| (index + 1, message.to_owned())).collect()
 }
 
-/// Whether a link begins with a scheme such as `https:` or `mailto:`.
+/// Returns whether a link begins with a scheme such as `https:` or `mailto:`.
 fn has_scheme(link: &str) -> bool {
     link.split_once(':').is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

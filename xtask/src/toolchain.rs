@@ -1,5 +1,5 @@
-//! Finds the toolchain that compiles for Wasm: with the installed target, else with the target from rustup,
-//! else from Debian's packages.
+//! Finds the toolchain that compiles for Wasm: with the installed target, or else with the target from
+//! rustup, or else from Debian's packages.
 
 use std::env;
 use std::fmt;
@@ -56,7 +56,8 @@ struct BuiltStd {
 }
 
 impl Toolchain {
-    /// Finds or installs a toolchain from `source`; `None` takes the first source that works.
+    /// Finds or installs a toolchain from `source`. If `source` is `None`, uses the first source that
+    /// works.
     pub(crate) fn find(source: Option<ToolchainSource>) -> Result<Self> {
         let sources =
             source.map_or_else(|| ToolchainSource::value_variants().to_vec(), |source| vec![source]);
@@ -81,7 +82,8 @@ impl Toolchain {
         bail!("no standard library for {TARGET}:{failures}")
     }
 
-    /// A cargo that can compile for `wasm32-unknown-unknown`; the caller adds the subcommand and the target.
+    /// Returns a cargo command that can compile for `wasm32-unknown-unknown`. The caller adds the
+    /// subcommand and the target.
     ///
     /// This cargo ignores the user's `RUSTFLAGS`, which are for native code.
     pub(crate) fn cargo(&self, workspace: &Workspace) -> Command {
@@ -93,20 +95,21 @@ impl Toolchain {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &built.linker);
         }
         if self.source == ToolchainSource::Debian {
-            // Both variables would make a program of the distribution use rustup's libraries and toolchain.
+            // These variables are removed, because they would make a program of the distribution use
+            // rustup's libraries and toolchain.
             command.env_remove("LD_LIBRARY_PATH").env_remove("RUSTUP_TOOLCHAIN");
         }
         command
     }
 
-    /// The target folder. Each pair of compiler and standard library has its own: their objects are not
-    /// compatible.
+    /// Returns the target folder. Each pair of compiler and standard library has its own target folder,
+    /// because objects of different pairs are not compatible.
     pub(crate) fn target_dir(&self, workspace: &Workspace) -> PathBuf {
         let origin = if self.source == ToolchainSource::Debian { "debian" } else { "prebuilt" };
         workspace.target().join("wasm-build").join(format!("{}-{origin}", self.compiler.version.id))
     }
 
-    /// The flags of rustc, which keep paths of this machine out of the panic messages of a module.
+    /// Returns the flags of rustc, which keep paths of this machine out of the panic messages of a module.
     fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         if let Some(built) = &self.built_std {
@@ -162,28 +165,28 @@ fn debian() -> Result<Toolchain> {
     Ok(Toolchain { source: ToolchainSource::Debian, compiler, cargo, built_std })
 }
 
-/// Where cargo keeps its downloads.
-/// The folders of cargo's registries, which contain a folder for each package. Their names differ between a
-/// registry and its mirror.
+/// Returns the folders of cargo's registries, which contain a folder for each package. Their names differ
+/// between a registry and its mirror.
 fn registry_folders() -> Vec<PathBuf> {
     let registries = cargo_home().and_then(|home| fs::read_dir(home.join("registry/src")).ok());
     registries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
+/// Returns the folder in which cargo keeps its downloads.
 fn cargo_home() -> Option<PathBuf> {
     let default = || Some(env::home_dir()?.join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(default)
 }
 
-/// LLVM's linker: `wasm-ld`, else the newest `wasm-ld-VERSION` in PATH that is new enough.
+/// Finds LLVM's linker: `wasm-ld`, or else the newest `wasm-ld-VERSION` in PATH that is new enough.
 fn wasm_ld() -> Result<PathBuf> {
     let versioned = (OLDEST_LLD..=NEWEST_LLD).rev().map(|version| format!("wasm-ld-{version}"));
     let mut names = ["wasm-ld".to_owned()].into_iter().chain(versioned);
     names.find_map(|name| which::which(name).ok()).context("there is no wasm-ld in PATH")
 }
 
-/// The packages that may contain the linker: first the version of the compiler's own LLVM, then older
-/// versions.
+/// Returns the packages that may contain the linker: first the version of the compiler's own LLVM, then
+/// older versions.
 fn lld_packages(llvm_major: Option<u32>) -> Vec<String> {
     let newest = llvm_major.unwrap_or(OLDEST_LLD);
     let versioned = (OLDEST_LLD..=newest).rev().map(|version| format!("lld-{version}"));

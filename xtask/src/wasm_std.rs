@@ -12,13 +12,13 @@ use crate::compiler::{Compiler, TARGET, has_std, libraries_of};
 use crate::process;
 use crate::progress::Activity;
 
-/// The time limit of the build: ten times what it takes on two cores.
+/// The time limit of the build: ten times as long as the build takes on two cores.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(900);
 /// The manifest of an empty crate, because cargo builds the standard library only as a dependency of a crate.
 const MANIFEST: &str = include_str!("wasm_std/empty_crate.toml");
 
-/// Returns a sysroot with this compiler's standard library for Wasm; builds it from `library` unless it is
-/// cached.
+/// Returns a sysroot with this compiler's standard library for Wasm. Builds the library from `library`
+/// unless it is cached.
 pub(crate) fn sysroot(cargo: &Path, compiler: &Compiler, library: &Path) -> Result<PathBuf> {
     let cache = cache_folder()?;
     let sysroot = cache.join(&compiler.version.id);
@@ -83,7 +83,7 @@ fn build(cargo: &Path, compiler: &Compiler, library: &Path, scratch: &Path) -> R
     Ok(sysroot)
 }
 
-/// A cargo without the environment of the cargo that runs this program.
+/// Returns a cargo command without the environment of the cargo that runs this program.
 fn isolated_cargo(cargo: &Path) -> Command {
     let mut command = Command::new(cargo);
     for name in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_BUILD_TARGET_DIR", "LD_LIBRARY_PATH"] {

@@ -25,19 +25,20 @@ impl Workspace {
         &self.root
     }
 
-    /// The target folder of cargo and of this program.
+    /// Returns the target folder of cargo and of this program.
     ///
-    /// It ignores `CARGO_TARGET_DIR`: the tests and the Envoy configurations expect `target/wasm` here.
+    /// `CARGO_TARGET_DIR` is ignored, because the tests and the Envoy configurations expect `target/wasm`
+    /// in the repository.
     pub(crate) fn target(&self) -> PathBuf {
         self.root.join("target")
     }
 
-    /// The folder of the finished Wasm modules.
+    /// Returns the folder of the finished Wasm modules.
     pub(crate) fn modules(&self) -> PathBuf {
         self.target().join("wasm")
     }
 
-    /// The cargo that runs this program, for native code.
+    /// Returns the cargo that runs this program, for native code.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(cargo());
         command.current_dir(&self.root);
@@ -46,12 +47,12 @@ impl Workspace {
     }
 }
 
-/// The cargo that runs this program.
+/// Returns the cargo that runs this program.
 pub(crate) fn cargo() -> PathBuf {
     program().into()
 }
 
-/// The rustc that belongs to [`cargo`].
+/// Returns the rustc that belongs to [`cargo`].
 pub(crate) fn rustc() -> PathBuf {
     env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from)
 }

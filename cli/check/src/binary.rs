@@ -1,4 +1,4 @@
-//! Checks whether an Envoy can run the modules, by the list of its extensions that it logs at its start.
+//! Checks whether an Envoy can run the modules: an Envoy logs the list of its extensions when it starts.
 
 use std::io::Read;
 use std::path::Path;
@@ -18,7 +18,7 @@ const V8: &str = "envoy.wasm.runtime.v8";
 const RUNTIMES: &str = " envoy.wasm.runtime: ";
 /// A configuration that every Envoy rejects, after it has logged its list of extensions.
 const INVALID_CONFIG: &str = "{no_such_field: 1}";
-/// The time limit of each run: many times what an Envoy takes to reject [`INVALID_CONFIG`].
+/// The time limit of each run: much longer than an Envoy takes to reject [`INVALID_CONFIG`].
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The properties of a build of Envoy.
@@ -44,7 +44,8 @@ fn inspect(path: &Path) -> Result<EnvoyBuild> {
     Ok(EnvoyBuild { name, runtimes: runtimes(&log) })
 }
 
-/// The reason why the Envoy at `path` cannot run the modules, or may not; `None` if it can.
+/// Returns the reason why the Envoy at `path` cannot run the modules, or may be unable to; `None` if it can
+/// run them.
 pub fn judge(path: &Path) -> Option<Finding> {
     let (severity, message) = match inspect(path) {
         Err(error) => (Severity::Error, format!("{error:#}")),
@@ -54,7 +55,8 @@ pub fn judge(path: &Path) -> Option<Finding> {
 }
 
 impl EnvoyBuild {
-    /// The reason why this build cannot run the modules (an error), or may not (a warning); `None` if it can.
+    /// Returns the reason why this build cannot run the modules (an error), or may be unable to (a
+    /// warning); `None` if it can run them.
     fn fault(&self) -> Option<(Severity, String)> {
         let Self { name, runtimes } = self;
         if !runtimes.iter().any(|runtime| runtime == V8) {
@@ -74,7 +76,7 @@ impl EnvoyBuild {
     }
 }
 
-/// The major and minor number of a version; `None` if it has another format.
+/// Returns the major and minor number of a version; `None` if it has another format.
 fn minor_release(name: &str) -> Option<(u32, u32)> {
     let mut numbers = name.split(['.', '-']).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -86,7 +88,7 @@ fn runtimes(log: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The standard output and error of a program; ignores its exit code.
+/// Runs a program, and returns its standard output and standard error. Ignores its exit code.
 fn run(path: &Path, arguments: &[&str]) -> Result<String> {
     let program = path.display();
     let (mut output, writer) = std::io::pipe()?;

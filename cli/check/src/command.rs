@@ -123,8 +123,8 @@ pub fn check(files: &[(String, String)]) -> Report {
 }
 
 impl Report {
-    /// The report as text: one line for each unreadable file and each finding, then a line with their
-    /// numbers.
+    /// Returns the report as text: one line for each unreadable file and each finding, then a line with
+    /// their numbers.
     pub fn lines(&self) -> String {
         let mut lines = String::new();
         for UnreadableFile { file, at, message } in &self.unreadable {

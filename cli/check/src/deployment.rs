@@ -14,8 +14,9 @@ pub struct Deployment<'a> {
     pub has_bootstrap: bool,
 }
 
-/// Groups documents into deployments. Each bootstrap is one deployment, together with all LDS and CDS files;
-/// without a bootstrap, the LDS and CDS files are one deployment. All manifests are one more deployment.
+/// Groups documents into deployments. Each bootstrap is one deployment, together with all LDS and CDS
+/// files. If there is no bootstrap, the LDS and CDS files are one deployment. All manifests together are
+/// another deployment.
 pub fn deployments<'a>(documents: &'a [Document]) -> Vec<Deployment<'a>> {
     let (manifests, others): (Vec<_>, Vec<_>) =
         documents.iter().partition(|document| manifest::kind(&document.root).is_some());

@@ -90,7 +90,7 @@ impl<'a> Inventory<'a> {
             let mut scope = scope.clone();
             match key {
                 "filters" => _ = scope.tcp.get_or_insert_with(|| traffic_path(&value)),
-                // A listener logs connections, even if its filters are for HTTP.
+                // The access loggers of a listener log connections, even if its filters are for HTTP.
                 "access_log" if LISTENER_FIELDS.iter().any(|field| place.get(field).is_some()) => {
                     scope.logged = Some(Streams::Tcp);
                 }
@@ -108,8 +108,8 @@ impl<'a> Inventory<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// The scope of a part of Envoy's configuration that a manifest contributes, for plugins that these HTTP
-    /// requests and TCP connections pass.
+    /// Returns the scope of a part of Envoy's configuration that a manifest contributes, for plugins that
+    /// these HTTP requests and TCP connections pass.
     pub fn for_traffic(http: TrafficPath, tcp: TrafficPath) -> Self {
         Self { http: Some(http), tcp: Some(tcp), ..Self::default() }
     }
@@ -145,7 +145,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The plugin of a `PluginConfig`, if it is Tributary's.
+/// Returns the plugin of a `PluginConfig`; `None` if the plugin is not Tributary's.
 fn plugin<'a>(place: &NodeRef<'a>, scope: &Scope<'a>) -> Option<ConfiguredPlugin<'a>> {
     let code = ["vm_config.code.remote.http_uri.uri", "vm_config.code.local.filename"];
     let code = code.iter().find_map(|path| place.text_of(path));
@@ -170,8 +170,8 @@ fn plugin<'a>(place: &NodeRef<'a>, scope: &Scope<'a>) -> Option<ConfiguredPlugin
     })
 }
 
-/// The type and the fields of a message whose type is in `@type`, beside the fields or in a TypedStruct that
-/// contains them; `None` for other values.
+/// Returns the type and the fields of a message that contains its type: in `@type` next to the fields, or
+/// in a TypedStruct that contains the fields. Returns `None` for other values.
 fn typed<'a>(place: &NodeRef<'a>) -> Option<(&'a str, NodeRef<'a>)> {
     let name = |url: &'a str| url.rsplit('/').next().unwrap_or(url);
     let kind = name(place.text_of("@type")?);
@@ -181,8 +181,8 @@ fn typed<'a>(place: &NodeRef<'a>) -> Option<(&'a str, NodeRef<'a>)> {
     Some((kind, place.clone()))
 }
 
-/// Whether one of these HTTP filters writes the number of gRPC messages into the filter state; `None` if the
-/// type of a filter is not in this file.
+/// Returns whether one of these HTTP filters writes the number of gRPC messages into the filter state;
+/// `None` if the type of a filter is not in this file.
 fn counts_grpc_messages(filters: &NodeRef<'_>) -> Option<bool> {
     let mut counts = false;
     for filter in filters.items() {
@@ -193,7 +193,7 @@ fn counts_grpc_messages(filters: &NodeRef<'_>) -> Option<bool> {
     Some(counts)
 }
 
-/// The field that makes a connection manager log requests before they end.
+/// Returns the field that makes a connection manager log requests before they end.
 fn early_logging<'a>(manager: &NodeRef<'a>) -> Option<NodeRef<'a>> {
     let places = [manager.get("access_log_options"), Some(manager.clone())];
     let mut fields = places.iter().flatten().flat_map(|place| EARLY_LOGGING.map(|field| place.get(field)));

@@ -28,7 +28,7 @@ pub enum Rule {
     Attachment,
     /// Several workers would count the same requests.
     CountedTwice,
-    /// No service is configured, or more than one.
+    /// No service is configured, or more than one service.
     Service,
     /// Worker and service have different `vm_id`s.
     VmId,
@@ -69,23 +69,23 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// An error at a place.
+    /// Creates an error about the value at a place.
     pub fn error(place: &NodeRef<'_>, rule: Rule, message: impl Into<String>) -> Self {
         Self::new(place, Severity::Error, rule, message.into())
     }
 
-    /// A warning at a place.
+    /// Creates a warning about the value at a place.
     pub fn warning(place: &NodeRef<'_>, rule: Rule, message: impl Into<String>) -> Self {
         Self::new(place, Severity::Warning, rule, message.into())
     }
 
-    /// An error or a warning at a place.
+    /// Creates an error or a warning about the value at a place.
     pub fn new(place: &NodeRef<'_>, severity: Severity, rule: Rule, message: String) -> Self {
         let (file, at, path) = (place.document.file.clone(), place.node.at, place.path());
         Self { file, at, severity, rule, message, path }
     }
 
-    /// An error or a warning about a whole file.
+    /// Creates an error or a warning about a whole file.
     pub fn of_file(file: String, severity: Severity, rule: Rule, message: String) -> Self {
         Self { file, at: Position::default(), severity, rule, message, path: String::new() }
     }

@@ -37,13 +37,13 @@ pub fn documents(file: &str, root: Node) -> Result<Vec<Document>, YamlError> {
     }
 }
 
-/// Whether a document is a bootstrap of Envoy.
+/// Returns whether a document is a bootstrap of Envoy.
 pub fn is_bootstrap(root: &Node) -> bool {
     let sections = ["static_resources", "dynamic_resources", "bootstrap_extensions", "admin", "stats_sinks"];
     kind(root).is_none() && sections.iter().any(|section| root.get(section).is_some())
 }
 
-/// The `kind` of a Kubernetes manifest; `None` for other documents.
+/// Returns the `kind` of a Kubernetes manifest; `None` for other documents.
 pub fn kind(root: &Node) -> Option<&str> {
     root.get("api_version")?;
     root.get("kind")?.text()
@@ -157,8 +157,8 @@ fn with_bootstrap(mut root: Node) -> Result<Node, YamlError> {
     Ok(root)
 }
 
-/// A text that identifies the proxies that an Istio manifest selects: its namespace, and its labels or target
-/// references.
+/// Returns a text that identifies the proxies that an Istio manifest selects. The text consists of the
+/// namespace, and the labels or target references.
 fn selection(spec: &NodeRef<'_>, labels: &str) -> String {
     let namespace = spec.document.root.get("metadata.namespace").and_then(Node::text).unwrap_or_default();
     let selector = spec.get(labels).or_else(|| spec.get("target_refs"));

@@ -7,7 +7,7 @@ use crate::yaml::node_ref::NodeRef;
 /// A plugin that runs one of Tributary's modules.
 #[derive(Clone, Debug)]
 pub struct ConfiguredPlugin<'a> {
-    /// Envoy's `PluginConfig`, or the part of a manifest that becomes one.
+    /// Envoy's `PluginConfig`, or the part of a manifest from which a `PluginConfig` is created.
     pub place: NodeRef<'a>,
     /// The module that the plugin runs.
     pub module: ModuleKind,
@@ -76,7 +76,7 @@ pub enum Configuration<'a> {
 /// The failure policy of a plugin, and where it is configured.
 #[derive(Clone, Debug)]
 pub struct FailureHandling<'a> {
-    /// The policy.
+    /// The failure policy.
     pub policy: FailurePolicy,
     /// The field that sets the policy, or the plugin if no field does.
     pub place: NodeRef<'a>,
@@ -91,7 +91,7 @@ pub enum FailurePolicy {
     Closed,
     /// New requests bypass the plugin.
     Open,
-    /// All requests bypass the plugin, including open ones.
+    /// All requests bypass the plugin, including open requests.
     FailOpen,
     /// Envoy replaces the VM.
     Reload,
@@ -105,33 +105,33 @@ pub enum FailurePolicy {
 pub struct TrafficPath {
     /// The connection manager, or the manifest's selection.
     pub through: String,
-    /// Istio's context (`SIDECAR_INBOUND`, …); `None` for any.
+    /// Istio's context, such as `SIDECAR_INBOUND`; `None` for any context.
     pub context: Option<String>,
 }
 
 impl<'a> ConfiguredPlugin<'a> {
-    /// Whether the plugin is the service, at an extension point where a service works.
+    /// Returns whether the plugin is the service, at an extension point where a service works.
     pub fn is_service(&self) -> bool {
         self.module == ModuleKind::Service && self.extension_point.is_for_services()
     }
 
-    /// The configured value at a path such as `flush.interval`, or the closest value
-    /// ([`Configuration::nearest`]); the plugin if it has no readable configuration.
+    /// Returns the configured value at a path such as `flush.interval`, or the closest value
+    /// ([`Configuration::nearest`]). Returns the plugin if it has no readable configuration.
     pub fn place_of(&self, path: &str) -> NodeRef<'a> {
         self.configuration.nearest(path).unwrap_or_else(|| self.place.clone())
     }
 }
 
 impl ExtensionPoint {
-    /// Whether a plugin at this extension point runs on the main thread and sees no traffic.
+    /// Returns whether a plugin at this extension point runs on the main thread and sees no traffic.
     pub fn is_for_services(self) -> bool {
         matches!(self, Self::Bootstrap { .. } | Self::StatSink)
     }
 }
 
 impl FailurePolicy {
-    /// The policy with this name in Envoy's or Istio's configuration; [`Self::Closed`] for `None` and
-    /// unknown names.
+    /// Returns the policy with this name in Envoy's or Istio's configuration; [`Self::Closed`] for `None`
+    /// and unknown names.
     pub fn named(name: Option<&str>) -> Self {
         match name {
             Some("FAIL_OPEN") => Self::Open,
@@ -142,8 +142,9 @@ impl FailurePolicy {
 }
 
 impl<'a> Configuration<'a> {
-    /// The value at a path such as `flush.interval`, or the closest one: the last value on the path that
-    /// exists, or the text that contains the configuration. `None` if there is no readable configuration.
+    /// Returns the value at a path such as `flush.interval`. If there is no such value, returns the last
+    /// value on the path that exists, or the text that contains the configuration. Returns `None` if there
+    /// is no readable configuration.
     pub fn nearest(&self, path: &str) -> Option<NodeRef<'a>> {
         match self {
             Self::Struct(value) => Some(value.nearest(path)),
@@ -154,7 +155,7 @@ impl<'a> Configuration<'a> {
 }
 
 impl ModuleKind {
-    /// The name of the module's file.
+    /// Returns the name of the module's file.
     pub fn file(self) -> &'static str {
         match self {
             Self::Worker => "worker_filter.wasm",
@@ -164,13 +165,13 @@ impl ModuleKind {
         }
     }
 
-    /// Whether the module is a worker filter.
+    /// Returns whether the module is a worker filter.
     pub fn is_worker(self) -> bool {
         matches!(self, Self::Worker | Self::FullWorker)
     }
 
-    /// The module of a plugin, by the source of its code, its name and its extension point; `None` if the
-    /// plugin is not Tributary's.
+    /// Returns the module of a plugin, derived from the source of its code, its name and its extension
+    /// point. Returns `None` if the plugin is not Tributary's.
     pub fn identify(code: Option<&str>, name: &str, point: Option<ExtensionPoint>) -> Option<Self> {
         let is_ours = code.is_some_and(|code| code.contains("tributary"));
         match file_of(code).as_str() {
@@ -188,14 +189,14 @@ impl ModuleKind {
     }
 }
 
-/// The last part of a path or URL, without version or query; hyphens become underscores.
+/// Returns the last part of a path or URL, without version or query; hyphens become underscores.
 fn file_of(code: Option<&str>) -> String {
     let file = code.unwrap_or_default().rsplit('/').next().unwrap_or_default();
     file.split(['@', ':', '?']).next().unwrap_or_default().replace('-', "_")
 }
 
 impl TrafficPath {
-    /// Whether the same request can be on both traffic paths.
+    /// Returns whether the same request can be on both traffic paths.
     pub fn overlaps(&self, other: &Self) -> bool {
         let contexts_meet = match (&self.context, &other.context) {
             (Some(one), Some(other)) => one == other,

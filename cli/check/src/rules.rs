@@ -31,7 +31,7 @@ struct AcceptedPlugins<'a> {
     consoles: Vec<(&'a ConfiguredPlugin<'a>, ConsoleConfig)>,
 }
 
-/// All findings about a deployment.
+/// Returns all findings about a deployment.
 pub fn judge(deployment: &Deployment<'_>) -> Vec<Finding> {
     let plugins = &deployment.inventory.plugins;
     let mut accepted = AcceptedPlugins::default();

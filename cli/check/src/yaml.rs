@@ -76,33 +76,33 @@ pub fn embedded(holder: &Node) -> Result<Node, YamlError> {
 }
 
 impl Node {
-    /// The entries of a mapping; empty for other values.
+    /// Returns the entries of a mapping; empty for other values.
     pub fn entries(&self) -> &[(String, Self)] {
         if let YamlValue::Map(entries) = &self.value { entries } else { &[] }
     }
 
-    /// The items of a list; empty for other values.
+    /// Returns the items of a list; empty for other values.
     pub fn items(&self) -> &[Self] {
         if let YamlValue::List(items) = &self.value { items } else { &[] }
     }
 
-    /// The entry of a key in snake case. Like protobuf, it also accepts the key in camel case.
+    /// Returns the entry of a key in snake case. Like protobuf, it also accepts the key in camel case.
     pub fn entry(&self, key: &str) -> Option<&(String, Self)> {
         self.entries().iter().find(|(name, _)| is_key(name, key))
     }
 
-    /// The value at a path of keys, such as `metadata.name`.
+    /// Returns the value at a path of keys, such as `metadata.name`.
     pub fn get(&self, path: &str) -> Option<&Self> {
         path.split('.').try_fold(self, |node, key| node.entry(key).map(|(_, value)| value))
     }
 
-    /// The mutable value of a key.
+    /// Returns the mutable value of a key.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         let YamlValue::Map(entries) = &mut self.value else { return None };
         entries.iter_mut().find(|(name, _)| is_key(name, key)).map(|(_, value)| value)
     }
 
-    /// The text of a scalar.
+    /// Returns the text of a scalar.
     pub fn text(&self) -> Option<&str> {
         if let YamlValue::Scalar(text, _) = &self.value { Some(text) } else { None }
     }
@@ -114,7 +114,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Parses every document of a text; `place` gives the position of a part of the text in its file.
+/// Parses every document of a text. `place` converts a position in the text to the position in its file.
 fn parse(text: &str, place: impl Fn(Position) -> Position) -> Result<Vec<Node>, YamlError> {
     let failed = |error: &ScanError| YamlError {
         at: place(position(error.marker())),
@@ -140,7 +140,7 @@ fn node(yaml: MarkedYaml<'_>, place: &impl Fn(Position) -> Position) -> Node {
         }
         YamlData::Tagged(_, tagged) => return node(*tagged, place),
         YamlData::Representation(text, style, _) => YamlValue::Scalar(text.into_owned(), style),
-        // Only parsers that resolve types and aliases without a target produce these.
+        // A parser produces these nodes only if it resolves types, or if an alias has no target.
         YamlData::Value(_) | YamlData::Alias(_) | YamlData::BadValue => {
             YamlValue::Scalar(String::new(), ScalarStyle::Plain)
         }
@@ -152,7 +152,7 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
 }
 
-/// Whether `name` is `key`, which is in snake case, or the same key in camel case.
+/// Returns whether `name` is `key`, which is in snake case, or the same key in camel case.
 fn is_key(name: &str, key: &str) -> bool {
     let underscore = |letter: char| letter.is_ascii_uppercase().then_some('_');
     let snake =

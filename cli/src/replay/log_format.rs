@@ -1,4 +1,5 @@
-//! Recognises the application log lines of Envoy in a log, by their format from the first byte of the line.
+//! Recognises the application log lines of Envoy in a log. A line must have the format of such a line from
+//! its first byte.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -23,8 +24,8 @@ pub(crate) enum LogFormat {
         message: (String, Pattern),
         others: BTreeMap<String, Regex>,
     },
-    /// Any JSON object whose values, except for the message, are only what Envoy writes into application
-    /// logs, never what an access log contains.
+    /// Any JSON object. Besides the message, all its values must be of the kinds that Envoy writes into
+    /// application logs; an access log has other values.
     AnyJson,
 }
 
@@ -98,8 +99,9 @@ fn object(line: &str) -> Option<Map<String, Value>> {
     line.starts_with('{').then(|| serde_json::from_str(line).ok())?
 }
 
-/// Returns the message of a JSON object if one value is the level `warning`, and every further value is what
-/// Envoy writes into application logs: a time, a number, a source file or the name of the logger.
+/// Returns the message of a JSON object if one of its values is the level `warning`, and if Envoy writes
+/// values like its other values into application logs: a time, a number, a source file or the name of the
+/// logger.
 fn message_of_any_json(line: &str) -> Option<String> {
     static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let time = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?";

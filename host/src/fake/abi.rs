@@ -306,14 +306,14 @@ fn number(result: Result<(), Status>) -> u32 {
 /// # Safety
 /// `data` points to `size` bytes.
 unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
-    // SAFETY: required above.
+    // SAFETY: the caller guarantees this, as required above.
     if size == 0 { &[] } else { unsafe { slice::from_raw_parts(data, size) } }
 }
 
 /// # Safety
-/// The same as for [`bytes`].
+/// The caller must guarantee the same as for [`bytes`].
 unsafe fn text(data: *const u8, size: usize) -> String {
-    // SAFETY: required above.
+    // SAFETY: the caller guarantees this, as required above.
     String::from_utf8_lossy(unsafe { bytes(data, size) }).into_owned()
 }
 

@@ -37,7 +37,7 @@ pub fn advance(time: Duration) {
     with(|host| host.now_unix_nano = host.now_unix_nano.saturating_add(time));
 }
 
-/// Appends an item to a queue, as a plugin in any VM can.
+/// Appends an item to a queue. Any plugin in the process can do this.
 ///
 /// # Errors
 /// No service has registered the queue.
@@ -48,7 +48,7 @@ pub fn enqueue(queue: &str, item: &[u8]) -> Result<(), Status> {
     })
 }
 
-/// Removes the first item of a queue, as a plugin in any VM can.
+/// Removes the first item of a queue. Any plugin in the process can do this.
 ///
 /// # Errors
 /// No service has registered the queue, or the queue is empty.

@@ -30,7 +30,7 @@ struct FakeQueue {
 }
 
 impl FakeQueues {
-    /// Creates a queue, or makes the VM the consumer of an existing one.
+    /// Creates a queue, or makes the VM the consumer of an existing queue.
     pub fn register(&mut self, name: &str, vm: &str) -> u32 {
         if let Ok(token) = self.resolve(name) {
             if let Ok(queue) = self.queue(token) {

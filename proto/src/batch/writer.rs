@@ -47,7 +47,7 @@ impl BatchWriter {
     }
 
     /// Appends a series with its exemplars ([`Series`](super::Series)). If the series did not fit into the
-    /// current batch, returns that batch and starts the next one with the series.
+    /// current batch, returns that batch and starts the next batch with the series.
     pub fn push(
         &mut self,
         attributes: &[u8],

@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    /// Converts a value as Envoy does.
+    /// Converts a value in the same way as Envoy.
     fn wire(value: &Value) -> prost_types::Value {
         let kind = match value {
             Value::Null => Kind::NullValue(0),

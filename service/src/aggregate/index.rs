@@ -3,11 +3,12 @@
 
 use hashbrown::HashTable;
 
-/// The initial capacity.
+/// The initial capacity, in entries.
 const CAPACITY_MIN: usize = 64;
 /// The number of rows that each insertion moves to the new table. A new table has room for twice as many
-/// entries as places, so two moves each would just suffice before the table is full. Room is by places,
-/// not by rows: removed entries leave tombstones, so a table may be full with few rows in many places.
+/// entries as there are places, so two moves for each insertion would just suffice before the table is
+/// full. Its size depends on the places and not on the rows: removed entries leave tombstones, so a table
+/// can be full with few rows in many places.
 const MOVES: usize = 4;
 
 /// The index: places of rows by hashes, in two tables while it grows.
@@ -88,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// A hash with many collisions.
+    /// Returns a hash with many collisions.
     fn hash(key: u64) -> u64 {
         (key % 97).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
@@ -137,7 +138,7 @@ mod tests {
             keys[place] = Some(key);
             index.insert(spread(key), place, keys.len(), |place| keys[place].map(spread));
             passing.push_back(place);
-            // The last series stay.
+            // The last series are not removed.
             if passing.len() > 10 && key < 7 * FLOOD {
                 let place = passing.pop_front().unwrap();
                 index.remove(spread(keys[place].take().unwrap()), place);

@@ -28,8 +28,8 @@ impl Metrics {
         self.0.get(origin as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the place of a metric, and adds the metric if there is room; `None` if there is not. A
-    /// linear search is enough: there are few metrics, and all series of a group share them.
+    /// Returns the place of a metric. Adds the metric if it is new; returns `None` if there is no room for
+    /// it. A linear search is enough: there are few metrics, and all series of a group share them.
     pub(super) fn place(&mut self, origin: MetricOrigin, metric: &Metric, hasher: &Hasher) -> Option<usize> {
         let metrics = self.0.get_mut(origin as usize)?;
         let known = metrics.iter().position(|present| present.metric == *metric);

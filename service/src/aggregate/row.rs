@@ -17,7 +17,7 @@ pub const DESTINATIONS_CAPACITY: usize = 16;
 pub struct DestinationId {
     /// The number of the destination, from 0; less than [`DESTINATIONS_CAPACITY`].
     pub number: usize,
-    /// The index among the destinations with delta temporality; `None` if this one is cumulative.
+    /// The index among the destinations with delta temporality; `None` if this destination is cumulative.
     pub delta: Option<usize>,
 }
 
@@ -34,15 +34,15 @@ pub struct Row {
     pub(super) attributes: Rc<[u8]>,
     /// The time from which the series counts, in Unix nanoseconds.
     start_unix_nano: u64,
-    /// The value that it counted since `start_unix_nano`.
+    /// The value that the series has counted since `start_unix_nano`.
     point: Point,
-    /// The time of its last update or, if it has ended, when it was found idle.
+    /// The time of the last update or, if the series has ended, the time at which it was found idle.
     changed_unix_nano: u64,
-    /// Whether the series was found idle. It then counts nothing more, and its end is exported.
+    /// Whether the series was found idle. An idle series counts nothing more, and its end is exported.
     has_ended: bool,
-    /// The destinations to which its current value was sent.
+    /// The destinations to which the current value was sent.
     sent: DestinationSet,
-    /// The destinations that have its current value or its end.
+    /// The destinations that have confirmed the current value or the end of the series.
     confirmed: DestinationSet,
     /// The delta state, one item for each destination with delta temporality.
     deltas: Box<[Delta]>,
@@ -51,9 +51,10 @@ pub struct Row {
 
 /// The exemplar of a row. All destinations share it, and each of them gets it once.
 ///
-/// A greater exemplar replaces it, and so does any newer one after one destination has confirmed it. So
-/// the most frequent exporter gets the greatest exemplar since its last export; other destinations get
-/// the greatest since any export: they may miss some, but a destination that is down delays no other.
+/// A greater exemplar replaces the kept exemplar. After one destination has confirmed the kept exemplar,
+/// any newer exemplar replaces it. So the destination with the most frequent exports gets the greatest
+/// exemplar since its last export. Other destinations may miss some exemplars, but a destination that is
+/// down delays no other destination.
 #[derive(Clone, Copy, Debug)]
 struct KeptExemplar {
     exemplar: Exemplar,
@@ -80,7 +81,7 @@ struct Delta {
 pub struct DeltaBaseline {
     /// The cumulative value that the destination has confirmed.
     pub value: u64,
-    /// The end of its last confirmed window, in Unix nanoseconds.
+    /// The end of the last confirmed window, in Unix nanoseconds.
     pub end_unix_nano: u64,
 }
 
@@ -101,7 +102,7 @@ struct DestinationSet(u16);
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(size_of::<Option<Row>>() == 64, "there may be a million rows");
 
-// Reading a row.
+// Functions that read a row.
 impl Row {
     /// Returns the point that a destination gets in an export at this time; `None` if it gets no point.
     pub fn point(&self, destination: DestinationId, time_unix_nano: u64) -> Option<DataPoint<'_>> {
@@ -124,7 +125,7 @@ impl Row {
                 point.value = Some(Cow::Owned(self.point.since(baseline)));
             }
         } else if self.has_ended {
-            // The end must not be later: the series may start again from that time.
+            // The end of the series must not have a later time: the series may start again from this time.
             point.time_unix_nano = self.changed_unix_nano.max(self.start_unix_nano);
             point.value = None;
         }
@@ -137,7 +138,7 @@ impl Row {
     }
 }
 
-// Counting.
+// Functions that change the value of a row.
 impl Row {
     pub(super) fn new(attributes: Rc<[u8]>, kind: &Kind, start_unix_nano: u64, deltas: usize) -> Self {
         Self {
@@ -203,7 +204,8 @@ impl Row {
         (self.has_ended && self.confirmed.has_all(destinations)).then_some(self.changed_unix_nano)
     }
 
-    /// Keeps the greater of the old and the new exemplar; the new one if a destination has confirmed the old.
+    /// Keeps the greater of the old and the new exemplar. If a destination has confirmed the old exemplar,
+    /// keeps the new exemplar.
     fn offer(&mut self, exemplar: Exemplar) {
         let stays =
             |kept: &KeptExemplar| kept.confirmed == DestinationSet::default() && kept.exemplar >= exemplar;
@@ -229,7 +231,7 @@ impl Row {
     }
 }
 
-// Exports.
+// Functions that record exports of a row.
 impl Row {
     /// Marks the update and the exemplar of the row as sent to a destination.
     pub(super) fn mark_sent(&mut self, destination: DestinationId, time_unix_nano: u64) {
@@ -292,7 +294,8 @@ impl Row {
         }
     }
 
-    /// Returns what a destination with delta temporality has confirmed of a counter, if anything.
+    /// Returns what a destination with delta temporality has confirmed of a counter; `None` if it has
+    /// confirmed nothing.
     pub(super) fn baseline(&self, destination: DestinationId) -> Option<DeltaBaseline> {
         let delta = self.deltas.get(destination.delta?)?;
         let Some(Point::Counter(value)) = delta.baseline else { return None };

@@ -101,7 +101,8 @@ impl Table {
     }
 
     /// Makes the deltas of a counter in shared data continue from `baseline` for a destination with delta
-    /// temporality. Limits its end to the start of the table, as no exported point has a later timestamp.
+    /// temporality. The end of the baseline is limited to the start of the table, because no exported point
+    /// has a later timestamp.
     pub fn resume(
         &mut self,
         metric: &Metric,
@@ -136,7 +137,8 @@ impl Table {
         self.metrics.of(MetricOrigin::Workers).iter().map(|metric| metric.rows.len()).sum()
     }
 
-    /// Checks up to `rows_max` rows: ends idle series, and removes those whose end all have confirmed.
+    /// Checks up to `rows_max` rows. Ends idle series, and removes series whose end all destinations have
+    /// confirmed.
     pub fn sweep(&mut self, rows_max: usize, now_unix_nano: u64) {
         let Some(idle_ns) = self.limits.idle_ns else { return };
         let now_unix_nano = self.timeline.advance(now_unix_nano);
@@ -176,13 +178,15 @@ impl Table {
         }
         let start_unix_nano = self.epoch_unix_nano;
         let new = NewRow { series_max: self.limits.series_max, deltas: self.limits.deltas, start_unix_nano };
-        // Only one row of a series counts its observations: that of the first metric that can have deltas.
+        // Only one row of a series counts the observations: the row of the first metric that can have
+        // deltas.
         let has_deltas = |metric: &Metric| metric.kind != Kind::UpDownCounter;
         let carrier = group.metrics.iter().position(has_deltas).unwrap_or(0);
         for Series { attributes, observations, points, exemplars } in group.series {
             let mut exemplars = exemplars.into_iter().peekable();
             let hash = self.hasher.hash_one(&*attributes);
-            // Allocated once for all metrics of the group, and only if the series is new to one of them.
+            // The attributes are allocated once for all metrics of the group, and only if the series is new
+            // for one of these metrics.
             let mut shared: Option<Rc<[u8]>> = None;
             for (number, (place, point)) in places.iter().zip(points).enumerate() {
                 let exemplar = exemplars.next_if(|(of, _)| *of == number).map(|(_, exemplar)| exemplar);

@@ -19,8 +19,8 @@ impl Timeline {
         Self { exports: vec![start_unix_nano; destinations], last_update: start_unix_nano, step_ns }
     }
 
-    /// Returns the timestamp of an export at `now_unix_nano`: never before an update or the last export,
-    /// and at least one step after the last export if a cycle begins.
+    /// Returns the timestamp of an export at `now_unix_nano`. It is never before an update or the last
+    /// export. If a cycle begins, it is at least one step after the last export.
     pub(super) fn export_time(&self, destination: usize, begins_cycle: bool, now_unix_nano: u64) -> u64 {
         let Some(last) = self.exports.get(destination) else { return now_unix_nano };
         let earliest = if begins_cycle { last.saturating_add(self.step_ns) } else { *last };
@@ -39,8 +39,8 @@ impl Timeline {
         self.exports.iter().copied().max().unwrap_or(0)
     }
 
-    /// Advances to the time of an update, and returns it: the clock's time, but not before the last
-    /// update or any export.
+    /// Advances to the time of an update, and returns this time. It is the clock's time, but never earlier
+    /// than the last update or any export.
     pub(super) fn advance(&mut self, now_unix_nano: u64) -> u64 {
         self.last_update = self.last_update.max(now_unix_nano).max(self.last_export());
         self.last_update

@@ -40,7 +40,8 @@ impl ExportCheckpoint {
         Self { key: format!("tributary.exported.{destination}"), saved: Vec::new() }
     }
 
-    /// Writes what the destination has confirmed, unless nothing changed. The next call retries a failure.
+    /// Writes what the destination has confirmed, unless nothing has changed. If the write fails, the next
+    /// call retries it.
     pub fn save<'a>(&mut self, baselines: impl Iterator<Item = (&'a [u8], DeltaBaseline)>) {
         let mut bytes = Vec::new();
         for (attributes, DeltaBaseline { value, end_unix_nano }) in baselines.take(COUNTERS_MAX) {
@@ -61,8 +62,8 @@ impl ExportCheckpoint {
 }
 
 impl CounterBaselines {
-    /// Returns what the destination has confirmed of the series with these attributes, if anything.
-    /// Ignores an incomplete counter at the end of the bytes.
+    /// Returns what the destination has confirmed of the series with these attributes; `None` if it has
+    /// confirmed nothing. Ignores an incomplete counter at the end of the bytes.
     pub fn get(&self, attributes: &[u8]) -> Option<DeltaBaseline> {
         let mut rest = self.0.as_slice();
         loop {

@@ -10,14 +10,14 @@ use super::{load, save};
 /// The key of the instance. Its value is the start time (8 bytes, little-endian), then the id.
 const KEY: &str = "tributary.instance";
 
-/// How far in the future a stored time may be. Clocks are set back by less, so a later time comes from a
-/// clock that was wrong, or from another plugin, and is ignored.
+/// How far in the future a stored time may be. Clocks are set back by less than this. So a later time comes
+/// from a clock that was wrong, or from another plugin, and is ignored.
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 /// The identity of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Unique among all processes.
+    /// The id, which is unique among all processes.
     pub id: String,
     /// When the first service of the process started, in Unix nanoseconds.
     pub started_unix_nano: u64,
@@ -29,8 +29,9 @@ pub fn is_plausible(unix_nano: u64, now_unix_nano: u64) -> bool {
 }
 
 impl Instance {
-    /// Returns the stored instance of this process, or creates and stores one that starts now. Envoy tries a
-    /// configuration in a canary VM first, so usually the canary VM creates the instance.
+    /// Returns the stored instance of this process. If there is none, creates and stores an instance that
+    /// starts now. Envoy tries a configuration in a canary VM first, so usually the canary VM creates the
+    /// instance.
     ///
     /// If a stored time is not plausible, the process gets a new id: under the old id, no point may be
     /// older than the latest exported time.

@@ -15,7 +15,7 @@ pub struct ProducerPosition {
     pub producer: u64,
     /// The sequence number of the batch.
     pub sequence: u64,
-    /// The number of observations in all batches of the producer up to and including this one.
+    /// The number of observations in all batches of the producer up to and including this batch.
     pub observations: u64,
 }
 
@@ -35,8 +35,8 @@ pub fn save_counter_keys(keys: &[String]) -> bool {
 impl ProducerPosition {
     /// Reads the position from a slot; each producer has one slot. `None` means that it was never written.
     ///
-    /// # Errors If Envoy withholds the value, or if it is not a position, such as the value of another
-    /// plugin.
+    /// # Errors
+    /// Envoy withholds the value, or the value is not a position, such as the value of another plugin.
     pub fn load(slot: usize) -> Result<Option<Self>, Status> {
         let Some((bytes, _)) = HostSharedData.get(&key(slot))? else { return Ok(None) };
         let (&[producer, sequence, observations], []) = bytes.as_chunks() else {

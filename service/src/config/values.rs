@@ -1,4 +1,4 @@
-//! The section `values`: what the service fetches and shares with all workers.
+//! The section `values`: the values that the service fetches and shares with all workers.
 
 use std::time::Duration;
 
@@ -16,13 +16,15 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The default timeout. It is better to ask a token endpoint again than to wait longer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Long enough for one or two attempts, short enough for tokens that are valid for a minute.
+/// The default `refresh_before`: long enough for one or two attempts, and short enough for tokens that are
+/// valid for a minute.
 const REFRESH_BEFORE: Duration = Duration::from_secs(10);
 
 const KEEP_ON_FAILURE: Duration = Duration::from_secs(600);
 const KEEP_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// The default `max_bytes`: the size of a header that servers accept by default, minus its name.
+/// The default `max_bytes`: the maximum size of a header in the default configuration of servers, without
+/// the header's name.
 const MAX_BYTES: u64 = 8_000;
 
 pub(super) fn read(root: &mut Section<'_>) -> Vec<ValueConfig> {

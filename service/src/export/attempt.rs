@@ -1,12 +1,13 @@
 //! The time of the next attempt to send a request, or the time until which its response is awaited. Both
-//! adapt to a wall clock that is set.
+//! times are adjusted if the wall clock is set.
 
 use std::time::Duration;
 
 use tributary_proto::duration::as_ns;
 
-/// The longest plausible time between two readings of the clock, which each tick reads. If they differ by
-/// more, the clock was set forward or the process stood still: no response can have arrived in that time.
+/// The longest plausible time between two readings of the clock. Each tick reads the clock. If two readings
+/// differ by more, the clock was set forward or the process stood still: no response can have arrived in
+/// that time.
 const LEAP: Duration = Duration::from_secs(10);
 
 /// An attempt to send something.

@@ -1,5 +1,5 @@
-//! The compression of a request's body, part by part: compressing all of it at once would block Envoy's main
-//! thread for too long.
+//! The compression of a request's body, part by part: compressing the whole body at once would block
+//! Envoy's main thread for too long.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use miniz_oxide::deflate::core::{
 };
 use prost::encoding::{decode_varint, encode_varint};
 
-/// The fastest level that compresses.
+/// The fastest level of deflate that compresses at all.
 const DEFLATE_LEVEL: i32 = 1;
 /// Selects raw deflate, without the header and checksum of zlib.
 const NO_ZLIB: i32 = 0;
@@ -18,7 +18,8 @@ const NO_ZLIB: i32 = 0;
 /// 2.3).
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 
-/// The CRC of gzip, with a table of 1 KiB: faster tables are larger than the rest of gzip in the module.
+/// The CRC of gzip, with a table of 1 KiB: tables for a faster CRC are larger than the rest of gzip in the
+/// module.
 static GZIP_CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// The compression of a body.

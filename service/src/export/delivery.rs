@@ -1,15 +1,15 @@
-//! The delivery to one destination: when to send, from which position in the table, and what a response
-//! changes. A delivery reads no clock and sends nothing: callers pass the time and the events.
+//! The delivery to one destination: it decides when to send, from which position in the table, and what a
+//! response changes. A delivery reads no clock and sends nothing: callers pass the time and the events.
 //!
-//! A cycle sends the whole table in slices, with one call in flight. [`due`](Delivery::due) returns the
-//! position to send from, if it is time. Then exactly one of [`sent`](Delivery::sent),
-//! [`failed`](Delivery::failed) and [`proceed`](Delivery::proceed) is called. After `sent` follows
-//! exactly one of [`accepted`](Delivery::accepted), [`failed`](Delivery::failed),
-//! [`dropped`](Delivery::dropped), [`proceed`](Delivery::proceed) for a rejected slice, or, if no
-//! response arrives, a later `due` that returns the same slice.
+//! A cycle sends the whole table in slices, with one call in flight. If it is time to send,
+//! [`due`](Delivery::due) returns the position to send from. Then the caller calls exactly one of
+//! [`sent`](Delivery::sent), [`failed`](Delivery::failed) and [`proceed`](Delivery::proceed). After `sent`,
+//! the caller calls exactly one of [`accepted`](Delivery::accepted), [`failed`](Delivery::failed),
+//! [`dropped`](Delivery::dropped) and, for a rejected slice, [`proceed`](Delivery::proceed). If no response
+//! arrives, a later `due` returns the same slice.
 //!
-//! The table keeps what was not confirmed, so no requests are queued: a retried slice is encoded again,
-//! with newer data.
+//! No requests are queued, because the table keeps all data that was not confirmed: a retried slice is
+//! encoded again, with newer data.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Delivery {
     timeout: Duration,
     backoff: Backoff,
     attempt: Attempt,
-    /// The position at which the slice starts that is in flight or due.
+    /// The start of the slice that is in flight or due.
     at: Cursor,
     cycle_start_unix_nano: u64,
     failures: u32,
@@ -72,9 +72,9 @@ impl Delivery {
         std::mem::take(&mut self.failures)
     }
 
-    /// Records that the slice must be sent again, because Envoy rejected the call or the collector asks
-    /// for it. Returns the number of failures in a row and the wait: the longer of the backoff and the
-    /// time that the collector asked for.
+    /// Records that the slice must be sent again, because Envoy rejected the call or the collector asks for
+    /// a retry. Returns the number of failures in a row and the wait before the retry: the backoff, or the
+    /// time that the collector asked for if that is longer.
     pub fn failed(&mut self, now_unix_nano: u64, asked: Option<Duration>, jitter: u64) -> (u32, Duration) {
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.wait(self.failures, jitter).max(asked.unwrap_or_default());

@@ -52,8 +52,8 @@ pub enum AmbiguousAction {
 }
 
 impl DestinationConfig {
-    /// Returns the headers of requests: the configured headers, and those of the encoding and the
-    /// compression unless a configured header has the same name.
+    /// Returns the headers of requests: the configured headers, and the headers for the encoding and the
+    /// compression. A configured header replaces such a header of the same name.
     pub fn request_headers(&self) -> Vec<(String, String)> {
         let own = [
             ("content-type", Some(self.encoding.content_type())),
@@ -76,8 +76,8 @@ impl DestinationConfig {
         let Self { name, encoding, cluster, authority, .. } = self;
         let mut attributes =
             vec![text("otel.component.name", name), text("otel.component.type", encoding.component_type())];
-        // Envoy does not expose the address of a cluster; an authority other than the cluster's name is an
-        // address.
+        // Envoy does not expose the address of a cluster. An authority that is not the cluster's name is
+        // used as the address.
         if authority != cluster {
             let address = authority.rsplit_once(':').map_or(authority.as_str(), |(address, _)| address);
             attributes.push(text("server.address", address));
@@ -86,8 +86,8 @@ impl DestinationConfig {
     }
 }
 
-/// Returns a name as a part of a statistic's name: characters that separate parts, in Envoy or where
-/// statistics are sent, become `_`.
+/// Converts a name to a part of a statistic's name: characters that separate parts, either in Envoy or in a
+/// system that receives its statistics, become `_`.
 pub fn statistic_name(name: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
     name.chars().map(|character| if is_plain(character) { character } else { '_' }).collect()

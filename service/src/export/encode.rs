@@ -1,4 +1,4 @@
-//! Encodings: from points to the bytes of a request.
+//! Encodings: convert points to the bytes of a request.
 //!
 //! [`Encoding::part`] encodes the points of some rows with the [`Resource`]: as OTLP (`otlp`, whose
 //! `writer` writes both protobuf and JSON) or as remote write (`remote_write`, whose labels are sorted).
@@ -43,8 +43,8 @@ pub struct Encoded {
 }
 
 impl Encoding {
-    /// Encodes points as a part of a request's body. Only the first part of a body has `first_unix_nano`,
-    /// a timestamp that never decreases from one body to the next, unlike the times of ended series.
+    /// Encodes points as a part of a request's body. `first_unix_nano` is given only for the first part of
+    /// a body. It never decreases from one body to the next, unlike the times of ended series.
     pub fn part(
         self,
         resource: &Resource,
@@ -52,7 +52,7 @@ impl Encoding {
         first_unix_nano: Option<u64>,
     ) -> Encoded {
         match self {
-            // Concatenated protobuf messages are one message with the fields of all.
+            // Concatenated protobuf messages are one message with the fields of all messages.
             Self::OtlpProtobuf => otlp::part(Notation::Protobuf, resource, metrics),
             Self::OtlpJson => otlp::part(Notation::Json, resource, metrics),
             Self::RemoteWrite => remote_write::part(resource, metrics, first_unix_nano),
@@ -94,7 +94,7 @@ impl Encoding {
     }
 
     /// Returns the type of an exporter with this encoding (OpenTelemetry semantic conventions,
-    /// `otel.component.type`, which have none for remote write).
+    /// `otel.component.type`, which do not define a type for remote write).
     pub fn component_type(self) -> &'static str {
         match self {
             Self::OtlpProtobuf => "otlp_http_metric_exporter",

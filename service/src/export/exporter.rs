@@ -1,7 +1,7 @@
 //! The exporter of one destination: writes requests from the table, sends them, and handles the responses.
 //!
-//! On a tick, the delivery decides whether a slice is due; the request grows by [`PART_ROWS`] rows at a
-//! time, within the budget of the callback, and is sent when it is complete. Its response confirms the
+//! On a tick, the delivery decides whether a slice is due. The request for it grows by [`PART_ROWS`] rows
+//! at a time, within the budget of the callback, and is sent when it is complete. The response confirms the
 //! slice, discards it or schedules it again. [`status`] counts and logs each result; [`totals`] counts
 //! results by error type.
 
@@ -50,9 +50,9 @@ pub struct Exporter {
     /// The results of its exports.
     pub status: ExporterStatus,
     flush: Flush,
-    /// What became of the aggregated observations.
+    /// The numbers of exported, dropped and waiting observations.
     pub ledger: Ledger,
-    /// Absent unless the destination has delta temporality.
+    /// The confirmed values of counters; `None` unless the destination has delta temporality.
     checkpoint: Option<ExportCheckpoint>,
 }
 
@@ -74,7 +74,7 @@ pub struct ExportContext<'a> {
 pub enum CycleStart {
     /// A new cycle may start.
     Allowed,
-    /// No new cycle may start; the current one may continue.
+    /// No new cycle may start, but the current cycle may continue.
     Deferred,
 }
 
@@ -92,12 +92,13 @@ struct InFlight {
 #[derive(Clone, Copy, Debug)]
 struct Unconfirmed<'a> {
     status: Option<&'a [u8]>,
-    /// How long the collector asks to wait.
+    /// The time that the collector asks the service to wait before a retry.
     after: Option<Duration>,
     receipt: Receipt,
 }
 
-/// Flushes by their numbers: which one is requested, and which one the current cycle serves.
+/// The numbers of two flushes: the last flush that was requested, and the flush that the current cycle
+/// serves.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flush {
     /// The number of the last flush that the console requested.
@@ -168,7 +169,7 @@ impl Exporter {
         }
     }
 
-    /// Writes at least one part of the request that is due, and more as far as `budget` allows, and sends
+    /// Writes at least one part of the request that is due, and more parts as far as `budget` allows. Sends
     /// the request when it is complete. Returns whether work is left that is due now.
     pub fn export(
         &mut self,
@@ -284,8 +285,8 @@ impl Exporter {
         }
     }
 
-    /// Appends a part to a request. Returns where in the table the next part starts (`None` after the
-    /// last part of a cycle), and whether the request is complete.
+    /// Appends a part to a request. Returns the position in the table at which the next part starts (`None`
+    /// after the last part of a cycle), and whether the request is complete.
     fn write(
         &self,
         request: &mut ExportRequest,

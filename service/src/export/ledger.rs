@@ -1,5 +1,6 @@
 //! The ledger of one destination: each aggregated observation is exported, dropped for a reason, or
-//! waiting. After each callback, the sum of these is exactly the number of aggregated observations.
+//! waiting. After each callback, these three numbers add up to exactly the number of aggregated
+//! observations.
 //!
 //! The ledger is kept in Envoy's statistics, which survive a trap. So a restarted service knows which
 //! observations its predecessor aggregated and never exported.
@@ -10,7 +11,7 @@ use tributary_proto::exports::Export;
 use super::destination::statistic_name;
 use crate::stats::{DropReason, ProcessCounter};
 
-/// The numbers of exported, dropped and waiting observations of one destination.
+/// The numbers of exported, dropped and waiting observations for one destination.
 #[derive(Debug)]
 pub struct Ledger {
     /// The exported observations.
@@ -24,7 +25,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Creates the ledger of the destination with this name, as the previous service left it.
+    /// Creates the ledger of the destination with this name. It continues from the statistics of the
+    /// previous service.
     pub fn define(destination: &str) -> Self {
         let name = |what: &str| format!("tributary_observations_{what}.{}", statistic_name(destination));
         let exported = ProcessCounter::define(&name("exported"));
@@ -65,7 +67,8 @@ impl Ledger {
         aggregated.saturating_sub(self.settled)
     }
 
-    /// Publishes the ledger in the statistics and in `export`. The process has `aggregated` observations.
+    /// Publishes the ledger in the statistics and in `export`. `aggregated` is the number of observations
+    /// that the process has aggregated.
     pub fn publish(&mut self, aggregated: u64, export: &mut Export) {
         let waiting = self.waiting(aggregated);
         self.waiting.set(waiting);

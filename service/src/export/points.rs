@@ -7,7 +7,7 @@ use crate::aggregate::DataPoint;
 /// Points of one metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricPoints<'a> {
-    /// The metric.
+    /// The metric of all points.
     pub metric: &'a Metric,
     /// The temporality of the points. Up-down counters are always cumulative.
     pub temporality: Temporality,

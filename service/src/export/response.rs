@@ -30,7 +30,7 @@ pub struct CollectorResponse {
     pub body: Vec<u8>,
 }
 
-/// What a response means for the request.
+/// How a response is classified: it decides what happens to the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResponseClass {
     /// The collector accepted the request except for `rejected` points, which must not be sent again.
@@ -42,14 +42,14 @@ pub enum ResponseClass {
     },
     /// The request is sent again: its encoding says that the status is retryable, or there is no status.
     Retryable {
-        /// How long the collector asks to wait.
+        /// The time that the collector asks the service to wait before a retry.
         after: Option<Duration>,
-        /// Whether the collector may have accepted the request all the same.
+        /// Whether the collector may have accepted the request in spite of the failure.
         receipt: Receipt,
     },
     /// The collector rejected the request permanently: it responded with any other status.
     Rejected {
-        /// The status.
+        /// The HTTP status of the response.
         status: u16,
     },
 }
@@ -63,10 +63,11 @@ pub enum Receipt {
     Unknown,
 }
 
-/// The start of the body of Envoy's own response if it lost a server before the response (1.36.4, 1.40.0).
+/// The start of the body of Envoy's own response if its connection to the server ended before the server's
+/// response (1.36.4, 1.40.0).
 const RESET: &[u8] = b"upstream connect error or disconnect/reset before headers. reset reason: ";
 
-/// The reset reasons that mean that nothing was sent: no connection, or an open circuit breaker.
+/// The reset reasons for which nothing was sent: no connection, or an open circuit breaker.
 const UNSENT: [&[u8]; 4] =
     [b"remote connection failure", b"local connection failure", b"connection timeout", b"overflow"];
 
@@ -203,7 +204,7 @@ mod tests {
                 "{status:?}"
             );
         }
-        // The encodings classify these statuses differently.
+        // The OTLP encodings and remote write classify these statuses differently.
         for (text, status) in [("500", 500), ("501", 501), ("599", 599)] {
             let response = CollectorResponse { status: Some(text.into()), ..from_server() };
             let expected = [ResponseClass::Rejected { status }, declined.clone()];

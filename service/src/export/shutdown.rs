@@ -12,8 +12,8 @@ use super::resource::Resource;
 use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, Table};
 
-/// The maximum number of bytes of a request, which its last point may exceed: most log pipelines cut lines
-/// above this.
+/// The maximum number of bytes of a request. The last point of the request may exceed it. Most log
+/// pipelines cut lines that are longer.
 const LINE_BYTES: usize = 48 * 1024;
 
 /// The maximum number of lines for one destination: 48 MiB. Points beyond this are only counted.

@@ -1,4 +1,4 @@
-//! A slice of the table as points: as many rows as fit into one part of a request.
+//! A slice of the table, as points: the rows that fit into one part of a request.
 
 use super::encode::SizeHint;
 use super::points::{MetricPoints, Temporality};
@@ -21,11 +21,11 @@ pub struct SliceLimits<'a> {
 /// A part of the table as points.
 #[derive(Debug)]
 pub struct Slice<'a> {
-    /// The points.
+    /// The points, grouped by metric.
     pub metrics: Vec<MetricPoints<'a>>,
     /// The timestamp of the points, in Unix nanoseconds.
     pub time_unix_nano: u64,
-    /// Where the next slice starts; `None` after the last slice.
+    /// The position at which the next slice starts; `None` after the last slice.
     pub next: Option<Cursor>,
     /// Whether the slice ends because it reached `bytes_max`.
     pub is_full: bool,

@@ -19,7 +19,8 @@ use super::slice::{SliceLimits, slice};
 use crate::aggregate::{Cursor, DataPoint, DestinationId, Table};
 use crate::budget::Budget;
 
-/// The number of bytes of [`SNAPSHOT_BYTES_MAX`] reserved for a last part that marks a snapshot as cut.
+/// The part of [`SNAPSHOT_BYTES_MAX`], in bytes, that is reserved for a last part, which marks a snapshot
+/// as cut.
 const END_BYTES_MAX: usize = 32;
 
 /// Writes snapshots, one after the other.
@@ -39,15 +40,16 @@ impl Snapshots {
         Self { size, start_unix_nano: 0, in_progress: None }
     }
 
-    /// Starts a snapshot if the console has requested one since the last was started, and the interval
-    /// has passed. Returns whether a snapshot was started.
+    /// Starts a snapshot if the console has requested a snapshot since the last snapshot was started, and
+    /// if the minimum interval has passed. Returns whether a snapshot was started.
     pub fn start_if_asked(&mut self, now_unix_nano: u64) -> bool {
         if self.in_progress.is_some() {
             return false;
         }
         let asked = counter::read(&mut HostSharedData, ASKED_KEY).ok().flatten();
         let since = now_unix_nano.checked_sub(self.start_unix_nano);
-        // A clock that went backwards must neither block a snapshot nor cause one that nobody asked for.
+        // If the clock goes backwards, this must neither block a snapshot nor cause a snapshot that was not
+        // requested.
         let is_asked = asked.is_some_and(|asked| {
             asked > self.start_unix_nano && asked <= now_unix_nano.saturating_add(SNAPSHOT_INTERVAL_NS)
                 || since.is_none() && asked > 0

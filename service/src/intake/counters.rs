@@ -41,7 +41,7 @@ impl Default for SharedCounters {
 }
 
 impl SharedCounters {
-    /// Registers the key of a counter. Invalid keys, and those beyond the limit, are ignored.
+    /// Registers the key of a counter. Ignores invalid keys, and keys beyond the limit.
     pub fn register(&mut self, key: &str) {
         let keys = &mut self.keys;
         if keys.len() < COUNTERS_MAX && is_key(key) && !keys.iter().any(|known| known == key) {

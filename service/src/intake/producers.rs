@@ -30,19 +30,20 @@ struct Slot {
     last_batch: u64,
 }
 
-/// What the sequence number of a batch means.
+/// The position of a batch among the batches of its producer, according to its sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// The batch is the expected next one, or the first from a producer whose earlier batches are unknown.
+    /// The batch is the expected next batch, or the first batch from a producer whose earlier batches are
+    /// unknown.
     InOrder,
     /// Batches before it are missing.
     AfterGap {
         /// The number of missing batches.
         batches: u64,
-        /// The number of observations in them.
+        /// The number of observations in the missing batches.
         observations: u64,
     },
-    /// The batch arrived before.
+    /// The batch has already arrived.
     Duplicate,
 }
 
@@ -67,7 +68,8 @@ impl Producers {
         }
     }
 
-    /// Registers a batch by its sequence number, and returns what that means.
+    /// Registers a batch by its sequence number, and returns whether it is in order, follows a gap or is a
+    /// duplicate.
     pub fn register(&mut self, batch: &Batch) -> Arrival {
         let Batch { producer, sequence, observed_before, .. } = *batch;
         let observations = observed_before.saturating_add(batch.observations());

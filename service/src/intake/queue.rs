@@ -69,7 +69,7 @@ impl Intake {
         budget: Option<Budget>,
     ) -> bool {
         for taken in 1_usize.. {
-            // The service registered the queue, so a failure means that it is gone.
+            // The service has registered the queue, so a failure means that Envoy no longer has the queue.
             let Ok(Some(item)) = queue.dequeue() else { return false };
             self.take(item, table, stats);
             if budget.is_some_and(|budget| taken >= ITEMS_MAX || budget.is_spent()) {

@@ -1,4 +1,4 @@
-//! The expiry of a value, which the value itself or the response states.
+//! The expiry of a value, from the value itself or from the response.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ pub struct FetchSchedule {
 /// When a value is fetched, and for how long it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchPolicy {
-    /// The time from one fetch to the next, unless the value expires before.
+    /// The time from one fetch to the next, unless the value expires earlier.
     pub every: Duration,
     /// The time that a response may take.
     pub timeout: Duration,
@@ -75,7 +75,8 @@ impl FetchSchedule {
     }
 
     /// Records a fetched value and its expiry, if known. The wait for the next fetch is up to a tenth
-    /// shorter, so that Envoys do not all fetch at once. Returns the number of failures in a row before.
+    /// shorter, so that Envoys do not all fetch at once. Returns the number of failures in a row before
+    /// this fetch.
     pub fn fetched(&mut self, now_unix_nano: u64, expires_unix_nano: Option<u64>, jitter: u64) -> u32 {
         self.fetched_unix_nano = Some(now_unix_nano);
         let FetchPolicy { every, refresh_before, .. } = self.policy;
@@ -195,7 +196,8 @@ mod tests {
             }
             let from = now / SECOND + 1;
             let first = due(&mut schedule, from);
-            // The longest of interval, backoff, and timeout with grace and backoff.
+            // The limit is the longest of three times: the interval, the backoff, and the sum of timeout,
+            // grace and backoff.
             prop_assert!(first.is_some_and(|first| first <= from + 61), "{first:?} from {from} on");
         }
     }

@@ -1,4 +1,4 @@
-//! Where a value is in a response, and whether it is valid.
+//! The location of a value in a response, and the checks of the value.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use tributary_proto::value::is_header_value;
 
 use crate::http_calls::CallError;
 
-/// Where a value is in a response.
+/// The location of a value in a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueSource {
     /// The whole body, trimmed.

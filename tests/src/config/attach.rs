@@ -10,7 +10,7 @@ use super::{EnvoyConfig, WORKER_PLUGIN, path, tree};
 pub const ACCESS_LOGGER: &str = "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 
 const FULL: &str = "target/wasm/worker_filter_full.wasm";
-/// The name of the cluster and of the listener that lead the log stream to the worker filter in
+/// The name of both the cluster and the listener that connect the access logger with the worker filter in
 /// `envoy/log_stream.yaml`.
 const LOG: &str = "tributary_log";
 const CONNECTION_MANAGER: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
@@ -24,8 +24,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Removes the worker filter from the HTTP filters and sends it Envoy's access log instead, as
-    /// `envoy/log_stream.yaml` does; the plugin keeps its configuration.
+    /// Removes the worker filter from the HTTP filters, and sends Envoy's access log to it instead, as in
+    /// `envoy/log_stream.yaml`. The plugin keeps its configuration.
     #[must_use]
     pub fn as_log_stream(self) -> Self {
         self.edit(|document| {
@@ -52,7 +52,7 @@ impl EnvoyConfig {
         self.full_plugin(WORKER_PLUGIN)
     }
 
-    /// As [`EnvoyConfig::full`], for the plugin called `name`.
+    /// Like [`EnvoyConfig::full`], but for the plugin called `name`.
     #[must_use]
     pub fn full_plugin(self, name: &str) -> Self {
         self.module(name, FULL)
@@ -96,8 +96,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Removes the Wasm filter from every list of filters that has one, and passes it to `attach` as an
-    /// access logger, with the node of the list.
+    /// Removes the Wasm filter from every list of filters that has a Wasm filter. Passes the filter to
+    /// `attach` as an access logger, together with the node that has the list.
     fn move_filters(self, list: &str, mut attach: impl FnMut(&mut Value, Value) -> Result<()>) -> Self {
         self.edit(|document| {
             let mut result = Ok(0);
@@ -114,8 +114,8 @@ impl EnvoyConfig {
         })
     }
 
-    /// Returns the configuration of every Wasm plugin called `name` as JSON text; empty for a plugin without
-    /// one.
+    /// Returns the configuration of every Wasm plugin called `name` as JSON text. The text is empty for a
+    /// plugin without a configuration.
     pub fn plugin_configurations(&self, name: &str) -> Result<Vec<String>> {
         let mut document = self.document.clone();
         let mut found = Vec::new();
@@ -133,8 +133,8 @@ impl EnvoyConfig {
     }
 }
 
-/// Adds the parts of `envoy/log_stream.yaml` that lead the access log to a worker filter, with `plugin` as
-/// that filter.
+/// Adds the parts of `envoy/log_stream.yaml` that send the access log to a worker filter, and makes
+/// `plugin` this filter.
 fn add_log_stream(document: &mut Value, plugin: &Value) -> Result<()> {
     let mut example = EnvoyConfig::load("envoy/log_stream.yaml")?.document;
     let mut plugin = plugin.clone();

@@ -1,5 +1,5 @@
-//! Attaches any plugin at any attach point of `tests/e2e/config/attached.yaml`: to its own listener, or as an
-//! extension.
+//! Attaches a plugin to `tests/e2e/config/attached.yaml`, at any attach point: to a listener that is added
+//! for it, or as an extension.
 
 use std::net::SocketAddr;
 
@@ -26,14 +26,14 @@ pub enum AttachPoint {
     ListenerLogger,
     /// `envoy.bootstrap.wasm`.
     Bootstrap {
-        /// Whether there is one for all workers.
+        /// Whether there is one VM for all workers, instead of one VM for each worker.
         singleton: bool,
     },
     /// `envoy.stat_sinks.wasm`.
     StatSink,
 }
 
-/// The filters and access loggers of a listener; none by default.
+/// The filters and access loggers of a listener; empty by default.
 #[derive(Debug, Default)]
 struct Listener {
     filters: Vec<Value>,
@@ -41,9 +41,9 @@ struct Listener {
     listener_logs: Vec<Value>,
 }
 
-/// A plugin that comes back after a failure: Envoy's message `PluginConfig`.
+/// A plugin whose VM Envoy replaces after a failure, as Envoy's message `PluginConfig`.
 ///
-/// Envoy's log has its name before each of its lines.
+/// Each line of the plugin in Envoy's log contains its name.
 #[derive(Debug, Clone, Serialize)]
 pub struct AttachedPlugin {
     name: String,
@@ -56,7 +56,7 @@ pub struct AttachedPlugin {
 }
 
 impl AttachedPlugin {
-    /// A plugin of the module `target/wasm/MODULE.wasm`.
+    /// Creates a plugin of the module `target/wasm/MODULE.wasm`.
     pub fn new(name: &str, module: &str, configuration: &Value) -> Self {
         let file = format!("target/wasm/{module}.wasm");
         Self {
@@ -73,14 +73,15 @@ impl AttachedPlugin {
         }
     }
 
-    /// Lets it share data and queues under another name than `tributary`.
+    /// Sets the `vm_id`, which is `tributary` by default. Plugins with the same `vm_id` share data and
+    /// queues.
     #[must_use]
     pub fn vm_id(mut self, vm_id: &str) -> Self {
         merge(&mut self.vm_config, json!({"vm_id": vm_id}));
         self
     }
 
-    /// Gives it VMs that no plugin has whose VM is configured otherwise.
+    /// Sets the VM's configuration. Plugins with different VM configurations do not share a VM.
     #[must_use]
     pub fn vm_configuration(mut self, text: &str) -> Self {
         let text = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
@@ -88,8 +89,8 @@ impl AttachedPlugin {
         self
     }
 
-    /// Allows only these capabilities. The plugin that Envoy creates a VM for decides the capabilities of
-    /// this VM, so the plugin should have its own VM.
+    /// Allows only these capabilities. The plugin should have its own VM, because a VM has the capabilities
+    /// of the plugin for which Envoy has created it.
     #[must_use]
     pub fn allow<'a>(mut self, capabilities: impl IntoIterator<Item = &'a str>) -> Self {
         let capabilities = capabilities.into_iter().map(|name| (name.to_owned(), json!({})));
@@ -98,7 +99,7 @@ impl AttachedPlugin {
         self
     }
 
-    /// Takes its module from another file.
+    /// Loads the module from another file.
     #[must_use]
     pub fn file(mut self, file: &str) -> Self {
         merge(&mut self.vm_config, json!({"code": {"local": {"filename": file}}}));
@@ -167,7 +168,7 @@ impl EnvoyConfig {
         })
     }
 
-    /// Adds an item to a list at the top of the document, which there need not be yet.
+    /// Adds an item to a top-level list of the document. Creates the list if it does not exist.
     fn push(self, list: &str, item: &Value) -> Self {
         self.edit(|document| {
             let document = document.as_mapping_mut().context("the document is no mapping")?;
@@ -180,7 +181,8 @@ impl EnvoyConfig {
 }
 
 impl Listener {
-    /// Serves HTTP: `/health` by itself, `/users`, `/orders` and `/payments` by a cluster.
+    /// Makes an HTTP listener: Envoy itself responds to `/health`, and `cluster` to `/users`, `/orders` and
+    /// `/payments`.
     fn http(mut self, name: &str, cluster: &str) -> Value {
         let route = |prefix: &str| json!({"name": prefix, "match": {"prefix": format!("/{prefix}")}, "route": {"cluster": cluster}});
         self.filters.push(extension("router", "filters.http.router.v3.Router", &json!({})));
@@ -202,7 +204,7 @@ impl Listener {
         self.finish(name)
     }
 
-    /// Passes TCP on, as the fields of a TCP proxy say.
+    /// Makes a TCP listener. `proxy` has the fields of its TCP proxy, such as the cluster.
     fn tcp(mut self, name: &str, proxy: &Value) -> Value {
         let mut proxy = proxy.clone();
         merge(&mut proxy, json!({"stat_prefix": name, "access_log": self.proxy_logs}));
@@ -220,7 +222,7 @@ impl Listener {
     }
 }
 
-/// A cluster with upstream HTTP filters.
+/// Makes a cluster with upstream HTTP filters.
 fn cluster(name: &str, address: &Value, mut filters: Vec<Value>) -> Value {
     const OPTIONS: &str = "upstreams.http.v3.HttpProtocolOptions";
     filters.push(extension("codec", "filters.http.upstream_codec.v3.UpstreamCodec", &json!({})));
@@ -248,14 +250,15 @@ fn socket_address(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
-/// An extension of Envoy by the end of its type's name.
+/// Makes the configuration of an Envoy extension. `kind` is the name of its type without
+/// `envoy.extensions.`.
 fn extension(name: &str, kind: &str, fields: &Value) -> Value {
     let mut config = json!({"@type": format!("type.googleapis.com/envoy.extensions.{kind}")});
     merge(&mut config, fields.clone());
     json!({"name": name, "typed_config": config})
 }
 
-/// Adds fields to an object.
+/// Adds fields to an object; replaces fields of the same name.
 fn merge(object: &mut Value, fields: Value) {
     if let (Value::Object(object), Value::Object(fields)) = (object, fields) {
         object.extend(fields);

@@ -1,4 +1,5 @@
-//! Listeners in a separate file that Envoy reads again whenever it is replaced (LDS from the file system).
+//! Listeners in a separate file, which Envoy reads again whenever the file is replaced (LDS from the file
+//! system).
 
 use std::path::Path;
 
@@ -19,8 +20,8 @@ impl EnvoyConfig {
         Self { listeners_in_file: true, ..self }
     }
 
-    /// Writes the file with the listeners into `directory`. Moves it there as a whole: Envoy watches for
-    /// moves.
+    /// Writes the file with the listeners into `directory`. Writes it elsewhere first and then moves it,
+    /// because Envoy watches only for moves.
     pub(crate) fn write_listeners(&self, directory: &Path) -> Result<()> {
         let mut document: Value = serde_yaml_ng::from_str(&self.to_yaml()?)?;
         let mut listeners = tree::sequence(&mut document, "listeners")?.clone();
@@ -32,7 +33,8 @@ impl EnvoyConfig {
         std::fs::rename(&unfinished, directory.join(FILE)).context("cannot replace the listeners")
     }
 
-    /// Formats the configuration such that it reads its listeners from the file in `directory`.
+    /// Formats the configuration as YAML, without the listeners: Envoy then reads them from the file in
+    /// `directory`.
     pub(super) fn without_listeners(&self, directory: &Path) -> Result<String> {
         let mut document: Value = serde_yaml_ng::from_str(&self.to_yaml()?)?;
         tree::sequence(&mut document, "listeners")?.clear();

@@ -1,9 +1,9 @@
-//! Paths such as `destinations[0].path` into a YAML document.
+//! Paths in a YAML document, such as `destinations[0].path`.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_yaml_ng::{Mapping, Value};
 
-/// One step of a path: into a mapping or into a sequence.
+/// One step of a path: a key of a mapping, or an index of a sequence.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Key(String),
@@ -23,11 +23,11 @@ pub(super) fn get<'a>(root: &'a Value, path: &str) -> Result<&'a Value> {
     Ok(node)
 }
 
-/// Sets the value at `path` and creates the mappings and sequences on the way; an index may be one past the
-/// last.
+/// Sets the value at `path`, and creates missing mappings and sequences on the path. An index may be one
+/// past the last item: then an item is added.
 ///
 /// # Errors
-/// The path is malformed, or a value on the way has another type than the path needs.
+/// The path is malformed, or a value on the path has another type than the path needs.
 pub(super) fn set(root: &mut Value, path: &str, value: Value) -> Result<()> {
     let mut node = root;
     for step in parse(path)? {

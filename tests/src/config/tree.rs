@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_yaml_ng::Value;
 
-/// Applies `see` to `node` and everything below it, from the top down.
+/// Calls `see` with `node`, and then with every node below it, from the top down.
 pub(super) fn visit(node: &mut Value, see: &mut dyn FnMut(&mut Value)) {
     see(node);
     match node {
@@ -27,7 +27,7 @@ pub(super) fn named<'a>(document: &'a mut Value, kind: &str, name: &str) -> Resu
     found.with_context(|| format!("static_resources.{kind} has no {name:?}, but {known:?}"))
 }
 
-/// As [`named`], but not mutable.
+/// Like [`named`], but not mutable.
 pub(super) fn find_named<'a>(document: &'a Value, kind: &str, name: &str) -> Result<&'a Value> {
     let found = items(document, kind).find(|item| name_of(item) == Some(name));
     found.with_context(|| format!("static_resources.{kind} has no {name:?}, but {:?}", names(document, kind)))
@@ -38,7 +38,8 @@ pub(super) fn names(document: &Value, kind: &str) -> Vec<String> {
     items(document, kind).filter_map(|item| name_of(item).map(str::to_owned)).collect()
 }
 
-/// Replaces the item of the same name with `item`, or inserts `item` as the first.
+/// Replaces the item of the same name with `item`. If there is no such item, inserts `item` as the first
+/// item.
 pub(super) fn put_named(items: &mut Vec<Value>, item: Value) -> Result<()> {
     let name = name_of(&item).context("the added item has no name")?.to_owned();
     match items.iter_mut().find(|other| name_of(other) == Some(&name)) {
@@ -48,8 +49,8 @@ pub(super) fn put_named(items: &mut Vec<Value>, item: Value) -> Result<()> {
     Ok(())
 }
 
-/// Applies `edit` to each `PluginConfig` (recognised by its `vm_config`) called `name`; fails if there is
-/// none.
+/// Applies `edit` to each `PluginConfig` (recognised by its `vm_config`) called `name`; fails if no plugin
+/// has this name.
 pub(super) fn each_plugin(
     document: &mut Value,
     name: &str,
@@ -70,7 +71,7 @@ pub(super) fn each_plugin(
     result
 }
 
-/// Whether a list item is a Wasm extension.
+/// Returns whether a list item is a Wasm extension.
 pub(super) fn is_wasm_extension(item: &Value) -> bool {
     let kind = item.get("typed_config").and_then(|config| config.get("@type")).and_then(Value::as_str);
     kind.is_some_and(|kind| kind.contains(".wasm.v3."))
@@ -88,7 +89,7 @@ fn items<'a>(document: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value>
     resources.and_then(Value::as_sequence).into_iter().flatten()
 }
 
-/// Whether an item is called `name`.
+/// Returns whether an item is called `name`.
 pub(super) fn is_named(item: &Value, name: &str) -> bool {
     name_of(item) == Some(name)
 }

@@ -62,7 +62,8 @@ impl GrpcCall {
         message::send(&mut self.outgoing, message)
     }
 
-    /// Receives the next message; `None` at the end of the response, also after a reset.
+    /// Receives the next message. Returns `None` at the end of the response, and also if the stream was
+    /// reset.
     pub async fn receive(&mut self) -> Result<Option<Bytes>> {
         let message = in_time("a message", self.next()).await?;
         let message = self.unless_reset(message)?.flatten();
@@ -72,7 +73,7 @@ impl GrpcCall {
 
     /// Ends the request and waits for the end of the response.
     pub async fn finish(mut self) -> Result<GrpcResponse> {
-        // Fails if the response has already ended.
+        // This fails if the response has already ended.
         let _ = self.outgoing.send_data(Bytes::new(), true);
         while self.receive().await?.is_some() {}
         if let Some(incoming) = &mut self.incoming
@@ -99,7 +100,7 @@ impl GrpcCall {
             self.answer.status = status(&head.headers)?;
             let mut incoming = Incoming::new(body);
             if head.status != 200 {
-                // Not a gRPC response.
+                // This is not a gRPC response, so its body has no messages.
                 incoming.skip().await?;
             }
             self.incoming = Some(incoming);
@@ -110,7 +111,7 @@ impl GrpcCall {
         }
     }
 
-    /// Records a reset of the stream, and returns `None` for it.
+    /// Returns `None` if the error is a reset of the stream, and records the reset.
     fn unless_reset<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Err(error) if error.downcast_ref().is_some_and(h2::Error::is_reset) => {

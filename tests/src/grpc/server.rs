@@ -1,4 +1,4 @@
-//! A gRPC server inside this process: the called method decides how the call ends.
+//! A gRPC server in this process. The called method decides how the call ends.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,31 +17,33 @@ use super::message::{self, Incoming};
 use super::{CONTENT_TYPE, MESSAGE, STATUS, in_time};
 use crate::tcp_server::TcpServer;
 
-/// The paths of the implemented methods. All others answer UNIMPLEMENTED.
+/// The paths of the implemented methods. For all other paths, the server responds with the status
+/// UNIMPLEMENTED.
 pub mod method {
-    /// One message, answered with one.
+    /// Receives one message and responds with one message.
     pub const GET: &str = "/shop.Orders/Get";
-    /// Any number of messages, answered with one after the last.
+    /// Receives any number of messages, and responds with one message after the last message.
     pub const UPLOAD: &str = "/shop.Orders/Upload";
-    /// One message, a decimal number: answered with that many messages.
+    /// Receives one message, which is a decimal number, and responds with this number of messages.
     pub const LIST: &str = "/shop.Orders/List";
-    /// Any number of messages, each sent back at once.
+    /// Receives any number of messages and sends each message back immediately.
     pub const CHAT: &str = "/shop.Orders/Chat";
-    /// One message, answered with the status INTERNAL and no message.
+    /// Receives one message and responds with the status INTERNAL, without a message.
     pub const FAIL: &str = "/shop.Orders/Fail";
-    /// Never answered.
+    /// Never responds.
     pub const HANG: &str = "/shop.Orders/Hang";
-    /// Never answered. Has a separate path, so that tests can tell the calls apart.
+    /// Never responds, like [`HANG`]. It has another path, so that tests can distinguish the calls.
     pub const WAIT: &str = "/shop.Orders/Wait";
-    /// Never answered, as above.
+    /// Never responds, like [`HANG`].
     pub const IGNORE: &str = "/shop.Orders/Ignore";
-    /// One message, answered with one; never ends.
+    /// Receives one message and responds with one message. The call never ends.
     pub const WATCH: &str = "/shop.Orders/Watch";
-    /// Resets the stream without an answer.
+    /// Receives one message and resets the stream without a response.
     pub const RESET: &str = "/shop.Orders/Reset";
-    /// One message, answered with one; resets the stream when the client has ended its side.
+    /// Receives one message and responds with one message. Resets the stream when the client has ended the
+    /// request.
     pub const BREAK: &str = "/shop.Orders/Break";
-    /// Answered with an HTTP 503 page, as by a server that does not speak gRPC.
+    /// Responds with an HTTP 503 page, like a server that does not speak gRPC.
     pub const PAGE: &str = "/shop.Orders/Page";
 }
 
@@ -71,27 +73,27 @@ impl GrpcServer {
     pub async fn start() -> Result<Self> {
         let served: Arc<watch::Sender<ServedCalls>> = Arc::default();
         let shared = Arc::clone(&served);
-        // An error of `serve` is a connection that the client closed.
+        // `serve` fails if the client closes the connection.
         let server = TcpServer::start(0, move |stream| serve(stream, Arc::clone(&shared))).await?;
         Ok(Self { server, served })
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// The port it listens on.
+    /// Returns the port on which the server listens.
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// What it has received and sent so far.
+    /// Returns what the server has received and sent so far.
     pub fn served(&self) -> ServedCalls {
         self.served.borrow().clone()
     }
 
-    /// Waits until it has received `calls` calls of `path`.
+    /// Waits until the server has received at least `calls` calls of `path`.
     pub async fn wait_for_calls(&self, path: &str, calls: u64) -> Result<()> {
         let mut served = self.served.subscribe();
         let come = served.wait_for(|served| served.calls.get(path).is_some_and(|got| *got >= calls));
@@ -108,7 +110,7 @@ async fn serve(stream: TcpStream, served: Arc<watch::Sender<ServedCalls>>) -> Re
             accepted = connection.accept() => {
                 let Some(accepted) = accepted else { return Ok(()) };
                 let (request, respond) = accepted?;
-                // An error of `answer` is a call that its client cancelled.
+                // `answer` fails if the client cancels the call.
                 calls.spawn(answer(request, respond, Arc::clone(&served)));
             }
             Some(_) = calls.join_next() => {}
@@ -169,7 +171,7 @@ async fn answer(
             let message = call.receive().await?.context("no message")?;
             let mut stream = begin(&mut respond)?;
             call.send(&mut stream, &message)?;
-            // Until the client cancels.
+            // Waits until the client cancels the call.
             while call.receive().await?.is_some() {}
             std::future::pending().await
         }
@@ -182,7 +184,8 @@ async fn answer(
             let message = call.receive().await?.context("no message")?;
             let mut stream = begin(&mut respond)?;
             call.send(&mut stream, &message)?;
-            // A reset discards messages in flight: the client ends its side when it has received them.
+            // Waits until the client has ended the request, which it does when it has received the
+            // messages: a reset discards messages in flight.
             while call.receive().await?.is_some() {}
             stream.send_reset(Reason::INTERNAL_ERROR);
             Ok(())

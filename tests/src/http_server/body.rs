@@ -1,4 +1,4 @@
-//! The body of an answer, complete or truncated.
+//! The body of a response, complete or truncated.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +8,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::CloseConnection;
 
-/// A body that declares its length and may end before it.
+/// A body that declares its length, but can end earlier.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     declared: u64,
@@ -26,14 +26,14 @@ enum End {
 }
 
 impl AnswerBody {
-    /// A complete body.
+    /// Makes a complete body.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self::new(bytes.len(), bytes, End::Complete)
     }
 
-    /// A body of the first half of `bytes`, with a length header for all of them; then the connection is
-    /// closed.
+    /// Makes a body that declares the length of `bytes`, but sends only the first half, after which the
+    /// connection is closed.
     pub(crate) fn truncated(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let half = bytes.slice(..bytes.len() / 2);

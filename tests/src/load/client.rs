@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::mix::{Ending, Shape};
 use super::tally::LoadOutcome;
 
-/// More headers than any response in the tests has.
+/// The maximum number of headers of a response, which is more than any response in the tests has.
 const MAX_HEADERS: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
 
@@ -23,7 +23,7 @@ pub(super) struct Client {
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// The start of the unread bytes in the buffer.
+    /// The index in `buffer` of the first unread byte.
     start: usize,
 }
 
@@ -46,7 +46,7 @@ impl Client {
         Self { target, connection: None, connections: 0 }
     }
 
-    /// The number of opened connections.
+    /// Returns the number of opened connections.
     pub(super) fn connections(&self) -> u64 {
         self.connections
     }
@@ -66,7 +66,7 @@ impl Client {
         connection.stream.write_all(&shape.bytes(index)).await.context("cannot send")?;
         match shape.expected_ending() {
             Ending::Answer => {}
-            // Dropping the stream sends FIN, because no byte is unread.
+            // Dropping the stream sends FIN and not RST, because no byte is unread.
             Ending::CloseBeforeAnswer | Ending::HalfHeader => return Ok(LoadOutcome::Aborted),
             Ending::ResetBeforeAnswer => {
                 connection.stream.set_zero_linger()?;
@@ -111,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// Reads and discards a body; `false` if it was truncated.
+    /// Reads and discards a body. Returns `false` if it was truncated.
     async fn skip_body(&mut self, length: Length) -> Result<bool> {
         match length {
             Length::Bytes(bytes) => Ok(self.skip(bytes).await),
@@ -151,7 +151,7 @@ impl Connection {
         }
     }
 
-    /// Reads and discards `bytes` bytes; `false` if the connection ends before.
+    /// Reads and discards `bytes` bytes. Returns `false` if the connection ends earlier.
     async fn skip(&mut self, bytes: usize) -> bool {
         let mut missing = bytes;
         loop {
@@ -171,7 +171,7 @@ impl Connection {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    /// Reads more into the buffer; `false` at the end of the stream.
+    /// Reads more bytes into the buffer. Returns `false` at the end of the stream.
     async fn fill(&mut self) -> Result<bool> {
         if self.start == self.buffer.len() {
             self.buffer.clear();
@@ -181,7 +181,7 @@ impl Connection {
     }
 }
 
-/// Parses the head of a response; returns it with its length in bytes, or `None` if it is incomplete.
+/// Parses the head of a response. Returns the head and its length in bytes, or `None` if it is incomplete.
 fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);

@@ -1,4 +1,4 @@
-//! The requests of a load: weighted shapes, drawn by a seed.
+//! The requests of a load: shapes with weights, selected pseudo-randomly with a seed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,11 +34,11 @@ pub struct Shape {
     body: Vec<u8>,
     raw: Option<Vec<u8>>,
     ending: Ending,
-    /// The name of a header with another value in each request.
+    /// The name of the header that contains the request number, if there is one.
     numbered: Option<String>,
-    /// The encoded request, once the shape is part of a mix.
+    /// The encoded request; empty until the shape is part of a mix.
     bytes: Vec<u8>,
-    /// The position of the request number in it.
+    /// The index of the request number in `bytes`.
     number_at: Option<usize>,
 }
 
@@ -56,12 +56,12 @@ pub struct Mix {
 }
 
 impl Shape {
-    /// A `GET` of `path`, called `name` in the tally, of weight 1.
+    /// Makes a `GET` request of `path` with weight 1, called `name` in the tally.
     pub fn get(name: &str, path: &str) -> Self {
         Self::new(name, "GET", path)
     }
 
-    /// A request of any method, called `name` in the tally, of weight 1.
+    /// Makes a request of any method with weight 1, called `name` in the tally.
     pub fn new(name: &str, method: &str, path: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -78,12 +78,12 @@ impl Shape {
         }
     }
 
-    /// A request of exactly these bytes, well-formed or not.
+    /// Makes a request of exactly these bytes, well-formed or not.
     pub fn raw(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
         Self { raw: Some(bytes.into()), ..Self::new(name, "GET", "/") }
     }
 
-    /// Sets how often it occurs, relative to the other shapes.
+    /// Sets how often the shape occurs, relative to the other shapes.
     #[must_use]
     pub fn weight(self, weight: u32) -> Self {
         Self { weight, ..self }
@@ -96,8 +96,8 @@ impl Shape {
         self
     }
 
-    /// Adds a header whose value is the request number within the load, in eight digits, so that no two
-    /// requests share it.
+    /// Adds a header whose value is the request number within the load, in eight digits, so that it differs
+    /// in each request.
     #[must_use]
     pub fn numbered_header(self, name: &str) -> Self {
         Self { numbered: Some(name.to_owned()), ..self }
@@ -109,19 +109,19 @@ impl Shape {
         Self { body: body.into(), ..self }
     }
 
-    /// Makes the upstream answer with `status`.
+    /// Makes the upstream respond with `status`.
     #[must_use]
     pub fn status(self, status: u16) -> Self {
         self.header(STATUS_HEADER, status.to_string())
     }
 
-    /// Makes the upstream wait before it answers.
+    /// Makes the upstream wait before it responds.
     #[must_use]
     pub fn delay_ms(self, delay_ms: u64) -> Self {
         self.header(DELAY_HEADER, delay_ms.to_string())
     }
 
-    /// Makes the upstream answer with a body of `bytes` bytes.
+    /// Makes the upstream respond with a body of `bytes` bytes.
     #[must_use]
     pub fn body_bytes(self, bytes: usize) -> Self {
         self.header(BODY_BYTES_HEADER, bytes.to_string())
@@ -139,7 +139,7 @@ impl Shape {
         Self { ending, ..self }
     }
 
-    /// The name of the shape in the tally.
+    /// Returns the name of the shape in the tally.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -148,7 +148,7 @@ impl Shape {
         self.ending
     }
 
-    /// Whether the response has no body regardless of its headers.
+    /// Returns whether this is a HEAD request, whose response has no body regardless of its headers.
     pub(super) fn is_head(&self) -> bool {
         self.raw.is_none() && self.method == "HEAD"
     }
@@ -196,10 +196,10 @@ impl Shape {
 }
 
 impl Mix {
-    /// A random mix of `shapes`.
+    /// Makes a random mix of `shapes`.
     ///
     /// # Errors
-    /// No shape has a weight above 0, or two have the same name.
+    /// No shape has a weight above 0, or two shapes have the same name.
     pub fn new(seed: u64, shapes: impl IntoIterator<Item = Shape>) -> Result<Self> {
         let mut shapes: Vec<Shape> = shapes.into_iter().collect();
         let names: BTreeMap<&str, ()> = shapes.iter().map(|shape| (shape.name(), ())).collect();
@@ -215,12 +215,13 @@ impl Mix {
         Ok(Self { seed: Some(seed), shapes: shapes.into(), bounds: bounds.into() })
     }
 
-    /// A mix in which `shapes` take turns, each as often in a row as its weight.
+    /// Makes a mix in which `shapes` take turns. The weight of a shape is the number of its requests in
+    /// each turn.
     pub fn in_turn(shapes: impl IntoIterator<Item = Shape>) -> Result<Self> {
         Ok(Self { seed: None, ..Self::new(0, shapes)? })
     }
 
-    /// The shapes, in the order given.
+    /// Returns the shapes, in the order given.
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes
     }
@@ -239,13 +240,13 @@ impl Mix {
         let total = self.bounds.last().copied().unwrap_or(1);
         let draw = self.seed.map_or(index, |seed| split_mix(seed, index)) % total;
         let position = self.bounds.partition_point(|bound| *bound <= draw);
-        // The draw is below the last bound, so the position is valid.
+        // The random number is below the last bound, so the position is valid.
         #[expect(clippy::indexing_slicing)]
         (position, &self.shapes[position])
     }
 }
 
-/// The `index`-th output of the generator SplitMix64 (Steele, Lea and Flood, 2014).
+/// Returns the `index`-th output of the generator SplitMix64 (Steele, Lea and Flood, 2014).
 fn split_mix(seed: u64, index: u64) -> u64 {
     let mut z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The outcomes of a load; every request is counted once.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// The outcomes by the names of the shapes.
+    /// The outcomes of each shape, by its name.
     pub shapes: BTreeMap<String, ShapeTally>,
     /// The number of opened connections.
     pub connections: u64,
@@ -23,9 +23,9 @@ pub struct ShapeTally {
     pub answered: BTreeMap<u16, u64>,
     /// Responses that were truncated after the headers, by status.
     pub truncated: BTreeMap<u16, u64>,
-    /// Requests that the client aborted before a response, as their shape demands.
+    /// Requests that the client aborted before the response, as their shape requires.
     pub aborted: u64,
-    /// Requests with any other end: not connected, or closed before a response.
+    /// Requests that ended in any other way: not connected, or closed before a response.
     pub failed: u64,
 }
 
@@ -38,53 +38,53 @@ pub(super) enum LoadOutcome {
 }
 
 impl Tally {
-    /// The number of requests.
+    /// Returns the number of requests.
     pub fn sent(&self) -> u64 {
         self.shapes.values().map(ShapeTally::sent).sum()
     }
 
-    /// The number of requests of some shapes.
+    /// Returns the number of requests of some shapes.
     pub fn sent_of(&self, shapes: &[&str]) -> u64 {
         shapes.iter().map(|shape| self.shape(shape).sent()).sum()
     }
 
-    /// The number of requests with a complete response.
+    /// Returns the number of requests with a complete response.
     pub fn answered(&self) -> u64 {
         self.by_status().values().sum()
     }
 
-    /// The number of requests with a complete response, by status.
+    /// Returns the number of requests with a complete response, by status.
     pub fn by_status(&self) -> BTreeMap<u16, u64> {
         sum_by_status(self.shapes.values().map(|shape| &shape.answered))
     }
 
-    /// The number of requests with a complete response of a status class, such as 2 for 200 to 299.
+    /// Returns the number of requests with a complete response of a status class, such as 2 for 200 to 299.
     pub fn answered_in_class(&self, class: u16) -> u64 {
         let by_status = self.by_status();
         by_status.range(class * 100..(class + 1) * 100).map(|(_, count)| count).sum()
     }
 
-    /// The number of requests with a truncated response.
+    /// Returns the number of requests with a truncated response.
     pub fn truncated(&self) -> u64 {
         sum_by_status(self.shapes.values().map(|shape| &shape.truncated)).values().sum()
     }
 
-    /// The number of requests that the client aborted.
+    /// Returns the number of requests that the client aborted.
     pub fn aborted(&self) -> u64 {
         self.shapes.values().map(|shape| shape.aborted).sum()
     }
 
-    /// The number of requests with an unexpected end.
+    /// Returns the number of requests with an unexpected end.
     pub fn failed(&self) -> u64 {
         self.shapes.values().map(|shape| shape.failed).sum()
     }
 
-    /// The outcomes of one shape; all zero for an unknown name.
+    /// Returns the outcomes of one shape. For an unknown name, all numbers are 0.
     pub fn shape(&self, name: &str) -> ShapeTally {
         self.shapes.get(name).cloned().unwrap_or_default()
     }
 
-    /// The number of requests by shape, to compare with [`super::Mix::expected`].
+    /// Returns the number of requests by shape, to compare with [`super::Mix::expected`].
     pub fn sent_by_shape(&self) -> BTreeMap<&str, u64> {
         self.shapes.iter().map(|(name, shape)| (name.as_str(), shape.sent())).collect()
     }
@@ -105,7 +105,7 @@ impl Tally {
 }
 
 impl ShapeTally {
-    /// The number of requests of this shape.
+    /// Returns the number of requests of this shape.
     pub fn sent(&self) -> u64 {
         let answers: u64 = self.answered.values().chain(self.truncated.values()).sum();
         answers + self.aborted + self.failed

@@ -14,7 +14,7 @@ async fn run(target: SocketAddr, requests: u64, shapes: Vec<Shape>) -> Tally {
     tally
 }
 
-/// A server that sends the same bytes to every client and closes the connection.
+/// Starts a server that sends the same bytes to every client and closes the connection.
 async fn canned(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

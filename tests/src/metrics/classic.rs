@@ -8,7 +8,7 @@ use super::{Attributes, HistogramPoint, NumberPoint, ReceivedHistogram, to_count
 
 const BOUND_LABEL: &str = "le";
 
-/// Assembles histograms from their series `_bucket`, which are cumulative, and `_sum`.
+/// Assembles histograms from their series `_bucket`, whose values are cumulative, and `_sum`.
 ///
 /// # Errors
 /// The buckets contradict each other, or one is missing.

@@ -1,41 +1,43 @@
-//! A base-2 exponential histogram as a collector stores it: sums are exact, at the finest scale that fits.
+//! A base-2 exponential histogram as a collector stores it. Histograms are added exactly, at the finest
+//! scale at which the buckets fit.
 
 use anyhow::{Result, bail, ensure};
 
 use super::Attributes;
 
-/// The maximum number of buckets of a sum on each side of zero: the default of OpenTelemetry's SDKs.
+/// The maximum number of buckets on each side of zero after an addition: the default of OpenTelemetry's
+/// SDKs.
 pub const MAX_BUCKETS: usize = 160;
 
-/// The scales of OpenTelemetry's SDKs: at the lowest one bucket spans the range of a double.
+/// The scales of OpenTelemetry's SDKs. At the lowest scale, one bucket spans the range of a double.
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
-/// The range of doubles, including subnormal ones, as powers of two.
+/// The range of doubles, including subnormal doubles, as powers of two.
 const LOWEST_POWER: i64 = -1074;
 const HIGHEST_POWER: i64 = 1024;
 
 /// One series of an exponential histogram.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExponentialPoint {
-    /// The resource's `service.instance.id`; empty if it has none.
+    /// The resource's `service.instance.id`; empty if the resource does not have it.
     pub instance: String,
-    /// The series' attributes.
+    /// The attributes of the series.
     pub attributes: Attributes,
-    /// What was measured.
+    /// The recorded values.
     pub histogram: ReceivedExponentialHistogram,
 }
 
 /// A histogram whose bounds are powers of `2^(2^-scale)`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReceivedExponentialHistogram {
-    /// How many values were measured.
+    /// The number of recorded values.
     pub count: u64,
-    /// Their sum, in the metric's unit.
+    /// The sum of the recorded values, in the unit of the metric.
     pub sum: f64,
     /// The smallest value, if the exporter sent it.
     pub min: Option<f64>,
     /// The largest value, if the exporter sent it.
     pub max: Option<f64>,
-    /// The scale: one more halves the width of the buckets.
+    /// The scale. The next higher scale has twice as many buckets in the same range.
     pub scale: i32,
     /// The number of values within [`ReceivedExponentialHistogram::zero_threshold`] of zero.
     pub zero_count: u64,
@@ -43,7 +45,7 @@ pub struct ReceivedExponentialHistogram {
     pub zero_threshold: f64,
     /// The buckets above zero.
     pub positive: ReceivedBuckets,
-    /// The buckets below zero, by distance from it.
+    /// The buckets below zero, ordered by their distance from zero.
     pub negative: ReceivedBuckets,
 }
 
@@ -77,7 +79,7 @@ impl ReceivedExponentialHistogram {
         Ok(())
     }
 
-    /// Adds a histogram, at the finest scale at which the sum has at most [`MAX_BUCKETS`].
+    /// Adds a histogram, at the finest scale at which the result has at most [`MAX_BUCKETS`].
     ///
     /// # Errors
     /// The zero thresholds differ, or an index overflows.
@@ -124,7 +126,7 @@ impl ReceivedExponentialHistogram {
         self.scale = scale;
     }
 
-    /// Whether it has fewer values than `earlier`, in total or in any bucket.
+    /// Returns whether this histogram has fewer values than `earlier`, in total or in any bucket.
     pub fn is_below(&self, earlier: &Self) -> bool {
         let (mut now, mut then) = (self.clone(), earlier.clone());
         let scale = now.scale.min(then.scale);
@@ -153,7 +155,7 @@ impl ReceivedExponentialHistogram {
 }
 
 impl ReceivedBuckets {
-    /// The number of values in all buckets.
+    /// Returns the number of values in all buckets.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -175,12 +177,12 @@ impl ReceivedBuckets {
         Ok(())
     }
 
-    /// The index after the last bucket.
+    /// Returns the index after the last bucket.
     fn end(&self) -> Result<i64> {
         Ok(i64::from(self.offset) + i64::try_from(self.counts.len())?)
     }
 
-    /// Adds both; `None` if the sum needs more than [`MAX_BUCKETS`].
+    /// Adds the counts of both. Returns `None` if the result needs more than [`MAX_BUCKETS`].
     fn plus(&self, other: &Self) -> Result<Option<Self>> {
         if self.counts.is_empty() || other.counts.is_empty() {
             return Ok(Some(if self.counts.is_empty() { other } else { self }.clone()));
@@ -225,7 +227,7 @@ impl ReceivedBuckets {
     }
 }
 
-/// The lower bound of the bucket at `index`.
+/// Returns the lower bound of the bucket at `index`.
 fn bound(scale: i32, index: i64) -> f64 {
     let [scale, index] = [i64::from(scale), index].map(|number| {
         #[expect(clippy::cast_precision_loss, reason = "scales and indices are far below 2^53")]

@@ -1,4 +1,4 @@
-//! The answers of the query API: elements with a number or a native histogram, and exemplars.
+//! The responses of the query API: elements with a number or a native histogram, and exemplars.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub enum ElementValue {
 /// A native histogram in a query result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NativeHistogram {
-    /// The number of recorded values; a fraction after a rate or an average.
+    /// The number of recorded values. It can be a fraction if the query calculates a rate or an average.
     pub count: f64,
     /// The sum of the recorded values.
     pub sum: f64,
@@ -57,7 +57,7 @@ pub(super) struct QueryResult {
     pub(super) result: Vec<QueryRow>,
 }
 
-/// Numbers are text, because JSON has no infinity.
+/// One row of a query result. Numbers are text, because JSON has no infinity.
 #[derive(Deserialize)]
 pub(super) struct QueryRow {
     pub(super) metric: BTreeMap<String, String>,
@@ -69,7 +69,8 @@ pub(super) struct QueryRow {
 struct QueryHistogram {
     count: String,
     sum: String,
-    /// Which bounds are inclusive, the lower and the upper bound, and the count.
+    /// For each bucket: a number for which bounds are inclusive, the lower bound, the upper bound, and the
+    /// count.
     #[serde(default)]
     buckets: Vec<(u8, String, String, String)>,
 }
@@ -85,11 +86,11 @@ pub(super) struct SeriesExemplars {
 pub(super) struct QueryExemplar {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) value: String,
-    /// In seconds since 1970.
+    /// The time, in seconds since 1970.
     pub(super) timestamp: f64,
 }
 
-/// Parses a row.
+/// Parses a row of a query result.
 pub(super) fn element(row: QueryRow) -> Result<Element> {
     let value = match (row.value, row.histogram) {
         (Some((_, number)), None) => ElementValue::Number(number.parse()?),

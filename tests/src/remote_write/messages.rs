@@ -1,7 +1,6 @@
-//! The messages of Prometheus remote write 1.0 as Prometheus publishes them (prometheus/prometheus,
-//! `prompb/remote.proto` and `types.proto`), declared independently of the schema that the service encodes
-//! with, so that a wrong field number in that schema is found. The unit tests of the service include this
-//! file.
+//! The messages of Prometheus remote write 1.0, as published in `prompb/remote.proto` and `types.proto` of
+//! prometheus/prometheus. They are independent of the schema with which the service encodes, so that tests
+//! find a wrong field number in the schema. The unit tests of the service include this file.
 
 use prost::Message;
 
@@ -55,7 +54,7 @@ pub struct Sample {
     pub timestamp: i64,
 }
 
-/// One recorded value with its origin.
+/// One recorded value with labels that identify its origin, such as a trace.
 #[derive(Clone, PartialEq, Message)]
 pub struct Exemplar {
     /// The labels of the origin, such as `trace_id`.
@@ -75,13 +74,13 @@ pub struct Histogram {
     /// The number of recorded values.
     #[prost(uint64, optional, tag = "1")]
     pub count_int: Option<u64>,
-    /// The same in a histogram with floating-point counts.
+    /// The same number, in a histogram with floating-point counts.
     #[prost(double, optional, tag = "2")]
     pub count_float: Option<f64>,
     /// The sum of the recorded values.
     #[prost(double, tag = "3")]
     pub sum: f64,
-    /// The schema: bounds are powers of `2^(2^-schema)`.
+    /// The schema of the buckets: their bounds are powers of `2^(2^-schema)`.
     #[prost(sint32, tag = "4")]
     pub schema: i32,
     /// The largest distance from zero that counts as zero.
@@ -90,7 +89,7 @@ pub struct Histogram {
     /// The number of values that count as zero.
     #[prost(uint64, optional, tag = "6")]
     pub zero_count_int: Option<u64>,
-    /// The same in a histogram with floating-point counts.
+    /// The same number, in a histogram with floating-point counts.
     #[prost(double, optional, tag = "7")]
     pub zero_count_float: Option<f64>,
     /// The spans of buckets below zero.
@@ -111,7 +110,7 @@ pub struct Histogram {
     /// The number of values in each bucket of a histogram with floating-point counts.
     #[prost(double, repeated, tag = "13")]
     pub positive_counts: Vec<f64>,
-    /// Whether the counts were reset: unknown 0, yes 1, no 2, gauge 3.
+    /// Whether the counts were reset since the previous histogram: unknown 0, yes 1, no 2, gauge 3.
     #[prost(int32, tag = "14")]
     pub reset_hint: i32,
     /// The time, in milliseconds since 1970.
@@ -122,7 +121,7 @@ pub struct Histogram {
 /// Consecutive buckets of a native histogram.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct BucketSpan {
-    /// The number of buckets between the previous span and this one; in the first span, the index of its
+    /// The number of buckets between the previous span and this span. For the first span, the index of its
     /// first bucket.
     ///
     /// Bucket `i` ends at `2^(i * 2^-schema)`: the index is one higher than OpenTelemetry's.

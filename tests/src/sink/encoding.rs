@@ -35,14 +35,14 @@ pub enum RequestEncoding {
 /// The decoded content of a request.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// Metrics by OTLP, in either encoding.
+    /// An OTLP request, in either encoding.
     Otlp(Arc<ExportMetricsServiceRequest>),
-    /// Samples by remote write.
+    /// A remote write request.
     RemoteWrite(Arc<WriteRequest>),
 }
 
 impl Message {
-    /// The OTLP request; `None` for remote write.
+    /// Returns the OTLP request; `None` for remote write.
     pub fn otlp(&self) -> Option<&ExportMetricsServiceRequest> {
         match self {
             Self::Otlp(request) => Some(request),
@@ -50,7 +50,7 @@ impl Message {
         }
     }
 
-    /// The remote write request; `None` for OTLP.
+    /// Returns the remote write request; `None` for OTLP.
     pub fn remote_write(&self) -> Option<&WriteRequest> {
         match self {
             Self::RemoteWrite(request) => Some(request),
@@ -60,12 +60,12 @@ impl Message {
 }
 
 impl Message {
-    /// The number of OTLP data points; 0 for remote write.
+    /// Returns the number of OTLP data points; 0 for remote write.
     pub fn points(&self) -> usize {
         self.metrics().map(|metric| metric.data.as_ref().map_or(0, points)).sum()
     }
 
-    /// The sum of the counts of all OTLP points of the histogram `name`; 0 for remote write.
+    /// Returns the sum of the counts of all OTLP points of the histogram `name`; 0 for remote write.
     pub fn histogram_count(&self, name: &str) -> u64 {
         let histograms = self.metrics().filter(|metric| metric.name == name).filter_map(|metric| {
             let Some(Data::Histogram(histogram)) = &metric.data else { return None };
@@ -135,7 +135,7 @@ impl RequestEncoding {
         }
     }
 
-    /// Makes the answer to an accepted request; remote write has no partial success.
+    /// Makes the response to an accepted request. Remote write has no partial success.
     pub(super) fn success(
         self,
         partial_success: Option<ExportMetricsPartialSuccess>,

@@ -13,32 +13,32 @@ pub(super) const GARBAGE: &[u8] = b"\x0a\xff\xff\xff\x7f garbage";
 /// A misbehaviour of a sink towards one request.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Answers with this status and these headers, and stores nothing.
+    /// Responds with this status and these headers, and stores nothing.
     Status {
         /// The status.
         status: StatusCode,
         /// Headers such as `retry-after`.
         headers: HeaderMap,
     },
-    /// Never answers, and stores nothing.
+    /// Never responds, and stores nothing.
     Hang,
-    /// Closes the connection without an answer, and stores nothing.
+    /// Closes the connection without a response, and stores nothing.
     Close,
-    /// Answers 200, closes the connection in the middle of the body, and stores nothing.
+    /// Responds with 200, closes the connection in the middle of the body, and stores nothing.
     Truncate,
-    /// Answers 200 with a body of this size, and stores nothing.
+    /// Responds with 200 and a body of this size, and stores nothing.
     Flood {
-        /// The size of the body.
+        /// The size of the body, in bytes.
         bytes: usize,
     },
-    /// Stores everything, and answers after a delay.
+    /// Stores everything, and responds after a delay.
     Slow {
         /// The delay.
         delay: Duration,
     },
-    /// Stores everything, and answers 200 with a body that is declared as protobuf but invalid.
+    /// Stores everything, and responds with 200 and a body that is declared as protobuf, but is invalid.
     Garbage,
-    /// Stores everything, answers 200 and reports a partial success.
+    /// Stores everything, responds with 200 and reports a partial success.
     PartialSuccess {
         /// The number of points reported as rejected.
         rejected: i64,
@@ -48,13 +48,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// An answer with this status and no headers; an invalid status gives 500.
+    /// Creates a fault that responds with this status and no headers. If the status is invalid, it is 500.
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self::Status { status, headers: HeaderMap::new() }
     }
 
-    /// Adds a header to [`Fault::Status`]; changes no other fault, and ignores an invalid value.
+    /// Adds a header to [`Fault::Status`]. Does not change any other fault, and ignores an invalid value.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         if let (Self::Status { headers, .. }, Ok(value)) =
@@ -66,7 +66,7 @@ impl Fault {
     }
 }
 
-/// Makes an answer with a status, headers and a text.
+/// Makes a response with a status, headers and a text.
 pub(super) fn rejection(status: StatusCode, headers: HeaderMap, text: &str) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::whole(text.to_owned()));
     *response.status_mut() = status;

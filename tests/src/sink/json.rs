@@ -5,16 +5,18 @@ use anyhow::{Context, Result, bail, ensure};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use serde_json::Value;
 
-/// The fields in hexadecimal digits of either case.
+/// The fields whose values are hexadecimal digits, in upper or lower case.
 const HEX_FIELDS: [&str; 2] = ["traceId", "spanId"];
 
 /// Decodes a request.
 ///
-/// OTLP readers ignore unknown fields and accept numbers for strings, but a writer must not rely on that. So
-/// this encodes the decoded request again and compares: every field must be there again, unchanged.
+/// OTLP readers ignore unknown fields and accept numbers instead of strings, but a writer must not rely on
+/// this. So the decoded request is encoded again and compared with the body: every field of the body must
+/// be present and unchanged.
 ///
 /// # Errors
-/// The body is not JSON, not a request, or not in the prescribed form; then the error names the field.
+/// The body is not JSON, not a request, or not in the prescribed form. In the last case, the error names
+/// the field.
 pub(super) fn decode(body: &[u8]) -> Result<ExportMetricsServiceRequest> {
     let written: Value = serde_json::from_slice(body).context("the body is not JSON")?;
     let request: ExportMetricsServiceRequest =
@@ -72,7 +74,7 @@ mod tests {
         }
     }
 
-    /// A small request with a field of every form, in which one field of the point is replaced.
+    /// Makes a small request with a field of every form, in which one field of the point is replaced.
     fn with(field: &str, value: Value) -> Vec<u8> {
         let mut point = json!({
             "startTimeUnixNano": "1", "timeUnixNano": "2", "asInt": "3", "flags": 0,

@@ -17,7 +17,7 @@ use crate::metrics::{
 const TRACE_ID_BYTES: usize = 16;
 const SPAN_ID_BYTES: usize = 8;
 
-/// How consecutive points of a metric relate.
+/// How consecutive points of a metric are related: the type and temporality of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SeriesKind {
     Gauge,
@@ -36,7 +36,7 @@ pub(super) struct Window {
 pub(super) struct ReceivedPoint {
     pub(super) attributes: Attributes,
     pub(super) window: Window,
-    /// Whether it has the flag `NO_RECORDED_VALUE`.
+    /// Whether the point has the flag `NO_RECORDED_VALUE`.
     pub(super) is_flagged: bool,
     pub(super) value: Option<ReceivedValue>,
     pub(super) exemplars: Vec<ReceivedExemplar>,
@@ -89,7 +89,7 @@ impl ReceivedValue {
         })
     }
 
-    /// Whether it is less than an earlier cumulative value.
+    /// Returns whether this value is less than an earlier cumulative value.
     pub(super) fn is_below(&self, earlier: &Self) -> bool {
         match (self, earlier) {
             (Self::Int(now), Self::Int(then)) => now < then,
@@ -110,7 +110,7 @@ impl ReceivedValue {
         }
     }
 
-    /// The number, if it is a sum or gauge.
+    /// Returns the number; `None` if the value is a histogram.
     #[expect(clippy::cast_precision_loss, reason = "sums in tests are far below 2^53")]
     pub(super) fn number(&self) -> Option<f64> {
         match self {
@@ -120,7 +120,7 @@ impl ReceivedValue {
         }
     }
 
-    /// The number of recorded values, if it is a histogram.
+    /// Returns the number of recorded values; `None` if the value is not a histogram.
     pub(super) fn count(&self) -> Option<u64> {
         match self {
             Self::Int(_) | Self::Double(_) => None,

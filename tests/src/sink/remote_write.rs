@@ -15,7 +15,7 @@ use crate::remote_write::{TimeSeries, WriteRequest, is_stale};
 const INSTANCE_LABEL: &str = "instance";
 /// The schemas of native histograms with exponential bounds.
 const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=8;
-/// The maximum number of characters in the label names and values of an exemplar, by OpenMetrics.
+/// The maximum number of characters in the label names and values of an exemplar, according to OpenMetrics.
 const MAX_EXEMPLAR_CHARACTERS: usize = 128;
 
 /// All series that were received by remote write and accepted.
@@ -28,7 +28,7 @@ pub struct RemoteWriteStore {
 /// The labels of a series, including the metric name.
 pub type SeriesLabels = BTreeMap<String, String>;
 
-/// One series with everything that was sent, in order of time.
+/// One series with everything that was received for it, in order of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RemoteSeries {
     /// The samples.
@@ -40,7 +40,7 @@ pub struct RemoteSeries {
 }
 
 impl RemoteWriteStore {
-    /// Every series of the metric `name` with the labels `wanted`, including ended ones.
+    /// Returns every series of the metric `name` with the labels `wanted`, including ended series.
     pub fn series(&self, name: &str, wanted: &[(&str, &str)]) -> Vec<(&SeriesLabels, &RemoteSeries)> {
         let has = |labels: &SeriesLabels, (key, value): &(&str, &str)| {
             labels.get(*key).is_some_and(|found| found == value)
@@ -62,7 +62,7 @@ impl RemoteWriteStore {
         self.series(name, wanted).iter().filter(|(_, series)| series.has_ended()).count()
     }
 
-    /// Every active series of the metric `name` with its latest value; all labels are text.
+    /// Returns every active series of the metric `name` with its latest value; all labels are text.
     pub fn number_points(&self, name: &str) -> Vec<NumberPoint> {
         let active = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
         let point = |(labels, series): (&SeriesLabels, &RemoteSeries)| {
@@ -72,14 +72,15 @@ impl RemoteWriteStore {
         active.filter_map(point).collect()
     }
 
-    /// Every active series of the classic histogram `name`, assembled from its series `_bucket` and `_sum`.
+    /// Returns every active series of the classic histogram `name`, assembled from its series `_bucket` and
+    /// `_sum`.
     pub fn histogram_points(&self, name: &str) -> Result<Vec<HistogramPoint>> {
         let series = |suffix: &str| self.number_points(&format!("{name}{suffix}"));
         classic_histograms(series("_bucket"), series("_sum")).with_context(|| name.to_owned())
     }
 
-    /// Every active series of the native histogram `name` with its latest value, as an OpenTelemetry
-    /// histogram.
+    /// Returns every active series of the native histogram `name` with its latest value, as an
+    /// OpenTelemetry histogram.
     pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
         let active = self.series(name, &[]).into_iter().filter(|(_, series)| !series.has_ended());
         let point = |(labels, series): (&SeriesLabels, &RemoteSeries)| {
@@ -90,12 +91,12 @@ impl RemoteWriteStore {
         active.filter_map(point).collect()
     }
 
-    /// The metadata of the metric `name`.
+    /// Returns the metadata of the metric `name`.
     pub fn metadata(&self, name: &str) -> Option<&MetricMetadata> {
         self.metadata.get(name)
     }
 
-    /// The names of all metrics with their numbers of series.
+    /// Returns the names of all metrics with their numbers of series.
     pub fn metrics(&self) -> BTreeMap<&str, usize> {
         let mut metrics = BTreeMap::new();
         for name in self.series.keys().filter_map(|labels| labels.get(NAME_LABEL)) {
@@ -104,7 +105,8 @@ impl RemoteWriteStore {
         metrics
     }
 
-    /// Stores a whole request, or nothing: the error names the first invalid series.
+    /// Stores all series of a request. If a series is invalid, stores nothing; the error names the first
+    /// invalid series.
     pub(super) fn take(&mut self, request: &WriteRequest) -> Result<()> {
         let mut changed: BTreeMap<SeriesLabels, RemoteSeries> = BTreeMap::new();
         for incoming in &request.timeseries {
@@ -124,7 +126,7 @@ impl RemoteWriteStore {
 }
 
 impl RemoteSeries {
-    /// Whether its latest value is a staleness marker.
+    /// Returns whether the latest value of the series is a staleness marker.
     pub fn has_ended(&self) -> bool {
         let sample = self.samples.last().map(|sample| (sample.timestamp, sample.value));
         let histogram = self.histograms.last().map(|histogram| (histogram.timestamp, histogram.sum));
@@ -231,7 +233,7 @@ fn buckets(spans: &[BucketSpan], deltas: &[i64]) -> Result<ReceivedBuckets> {
             counts.push(u64::try_from(count).context("a bucket with a negative count")?);
         }
     }
-    // Prometheus numbers buckets by their upper bound, OpenTelemetry by the lower.
+    // Prometheus derives the index of a bucket from its upper bound, OpenTelemetry from its lower bound.
     let offset = spans.first().map_or(0, |span| span.offset.saturating_sub(1));
     Ok(ReceivedBuckets { offset, counts })
 }

@@ -47,7 +47,8 @@ pub(super) fn duration(time: u64, code: i64, buckets: [u64; 3]) -> Metric {
     Metric { name: DURATION.to_owned(), data: Some(Data::Histogram(histogram)), ..Metric::default() }
 }
 
-/// An exponential histogram of scale 1 with one zero, positive buckets from index -1, and an exemplar.
+/// Makes an exponential histogram of scale 1 with one zero, positive buckets from index -1, and an
+/// exemplar.
 pub(super) fn size(temporality: i32, start: u64, time: u64, buckets: &[u64]) -> Metric {
     let exemplar = Exemplar {
         filtered_attributes: vec![text("user", "7")],
@@ -74,7 +75,7 @@ pub(super) fn size(temporality: i32, start: u64, time: u64, buckets: &[u64]) -> 
     Metric { name: SIZE.to_owned(), data: Some(Data::ExponentialHistogram(histogram)), ..Metric::default() }
 }
 
-/// The point of [`counter`] that marks its series as ended.
+/// Makes the point that marks the series of [`counter`] as ended.
 pub(super) fn ended(temporality: i32, start: u64, time: u64) -> Metric {
     let mut metric = counter(temporality, start, time, 0);
     if let Some(Data::Sum(sum)) = &mut metric.data {

@@ -21,12 +21,12 @@ pub(super) struct ReceivedSeries {
 }
 
 impl ReceivedSeries {
-    /// An empty series; `allows_gaps` accepts deltas with gaps between their times.
+    /// Creates an empty series. If `allows_gaps` is true, it accepts deltas with gaps between their times.
     pub(super) fn with_gaps(allows_gaps: bool) -> Self {
         Self { allows_gaps, ..Self::default() }
     }
 
-    /// The total of all points; `None` without a value.
+    /// Returns the total of all points; `None` if no point has a value.
     pub(super) fn total(&self) -> Option<ReceivedValue> {
         match (&self.finished, &self.current) {
             // Values that cannot be added were rejected on arrival.
@@ -46,7 +46,7 @@ impl ReceivedSeries {
     /// Checks and adds the next point.
     ///
     /// # Errors
-    /// The point is invalid, by itself or after the previous points; the series must then be discarded.
+    /// The point is invalid, or does not fit the previous points. The series must then be discarded.
     pub(super) fn take(&mut self, kind: SeriesKind, point: ReceivedPoint) -> Result<()> {
         let window = point.window;
         ensure!(window.time >= window.start, "its time {} is before its start {}", window.time, window.start);

@@ -16,10 +16,10 @@ use crate::metrics::{
 
 const INSTANCE_KEY: &str = "service.instance.id";
 
-/// All series that were received and accepted; those by remote write are kept separately.
+/// All series that were received and accepted. Series received by remote write are kept separately.
 ///
-/// A series always has the total of what was recorded: a cumulative point replaces the previous one, a point
-/// with a new start time is added to it, and deltas are added up. An ended series keeps its total.
+/// A series always has the total of all recorded values. A cumulative point replaces the previous point,
+/// unless its start time is new: then it is added. Deltas are added up. An ended series keeps its total.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     series: BTreeMap<Key, ReceivedSeries>,
@@ -35,18 +35,19 @@ struct Key {
 }
 
 impl Store {
-    /// An empty store that accepts deltas with gaps between their times: series that started again after they
-    /// were idle, or after a restart of the service.
+    /// Creates an empty store that accepts deltas with gaps between their times. Such gaps occur when a
+    /// series starts again after it was idle, or after a restart of the service.
     pub fn with_gaps() -> Self {
         Self { allows_gaps: true, ..Self::default() }
     }
 
-    /// The store for remote write.
+    /// Returns the store for remote write.
     pub fn remote_write(&self) -> &RemoteWriteStore {
         &self.remote_write
     }
 
-    /// Sums the values of all series of the metric `name` with the attributes `wanted`; 0 without any.
+    /// Sums the values of all series of the metric `name` with the attributes `wanted`; 0 if there are no
+    /// such series.
     pub fn sum(&self, name: &str, wanted: &[(&str, &str)]) -> u64 {
         let points = self.number_points(name).into_iter();
         points.filter(|point| matches(&point.attributes, wanted)).map(|point| to_count(point.value)).sum()
@@ -64,7 +65,7 @@ impl Store {
         wanted.filter(|(_, series)| series.has_ended()).count()
     }
 
-    /// Every series of the sum or gauge `name`.
+    /// Returns every series of the sum or gauge `name`.
     pub fn number_points(&self, name: &str) -> Vec<NumberPoint> {
         self.points(name, |instance, attributes, value| {
             let value = value.number()?;
@@ -72,7 +73,7 @@ impl Store {
         })
     }
 
-    /// Every series of the histogram `name` with explicit bounds.
+    /// Returns every series of the histogram `name` with explicit bounds.
     pub fn histogram_points(&self, name: &str) -> Vec<HistogramPoint> {
         self.points(name, |instance, attributes, value| {
             let ReceivedValue::Histogram(histogram) = value else { return None };
@@ -80,7 +81,7 @@ impl Store {
         })
     }
 
-    /// Every series of the exponential histogram `name`.
+    /// Returns every series of the exponential histogram `name`.
     pub fn exponential_points(&self, name: &str) -> Vec<ExponentialPoint> {
         self.points(name, |instance, attributes, value| {
             let ReceivedValue::Exponential(histogram) = value else { return None };
@@ -88,7 +89,7 @@ impl Store {
         })
     }
 
-    /// Every series of the metric `name` that has exemplars.
+    /// Returns every series of the metric `name` that has exemplars.
     pub fn exemplars(&self, name: &str) -> Vec<ExemplarPoint> {
         let with_exemplars = self.named(name).filter(|(_, series)| !series.exemplars().is_empty());
         let point = |(key, series): (&Key, &ReceivedSeries)| ExemplarPoint {
@@ -99,7 +100,7 @@ impl Store {
         with_exemplars.map(point).collect()
     }
 
-    /// The names of all metrics with their numbers of series.
+    /// Returns the names of all metrics with their numbers of series.
     pub fn metrics(&self) -> BTreeMap<&str, usize> {
         let mut metrics = BTreeMap::new();
         for key in self.series.keys() {
@@ -108,7 +109,8 @@ impl Store {
         metrics
     }
 
-    /// Makes a point of each series that `point` accepts, from its instance, its attributes and its total.
+    /// Calls `point` with the instance, the attributes and the total of each series of the metric `name`,
+    /// and collects the points that it returns.
     fn points<P>(
         &self,
         name: &str,
@@ -131,7 +133,8 @@ impl Store {
         self.take(&RequestEncoding::of(headers)?.decode(headers, body)?)
     }
 
-    /// Stores all points of a request, or none: the error names the first invalid point.
+    /// Stores all points of a request. If a point is invalid, stores nothing; the error names the first
+    /// invalid point.
     pub(super) fn take(&mut self, message: &Message) -> Result<()> {
         match message {
             Message::Otlp(request) => self.take_otlp(request),

@@ -1,4 +1,4 @@
-//! Headless Chromium: the one that CHROMIUM_BIN names, one on PATH, else Debian's package.
+//! Headless Chromium: the binary that CHROMIUM_BIN names, a binary on PATH, or else Debian's package.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::{announce, debian, from_environment, install, on_path, output};
 pub const BINARY_VARIABLE: &str = "CHROMIUM_BIN";
 /// The names of the program on PATH.
 const NAMES: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
-/// The package, and those of its libraries that a minimal system lacks.
+/// The package, and the packages of libraries that it needs and a minimal system lacks.
 const PACKAGES: &str = "chromium-headless-shell chromium-common libasyncns0 libdouble-conversion3 libflac12 \
      libharfbuzz-subset0 libminizip1 libmp3lame0 libmpg123-0 libogg0 libopenh264-7 libopenjp2-7 \
      libopus0 libpulse0 libsndfile1 libvorbis0a libvorbisenc2 libxnvctrl0";
@@ -38,7 +38,7 @@ pub async fn run(arguments: &[&str]) -> Result<String> {
     output(command).await
 }
 
-/// Returns the binary, and the library path for an unpacked one.
+/// Returns the binary and, if it was unpacked, the path of its libraries.
 async fn binary() -> Result<(PathBuf, Option<String>)> {
     let installed = from_environment(BINARY_VARIABLE)?.or_else(|| NAMES.into_iter().find_map(on_path));
     if let Some(binary) = installed {
@@ -48,7 +48,7 @@ async fn binary() -> Result<(PathBuf, Option<String>)> {
         announce("Fetching Chromium (100 MB)");
         let fetched = async {
             debian::unpack(&PACKAGES.split(' ').collect::<Vec<_>>(), SUITE, directory).await?;
-            // Fails if this machine lacks other libraries that it needs.
+            // This fails if the machine lacks other libraries that Chromium needs.
             let mut version = Command::new(unpacked(directory));
             output({
                 version.env("LD_LIBRARY_PATH", libraries(directory)).arg("--version");

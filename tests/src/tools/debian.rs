@@ -57,7 +57,8 @@ impl Apt {
             &format!("Dir::State={root}/state"),
             "Dir::State::status=/var/lib/dpkg/status",
             &format!("Dir::Cache={root}/cache"),
-            // apt's own download user could not read the directory, which belongs to this user.
+            // apt downloads as this user: its own user could not access the directory, which belongs to
+            // this user.
             &format!("APT::Sandbox::User={}", user_name().await?),
             "Acquire::Languages=none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
@@ -76,7 +77,7 @@ async fn user_name() -> Result<String> {
     Ok(output(command).await?.trim().to_owned())
 }
 
-/// The URI from which this machine's apt gets Debian; the suite is fetched from the same archive.
+/// Returns the URI from which this machine's apt gets Debian; the suite is fetched from the same archive.
 async fn archive_location() -> Result<String> {
     let codename = debian_codename(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())?;
     let filter = format!("Codename: {codename}");

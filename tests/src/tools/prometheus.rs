@@ -1,4 +1,4 @@
-//! The Prometheus binary: the one that PROMETHEUS_BIN names, one on PATH, else Debian's package.
+//! The Prometheus binary: the binary that PROMETHEUS_BIN names, a binary on PATH, or else Debian's package.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ pub async fn binary() -> Result<PathBuf> {
         announce("Fetching Prometheus (19 MB)");
         let fetched = async {
             debian::unpack(&["prometheus"], SUITE, directory).await?;
-            // Fails if this machine lacks libraries that the package depends on.
+            // This fails if the machine lacks libraries that the package depends on.
             version(&unpacked(directory)).await
         };
         fetched.await.with_context(|| {

@@ -1,4 +1,4 @@
-//! The OpenTelemetry collector rotel: the one that ROTEL_BIN names, else the `rotel` wheel.
+//! The OpenTelemetry collector rotel: the binary that ROTEL_BIN names, or else the `rotel` wheel.
 
 use std::path::PathBuf;
 

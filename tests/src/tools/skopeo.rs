@@ -1,5 +1,5 @@
-//! skopeo, which reads and copies container images: the one that SKOPEO_BIN names, one on PATH, else Debian's
-//! package.
+//! skopeo, which reads and copies container images: the binary that SKOPEO_BIN names, a binary on PATH, or
+//! else Debian's package.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::{announce, debian, from_environment, install, on_path, output};
 
 /// The variable with the path of a skopeo binary to use.
 pub const BINARY_VARIABLE: &str = "SKOPEO_BIN";
-/// The package, and those of its libraries that a minimal system lacks.
+/// The package, and the packages of libraries that it needs and a minimal system lacks.
 const PACKAGES: [&str; 4] = ["skopeo", "libgpgme11", "libassuan0", "libdevmapper1.02.1"];
 /// The Debian release of the unpacked packages.
 const SUITE: &str = "bookworm";
@@ -35,7 +35,7 @@ pub async fn run(arguments: &[&str]) -> Result<String> {
     .await
 }
 
-/// Returns the binary, and the library path for an unpacked one.
+/// Returns the binary and, if it was unpacked, the path of its libraries.
 async fn binary() -> Result<(PathBuf, Option<String>)> {
     if let Some(binary) = from_environment(BINARY_VARIABLE)?.or_else(|| on_path("skopeo")) {
         return Ok((binary, None));

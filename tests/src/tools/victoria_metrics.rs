@@ -1,4 +1,5 @@
-//! The VictoriaMetrics binary: the one that VICTORIA_METRICS_BIN names, one on PATH, else Debian's package.
+//! The VictoriaMetrics binary: the binary that VICTORIA_METRICS_BIN names, a binary on PATH, or else
+//! Debian's package.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,8 @@ use super::{announce, debian, from_environment, install, on_path, output};
 
 /// The variable with the path of a VictoriaMetrics binary to use.
 pub const BINARY_VARIABLE: &str = "VICTORIA_METRICS_BIN";
-/// A flag of every release that accepts OTLP on the current path; an older program on PATH is not used.
+/// A flag that every release has that accepts OTLP on the current path. A program on PATH without this flag
+/// is not used.
 const OTLP_FLAG: &str = "-opentelemetry.usePrometheusNaming";
 /// The Debian release of the unpacked package; its programs run on the previous release too.
 const SUITE: &str = "trixie";

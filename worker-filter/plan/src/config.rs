@@ -34,7 +34,7 @@ pub struct WorkerConfig {
     pub flush: FlushConfig,
     /// The interval between two observations of an open TCP connection.
     pub report_interval: Duration,
-    /// The most series of a fold. Further series are counted in the overflow series.
+    /// The maximum number of series of a fold. Further series are counted in the overflow series.
     pub series_max: usize,
     /// The `vm_id` of the service, or empty if the service has the worker's own `vm_id`.
     pub service_vm_id: String,
@@ -43,7 +43,8 @@ pub struct WorkerConfig {
     pub log_stream: bool,
 }
 
-/// The two conditions under which folds are flushed. The first that is met causes a flush.
+/// The two conditions under which folds are flushed. Folds are flushed as soon as one of the conditions is
+/// met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlushConfig {
     /// The time since the last flush.
@@ -52,8 +53,8 @@ pub struct FlushConfig {
     pub max_requests: Option<u64>,
 }
 
-/// The default interval between two reports of an open TCP connection, which is Istio's, and the allowed
-/// intervals.
+/// The default interval between two reports of an open TCP connection, which is the same as in Istio. The
+/// next constant has the allowed intervals.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const REPORT_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
@@ -63,7 +64,7 @@ const EXPONENTIAL_SIZES: RangeInclusive<usize> = 10..=256;
 /// The times at which counts can be updated, by their names in a configuration.
 const WHEN: [(&str, When); 2] = [("request", When::Request), ("flush", When::Flush)];
 
-/// The most names in `drop`.
+/// The maximum number of names in `drop`.
 const DROPS_MAX: usize = 64;
 
 impl WorkerConfig {
@@ -119,7 +120,8 @@ impl WorkerConfig {
     }
 }
 
-/// Reads the preset, and everything that the configuration removes from it and adds to it.
+/// Reads the preset, and then the parts of the configuration that remove metrics and dimensions from the
+/// preset or add to it.
 fn read_plan(root: &mut Section<'_>, node: &NodeLookup<'_>) -> Plan {
     let preset = root.choice("preset", &Preset::ALL).unwrap_or(Preset::Otel);
     let grpc_messages = root.flag("grpc_messages").unwrap_or(false);

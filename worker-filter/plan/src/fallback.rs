@@ -2,7 +2,7 @@
 //! depend on the listener's direction. The value is read with one expression, or property by property where
 //! Envoy evaluates no expressions.
 //!
-//! Sources are constant text, because code that composes the text would make the module larger.
+//! The texts of the sources are constant, because code that composes them would make the module larger.
 
 /// The sources of one value, in order of preference.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The values that a log stream must contain, by name. With them a plan needs no values from host calls.
+//! The values that a log stream must contain, by name. With these values, a plan needs no host calls.
 
 use std::borrow::Cow;
 
@@ -92,7 +92,7 @@ impl LogSchema {
 /// map.
 fn name(source: &Source) -> Cow<'_, str> {
     match &source.fallback {
-        // The list item of such a source contains a guard, so the name is taken from the path.
+        // The list item of a source with this guard contains the guard, so the name is taken from the path.
         FallbackRead::Property(path) if source.guard == Guard::Silent => dotted(path).into(),
         _ => source.written().into(),
     }
@@ -102,8 +102,8 @@ fn dotted(path: &[u8]) -> String {
     String::from_utf8_lossy(path).replace('\0', ".")
 }
 
-/// Returns how the value of a source is decoded: by the type of the source or, if the type is unknown, by its
-/// use.
+/// Returns how the value of a source is decoded. This depends on the type of the source or, if its type is
+/// unknown, on its use.
 fn decoder(group: &MetricGroup, conditions: &[usize], at: usize, source: &Source) -> Decoder {
     if let FallbackRead::Property(path) = &source.fallback {
         let path = dotted(path);

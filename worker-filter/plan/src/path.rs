@@ -29,7 +29,7 @@ pub enum Unmatched {
     Collapse,
 }
 
-/// The most segments of a collapsed path; the rest becomes `**`.
+/// The maximum number of segments of a collapsed path; the rest becomes `**`.
 const SEGMENTS_MAX: usize = 12;
 
 /// The shortest segment of letters and digits that can be an identifier, in bytes.
@@ -70,8 +70,8 @@ impl PathTemplate {
 }
 
 impl Paths {
-    /// Appends the value of a path, with or without a query, to `out`. Without [`Unmatched::Collapse`], the
-    /// value contains no part of the path that is not in a template.
+    /// Appends the value of a path, with or without a query, to `out`. Unless [`Unmatched::Collapse`] is
+    /// configured, the value is the text of a template or `_OTHER`.
     pub fn write(&self, path: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
         let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         if path.is_empty() {

@@ -6,7 +6,7 @@ use crate::source::{FallbackRead, Source};
 use crate::template::HeaderTemplate;
 use crate::transform::Transform;
 
-/// The most sources of a metric group. Every observation has space for this many values.
+/// The maximum number of sources of a metric group. Every observation has space for this many values.
 pub const SOURCES_MAX: usize = 48;
 
 /// Everything that a worker measures and does.
@@ -33,9 +33,9 @@ pub struct Plan {
 /// A header to write or remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderRule {
-    /// The message to change.
+    /// Whether the header is in the request or in the response.
     pub side: Side,
-    /// The change.
+    /// How the header is changed.
     pub action: HeaderAction,
     /// The name of the header.
     pub name: String,
@@ -71,9 +71,9 @@ pub enum HeaderAction {
 pub struct TapConfig {
     /// A CEL expression that is true for streams to log.
     pub condition: String,
-    /// The most streams per minute.
+    /// The maximum number of streams per minute.
     pub per_minute: u64,
-    /// The most bytes of each direction.
+    /// The maximum number of bytes of each direction.
     pub body_bytes: usize,
     /// Headers whose values are masked.
     pub masked: Vec<String>,
@@ -118,7 +118,7 @@ pub struct MetricGroup {
     pub sources: Vec<Source>,
     /// The attributes of the series.
     pub dimensions: Vec<Dimension>,
-    /// The metrics.
+    /// The metrics of the group, with the sources of their values.
     pub measures: Vec<Measure>,
     /// The source with the trace, if histograms keep exemplars.
     pub trace: Option<usize>,
@@ -143,7 +143,7 @@ pub struct GrpcCalls {
 pub struct Dimension {
     /// The key of the attribute, such as `http.request.method`.
     pub name: String,
-    /// Where its values come from.
+    /// Where the values of the attribute come from.
     pub value: DimensionValue,
     /// How a value becomes an attribute.
     pub transform: Transform,
@@ -152,7 +152,8 @@ pub struct Dimension {
     pub default: Option<Box<[u8]>>,
     /// The values to keep; an empty list keeps all values. Other values become [`crate::transform::OTHER`].
     pub allow: Vec<Box<[u8]>>,
-    /// The most distinct values in a worker. Further values become [`crate::transform::OTHER`].
+    /// The maximum number of distinct values in a worker. Further values become
+    /// [`crate::transform::OTHER`].
     pub max_values: Option<usize>,
     /// The length to which a value is cut, in bytes.
     pub max_bytes: usize,
@@ -161,7 +162,7 @@ pub struct Dimension {
 /// Where the values of a dimension come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DimensionValue {
-    /// A source of the group.
+    /// The index of a source of the group.
     Source(usize),
     /// A text that is the same for every stream.
     Constant(String),
@@ -170,9 +171,9 @@ pub enum DimensionValue {
 /// A metric and where its values come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measure {
-    /// The metric.
+    /// The metric to which observations are added.
     pub metric: Metric,
-    /// What an observation adds to it.
+    /// What an observation adds to the metric.
     pub input: MeasureInput,
 }
 
@@ -201,8 +202,8 @@ impl MetricGroup {
         self.measures.iter().map(|measure| measure.metric.clone()).collect()
     }
 
-    /// Returns the measure that has an exemplar, which is the trace of its greatest value: the first
-    /// histogram, if traces are read.
+    /// Returns the measure that has exemplars: the first histogram, if traces are read. An exemplar is the
+    /// trace of the measure's greatest value.
     pub fn traced(&self) -> Option<usize> {
         self.trace?;
         let is_histogram = |measure: &Measure| {
@@ -270,7 +271,7 @@ impl MetricGroup {
 }
 
 impl Plan {
-    /// Removes the dimensions and metrics with this name. Returns false if there are none with this name.
+    /// Removes the dimensions and metrics with this name. Returns false if nothing has this name.
     pub fn drop(&mut self, name: &str) -> bool {
         let mut dropped = false;
         for group in std::iter::once(&mut self.main).chain(self.calls.as_mut().map(|calls| &mut calls.group))

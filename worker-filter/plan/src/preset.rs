@@ -90,7 +90,7 @@ pub const DURATION_BOUNDS: [u64; 14] = [
 pub const SIZE_BOUNDS: [u64; 11] =
     [64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864];
 
-/// A millisecond and a second in nanoseconds, the unit in which durations are recorded.
+/// A millisecond in nanoseconds, the unit in which durations are recorded. The next constant is a second.
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
 

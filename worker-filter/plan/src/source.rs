@@ -33,11 +33,11 @@ pub const ABSENT: &[u8] = &[0];
 /// How a value is read without a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FallbackRead {
-    /// As a property. The path has NUL between its segments.
+    /// The value is read as a property. The path has NUL between its segments.
     Property(Vec<u8>),
-    /// As an expression of its own.
+    /// The value is read with its own expression.
     Expression(String),
-    /// As the first of several properties that has a value.
+    /// Several properties are read in order, until one has a value.
     Chain(&'static FallbackChain),
 }
 
@@ -50,7 +50,7 @@ pub enum Type {
     Integer,
     /// A duration in nanoseconds, as an integer.
     Duration,
-    /// One byte.
+    /// A boolean: one byte, 1 for true.
     Boolean,
 }
 
@@ -68,8 +68,8 @@ pub const ROOTS: [&str; 10] = [
     "upstream_filter_state",
 ];
 
-/// The beginnings of attributes that ordinary streams may lack, because they have no upstream, no TLS or no
-/// such header.
+/// The prefixes of the paths of attributes that ordinary streams may lack, because a stream may have no
+/// upstream, no TLS or no such header.
 const OFTEN_ABSENT: [&str; 6] =
     ["upstream.", "xds.cluster_", "connection.", "request.useragent", "request.referer", "request.id"];
 
@@ -107,13 +107,14 @@ const TYPES: [(&str, Type); 24] = [
 const CLIENT_CHOSEN: [&[u8]; 5] =
     [b"request.", b"source.", b"destination.", b"requested_server_name", b"downstream_peer"];
 
-/// The most bytes of an attribute's path.
+/// The maximum number of bytes of an attribute's path.
 pub const PATH_BYTES_MAX: usize = 256;
 
 impl Source {
     /// Creates the source of an attribute from its dotted path, such as `request.method` ([`is_path`]).
     pub fn attribute(path: &str) -> Self {
-        // A boolean has no mark for an absent value, because the mark `false` would look like the value.
+        // A boolean has no mark for an absent value, because the mark `false` would look like the boolean's
+        // value.
         let often_absent = OFTEN_ABSENT.iter().any(|start| path.starts_with(start));
         let (absent, guard) = match type_of(path) {
             Type::Boolean => ("''", Guard::Silent),

@@ -24,23 +24,23 @@ pub enum Transform {
     Scheme,
     /// Keeps a status code above 0.
     Status,
-    /// Formats a status code in decimal, with `0` for an absent one (Istio).
+    /// Formats a status code in decimal; an absent status code becomes `0` (Istio).
     StatusText,
-    /// Returns `error.type` of the semantic conventions, from a status code or from the negated response
-    /// flags in place of a code: a code from 500 on, or the name of the first flag. Absent for codes below
-    /// 500.
+    /// Returns `error.type` of the semantic conventions. For a status code from 500 on, this is the code;
+    /// codes below 500 give no value. For negated response flags, which stand in place of a code, it is the
+    /// name of the first flag.
     ErrorType,
-    /// Returns the name of the first response flag, whether the number is negated or not. Absent without
-    /// flags.
+    /// Returns the name of the first response flag, whether the number is negated or not. Absent if no flag
+    /// is set.
     Flags,
-    /// Returns Envoy's short names of the response flags, comma-separated, or `-` without flags.
+    /// Returns Envoy's short names of the response flags, comma-separated, or `-` if no flag is set.
     FlagsShort,
     /// Removes the port of an address.
     Address,
     /// Removes the first slash of the path of a gRPC request.
     RpcMethod,
     /// Returns the name of a gRPC status (semantic conventions for RPC). A number below 0 contains the
-    /// response flags: CANCELLED if the client closed the stream, otherwise UNKNOWN.
+    /// response flags: the name is then CANCELLED if the client closed the stream, otherwise UNKNOWN.
     RpcStatus,
     /// Returns the name of a gRPC status that is a server error. Other statuses are absent.
     RpcError,
@@ -52,12 +52,12 @@ pub enum Transform {
 
 pub use tributary_proto::attributes::OTHER;
 
-/// The methods in the conventions: RFC 9110 section 9 and RFC 5789.
+/// The methods in the semantic conventions for HTTP: those of RFC 9110 section 9 and RFC 5789.
 static METHODS: [&[u8]; 9] =
     [b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
 
-/// The schemes that Envoy serves. A client of HTTP/2 can send any scheme: Envoy's router replaces it, but a
-/// request without an upstream keeps it (1.40.0).
+/// The schemes that Envoy serves. An HTTP/2 client can send any scheme. Envoy's router replaces the scheme,
+/// but a request without an upstream keeps it (1.40.0).
 static SCHEMES: [&[u8]; 2] = [b"https", b"http"];
 
 /// Response flags by their bit: Envoy's short and long name (`source/common/stream_info/utility.h`, Envoy
@@ -293,7 +293,8 @@ fn flags_of(flags: i64) -> impl Iterator<Item = &'static (&'static str, &'static
     })
 }
 
-/// Returns a gRPC status, derived from the response flags for a number below 0.
+/// Returns a gRPC status. If the number is below 0, the status is derived from the response flags in the
+/// number.
 fn rpc_status(status: i64) -> i64 {
     match status {
         0.. => status,

@@ -1,4 +1,4 @@
-//! Fields of a workload or service in Istio. Each format in which Envoy stores them is supported.
+//! Fields of a workload or service in Istio, in each format in which Envoy stores workloads and services.
 
 use tributary_proto::pairs::Pairs;
 

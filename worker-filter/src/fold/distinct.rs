@@ -61,7 +61,7 @@ impl<S: BuildHasher + Clone> DistinctValues<S> {
         }
     }
 
-    /// Replaces the known values by those of the series with these keys.
+    /// Replaces the known values by the values of the series with these keys.
     pub(super) fn retain<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
         if self.limited.iter().all(Option::is_none) {
             return;

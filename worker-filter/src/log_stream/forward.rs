@@ -1,21 +1,22 @@
 //! The messages of Envoy's `fluentd` access logger, read from chunks of any size.
 //!
-//! A message is a list of a tag and a list of entries, and an entry a list of a time and a map: the forward
-//! mode of the Fluentd forward protocol without options
+//! A message is a list of two items: a tag, and a list of entries. An entry is a list of two items: a time,
+//! and a map, which is the record. This is the forward mode of the Fluentd forward protocol without options
 //! (<https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1>;
 //! `source/extensions/common/fluentd/fluentd_base.cc`, Envoy 1.40).
 
 use super::message_pack::{ReadError, RecordReader};
 
-/// The most bytes of an entry, and of the start of a message. Envoy limits headers to 60 KiB by default.
+/// The maximum size of an entry, and of the start of a message up to its first entry, in bytes. Envoy
+/// limits headers to 60 KiB by default.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 
-/// The messages of one connection.
+/// The decoder of one connection's messages.
 #[derive(Debug, Default)]
 pub struct Messages {
-    /// The bytes of an incomplete entry.
+    /// The bytes of an incomplete entry, or of an incomplete start of a message.
     kept: Vec<u8>,
-    /// The entries of the current message that have not arrived.
+    /// The number of entries of the current message that are not read yet.
     left: usize,
     is_invalid: bool,
 }
@@ -29,12 +30,13 @@ pub trait MessageHandler {
     /// incomplete, this function is called again from the first pair when more bytes have arrived.
     ///
     /// # Errors
-    /// The errors of the reader.
+    /// The reader's errors: the record is incomplete or invalid.
     fn record(&mut self, pairs: usize, reader: &mut RecordReader<'_>) -> Result<(), ReadError>;
 }
 
 impl Messages {
-    /// Reads the entries that are complete with these bytes.
+    /// Reads the entries that are complete now that these bytes have arrived, and keeps the rest of the
+    /// bytes.
     ///
     /// # Errors
     /// The bytes are not messages of the access logger. All later bytes are ignored, because the start of the

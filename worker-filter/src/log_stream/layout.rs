@@ -1,4 +1,4 @@
-//! The layout of a log's records: it assigns the values in a record to the sources of the plan.
+//! The layout of log records: it assigns the values in a record to the sources of the plan.
 
 use tributary_plan::log_schema::{Decoder, Field, LogSchema, SEPARATOR};
 use tributary_plan::plan::SOURCES_MAX;
@@ -7,29 +7,29 @@ use tributary_plan::transform;
 use super::message_pack::{FieldValue, ReadError, RecordReader};
 use crate::observation::Observation;
 
-/// Envoy's text for an absent value, among several values in one text.
+/// The text that Envoy writes for an absent value if one text contains several values.
 const ABSENT: &[u8] = b"-";
 
-/// Maps the values of records with one tag to sources.
+/// Maps the values in the records that have the same tag to sources of the plan.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RecordLayout {
-    /// For each name of the tag, in order, the fields that its value fills.
+    /// For each name in the tag, in order: the fields that the value of this name fills.
     columns: Vec<Vec<Field>>,
-    /// The fields that the value of a key with this name fills.
+    /// Each name of the schema, with a field that the value under this key fills.
     named: Vec<(Box<[u8]>, Field)>,
 }
 
-/// The values of one record, encoded as the host does.
+/// The values of one record, encoded like the attributes that the host returns.
 #[derive(Debug)]
 pub struct Values<'a> {
     texts: Observation<'a>,
     numbers: [[u8; 8]; SOURCES_MAX],
-    /// A bit for each source that has a number.
+    /// A set of sources that have a number: bit `i` stands for source `i`.
     numbered: u64,
 }
 
 impl RecordLayout {
-    /// Finds the values of a schema in records with this tag.
+    /// Creates the layout of records with this tag, for the values in a schema.
     pub fn new(schema: &LogSchema, tag: &[u8]) -> Self {
         let named = schema.fields.iter().map(|(name, field)| (name.as_bytes().into(), *field));
         let columns = tag.split(|byte| *byte == SEPARATOR).map(|name| schema.named(name).collect());
@@ -38,12 +38,12 @@ impl RecordLayout {
 
     /// Reads a record of `pairs` pairs into `values`, which must be empty.
     ///
-    /// If the key of a pair is a name, the pair has the value of that name. The text under any other key has
-    /// the values of the tag's names. If it has more or fewer values than there are names, the text is
-    /// ignored and this function returns false.
+    /// A key that is a name of the schema has the value of this name. Any other key has a text with the
+    /// values of all names in the tag, in the same order. If this text has more or fewer values than the
+    /// tag has names, the text is ignored and this function returns false.
     ///
     /// # Errors
-    /// The errors of the reader.
+    /// The reader's errors: the record is incomplete or invalid.
     pub fn read<'a>(
         &self,
         pairs: usize,
@@ -60,7 +60,8 @@ impl RecordLayout {
         Ok(true)
     }
 
-    /// Reads a record without the text that has the values of the tag's names.
+    /// Reads only the values whose keys are names of the schema, and ignores the text with the values of
+    /// the tag's names.
     #[cold]
     fn read_named<'a>(
         &self,
@@ -78,7 +79,7 @@ impl RecordLayout {
         Ok(())
     }
 
-    /// Fills the fields of this name. Returns false if there are no such fields.
+    /// Fills the fields of this name with a value. Returns false if the schema does not have this name.
     fn put<'a>(&self, name: &[u8], value: FieldValue<'a>, values: &mut Values<'a>) -> bool {
         let mut is_known = false;
         for (_, field) in self.named.iter().filter(|(known, _)| **known == *name) {
@@ -88,10 +89,11 @@ impl RecordLayout {
         is_known
     }
 
-    /// Fills the fields of the tag's names. Returns false if there are more or fewer values than names.
+    /// Fills the fields of the tag's names with the values in a text. Returns false if the text has more or
+    /// fewer values than the tag has names.
     fn split<'a>(&self, value: FieldValue<'a>, values: &mut Values<'a>) -> bool {
         let FieldValue::Text(text) = value else {
-            // A command operator that is alone in its text gives a number.
+            // If the configured text is only one command operator, Envoy can write its value as a number.
             let [fields] = &*self.columns else { return false };
             fields.iter().for_each(|field| values.put(*field, value));
             return true;
@@ -106,7 +108,7 @@ impl RecordLayout {
             };
             rest = next;
             for field in fields {
-                // `-` stands for the number 0 in flags.
+                // In response flags, `-` means that no flag is set, which is the number 0.
                 if value != ABSENT || matches!(field.decoder, Decoder::Flags | Decoder::FlagsForStatus) {
                     values.put(*field, FieldValue::Text(value));
                 }
@@ -184,12 +186,13 @@ fn integer(value: FieldValue<'_>) -> Option<i64> {
     }
 }
 
-/// Converts response flags. Most requests have none, which needs no search.
+/// Converts the names of response flags to a number. Most requests have no flags, so that no name is looked
+/// up.
 fn flags(names: &[u8]) -> i64 {
     if names == ABSENT { 0 } else { transform::flags(names) }
 }
 
-/// Parses a number of up to 18 digits, which always fits.
+/// Parses a decimal number of up to 18 digits, which always fits into an `i64`.
 fn decimal(digits: &[u8]) -> Option<i64> {
     if digits.is_empty() || digits.len() > 18 {
         return None;

@@ -1,7 +1,8 @@
-//! MessagePack as Envoy's `fluentd` access logger writes it, read value by value with `rmp`.
+//! Reads MessagePack as Envoy's `fluentd` access logger writes it, value by value, with `rmp`.
 //!
-//! Every client that reaches the listener may send bytes: nothing is allocated and nothing recurses, so a
-//! false length or depth costs nothing. `rmp::decode::MessageLen` is not used: it panics on extensions (0.8).
+//! The bytes can come from any client that can connect to the listener. So this module neither allocates
+//! nor recurses: a forged length or nesting depth costs nothing. `rmp::decode::MessageLen` is not used: it
+//! panics on extensions (0.8).
 
 use rmp::Marker;
 use rmp::decode::bytes::BytesReadError;
@@ -11,16 +12,17 @@ use rmp::decode::{self, Bytes, NumValueReadError, ValueReadError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordReader<'a>(Bytes<'a>);
 
-/// One value.
+/// A value in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldValue<'a> {
-    /// Text, or bytes, which need not be UTF-8 either way.
+    /// Text or binary data. Neither has to be UTF-8.
     Text(&'a [u8]),
-    /// A whole number, at most `i64::MAX`.
+    /// A whole number. An integer above `i64::MAX` is read as `i64::MAX`.
     Integer(i64),
     /// A boolean.
     Boolean(bool),
-    /// Nil, a number that is not whole, or a list or map, whose items were skipped.
+    /// Any other value: nil, a number that is not whole, a float out of range, or a list or map, whose
+    /// items were skipped.
     Other,
 }
 
@@ -43,22 +45,22 @@ impl From<ValueReadError<BytesReadError>> for ReadError {
 }
 
 impl<'a> RecordReader<'a> {
-    /// Starts at the first of these bytes.
+    /// Creates a reader that starts at the first of these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(Bytes::new(bytes))
     }
 
-    /// Returns the bytes that were not read.
+    /// Returns the bytes that are not read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.0.remaining_slice()
     }
 
-    /// Reads the length of a list. Its items follow.
+    /// Reads the start of a list and returns the number of items, which follow.
     pub fn list(&mut self) -> Result<usize, ReadError> {
         size(decode::read_array_len(&mut self.0)?)
     }
 
-    /// Reads the number of pairs of a map. They follow, each a key and a value.
+    /// Reads the start of a map and returns the number of pairs. Each pair follows as a key and a value.
     pub fn map(&mut self) -> Result<usize, ReadError> {
         size(decode::read_map_len(&mut self.0)?)
     }
@@ -71,7 +73,7 @@ impl<'a> RecordReader<'a> {
         }
     }
 
-    /// Reads a value of any type, and skips its items.
+    /// Reads a value of any type. Skips the items of a list or map.
     pub fn value(&mut self) -> Result<FieldValue<'a>, ReadError> {
         let (value, mut nested) = self.shallow()?;
         // The loop ends at the latest at the end of the bytes, because each nested value has at least one
@@ -83,7 +85,7 @@ impl<'a> RecordReader<'a> {
         Ok(value)
     }
 
-    /// Reads a value without its items, and returns how many of them follow.
+    /// Reads a value without its items. Returns the value, and the number of items that follow.
     fn shallow(&mut self) -> Result<(FieldValue<'a>, usize), ReadError> {
         use Marker::*;
         let bytes = &mut self.0;
@@ -109,7 +111,7 @@ impl<'a> RecordReader<'a> {
                 _ => decode::read_f64(bytes)?,
             }),
             True | False => FieldValue::Boolean(decode::read_bool(bytes)?),
-            // `Reserved` is never written; other readers treat it as nil.
+            // The specification never uses `Reserved`; other readers treat it as nil.
             Null | Reserved => {
                 self.take(1)?;
                 FieldValue::Other
@@ -135,10 +137,10 @@ fn size(length: u32) -> Result<usize, ReadError> {
     usize::try_from(length).map_err(|_| ReadError::Invalid)
 }
 
-/// Converts a double that is a whole number: Envoy writes 100,000 as `1e+05` in JSON, and a double of it here
-/// (1.40).
+/// Converts a double to an integer if it is whole: Envoy 1.40 formats 100,000 as `1e+05`, which becomes a
+/// double in MessagePack.
 fn whole(number: f64) -> FieldValue<'static> {
-    /// 2^63.
+    /// 2^63, the smallest double above `i64::MAX`.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     if number.trunc() != number || number.abs() >= BEYOND {
         return FieldValue::Other;
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(RecordReader::new(b"GET / HTTP/1.1").list(), Err(ReadError::Invalid));
     }
 
-    /// Any value but extensions.
+    /// Generates any value except extensions.
     fn any_value() -> impl Strategy<Value = rmpv::Value> {
         let leaf = prop_oneof![
             Just(rmpv::Value::Nil),

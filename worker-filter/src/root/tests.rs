@@ -77,7 +77,7 @@ fn the_first_callback_decides_the_kind_if_attributes_are_misleading() {
         }
         let (open, request) = (vm.quic_connection(), vm.http_stream());
         pass_http(request);
-        // It never opens: Envoy would have opened it before it created another stream.
+        // This connection never opens: Envoy would have opened it before it created another stream.
         open.delete();
     }
 }

@@ -145,7 +145,7 @@ fn a_worker_adds_to_counters_while_63_others_shut_down() {
     fake::reset();
     let mut worker = worker("");
     observe(&mut worker, request("a"));
-    // A worker on each of 64 cores.
+    // There is a worker on each of 64 cores.
     fake::with(|host| host.store.outrun = 63);
     worker.flush();
     assert_eq!(counter_value(), 0, "the next flush tries again");
@@ -292,7 +292,7 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
     call.push((text(calls.indicator), b"/p.S/M".to_vec()));
     call.push((text(1), 14_i64.to_le_bytes().to_vec()));
     call.push((Source::grpc_messages().guarded.leak(), b"3,500".to_vec()));
-    // A response of a server that does not speak gRPC.
+    // A server that does not speak gRPC responds.
     let mut page = call.clone();
     page[1].1 = 503_i64.to_le_bytes().to_vec();
     let mut moved = plain.clone();

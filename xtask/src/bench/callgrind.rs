@@ -1,8 +1,8 @@
 //! Instructions per request of a real Envoy, counted by callgrind: reproducible even on a busy machine.
 //!
-//! Counting starts when Envoy and its compilers are warm. The cost of a request is the slope between a short
-//! and a long load, which excludes connections and the start and end of a load. It includes the ticks,
-//! flushes and work of the service during the long load.
+//! Counting starts when Envoy and its compilers are warm. The cost of a request is the slope between a
+//! short and a long load. This excludes the cost of connections and of the start and end of a load. It
+//! includes the ticks, flushes and work of the service during the long load.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -54,13 +54,13 @@ pub(crate) struct Callgrind {
 /// Instructions per request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Instructions {
-    /// All threads, without the allocator: the figure to compare.
+    /// The instructions of all threads, without the allocator: the figure that is compared.
     pub(crate) total: Spread,
     /// The part of `total` in code generated at run time: compiled Wasm and Lua.
     pub(crate) generated: Spread,
     /// The part of `total` on the main thread.
     pub(crate) main: Spread,
-    /// The allocator, which is slower under valgrind.
+    /// The instructions of the allocator, which is slower under valgrind.
     pub(crate) allocator: Spread,
 }
 
@@ -76,7 +76,7 @@ struct Session<'a> {
     dumps: usize,
 }
 
-/// Installs valgrind unless it is present.
+/// Installs valgrind if it is not installed.
 pub(crate) fn ensure_valgrind() -> Result<()> {
     debian::ensure_programs(&["valgrind", "vgdb"], "valgrind").context(
         "counting instructions needs valgrind: install it with `sudo apt-get install valgrind`, or use --quick",
@@ -92,7 +92,7 @@ impl Callgrind {
         Ok(Self { envoy, allocator })
     }
 
-    /// The addresses of the binary in a process.
+    /// Returns the addresses of the binary in a process.
     fn in_memory(&self, pid: u32) -> Result<Binary> {
         let maps =
             fs::read_to_string(format!("/proc/{pid}/maps")).context("cannot read Envoy's memory map")?;
@@ -128,7 +128,8 @@ impl Session<'_> {
     async fn run(&mut self) -> Result<Vec<(Threads, Threads)>> {
         self.load(WARM).await?;
         self.control(&["instrumentation", "on"]).await?;
-        // In the first counted load, valgrind translates all code again. Its dump resets the counts.
+        // The first counted load is discarded, because valgrind translates all code again during this load.
+        // Its dump resets the counts.
         self.cost_of(SHORT).await?;
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
@@ -164,7 +165,7 @@ impl Session<'_> {
     async fn load(&self, requests: u64) -> Result<()> {
         let mut shape = Shape::get("bench", "/").header(HEADER.0, HEADER.1);
         if self.case.is_tcp() {
-            // One connection per request.
+            // The client opens one connection per request.
             shape = shape.header("connection", "close");
         }
         let target = self.envoy.listener(case::LISTENER)?;
@@ -178,7 +179,7 @@ impl Session<'_> {
         );
         ensure!(tally.answered_in_class(2) == requests, "not every request was answered with 2xx");
         if self.case.method == CountingMethod::LogStream {
-            // The records in the log's buffer belong to this load.
+            // Waits for a flush of the access log, because the records in its buffer belong to this load.
             tokio::time::sleep(LOG_FLUSH).await;
         }
         Ok(())
@@ -200,7 +201,7 @@ fn launcher(folder: &Path) -> Vec<OsString> {
     words.split(' ').chain([out.as_str()]).map(OsString::from).collect()
 }
 
-/// The addresses of the allocator's code in Envoy's binary, relative to the file.
+/// Returns the addresses of the allocator's code in Envoy's binary, relative to the file.
 fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     let bytes = fs::read(envoy).with_context(|| format!("cannot read {}", envoy.display()))?;
     let file = object::File::parse(bytes.as_slice()).with_context(|| format!("{}", envoy.display()))?;
@@ -211,7 +212,8 @@ fn allocator_section(envoy: &Path) -> Result<Range<u64>> {
     both.with_context(|| format!("cannot find the allocator: {} has no section {names}", envoy.display()))
 }
 
-/// The mappings of a file in a process's memory map: whether each is executable, and its addresses.
+/// Returns the mappings of a file in a process's memory map: for each, whether it is executable, and its
+/// addresses.
 fn mappings<'a>(maps: &'a str, file: &str) -> Vec<(bool, Range<u64>)> {
     let parse = |line: &'a str| {
         let mut words = line.split_whitespace();
@@ -239,7 +241,7 @@ fn summary(pairs: &[(Threads, Threads)]) -> Instructions {
     }
 }
 
-/// Instructions of one more request, from the costs of a short and a long load.
+/// Returns the instructions of one additional request, given the costs of a short and a long load.
 fn per_request(short: u64, long: u64) -> f64 {
     (to_f64(long) - to_f64(short)) / to_f64(LONG - SHORT)
 }

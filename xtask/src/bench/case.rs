@@ -1,4 +1,4 @@
-//! The cases of the benchmark: an Envoy that counts nothing, and one for each way to count.
+//! The cases of the benchmark: an Envoy that counts nothing, and an Envoy for each way to count.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -64,18 +64,18 @@ pub(crate) enum CountingMethod {
 pub(crate) const LISTENER: &str = "ingress";
 /// Tributary as an access logger, with a configuration of the worker filter that belongs to no set.
 pub(crate) const ACCESS_LOG: BenchCase = BenchCase { method: CountingMethod::AccessLog, set: None };
-/// The configuration of the only access logger of HTTP.
+/// The path of the configuration of the only access logger for HTTP.
 const LOGGER: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.access_log[0].typed_config";
 
 impl CountingMethod {
-    /// Whether the cost of this method is compared with the cost of Envoy's StatsAccessLogger for the
-    /// same set.
+    /// Returns whether the cost of this method is compared with the cost of Envoy's StatsAccessLogger for
+    /// the same set.
     pub(crate) fn is_compared(self) -> bool {
         self.is_ours() || matches!(self, Self::ListAccessLog | Self::ListHttpFilter)
     }
 
-    /// Whether Tributary counts with this method.
+    /// Returns whether Tributary counts with this method.
     pub(crate) fn is_ours(self) -> bool {
         matches!(
             self,
@@ -100,7 +100,7 @@ impl fmt::Display for BenchCase {
     }
 }
 
-/// All cases: those that count one set or nothing, then each set with its methods.
+/// Returns all cases: first the cases that count one set or nothing, then each set with its methods.
 pub(crate) fn all() -> Result<Vec<BenchCase>> {
     use CountingMethod::{EmptyAccessLog, EmptyHttpFilter, Lua, None};
     let sets = metric_set::all()?;
@@ -111,7 +111,8 @@ pub(crate) fn all() -> Result<Vec<BenchCase>> {
     Ok(single.into_iter().chain(sets.iter().flat_map(of_set)).collect())
 }
 
-/// The cases with these names and the cases that they are compared with; all cases if `names` is empty.
+/// Returns the cases with these names and the cases that they are compared with; all cases if `names` is
+/// empty.
 ///
 /// A name is the name of a case, a method or a set: `native` selects every `native-…`, and `full` selects
 /// every `…-full`.
@@ -143,23 +144,23 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<BenchCase>> {
 }
 
 impl BenchCase {
-    /// Whether the case has this method and the set with this name.
+    /// Returns whether the case has this method and the set with this name.
     pub(crate) fn is(&self, method: CountingMethod, set: &str) -> bool {
         self.method == method && self.set.is_some_and(|own| own.name == set)
     }
 
-    /// Whether the case counts TCP connections.
+    /// Returns whether the case counts TCP connections.
     pub(crate) fn is_tcp(&self) -> bool {
         self.set.is_some_and(MetricSet::is_tcp)
     }
 
-    /// Whether a name on the command line selects the case.
+    /// Returns whether a name on the command line selects the case.
     fn matches_name(&self, name: &str) -> bool {
         let (own, method) = (self.to_string(), self.method.to_string());
         own == name || method == name || own == format!("{method}-{name}")
     }
 
-    /// The configuration of the Envoy of this case, on free ports.
+    /// Returns the configuration of the Envoy of this case, on free ports.
     pub(crate) fn config(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         let set = || self.set.with_context(|| format!("{self} has no metric set"));
         Ok(match self.method {
@@ -190,24 +191,24 @@ impl BenchCase {
                     .set(&format!("{LOGGER}.tag"), record.tag)
                     .set(&format!("{LOGGER}.record"), record.fields)
                     .set(&format!("{LOGGER}.buffer_flush_interval"), "1s")
-                    // The buffer is larger than what Envoy logs in that interval.
+                    // The buffer is larger than all log entries of one such interval.
                     .set(&format!("{LOGGER}.buffer_size_bytes"), 4 << 20)
             }
         })
     }
 
-    /// An Envoy with Tributary, with this configuration of the worker filter.
+    /// Returns the configuration of an Envoy with Tributary, with this configuration of the worker filter.
     pub(crate) fn ours(&self, worker: &Value, endpoints: Endpoints) -> Result<EnvoyConfig> {
         let config = attach(self.attached(endpoints)?, "service")?;
         Ok(configure(config, worker).static_cluster("collector", endpoints.collector))
     }
 
-    /// The configuration of the baseline, with the extension of the method of this case.
+    /// Returns the configuration of the baseline, with the extension of the method of this case.
     fn attached(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         attach(self.base(endpoints)?, &self.method.to_string())
     }
 
-    /// The configuration of the baseline, on free ports.
+    /// Returns the configuration of the baseline, on free ports.
     fn base(&self, endpoints: Endpoints) -> Result<EnvoyConfig> {
         let parse =
             |base| anyhow::Ok(EnvoyConfig::parse("the benchmark's configuration", base)?.free_ports());

@@ -47,7 +47,7 @@ pub(crate) struct Session {
     script: Option<PathBuf>,
 }
 
-/// Installs wrk unless it is present.
+/// Installs wrk if it is not installed.
 pub(crate) fn ensure_wrk() -> Result<()> {
     debian::ensure_programs(&["wrk"], "wrk")
         .context("measuring CPU time needs wrk: install it with `sudo apt-get install wrk`")
@@ -103,7 +103,7 @@ impl Session {
     }
 }
 
-/// The number of requests in wrk's output; failed requests are an error.
+/// Returns the number of requests in wrk's output. Failed requests are an error.
 fn requests(output: &str) -> Result<u64> {
     let failed = output.lines().find(|line| line.contains("Socket errors") || line.contains("Non-2xx"));
     ensure!(failed.is_none(), "wrk reports: {}", failed.unwrap_or_default().trim());
@@ -112,13 +112,13 @@ fn requests(output: &str) -> Result<u64> {
     number.with_context(|| format!("wrk reports no number of requests:\n{output}"))
 }
 
-/// CPU time of all workers and of the main thread, in nanoseconds.
+/// Returns the CPU time of all workers, and that of the main thread, in nanoseconds.
 fn thread_ns(pid: u32) -> Result<(u64, u64)> {
     let (mut workers, mut main) = (0, 0);
     for task in fs::read_dir(format!("/proc/{pid}/task")).context("Envoy has exited")? {
         let folder = task?.path();
         let read = |name: &str| fs::read_to_string(folder.join(name));
-        // The thread may have exited.
+        // Reading fails if the thread has exited.
         let (Ok(name), Ok(schedstat)) = (read("comm"), read("schedstat")) else { continue };
         let ns = schedstat.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok());
         let ns = ns.with_context(|| format!("{} has no CPU time", folder.display()))?;

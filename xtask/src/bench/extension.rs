@@ -1,4 +1,4 @@
-//! Adds the extension of a way to count to an Envoy's configuration.
+//! Adds the extension for one way to count to an Envoy's configuration.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,13 @@ struct Extensions {
 /// An extension of Envoy.
 #[derive(Deserialize)]
 struct Extension {
-    /// The path of the list that the extension belongs to.
+    /// The path of the list to which the extension belongs.
     list: String,
     #[serde(flatten)]
     message: Value,
 }
 
-/// Adds the extension of `extensions.yaml` with this name before all others of its list.
+/// Adds the extension of `extensions.yaml` with this name as the first item of its list.
 pub(super) fn attach(config: EnvoyConfig, name: &str) -> Result<EnvoyConfig> {
     let mut file: Extensions =
         serde_yaml_ng::from_str(include_str!("extensions.yaml")).context("extensions.yaml")?;

@@ -69,14 +69,14 @@ struct MetricSets {
 pub(crate) struct LogRecord {
     /// The names of the values in the field `values`.
     pub(crate) tag: String,
-    /// Single values by name, and the field `values`.
+    /// Single values by their names, and the field `values`.
     pub(crate) fields: Map<String, Value>,
 }
 
 /// The header of every request of the benchmark, a dimension of the widest set.
 pub(crate) const HEADER: (&str, &str) = ("x-tenant", "acme");
 
-/// All sets; they live as long as the program.
+/// Returns all sets, which live as long as the program.
 pub(crate) fn all() -> Result<&'static [MetricSet]> {
     let file: MetricSets =
         serde_yaml_ng::from_str(include_str!("metric_sets.yaml")).context("metric_sets.yaml")?;
@@ -84,17 +84,17 @@ pub(crate) fn all() -> Result<&'static [MetricSet]> {
 }
 
 impl MetricSet {
-    /// Whether the set counts TCP connections.
+    /// Returns whether the set counts TCP connections.
     pub(crate) fn is_tcp(&self) -> bool {
         self.name == "tcp"
     }
 
-    /// The worker filter's configuration.
+    /// Returns the worker filter's configuration.
     pub(crate) fn worker(&self) -> Value {
         if self.name == "preset" {
             return json!({});
         }
-        // No counters: Envoy's logger has none in shared data.
+        // Counters are left out, because Envoy's logger has no counters in shared data.
         json!({
             "preset": "none",
             "streams": if self.is_tcp() { "tcp" } else { "http" },
@@ -104,7 +104,7 @@ impl MetricSet {
         })
     }
 
-    /// The CEL list of the worker filter, once it has learned which values are often absent.
+    /// Returns the CEL list of the worker filter after it has found out which values are often absent.
     pub(crate) fn list(&self) -> Result<String> {
         let config = WorkerConfig::parse(self.worker().to_string().as_bytes()).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -117,7 +117,8 @@ impl MetricSet {
         Ok(format!("[{}]", items.collect::<Vec<_>>().join(", ")))
     }
 
-    /// The counters and histograms of the native logger (`envoy.extensions.access_loggers.stats.v3.Config`).
+    /// Returns the counters and histograms of the native logger
+    /// (`envoy.extensions.access_loggers.stats.v3.Config`).
     pub(crate) fn native(&self) -> [(&'static str, Value); 2] {
         let tag = |of: &Dimension| json!({"name": of.name, "value_format": of.operator});
         let tags: Vec<_> = self.dimensions.iter().map(tag).collect();
@@ -130,7 +131,7 @@ impl MetricSet {
         [("counters", of(Kind::Counter)), ("histograms", of(Kind::Histogram))]
     }
 
-    /// The Prometheus names of the native logger's values that grow by one with each request.
+    /// Returns the Prometheus names of the native logger's values that grow by one with each request.
     pub(crate) fn native_request_counts(&self) -> Vec<String> {
         let name = |metric: &Metric| match (metric.kind, &metric.value) {
             (Kind::Histogram, _) => Some(format!("{}_count", metric.name)),
@@ -140,8 +141,8 @@ impl MetricSet {
         self.metrics.iter().filter_map(name).collect()
     }
 
-    /// The same values for a log stream: attributes in one field, each header in its own, since it may
-    /// contain spaces.
+    /// Returns the same values for a log stream: all attributes in one field, and each header in its own
+    /// field, because a header may contain spaces.
     pub(crate) fn log_record(&self) -> LogRecord {
         let (mut names, mut operators, mut fields) = (Vec::new(), Vec::new(), Map::new());
         let mut add = |name, operator| {
@@ -162,7 +163,7 @@ impl MetricSet {
             if let (Some(attribute), Some(operator)) =
                 (metric.value.as_deref(), metric.native.get("value_format").and_then(Value::as_str))
             {
-                // The value is in milliseconds, like in the native logger.
+                // The value is in milliseconds, as in the native logger.
                 add(
                     if attribute == "request.duration" { "request.duration:ms" } else { attribute },
                     operator,

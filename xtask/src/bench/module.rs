@@ -21,8 +21,8 @@ pub(crate) struct WasmBytes {
     pub(crate) service: usize,
 }
 
-/// Reads the modules of `cargo xtask build`, and writes the others to `target/bench`, where `extensions.yaml`
-/// expects them.
+/// Reads the modules of `cargo xtask build`, and writes the other modules to `target/bench`, where
+/// `extensions.yaml` expects them.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<WasmBytes> {
     let built = |name: &str| {
         let path = workspace.modules().join(name);
@@ -41,7 +41,8 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<WasmBytes> {
     Ok(WasmBytes { worker_filter: worker_filter.len(), service: service.len() })
 }
 
-/// Replaces the import of foreign functions by one that is not found, so that the module works without them.
+/// Replaces the import of the call of foreign functions by a function that returns `NotFound`, so that the
+/// module works without foreign functions.
 fn without_foreign_functions(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut module = ModuleConfig::new().generate_producers_section(false).parse(wasm)?;
     let import = module

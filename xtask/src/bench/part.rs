@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// An operation, and the program that repeats it. The cost is the slope between two runs: one of the runs is
+/// An operation, and the program that repeats it. The cost is the slope between two runs, one of which is
 /// half as long as the other.
 #[derive(Deserialize)]
 struct Part {
@@ -25,7 +25,7 @@ struct Part {
     package: String,
     program: String,
     arguments: Vec<String>,
-    /// Repetitions in the longer run.
+    /// The number of repetitions in the longer run.
     times: u64,
 }
 
@@ -33,7 +33,7 @@ fn parts() -> Result<Vec<Part>> {
     serde_yaml_ng::from_str(include_str!("parts.yaml")).context("parts.yaml")
 }
 
-/// The instructions of each part.
+/// Counts the instructions of each part.
 pub(crate) fn count(workspace: &Workspace) -> Result<Vec<(String, f64)>> {
     let parts = parts()?;
     let programs: BTreeSet<_> = parts.iter().map(|part| [&part.package, &part.program]).collect();

@@ -30,13 +30,13 @@ pub(crate) struct Binary {
 const NO_OBJECT: &str = "???";
 
 impl Cost {
-    /// The sum without the allocator. Valgrind has no restartable sequences, so under valgrind Envoy's
-    /// tcmalloc takes a slow path that it does not take otherwise.
+    /// Returns the sum without the allocator. Valgrind has no restartable sequences, so under valgrind
+    /// Envoy's tcmalloc takes a slow path that it does not take in production.
     pub(crate) fn without_allocator(&self) -> u64 {
         self.generated + self.other
     }
 
-    /// The sum of two costs.
+    /// Returns the sum of two costs.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         Self {
             allocator: self.allocator + other.allocator,
@@ -57,7 +57,7 @@ pub(crate) fn read(text: &str, binary: &Binary) -> Result<Cost> {
     let (mut object, mut inclusive) = ("", false);
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("ob=").or_else(|| line.strip_prefix("cob=")) {
-            // An object is given by its number, and by its name too at the first occurrence.
+            // An object is given by its number. The first occurrence also contains its name.
             let (number, name) = name.split_once(' ').unwrap_or((name, ""));
             if !name.is_empty() {
                 objects.insert(number, name);
@@ -67,7 +67,8 @@ pub(crate) fn read(text: &str, binary: &Binary) -> Result<Cost> {
                     objects.get(number).copied().with_context(|| format!("object {number} has no name"))?;
             }
         } else if line.starts_with("calls=") {
-            // The next line is the cost of the call, which is part of the called function's own lines.
+            // The next line is the inclusive cost of the call. It is ignored, because the lines of the
+            // called function already contain this cost.
             inclusive = true;
         } else if let Some(position) = line.strip_prefix("0x") {
             if std::mem::take(&mut inclusive) {
@@ -91,7 +92,7 @@ pub(crate) fn read(text: &str, binary: &Binary) -> Result<Cost> {
     Ok(cost)
 }
 
-/// The total of a file that callgrind wrote.
+/// Returns the total of a file that callgrind wrote.
 pub(super) fn total(text: &str) -> Result<u64> {
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     Ok(total.context("callgrind's file has no total: is the dump complete?")?.trim().parse()?)

@@ -91,7 +91,7 @@ impl<T> Rounds<'_, T> {
         Spread::of(self.case.iter().map(value).collect())
     }
 
-    /// The spread of the differences to the baseline.
+    /// Returns the spread of the differences to the baseline.
     fn added(&self, value: impl Fn(&T) -> f64) -> Spread {
         let pairs = self.case.iter().zip(self.baseline);
         Spread::of(pairs.map(|(case, baseline)| value(case) - value(baseline)).collect())
@@ -149,7 +149,7 @@ impl BenchReport {
         ])
     }
 
-    /// A figure of each case that was measured, in the order of the tables.
+    /// Returns a figure for each case that was measured, in the order of the tables.
     pub(super) fn by_case<T>(
         &self,
         figure: impl Fn(&BenchCase) -> Option<T>,
@@ -187,7 +187,8 @@ impl BenchReport {
         })
     }
 
-    /// A cost, divided by the cost of Envoy's StatsAccessLogger with the same set.
+    /// Returns a cost divided by the cost of Envoy's StatsAccessLogger with the same set. Returns `None` if
+    /// the case is not compared, or if one of the costs was not measured.
     fn vs_native(&self, case: &BenchCase, cost: impl Fn(&BenchCase) -> Option<f64>) -> Option<f64> {
         let set = case.set.filter(|_| case.method.is_compared())?;
         let native = self.cases.iter().find(|other| other.is(CountingMethod::Native, &set.name))?;
@@ -199,7 +200,7 @@ impl BenchReport {
         Some(Rounds { case: all.get(&case.to_string())?, baseline })
     }
 
-    /// The Envoy without counting that a case is compared with.
+    /// Returns the case without counting with which a case is compared.
     fn baseline(&self, case: &BenchCase) -> Option<&BenchCase> {
         let is_baseline = |other: &&BenchCase| other.method == CountingMethod::None;
         self.cases.iter().filter(is_baseline).find(|other| other.is_tcp() == case.is_tcp())

@@ -12,17 +12,17 @@ use tributary_tests::poll::{self, Seen};
 
 use super::cpu::{self, CpuTime};
 
-/// Numbers of series, with one worker.
+/// The numbers of series that are measured with one worker.
 pub(crate) const SERIES: [u64; 5] = [10, 100, 1_000, 10_000, 100_000];
-/// Numbers of workers, with [`SERIES_OF_WORKERS`].
+/// The numbers of workers that are measured with [`SERIES_OF_WORKERS`].
 pub(crate) const WORKERS: [u32; 3] = [1, 2, 4];
 pub(crate) const SERIES_OF_WORKERS: u64 = 100;
-/// Numbers of dimensions.
+/// The numbers of dimensions that are measured.
 pub(crate) const DIMENSIONS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// The duration of a measurement, in seconds: longer than the export interval.
 const MEASURED_S: u64 = 11;
-/// A lower bound of the requests per second of the load generator.
+/// A lower bound for the number of requests that the load generator sends per second.
 const SLOWEST_PER_S: u64 = 8_000;
 const LIMIT: Duration = Duration::from_secs(60);
 const SERIES_MAX: u64 = 200_000;
@@ -45,7 +45,7 @@ pub(crate) struct Scale {
     pub(crate) rss_mib: f64,
 }
 
-/// The worker filter's configurations: `scaling.yaml`.
+/// The worker filter's configurations in `scaling.yaml`.
 #[derive(Deserialize)]
 pub(crate) struct ScalingConfigs {
     /// The configuration with one series per path.
@@ -58,7 +58,7 @@ impl ScalingConfigs {
         serde_yaml_ng::from_str(include_str!("scaling.yaml")).context("scaling.yaml")
     }
 
-    /// The configuration with `count` dimensions, whose values are the same in each stream.
+    /// Returns the configuration with `count` dimensions, whose values are the same in each stream.
     pub(crate) fn by_dimensions(&self, count: usize) -> Value {
         let dimension = |attribute| json!({"name": attribute, "attribute": attribute});
         let dimensions: Vec<_> = self.attributes.iter().take(count).map(dimension).collect();
@@ -76,7 +76,7 @@ pub(crate) async fn measure(config: EnvoyConfig, series: u64, workers: u32) -> R
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("paths.lua");
     fs::write(&script, paths(series)).context("cannot write wrk's script")?;
-    // At least twice each path.
+    // This time suffices to request each path at least twice.
     let warm_s = 1 + 2 * series / SLOWEST_PER_S;
     let session = cpu::Session::start(&config, workers, warm_s, Some(script)).await?;
     let admin = session.envoy.admin();
@@ -98,14 +98,14 @@ pub(crate) async fn measure(config: EnvoyConfig, series: u64, workers: u32) -> R
     })
 }
 
-/// A script for wrk that requests `count` paths in turn.
+/// Returns a script for wrk that requests `count` paths in turn.
 fn paths(count: u64) -> String {
     format!(
         "local n = 0\nrequest = function()\n  n = (n + 1) % {count}\n  return wrk.format(nil, \"/\" .. n)\nend\n"
     )
 }
 
-/// The longest iteration of the main thread's event loop since the last call.
+/// Returns the longest iteration of the main thread's event loop since the last call.
 async fn longest_turn_ms(admin: &Admin) -> Result<f64> {
     let path = format!("/stats?filter=^{LOOP_DURATION}$");
     // The first request starts the merge of Envoy's histograms; the second one reads the result.
@@ -115,7 +115,7 @@ async fn longest_turn_ms(admin: &Admin) -> Result<f64> {
     longest(&text).map_or(Ok(0.0), |us| Ok(us / 1e3))
 }
 
-/// The maximum of the last interval in Envoy's text of a histogram, `… P100(INTERVAL,ALL)`.
+/// Returns the maximum of the last interval in Envoy's text of a histogram, `… P100(INTERVAL,ALL)`.
 fn longest(text: &str) -> Option<f64> {
     text.rsplit_once("P100(")?.1.split_once(',')?.0.parse().ok().filter(|us: &f64| us.is_finite())
 }

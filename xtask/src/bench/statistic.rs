@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The spread of these values; all zero if there are none.
+    /// Returns the spread of these values. Without values, all fields are 0.
     pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
@@ -22,12 +22,12 @@ impl Spread {
         } else {
             at(middle)
         };
-        // With four or fewer values, the bounds include all.
+        // With four or fewer values, the bounds include all values.
         let outside = count.saturating_sub(1) / 4;
         Self { median, low: at(outside), high: at(count.saturating_sub(outside + 1)) }
     }
 
-    /// Half of the distance between the bounds.
+    /// Returns half of the distance between the bounds.
     pub(crate) fn half_width(&self) -> f64 {
         (self.high - self.low) / 2.0
     }

@@ -9,7 +9,7 @@ use super::report::{BenchReport, CpuFigure, InstructionsFigure};
 use super::scaling::Scale;
 use crate::output::{number_table, text_table};
 
-/// A column of numbers: its title, and its cell in the row of a figure.
+/// A column of numbers: its title, and the function that returns its cell in the row of a figure.
 type Column<T> = (&'static str, fn(&T) -> String);
 
 const INSTRUCTIONS: [Column<InstructionsFigure>; 7] = [
@@ -42,7 +42,7 @@ const SCALING: [Column<Scale>; 6] = [
     ("RSS MiB", |scale| format!("{:.1}", scale.rss_mib)),
 ];
 
-/// A table with a row for each named figure.
+/// Returns a table with a row for each named figure.
 fn figures<T>(title: &str, rows: impl IntoIterator<Item = (String, T)>, columns: &[Column<T>]) -> Table {
     let row = |(name, figure)| {
         let cells = columns.iter().map(|(_, cell)| cell(&figure));
@@ -57,7 +57,7 @@ fn ratio(ratio: Option<f64>) -> String {
 }
 
 impl BenchReport {
-    /// All tables, each with a note below it; those without measurements are empty.
+    /// Returns all tables, each with the note below it. A table without measurements is empty.
     fn tables(&self) -> [(Table, &str); 6] {
         let items = self.items.iter();
         let items = items.map(|(item, added)| [item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);

@@ -19,7 +19,7 @@ const LISTS_FAILED: &str = "wasmcustom.lists_failed";
 const AGGREGATED: &str = "wasmcustom.tributary_observations_aggregated";
 const ONE_BY_ONE: &str = "wasmcustom.tributary_read_one_by_one";
 
-/// Checks that every request that Envoy completed was counted, by the method of the case.
+/// Checks that the method of the case has counted every request that Envoy has completed.
 pub(crate) async fn verify(case: &BenchCase, admin: &Admin) -> Result<()> {
     match case.method {
         CountingMethod::ListAccessLog | CountingMethod::ListHttpFilter => verify_list(admin).await,
@@ -30,13 +30,13 @@ pub(crate) async fn verify(case: &BenchCase, admin: &Admin) -> Result<()> {
     .with_context(|| format!("{case} did not count as it should"))
 }
 
-/// The name of Envoy's own count.
+/// Returns the name of Envoy's own statistic of the streams of a case.
 fn stream_stat(case: &BenchCase) -> &'static str {
     if case.is_tcp() { CONNECTIONS } else { COMPLETED }
 }
 
-/// Checks that the service aggregated every request, read by one host call, or by one call per value with
-/// the textbook method.
+/// Checks that the service has aggregated every request, and that each request was read with one host call
+/// or, with the textbook method, with one call per value.
 async fn verify_ours(case: &BenchCase, admin: &Admin) -> Result<()> {
     let (completed, _) = poll::until("the service to aggregate every request", LIMIT, async || {
         let stats = admin.stats().await?;
@@ -74,7 +74,7 @@ async fn verify_native(case: &BenchCase, admin: &Admin) -> Result<()> {
     .map(drop)
 }
 
-/// The sum of a metric's values over all of its label sets.
+/// Returns the sum of a metric's values over all of its series.
 fn sum(text: &str, name: &str) -> u64 {
     let value = |line: &str| {
         let (labelled, value) = line.rsplit_once(' ')?;

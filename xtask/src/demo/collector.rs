@@ -27,7 +27,7 @@ pub(crate) enum Collector {
 }
 
 impl CollectorKind {
-    /// The name of this kind on the command line.
+    /// Returns the name of this kind on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
@@ -35,7 +35,7 @@ impl CollectorKind {
         }
     }
 
-    /// The path of the collector's OTLP/HTTP endpoint.
+    /// Returns the path of the collector's OTLP/HTTP endpoint.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Embedded => "/v1/metrics",
@@ -62,7 +62,7 @@ impl Collector {
         }
     }
 
-    /// The exported value of the counter that the workers keep in shared data.
+    /// Returns the exported value of the counter that the workers keep in shared data.
     pub(crate) async fn counter(&self) -> Result<u64> {
         match self {
             Self::Embedded(sink) => Ok(sink.sum(COUNTER, &REQUESTS)),
@@ -70,7 +70,7 @@ impl Collector {
         }
     }
 
-    /// The exported histograms.
+    /// Returns the exported histograms.
     pub(crate) async fn durations(&self) -> Result<Vec<HistogramPoint>> {
         match self {
             Self::Embedded(sink) => Ok(sink.histogram_points(DURATION)),

@@ -24,7 +24,7 @@ pub(crate) struct DemoEnvironment {
     _ports: DemoPorts,
 }
 
-/// The ports of a demo: the ports of the configuration, unless another process uses them.
+/// The ports of a demo: the ports in the configuration, or other ports if another process uses these.
 ///
 /// Two Envoys can listen on the same port. The kernel would then divide the requests of both demos among
 /// them, so only one demo at a time takes the ports of the configuration, even if they are free.
@@ -66,12 +66,12 @@ impl DemoEnvironment {
         Ok(Self { envoy, collector, upstream, _ports: ports })
     }
 
-    /// The address on which Envoy accepts requests.
+    /// Returns the address on which Envoy accepts requests.
     pub(crate) fn ingress(&self) -> Result<SocketAddr> {
         self.envoy.listener(LISTENER)
     }
 
-    /// One line for each address of interest.
+    /// Returns a text with one line for each address of the demo.
     pub(crate) fn addresses(&self) -> Result<String> {
         let collector = ports::localhost(self.collector.port());
         let collector = match self.collector {
@@ -92,7 +92,7 @@ impl DemoEnvironment {
     }
 }
 
-/// Reports the port of a server if it is not the configured one.
+/// Reports the port of a server if it is not the configured port.
 fn note_port(server: &str, configured: u16, actual: u16) {
     if configured != actual {
         eprintln!("port {configured} is in use: {server} gets port {actual}");
@@ -110,12 +110,12 @@ impl DemoPorts {
         self.is_first && ports::is_free(own)
     }
 
-    /// The port `own` if it is free, else 0, which makes a server take any free port.
+    /// Returns the port `own` if it is free. Otherwise returns 0, which makes a server take any free port.
     fn own_or_any(&self, own: u16) -> u16 {
         if self.is_free(own) { own } else { 0 }
     }
 
-    /// The port `own` if it is free, else another port, which stays reserved.
+    /// Returns the port `own` if it is free, otherwise another port. Reserves the other port.
     fn reserve(&mut self, own: u16) -> Result<u16> {
         if self.is_free(own) {
             return Ok(own);

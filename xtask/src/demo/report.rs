@@ -34,12 +34,12 @@ pub(crate) struct DemoReport {
 }
 
 impl RequestCounts {
-    /// The number of requests that were sent and not exported.
+    /// Returns the number of requests that were sent and not exported.
     pub(crate) fn lost(&self) -> u64 {
         self.requests_sent.saturating_sub(self.requests_exported)
     }
 
-    /// Whether all four counts are equal.
+    /// Returns whether all four counts are equal.
     pub(crate) fn agree(&self) -> bool {
         let others = [self.requests_envoy, self.requests_counter, self.requests_exported];
         others.iter().all(|other| *other == self.requests_sent)

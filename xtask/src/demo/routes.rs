@@ -10,7 +10,7 @@ use crate::output;
 
 const ROUTE: &str = "http.route";
 const STATUS: &str = "http.response.status_code";
-/// The name for requests without the attribute: no route matched them.
+/// The name for requests without the route attribute, because no route matched them.
 const NO_ROUTE: &str = "(no route)";
 /// A note below the table.
 pub(crate) const NOTE: &str =
@@ -23,7 +23,8 @@ struct Route {
     errors: u64,
 }
 
-/// One row for each route: requests, share of server errors, and percentiles estimated from the buckets.
+/// Returns a table with one row for each route: requests, share of server errors, and percentiles estimated
+/// from the buckets.
 pub(crate) fn table(points: &[HistogramPoint]) -> Result<Table> {
     let rows = by_route(points)?.into_iter().map(|(name, route)| {
         let quantile = |q| route.durations.quantile(q).map_or_else(|| "-".to_owned(), milliseconds);

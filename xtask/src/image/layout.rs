@@ -1,7 +1,7 @@
 //! An OCI image layout on disk (image-spec 1.0): blobs by their checksums, and an index of the images.
 //!
 //! The layout is reproducible: it contains no time, user or file mode of the machine that wrote it. Several
-//! programs can write the same images at the same time, and others can read them meanwhile.
+//! programs can write the same images at the same time, while other programs read them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -37,7 +37,7 @@ const CHECKSUM_LENGTH: usize = 64;
 pub(super) enum Format {
     /// An image with one layer, a tar archive that contains plugin.wasm.
     Compat,
-    /// An image with two layers: the module is one of them.
+    /// An image with two layers, one of which is the module.
     Artifact,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Starts a layout without images, which replaces the one in the folder when it is finished.
+    /// Starts a layout without images. When it is finished, it replaces the layout in the folder.
     pub(super) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), manifests: Vec::new(), blobs: BTreeSet::new() }
     }
@@ -113,7 +113,7 @@ impl Layout {
         replace(&self.folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         for entry in fs::read_dir(self.folder.join(BLOBS))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            // Other names are those of files that another program is writing.
+            // Files with other names are not blobs: another program is writing them.
             if name.len() == CHECKSUM_LENGTH && !self.blobs.contains(&name) {
                 remove(&self.folder.join(BLOBS).join(name))?;
             }
@@ -132,7 +132,7 @@ impl Layout {
     }
 }
 
-/// The SHA-256 checksum, in hexadecimal.
+/// Returns the SHA-256 checksum, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

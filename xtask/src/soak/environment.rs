@@ -70,13 +70,13 @@ impl SoakEnvironment {
         Ok(Self { envoy, collectors, _upstream: upstream })
     }
 
-    /// The address on which Envoy accepts requests.
+    /// Returns the address on which Envoy accepts requests.
     pub(super) fn ingress(&self) -> Result<SocketAddr> {
         self.envoy.listener(LISTENER)
     }
 }
 
-/// A worker filter called `name` that counts requests by its own metric.
+/// Makes a worker filter called `name` that counts requests in its own metric.
 fn counting(name: &str, metric: &str) -> AttachedPlugin {
     let configuration = json!({
         "preset": "none",

@@ -28,7 +28,7 @@ pub(super) struct FaultMode {
     apply: fn(&Sink),
 }
 
-/// A mode that loses no deltas, with the usual probability.
+/// Makes a mode that loses no deltas, with the usual probability.
 const fn mode(name: &'static str, apply: fn(&Sink)) -> FaultMode {
     FaultMode { name, weight: 1, loses_deltas: false, apply }
 }
@@ -52,7 +52,7 @@ static MODES: [FaultMode; 13] = [
     }),
 ];
 
-/// The random fault modes of all collectors.
+/// The schedule of the random fault modes of all collectors.
 pub(super) struct FaultSchedule {
     random: Rng,
     /// For each collector, the number of steps until its fault mode ends.
@@ -61,7 +61,7 @@ pub(super) struct FaultSchedule {
     pub(super) drawn: BTreeMap<&'static str, u64>,
 }
 
-/// A text table of all modes and their probabilities.
+/// Returns a text table of all modes and their probabilities.
 pub(super) fn table() -> String {
     let total: u64 = MODES.iter().map(|mode| mode.weight).sum();
     let line = |mode: &FaultMode| format!("{:<16} {} of {total}", mode.name, mode.weight);

@@ -164,14 +164,14 @@ pub(super) async fn exports(environment: &SoakEnvironment) -> Result<ExportStats
 }
 
 impl CollectorCounts {
-    /// The counts of all four metrics.
+    /// Returns the counts of all four metrics.
     fn counts(&self) -> [u64; 4] {
         [self.filter, self.access_log, self.log_stream, self.shared_data]
     }
 }
 
 impl SoakCounts {
-    /// Whether every count is equal to this number of requests.
+    /// Returns whether every count is equal to this number of requests.
     pub(super) fn agree(&self, requests: u64) -> bool {
         let observations = requests.saturating_mul(OBSERVATIONS_PER_REQUEST);
         self.envoy == requests
@@ -179,7 +179,7 @@ impl SoakCounts {
             && self.collectors.iter().all(|collected| collected.counts() == [requests; 4])
     }
 
-    /// The number of requests that some collector did not receive.
+    /// Returns the number of requests that at least one collector did not receive.
     pub(super) fn lost(&self, requests: u64) -> u64 {
         let fewest = self.collectors.iter().flat_map(CollectorCounts::counts).min().unwrap_or(0);
         requests.saturating_sub(fewest)

@@ -20,7 +20,7 @@ pub(super) struct SoakReport {
     pub(super) failed: u64,
     #[serde(skip)]
     pub(super) first_failure: Option<String>,
-    /// Requests that some collector did not receive.
+    /// Requests that at least one collector did not receive.
     pub(super) lost: u64,
     pub(super) totals: SoakCounts,
     /// How often the ledger was checked.

@@ -53,9 +53,10 @@ pub(crate) struct TestRun<'a> {
     filter: Option<&'a str>,
 }
 
-/// The runs on these versions; by default, all tests on the newest and the smoke tests on the oldest.
+/// Returns the runs on these versions. By default, these are all tests on the newest version and the smoke
+/// tests on the oldest version.
 ///
-/// A filter replaces the choice of tests; by default, what it selects runs on the newest version alone.
+/// With a filter, the tests that it selects run instead, by default only on the newest version.
 pub(crate) fn runs<'a>(versions: &[String], filter: Option<&'a str>) -> Vec<TestRun<'a>> {
     let run = |version: Option<&str>, files| TestRun { version: version.map(str::to_owned), files, filter };
     if versions.is_empty() {
@@ -81,7 +82,7 @@ impl fmt::Display for TestRun<'_> {
 }
 
 impl TestRun<'_> {
-    /// The name of the run in the checklist.
+    /// Returns the name of the run in the checklist.
     pub(crate) fn name(&self) -> String {
         match &self.version {
             None => "end-to-end tests".to_owned(),

@@ -116,8 +116,8 @@ fn console_vm_id(inventory: &Inventory<'_>, console: &ConfiguredPlugin<'_>) -> O
     Some(Finding::error(place.as_ref().unwrap_or(&console.place), Rule::VmId, message))
 }
 
-/// The `vm_id`s of all services, separated by commas; `None` if a service has the `vm_id` `wanted`, or if no
-/// `vm_id` of a service is known.
+/// Returns the `vm_id`s of all services, separated by commas; `None` if a service has the `vm_id` `wanted`,
+/// or if no `vm_id` of a service is known.
 fn other_vm_ids(inventory: &Inventory<'_>, wanted: &str) -> Option<String> {
     let services = inventory.plugins.iter().filter(|plugin| plugin.is_service());
     let vm_ids = services.filter_map(|service| Some(format!("{:?}", service.vm_id.as_ref()?)));

@@ -88,8 +88,8 @@ pub(super) fn grpc_messages(plugin: &ConfiguredPlugin<'_>, config: &WorkerConfig
     is_uncounted.then(|| Finding::warning(&place, Rule::Attachment, message))
 }
 
-/// The value of a key in a configuration that is a Struct, or the Struct if the key is absent; the plugin if
-/// the configuration is not a Struct.
+/// Returns the value of a key in a configuration that is a Struct, or the Struct if the key is absent.
+/// Returns the plugin if the configuration is not a Struct.
 fn place_in_struct<'a>(plugin: &ConfiguredPlugin<'a>, key: &str) -> NodeRef<'a> {
     match &plugin.configuration {
         Configuration::Struct(value) => value.nearest(key),

@@ -10,7 +10,8 @@ use tributary_worker_filter::root as worker_filter;
 use crate::finding::{Finding, Rule};
 use crate::plugin::{ConfiguredPlugin, ModuleKind};
 
-/// The host functions that every module calls. Callbacks are not listed here: each module declares its own.
+/// The host functions that every module calls. Callbacks are not listed here, because each module declares
+/// its own callbacks.
 const CALLED_BY_ALL: &[&str] = &[
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
@@ -87,7 +88,7 @@ const OTHERS: &str = "args_get args_sizes_get clock_time_get environ_get environ
                       proxy_on_request_trailers proxy_on_response_metadata proxy_on_response_trailers \
                       proxy_on_upstream_connection_close proxy_on_vm_start proxy_validate_configuration";
 
-/// The callbacks of a module and the host functions that it calls, sorted.
+/// Returns the callbacks of a module and the host functions that it calls, sorted.
 pub fn needed(module: ModuleKind) -> Vec<&'static str> {
     let (callbacks, more): (_, &[&[&str]]) = match module {
         ModuleKind::Worker => (&worker_filter::CALLBACKS, &[CALLED_BY_WORKER]),
@@ -103,7 +104,7 @@ pub fn needed(module: ModuleKind) -> Vec<&'static str> {
     needed
 }
 
-/// The callbacks of all modules and the host functions that they call.
+/// Returns the callbacks of all modules and the host functions that they call.
 pub fn needed_by_all() -> BTreeSet<&'static str> {
     let modules = [ModuleKind::Worker, ModuleKind::FullWorker, ModuleKind::Service, ModuleKind::Console];
     modules.into_iter().flat_map(needed).collect()

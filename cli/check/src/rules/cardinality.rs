@@ -1,4 +1,4 @@
-//! Finds dimensions whose number of values one client can raise without limit.
+//! Finds dimensions whose number of values a single client can raise without limit.
 
 use tributary_plan::config::WorkerConfig;
 use tributary_proto::config::quoted;

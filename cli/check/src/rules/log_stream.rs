@@ -26,8 +26,8 @@ pub(super) fn judge(loggers: &[FluentdLogger<'_>], accepted: &AcceptedPlugins<'_
     findings
 }
 
-/// Whether a logger's tag contains the name of an attribute. A logger without such a name does not feed a log
-/// stream.
+/// Returns whether a logger's tag contains the name of an attribute. A logger without such a name does not
+/// feed a log stream.
 fn names_attributes(log: &NodeRef<'_>) -> bool {
     let is_attribute = |name: &str| ROOTS.iter().any(|root| name.split('.').next() == Some(root));
     log.text_of("tag").is_some_and(|tag| words(tag).any(is_attribute))

@@ -5,7 +5,7 @@ use serde_json::{Number, Value as Json};
 
 use super::{Node, YamlValue};
 
-/// The rules by which the program that reads a file converts its scalars.
+/// The rules for converting the scalars of a file, which depend on the program that reads the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// YAML that Envoy reads: only 32-bit integers stay numbers; larger integers and fractions become text
@@ -16,13 +16,13 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialect of a file that Envoy itself reads, by the name of the file.
+    /// Returns the dialect of a file that Envoy itself reads. It depends on the name of the file.
     pub fn of_file(name: &str) -> Self {
         if name.ends_with(".json") { Self::Json } else { Self::Envoy }
     }
 }
 
-/// The JSON that a module receives for a value.
+/// Returns the JSON that a module receives for a value.
 pub fn to_json(node: &Node, dialect: Dialect) -> Json {
     match &node.value {
         YamlValue::Scalar(text, ScalarStyle::Plain) => plain_to_json(text, dialect),

@@ -8,10 +8,10 @@ use super::json::Dialect;
 pub struct Document {
     /// The name of the file, as in the arguments of the command.
     pub file: String,
-    /// The prefix of the paths of its values, such as `EnvoyFilter NAME`; empty if the document is no
-    /// manifest.
+    /// The prefix of the paths of the document's values, such as `EnvoyFilter NAME`; empty if the document
+    /// is no manifest.
     pub label: String,
-    /// How the program that reads the file converts scalars.
+    /// The rules by which the program that reads the file converts scalars.
     pub dialect: Dialect,
     /// The root node.
     pub root: Node,
@@ -28,19 +28,21 @@ pub struct NodeRef<'a> {
 }
 
 impl Document {
-    /// The root node with its document.
+    /// Returns the root node with its document.
     pub fn root_ref(&self) -> NodeRef<'_> {
         NodeRef { document: self, node: &self.root, path: String::new() }
     }
 }
 
 impl<'a> NodeRef<'a> {
-    /// Refers to a value that was parsed from the text of this node; its path is the path of this node.
+    /// Returns a reference to a value that was parsed from the text of this node. The path of the value is
+    /// the path of this node.
     pub fn embedded(&self, node: &'a Node) -> Self {
         Self { node, ..self.clone() }
     }
 
-    /// The value at a path such as `destinations[0].path`, or the last value on the path that exists.
+    /// Returns the value at a path such as `destinations[0].path`, or the last value on the path that
+    /// exists.
     pub fn nearest(&self, path: &str) -> Self {
         let mut node = self.clone();
         for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
@@ -54,47 +56,47 @@ impl<'a> NodeRef<'a> {
         node
     }
 
-    /// The value at a path of keys in snake case, such as `vm_config.vm_id`.
+    /// Returns the value at a path of keys in snake case, such as `vm_config.vm_id`.
     pub fn get(&self, path: &str) -> Option<Self> {
         path.split('.').try_fold(self.clone(), |place, key| {
             place.node.entry(key).map(|(name, value)| place.enter(name, value))
         })
     }
 
-    /// The keys and values of a mapping; empty for other values.
+    /// Returns the keys and values of a mapping; empty for other values.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> + use<'a> {
         let this = self.clone();
         self.node.entries().iter().map(move |(key, value)| (key.as_str(), this.enter(key, value)))
     }
 
-    /// The items of a list; empty for other values.
+    /// Returns the items of a list; empty for other values.
     pub fn items(&self) -> impl Iterator<Item = Self> + use<'a> {
         let this = self.clone();
         let place = move |(index, node)| Self { node, path: format!("{}[{index}]", this.path), ..this };
         self.node.items().iter().enumerate().map(place)
     }
 
-    /// The items of the list at a path of keys; empty if there is no list.
+    /// Returns the items of the list at a path of keys; empty if there is no list.
     pub fn items_of(&self, path: &str) -> impl Iterator<Item = Self> + use<'a> {
         self.get(path).into_iter().flat_map(|list| list.items())
     }
 
-    /// The text of a scalar.
+    /// Returns the text of a scalar.
     pub fn text(&self) -> Option<&'a str> {
         self.node.text()
     }
 
-    /// The text at a path of keys, as in `place.text_of("metadata.name")`.
+    /// Returns the text at a path of keys, as in `place.text_of("metadata.name")`.
     pub fn text_of(&self, path: &str) -> Option<&'a str> {
         self.node.get(path)?.text()
     }
 
-    /// Whether the value at a path of keys is present, and is true in YAML.
+    /// Returns whether the value at a path of keys is present, and is true in YAML.
     pub fn is_true(&self, path: &str) -> bool {
         matches!(self.text_of(path), Some("true" | "True" | "TRUE" | "yes" | "on"))
     }
 
-    /// The path from the document's root, such as `static_resources.clusters[0]`.
+    /// Returns the path from the document's root, such as `static_resources.clusters[0]`.
     pub fn path(&self) -> String {
         match self.document.label.as_str() {
             "" => self.path.clone(),

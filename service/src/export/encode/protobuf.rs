@@ -1,10 +1,10 @@
 //! Writes fields of protobuf messages into a buffer.
 //!
 //! As prost messages, points would cost 6 to 8 times as much: prost allocates parts of each point, and
-//! measures it once for each message around it. This module reserves space for the length before a
-//! message. Keys, lengths and fixed-width numbers are written here too: `prost::encoding` appends byte by
-//! byte through `BufMut`, which costs 1.3 times as much for OTLP and 1.1 times for remote write, since
-//! this crate is compiled for size. Everything else uses `prost::encoding`.
+//! calculates the size of a point once for each message around it. This module instead reserves space for
+//! the length before a message. It also writes keys, lengths and fixed-width numbers: `prost::encoding`
+//! appends byte by byte through `BufMut`, which costs 1.3 times as much for OTLP and 1.1 times as much for
+//! remote write, because this crate is compiled for size. Everything else uses `prost::encoding`.
 
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 

@@ -75,7 +75,8 @@ struct Family<'a> {
     name: String,
     /// The label `__name__` without a suffix, encoded.
     label: Vec<u8>,
-    /// The label `__name__` with the suffix `_bucket`; then with `_sum` and `_count`.
+    /// The label `__name__` with the suffix `_bucket`, encoded. The next two fields have the suffixes
+    /// `_sum` and `_count`.
     bucket_label: Vec<u8>,
     sum_label: Vec<u8>,
     count_label: Vec<u8>,
@@ -83,7 +84,8 @@ struct Family<'a> {
     les: Vec<Vec<u8>>,
 }
 
-/// The encoded labels of one series: those of its point, and those in which the point's series differ.
+/// The encoded labels of one series: the labels of its point, and the labels in which the series of the
+/// point differ.
 #[derive(Clone, Copy, Debug)]
 struct Series<'a> {
     labels: &'a Labels,
@@ -147,7 +149,8 @@ impl Request {
         true
     }
 
-    /// Writes a histogram with explicit bounds; staleness markers for its series if there is no histogram.
+    /// Writes a histogram with explicit bounds. If there is no histogram, writes staleness markers for its
+    /// series.
     fn classic(
         &mut self,
         family: &Family<'_>,
@@ -241,7 +244,7 @@ fn millis(unix_nano: u64) -> i64 {
     i64::try_from(unix_nano / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// The staleness marker: the value of a series that has ended.
+/// Returns the staleness marker: the value of a series that has ended.
 fn stale() -> f64 {
     f64::from_bits(STALE_BITS)
 }

@@ -58,7 +58,7 @@ impl SizeHint {
         match self.encoding {
             Encoding::OtlpProtobuf => 48 + texts.map(|text| text.len()).iter().sum::<usize>(),
             Encoding::OtlpJson => 192 + texts.map(|text| escaped(text.as_bytes())).iter().sum::<usize>(),
-            // The metadata of the metric, whose name contains the unit in a longer form.
+            // This is the size of the metric's metadata. Its name contains the unit in a longer form.
             Encoding::RemoteWrite => {
                 128 + texts.map(|text| text.len()).iter().sum::<usize>() + metric.unit.len()
             }
@@ -79,7 +79,8 @@ impl SizeHint {
         let labels = point.attributes.len() + count(point.attributes) * 48 + self.per_series;
         let series = 96 + metric.name.len() + metric.unit.len() + labels;
         let own = match (point.value.as_deref(), &metric.kind) {
-            // Each bucket has a sample and a bound as text; sum and count are two more series.
+            // Each bucket is a series with a sample, and with its bound as text. The sum and the count are
+            // two more series.
             (Some(Point::Histogram(_)) | None, Kind::Histogram { bounds }) => {
                 (bounds.len() + 3) * (series + 2 * NUMBER_TEXT)
             }
@@ -94,7 +95,7 @@ impl SizeHint {
 }
 
 fn protobuf(point: &DataPoint<'_>) -> usize {
-    // Times, flags, and the length of the point.
+    // This includes the times, the flags, and the length of the point.
     let common = 32 + point.attributes.len() + usize::from(point.exemplar.is_some()) * 56;
     common
         + match point.value.as_deref() {

@@ -17,14 +17,15 @@ use crate::stats::{DropReason, ProcessCounter, ServiceStats};
 
 /// The number of failed cycles in a row after which a destination counts as stuck.
 const PATIENCE_INTERVALS: u32 = 3;
-/// The statistic of [`ExporterStatus::points_possibly_duplicated`]; the destination's name follows.
+/// The prefix of the name of the statistic [`ExporterStatus::points_possibly_duplicated`]. The name of the
+/// destination follows.
 const POSSIBLY_DUPLICATED: &str = "tributary_points_possibly_duplicated";
 /// The minimum time between two log lines about a fault that lasts.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 const NOTHING_LOST: &str = "nothing is lost";
 
-/// What a request without a confirmation means for its data.
+/// The consequence for the data of a request that was not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consequence {
     /// The request is sent again. Either the collector does not have the data, or a duplicate is harmless.
@@ -158,7 +159,7 @@ impl ExporterStatus {
         self.state.failures = self.state.failures.saturating_add(1);
     }
 
-    /// Logs a fault at a bounded rate, with what it means for the data.
+    /// Logs a fault and its consequence for the data, at a limited rate.
     fn fault(&mut self, now_unix_nano: u64, reason: &str, loss: &str) {
         clip(reason, FAULT_BYTES_MAX).clone_into(&mut self.state.fault);
         if let Some(suppressed) = self.faults.permit(now_unix_nano) {
@@ -167,7 +168,7 @@ impl ExporterStatus {
         }
     }
 
-    /// Returns what a permanent rejection means for the data.
+    /// Returns a text about the consequence of a permanent rejection for the data.
     fn loss(&self) -> &'static str {
         match self.temporality {
             Temporality::Cumulative => "the sums are in the next export",

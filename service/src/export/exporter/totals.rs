@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use tributary_proto::histogram::Histogram;
 
-/// The maximum number of error types; further ones count as [`OTHER`].
+/// The maximum number of error types. Further error types count as [`OTHER`].
 const ERROR_TYPES_MAX: usize = 16;
 /// The `error.type` of results beyond [`ERROR_TYPES_MAX`] (OpenTelemetry semantic conventions, `error.type`).
 const OTHER: &str = "_OTHER";
@@ -14,7 +14,8 @@ pub(super) const REJECTED: &str = "rejected";
 /// The `error.type` of a call without a response.
 const NO_RESPONSE: &str = "no_response";
 
-/// The bounds of [`ExportTotals::durations`], in milliseconds: those of the semantic conventions for HTTP.
+/// The bounds of [`ExportTotals::durations`], in milliseconds: the bounds in the semantic conventions for
+/// HTTP.
 const BOUNDS_MS: [u64; 14] = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000];
 
 /// A value of `error.type`.

@@ -21,7 +21,8 @@ fn store(requests: impl IntoIterator<Item = TimeSeries>) -> RemoteWriteStore {
     store
 }
 
-/// Two zeros, buckets with 1 and 2 values, an empty bucket, and a bucket with 4 values.
+/// Makes a histogram with two zeros, buckets with 1 and 2 values, an empty bucket, and a bucket with 4
+/// values.
 fn native_histogram(timestamp: i64) -> Histogram {
     Histogram {
         count_int: Some(9),

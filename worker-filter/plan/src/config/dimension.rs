@@ -1,4 +1,4 @@
-//! `dimensions`: attributes of the series in addition to those of the preset.
+//! `dimensions`: attributes of the series in addition to the attributes of the preset.
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::limits::{ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX};
@@ -9,7 +9,7 @@ use crate::preset::VALUE_BYTES_DEFAULT;
 use crate::source::{self, PATH_BYTES_MAX, Source, Type};
 use crate::transform::Transform;
 
-/// The most bytes of an expression. Envoy has no limit.
+/// The maximum number of bytes of an expression. Envoy has no limit.
 pub(super) const EXPRESSION_BYTES_MAX: usize = 1024;
 
 const HEADER_BYTES_MAX: usize = 128;
@@ -22,7 +22,8 @@ const TEMPLATES_ALLOWED: &str = "paths such as \"/users/{id}\" or \"/static/**\"
 /// The default of `max_values` for `paths` with `unmatched: collapse`.
 const COLLAPSED_DEFAULT: usize = 200;
 
-/// The keys for the source of the values, with the most bytes of each. A dimension has exactly one of them.
+/// The keys for the source of the values, each with the maximum number of bytes of its text. A dimension
+/// has exactly one of these keys.
 const VALUE_KEYS: [(&str, usize); 5] = [
     ("attribute", PATH_BYTES_MAX),
     ("request_header", HEADER_BYTES_MAX),
@@ -81,7 +82,7 @@ fn read_one(section: &mut Section<'_>, streams: Streams, main: &mut MetricGroup)
     })
 }
 
-/// Reads where the values come from, and the type that they have in Envoy.
+/// Reads the source of the values, and the type that the values have in Envoy.
 fn read_value(
     section: &mut Section<'_>,
     streams: Streams,

@@ -1,4 +1,4 @@
-//! `log_stream`: which parts of a plan can be measured from the records of an access log.
+//! `log_stream`: reduces a plan to the parts that can be measured from the records of an access log.
 
 use tributary_proto::config::Section;
 
@@ -6,8 +6,8 @@ use crate::IS_FULL;
 use crate::plan::{Plan, Streams};
 use crate::source::FallbackRead;
 
-/// Removes from the plan what a log record cannot contain, and reports each key that needs more than the
-/// record of an ended request.
+/// Removes the parts of the plan whose values a log record cannot contain. Reports each key that needs more
+/// than the record of an ended request.
 pub(super) fn fit(root: &mut Section<'_>, plan: &mut Plan) {
     const ALLOWED: &str = "only without log_stream, whose records describe requests that have ended";
     let has_response_header = plan.counters.iter().any(|counter| counter.response_header.is_some());

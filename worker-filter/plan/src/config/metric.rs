@@ -1,4 +1,4 @@
-//! `metrics`: metrics in addition to those of the preset.
+//! `metrics`: metrics in addition to the metrics of the preset.
 
 use tributary_proto::config::{Section, quoted};
 use tributary_proto::json;
@@ -79,8 +79,8 @@ fn read_bounds(
     bounds
 }
 
-/// Converts a bound to the integer in which values are recorded. Returns `None` unless the result is whole,
-/// to the precision of a double.
+/// Converts a bound to the integer in which values are recorded. Returns `None` unless the result is a
+/// whole number, within the precision of a double.
 fn to_integer(bound: f64, divisor: u64) -> Option<u64> {
     #[expect(clippy::cast_precision_loss, reason = "divisors are powers of ten up to 10^9")]
     let scaled = bound * divisor as f64;

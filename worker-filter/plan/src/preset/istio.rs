@@ -6,7 +6,8 @@
 //! Istio's peer discovery writes into the filter state (`downstream_peer`, `upstream_peer`), the peer's
 //! certificate or, for an upstream, the metadata of its endpoint. Labels without a value are `unknown`.
 //!
-//! One value of a stream often contains the values of many labels. It is read once: see [`WorkloadField`].
+//! One value of a stream often contains the values of many labels. Such a value is read only once: see
+//! [`WorkloadField`].
 
 mod sources;
 
@@ -22,7 +23,7 @@ use crate::workload::{NAMESPACE_POSITION, WorkloadField};
 const MILLISECONDS: (&str, u64) = ("milliseconds", MS);
 
 /// One field: its key in a peer's map, its position in an endpoint's metadata, its path in the node's
-/// metadata, its default, and its label after `source_` and `destination_`.
+/// metadata, its default, and the end of its label's name after `source_` or `destination_`.
 type Row = (&'static str, Option<usize>, &'static str, &'static str, &'static str);
 
 /// The fields of a workload.
@@ -41,17 +42,19 @@ const NAMESPACE: Option<usize> = Some(NAMESPACE_POSITION);
 /// The position of a field that an endpoint's metadata does not have.
 const NOWHERE: Option<usize> = Some(usize::MAX);
 
-/// The most distinct values of a label in a worker. If Istio does not know the service, the client chooses
-/// its name, and a client outside the mesh can claim to be any workload.
+/// The maximum number of distinct values of a label in a worker. If Istio does not know the service, the
+/// client chooses its name, and a client outside the mesh can claim to be any workload.
 const NAMES_MAX: usize = 500;
 
 /// The number of values of `request_protocol`: `grpc` and `http`.
 const PROTOCOLS_MAX: usize = 2;
 
-/// The most distinct gRPC statuses in a worker. gRPC has 17 statuses, but a server can send any number.
+/// The maximum number of distinct gRPC statuses in a worker. gRPC has 17 statuses, but a server can send
+/// any number.
 const STATUSES_MAX: usize = 50;
 
-/// The path in the node's metadata of the canonical name, the default name of a service.
+/// The path of the canonical name in the node's metadata. The canonical name is the default name of a
+/// service.
 const CANONICAL_NAME: &str = "LABELS\0service.istio.io/canonical-name";
 
 /// The default of most labels.

@@ -6,8 +6,8 @@ use crate::plan::{GrpcCalls, MeasureInput, MetricGroup, Plan, Side, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
-/// The most distinct gRPC methods in a worker. A client that ends a call before the server answers can send
-/// any name.
+/// The maximum number of distinct gRPC methods in a worker. A client that ends a call before the server
+/// answers can send any name.
 const RPC_METHODS_MAX: usize = 200;
 
 /// Bounds of message counts.
@@ -19,16 +19,16 @@ pub(super) const IS_CALL: &str = "'content-type' in request.headers && \
                                   request.headers['content-type'].startsWith('application/grpc') && \
                                   !request.headers['content-type'].startsWith('application/grpc-')";
 
-/// The status of a call or, if no status was sent, -1 - response flags. One value serves for both. If no
-/// status was sent, Envoy derives a status from the HTTP status: UNKNOWN from 200 (1.36.4, 1.40.0), for
-/// example if the client closed the stream.
+/// The expression for the status of a call or, if no status was sent, for the number `-1 - response.flags`.
+/// One value serves for both. If no status was sent, Envoy derives a status from the HTTP status: UNKNOWN
+/// from 200 (1.36.4, 1.40.0), for example if the client closed the stream.
 const STATUS: &str = "has(response.grpc_status) && (response.grpc_status != 2 || \
                       'grpc-status' in response.trailers || 'grpc-status' in response.headers) \
                       ? response.grpc_status : -1 - response.flags";
 
-/// `http.server.request.duration`, `http.server.request.body.size` and `http.server.response.body.size` by
-/// method, status code, route, scheme and error; `rpc.server.call.duration` of gRPC calls by method, status
-/// and error.
+/// Returns the plan for `http.server.request.duration`, `http.server.request.body.size` and
+/// `http.server.response.body.size` by method, status code, route, scheme and error, and for
+/// `rpc.server.call.duration` of gRPC calls by method, status and error.
 ///
 /// The route is Envoy's route name, which has a low cardinality because it is configured. A raw path has a
 /// high cardinality.

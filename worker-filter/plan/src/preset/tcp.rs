@@ -1,5 +1,6 @@
 //! Metrics of TCP connections by their addresses. OpenTelemetry has no semantic conventions for the metrics
-//! of a TCP proxy. Attributes have names from OpenTelemetry's attribute registry where it defines one.
+//! of a TCP proxy. Attributes have their names from OpenTelemetry's attribute registry if the registry
+//! defines such an attribute.
 
 use tributary_proto::metric::Kind;
 
@@ -8,17 +9,18 @@ use crate::plan::{MeasureInput, MetricGroup, Plan, Streams};
 use crate::source::Source;
 use crate::transform::Transform;
 
-/// The most distinct addresses of each kind in a worker. Every client has its own source address, and with a
-/// transparent proxy a client also chooses the other addresses.
+/// The maximum number of distinct addresses of each kind in a worker. Every client has its own source
+/// address, and with a transparent proxy a client also chooses the other addresses.
 const ADDRESSES_MAX: usize = 500;
 
-/// The most distinct server names in a worker, because a client can send any server name.
+/// The maximum number of distinct server names in a worker, because a client can send any server name.
 const SERVER_NAMES_MAX: usize = 100;
 
 const CONNECTIONS: (&str, u64) = ("{connection}", 1);
 
-/// Connections opened and closed, bytes received and sent, and duration, by source, destination and upstream
-/// address, by server name (SNI) and by error. Addresses have no ports.
+/// Returns the plan for the numbers of opened and closed connections, received and sent bytes, and
+/// durations. Dimensions are the source, destination and upstream address, the server name (SNI) and the
+/// error. Addresses have no ports.
 pub(super) fn plan() -> Plan {
     let mut main = MetricGroup::default();
     for name in ["source.address", "destination.address", "upstream.address"] {

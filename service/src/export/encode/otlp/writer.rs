@@ -23,7 +23,7 @@ pub(in crate::export::encode) enum Notation {
 #[derive(Debug)]
 pub(super) struct Writer {
     notation: Notation,
-    /// The bytes.
+    /// The bytes that were written so far.
     pub(super) out: Vec<u8>,
 }
 
@@ -33,7 +33,7 @@ impl AsMut<Vec<u8>> for Writer {
     }
 }
 
-// Messages and lists.
+// Functions that write messages and lists.
 impl Writer {
     /// Creates an empty message.
     pub(super) fn new(notation: Notation) -> Self {
@@ -83,7 +83,7 @@ impl Writer {
     }
 }
 
-// Fields.
+// Functions that write the fields of a message.
 impl Writer {
     /// Writes text, unless it is empty.
     pub(super) fn text(&mut self, field: u32, key: &str, text: &str) {

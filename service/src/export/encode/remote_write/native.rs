@@ -15,7 +15,8 @@ const SCHEMA_MIN: i32 = -4;
 /// `compatibility/prometheus_and_openmetrics.md`). No value except 0 is that small.
 const ZERO_THRESHOLD: f64 = 1e-128;
 
-/// The maximum number of empty buckets in a row that are written: a new span needs about as many bytes.
+/// The maximum number of empty buckets in a row that are written. More empty buckets are skipped with a new
+/// span, which needs about as many bytes.
 const GAP_MAX: usize = 2;
 
 /// Returns a native histogram; `None` if its scale is coarser than every schema.
@@ -55,7 +56,7 @@ pub(super) fn stale(timestamp: i64) -> wire::Histogram {
 
 fn spans(histogram: &ExponentialHistogram) -> (Vec<BucketSpan>, Vec<i64>) {
     let (mut spans, mut deltas): (Vec<BucketSpan>, Vec<i64>) = (Vec::new(), Vec::new());
-    // OpenTelemetry numbers buckets by their lower bounds, Prometheus by their upper bounds.
+    // OpenTelemetry derives the index of a bucket from its lower bound, Prometheus from its upper bound.
     let mut offset = histogram.offset().saturating_add(1);
     let mut before: i64 = 0;
     let mut buckets = histogram.buckets();

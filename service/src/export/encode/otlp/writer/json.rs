@@ -57,7 +57,7 @@ impl Writer {
     }
 
     /// Writes a comma, unless the last byte is an opening bracket. Text ends with a quote, so a bracket
-    /// in it is never mistaken for an opening one.
+    /// within text is never mistaken for an opening bracket.
     pub(super) fn separate(&mut self) {
         if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
             self.out.push(b',');
