@@ -145,6 +145,18 @@ fn a_collector_cannot_reject_more_than_it_was_sent() {
 }
 
 #[test]
+fn a_warning_of_a_collector_is_logged_as_no_loss() {
+    let service = with_self_metrics("");
+    tick_at(&service, 1);
+    let partial = ExportMetricsPartialSuccess { rejected_data_points: 0, error_message: "old API".into() };
+    let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    answer_with(&service, "200", body);
+    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    let expected = "the collector accepted all points with a warning: \"old API\"; nothing is lost";
+    assert!(log.contains(expected), "{log}");
+}
+
+#[test]
 fn a_missing_response_is_counted() {
     let service = with_self_metrics("");
     (1..50).for_each(|seconds| tick_at(&service, seconds));
