@@ -140,14 +140,14 @@ async fn send(all: &[&UnexportedRequest], args: &ReplayArgs) -> Result<Sent> {
             Encoding::Json => ("application/json", serde_json::to_vec(request)?),
         };
         let accepted = format!("it has accepted {} of {} requests", sent.requests, all.len());
-        let answer = client.post(&args.to).header("content-type", kind).body(body).send().await;
-        let answer = answer.with_context(|| format!("{} does not answer; {accepted}", args.to))?;
-        let status = answer.status();
+        let response = client.post(&args.to).header("content-type", kind).body(body).send().await;
+        let response = response.with_context(|| format!("{} does not respond; {accepted}", args.to))?;
+        let status = response.status();
         ensure!(
             status.is_success(),
             "{} answered {status}: {}; {accepted}",
             args.to,
-            answer.text().await.unwrap_or_default()
+            response.text().await.unwrap_or_default()
         );
         sent.requests += 1;
         sent.points += points(request);

@@ -176,7 +176,7 @@ impl Console {
     pub(crate) fn misattached(&mut self) {
         if !std::mem::replace(&mut self.is_misattachment_logged, true) {
             error!(
-                "console: this is no HTTP filter, so no request arrives here: attach it as \
+                "console: not attached as an HTTP filter, so no request arrives: attach it as \
                  envoy.filters.http.wasm to a listener of its own (logged once)"
             );
         }

@@ -34,10 +34,10 @@ pub const CONFIGS: [&str; 8] = [
     r#"{"preset": "istio_tcp", "tap": {"condition": "c"}}"#,
 ];
 
-/// How the fake host answers reads of attributes.
+/// What the fake host returns for reads of attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AnswerMode {
-    /// The pieces are the answers to all reads.
+enum ResultMode {
+    /// The pieces are the results of all reads.
     Raw,
     /// The pieces are the items of well-formed lists.
     Lists,
@@ -45,19 +45,19 @@ enum AnswerMode {
     Properties,
 }
 
-/// Passes streams through a worker whose host answers with the input. Checks that each stream is counted once
+/// Passes streams through a worker whose host returns the input. Checks that each stream is counted once
 /// and that the service accepts every batch.
 pub fn check(input: &[u8]) {
     let [choice, mode, rest @ ..] = input else { return };
     let Some((json, config)) = config(*choice) else { return };
     let mode = match mode % 3 {
-        0 => AnswerMode::Raw,
-        1 => AnswerMode::Lists,
-        _ => AnswerMode::Properties,
+        0 => ResultMode::Raw,
+        1 => ResultMode::Lists,
+        _ => ResultMode::Properties,
     };
     fake::reset();
     let service = ServiceHarness::start_any();
-    fake::with(|host| host.streams.without_expressions = mode == AnswerMode::Properties);
+    fake::with(|host| host.streams.without_expressions = mode == ResultMode::Properties);
     let (items, calls) = (
         config.plan.main.sources.len(),
         config.plan.calls.as_ref().map_or(0, |calls| calls.group.sources.len()),
@@ -68,16 +68,16 @@ pub fn check(input: &[u8]) {
     let mut streams = 0_u64;
     while pieces.peek().is_some() {
         let mut list = |count| wire_list(&pieces.by_ref().take(count).collect::<Vec<_>>(), count);
-        let answers: Vec<Vec<u8>> = match mode {
-            AnswerMode::Raw | AnswerMode::Properties => {
+        let results: Vec<Vec<u8>> = match mode {
+            ResultMode::Raw | ResultMode::Properties => {
                 pieces.by_ref().take(items.saturating_add(1)).map(<[u8]>::to_vec).collect()
             }
-            AnswerMode::Lists => vec![list(items), list(calls)],
+            ResultMode::Lists => vec![list(items), list(calls)],
         };
         fake::with(|host| {
-            host.wire_headers = answers.first().cloned();
-            host.bytes = answers.last().cloned().unwrap_or_default();
-            host.streams.answers = answers.into();
+            host.wire_headers = results.first().cloned();
+            host.bytes = results.last().cloned().unwrap_or_default();
+            host.streams.results = results.into();
         });
         if streams.is_multiple_of(2) {
             // Every eighth stream is of the other type: an HTTP stream for a TCP configuration, or the
@@ -109,7 +109,7 @@ pub fn check(input: &[u8]) {
     assert_eq!(service.drain_workers(), streams);
 }
 
-/// Encodes the answer to a list of `count` items; missing items are empty.
+/// Encodes the result of a list of `count` items; missing items are empty.
 fn wire_list(items: &[&[u8]], count: usize) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     let item = |at: usize| items.get(at).copied().unwrap_or_default();

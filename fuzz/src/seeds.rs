@@ -167,7 +167,7 @@ pub fn log_stream() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Returns streams for each configuration and each way in which the fake host answers reads of attributes.
+/// Returns streams for each configuration and each `ResultMode` of attributes.
 pub fn attributes() -> Vec<Vec<u8>> {
     let values: Vec<Vec<u8>> = request("a").into_iter().map(|(_, value)| value).collect();
     let traced = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".as_slice();

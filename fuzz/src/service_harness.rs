@@ -6,7 +6,7 @@ use prost::Message;
 use serde::de::IgnoredAny;
 use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::fake::vm::Vm;
-use tributary_host::fake::{self, FakeAnswer};
+use tributary_host::fake::{self, FakeResponse};
 use tributary_proto::limits::{QUEUE_HTTP, QUEUE_TCP};
 use tributary_proto::otlp::ExportMetricsServiceRequest;
 use tributary_proto::remote_write::WriteRequest;
@@ -28,10 +28,10 @@ pub const DESTINATIONS: [&str; 4] = [
 /// Limits with few series, so that further series overflow, and with a short idle time, so that series end.
 pub const NARROW: &str = r#"{"series": 3, "idle": "1s"}"#;
 
-/// The maximum number of requests answered in one export: far more than one export needs.
+/// The maximum number of responses in one export: far more than one export needs.
 const POSTS_MAX: usize = 1_000;
 
-/// A running service, with collectors that answer its requests.
+/// A running service, with collectors that respond to its requests.
 #[derive(Debug)]
 pub struct ServiceHarness(Vm);
 
@@ -72,7 +72,7 @@ impl ServiceHarness {
         self.0.tick();
         for post in std::iter::from_fn(main_thread::next_post).take(POSTS_MAX) {
             check_body(&post.cluster, &post.body);
-            self.0.answer(post.token, Some(FakeAnswer::new("200", &[], Vec::new())));
+            self.0.respond(post.token, Some(FakeResponse::new("200", &[], Vec::new())));
         }
     }
 

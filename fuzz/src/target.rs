@@ -25,7 +25,7 @@ impl FuzzTarget {
     /// Configurations, each given to the worker filter, the service and the console.
     pub const CONFIGURATION: Self =
         Self { name: "configuration", check: configuration::check, seeds: seeds::configuration };
-    /// Attributes of streams, as the host answers reads of lists, single values and headers.
+    /// Attributes of streams, as the host returns them for reads of lists, single values and headers.
     pub const ATTRIBUTES: Self =
         Self { name: "attributes", check: attributes::check, seeds: seeds::attributes };
     /// Records of Envoy's access logger in a log stream.

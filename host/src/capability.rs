@@ -16,5 +16,5 @@ pub fn are_allowed(probes: &[(&str, Result<(), Status>, &str)]) -> bool {
 
 /// Logs that Envoy withholds a function, and what is impossible without it.
 pub fn log_withheld(function: &str, lack: &str) {
-    error!("Envoy withholds {function}, without which {lack}: allow it in capability_restriction_config");
+    error!("configuration rejected: {lack} without {function}; allow it in capability_restriction_config");
 }

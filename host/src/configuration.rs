@@ -11,7 +11,7 @@ use crate::{buffer, capability};
 pub fn read<C>(plugin: &str, parse: impl FnOnce(&[u8]) -> Result<C, Problems>) -> Option<C> {
     // Reads one byte more than the limit, to detect a configuration that is too long.
     let Ok(bytes) = buffer::plugin_configuration(CONFIGURATION_BYTES_MAX + 1) else {
-        capability::log_withheld("proxy_get_buffer_bytes", "no configuration can be read");
+        capability::log_withheld("proxy_get_buffer_bytes", "the configuration cannot be read");
         return None;
     };
     let problems = match parse(&bytes) {

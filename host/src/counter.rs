@@ -30,7 +30,7 @@ impl fmt::Display for AddError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Contended => "other workers wrote it at the same time",
-            Self::NotACounter => "its value is not a counter",
+            Self::NotACounter => "another plugin uses its key",
             Self::Host(status) => status::name(*status),
         })
     }

@@ -63,11 +63,11 @@ pub struct FakeHost {
     /// The number of calls in `posts` that [`main_thread::next_post`] has returned.
     delivered: usize,
     /// The tokens of the calls that have no response yet.
-    unanswered: BTreeSet<u32>,
+    calls_in_flight: BTreeSet<u32>,
     /// If set, the status with which calls fail.
     pub reject_calls: Option<Status>,
     /// The response to a call whose callback is running.
-    pub answer: Option<FakeAnswer>,
+    pub response: Option<FakeResponse>,
     /// Whether the running plugin has trapped. The calls of a trapped plugin have no effect.
     is_cut_off: bool,
     stats: BTreeMap<String, u64>,
@@ -92,7 +92,7 @@ pub struct FakePost {
 
 /// A response to a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FakeAnswer {
+pub struct FakeResponse {
     /// Headers by lower-case name.
     pub headers: BTreeMap<String, Vec<u8>>,
     /// The body.

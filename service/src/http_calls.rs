@@ -40,7 +40,8 @@ impl fmt::Display for CallError {
         out.write_str(match self {
             Self::NoCluster => "Envoy rejects the call, because the cluster does not exist",
             Self::Unavailable => {
-                "Envoy rejects the call, because the cluster has no host or its circuit breaker is open"
+                "Envoy rejects the call, because the cluster has no host, its circuit breaker is open, or \
+                 proxy_http_call is not allowed"
             }
         })
     }

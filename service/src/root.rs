@@ -105,8 +105,8 @@ fn log_misattached() {
     static LOGGED: std::sync::Once = std::sync::Once::new();
     LOGGED.call_once(|| {
         error!(
-            "service.wasm is attached as a filter or an access logger, where it does nothing: attach it as \
-             envoy.bootstrap.wasm or envoy.stat_sinks.wasm, and worker_filter.wasm here (logged once)"
+            "service.wasm is attached as a filter or an access logger, where it counts nothing: attach it as \
+             envoy.bootstrap.wasm or envoy.stat_sinks.wasm, and attach worker_filter.wasm here (logged once)"
         );
     });
 }
@@ -119,7 +119,7 @@ fn configure(root: ContextId) -> Option<Service> {
         // Before the callback of a response, the SDK enters the root context. It panics if Envoy withholds
         // this function.
         ("proxy_set_effective_context", root.enter(), "no response can be handled"),
-        ("proxy_set_tick_period_milliseconds", clock::tick_every(service::TICK), "nothing is exported"),
+        ("proxy_set_tick_period_milliseconds", clock::tick_every(service::TICK), "nothing can be exported"),
     ]);
     if !is_allowed {
         return None;

@@ -244,7 +244,8 @@ impl Service {
             let lost = exporter.ledger.waiting(aggregated);
             exporter.ledger.drop(DropReason::Trap, lost);
             warn!(
-                "the service was restarted after a trap: {lost} observations are lost for destination {name}"
+                "the service was restarted after a trap: {lost} observations are lost for destination {name}; report \
+                 the log lines before this one"
             );
         }
         true

@@ -198,7 +198,9 @@ impl SharedValue {
         let is_foreign = self.written.as_ref().is_some_and(|written| *written != before);
         if is_foreign && self.log.permit(now_unix_nano).is_some() {
             let name = quoted(&self.config.name);
-            warn!("value {name}: another plugin or service writes it too; only one may use this name");
+            warn!(
+                "value {name}: another plugin or service writes it too, so headers may get either value: rename one"
+            );
         }
         if before != bytes && write(&self.config.name, &bytes).is_err() {
             // The value is written after the next fetch.

@@ -97,9 +97,9 @@ fn shapes() -> Vec<Shape> {
         Shape::get("truncated", "/truncated").body_bytes(100_000).fault(UpstreamFault::Truncate).weight(3),
         Shape::get("left early", "/left-early")
             .body_bytes(100_000)
-            .ending(Ending::ResetDuringAnswer)
+            .ending(Ending::ResetDuringResponse)
             .weight(2),
-        Shape::get("given up", "/given-up").delay_ms(never).ending(Ending::CloseBeforeAnswer).weight(3),
+        Shape::get("given up", "/given-up").delay_ms(never).ending(Ending::CloseBeforeResponse).weight(3),
         Shape::get("bad path", "/users/%00").weight(2),
         Shape::get("bad header", "/users/2").header("x_name", "rejected").weight(2),
     ]

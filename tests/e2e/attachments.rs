@@ -77,8 +77,8 @@ impl Kind {
         match self {
             Self::Http => "streams here are TCP connections",
             Self::Tcp => "streams here are HTTP requests",
-            Self::Console => "console: this is no HTTP filter",
-            Self::LogStream => "log stream: this is no network filter",
+            Self::Console => "console: not attached as an HTTP filter",
+            Self::LogStream => "log stream: not attached as a network filter",
             Self::Service => "service.wasm is attached as a filter or an access logger",
         }
     }

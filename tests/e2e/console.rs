@@ -30,7 +30,7 @@ struct ConsoleScene {
     address: String,
 }
 
-struct Answer {
+struct ConsoleResponse {
     status: u16,
     content_type: String,
     body: String,
@@ -49,11 +49,11 @@ impl ConsoleScene {
         Ok(stage)
     }
 
-    async fn ask(&self, method: Method, path: &str, accept: &str) -> Result<Answer> {
+    async fn ask(&self, method: Method, path: &str, accept: &str) -> Result<ConsoleResponse> {
         let request = self.client.request(method, format!("{}{path}", self.address)).header(ACCEPT, accept);
         let answer = request.send().await?;
         let header = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        Ok(Answer {
+        Ok(ConsoleResponse {
             status: answer.status().as_u16(),
             content_type: header.unwrap_or_default().to_owned(),
             body: answer.text().await?,
@@ -69,11 +69,11 @@ impl ConsoleScene {
         .await
     }
 
-    async fn get(&self, path: &str) -> Result<Answer> {
+    async fn get(&self, path: &str) -> Result<ConsoleResponse> {
         self.ask(Method::GET, path, "*/*").await
     }
 
-    async fn flush(&self, query: &str) -> Result<Answer> {
+    async fn flush(&self, query: &str) -> Result<ConsoleResponse> {
         self.ask(Method::POST, &format!("/flush{query}"), "*/*").await
     }
 

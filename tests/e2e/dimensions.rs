@@ -154,7 +154,7 @@ async fn failed_expressions_and_mistyped_values_give_the_default_and_are_counted
     assert_eq!(values(&store, DURATION, "number"), [Some(Int(5))].into());
     assert_eq!(values(&store, DURATION, "truth"), [None].into());
     assert_eq!(stat(&scene, "read_one_by_one").await?, failed);
-    assert!(scene.envoy.log_contains("No value for \"int(request.headers['x-amount'])\" (logged once")?);
+    assert!(scene.envoy.log_contains("no value for \"int(request.headers['x-amount'])\" (logged once")?);
     assert_eq!(stat(&scene, "values_mistyped").await?, 2 * REQUESTS);
     Ok(())
 }
@@ -169,7 +169,7 @@ async fn an_expression_that_does_not_compile_is_rejected_with_its_text_and_envoy
             .free_ports()
             .worker("dimensions", json!([{"name": "broken", "cel": expression}]));
         let log = Envoy::rejected(&config).await?;
-        let expected = format!("found {expression:?}, allowed: a CEL expression that Envoy compiles");
+        let expected = format!("Envoy cannot compile the CEL expression {expression:?}");
         assert!(log.contains(&expected) && log.contains(reason), "{log}");
     }
     Ok(())

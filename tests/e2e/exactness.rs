@@ -26,12 +26,12 @@ pub(crate) fn answered() -> [Shape; 8] {
 /// Returns shapes of requests that their clients abort, and of bytes that are not HTTP.
 pub(crate) fn broken() -> [Shape; 5] {
     [
-        Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeAnswer).weight(2),
-        Shape::get("reset", "/orders/1").delay_ms(60_000).ending(Ending::ResetBeforeAnswer).weight(2),
+        Shape::get("closed", "/users/2").delay_ms(60_000).ending(Ending::CloseBeforeResponse).weight(2),
+        Shape::get("reset", "/orders/1").delay_ms(60_000).ending(Ending::ResetBeforeResponse).weight(2),
         Shape::get("half a header", "/orders/2").ending(Ending::HalfHeader).weight(1),
         Shape::get("reset later", "/orders/3")
             .body_bytes(100_000)
-            .ending(Ending::ResetDuringAnswer)
+            .ending(Ending::ResetDuringResponse)
             .weight(2),
         Shape::raw("malformed", "GET /users HTTP/1.1\r\nno colon\r\n\r\n").weight(1),
     ]

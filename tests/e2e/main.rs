@@ -31,7 +31,7 @@ mod log_stream;
 mod manifests;
 mod many_series;
 mod mtls;
-mod odd_answers;
+mod odd_responses;
 mod plain_envoy;
 mod prometheus;
 mod rotel;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use fastrand::Rng;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use tributary_host::fake::{FakeAnswer, FakePost};
+use tributary_host::fake::{FakePost, FakeResponse};
 use tributary_tests::scene::{COUNTER, DURATION};
 use tributary_tests::sink::Store;
 
@@ -71,7 +71,7 @@ struct Pending {
     call: u32,
     due_ns: u64,
     /// `None` for a call that fails without response headers.
-    answer: Option<FakeAnswer>,
+    answer: Option<FakeResponse>,
     /// The request to store together with the answer: deltas are sent again if their answer is lost.
     post: Option<FakePost>,
     /// Whether the collector rejects the request.
@@ -93,13 +93,15 @@ impl SimulatedCollector {
             CollectorFault::Healthy | CollectorFault::Garbage | CollectorFault::PartialSuccess => true,
             CollectorFault::Late | CollectorFault::Truncated | CollectorFault::Lost => self.is_cumulative,
         };
-        let status = |status: &str| Some(FakeAnswer::new(status, &[], Vec::new()));
+        let status = |status: &str| Some(FakeResponse::new(status, &[], Vec::new()));
         let with_body =
-            |body| Some(FakeAnswer::new("200", &[("content-type", "application/x-protobuf")], body));
+            |body| Some(FakeResponse::new("200", &[("content-type", "application/x-protobuf")], body));
         let call = post.token;
         let answer = match self.fault_mode {
             CollectorFault::Healthy => status("200"),
-            CollectorFault::Status(429) => Some(FakeAnswer::new("429", &[("retry-after", "1")], Vec::new())),
+            CollectorFault::Status(429) => {
+                Some(FakeResponse::new("429", &[("retry-after", "1")], Vec::new()))
+            }
             CollectorFault::Status(other) => status(&other.to_string()),
             CollectorFault::Late => status("504"),
             CollectorFault::Truncated | CollectorFault::Lost => None,
@@ -118,7 +120,7 @@ impl SimulatedCollector {
     }
 
     /// Returns the next answer that is due.
-    pub(crate) fn answer(&mut self, now: u64) -> Option<(u32, Option<FakeAnswer>)> {
+    pub(crate) fn respond(&mut self, now: u64) -> Option<(u32, Option<FakeResponse>)> {
         let at = self.calls.iter().position(|call| call.due_ns <= now)?;
         let Pending { call, answer, post, is_rejected, .. } = self.calls.remove(at);
         if let Some(post) = post {

@@ -291,9 +291,9 @@ impl Simulation {
                     collector.arrived(post, self.elapsed_ns, &mut self.random);
                 }
                 let answer =
-                    self.collectors.iter_mut().find_map(|collector| collector.answer(self.elapsed_ns));
+                    self.collectors.iter_mut().find_map(|collector| collector.respond(self.elapsed_ns));
                 if let Some((call, answer)) = answer {
-                    service.vm.answer(call, answer);
+                    service.vm.respond(call, answer);
                 } else if has_run {
                     return;
                 } else {

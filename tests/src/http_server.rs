@@ -17,7 +17,7 @@ use crate::tcp_server::TcpServer;
 
 mod body;
 
-pub(crate) use body::AnswerBody;
+pub(crate) use body::ResponseBody;
 
 /// A running server; dropping it closes its port and all its connections.
 #[derive(Debug)]

@@ -14,10 +14,10 @@ use crate::metrics::{
 use crate::poll::{self, LIMIT, Seen};
 use crate::remote_write::NAME_LABEL;
 
-mod answer;
+mod response;
 
-pub use answer::{Element, ElementValue, NativeBucket, NativeHistogram};
-use answer::{QueryAnswer, QueryExemplar, QueryResult, QueryRow, SeriesExemplars, element};
+pub use response::{Element, ElementValue, NativeBucket, NativeHistogram};
+use response::{QueryExemplar, QueryResponse, QueryResult, QueryRow, SeriesExemplars, element};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const TRACE_LABEL: &str = "trace_id";
@@ -174,7 +174,7 @@ impl PromQl {
 
     async fn read<T: DeserializeOwned>(&self, path: &str, parameters: &[(&str, &str)]) -> Result<T> {
         let body = self.get(path, parameters).await?;
-        let answer: QueryAnswer<T> =
+        let answer: QueryResponse<T> =
             serde_json::from_str(&body).with_context(|| format!("{path} {parameters:?} answered {body}"))?;
         Ok(answer.data)
     }

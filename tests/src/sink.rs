@@ -18,7 +18,7 @@ use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 
-use crate::http_server::{AnswerBody, CloseConnection, HttpServer, lock};
+use crate::http_server::{CloseConnection, HttpServer, ResponseBody, lock};
 use crate::metrics::HistogramPoint;
 use crate::poll::{self, LIMIT, Seen};
 
@@ -83,7 +83,7 @@ impl Sink {
     pub async fn start(port: u16) -> Result<Self> {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
-        let server = HttpServer::start(port, move |request| answer(request, Arc::clone(&shared))).await?;
+        let server = HttpServer::start(port, move |request| respond(request, Arc::clone(&shared))).await?;
         Ok(Self { server, state })
     }
 
@@ -189,10 +189,10 @@ impl Sink {
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
-) -> Result<Response<AnswerBody>, CloseConnection> {
+) -> Result<Response<ResponseBody>, CloseConnection> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| CloseConnection)?.to_bytes();
     let encoding = check(&head.method).and_then(|()| RequestEncoding::of(&head.headers));
@@ -215,48 +215,51 @@ async fn answer(
     let answer = {
         let mut state = lock(&state);
         let answer = match decoded {
-            Ok((encoding, message)) => state.answer(encoding, received.message.insert(message)),
-            Err(error) => Answer::Now(state.reject(&error)),
+            Ok((encoding, message)) => state.respond(encoding, received.message.insert(message)),
+            Err(error) => SinkResponse::Now(state.reject(&error)),
         };
-        if let Answer::Now(response) | Answer::Later(_, response) = &answer {
+        if let SinkResponse::Now(response) | SinkResponse::Later(_, response) = &answer {
             received.answered = Some(response.status().as_u16());
         }
         state.received.push(received);
         answer
     };
     match answer {
-        Answer::Now(response) => Ok(response),
-        Answer::Later(delay, response) => {
+        SinkResponse::Now(response) => Ok(response),
+        SinkResponse::Later(delay, response) => {
             tokio::time::sleep(delay).await;
             Ok(response)
         }
-        Answer::Never => std::future::pending().await,
-        Answer::Close => Err(CloseConnection),
+        SinkResponse::Never => std::future::pending().await,
+        SinkResponse::Close => Err(CloseConnection),
     }
 }
 
-enum Answer {
-    Now(Response<AnswerBody>),
-    Later(Duration, Response<AnswerBody>),
+enum SinkResponse {
+    Now(Response<ResponseBody>),
+    Later(Duration, Response<ResponseBody>),
     Never,
     Close,
 }
 
 impl State {
-    fn answer(&mut self, encoding: RequestEncoding, message: &Message) -> Answer {
+    fn respond(&mut self, encoding: RequestEncoding, message: &Message) -> SinkResponse {
         let fault = self.next_faults.pop_front().or_else(|| self.standing_fault.clone());
         let (mut delay, mut is_garbage) = (None, false);
         let partial_success = match fault {
             Some(Fault::Status { status, headers }) => {
-                return Answer::Now(fault::rejection(status, headers, FAULT_TEXT));
+                return SinkResponse::Now(fault::rejection(status, headers, FAULT_TEXT));
             }
-            Some(Fault::Hang) => return Answer::Never,
-            Some(Fault::Close) => return Answer::Close,
+            Some(Fault::Hang) => return SinkResponse::Never,
+            Some(Fault::Close) => return SinkResponse::Close,
             Some(Fault::Truncate) => {
-                return Answer::Now(Response::new(AnswerBody::truncated(vec![b'.'; TRUNCATED_BYTES])));
+                return SinkResponse::Now(Response::new(ResponseBody::truncated(vec![
+                    b'.';
+                    TRUNCATED_BYTES
+                ])));
             }
             Some(Fault::Flood { bytes }) => {
-                return Answer::Now(Response::new(AnswerBody::whole(vec![b'.'; bytes])));
+                return SinkResponse::Now(Response::new(ResponseBody::whole(vec![b'.'; bytes])));
             }
             Some(Fault::Slow { delay: asked }) => {
                 delay = Some(asked);
@@ -276,15 +279,15 @@ impl State {
             Err(error) => self.reject(&error),
         };
         if is_garbage {
-            *response.body_mut() = AnswerBody::whole(fault::GARBAGE);
+            *response.body_mut() = ResponseBody::whole(fault::GARBAGE);
         }
         match delay {
-            Some(delay) => Answer::Later(delay, response),
-            None => Answer::Now(response),
+            Some(delay) => SinkResponse::Later(delay, response),
+            None => SinkResponse::Now(response),
         }
     }
 
-    fn reject(&mut self, error: &anyhow::Error) -> Response<AnswerBody> {
+    fn reject(&mut self, error: &anyhow::Error) -> Response<ResponseBody> {
         let text = format!("{error:#}");
         let response = fault::rejection(StatusCode::BAD_REQUEST, HeaderMap::new(), &text);
         self.problems.push(text);

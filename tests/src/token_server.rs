@@ -41,7 +41,7 @@ impl TokenServer {
         let state = Arc::new(Mutex::new(State { mode, fetches: 0, tokens: 0 }));
         let shared = Arc::clone(&state);
         let server = HttpServer::start(0, move |_| {
-            let answer = lock(&shared).answer();
+            let answer = lock(&shared).respond();
             async move { answer }
         });
         Ok(Self { server: server.await?, state })
@@ -69,7 +69,7 @@ impl TokenServer {
 }
 
 impl State {
-    fn answer(&mut self) -> Result<Response<Full<Bytes>>, CloseConnection> {
+    fn respond(&mut self) -> Result<Response<Full<Bytes>>, CloseConnection> {
         self.fetches += 1;
         let (status, body) = match (self.mode, self.fetches % 4) {
             (TokenServerMode::Down, _) => return Err(CloseConnection),

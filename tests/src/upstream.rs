@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode};
 
-use crate::http_server::{AnswerBody, CloseConnection, HttpServer, lock};
+use crate::http_server::{CloseConnection, HttpServer, ResponseBody, lock};
 
 /// The request header for the status of the response; 200 by default.
 pub const STATUS_HEADER: &str = "x-status";
@@ -76,7 +76,7 @@ impl Upstream {
     pub async fn start(port: u16) -> Result<Self> {
         let served = Arc::new(Mutex::new(ServedRequests::default()));
         let shared = Arc::clone(&served);
-        let server = HttpServer::start(port, move |request| answer(request, Arc::clone(&shared))).await?;
+        let server = HttpServer::start(port, move |request| respond(request, Arc::clone(&shared))).await?;
         Ok(Self { server, served })
     }
 
@@ -96,10 +96,10 @@ impl Upstream {
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     served: Arc<Mutex<ServedRequests>>,
-) -> Result<Response<AnswerBody>, CloseConnection> {
+) -> Result<Response<ResponseBody>, CloseConnection> {
     lock(&served).received += 1;
     let (head, body) = request.into_parts();
     if let Some(value) = head.headers.get("authorization") {
@@ -125,7 +125,7 @@ async fn answer(
     let bytes = number(&head.headers, BODY_BYTES_HEADER).unwrap_or(DEFAULT_BODY_BYTES);
     let truncated = fault == Some(UpstreamFault::Truncate.name().as_bytes());
     let body = vec![b'.'; bytes];
-    let body = if truncated { AnswerBody::truncated(body) } else { AnswerBody::whole(body) };
+    let body = if truncated { ResponseBody::truncated(body) } else { ResponseBody::whole(body) };
     let mut response = Response::new(body);
     if let Some(value) = head.headers.get(ECHO_HEADER) {
         response.headers_mut().insert(ECHO_HEADER, value.clone());

@@ -61,8 +61,10 @@ impl Faults {
     #[inline(never)]
     pub(crate) fn counter(&mut self, key: &str, error: AddError) {
         if error != AddError::Contended {
-            let problem = "in shared data cannot be written, so its count stays in this worker";
-            log_limited(&mut self.counter, format_args!("the counter \"{key}\" {problem}: {error}"));
+            let problem = format_args!(
+                "the counter \"{key}\" in shared data cannot be written ({error}), so its count stays in this worker"
+            );
+            log_limited(&mut self.counter, problem);
         }
     }
 
@@ -75,7 +77,7 @@ impl Faults {
             Streams::Tcp => ("HTTP requests", "TCP connections", "\"otel\" or \"istio\""),
         };
         let problem = format_args!(
-            "streams here are {found}, but the configuration is for {expected}: set preset to {presets}"
+            "streams here are {found}, but the configuration counts {expected}: set preset to {presets}"
         );
         log_limited(&mut self.misattached, problem);
     }

@@ -112,7 +112,7 @@ impl LogStream {
             && !std::mem::replace(&mut self.recorder.logged_undrained, true)
         {
             error!(
-                "log stream: Envoy cannot remove the bytes that this filter has read, so later filters get them: \
+                "log stream: this filter cannot remove the bytes that it has read, so later filters get them: \
                  allow proxy_set_buffer_bytes in capability_restriction_config (logged once)"
             );
         }
@@ -123,7 +123,7 @@ impl LogStream {
     pub fn misattached(&mut self) {
         if !std::mem::replace(&mut self.logged_misattached, true) {
             error!(
-                "log stream: this is no network filter, so nothing is measured: attach it as \
+                "log stream: not attached as a network filter, so nothing is counted: attach it as \
                  envoy.filters.network.wasm to the listener that the access logger sends to (logged once)"
             );
         }
@@ -178,8 +178,8 @@ impl Recorder {
         if messages.read(bytes, &mut ConnectionReader { tag, layout, recorder: self }).is_err() {
             self.streams_invalid.add(1);
             error!(
-                "log stream: found bytes that Envoy's fluentd access logger does not write, so the rest of this \
-                 connection is not counted: let nothing else connect to this listener"
+                "log stream: a connection sent bytes that are not a fluentd message, so the rest of it is not \
+                 counted: let only Envoy's fluentd access logger connect to this listener"
             );
         }
     }
@@ -194,8 +194,8 @@ impl Recorder {
         let missing = self.schema.missing(tag, &keys);
         if !missing.is_empty() {
             warn!(
-                "log stream: records lack {}, which the configuration reads: add the name to the access logger's \
-                 tag, and its command operator to the record (logged once)",
+                "log stream: records lack {}, so these values are absent: add each name to the access logger's tag, \
+                 and its command operator to the record (logged once)",
                 missing.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
             );
         }

@@ -32,7 +32,7 @@ impl Plugin {
         let (time, ticks) = (clock::probe(), clock::tick_every(config.flush.interval));
         let is_allowed = capability::are_allowed(&[
             ("proxy_get_current_time_nanoseconds", time, "the time is unknown"),
-            ("proxy_set_tick_period_milliseconds", ticks, "nothing is ever flushed"),
+            ("proxy_set_tick_period_milliseconds", ticks, "nothing can be flushed"),
         ]);
         if !is_allowed {
             return None;
@@ -108,8 +108,8 @@ fn worker(config: WorkerConfig) -> Option<Worker<Hasher>> {
         capability::log_withheld("proxy_call_foreign_function", "no CEL expression can be evaluated");
     } else {
         error!(
-            "configuration of the worker filter: found {}, allowed: a CEL expression that Envoy compiles; \
-             Envoy's log has the reason",
+            "configuration of the worker filter: Envoy cannot compile the CEL expression {}: search this log for \
+             the reason",
             quoted(source.written())
         );
     }

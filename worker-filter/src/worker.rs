@@ -121,7 +121,9 @@ impl<S: BuildHasher + Clone> Worker<S> {
         });
         let tap = tap.transpose()?;
         if !main.reader.has_lists() {
-            info!("Envoy compiles no CEL list: attributes are read one by one, at a higher cost per request");
+            info!(
+                "Envoy cannot compile CEL lists, so attributes are read one by one: each request costs more"
+            );
         }
         let (stats, has_heartbeat) = (Stats::define(), config.service_vm_id.is_empty());
         let dequeued = Counter::define(BATCHES_DEQUEUED);

@@ -55,10 +55,10 @@ fn ask(console: &mut Console, method: &str, path: &str, more: &[(&str, &str)]) -
         host.streams.open.insert(7, Default::default());
     });
     assert_eq!(console.request(ContextId::new(7)), Action::Pause);
-    answer()
+    response()
 }
 
-fn answer() -> Option<(u16, String)> {
+fn response() -> Option<(u16, String)> {
     fake::with(|host| host.responses.pop())
 }
 
@@ -124,13 +124,13 @@ fn a_request_waits_for_a_recent_snapshot() {
     assert_eq!(ask(&mut console, "GET", "/snapshot.json", &[]), None);
     assert_eq!(number(ASKED_KEY), Some(102 * SECOND));
     console.tick();
-    assert_eq!(answer(), None);
+    assert_eq!(response(), None);
     publish(102 * SECOND + 1);
     console.tick();
-    let (status, body) = answer().unwrap();
+    let (status, body) = response().unwrap();
     assert!(status == 200 && body.contains("\"time_unix_ms\":102000"), "{status} {body}");
     console.tick();
-    assert_eq!(answer(), None, "once");
+    assert_eq!(response(), None, "once");
 }
 
 #[test]
@@ -139,10 +139,10 @@ fn a_snapshot_that_never_comes_is_a_503() {
     assert_eq!(ask(&mut console, "GET", "/metrics", &[]), None);
     at(104 * SECOND);
     console.tick();
-    assert_eq!(answer(), None);
+    assert_eq!(response(), None);
     at(105 * SECOND);
     console.tick();
-    assert_eq!((answer().unwrap().0, header("retry-after").as_deref()), (503, Some("1")));
+    assert_eq!((response().unwrap().0, header("retry-after").as_deref()), (503, Some("1")));
     at(200 * SECOND);
     let (status, body) = ask(&mut console, "GET", "/metrics", &[]).unwrap();
     assert!(status == 503 && body.contains("silent"), "{status} {body}");
@@ -155,7 +155,7 @@ fn a_client_that_disconnects_is_forgotten_and_too_many_are_rejected() {
     console.stream_ended(ContextId::new(7));
     publish(100 * SECOND);
     console.tick();
-    assert_eq!(answer(), None);
+    assert_eq!(response(), None);
     at(103 * SECOND);
     for _ in 0..WAITING_MAX {
         assert_eq!(ask(&mut console, "GET", "/metrics", &[]), None);
@@ -201,7 +201,7 @@ fn a_flush_waits_for_workers_then_the_service_then_each_destination() {
         at(now);
         set(heartbeat::KEY, &heartbeat::encode(now));
         console.tick();
-        answer()
+        response()
     };
     assert_eq!((tick(101 * SECOND), number(FLUSH_KEY)), (None, None), "workers have not flushed yet");
     ledger.observed.add(2);
@@ -227,7 +227,7 @@ fn a_flush_exports_the_rest_if_a_worker_lost_some_in_a_trap() {
         at(now);
         set(heartbeat::KEY, &heartbeat::encode(now));
         console.tick();
-        answer()
+        response()
     };
     assert_eq!((tick(102 * SECOND), number(FLUSH_KEY)), (None, None), "a worker may be late");
     assert_eq!((tick(104 * SECOND), number(FLUSH_KEY)), (None, Some(1)), "the service is asked");
@@ -251,7 +251,7 @@ fn a_flush_that_does_not_complete_reports_what_it_waits_for() {
         assert_eq!(ask(&mut console, "POST", "/flush?timeout_ms=3000", &[]), None);
         at(103 * SECOND);
         console.tick();
-        let (status, body) = answer().unwrap();
+        let (status, body) = response().unwrap();
         assert!(status == 202 && body.contains(expected), "{status} {body}");
     }
     let mut console = console();

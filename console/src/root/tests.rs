@@ -17,7 +17,9 @@ fn start() -> Vm {
 
 /// How many lines report a wrong attach point.
 fn reported() -> usize {
-    fake::with(|host| host.log.iter().filter(|(_, line)| line.contains("this is no HTTP filter")).count())
+    fake::with(|host| {
+        host.log.iter().filter(|(_, line)| line.contains("not attached as an HTTP filter")).count()
+    })
 }
 
 /// Requests the page, and returns the status of the response.

@@ -103,8 +103,8 @@ host_function!(proxy_get_header_map_value(map: u32, key: *const u8, key_size: us
     if map != MapType::HttpCallResponseHeaders as u32 {
         return Err(Status::BadArgument);
     }
-    let answer = host.answer.as_ref().ok_or(Status::BadArgument)?;
-    let value = answer.headers.get(&name).ok_or(Status::NotFound)?;
+    let response = host.response.as_ref().ok_or(Status::BadArgument)?;
+    let value = response.headers.get(&name).ok_or(Status::NotFound)?;
     // SAFETY: the module passes pointers to a pointer and a size.
     unsafe { return_bytes(value, data, size) };
     Ok(())
@@ -166,9 +166,9 @@ host_function!(proxy_call_foreign_function(name: *const u8, name_size: usize, ar
     data: *mut *mut u8, size: *mut usize) |host| {
     // SAFETY: the module passes its own bytes.
     let (name, arguments) = unsafe { (text(name, name_size), bytes(arguments, arguments_size)) };
-    let answer = host.streams.foreign_function(&name, arguments)?;
+    let result = host.streams.foreign_function(&name, arguments)?;
     // SAFETY: the module passes pointers to a pointer and a size.
-    unsafe { return_bytes(&answer, data, size) };
+    unsafe { return_bytes(&result, data, size) };
     Ok(())
 });
 
@@ -254,7 +254,7 @@ host_function!(proxy_http_call(cluster: *const u8, cluster_size: usize, headers:
         unsafe { (text(cluster, cluster_size), bytes(headers, headers_size), bytes(body, body_size).to_vec()) };
     let timeout = Duration::from_millis(timeout_ms.into());
     let number = super::next_call_token();
-    host.unanswered.insert(number);
+    host.calls_in_flight.insert(number);
     host.posts.push(FakePost { token: number, cluster, headers: texts(headers), body, timeout });
     // SAFETY: the module passes a pointer to a number.
     unsafe { token.write(number) };
@@ -357,7 +357,7 @@ impl FakeHost {
         match kind {
             kind if kind == BufferType::PluginConfiguration as u32 => Ok(&self.configuration),
             kind if kind == BufferType::HttpCallResponseBody as u32 => {
-                Ok(&self.answer.as_ref().ok_or(Status::NotFound)?.body)
+                Ok(&self.response.as_ref().ok_or(Status::NotFound)?.body)
             }
             _ => Ok(&self.bytes),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proxy_wasm::types::Status;
 
-use super::{FakeAnswer, FakePost, vm::Vm, with};
+use super::{FakePost, FakeResponse, vm::Vm, with};
 
 impl Vm {
     /// Sets the wall clock, and calls `on_tick`.
@@ -22,7 +22,7 @@ impl Vm {
     }
 }
 
-impl FakeAnswer {
+impl FakeResponse {
     /// Creates a response with a status, additional headers and a body.
     pub fn new(status: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Self {
         let headers = [(":status", status)].into_iter().chain(headers.iter().copied());

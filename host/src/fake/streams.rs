@@ -15,7 +15,7 @@ pub struct FakeStreams {
     pub open: BTreeMap<u32, BTreeMap<String, Vec<u8>>>,
     /// The results of the next evaluations and property reads, for tests of a host that returns arbitrary
     /// bytes.
-    pub answers: VecDeque<Vec<u8>>,
+    pub results: VecDeque<Vec<u8>>,
     /// Whether the host has no CEL.
     pub without_expressions: bool,
     /// The number of evaluations.
@@ -54,9 +54,9 @@ impl FakeStreams {
         let path = String::from_utf8_lossy(path).replace('\0', ".");
         // The kind of the stream does not depend on input.
         if path != "request.protocol"
-            && let Some(answer) = self.answers.pop_front()
+            && let Some(result) = self.results.pop_front()
         {
-            return Ok(answer);
+            return Ok(result);
         }
         self.attributes.get(&path).cloned().ok_or(Status::NotFound)
     }
@@ -84,8 +84,8 @@ impl FakeStreams {
 
     fn evaluate(&mut self, token: &[u8]) -> Result<Vec<u8>, Status> {
         self.evaluations = self.evaluations.saturating_add(1);
-        if let Some(answer) = self.answers.pop_front() {
-            return Ok(answer);
+        if let Some(result) = self.results.pop_front() {
+            return Ok(result);
         }
         let token = token.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or(Status::BadArgument)?;
         let index = usize::try_from(token).map_err(|_| Status::BadArgument)?;

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use proxy_wasm::types::{Action, NewRootContext};
 
-use super::{FakeAnswer, with};
+use super::{FakeResponse, with};
 use crate::raw;
 
 unsafe extern "C" {
@@ -83,15 +83,15 @@ impl Vm {
 
     /// Calls `on_http_call_response`. `None` is a response that was reset after its headers. Does nothing if
     /// the call already has a response, because Envoy gives each call one response.
-    pub fn answer(&self, token: u32, answer: Option<FakeAnswer>) {
-        if !with(|host| host.unanswered.remove(&token)) {
+    pub fn respond(&self, token: u32, response: Option<FakeResponse>) {
+        if !with(|host| host.calls_in_flight.remove(&token)) {
             return;
         }
         let (headers, body) =
-            answer.as_ref().map_or((0, 0), |answer| (answer.headers.len(), answer.body.len()));
-        with(|host| host.answer = answer);
+            response.as_ref().map_or((0, 0), |response| (response.headers.len(), response.body.len()));
+        with(|host| host.response = response);
         proxy_on_http_call_response(self.0, token, headers, body, 0);
-        with(|host| host.answer = None);
+        with(|host| host.response = None);
     }
 
     /// Creates an HTTP stream of a filter.

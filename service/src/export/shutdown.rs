@@ -86,8 +86,8 @@ pub fn log_unexported(
     }
     if left_out > 0 {
         warn!(
-            "destination \"{name}\": {left_out} further unexported points are lost: they exceed {LINES_MAX} log \
-             lines"
+            "destination \"{name}\": {left_out} points were not exported and are lost, because more than \
+             {LINES_MAX} log lines would be needed"
         );
     }
     logged

@@ -126,8 +126,9 @@ impl Intake {
         stats.reject_batch(reason);
         if let Some(suppressed) = self.invalid.permit(now_unix_nano) {
             warn!(
-                "ignored {length} bytes from the shared queue, which are not a valid batch ({reason}): only \
-                 worker_filter.wasm of the same build may write to it ({suppressed} similar lines suppressed)"
+                "ignored {length} bytes from the shared queue, which are not a valid batch ({reason}): take \
+                 worker_filter.wasm and service.wasm from one build, and give other plugins another vm_id \
+                 ({suppressed} similar lines suppressed)"
             );
         }
     }

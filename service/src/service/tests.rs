@@ -12,7 +12,7 @@ use proxy_wasm::types::LogLevel;
 use serde_json::Value;
 use tributary_host::fake::main_thread::{self, stat};
 use tributary_host::fake::vm::Vm;
-use tributary_host::fake::{self, FakeAnswer};
+use tributary_host::fake::{self, FakeResponse};
 use tributary_proto::batch::{Batch, Group, Point, Series};
 use tributary_proto::counter::shared_key;
 use tributary_proto::metric::{Kind, Metric};
@@ -82,20 +82,20 @@ fn tick_at(service: &Vm, seconds: u64) {
     service.tick_at(seconds * SECOND);
 }
 
-fn answer(service: &Vm, status: &str) {
-    answer_with(service, status, vec![]);
+fn respond(service: &Vm, status: &str) {
+    respond_with(service, status, vec![]);
 }
 
-/// Answers the last request with a protobuf body.
-fn answer_with(service: &Vm, status: &str, body: Vec<u8>) {
-    answer_to(service, posts(), status, body);
+/// Responds to the last request with a protobuf body.
+fn respond_with(service: &Vm, status: &str, body: Vec<u8>) {
+    respond_to(service, posts(), status, body);
 }
 
-/// Answers the request with this number, counted from 1, unless it was answered before.
-fn answer_to(service: &Vm, number: usize, status: &str, body: Vec<u8>) {
+/// Responds to the request with this number, counted from 1, unless it was answered before.
+fn respond_to(service: &Vm, number: usize, status: &str, body: Vec<u8>) {
     let token = fake::with(|host| host.posts[number - 1].token);
     let headers = [("content-type", "application/x-protobuf")];
-    service.answer(token, Some(FakeAnswer::new(status, &headers, body)));
+    service.respond(token, Some(FakeResponse::new(status, &headers, body)));
 }
 
 /// Sets the counter in shared data.
@@ -168,7 +168,7 @@ fn batches_are_aggregated_and_exported_once_per_interval() {
     assert_eq!(posts(), 1, "one call in flight");
     let sum = |name: &str, value| (name.to_owned(), value);
     assert_eq!(last_sums(), [sum("requests", 5), sum("requests", 1), sum("tributary.counter", 6)]);
-    answer(&service, "200");
+    respond(&service, "200");
     tick_at(&service, 3);
     assert_eq!((posts(), stat("points_exported"), stat("observations_aggregated")), (2, 3, 6));
 }
@@ -208,7 +208,7 @@ fn a_large_table_is_exported_slice_by_slice() {
     while posts() > points.len() {
         assert!(fake::with(|host| host.posts.last().unwrap().body.len()) <= 16_384 + 100);
         points.push(last_sums().len());
-        answer(&service, "200");
+        respond(&service, "200");
     }
     assert!(points.len() > 2, "{points:?}");
     assert_eq!(points.iter().sum::<usize>(), 1_001, "all series and the shared counter, each once");
@@ -257,14 +257,14 @@ fn an_outage_loses_nothing_and_is_logged_once() {
     enqueue(&batch(1, &[("a", 1)]));
     for seconds in 1..50 {
         tick_at(&service, seconds);
-        answer(&service, "503");
+        respond(&service, "503");
     }
     let tried = posts();
     assert!((4..10).contains(&tried), "waits grow: {tried} tries in 50 seconds");
     enqueue(&batch(2, &[("a", 1)]));
     tick_at(&service, 200);
     assert_eq!(last_sums()[0].1, 2);
-    answer(&service, "200");
+    respond(&service, "200");
     assert_eq!(logged(LogLevel::Warn).lines().count(), 1);
     assert_eq!(logged(LogLevel::Info).lines().count(), 1, "one line when it is over");
     assert_eq!(stat("exports_failed"), tried as u64);
@@ -288,7 +288,7 @@ fn a_rejected_request_is_not_retried() {
     let service = one_destination();
     enqueue(&batch(1, &[("a", 1)]));
     tick_at(&service, 1);
-    answer(&service, "400");
+    respond(&service, "400");
     assert_eq!((posts(), stat("points_dropped")), (1, 2));
     tick_at(&service, 2);
     assert_eq!(posts(), 2, "the next cycle starts as usual");
@@ -303,7 +303,7 @@ fn destinations_do_not_wait_for_each_other() {
     let clusters =
         || fake::with(|host| host.posts.iter().map(|post| post.cluster.clone()).collect::<Vec<_>>());
     assert_eq!(clusters(), ["a", "b"]);
-    answer(&service, "200");
+    respond(&service, "200");
     tick_at(&service, 2);
     assert_eq!(clusters(), ["a", "b", "b"], "b was answered, a was not");
 }
@@ -385,7 +385,7 @@ fn the_shutdown_logs_what_was_not_exported() {
     tick_at(&service, 1);
     tick_at(&service, 2);
     // The first destination accepts it, the second does not respond.
-    answer_to(&service, 1, "200", vec![]);
+    respond_to(&service, 1, "200", vec![]);
     enqueue(&batch(2, &[("a", 2)]));
     let sent = fake::with(|host| host.posts.len());
     service.delete();

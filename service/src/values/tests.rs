@@ -1,7 +1,7 @@
 //! Shared values on the fake host.
 
 use proxy_wasm::types::LogLevel;
-use tributary_host::fake::{self, FakeAnswer};
+use tributary_host::fake::{self, FakeResponse};
 use tributary_host::logging;
 
 use super::*;
@@ -26,10 +26,10 @@ fn tick_at(values: &mut SharedValues, seconds: u64) {
     values.tick(&FakeCalls);
 }
 
-fn answer(values: &mut SharedValues, status: &str, body: &str) {
+fn respond(values: &mut SharedValues, status: &str, body: &str) {
     let headers = [(":status".to_owned(), status.as_bytes().to_vec())].into();
     let token = fake::with(|host| {
-        host.answer = Some(FakeAnswer { headers, body: body.as_bytes().to_vec() });
+        host.response = Some(FakeResponse { headers, body: body.as_bytes().to_vec() });
         host.posts.last().unwrap().token
     });
     assert!(values.handle_response(Call::from_token(token), true));
@@ -55,7 +55,7 @@ fn a_value_is_fetched_once_per_period_and_published_when_it_changes() {
     for (second, token) in [(0, "one"), (16, "one"), (32, "two")] {
         tick_at(&mut values, second);
         tick_at(&mut values, second);
-        answer(&mut values, "200", token);
+        respond(&mut values, "200", token);
     }
     assert_eq!((sent(), shared()), (3, ("two".to_owned(), 2)), "the generation counts changes");
     let post = fake::with(|host| host.posts[0].clone());
@@ -72,12 +72,12 @@ fn the_last_good_value_is_kept_while_fetching_fails_until_it_is_too_old() {
     fake::reset();
     let mut values = values(r#", "keep_on_failure": "1m""#);
     tick_at(&mut values, 0);
-    answer(&mut values, "200", "s3cret");
+    respond(&mut values, "200", "s3cret");
     for second in 16..60 {
         let before = sent();
         tick_at(&mut values, second);
         if sent() > before {
-            answer(&mut values, "503", "");
+            respond(&mut values, "503", "");
         }
     }
     assert_eq!(shared(), ("s3cret".to_owned(), 1));
@@ -86,7 +86,7 @@ fn the_last_good_value_is_kept_while_fetching_fails_until_it_is_too_old() {
     assert_eq!(shared(), (String::new(), 2), "removed, with a new generation");
     assert_eq!(fake::with(|host| host.stat("tributary_values_missing")), 1);
     tick_at(&mut values, 200);
-    answer(&mut values, "200", "two");
+    respond(&mut values, "200", "two");
     tick_at(&mut values, 201);
     assert_eq!(
         (shared(), fake::with(|host| host.stat("tributary_values_missing"))),
@@ -110,7 +110,7 @@ fn a_response_without_a_valid_value_is_a_failure() {
         fake::with(|host| host.now_unix_nano = 100 * SECOND);
         let mut values = values(more);
         tick_at(&mut values, 100);
-        answer(&mut values, status, body);
+        respond(&mut values, status, body);
         assert_eq!(shared(), (String::new(), 0), "{body}");
         assert_eq!(fake::with(|host| host.stat("tributary_values_failed")), 1);
     }
@@ -122,7 +122,7 @@ fn a_token_is_fetched_again_before_it_expires() {
     let mut values = values(r#", "expires_by": "jwt", "refresh_before": "5s", "from": "json:/t""#);
     tick_at(&mut values, 0);
     // exp: 12
-    answer(&mut values, "200", r#"{"t": "e30.eyJleHAiOjEyfQ."}"#);
+    respond(&mut values, "200", r#"{"t": "e30.eyJleHAiOjEyfQ."}"#);
     tick_at(&mut values, 5);
     assert_eq!(sent(), 1);
     tick_at(&mut values, 7);
@@ -137,7 +137,7 @@ fn a_missing_cluster_is_retried() {
     tick_at(&mut values, 0);
     fake::with(|host| host.reject_calls = None);
     tick_at(&mut values, 2);
-    answer(&mut values, "200", "one");
+    respond(&mut values, "200", "one");
     assert_eq!(shared(), ("one".to_owned(), 1));
 }
 
@@ -146,10 +146,10 @@ fn a_second_writer_of_a_value_is_reported() {
     fake::reset();
     let mut values = values("");
     tick_at(&mut values, 0);
-    answer(&mut values, "200", "one");
+    respond(&mut values, "200", "one");
     fake::with(|host| host.store.set(&shared_key("jwt"), b"theirs", 0)).unwrap();
     tick_at(&mut values, 16);
-    answer(&mut values, "200", "one");
+    respond(&mut values, "200", "one");
     assert!(warnings()[0].contains("another plugin or service writes it too"), "{:?}", warnings());
     assert_eq!(shared().0, "one");
 }
@@ -160,7 +160,7 @@ fn a_restarted_service_keeps_the_value_of_the_previous_one() {
     fake::with(|host| host.store.set(&shared_key("jwt"), b"old", 0)).unwrap();
     let mut values = values(r#", "keep_on_failure": "1m""#);
     tick_at(&mut values, 0);
-    answer(&mut values, "503", "");
+    respond(&mut values, "503", "");
     assert_eq!(shared().0, "old");
     tick_at(&mut values, 61);
     assert_eq!(shared().0, "");

@@ -10,13 +10,13 @@ use super::CloseConnection;
 
 /// A body that declares its length, but can end earlier.
 #[derive(Debug)]
-pub(crate) struct AnswerBody {
+pub(crate) struct ResponseBody {
     declared: u64,
     remaining: Option<Bytes>,
     end: End,
 }
 
-/// What follows the last byte of an [`AnswerBody`].
+/// What follows the last byte of an [`ResponseBody`].
 #[derive(Debug)]
 enum End {
     Complete,
@@ -25,7 +25,7 @@ enum End {
     Cut,
 }
 
-impl AnswerBody {
+impl ResponseBody {
     /// Makes a complete body.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
@@ -46,7 +46,7 @@ impl AnswerBody {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = CloseConnection;
 

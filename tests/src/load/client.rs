@@ -65,14 +65,14 @@ impl Client {
         };
         connection.stream.write_all(&shape.bytes(index)).await.context("cannot send")?;
         match shape.expected_ending() {
-            Ending::Answer => {}
+            Ending::Response => {}
             // Dropping the stream sends FIN and not RST, because no byte is unread.
-            Ending::CloseBeforeAnswer | Ending::HalfHeader => return Ok(LoadOutcome::Aborted),
-            Ending::ResetBeforeAnswer => {
+            Ending::CloseBeforeResponse | Ending::HalfHeader => return Ok(LoadOutcome::Aborted),
+            Ending::ResetBeforeResponse => {
                 connection.stream.set_zero_linger()?;
                 return Ok(LoadOutcome::Aborted);
             }
-            Ending::ResetDuringAnswer => {
+            Ending::ResetDuringResponse => {
                 let head = connection.read_head().await?;
                 connection.stream.set_zero_linger()?;
                 return Ok(LoadOutcome::Truncated(head.status));

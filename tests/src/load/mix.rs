@@ -12,13 +12,13 @@ use crate::upstream::{BODY_BYTES_HEADER, DELAY_HEADER, FAULT_HEADER, STATUS_HEAD
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The client waits for the whole response.
-    Answer,
+    Response,
     /// The client closes the connection (FIN) as soon as the request is sent.
-    CloseBeforeAnswer,
+    CloseBeforeResponse,
     /// The client resets the connection (RST) as soon as the request is sent.
-    ResetBeforeAnswer,
+    ResetBeforeResponse,
     /// The client resets the connection (RST) after the response headers.
-    ResetDuringAnswer,
+    ResetDuringResponse,
     /// The client sends half of the request head and closes the connection (FIN).
     HalfHeader,
 }
@@ -71,7 +71,7 @@ impl Shape {
             headers: Vec::new(),
             body: Vec::new(),
             raw: None,
-            ending: Ending::Answer,
+            ending: Ending::Response,
             numbered: None,
             bytes: Vec::new(),
             number_at: None,

@@ -40,7 +40,7 @@ async fn outcomes_are_tallied_by_shape_and_status() {
         Shape::get("missing", "/").status(404),
         Shape::get("truncated", "/").fault(UpstreamFault::Truncate),
         Shape::get("reset", "/").fault(UpstreamFault::Reset),
-        Shape::get("abandoned", "/").delay_ms(60_000).ending(Ending::CloseBeforeAnswer),
+        Shape::get("abandoned", "/").delay_ms(60_000).ending(Ending::CloseBeforeResponse),
         Shape::get("half", "/").ending(Ending::HalfHeader),
     ];
     let tally = run(upstream.address(), 1000, shapes).await;

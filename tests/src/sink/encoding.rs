@@ -15,7 +15,7 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::json;
-use crate::http_server::AnswerBody;
+use crate::http_server::ResponseBody;
 use crate::remote_write::{self, VERSION, VERSION_HEADER, WriteRequest};
 
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
@@ -139,10 +139,10 @@ impl RequestEncoding {
     pub(super) fn success(
         self,
         partial_success: Option<ExportMetricsPartialSuccess>,
-    ) -> Response<AnswerBody> {
+    ) -> Response<ResponseBody> {
         let (content_type, body) = match self {
             Self::RemoteWrite => {
-                let mut response = Response::new(AnswerBody::whole(""));
+                let mut response = Response::new(ResponseBody::whole(""));
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 return response;
             }
@@ -161,7 +161,7 @@ impl RequestEncoding {
                 (JSON, body.to_string().into_bytes())
             }
         };
-        let mut response = Response::new(AnswerBody::whole(body));
+        let mut response = Response::new(ResponseBody::whole(body));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     }

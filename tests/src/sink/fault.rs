@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use crate::http_server::AnswerBody;
+use crate::http_server::ResponseBody;
 
 /// Invalid protobuf: a field that is longer than the message.
 pub(super) const GARBAGE: &[u8] = b"\x0a\xff\xff\xff\x7f garbage";
@@ -67,8 +67,8 @@ impl Fault {
 }
 
 /// Makes a response with a status, headers and a text.
-pub(super) fn rejection(status: StatusCode, headers: HeaderMap, text: &str) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::whole(text.to_owned()));
+pub(super) fn rejection(status: StatusCode, headers: HeaderMap, text: &str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::whole(text.to_owned()));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

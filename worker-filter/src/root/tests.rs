@@ -21,7 +21,8 @@ fn start(configuration: &str) -> Vm {
 
 /// The log lines about a wrong attach point.
 fn misattached() -> Vec<String> {
-    let is_one = |line: &&String| ["streams here are", "this is no"].iter().any(|text| line.contains(text));
+    let is_one =
+        |line: &&String| ["streams here are", "not attached as"].iter().any(|text| line.contains(text));
     fake::with(|host| host.log.iter().map(|(_, line)| line).filter(is_one).cloned().collect())
 }
 

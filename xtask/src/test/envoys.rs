@@ -28,7 +28,7 @@ const BEHAVIOUR: [&str; 26] = [
     "grpc",
     "log_stream",
     "mtls",
-    "odd_answers",
+    "odd_responses",
     "plain_envoy",
     "shared_values",
     "shutdown",

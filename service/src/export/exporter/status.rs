@@ -95,8 +95,12 @@ impl ExporterStatus {
         self.state.failures = 0;
         self.state.fault.clear();
         if rejected > 0 || !message.is_empty() {
-            let reason = format!("the collector rejected {rejected} points: {}", quoted(message));
-            self.fault(now_unix_nano, &reason, self.loss());
+            let (result, loss) = if rejected > 0 {
+                (format!("rejected {rejected} points"), self.loss())
+            } else {
+                ("accepted all points with a warning".to_owned(), NOTHING_LOST)
+            };
+            self.fault(now_unix_nano, &format!("the collector {result}: {}", quoted(message)), loss);
         }
         if failures > 0 {
             let name = quoted(&self.state.name);
@@ -150,7 +154,9 @@ impl ExporterStatus {
         self.totals.call_ended(error.clone(), call.duration_ns(now_unix_nano));
         self.totals.points_ended(error, call.points);
         stats.drop_points(DropReason::Collector, call.points);
-        self.fault(now_unix_nano, &format!("HTTP {code}, which is not retryable"), self.loss());
+        let check = "check path, headers and the collector's log";
+        let reason = format!("HTTP {code}, which is not retryable: {check}");
+        self.fault(now_unix_nano, &reason, self.loss());
     }
 
     fn count_failure(&mut self, stats: &ServiceStats) {
@@ -171,7 +177,7 @@ impl ExporterStatus {
     /// Returns a text about the consequence of a permanent rejection for the data.
     fn loss(&self) -> &'static str {
         match self.temporality {
-            Temporality::Cumulative => "the sums are in the next export",
+            Temporality::Cumulative => "the next export sends these sums again",
             Temporality::Delta => "these deltas are lost",
         }
     }

@@ -170,7 +170,7 @@ fn a_flush_is_confirmed_when_a_later_cycle_is_complete() {
     let service = one_destination();
     enqueue(&batch(1, &[("a", 3)]));
     tick_at(&service, 1);
-    answer(&service, "200");
+    respond(&service, "200");
     assert_eq!((posts(), exports()[0].flushed), (1, 0));
     // During a cycle.
     enqueue(&batch(2, &[("a", 3)]));
@@ -180,11 +180,11 @@ fn a_flush_is_confirmed_when_a_later_cycle_is_complete() {
     ask(FLUSH_KEY, 1);
     tick_at(&service, 2);
     assert_eq!(posts(), 2, "one call in flight");
-    answer(&service, "200");
+    respond(&service, "200");
     assert_eq!(exports()[0].flushed, 0, "that cycle started before");
     tick_at(&service, 2);
     assert_eq!(posts(), 3, "at once, not in a second");
-    answer(&service, "503");
+    respond(&service, "503");
     let export = exports().remove(0);
     assert_eq!((export.flushed, export.failures, export.failed, export.succeeded), (0, 1, 1, 2));
     assert!(export.fault.contains("503"), "{}", export.fault);
@@ -194,7 +194,7 @@ fn a_flush_is_confirmed_when_a_later_cycle_is_complete() {
     ask(FLUSH_KEY, 2);
     tick_at(&service, 2);
     assert_eq!(posts(), 4);
-    answer(&service, "200");
+    respond(&service, "200");
     let export = exports().remove(0);
     assert_eq!((export.flushed, export.failures, export.fault.as_str()), (2, 0, ""));
     assert_eq!(export.complete_unix_nano, 2 * SECOND);
@@ -206,7 +206,7 @@ fn a_rejected_export_confirms_no_flush() {
     enqueue(&batch(1, &[("a", 3)]));
     ask(FLUSH_KEY, 1);
     tick_at(&service, 1);
-    answer(&service, "400");
+    respond(&service, "400");
     let export = exports().remove(0);
     assert_eq!((export.flushed, export.complete_unix_nano), (0, 0));
     assert!(export.is_stuck(export.patience_ns + 1), "{}", export.fault);

@@ -19,7 +19,7 @@ fn a_cycle_after_a_long_one_has_the_current_counters() {
         let exported = last_sums().into_iter().find(|(name, _)| name == counters::METRIC);
         assert_eq!(exported, Some((counters::METRIC.to_owned(), value.cast_signed())));
         main_thread::advance(Duration::from_secs(5));
-        answer(&service, "200");
+        respond(&service, "200");
     }
 }
 
@@ -65,7 +65,7 @@ fn a_clock_that_goes_back_delays_nothing_and_times_never_decrease() {
             let (_, sum) = last_sums().remove(0);
             total = if temporality == "delta" { total + sum } else { sum };
             assert_eq!(total.cast_unsigned(), sequence);
-            answer(&service, "200");
+            respond(&service, "200");
         }
     }
 }
@@ -87,7 +87,7 @@ fn no_series_of_remote_write_goes_back_in_time() {
             let post = fake::with(|host| host.posts[answered].clone());
             answered += 1;
             let is_taken = seconds < 3 || post.cluster == "prometheus";
-            answer_to(&service, answered, if is_taken { "200" } else { "503" }, vec![]);
+            respond_to(&service, answered, if is_taken { "200" } else { "503" }, vec![]);
             if post.cluster == "down" {
                 continue;
             }
@@ -115,7 +115,7 @@ fn a_large_resource_stops_neither_exports_nor_the_shutdown() {
     enqueue(&batch(1, &[("a", 5), ("b", 1)]));
     tick_at(&service, 1);
     assert_eq!((posts(), last_sums().len()), (1, 1));
-    answer(&service, "200");
+    respond(&service, "200");
     service.delete();
     assert_eq!(unexported("c"), [("requests".to_owned(), 1)]);
 }
@@ -131,7 +131,7 @@ fn nothing_is_exported_twice_after_a_clock_leaps_forward() {
     tick_at(&service, 1);
     tick_at(&service, 3_600);
     assert_eq!(posts(), 1, "the response may still come");
-    answer(&service, "200");
+    respond(&service, "200");
     enqueue(&batch(2, &[("a", 2)]));
     tick_at(&service, 3_601);
     assert_eq!((posts(), last_sums()[0].1), (2, 2));

@@ -34,15 +34,15 @@ fn observations_wait_until_a_cycle_is_accepted() {
         enqueue(&batch(2, &[("a", 5)]));
         service.queue_ready();
         assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it is in flight");
-        answer(&service, "503");
+        respond(&service, "503");
         assert_eq!(ledger("c"), [0, 10, 0, 0, 0], "it is retried");
         tick_at(&service, 3);
         enqueue(&batch(3, &[("a", 5)]));
-        answer(&service, "200");
+        respond(&service, "200");
         service.queue_ready();
         assert_eq!(ledger("c"), [10, 5, 0, 0, 0], "newer observations wait");
         tick_at(&service, 5);
-        answer(&service, "200");
+        respond(&service, "200");
         assert_eq!(ledger("c"), [15, 0, 0, 0, 0]);
     }
 }
@@ -56,7 +56,7 @@ fn rejected_sums_wait_and_rejected_deltas_are_dropped() {
         let first = posts() + 1;
         tick_at(&service, seconds);
         for token in first..=posts() {
-            answer_to(&service, token, status, vec![]);
+            respond_to(&service, token, status, vec![]);
         }
         let (sums, deltas) = (ledger("sums"), ledger("deltas"));
         let expected = if status == "400" {
@@ -79,7 +79,7 @@ fn a_large_table_is_exported_with_its_last_slice() {
         while posts() > answered {
             answered += 1;
             let before = ledger("c")[0];
-            answer(&service, "200");
+            respond(&service, "200");
             let [exported, waiting, ..] = ledger("c");
             assert!(exported >= before && exported + waiting == 1_000);
         }
@@ -99,7 +99,7 @@ fn unmeasured_observations_count_as_exported() {
         item.groups[0].series[0].points.clear();
         enqueue(&item.encode());
         tick_at(&service, 1);
-        answer(&service, "200");
+        respond(&service, "200");
         assert_eq!(ledger("c"), [3, 0, 0, 0, 0], "{more}");
     }
 }
@@ -166,7 +166,7 @@ fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
     let first = of(destination);
     enqueue(&batch(1, &[("a", 5)]));
     tick_at(&first, 1);
-    answer(&first, "200");
+    respond(&first, "200");
     enqueue(&batch(2, &[("a", 5)]));
     first.queue_ready();
     assert_eq!(ledger("c"), [5, 5, 0, 0, 0]);
@@ -182,7 +182,7 @@ fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
     assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5), "the batch in the trap");
     tick_at(&second, 3);
     assert_eq!(last_requests(), 5, "only newer observations");
-    answer(&second, "200");
+    respond(&second, "200");
     assert_eq!(ledger("c"), [10, 0, 0, 0, 5]);
     assert_eq!(logged(LogLevel::Warn).lines().count(), 1);
 }

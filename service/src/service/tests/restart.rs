@@ -31,10 +31,10 @@ fn export(service: &Vm, seconds: u64) -> [Option<(u64, u64, i64)>; 2] {
     [exported("deltas"), exported("sums")]
 }
 
-/// Answers the last request of each destination.
-fn answer_both(service: &Vm, status: &str) {
+/// Responds to the last request of each destination.
+fn respond_both(service: &Vm, status: &str) {
     for token in [posts() - 1, posts()] {
-        answer_to(service, token, status, vec![]);
+        respond_to(service, token, status, vec![]);
     }
 }
 
@@ -44,7 +44,7 @@ fn a_counter_continues_from_what_each_destination_has() {
     enqueue(&batch(1, &[("a", 1)]));
     count(6);
     assert_eq!(export(&first, 2), [Some((1, 2, 6)), Some((1, 2, 6))]);
-    answer_both(&first, "200");
+    respond_both(&first, "200");
     count(7);
     assert_eq!(export(&first, 3), [Some((2, 3, 1)), Some((1, 3, 7))]);
     drop(first);
@@ -52,11 +52,11 @@ fn a_counter_continues_from_what_each_destination_has() {
     let second = both();
     count(9);
     assert_eq!(export(&second, 5), [Some((2, 5, 3)), Some((1, 5, 9))], "no worker sends a batch");
-    answer_both(&second, "200");
+    respond_both(&second, "200");
     drop(second);
     let third = both();
     assert_eq!(export(&third, 7), [None, Some((1, 7, 9))], "no update");
-    answer_both(&third, "200");
+    respond_both(&third, "200");
     count(10);
     assert_eq!(export(&third, 8), [Some((5, 8, 1)), Some((1, 8, 10))]);
 }
@@ -67,7 +67,7 @@ fn the_next_service_does_not_export_what_was_rejected() {
     enqueue(&batch(1, &[("a", 1)]));
     count(6);
     export(&first, 2);
-    answer_both(&first, "400");
+    respond_both(&first, "400");
     let second = both();
     count(7);
     assert_eq!(export(&second, 4), [Some((2, 4, 1)), Some((1, 4, 7))]);
@@ -88,7 +88,7 @@ fn each_delta_destination_continues_from_its_own_checkpoint() {
         count(6);
         export(&first, 2);
         assert_eq!(posts(), 2);
-        answer_to(&first, answered, "200", vec![]);
+        respond_to(&first, answered, "200", vec![]);
         drop(first);
         let second = both();
         assert_eq!(export(&second, 4), expected);
@@ -101,7 +101,7 @@ fn the_next_service_logs_the_counter_when_it_shuts_down() {
     enqueue(&batch(1, &[("a", 1)]));
     count(6);
     export(&first, 2);
-    answer_both(&first, "200");
+    respond_both(&first, "200");
     count(8);
     let second = both();
     second.delete();
@@ -121,7 +121,7 @@ fn a_saved_time_that_is_years_ahead_is_ignored() {
         enqueue(&batch(1, &[("a", 1)]));
         count(6);
         export(&first, 2);
-        answer_both(&first, "200");
+        respond_both(&first, "200");
         drop(first);
         fake::with(|host| {
             let (mut bytes, _) = host.store.get(key).unwrap();
@@ -154,7 +154,7 @@ fn no_point_is_older_than_the_exports_of_the_previous_service() {
             }
             *latest = windows(&body).iter().map(|(_, end)| *end).max().unwrap();
         }
-        answer_both(&service, "200");
+        respond_both(&service, "200");
         // The clock is set early enough that the first export of the service is due at the next step.
         fake::with(|host| host.now_unix_nano = 0);
         service = both();

@@ -82,7 +82,7 @@ fn batches_and_exports_are_in_the_next_cycle() {
     }
     assert!(!values.contains_key(&exported("")), "nothing was exported yet");
     let points = i64::try_from(values.len()).unwrap();
-    answer(&service, "200");
+    respond(&service, "200");
     tick_at(&service, 2);
     let values = last_values();
     assert_eq!((values[&exported("")], values[&durations("")]), (points, 1));
@@ -94,7 +94,7 @@ fn batches_and_exports_are_in_the_next_cycle() {
 fn metrics_of_workers_precede_those_of_the_service() {
     let service = with_self_metrics("");
     tick_at(&service, 1);
-    answer(&service, "200");
+    respond(&service, "200");
     enqueue(&batch(1, &[("a", 2)]));
     tick_at(&service, 2);
     let request = decode(&last_body());
@@ -110,14 +110,14 @@ fn metrics_of_workers_precede_those_of_the_service() {
 fn failures_are_counted_by_error_type() {
     let service = with_self_metrics(r#", "retry": {"initial_interval": "10ms", "max_interval": "10ms"}"#);
     tick_at(&service, 1);
-    answer(&service, "503");
+    respond(&service, "503");
     tick_at(&service, 2);
-    answer(&service, "400");
+    respond(&service, "400");
     let dropped = stat("points_dropped");
     tick_at(&service, 3);
     let partial = ExportMetricsPartialSuccess { rejected_data_points: 3, error_message: String::new() };
     let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    answer_with(&service, "200", body);
+    respond_with(&service, "200", body);
     tick_at(&service, 4);
     tick_at(&service, 100);
     let values = last_values();
@@ -140,8 +140,20 @@ fn a_collector_cannot_reject_more_than_it_was_sent() {
     let sent = u64::try_from(last_values().len()).unwrap();
     let partial = ExportMetricsPartialSuccess { rejected_data_points: i64::MAX, error_message: "all".into() };
     let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    answer_with(&service, "200", body);
+    respond_with(&service, "200", body);
     assert_eq!((stat("points_rejected"), stat("points_exported")), (sent, 0));
+}
+
+#[test]
+fn a_warning_of_a_collector_is_logged_as_no_loss() {
+    let service = with_self_metrics("");
+    tick_at(&service, 1);
+    let partial = ExportMetricsPartialSuccess { rejected_data_points: 0, error_message: "old API".into() };
+    let body = ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    respond_with(&service, "200", body);
+    let log = fake::with(|host| host.logged(LogLevel::Warn).join("\n"));
+    let expected = "the collector accepted all points with a warning: \"old API\"; nothing is lost";
+    assert!(log.contains(expected), "{log}");
 }
 
 #[test]
@@ -149,7 +161,7 @@ fn a_missing_response_is_counted() {
     let service = with_self_metrics("");
     (1..50).for_each(|seconds| tick_at(&service, seconds));
     assert_eq!(posts(), 2);
-    answer(&service, "200");
+    respond(&service, "200");
     tick_at(&service, 50);
     assert_eq!(last_values()[&durations("no_response")], 1);
 }
@@ -170,7 +182,7 @@ fn the_metrics_of_an_export_do_not_cause_another_one() {
     enqueue(&batch(1, &[("a", 1)]));
     for second in 1..10 {
         tick_at(&service, second);
-        answer(&service, "200");
+        respond(&service, "200");
         (0..50).for_each(|_| service.tick());
         assert_eq!(posts() as u64, second, "one request a cycle");
     }

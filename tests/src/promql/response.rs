@@ -46,7 +46,7 @@ pub struct NativeBucket {
 }
 
 #[derive(Deserialize)]
-pub(super) struct QueryAnswer<T> {
+pub(super) struct QueryResponse<T> {
     pub(super) data: T,
 }
 
