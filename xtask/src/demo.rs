@@ -100,7 +100,7 @@ async fn send(requests: u64, environment: &DemoEnvironment) -> Result<Tally> {
 
 /// Returns the requests of a small shop: several routes, methods and status codes, and a failing upstream.
 ///
-/// Each request gets a complete answer, so that all four counts are equal.
+/// Each request gets a complete response, so that all four counts are equal.
 fn mix() -> Result<Mix> {
     let shapes = [
         Shape::get("read a user", "/users/1").weight(300),

@@ -29,7 +29,7 @@ pub(crate) struct DemoReport {
     pub(crate) lost: u64,
     /// The ledger, by the modules' own statistics.
     pub(crate) ledger: EnvoyLedger,
-    /// The time from the first request to the last answer, in seconds.
+    /// The time from the first request to the last response, in seconds.
     pub(crate) elapsed_s: f64,
 }
 

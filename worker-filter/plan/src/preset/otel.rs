@@ -7,7 +7,7 @@ use crate::source::Source;
 use crate::transform::Transform;
 
 /// The maximum number of distinct gRPC methods in a worker. A client that ends a call before the server
-/// answers can send any name.
+/// responds can send any name.
 const RPC_METHODS_MAX: usize = 200;
 
 /// Bounds of message counts.
