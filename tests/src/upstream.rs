@@ -21,6 +21,8 @@ pub const DELAY_HEADER: &str = "x-delay-ms";
 pub const BODY_BYTES_HEADER: &str = "x-body-bytes";
 /// Request header: the name of an [`UpstreamFault`].
 pub const FAULT_HEADER: &str = "x-fault";
+/// Request header: the `location` of the answer, byte for byte.
+pub const LOCATION_HEADER: &str = "x-location";
 /// Request header: copied to the answer, byte for byte.
 pub const ECHO_HEADER: &str = "x-echo";
 /// Request header of Envoy: the number of the attempt, from 1.
@@ -128,6 +130,9 @@ async fn answer(
     let mut response = Response::new(body);
     if let Some(value) = head.headers.get(ECHO_HEADER) {
         response.headers_mut().insert(ECHO_HEADER, value.clone());
+    }
+    if let Some(location) = head.headers.get(LOCATION_HEADER) {
+        response.headers_mut().insert("location", location.clone());
     }
     *response.status_mut() = status;
     *lock(&served).answered.entry(status.as_u16()).or_default() += 1;
