@@ -26,6 +26,7 @@ mod fleet;
 mod flush;
 mod grpc;
 mod image;
+mod internal_redirect;
 mod istio;
 mod log_stream;
 mod manifests;

@@ -21,6 +21,8 @@ pub const DELAY_HEADER: &str = "x-delay-ms";
 pub const BODY_BYTES_HEADER: &str = "x-body-bytes";
 /// The request header for the name of an [`UpstreamFault`].
 pub const FAULT_HEADER: &str = "x-fault";
+/// The request header for the `location` of the response, byte for byte.
+pub const LOCATION_HEADER: &str = "x-location";
 /// The request header that is copied to the response, byte for byte.
 pub const ECHO_HEADER: &str = "x-echo";
 /// Envoy's request header with the number of the attempt, from 1.
@@ -129,6 +131,9 @@ async fn respond(
     let mut response = Response::new(body);
     if let Some(value) = head.headers.get(ECHO_HEADER) {
         response.headers_mut().insert(ECHO_HEADER, value.clone());
+    }
+    if let Some(location) = head.headers.get(LOCATION_HEADER) {
+        response.headers_mut().insert("location", location.clone());
     }
     *response.status_mut() = status;
     *lock(&served).answered.entry(status.as_u16()).or_default() += 1;

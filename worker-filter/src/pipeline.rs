@@ -2,7 +2,9 @@
 
 use std::hash::BuildHasher;
 
-use tributary_plan::plan::{Measure, MeasureInput, MetricGroup};
+use tributary_host::attributes;
+use tributary_plan::plan::{Measure, MeasureInput, MetricGroup, SOURCES_MAX};
+use tributary_plan::source::Source;
 
 use crate::fold::Fold;
 use crate::observation::Observation;
@@ -24,6 +26,8 @@ pub(crate) struct Pipeline<S> {
     pub(crate) needs_time: bool,
     /// Whether connections can be observed while they are open.
     pub(crate) observes_open: bool,
+    /// The source with the response's status code; past the last source if the group does not read it.
+    pub(crate) status: usize,
 }
 
 /// The pipeline for gRPC calls, and the sources that distinguish a call from other requests.
@@ -44,6 +48,8 @@ impl<S: BuildHasher + Clone> Pipeline<S> {
         hasher: S,
     ) -> Result<Self, BadExpression> {
         let reader = AttributeReader::new(&group.sources)?;
+        let is_status = |source: &Source| source.item == "response.code";
+        let status = group.sources.iter().position(is_status).unwrap_or(SOURCES_MAX);
         // On a worker, the queue exists at this time. On the main thread, where no stream ends, the queue
         // may not exist yet (Envoy 1.40). A tick then resolves it later.
         let _ = outbox.open();
@@ -52,7 +58,7 @@ impl<S: BuildHasher + Clone> Pipeline<S> {
         let measures = group.measures.len();
         let observes_open = group.dimensions_need_no_expression();
         let fold = Fold::new(group, series_max, hasher);
-        Ok(Self { reader, fold, outbox, reports_observations, measures, needs_time, observes_open })
+        Ok(Self { reader, fold, outbox, reports_observations, measures, needs_time, observes_open, status })
     }
 
     pub(crate) fn flush(&mut self) -> FlushOutcome {
@@ -74,4 +80,16 @@ impl<S> GrpcPipeline<S> {
         observation.bytes(self.method) == b"POST"
             && observation.integer(self.status).is_none_or(|status| status <= 200 || status >= 400)
     }
+}
+
+/// Returns whether the current HTTP stream ended because Envoy continues the request in another stream, with
+/// the path to which the response redirects or with other filters. Envoy's `downstream_rq_completed` leaves
+/// out such a stream too (1.36.4, 1.40.0). `status` is the source with the status code.
+pub(crate) fn is_internal_redirect(observation: &Observation<'_>, status: usize) -> bool {
+    // Other status codes rule it out without a host call.
+    let status = observation.integer(status).unwrap_or_default();
+    !(200..300).contains(&status)
+        && status < 400
+        && attributes::property(b"response\0code_details")
+            .is_ok_and(|details| details == b"internal_redirect")
 }

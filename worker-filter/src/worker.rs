@@ -28,7 +28,7 @@ use crate::headers::Headers;
 use crate::in_flight::{self, InFlight};
 use crate::observation::{Observation, Phase, Progress};
 use crate::outbox::{FlushBlocked, FlushOutcome, Outbox};
-use crate::pipeline::{GrpcPipeline, Pipeline};
+use crate::pipeline::{GrpcPipeline, Pipeline, is_internal_redirect};
 use crate::reading::{BadExpression, ReadMode};
 use crate::stats::Stats;
 use crate::tap::Tap;
@@ -282,17 +282,21 @@ impl<S: BuildHasher + Clone> Worker<S> {
         }
     }
 
-    /// Reads and folds the current stream, which has ended.
+    /// Reads and folds the current stream, which has ended, unless its request continues in another stream.
     fn observe(&mut self, phase: Phase, counted_at_response: bool, counted: &mut [u64]) {
         let now_unix_nano = if self.main.needs_time { clock::now_unix_nano() } else { 0 };
         let progress = Progress { phase, now_unix_nano, counted };
         let (fold, counters) = (&mut self.main.fold, &mut self.counters);
-        let grpc = self.grpc.as_ref();
-        let (mode, may_be_call) = self.main.reader.read(|observation, mode| {
+        let (grpc, status, is_http) = (self.grpc.as_ref(), self.main.status, self.streams == Streams::Http);
+        let ended = self.main.reader.read(|observation, mode| {
+            if is_http && is_internal_redirect(observation, status) {
+                return None;
+            }
             fold.record(observation, progress);
             counters.count(observation, counted_at_response);
-            (mode, grpc.is_some_and(|grpc| grpc.may_be_call(observation)))
+            Some((mode, grpc.is_some_and(|grpc| grpc.may_be_call(observation))))
         });
+        let Some((mode, may_be_call)) = ended else { return };
         let mut one_by_one = mode == ReadMode::OneByOne;
         if may_be_call && let Some(GrpcPipeline { pipeline, indicator, .. }) = &mut self.grpc {
             let fold = &mut pipeline.fold;

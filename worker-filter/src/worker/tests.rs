@@ -326,6 +326,35 @@ fn a_grpc_call_counts_as_a_request_and_as_a_call_with_its_messages() {
 }
 
 #[test]
+fn a_request_that_envoy_redirects_internally_counts_once() {
+    let pass = |status: Option<i64>, details: &str| {
+        let mut attributes = request("a");
+        attributes.retain(|(path, _)| *path != "response.code");
+        attributes.extend(status.map(|status| ("response.code", status.to_le_bytes().to_vec())));
+        attributes.push(("response.code_details", details.as_bytes().to_vec()));
+        attributes
+    };
+    for (json, plain_reads) in [("", 0), (r#"{"preset": "none", "counters": [{"key": "requests"}]}"#, 1)] {
+        fake::reset();
+        let token = service();
+        let mut worker = worker(json);
+        for status in [Some(302), Some(307), None] {
+            observe(&mut worker, pass(status, "internal_redirect"));
+        }
+        fake::with(|host| host.streams.properties = 0);
+        observe(&mut worker, pass(Some(200), "via_upstream"));
+        assert_eq!(fake::with(|host| host.streams.properties), plain_reads, "{json}");
+        for status in [Some(302), None] {
+            observe(&mut worker, pass(status, "via_upstream"));
+        }
+        worker.flush();
+        assert_eq!(batches(token).iter().map(Batch::observations).sum::<u64>(), 3, "{json}");
+        assert_eq!(counter_value(), 3, "{json}");
+        assert_eq!(fake::with(|host| host.stat("tributary_observations_total")), 3, "{json}");
+    }
+}
+
+#[test]
 fn requests_in_flight_are_started_minus_ended_ones() {
     fake::reset();
     let token = service();
