@@ -27,6 +27,7 @@ mod flush;
 mod grpc;
 mod image;
 mod istio;
+mod ledger;
 mod log_stream;
 mod manifests;
 mod many_series;

@@ -85,10 +85,3 @@ impl DestinationConfig {
         attributes
     }
 }
-
-/// Returns a name as a part of a statistic's name: characters that separate parts, in Envoy or where
-/// statistics are sent, become `_`.
-pub fn statistic_name(name: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    name.chars().map(|character| if is_plain(character) { character } else { '_' }).collect()
-}

@@ -10,7 +10,7 @@ use tributary_tests::tools::envoy::{self, BINARY_VARIABLE, DEFAULT_VERSION, VERS
 const SUPPORTED: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", DEFAULT_VERSION];
 
 /// Files of tests that fail if Envoy does not behave as the modules expect.
-const BEHAVIOUR: [&str; 26] = [
+const BEHAVIOUR: [&str; 27] = [
     "ambiguous_responses",
     "attach_points",
     "attachments",
@@ -26,6 +26,7 @@ const BEHAVIOUR: [&str; 26] = [
     "faults",
     "flush",
     "grpc",
+    "ledger",
     "log_stream",
     "mtls",
     "odd_answers",
