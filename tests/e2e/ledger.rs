@@ -56,7 +56,7 @@ async fn it_adds_up_during_and_after_a_hot_restart() -> Result<()> {
     let waits = |it: &Destination| it.waiting >= REQUESTS;
     wait_for(&scene.envoy, COLLECTOR, "observations to wait", waits).await?;
     let mut first = scene.envoy;
-    // An admin port of its own: the first Envoy keeps the socket of its port until it ends, without accepting.
+    // A port of its own: the first Envoy keeps the socket of its admin port until it ends, without accepting.
     let config = config.free_ports().listener_port("ingress", first.listener("ingress")?.port());
     let second = first.successor(&config).await?;
     // The old Envoy counts and sends its statistics to the new one until it ends.

@@ -171,6 +171,7 @@ fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
 #[test]
 fn a_trap_after_a_hot_restart_drops_nothing_of_the_old_process() {
     fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
     let destination = r#"{"cluster": "c"}"#;
     let old = of(destination);
     enqueue(&batch(1, &[("a", 5)]));
@@ -178,6 +179,7 @@ fn a_trap_after_a_hot_restart_drops_nothing_of_the_old_process() {
     drop(old);
     let at_restart = fake::with(|host| host.stats.clone());
     fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
     let new = of(destination);
     let merge = |before: &FakeStats, now: &FakeStats| fake::with(|host| host.stats.merge(before, now));
     merge(&FakeStats::default(), &at_restart);
@@ -203,6 +205,7 @@ fn a_trap_after_a_hot_restart_drops_nothing_of_the_old_process() {
 #[test]
 fn each_of_two_services_has_its_own_ledger() {
     fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
     let (destination, switch) =
         (r#"{"cluster": "c"}"#, |vm_id: &str| fake::with(|host| host.vm_id = vm_id.into()));
     let [first, _second] = [("one.two", 5), ("other", 3)].map(|(vm_id, count)| {
