@@ -3,12 +3,14 @@
 //! run the same code as Envoy. [`main_thread`] has further functions for tests of the service.
 //!
 //! It has Envoy's surprising semantics: any write creates an absent key; each enqueue sends one notification,
-//! to the VM that registered last; an item can be empty; and an absent attribute fails a whole expression.
+//! to the VM that registered last; an item can be empty; an absent attribute fails a whole expression; and a
+//! hot restart passes on statistics, but neither queues nor shared data.
 
 mod abi;
 mod cel;
 pub mod main_thread;
 pub mod queues;
+pub mod stats;
 pub mod store;
 pub mod streams;
 pub mod vm;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use proxy_wasm::types::{LogLevel, MapType, Status};
 
 use queues::FakeQueues;
+use stats::FakeStats;
 use store::FakeStore;
 use streams::FakeStreams;
 
@@ -32,6 +35,8 @@ pub struct FakeHost {
     pub queues: FakeQueues,
     /// The attributes of streams, and compiled expressions.
     pub streams: FakeStreams,
+    /// The `vm_id` of the running VM. Shared data and queues belong to it.
+    pub vm_id: String,
     /// The running VM, which becomes the consumer of the queues that it registers.
     pub vm: String,
     /// The configuration that `on_configure` reads.
@@ -70,8 +75,8 @@ pub struct FakeHost {
     pub response: Option<FakeResponse>,
     /// Whether the running plugin has trapped. The calls of a trapped plugin have no effect.
     is_cut_off: bool,
-    stats: BTreeMap<String, u64>,
-    stat_names: Vec<String>,
+    /// Envoy's statistics.
+    pub stats: FakeStats,
     randomness: u64,
 }
 
@@ -121,6 +126,11 @@ pub fn reset() {
 }
 
 impl FakeHost {
+    /// Returns a name within the `vm_id` of the running VM.
+    pub fn scoped(&self, name: String) -> String {
+        if self.vm_id.is_empty() { name } else { format!("{}/{name}", self.vm_id) }
+    }
+
     /// Returns the headers of a map of the current stream.
     pub fn headers(&self, map: MapType) -> &[(String, String)] {
         self.headers.get(&(map as u32)).map(Vec::as_slice).unwrap_or_default()
@@ -133,7 +143,7 @@ impl FakeHost {
 
     /// Returns the value of the statistic `wasmcustom.NAME`; 0 if it does not exist.
     pub fn stat(&self, name: &str) -> u64 {
-        self.stats.get(name).copied().unwrap_or(0)
+        self.stats.value(name)
     }
 
     /// Returns the messages at a log level, in order.

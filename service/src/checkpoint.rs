@@ -8,6 +8,7 @@
 //!   again, like any request whose response gets lost.
 //! - [`ProducerPosition`] and [`counter_keys`]: which batches were aggregated, and the keys of the
 //!   counters that these batches named.
+//! - [`LedgerCount`]: how many observations were aggregated, exported and dropped.
 //!
 //! The table itself is not saved: ARCHITECTURE.md has the reason. The host cannot delete keys, so the
 //! service uses few keys.
@@ -15,12 +16,14 @@
 pub mod exports;
 pub mod instance;
 pub mod intake;
+pub mod ledger;
 
 use tributary_host::shared_data::{HostSharedData, SharedData, Version};
 
 pub use exports::{CounterBaselines, ExportCheckpoint, export_time, save_export_time};
 pub use instance::{Instance, is_plausible};
 pub use intake::{ProducerPosition, counter_keys, save_counter_keys};
+pub use ledger::LedgerCount;
 
 /// Reads a value from shared data; `None` if nothing is stored, or if Envoy withholds the value.
 fn load(key: &str) -> Option<Vec<u8>> {

@@ -9,8 +9,9 @@ use tributary_proto::limits::{ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, SERIES_
 use tributary_proto::value::is_header_value;
 
 use crate::aggregate::DESTINATIONS_CAPACITY;
-use crate::export::destination::{AmbiguousAction, statistic_name};
+use crate::export::destination::AmbiguousAction;
 use crate::export::{Backoff, Compression, DestinationConfig, Encoding, Temporality};
+use crate::stats::statistic_name;
 use crate::values::ValueConfig;
 
 /// The maximum number of destinations.

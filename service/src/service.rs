@@ -338,6 +338,7 @@ impl Service {
     fn publish_ledgers(&mut self) {
         let dropped = std::mem::take(&mut self.intake.observations_dropped);
         let unmeasured = std::mem::take(&mut self.intake.observations_unmeasured);
+        self.stats.observations_aggregated.publish();
         for exporter in &mut self.exporters {
             exporter.ledger.drop(DropReason::Table, dropped);
             // Unmeasured observations have nothing to export, so they count as exported.

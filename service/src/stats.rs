@@ -1,18 +1,20 @@
 //! The statistics of the service. In Envoy they survive a restart of the service; metrics about the
-//! service need the counts since its start.
+//! service need the counts since its start. In a hot restart, Envoy also adds what the old process counts, so
+//! the service never reads its own statistics back: [`LedgerCount`] has what must survive a trap.
 
 use std::cell::Cell;
 
+use tributary_host::attributes;
 use tributary_host::stats::{Counter, Gauge};
 use tributary_proto::limits::{BATCHES_DEQUEUED, BATCHES_ENQUEUED};
+
+use crate::checkpoint::LedgerCount;
 
 /// A counter in Envoy's statistics, which survives a restart of the service.
 #[derive(Debug)]
 pub struct ProcessCounter {
     statistic: Counter,
     since_start: Cell<u64>,
-    /// The value when this service started.
-    before: u64,
 }
 
 /// The statistics of the service as a whole. The statistics of a destination are in its ledger and status.
@@ -33,8 +35,10 @@ pub struct ServiceStats {
     pub batches_missing: ProcessCounter,
     /// Observations in batches that never arrived.
     pub observations_missing: ProcessCounter,
-    /// Observations added to the table.
-    pub observations_aggregated: ProcessCounter,
+    /// Observations added to the table: the sum that each ledger accounts for.
+    pub observations_aggregated: LedgerCount,
+    /// Observations that any service of the process added to its table.
+    observations_aggregated_by_all: Counter,
     points_dropped: Counter,
     /// Points dropped since the start of the service, in the order of [`DropReason::POINTS`].
     points_dropped_by_reason: [Cell<u64>; DropReason::POINTS.len()],
@@ -78,7 +82,8 @@ impl ServiceStats {
             batches_duplicate: ProcessCounter::define("tributary_batches_duplicate"),
             batches_missing: ProcessCounter::define("tributary_batches_missing"),
             observations_missing: ProcessCounter::define("tributary_observations_missing"),
-            observations_aggregated: ProcessCounter::define("tributary_observations_aggregated"),
+            observations_aggregated: LedgerCount::load(ledger_statistic("aggregated")),
+            observations_aggregated_by_all: Counter::define("tributary_observations_aggregated"),
             points_dropped: Counter::define("tributary_points_dropped"),
             points_dropped_by_reason: [const { Cell::new(0) }; DropReason::POINTS.len()],
             points_exported: ProcessCounter::define("tributary_points_exported"),
@@ -88,6 +93,12 @@ impl ServiceStats {
             series: Gauge::define("tributary_series"),
             memory_bytes: Gauge::define("tributary_memory_bytes"),
         }
+    }
+
+    /// Counts observations that were added to the table.
+    pub fn aggregate(&self, observations: u64) {
+        self.observations_aggregated.add(observations);
+        self.observations_aggregated_by_all.add(observations);
     }
 
     /// Counts a queue item that is not a valid batch, in total and by its reason.
@@ -115,8 +126,7 @@ impl ServiceStats {
 impl ProcessCounter {
     /// Defines the statistic `wasmcustom.NAME`, which may exist already.
     pub fn define(name: &str) -> Self {
-        let statistic = Counter::define(name);
-        Self { statistic, since_start: Cell::new(0), before: statistic.value() }
+        Self { statistic: Counter::define(name), since_start: Cell::new(0) }
     }
 
     /// Adds to the counter.
@@ -128,11 +138,6 @@ impl ProcessCounter {
     /// Returns the count since this service started.
     pub fn since_start(&self) -> u64 {
         self.since_start.get()
-    }
-
-    /// Returns the count of all services of the process.
-    pub fn of_process(&self) -> u64 {
-        self.before.saturating_add(self.since_start())
     }
 }
 
@@ -153,4 +158,20 @@ impl DropReason {
             Self::Trap => "trap",
         }
     }
+}
+
+/// Returns a name as a part of a statistic's name: characters that separate parts, in Envoy or where
+/// statistics are sent, become `_`.
+pub fn statistic_name(name: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    name.chars().map(|character| if is_plain(character) { character } else { '_' }).collect()
+}
+
+/// Returns the name of a statistic of the ledger: with the `vm_id`, because one process may have several
+/// services.
+pub fn ledger_statistic(what: &str) -> String {
+    let vm_id = attributes::property(b"plugin_vm_id").unwrap_or_default();
+    let vm_id =
+        if vm_id.is_empty() { "_".to_owned() } else { statistic_name(&String::from_utf8_lossy(&vm_id)) };
+    format!("tributary_observations_{what}.{vm_id}")
 }

@@ -165,7 +165,13 @@ async fn commands_with_an_envoy_print_the_documented_output() -> Result<()> {
 
 /// Replaces the name of the destination in the name of a statistic.
 fn with_any_destination(name: &str) -> String {
-    name.replacen(".otlp_collector", ".DESTINATION", 1)
+    // The prefix of all names also has `.tributary`, before an underscore.
+    let name = format!("{name}.").replacen(".tributary.", ".VM_ID.", 1).replacen(
+        ".otlp_collector.",
+        ".DESTINATION.",
+        1,
+    );
+    name.trim_end_matches('.').to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

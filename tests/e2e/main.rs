@@ -28,6 +28,7 @@ mod grpc;
 mod image;
 mod internal_redirect;
 mod istio;
+mod ledger;
 mod log_stream;
 mod manifests;
 mod many_series;

@@ -104,10 +104,10 @@ impl Account {
     pub(crate) fn of(destination: &str) -> Self {
         let part = |name: &str| stat(&format!("observations_{name}"));
         Self {
-            exported: part(&format!("exported.{destination}")),
-            waiting: part(&format!("waiting.{destination}")),
+            exported: part(&format!("exported._.{destination}")),
+            waiting: part(&format!("waiting._.{destination}")),
             dropped: ["table", "collector", "ambiguous", "trap"]
-                .map(|reason| (reason, part(&format!("dropped.{destination}.{reason}")))),
+                .map(|reason| (reason, part(&format!("dropped._.{destination}.{reason}")))),
         }
     }
 

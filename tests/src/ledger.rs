@@ -20,17 +20,20 @@ pub struct EnvoyLedger {
     pub pending: u64,
     /// Observations in the queue of the service.
     pub in_queue: u64,
-    /// Observations that the service has aggregated.
+    /// Observations that any service of the process has aggregated.
     pub aggregated: u64,
     /// Observations in batches that never reached the service.
     pub missing: u64,
-    /// The state of the aggregated observations, by destination.
+    /// The state of the aggregated observations, by the `vm_id` of the service and the destination:
+    /// `VM_ID.DESTINATION`.
     pub destinations: BTreeMap<String, Destination>,
 }
 
 /// The state of the aggregated observations for one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Destination {
+    /// Observations that the service of the destination has aggregated.
+    pub aggregated: u64,
     /// Observations that the destination has accepted.
     pub exported: u64,
     /// Observations that are not exported yet.
@@ -56,8 +59,12 @@ impl EnvoyLedger {
         let mut destinations: BTreeMap<String, Destination> = BTreeMap::new();
         for (name, value) in stats {
             let mut words = name.strip_prefix(PREFIX).unwrap_or_default().split('.');
-            let (Some(what), Some(destination)) = (words.next(), words.next()) else { continue };
-            let destination = destinations.entry(destination.to_owned()).or_default();
+            let (Some(what), Some(vm_id), Some(destination)) = (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            let destination = destinations.entry(format!("{vm_id}.{destination}")).or_default();
+            destination.aggregated = total(&format!("aggregated.{vm_id}"))?;
             match (what, words.next()) {
                 ("exported", None) => destination.exported = *value,
                 ("waiting", None) => destination.waiting = *value,
@@ -98,7 +105,10 @@ impl EnvoyLedger {
     pub fn check_destinations(&self) -> Result<()> {
         for (name, destination) in &self.destinations {
             let sum = destination.exported + destination.waiting + destination.lost();
-            ensure!(sum == self.aggregated, "destination {name:?} accounts for {sum} observations: {self:?}");
+            ensure!(
+                sum == destination.aggregated,
+                "destination {name:?} accounts for {sum} observations: {self:?}"
+            );
         }
         Ok(())
     }
@@ -142,9 +152,11 @@ impl EnvoyLedger {
         self.destinations.values().all(is_settled)
     }
 
-    /// Returns the destination called `name`.
+    /// Returns the destination called `name`, of the service in Tributary's own configurations.
     pub fn destination(&self, name: &str) -> Result<&Destination> {
-        self.destinations.get(name).with_context(|| format!("no destination {name:?} in {self:?}"))
+        self.destinations
+            .get(&format!("tributary.{name}"))
+            .with_context(|| format!("no destination {name:?} in {self:?}"))
     }
 }
 
@@ -188,10 +200,11 @@ mod tests {
             ("enqueued", 90),
             ("aggregated", 80),
             ("missing", 4),
-            ("exported.a", 60),
-            ("waiting.a", 15),
-            ("dropped.a.table", 2),
-            ("dropped.a.trap", 3),
+            ("aggregated.tributary", 80),
+            ("exported.tributary.a", 60),
+            ("waiting.tributary.a", 15),
+            ("dropped.tributary.a.table", 2),
+            ("dropped.tributary.a.trap", 3),
         ];
         let ledger = EnvoyLedger::of(&stats(&whole)).unwrap();
         assert_eq!((ledger.pending, ledger.in_queue), (10, 6));

@@ -156,7 +156,9 @@ host_function!(proxy_send_local_response(status: u32, _details: *const u8, _deta
 
 host_function!(proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) |host| {
     // SAFETY: the module passes its own bytes.
-    let value = host.streams.property(unsafe { bytes(path, path_size) })?;
+    let path = unsafe { bytes(path, path_size) };
+    let vm_id = (path == b"plugin_vm_id").then(|| host.vm_id.as_bytes().to_vec());
+    let value = vm_id.map_or_else(|| host.streams.property(path), Ok)?;
     // SAFETY: the module passes pointers to a pointer and a size.
     unsafe { return_bytes(&value, data, size) };
     Ok(())
@@ -174,15 +176,15 @@ host_function!(proxy_call_foreign_function(name: *const u8, name_size: usize, ar
 
 host_function!(proxy_register_shared_queue(name: *const u8, name_size: usize, token: *mut u32) |host| {
     // SAFETY: the module passes its own bytes and a pointer to a number.
-    unsafe { token.write(host.queues.register(&text(name, name_size), &host.vm)) };
+    unsafe { token.write(host.queues.register(&host.scoped(text(name, name_size)), &host.vm)) };
     Ok(())
 });
 
-// All VMs of the fake host have the same `vm_id`.
+// A queue of another `vm_id` is not found: tests enqueue as a worker with the `vm_id` of the service.
 host_function!(proxy_resolve_shared_queue(_vm_id: *const u8, _vm_id_size: usize, name: *const u8, name_size: usize,
     token: *mut u32) |host| {
     // SAFETY: the module passes its own bytes and a pointer to a number.
-    unsafe { token.write(host.queues.resolve(&text(name, name_size))?) };
+    unsafe { token.write(host.queues.resolve(&host.scoped(text(name, name_size)))?) };
     Ok(())
 });
 
@@ -201,7 +203,7 @@ host_function!(proxy_dequeue_shared_queue(token: u32, data: *mut *mut u8, size: 
 host_function!(proxy_get_shared_data(key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize, cas: *mut u32)
     |host| {
     // SAFETY: the module passes its own bytes.
-    let (value, version) = host.store.get(&unsafe { text(key, key_size) })?;
+    let (value, version) = host.store.get(&host.scoped(unsafe { text(key, key_size) }))?;
     // SAFETY: the module passes pointers to a pointer, a size and a number.
     unsafe {
         return_bytes(&value, data, size);
@@ -213,34 +215,25 @@ host_function!(proxy_get_shared_data(key: *const u8, key_size: usize, data: *mut
 host_function!(proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, cas: u32) |host| {
     // SAFETY: the module passes its own bytes.
     let (key, value) = unsafe { (text(key, key_size), bytes(data, size)) };
-    host.store.set(&key, value, cas)
+    host.store.set(&host.scoped(key), value, cas)
 });
 
-// Each call defines a new statistic with the next number, also for a name that exists.
-host_function!(proxy_define_metric(_kind: u32, name: *const u8, name_size: usize, id: *mut u32) |host| {
-    // SAFETY: the module passes its own bytes.
-    host.stat_names.push(unsafe { text(name, name_size) });
-    let number = u32::try_from(host.stat_names.len()).map_err(|_| Status::BadArgument)?;
-    // SAFETY: the module passes a pointer to a number.
-    unsafe { id.write(number) };
+host_function!(proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) |host| {
+    // SAFETY: the module passes its own bytes and a pointer to a number.
+    unsafe { id.write(host.stats.define(kind, text(name, name_size))?) };
     Ok(())
 });
 
 host_function!(proxy_increment_metric(id: u32, offset: i64) |host| {
     let more = u64::try_from(offset).ok().filter(|more| *more > 0).ok_or(Status::BadArgument)?;
-    let value = host.stat_mut(id)?;
-    *value = value.saturating_add(more);
-    Ok(())
+    host.stats.increment(id, more)
 });
 
-host_function!(proxy_record_metric(id: u32, value: u64) |host| {
-    *host.stat_mut(id)? = value;
-    Ok(())
-});
+host_function!(proxy_record_metric(id: u32, value: u64) |host| { host.stats.record(id, value) });
 
 host_function!(proxy_get_metric(id: u32, value: *mut u64) |host| {
     // SAFETY: the module passes a pointer to a number.
-    unsafe { value.write(*host.stat_mut(id)?) };
+    unsafe { value.write(host.stats.read(id)?) };
     Ok(())
 });
 
@@ -361,11 +354,5 @@ impl FakeHost {
             }
             _ => Ok(&self.bytes),
         }
-    }
-
-    fn stat_mut(&mut self, id: u32) -> Result<&mut u64, Status> {
-        let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
-        let name = index.and_then(|index| self.stat_names.get(index)).ok_or(Status::BadArgument)?;
-        Ok(self.stats.entry(name.clone()).or_default())
     }
 }

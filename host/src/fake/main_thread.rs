@@ -43,7 +43,7 @@ pub fn advance(time: Duration) {
 /// No service has registered the queue.
 pub fn enqueue(queue: &str, item: &[u8]) -> Result<(), Status> {
     with(|host| {
-        let token = host.queues.resolve(queue)?;
+        let token = host.queues.resolve(&host.scoped(queue.to_owned()))?;
         host.queues.enqueue(token, item)
     })
 }
@@ -54,7 +54,7 @@ pub fn enqueue(queue: &str, item: &[u8]) -> Result<(), Status> {
 /// No service has registered the queue, or the queue is empty.
 pub fn dequeue(queue: &str) -> Result<Vec<u8>, Status> {
     with(|host| {
-        let token = host.queues.resolve(queue)?;
+        let token = host.queues.resolve(&host.scoped(queue.to_owned()))?;
         host.queues.dequeue(token)
     })
 }

@@ -85,10 +85,3 @@ impl DestinationConfig {
         attributes
     }
 }
-
-/// Converts a name to a part of a statistic's name: characters that separate parts, either in Envoy or in a
-/// system that receives its statistics, become `_`.
-pub fn statistic_name(name: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    name.chars().map(|character| if is_plain(character) { character } else { '_' }).collect()
-}

@@ -128,7 +128,7 @@ impl Exporter {
             in_flight: None,
             status: ExporterStatus::new(&destination, now_unix_nano),
             flush: Flush::default(),
-            ledger: Ledger::define(&destination.name),
+            ledger: Ledger::load(&destination.name),
             checkpoint: id.delta.map(|_| ExportCheckpoint::new(&destination.name)),
             destination,
         }

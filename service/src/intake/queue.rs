@@ -106,7 +106,7 @@ impl Intake {
         self.observations_unmeasured =
             self.observations_unmeasured.saturating_add(merged.observations_unmeasured);
         stats.batches_received.add(1);
-        stats.observations_aggregated.add(merged.observations);
+        stats.aggregate(merged.observations);
         stats.drop_points(DropReason::Table, merged.points_dropped);
         self.producers.save();
         if let Some(metric) = merged.metric_dropped

@@ -92,7 +92,8 @@ mod tests {
         requests_exported: u64,
     ) -> DemoReport {
         let counts = RequestCounts { requests_sent, requests_envoy, requests_counter, requests_exported };
-        let destination = Destination { exported: requests_sent, ..Destination::default() };
+        let destination =
+            Destination { aggregated: requests_sent, exported: requests_sent, ..Destination::default() };
         let ledger = EnvoyLedger {
             observed: requests_sent,
             aggregated: requests_sent,

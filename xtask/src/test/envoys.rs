@@ -10,7 +10,7 @@ use tributary_tests::tools::envoy::{self, BINARY_VARIABLE, DEFAULT_VERSION, VERS
 const SUPPORTED: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", DEFAULT_VERSION];
 
 /// Files of tests that fail if Envoy does not behave as the modules expect.
-const BEHAVIOUR: [&str; 27] = [
+const BEHAVIOUR: [&str; 28] = [
     "ambiguous_responses",
     "attach_points",
     "attachments",
@@ -27,6 +27,7 @@ const BEHAVIOUR: [&str; 27] = [
     "flush",
     "grpc",
     "internal_redirect",
+    "ledger",
     "log_stream",
     "mtls",
     "odd_responses",

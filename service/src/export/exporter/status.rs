@@ -11,9 +11,9 @@ use tributary_proto::exports::{Export, FAULT_BYTES_MAX};
 
 use super::InFlight;
 use super::totals::{ExportTotals, REJECTED, error_type};
-use crate::export::destination::{DestinationConfig, statistic_name};
+use crate::export::destination::DestinationConfig;
 use crate::export::points::Temporality;
-use crate::stats::{DropReason, ProcessCounter, ServiceStats};
+use crate::stats::{DropReason, ProcessCounter, ServiceStats, statistic_name};
 
 /// The number of failed cycles in a row after which a destination counts as stuck.
 const PATIENCE_INTERVALS: u32 = 3;

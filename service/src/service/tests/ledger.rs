@@ -1,4 +1,6 @@
-//! The ledger of each destination, over several services of a process.
+//! The ledger of each destination, over several services of a process and over hot restarts.
+
+use tributary_host::fake::stats::FakeStats;
 
 use tributary_host::stats::Counter;
 use tributary_proto::limits::BATCHES_ENQUEUED;
@@ -7,9 +9,16 @@ use super::*;
 
 /// The numbers of exported and waiting observations, and of those dropped by reason: table, collector, trap.
 fn ledger(destination: &str) -> [u64; 5] {
+    ledger_of("_", destination)
+}
+
+/// As [`ledger`], for the service whose statistics have this `vm_id` in their names.
+fn ledger_of(vm_id: &str, destination: &str) -> [u64; 5] {
     let parts = ["exported.D", "waiting.D", "dropped.D.table", "dropped.D.collector", "dropped.D.trap"];
-    let parts = parts.map(|part| stat(&format!("observations_{}", part.replace('D', destination))));
-    assert_eq!(parts.iter().sum::<u64>(), stat("observations_aggregated"), "{destination}: {parts:?}");
+    let name = |part: &str| format!("observations_{}", part.replace('D', &format!("{vm_id}.{destination}")));
+    let parts = parts.map(|part| stat(&name(part)));
+    let aggregated = stat(&format!("observations_aggregated.{vm_id}"));
+    assert_eq!(parts.iter().sum::<u64>(), aggregated, "{destination}: {parts:?}");
     parts
 }
 
@@ -176,7 +185,7 @@ fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
     enqueue(&batch(4, &[("a", 5)]));
     let second = of(destination);
     drop(first);
-    assert_eq!(stat("observations_dropped.c.trap"), 0, "it may be in a canary VM");
+    assert_eq!(stat("observations_dropped._.c.trap"), 0, "it may be in a canary VM");
     second.queue_ready();
     assert_eq!(ledger("c"), [5, 5, 0, 0, 5]);
     assert_eq!((stat("batches_missing"), stat("observations_missing")), (1, 5), "the batch in the trap");
@@ -185,4 +194,60 @@ fn a_restarted_service_counts_what_its_predecessor_did_not_export() {
     respond(&second, "200");
     assert_eq!(ledger("c"), [10, 0, 0, 0, 5]);
     assert_eq!(logged(LogLevel::Warn).lines().count(), 1);
+}
+
+/// Envoy adds the statistics of the old process to those of the new one.
+#[test]
+fn a_trap_after_a_hot_restart_drops_nothing_of_the_old_process() {
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
+    let destination = r#"{"cluster": "c"}"#;
+    let old = of(destination);
+    enqueue(&batch(1, &[("a", 5)]));
+    old.queue_ready();
+    drop(old);
+    let at_restart = fake::with(|host| host.stats.clone());
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
+    let new = of(destination);
+    let merge = |before: &FakeStats, now: &FakeStats| fake::with(|host| host.stats.merge(before, now));
+    merge(&FakeStats::default(), &at_restart);
+    assert_eq!(ledger("c"), [0, 5, 0, 0, 0], "of the old process");
+    enqueue(&batch(1, &[("a", 3)]));
+    new.queue_ready();
+    assert_eq!(ledger("c"), [0, 8, 0, 0, 0], "of both processes");
+    // A trap while the old process still runs.
+    drop(new);
+    let next = of(destination);
+    next.queue_ready();
+    assert_eq!(ledger("c"), [0, 5, 0, 0, 3]);
+    fake::with(|host| host.stats.end_parent());
+    assert_eq!(ledger("c"), [0, 0, 0, 0, 3], "of the new process");
+    assert_eq!(stat("observations_aggregated"), 8, "a counter keeps what the old process counted");
+    enqueue(&batch(2, &[("a", 4)]));
+    next.queue_ready();
+    drop(next);
+    of(destination).queue_ready();
+    assert_eq!(ledger("c"), [0, 0, 0, 0, 7]);
+}
+
+#[test]
+fn each_of_two_services_has_its_own_ledger() {
+    fake::reset();
+    fake::with(|host| host.now_unix_nano = SECOND);
+    let (destination, switch) =
+        (r#"{"cluster": "c"}"#, |vm_id: &str| fake::with(|host| host.vm_id = vm_id.into()));
+    let [first, _second] = [("one.two", 5), ("other", 3)].map(|(vm_id, count)| {
+        switch(vm_id);
+        let service = of(destination);
+        enqueue(&batch(1, &[("a", count)]));
+        service.queue_ready();
+        service
+    });
+    assert_eq!((ledger_of("one_two", "c"), ledger_of("other", "c")), ([0, 5, 0, 0, 0], [0, 3, 0, 0, 0]));
+    switch("one.two");
+    drop(first);
+    of(destination).queue_ready();
+    assert_eq!((ledger_of("one_two", "c"), ledger_of("other", "c")), ([0, 0, 0, 0, 5], [0, 3, 0, 0, 0]));
+    assert_eq!(stat("observations_aggregated"), 8);
 }
