@@ -19,7 +19,6 @@ mod callgrind;
 mod case;
 mod cpu;
 mod extension;
-mod item;
 mod metric_set;
 mod module;
 mod part;
@@ -32,9 +31,7 @@ mod verify;
 
 use callgrind::{Callgrind, Instructions};
 use case::{BenchCase, Endpoints};
-use item::CelItem;
 use report::BenchReport;
-use scaling::ScalingConfigs;
 
 /// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -45,9 +42,6 @@ pub(crate) struct Args {
     /// Measure only these figures.
     #[arg(long, value_enum, value_name = "FIGURES", value_delimiter = ',')]
     figures: Vec<Figure>,
-    /// Measure these items of the worker filter's CEL list instead of the default ones.
-    #[arg(long = "item", value_name = "CEL")]
-    items: Vec<String>,
     /// Skip the counts of instructions, which need valgrind.
     #[arg(long)]
     quick: bool,
@@ -70,13 +64,11 @@ pub(crate) struct Args {
 enum Figure {
     /// Instructions per request, under callgrind.
     Instructions,
-    /// Instructions per request of each item of the worker filter's CEL list.
-    Items,
     /// Instructions of single operations, without Envoy.
     Parts,
     /// CPU time per request at saturation, and resident memory.
     Cpu,
-    /// CPU time and memory by number of series and workers, instructions by number of dimensions.
+    /// CPU time and memory by number of series and workers.
     Scaling,
 }
 
@@ -98,15 +90,12 @@ async fn measure(workspace: &Workspace, mut report: BenchReport, args: &Args) ->
         let runs = report.cases.iter().map(|case| (case.to_string(), *case, case.config(endpoints)));
         report.instructions = count_instructions(runs, args.jobs, &mut report.failures).await?;
     }
-    if args.includes(Figure::Items) {
-        report.items = count_items(endpoints, args, &mut report.failures).await?;
-    }
     if args.includes(Figure::Parts) {
         callgrind::ensure_valgrind()?;
         report.parts = part::count(workspace)?;
     }
     if args.includes(Figure::Scaling) {
-        measure_scaling(endpoints, args, &mut report).await?;
+        measure_scaling(endpoints, &mut report).await?;
     }
     if args.includes(Figure::Cpu) {
         measure_cpu(endpoints, args, &mut report).await?;
@@ -118,7 +107,7 @@ async fn measure(workspace: &Workspace, mut report: BenchReport, args: &Args) ->
 impl Args {
     fn includes(&self, figure: Figure) -> bool {
         let selected = self.figures.is_empty() || self.figures.contains(&figure);
-        selected && !(self.quick && matches!(figure, Figure::Instructions | Figure::Items | Figure::Parts))
+        selected && !(self.quick && matches!(figure, Figure::Instructions | Figure::Parts))
     }
 }
 
@@ -141,30 +130,20 @@ async fn measure_cpu(endpoints: Endpoints, args: &Args, report: &mut BenchReport
     Ok(())
 }
 
-/// Measures the cost by number of series and of workers. Unless `--quick` is set, also measures the
-/// instructions by number of dimensions.
-async fn measure_scaling(endpoints: Endpoints, args: &Args, report: &mut BenchReport) -> Result<()> {
+/// Measures the cost by number of series and of workers.
+async fn measure_scaling(endpoints: Endpoints, report: &mut BenchReport) -> Result<()> {
     cpu::ensure_wrk()?;
-    let configs = ScalingConfigs::load()?;
+    let worker = scaling::worker()?;
     let series = scaling::SERIES.map(|series| (series, 1));
     let workers = scaling::WORKERS.map(|workers| (scaling::SERIES_OF_WORKERS, workers));
     let activity = Activity::with_steps("scaling", series.len() + workers.len());
     for (series, workers) in series.into_iter().chain(workers) {
         let name = format!("{series} series, {workers} workers");
-        let config = case::ACCESS_LOG.ours(&configs.by_path, endpoints)?;
+        let config = case::ACCESS_LOG.ours(&worker, endpoints)?;
         let scale = scaling::measure(config, series, workers).await.with_context(|| name.clone())?;
         activity.step_done(&format!("{name}: {:.2} us per request", scale.worker_us));
         report.scaling.push(scale);
     }
-    drop(activity);
-    if args.quick {
-        return Ok(());
-    }
-    let runs = scaling::DIMENSIONS.into_iter().map(|count| {
-        let config = case::ACCESS_LOG.ours(&configs.by_dimensions(count), endpoints);
-        (format!("{count:2} dimensions"), case::ACCESS_LOG, config)
-    });
-    report.dimensions = count_instructions(runs, args.jobs, &mut report.failures).await?;
     Ok(())
 }
 
@@ -238,28 +217,6 @@ async fn count_instructions(
         }
     }
     Ok(found)
-}
-
-/// Counts the instructions that each item adds to a list without this item.
-async fn count_items(
-    endpoints: Endpoints,
-    args: &Args,
-    failures: &mut BTreeMap<String, String>,
-) -> Result<Vec<(CelItem, f64)>> {
-    let custom = |cel: &String| CelItem { name: cel.clone(), cel: cel.clone() };
-    let mut items: Vec<_> = args.items.iter().map(custom).collect();
-    if items.is_empty() {
-        items = CelItem::defaults()?;
-    }
-    let all: Vec<_> = [None].into_iter().chain(items.iter().map(Some)).collect();
-    let runs = all.into_iter().map(|item| {
-        let name = item.map_or("no item", |item| &item.name).to_owned();
-        (name, case::ACCESS_LOG, case::ACCESS_LOG.ours(&item::worker(item), endpoints))
-    });
-    let found = count_instructions(runs, args.jobs, failures).await?;
-    let total = |name: &str| found.get(name).map(|instructions| instructions.total.median);
-    let added = |item: CelItem| Some((total(&item.name)? - total("no item")?, item));
-    Ok(items.into_iter().filter_map(added).map(|(added, item)| (item, added)).collect())
 }
 
 /// Returns the reason why a case failed: the first line of the error, and the error lines of Envoy's log,

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::callgrind::Instructions;
 use super::case::{BenchCase, CountingMethod};
 use super::cpu::CpuTime;
-use super::item::CelItem;
 use super::module::WasmBytes;
 use super::scaling::{self, Scale};
 use super::statistic::Spread;
@@ -21,16 +20,12 @@ pub(crate) struct BenchReport {
     pub(super) cases: Vec<BenchCase>,
     pub(super) wasm_bytes: WasmBytes,
     pub(super) instructions: BTreeMap<String, Instructions>,
-    /// The instructions that each item of the worker filter's CEL list adds to a request.
-    pub(super) items: Vec<(CelItem, f64)>,
     /// The instructions of single operations.
     pub(super) parts: Vec<(String, f64)>,
     /// CPU time and memory of each case, with one value per round.
     pub(super) cpu: BTreeMap<String, Vec<CpuTime>>,
     /// The costs by number of series, then the costs by number of workers.
     pub(super) scaling: Vec<Scale>,
-    /// The instructions of each run with a number of dimensions, by the name of the run.
-    pub(super) dimensions: BTreeMap<String, Instructions>,
     /// The reasons why cases could not be measured.
     pub(super) failures: BTreeMap<String, String>,
 }
@@ -43,11 +38,9 @@ pub(crate) struct Summary {
     ratios: BTreeMap<&'static str, Option<f64>>,
     wasm_bytes: WasmBytes,
     instructions: BTreeMap<String, InstructionsFigure>,
-    item_instructions: BTreeMap<String, f64>,
     part_instructions: BTreeMap<String, f64>,
     cpu: BTreeMap<String, CpuFigure>,
     scaling: Vec<Scale>,
-    instructions_by_dimensions: BTreeMap<String, f64>,
     failed: BTreeMap<String, String>,
 }
 
@@ -107,17 +100,13 @@ impl BenchReport {
     }
 
     pub(crate) fn summary(&self) -> Summary {
-        let by_dimensions = self.dimensions.iter();
-        let by_dimensions = by_dimensions.map(|(name, found)| (name.trim().to_owned(), found.total.median));
         Summary {
             ratios: self.ratios(),
             wasm_bytes: self.wasm_bytes,
             instructions: self.by_case(|case| self.instructions_figure(case)).collect(),
-            item_instructions: self.items.iter().map(|(item, added)| (item.name.clone(), *added)).collect(),
             part_instructions: self.parts.iter().cloned().collect(),
             cpu: self.by_case(|case| self.cpu_figure(case)).collect(),
             scaling: self.scaling.clone(),
-            instructions_by_dimensions: by_dimensions.collect(),
             failed: self.failures.clone(),
         }
     }

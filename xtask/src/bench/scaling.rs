@@ -1,11 +1,11 @@
-//! Measures how the cost depends on the number of series, workers and dimensions.
+//! Measures how the cost depends on the number of series and workers.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tributary_tests::admin::Admin;
 use tributary_tests::config::EnvoyConfig;
 use tributary_tests::poll::{self, Seen};
@@ -17,8 +17,6 @@ pub(crate) const SERIES: [u64; 5] = [10, 100, 1_000, 10_000, 100_000];
 /// The numbers of workers that are measured with [`SERIES_OF_WORKERS`].
 pub(crate) const WORKERS: [u32; 3] = [1, 2, 4];
 pub(crate) const SERIES_OF_WORKERS: u64 = 100;
-/// The numbers of dimensions that are measured.
-pub(crate) const DIMENSIONS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// The duration of a measurement, in seconds: longer than the export interval.
 const MEASURED_S: u64 = 11;
@@ -45,26 +43,9 @@ pub(crate) struct Scale {
     pub(crate) rss_mib: f64,
 }
 
-/// The worker filter's configurations in `scaling.yaml`.
-#[derive(Deserialize)]
-pub(crate) struct ScalingConfigs {
-    /// The configuration with one series per path.
-    pub(crate) by_path: Value,
-    attributes: Vec<String>,
-}
-
-impl ScalingConfigs {
-    pub(crate) fn load() -> Result<Self> {
-        serde_yaml_ng::from_str(include_str!("scaling.yaml")).context("scaling.yaml")
-    }
-
-    /// Returns the configuration with `count` dimensions, whose values are the same in each stream.
-    pub(crate) fn by_dimensions(&self, count: usize) -> Value {
-        let dimension = |attribute| json!({"name": attribute, "attribute": attribute});
-        let dimensions: Vec<_> = self.attributes.iter().take(count).map(dimension).collect();
-        let metrics = json!([{"name": "requests", "kind": "counter"}]);
-        json!({"preset": "none", "counters": [], "dimensions": dimensions, "metrics": metrics})
-    }
+/// Returns the worker filter's configuration with one series per path.
+pub(crate) fn worker() -> Result<Value> {
+    serde_yaml_ng::from_str(include_str!("scaling.yaml")).context("scaling.yaml")
 }
 
 /// Measures an Envoy whose worker filter has one series per path.

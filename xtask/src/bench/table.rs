@@ -7,7 +7,7 @@ use comfy_table::Table;
 use super::module::WasmBytes;
 use super::report::{BenchReport, CpuFigure, InstructionsFigure};
 use super::scaling::Scale;
-use crate::output::{number_table, text_table};
+use crate::output::number_table;
 
 /// A column of numbers: its title, and the function that returns its cell in the row of a figure.
 type Column<T> = (&'static str, fn(&T) -> String);
@@ -58,12 +58,8 @@ fn ratio(ratio: Option<f64>) -> String {
 
 impl BenchReport {
     /// Returns all tables, each with the note below it. A table without measurements is empty.
-    fn tables(&self) -> [(Table, &str); 6] {
-        let items = self.items.iter();
-        let items = items.map(|(item, added)| [item.name.clone(), format!("{added:+.0}"), item.cel.clone()]);
+    fn tables(&self) -> [(Table, &str); 4] {
         let parts = self.parts.iter().map(|(name, count)| [name.clone(), format!("{count:.0}")]);
-        let dimensions = self.dimensions.iter();
-        let dimensions = dimensions.map(|(name, of)| [name.clone(), format!("{:.0}", of.total.median)]);
         let instructions = self.by_case(|case| self.instructions_figure(case));
         let cpu = self.by_case(|case| self.cpu_figure(case));
         let scaling = self.scaling.iter().map(|scale| (scale.series.to_string(), *scale));
@@ -73,11 +69,9 @@ impl BenchReport {
             "One saturated worker. Added: both threads, relative to the first row in the same round.\n";
         [
             (figures("instructions per request", instructions, &INSTRUCTIONS), allocator_note),
-            (text_table(["item of the CEL list", "instructions", "CEL"], items), ""),
             (number_table(["operation, as native code", "instructions"], parts), ""),
             (figures("CPU time per request, us", cpu, &CPU), cpu_note),
             (figures("series", scaling, &SCALING), ""),
-            (number_table(["instructions per request", "total"], dimensions), ""),
         ]
     }
 }
