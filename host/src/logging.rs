@@ -26,9 +26,10 @@ pub fn install() {
     log::set_max_level(level);
 }
 
-/// Makes panics write to Envoy's log, because a trap does not log its reason.
+/// Makes panics write to Envoy's log, because a trap does not log its reason. The text of a panic has two
+/// lines: the place in the code, and the message.
 pub fn install_panic_hook() {
-    std::panic::set_hook(Box::new(|panic| write(LogLevel::Critical, &panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| write(LogLevel::Critical, &panic.to_string().replace('\n', " "))));
 }
 
 /// Writes one line. Whatever it quotes of a client, a collector or a configuration cannot forge another line

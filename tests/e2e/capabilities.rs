@@ -53,7 +53,7 @@ fn reports_cause(log: &str, capability: &str) -> bool {
     // The plugin's messages begin with the id of its VM.
     let mut messages = messages_of(log, capability).filter_map(|message| Some(message.split_once(": ")?.1));
     match capability {
-        CONTEXTS => messages.any(|text| text.contains("panicked at")) && log.contains("\ninvalid context_id"),
+        CONTEXTS => messages.any(|text| text.contains("panicked at") && text.ends_with("invalid context_id")),
         _ => messages.any(|text| text.contains(capability)),
     }
 }

@@ -232,8 +232,8 @@ async fn unreachable_collectors_delay_no_other_and_get_everything_once_reachable
     for line in [
         "destination \"late\": HTTP 503",
         "destination \"non-http\": HTTP 502",
-        "destination \"empty\": Envoy rejects the call, because the cluster has no host or its circuit breaker \
-         is open: check cluster \"empty\"",
+        "destination \"empty\": Envoy rejects the call, because the cluster has no host, its circuit breaker \
+         is open, or proxy_http_call is not allowed: check cluster \"empty\"",
         "destination \"nowhere\": Envoy rejects the call, because the cluster does not exist: check cluster \
          \"nowhere\"",
     ] {

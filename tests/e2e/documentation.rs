@@ -134,10 +134,11 @@ fn the_demo_loses_nothing_with_any_number_of_workers_and_either_collector() -> R
             assert_eq!(report[total], 20_000, "{total} with {workers} workers and {collector}");
         }
         assert_eq!(report["lost"], 0);
-        let destination = json!({"exported": 20_000, "waiting": 0, "dropped": {"ambiguous": 0, "collector": 0, "table": 0, "trap": 0}});
+        let dropped = json!({"ambiguous": 0, "collector": 0, "table": 0, "trap": 0});
+        let destination = json!({"aggregated": 20_000, "exported": 20_000, "waiting": 0, "dropped": dropped});
         let ledger = json!({
             "observed": 20_000, "pending": 0, "in_queue": 0, "aggregated": 20_000, "missing": 0,
-            "destinations": {"collector": destination},
+            "destinations": {"tributary.collector": destination},
         });
         assert_eq!(report["ledger"], ledger);
         assert_eq!(report["workers"].to_string(), workers);
