@@ -2,11 +2,11 @@
 
 use crate::hex;
 
-/// Replaces characters that change how a line is shown or where it ends by their escapes in JSON, such as
-/// `\u000a`: control characters (also those of Latin-1, and thereby terminal sequences), separators of lines,
-/// and invisible characters, among them those that change the direction of text.
+/// Escapes, as in JSON (`\u000a`), every character that ends a line or changes how it is shown: control
+/// characters, with which terminal sequences begin, line separators, and invisible characters such as those
+/// that change the direction of text.
 ///
-/// The text of JSON stays JSON with the same value.
+/// JSON without line feeds between its tokens keeps its value.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     push(&mut escaped, text, false);

@@ -215,8 +215,8 @@ impl SharedValue {
             if self.log.permit(now_unix_nano).is_some() {
                 let name = quoted(&self.config.name);
                 warn!(
-                    "value {name}: removed, because fetching failed for longer than keep_on_failure; headers \
-                     follow if_missing until a fetch succeeds"
+                    "value {name}: removed, because fetching failed for longer than keep_on_failure; until a \
+                     fetch succeeds, requests get no header with it or are denied (if_missing); check its cluster"
                 );
             }
         }

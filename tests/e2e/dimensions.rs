@@ -154,7 +154,7 @@ async fn failed_expressions_and_mistyped_values_give_the_default_and_are_counted
     assert_eq!(values(&store, DURATION, "number"), [Some(Int(5))].into());
     assert_eq!(values(&store, DURATION, "truth"), [None].into());
     assert_eq!(stat(&scene, "read_one_by_one").await?, failed);
-    assert!(scene.envoy.log_contains("no value for \"int(request.headers['x-amount'])\" (logged once")?);
+    assert!(scene.envoy.log_contains("is one of \"int(request.headers['x-amount'])\" (logged once")?);
     assert_eq!(stat(&scene, "values_mistyped").await?, 2 * REQUESTS);
     Ok(())
 }

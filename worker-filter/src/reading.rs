@@ -157,8 +157,9 @@ fn warn_list_failed(sources: &[Source], observation: &Observation<'_>) {
     let absent = sources.iter().enumerate().filter(|(at, _)| observation.bytes(*at).is_empty());
     let absent: Vec<_> = absent.map(|(_, source)| quoted(source.written())).collect();
     warn!(
-        "a CEL expression failed, so the attributes of this stream were read one by one, at a higher cost: guard \
-         it with has(); no value for {} (logged once; tributary_read_one_by_one counts such streams)",
+        "a CEL expression failed, so the attributes of this stream were read one by one, at a higher cost: use \
+         has() in the expression that failed, which is one of {} (logged once; tributary_read_one_by_one counts \
+         such streams)",
         absent.join(", ")
     );
 }

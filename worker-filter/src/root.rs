@@ -177,8 +177,8 @@ impl HttpContext for FilterStream {
     }
 }
 
-/// Ends a stream for which Envoy did not call `on_log`: on HTTP/3, Envoy never calls it for filters (1.40).
-/// The SDK drops the stream in `proxy_on_delete`, where its attributes can still be read.
+/// Ends a stream for which Envoy did not call `on_log`. On HTTP/3, Envoy calls it only for some streams
+/// (1.40). The SDK drops the stream in `proxy_on_delete`, where its attributes can still be read.
 impl Drop for FilterStream {
     fn drop(&mut self) {
         if !kind::is_changing() {

@@ -82,8 +82,9 @@ impl Delivery {
         (self.failures, wait)
     }
 
-    /// Records that the slice was dropped after a failure. Like [`failed`](Self::failed), but the next
-    /// attempt sends the slice at `next`. After the last slice, it also waits for the rest of the interval.
+    /// Records that the slice was dropped after a failure, and schedules the slice at `next` after the same
+    /// wait as [`failed`](Self::failed). If the dropped slice was the last one, the wait is at least the rest
+    /// of the interval.
     pub fn dropped(
         &mut self,
         now_unix_nano: u64,

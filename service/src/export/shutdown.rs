@@ -86,8 +86,8 @@ pub fn log_unexported(
     }
     if left_out > 0 {
         warn!(
-            "destination \"{name}\": {left_out} points were not exported and are lost, because more than \
-             {LINES_MAX} log lines would be needed"
+            "destination \"{name}\": {left_out} unexported points are lost, because a shutdown logs at most \
+             {LINES_MAX} lines for a destination"
         );
     }
     logged

@@ -84,7 +84,7 @@ fn an_expression_that_fails_for_a_stream_loses_only_its_own_value() {
     assert_eq!(tenants, ["acme", "none"]);
     assert_eq!(fake::with(|host| host.stat("tributary_read_one_by_one")), 1);
     let logged = fake::with(|host| host.logged(LogLevel::Warn).join(" "));
-    assert!(logged.contains("no value for \"tenant(request)\" (logged once"), "{logged}");
+    assert!(logged.contains("is one of \"tenant(request)\" (logged once"), "{logged}");
 }
 
 #[test]
