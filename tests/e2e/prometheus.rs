@@ -7,7 +7,7 @@ use tributary_tests::metrics::Attributes;
 use tributary_tests::prometheus::{Prometheus, REMOTE_WRITE_PATH};
 use tributary_tests::promql::NativeBucket;
 use tributary_tests::remote_write::{
-    BucketSpan, Histogram, MetricMetadata, TimeSeries, WriteRequest, post, stale_marker,
+    BucketSpan, MetricMetadata, NativeHistogram, TimeSeries, WriteRequest, post, stale_marker,
 };
 use tributary_tests::tools;
 
@@ -122,7 +122,7 @@ async fn native_histograms_and_their_quantiles_are_read_back() -> Result<()> {
     let prometheus = Prometheus::start(0).await?;
     let time = now()? - 1000;
     // One zero, two values in (0.5, 1], three in (1, 2], four in (4, 8].
-    let histogram = Histogram {
+    let histogram = NativeHistogram {
         count_int: Some(10),
         sum: 30.5,
         schema: 0,
@@ -131,7 +131,7 @@ async fn native_histograms_and_their_quantiles_are_read_back() -> Result<()> {
         positive_spans: vec![BucketSpan { offset: 0, length: 2 }, BucketSpan { offset: 1, length: 1 }],
         positive_deltas: vec![2, 1, 1],
         timestamp: time,
-        ..Histogram::default()
+        ..NativeHistogram::default()
     };
     send(&prometheus, vec![TimeSeries::new(NATIVE, &[("route", "users")]).histogram(histogram)]).await?;
 
@@ -152,7 +152,7 @@ async fn native_histograms_and_their_quantiles_are_read_back() -> Result<()> {
     }
     assert_eq!(query.native_quantile(0.5, NATIVE, &[("route", "none")], None).await?, None);
 
-    let end = Histogram { sum: stale_marker(), timestamp: time + 500, ..Histogram::default() };
+    let end = NativeHistogram { sum: stale_marker(), timestamp: time + 500, ..NativeHistogram::default() };
     send(&prometheus, vec![TimeSeries::new(NATIVE, &[("route", "users")]).histogram(end)]).await?;
     assert_eq!(query.ended(NATIVE, &[], time + 600).await?, 1);
     assert_eq!(query.native_histograms(NATIVE, None).await?, []);

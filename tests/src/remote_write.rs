@@ -9,7 +9,7 @@ use prost::Message;
 mod messages;
 
 pub use messages::{
-    BucketSpan, Exemplar, Histogram, Label, MetricMetadata, Sample, TimeSeries, WriteRequest,
+    BucketSpan, Label, LabeledExemplar, MetricMetadata, NativeHistogram, Sample, TimeSeries, WriteRequest,
 };
 
 /// The header that marks a remote write request.
@@ -46,7 +46,7 @@ impl TimeSeries {
 
     /// Adds a native histogram.
     #[must_use]
-    pub fn histogram(mut self, histogram: Histogram) -> Self {
+    pub fn histogram(mut self, histogram: NativeHistogram) -> Self {
         self.histograms.push(histogram);
         self
     }
@@ -55,7 +55,7 @@ impl TimeSeries {
     #[must_use]
     pub fn exemplar(mut self, timestamp: i64, value: f64, (name, label): (&str, &str)) -> Self {
         let labels = vec![Label { name: name.to_owned(), value: label.to_owned() }];
-        self.exemplars.push(Exemplar { labels, value, timestamp });
+        self.exemplars.push(LabeledExemplar { labels, value, timestamp });
         self
     }
 }

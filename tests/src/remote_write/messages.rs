@@ -26,10 +26,10 @@ pub struct TimeSeries {
     pub samples: Vec<Sample>,
     /// The new exemplars.
     #[prost(message, repeated, tag = "3")]
-    pub exemplars: Vec<Exemplar>,
+    pub exemplars: Vec<LabeledExemplar>,
     /// The new native histograms.
     #[prost(message, repeated, tag = "4")]
-    pub histograms: Vec<Histogram>,
+    pub histograms: Vec<NativeHistogram>,
 }
 
 /// One label.
@@ -56,7 +56,7 @@ pub struct Sample {
 
 /// One recorded value with labels that identify its origin, such as a trace.
 #[derive(Clone, PartialEq, Message)]
-pub struct Exemplar {
+pub struct LabeledExemplar {
     /// The labels of the origin, such as `trace_id`.
     #[prost(message, repeated, tag = "1")]
     pub labels: Vec<Label>,
@@ -70,7 +70,7 @@ pub struct Exemplar {
 
 /// A native histogram, with integer or with floating-point counts.
 #[derive(Clone, PartialEq, Message)]
-pub struct Histogram {
+pub struct NativeHistogram {
     /// The number of recorded values.
     #[prost(uint64, optional, tag = "1")]
     pub count_int: Option<u64>,

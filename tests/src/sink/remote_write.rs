@@ -9,7 +9,9 @@ use crate::metrics::{
     Attributes, ExponentialPoint, HistogramPoint, NumberPoint, ReceivedAttribute, ReceivedBuckets,
     ReceivedExponentialHistogram, classic_histograms, matches, to_count,
 };
-use crate::remote_write::{BucketSpan, Exemplar, Histogram, Label, MetricMetadata, NAME_LABEL, Sample};
+use crate::remote_write::{
+    BucketSpan, Label, LabeledExemplar, MetricMetadata, NAME_LABEL, NativeHistogram, Sample,
+};
 use crate::remote_write::{TimeSeries, WriteRequest, is_stale};
 
 const INSTANCE_LABEL: &str = "instance";
@@ -34,9 +36,9 @@ pub struct RemoteSeries {
     /// The samples.
     pub samples: Vec<Sample>,
     /// The native histograms.
-    pub histograms: Vec<Histogram>,
+    pub histograms: Vec<NativeHistogram>,
     /// The exemplars, in order of arrival.
-    pub exemplars: Vec<Exemplar>,
+    pub exemplars: Vec<LabeledExemplar>,
 }
 
 impl RemoteWriteStore {
@@ -186,7 +188,7 @@ fn is_name(name: &str, also: &str) -> bool {
     !name.is_empty() && name.chars().all(allowed) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn check_exemplar(exemplar: &Exemplar) -> Result<()> {
+fn check_exemplar(exemplar: &LabeledExemplar) -> Result<()> {
     follows(None, exemplar.timestamp).context("an exemplar")?;
     let mut names: Vec<_> = exemplar.labels.iter().map(|label| label.name.as_str()).collect();
     names.sort_unstable();
@@ -202,7 +204,7 @@ fn check_exemplar(exemplar: &Exemplar) -> Result<()> {
 }
 
 /// Converts a native histogram to an OpenTelemetry histogram.
-fn native(histogram: &Histogram) -> Result<ReceivedExponentialHistogram> {
+fn native(histogram: &NativeHistogram) -> Result<ReceivedExponentialHistogram> {
     ensure!(SCHEMAS.contains(&histogram.schema), "the schema {} is not in {SCHEMAS:?}", histogram.schema);
     Ok(ReceivedExponentialHistogram {
         count: histogram.count_int.context("a native histogram without an integer count")?,

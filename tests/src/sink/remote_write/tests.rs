@@ -1,5 +1,5 @@
 use super::*;
-use crate::remote_write::{Histogram, VERSION, VERSION_HEADER, encode, post, stale_marker};
+use crate::remote_write::{NativeHistogram, VERSION, VERSION_HEADER, encode, post, stale_marker};
 use crate::sink::{RequestEncoding, Sink};
 
 const TOTAL: &str = "requests_total";
@@ -23,8 +23,8 @@ fn store(requests: impl IntoIterator<Item = TimeSeries>) -> RemoteWriteStore {
 
 /// Makes a histogram with two zeros, buckets with 1 and 2 values, an empty bucket, and a bucket with 4
 /// values.
-fn native_histogram(timestamp: i64) -> Histogram {
-    Histogram {
+fn native_histogram(timestamp: i64) -> NativeHistogram {
+    NativeHistogram {
         count_int: Some(9),
         sum: 12.5,
         schema: 1,
@@ -32,7 +32,7 @@ fn native_histogram(timestamp: i64) -> Histogram {
         positive_spans: vec![BucketSpan { offset: -1, length: 2 }, BucketSpan { offset: 1, length: 1 }],
         positive_deltas: vec![1, 1, 2],
         timestamp,
-        ..Histogram::default()
+        ..NativeHistogram::default()
     }
 }
 
@@ -61,7 +61,7 @@ fn a_native_histogram_is_converted_to_opentelemetry() {
     assert_eq!((histogram.count, histogram.zero_count, histogram.scale), (9, 2, 1));
     assert_eq!(histogram.positive, ReceivedBuckets { offset: -2, counts: vec![1, 2, 0, 4] });
     assert_eq!(store.series(SECONDS, &[])[0].1.exemplars[0].value, 0.5);
-    let end = Histogram { sum: stale_marker(), timestamp: 2000, ..Histogram::default() };
+    let end = NativeHistogram { sum: stale_marker(), timestamp: 2000, ..NativeHistogram::default() };
     store.take(&request([TimeSeries::new(SECONDS, &[]).histogram(end)])).unwrap();
     assert_eq!((store.ended(SECONDS, &[]), store.exponential_points(SECONDS).len()), (1, 0));
 }
@@ -81,7 +81,7 @@ fn invalid_series_are_rejected_with_their_whole_request() {
         let labels = labels.iter().map(label).collect();
         TimeSeries { labels, ..TimeSeries::default() }.sample(1, 1.0)
     };
-    let native = |edit: &dyn Fn(&mut Histogram)| {
+    let native = |edit: &dyn Fn(&mut NativeHistogram)| {
         let mut histogram = native_histogram(1000);
         edit(&mut histogram);
         TimeSeries::new(SECONDS, &[]).histogram(histogram)
