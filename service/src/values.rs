@@ -216,7 +216,8 @@ impl SharedValue {
                 let name = quoted(&self.config.name);
                 warn!(
                     "value {name}: removed, because fetching failed for longer than keep_on_failure; until a \
-                     fetch succeeds, requests get no header with it or are denied (if_missing); check its cluster"
+                     fetch succeeds, requests are sent without the header or get 503, as if_missing says; check its \
+                     cluster"
                 );
             }
         }

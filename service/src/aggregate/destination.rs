@@ -23,8 +23,9 @@ impl Table {
         self.timeline.export_time(destination.number, from == Cursor::default(), now_unix_nano)
     }
 
-    /// Marks the rows between two positions as sent with this timestamp. These rows are exported again
-    /// until [`confirm`](Self::confirm) or [`discard`](Self::discard) is called for them.
+    /// Marks the rows between two positions as sent with this timestamp. Call [`confirm`](Self::confirm) or
+    /// [`discard`](Self::discard) when the result is known. Without such a call, the next export contains
+    /// these rows again.
     pub fn mark_sent(
         &mut self,
         destination: DestinationId,

@@ -114,9 +114,9 @@ impl Intake {
         {
             let metric = quoted(&metric);
             warn!(
-                "metric {metric}: the service has {METRICS_PER_ORIGIN_MAX} metrics of workers already, so the points \
-                 of this one are dropped; remove metrics, or give metrics of the same name the same unit, \
-                 description and buckets, and restart Envoy ({suppressed} similar lines suppressed)"
+                "metric {metric}: its points are dropped, because workers have sent {METRICS_PER_ORIGIN_MAX} other \
+                 metrics, the maximum; remove metrics, and restart Envoy (metrics of one name with different \
+                 units, descriptions or buckets count separately; {suppressed} similar lines suppressed)"
             );
         }
     }

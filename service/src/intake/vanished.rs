@@ -8,9 +8,9 @@
 const CHECKS: u32 = 10;
 
 /// The fault with its possible reasons. The service cannot tell them apart: it sees only an empty queue.
-pub const FAULT: &str = "workers enqueue batches, but none of them arrives at the service: another plugin takes \
-                         them out of the queue, or worker_filter.wasm is of another build than service.wasm \
-                         (then tributary_batches_invalid grows); give the other plugin another vm_id";
+pub const FAULT: &str = "workers enqueue batches, but none of them arrives at the service: if \
+                         tributary_batches_invalid grows, take worker_filter.wasm and service.wasm from one \
+                         build; otherwise another plugin takes the batches: give it another vm_id";
 
 /// The state of the detection.
 #[derive(Debug, Default)]

@@ -47,7 +47,7 @@ struct Metric {
     value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
-    /// The fields of Envoy's message besides the name and the dimensions.
+    /// The fields of this metric in the configuration of Envoy's StatsAccessLogger, without name and tags.
     #[serde(skip_serializing)]
     native: Map<String, Value>,
 }

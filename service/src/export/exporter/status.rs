@@ -155,7 +155,7 @@ impl ExporterStatus {
         self.totals.points_ended(error, call.points);
         stats.drop_points(DropReason::Collector, call.points);
         let check = "check path, headers and the collector's log";
-        let reason = format!("HTTP {code}, which is not retryable: {check}");
+        let reason = format!("HTTP {code}, which is not retryable; {check}");
         self.fault(now_unix_nano, &reason, self.loss());
     }
 
@@ -177,7 +177,7 @@ impl ExporterStatus {
     /// Returns a text about the consequence of a permanent rejection for the data.
     fn loss(&self) -> &'static str {
         match self.temporality {
-            Temporality::Cumulative => "the next export sends these sums again",
+            Temporality::Cumulative => "nothing is lost, because the next export contains the same sums",
             Temporality::Delta => "these deltas are lost",
         }
     }

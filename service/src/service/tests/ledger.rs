@@ -126,7 +126,7 @@ fn observations_without_room_in_the_table_are_dropped_for_all_destinations() {
     let placed = 3 * u64::try_from(tributary_proto::limits::METRICS_PER_ORIGIN_MAX).unwrap();
     assert_eq!(ledger("collector"), [0, placed, 6, 0, 0]);
     let log = logged(LogLevel::Warn);
-    let expected = r#"metric "m256": the service has 256 metrics of workers already"#;
+    let expected = r#"metric "m256": its points are dropped, because workers have sent 256 other metrics"#;
     assert!(log.contains(expected) && log.lines().count() == 1, "{log}");
 }
 
