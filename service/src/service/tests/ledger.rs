@@ -144,7 +144,7 @@ fn batches_that_another_plugin_takes_are_a_fault() {
         assert_eq!(fault().is_empty(), seconds < 15, "{seconds}: {}", fault());
     }
     let log = logged(LogLevel::Warn);
-    assert!(log.matches("another plugin takes them out of the queue").count() == 1, "{log}");
+    assert!(log.matches("otherwise another plugin takes the batches").count() == 1, "{log}");
     for (seconds, is_fault) in [(21, true), (22, false)] {
         enqueue(&batch(seconds, &[("a", 1)]));
         Counter::define(BATCHES_ENQUEUED).add(1);

@@ -4,4 +4,4 @@
 #[expect(unreachable_pub, reason = "the end-to-end tests export them")]
 mod messages;
 
-pub(super) use messages::{Histogram, Label, MetricMetadata, TimeSeries, WriteRequest};
+pub(super) use messages::{Label, MetricMetadata, NativeHistogram, TimeSeries, WriteRequest};

@@ -39,7 +39,7 @@ fn text(request: &WriteRequest) -> String {
             writeln!(text, "{labels} {} @{}", shown(sample.value), sample.timestamp).unwrap();
         }
         for histogram in &series.histograms {
-            let prompb::Histogram { schema, zero_threshold, timestamp, .. } = histogram;
+            let prompb::NativeHistogram { schema, zero_threshold, timestamp, .. } = histogram;
             let count = histogram.count_int.unwrap();
             let count = if count == STALE { "stale".to_owned() } else { count.to_string() };
             let (sum, zeros) = (shown(histogram.sum), histogram.zero_count_int.unwrap_or(0));
