@@ -32,8 +32,8 @@ pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| write(LogLevel::Critical, &panic.to_string().replace('\n', " "))));
 }
 
-/// Writes one line. Whatever it quotes of a client, a collector or a configuration cannot forge another line
-/// or change how a terminal shows this one.
+/// Writes one line. Text from a client, a collector or a configuration in this line cannot forge another
+/// line, or change how a terminal shows the log.
 fn write(level: LogLevel, message: &str) {
     raw::log(level, &printable::escape(message));
 }

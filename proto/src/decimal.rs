@@ -74,11 +74,16 @@ mod tests {
         }
 
         #[test]
-        fn sums_and_bounds_are_as_short_as_in_the_standard_library(value in 1u64..1 << 53, divisor in prop::sample::select(vec![1u32, 1_000, 1_000_000])) {
+        fn sums_and_bounds_are_as_short_as_in_the_standard_library(
+            value in 1u64..1 << 53,
+            divisor in prop::sample::select(vec![1u32, 1_000, 1_000_000]),
+        ) {
             #[expect(clippy::cast_precision_loss, reason = "in range")]
             let double = value as f64 / f64::from(divisor);
+            // Outside this range, `text` writes an exponent, and the standard library does not.
+            prop_assume!((1e-5..1e16).contains(&double));
             let (written, standard) = (text(double), double.to_string());
-            prop_assert!(!(1e-5..1e16).contains(&double) || written.len() == standard.len(), "{} is {}", standard, written);
+            prop_assert_eq!(written.len(), standard.len(), "{} is {}", standard, written);
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// An operation, and the program that repeats it. The cost is the slope between two runs, one of which is
-/// half as long as the other.
+/// An operation, and the program that repeats it. The cost is the slope between a run and a run that is twice
+/// as long.
 #[derive(Deserialize)]
 struct Part {
     name: String,

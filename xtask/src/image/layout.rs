@@ -37,7 +37,7 @@ const CHECKSUM_LENGTH: usize = 64;
 pub(super) enum Format {
     /// An image with one layer, a tar archive that contains plugin.wasm.
     Compat,
-    /// An image with two layers, one of which is the module.
+    /// An image with two layers. The second layer is the module.
     Artifact,
 }
 
